@@ -1,0 +1,93 @@
+//! Guest memory as the kernel sees it: bounds-checked copies, wherever the bytes really are.
+
+use super::Fault;
+
+/// Longest NUL-terminated string taken from a guest, bytes. Far above any key in use, so that a missing terminator ends
+/// the call and not the host.
+pub const MAX_STRING_BYTES: u32 = 64 * 1024;
+
+/// Linear memory of a running function.
+pub trait GuestMemory {
+    /// Current size in bytes.
+    fn size(&self) -> u64;
+
+    /// Copies out; the kernel has checked the bounds.
+    fn read_into(&self, pointer: u32, target: &mut [u8]);
+
+    /// Copies in; the kernel has checked the bounds.
+    fn write_from(&mut self, pointer: u32, source: &[u8]);
+}
+
+/// What host calls do with guest memory; every access is checked here.
+pub trait GuestMemoryExt: GuestMemory {
+    /// Faults where the bytes are not all inside memory.
+    fn check(&self, pointer: u32, length: u64) -> Result<(), Fault> {
+        let size = self.size();
+        if u64::from(pointer) + length > size {
+            return Err(Fault::OutOfBounds { pointer, length, size });
+        }
+        Ok(())
+    }
+
+    /// `length` bytes from `pointer`.
+    fn read(&self, pointer: u32, length: u32) -> Result<Vec<u8>, Fault> {
+        self.check(pointer, u64::from(length))?;
+        let mut bytes = vec![0; length as usize];
+        self.read_into(pointer, &mut bytes);
+        Ok(bytes)
+    }
+
+    /// Checks, then copies in.
+    fn write(&mut self, pointer: u32, bytes: &[u8]) -> Result<(), Fault> {
+        self.check(pointer, bytes.len() as u64)?;
+        self.write_from(pointer, bytes);
+        Ok(())
+    }
+
+    /// Little-endian, like everything in linear memory.
+    fn read_u32(&self, pointer: u32) -> Result<u32, Fault> {
+        self.check(pointer, 4)?;
+        let mut bytes = [0; 4];
+        self.read_into(pointer, &mut bytes);
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    fn read_u64(&self, pointer: u32) -> Result<u64, Fault> {
+        self.check(pointer, 8)?;
+        let mut bytes = [0; 8];
+        self.read_into(pointer, &mut bytes);
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    fn write_u32(&mut self, pointer: u32, value: u32) -> Result<(), Fault> {
+        self.write(pointer, &value.to_le_bytes())
+    }
+
+    fn write_u64(&mut self, pointer: u32, value: u64) -> Result<(), Fault> {
+        self.write(pointer, &value.to_le_bytes())
+    }
+
+    /// The NUL-terminated UTF-8 string at `pointer`.
+    fn read_string(&self, pointer: u32) -> Result<String, Fault> {
+        const STEP: u64 = 256;
+        let mut bytes = Vec::new();
+        let mut at = u64::from(pointer);
+        loop {
+            let step = STEP.min(self.size().saturating_sub(at));
+            if step == 0 || bytes.len() > MAX_STRING_BYTES as usize {
+                return Err(Fault::UnterminatedString { pointer });
+            }
+            let start = bytes.len();
+            bytes.resize(start + step as usize, 0);
+            let from = u32::try_from(at).map_err(|_| Fault::UnterminatedString { pointer })?;
+            self.read_into(from, &mut bytes[start..]);
+            if let Some(end) = bytes[start..].iter().position(|byte| *byte == 0) {
+                bytes.truncate(start + end);
+                return String::from_utf8(bytes).map_err(|_| Fault::NotUtf8 { pointer });
+            }
+            at += step;
+        }
+    }
+}
+
+impl<M: GuestMemory + ?Sized> GuestMemoryExt for M {}

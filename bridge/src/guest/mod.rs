@@ -1,0 +1,564 @@
+//! The guest kernel: what each host call means, once for every place a function runs.
+//!
+//! A [`Guest`] is the host side of one run. It does no I/O. A driver (browser engine or cluster) binds the imports of a
+//! module to it:
+//!
+//! * a call that never waits: [`Guest::call`];
+//! * a call that may wait, in two halves around the suspension: [`Guest::begin`] says whether there is an [`Operation`]
+//!   to perform, the driver performs it while the function is suspended and hands over the [`Completion`]
+//!   ([`Guest::complete`]), and [`Guest::finish`] gives the result once the function runs again.
+//!
+//! ```text
+//!   guest code ── begin ──► Ready ───────────────────────────────► finish ──► result
+//!                    └────► Wait(operation) ─► suspend … complete ─► finish ──► result
+//!                                                                     └─► Allocate ─ malloc ─ allocated ─► finish
+//! ```
+//!
+//! Halves nest: while `finish` has the driver call the guest's `malloc`, that `malloc` may itself make host calls, so
+//! what is pending is a stack.
+
+mod calls;
+mod memory;
+mod state;
+mod wasi;
+
+pub use memory::{GuestMemory, GuestMemoryExt, MAX_STRING_BYTES};
+
+use crate::host::{Available, HostCall, Status, Suspends};
+use crate::state::{Chunk, LocalTier, StateError};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use thiserror::Error;
+
+/// Most parameters any row of the table has.
+pub const MAX_PARAMS: usize = 9;
+
+/// Identifies a chained call within one run; what the guest holds as `call_id`. Counts from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallId(pub u32);
+
+/// What a chained call runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Another function of the same user.
+    Function(String),
+    /// An entry of this function's table, in a fresh instance.
+    Pointer(u32),
+}
+
+/// How a call ended, as its caller sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallResult {
+    /// Whatever the function returned; 1 where it failed.
+    pub return_value: i32,
+    pub output: Vec<u8>,
+}
+
+/// A clock of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// Nanoseconds since 1970.
+    Realtime,
+    /// Nanoseconds since some fixed moment.
+    Monotonic,
+}
+
+/// Where text of the guest goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// What the kernel needs from where it runs; nothing here waits.
+pub trait Host: GuestMemory {
+    /// Nanoseconds on `clock`.
+    fn now(&self, clock: Clock) -> u64;
+
+    /// Fills `target` with random bytes fit for keys.
+    fn random(&mut self, target: &mut [u8]);
+
+    /// Starts a chained call; its result is asked for later by the same id.
+    fn start_call(&mut self, id: CallId, target: Target, input: Vec<u8>);
+
+    /// Takes the result of a chained call if it is already here.
+    fn take_finished(&mut self, id: CallId) -> Option<CallResult>;
+
+    /// Passes on what the guest printed.
+    fn print(&mut self, stream: Stream, bytes: &[u8]);
+}
+
+/// What a driver performs while a function is suspended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Wait for a chained call; completes with [`Completion::Call`].
+    AwaitCall(CallId),
+    /// Wait; completes with [`Completion::Done`].
+    Sleep { nanoseconds: u64 },
+    /// Read from the global tier, to the end where `length` is `None`; completes with [`Completion::State`].
+    ReadState { key: String, offset: u64, length: Option<u64> },
+    /// Write to the global tier; completes with [`Completion::Done`] once it is durable.
+    WriteState { key: String, size: u64, chunks: Vec<Chunk> },
+}
+
+/// How an [`Operation`] ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Completion {
+    Done,
+    Call(CallResult),
+    /// Size of the global value, if there is one, and the bytes asked for as far as they exist.
+    State {
+        size: Option<u64>,
+        chunk: Chunk,
+    },
+    /// It could not be performed; ends the run.
+    Failed(String),
+}
+
+/// Why a run ends before its function returns.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Fault {
+    /// Not an error: the guest asked to end with this return value.
+    #[error("the function exited with {0}")]
+    Exit(i32),
+    #[error("bytes {pointer}..{} given to a host call lie outside guest memory, which has {size} bytes", u64::from(*.pointer) + .length)]
+    OutOfBounds { pointer: u32, length: u64, size: u64 },
+    #[error("the string at {pointer} has no NUL within {MAX_STRING_BYTES} bytes")]
+    UnterminatedString { pointer: u32 },
+    #[error("the string at {pointer} is not UTF-8")]
+    NotUtf8 { pointer: u32 },
+    #[error("{call} is not implemented yet: {reason}")]
+    NotImplemented { call: HostCall, reason: &'static str },
+    #[error("{call} works only in a cluster: run the function there")]
+    ClusterOnly { call: HostCall },
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error("{call} failed: {message}")]
+    Operation { call: HostCall, message: String },
+    #[error("the guest's malloc had no {bytes} bytes for an output")]
+    OutOfMemory { bytes: u32 },
+    /// The driver broke the order of begin, complete and finish.
+    #[error("host calls out of order at {call}")]
+    Order { call: &'static str },
+}
+
+impl Fault {
+    /// Stable identifier for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Fault::Exit(_) => "exit",
+            Fault::OutOfBounds { .. }
+            | Fault::UnterminatedString { .. }
+            | Fault::NotUtf8 { .. } => "bad-pointer",
+            Fault::NotImplemented { .. } => "not-implemented",
+            Fault::ClusterOnly { .. } => "cluster-only",
+            Fault::State(_) => "state",
+            Fault::Operation { .. } => "operation-failed",
+            Fault::OutOfMemory { .. } => "out-of-memory",
+            Fault::Order { .. } => "internal",
+        }
+    }
+}
+
+/// Arguments of a host call: one slot each, `i32` in the low half.
+#[derive(Clone, Copy, Debug)]
+struct Args([u64; MAX_PARAMS]);
+
+impl Args {
+    fn new(values: &[u64]) -> Self {
+        let mut slots = [0; MAX_PARAMS];
+        for (slot, value) in slots.iter_mut().zip(values) {
+            *slot = *value;
+        }
+        Self(slots)
+    }
+
+    fn u32(&self, position: usize) -> u32 {
+        self.0[position] as u32
+    }
+
+    fn u64(&self, position: usize) -> u64 {
+        self.0[position]
+    }
+}
+
+/// Where the first half of a call that may wait leaves the driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// No need to suspend; call [`Guest::finish`].
+    Ready,
+    /// Suspend, perform, [`Guest::complete`], resume, [`Guest::finish`].
+    Wait(Operation),
+}
+
+/// Where the second half leaves the driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// The call's result; to be dropped where the import has none.
+    Return(i32),
+    /// Call the guest's `malloc` with this size, hand the pointer to [`Guest::allocated`], and finish again.
+    Allocate { bytes: u32 },
+}
+
+/// What a handler decides.
+enum Flow {
+    Return(i32),
+    Wait(Operation),
+    Allocate(CallResult),
+}
+
+enum Stage {
+    Returned(i32),
+    Waiting,
+    Completed(Completion),
+    Allocating(CallResult),
+    Allocated(CallResult, u32),
+}
+
+struct Frame {
+    call: HostCall,
+    args: Args,
+    stage: Stage,
+    /// What a push took from the local tier, to give back if it fails.
+    pushed: Vec<Range<u64>>,
+}
+
+/// Who runs, and with what.
+#[derive(Clone, Debug, Default)]
+pub struct Invocation {
+    /// Name of the function.
+    pub function: String,
+    pub input: Vec<u8>,
+    /// Command line after `argv[0]`, which is the function's name.
+    pub args: Vec<String>,
+    pub env: Vec<(String, String)>,
+}
+
+/// The host side of one run.
+pub struct Guest {
+    invocation: Invocation,
+    output: Vec<u8>,
+    /// Chained calls by id; `true` while nobody has awaited them.
+    calls: BTreeMap<CallId, bool>,
+    frames: Vec<Frame>,
+    wasi: wasi::Descriptors,
+}
+
+impl std::fmt::Debug for Guest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Guest")
+            .field("function", &self.invocation.function)
+            .field("calls", &self.calls)
+            .field("pending", &self.frames.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a handler may touch besides the guest itself.
+struct Context<'a> {
+    host: &'a mut dyn Host,
+    tier: &'a mut LocalTier,
+}
+
+impl Guest {
+    pub fn new(invocation: Invocation) -> Self {
+        Self {
+            invocation,
+            output: Vec::new(),
+            calls: BTreeMap::new(),
+            frames: Vec::new(),
+            wasi: wasi::Descriptors::default(),
+        }
+    }
+
+    /// Who runs, and with what.
+    pub fn invocation(&self) -> &Invocation {
+        &self.invocation
+    }
+
+    /// The output so far, and empties it.
+    pub fn take_output(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.output)
+    }
+
+    /// Chained calls that nobody awaited.
+    pub fn unawaited(&self) -> impl Iterator<Item = CallId> + '_ {
+        self.calls.iter().filter(|(_, open)| **open).map(|(id, _)| *id)
+    }
+
+    /// Performs a call that never waits.
+    ///
+    /// # Errors
+    /// A fault ends the run.
+    pub fn call(
+        &mut self,
+        call: HostCall,
+        args: &[u64],
+        host: &mut dyn Host,
+        tier: &mut LocalTier,
+    ) -> Result<i32, Fault> {
+        match self.handle(call, &Args::new(args), &mut Context { host, tier })? {
+            Flow::Return(value) => Ok(value),
+            Flow::Wait(_) | Flow::Allocate(_) => Err(Fault::Order { call: call.row().name }),
+        }
+    }
+
+    /// First half of a call that may wait.
+    ///
+    /// # Errors
+    /// A fault ends the run.
+    pub fn begin(
+        &mut self,
+        call: HostCall,
+        args: &[u64],
+        host: &mut dyn Host,
+        tier: &mut LocalTier,
+    ) -> Result<Begin, Fault> {
+        let args = Args::new(args);
+        let flow = self.handle(call, &args, &mut Context { host, tier })?;
+        let (stage, begin, pushed) = match flow {
+            Flow::Return(value) => (Stage::Returned(value), Begin::Ready, Vec::new()),
+            Flow::Allocate(result) => (Stage::Allocating(result), Begin::Ready, Vec::new()),
+            Flow::Wait(operation) => {
+                let pushed = match &operation {
+                    Operation::WriteState { chunks, .. } => {
+                        chunks.iter().map(Chunk::range).collect()
+                    }
+                    _ => Vec::new(),
+                };
+                (Stage::Waiting, Begin::Wait(operation), pushed)
+            }
+        };
+        self.frames.push(Frame { call, args, stage, pushed });
+        Ok(begin)
+    }
+
+    /// Hands over how the operation of the innermost waiting call ended.
+    ///
+    /// # Errors
+    /// When no call waits.
+    pub fn complete(&mut self, completion: Completion) -> Result<(), Fault> {
+        match self.frames.last_mut() {
+            Some(Frame { stage: stage @ Stage::Waiting, .. }) => {
+                *stage = Stage::Completed(completion);
+                Ok(())
+            }
+            _ => Err(Fault::Order { call: "complete" }),
+        }
+    }
+
+    /// Hands over what the guest's `malloc` returned.
+    ///
+    /// # Errors
+    /// When no call waits for memory, or `malloc` had none.
+    pub fn allocated(&mut self, pointer: u32) -> Result<(), Fault> {
+        let Some(frame) = self.frames.last_mut() else {
+            return Err(Fault::Order { call: "malloc" });
+        };
+        match std::mem::replace(&mut frame.stage, Stage::Waiting) {
+            Stage::Allocating(result) if pointer == 0 => {
+                Err(Fault::OutOfMemory { bytes: length_u32(&result.output) })
+            }
+            Stage::Allocating(result) => {
+                frame.stage = Stage::Allocated(result, pointer);
+                Ok(())
+            }
+            _ => Err(Fault::Order { call: "malloc" }),
+        }
+    }
+
+    /// Second half of a call that may wait.
+    ///
+    /// # Errors
+    /// A fault ends the run.
+    pub fn finish(&mut self, host: &mut dyn Host, tier: &mut LocalTier) -> Result<Finish, Fault> {
+        let Some(Frame { call, args, stage, pushed }) = self.frames.pop() else {
+            return Err(Fault::Order { call: "finish" });
+        };
+        let context = &mut Context { host, tier };
+        let flow = match stage {
+            Stage::Returned(value) => Flow::Return(value),
+            Stage::Allocating(result) => Flow::Allocate(result),
+            Stage::Allocated(result, pointer) => {
+                Flow::Return(self.deliver_output(&args, &result, pointer, context)?)
+            }
+            Stage::Completed(Completion::Failed(message)) => {
+                if call == HostCall::PushState {
+                    let key = context.host.read_string(args.u32(0))?;
+                    context.tier.restore_dirty(&key, &pushed);
+                }
+                return Err(Fault::Operation { call, message });
+            }
+            Stage::Completed(completion) => self.resume(call, &args, completion, context)?,
+            Stage::Waiting => return Err(Fault::Order { call: call.row().name }),
+        };
+        match flow {
+            Flow::Return(value) => Ok(Finish::Return(value)),
+            Flow::Allocate(result) => {
+                let bytes = length_u32(&result.output);
+                let stage = Stage::Allocating(result);
+                self.frames.push(Frame { call, args, stage, pushed });
+                Ok(Finish::Allocate { bytes })
+            }
+            Flow::Wait(_) => Err(Fault::Order { call: call.row().name }),
+        }
+    }
+
+    /// Gives every row its meaning. **This is the place where a new row is implemented.**
+    fn handle(&mut self, call: HostCall, args: &Args, cx: &mut Context<'_>) -> Result<Flow, Fault> {
+        let row = call.row();
+        if row.available == Available::Cluster {
+            return Err(Fault::ClusterOnly { call });
+        }
+        if let Status::Planned(reason) = row.status {
+            return if wasi::is_wasi(call) {
+                Ok(Flow::Return(wasi::Errno::NotSupported as i32))
+            } else {
+                Err(Fault::NotImplemented { call, reason })
+            };
+        }
+        use HostCall as C;
+        match call {
+            C::ReadInput => self.read_input(args, cx),
+            C::WriteOutput => self.write_output(args, cx),
+            C::ChainName => self.chain_name(args, cx),
+            C::ChainPtr => self.chain_ptr(args, cx),
+            C::AwaitCall | C::AwaitCallOutput => self.await_call(call, args, cx),
+            C::ConfFlag => calls::conf_flag(args, cx),
+            // The function stays where it is; moving it is up to a driver that can.
+            C::MigratePoint | C::HostInterfaceTest => Ok(Flow::Return(0)),
+
+            C::ReadState => state::read(args, cx),
+            C::ReadStateOffset => state::read_offset(args, cx),
+            C::WriteState => state::write(args, cx),
+            C::WriteStateOffset => state::write_offset(args, cx),
+            C::FlagStateDirty => state::flag_dirty(args, cx),
+            C::FlagStateOffsetDirty => state::flag_offset_dirty(args, cx),
+            C::PushState => state::push(args, cx),
+            C::PullState => state::pull(args, cx),
+
+            C::ArgsGet
+            | C::ArgsSizesGet
+            | C::ClockResGet
+            | C::ClockTimeGet
+            | C::EnvironGet
+            | C::EnvironSizesGet
+            | C::FdAdvise
+            | C::FdAllocate
+            | C::FdClose
+            | C::FdDatasync
+            | C::FdFdstatGet
+            | C::FdFdstatSetFlags
+            | C::FdFdstatSetRights
+            | C::FdFilestatGet
+            | C::FdFilestatSetSize
+            | C::FdFilestatSetTimes
+            | C::FdPread
+            | C::FdPrestatGet
+            | C::FdPrestatDirName
+            | C::FdPwrite
+            | C::FdRead
+            | C::FdReaddir
+            | C::FdRenumber
+            | C::FdSeek
+            | C::FdSync
+            | C::FdTell
+            | C::FdWrite
+            | C::PathCreateDirectory
+            | C::PathFilestatGet
+            | C::PathFilestatSetTimes
+            | C::PathLink
+            | C::PathOpen
+            | C::PathReadlink
+            | C::PathRemoveDirectory
+            | C::PathRename
+            | C::PathSymlink
+            | C::PathUnlinkFile
+            | C::PollOneoff
+            | C::ProcExit
+            | C::ProcRaise
+            | C::RandomGet
+            | C::SchedYield
+            | C::SockAccept
+            | C::SockRecv
+            | C::SockSend
+            | C::SockShutdown => self.wasi_call(call, args, cx),
+
+            // Planned or cluster-only rows were answered above.
+            C::ChainThis
+            | C::ChainPy
+            | C::GetIdx
+            | C::GetPyUser
+            | C::GetPyFunc
+            | C::GetPyEntry
+            | C::Backtrace
+            | C::SmReduce
+            | C::SmCriticalLocal
+            | C::SmCriticalLocalEnd
+            | C::SmVar
+            | C::SmArray
+            | C::SmRaw
+            | C::ReadStatePtr
+            | C::ReadStateOffsetPtr
+            | C::WriteStateFromFile
+            | C::PushStatePartial
+            | C::PushStatePartialMask
+            | C::AppendState
+            | C::ReadAppendedState
+            | C::ClearAppendedState
+            | C::LockStateRead
+            | C::UnlockStateRead
+            | C::LockStateWrite
+            | C::UnlockStateWrite
+            | C::Syscall0
+            | C::Syscall1
+            | C::Syscall2
+            | C::Syscall3
+            | C::Syscall4
+            | C::Syscall5
+            | C::Syscall6
+            | C::Puts
+            | C::Getrlimit => Err(Fault::Order { call: row.name }),
+        }
+    }
+
+    /// Second half of what waited.
+    fn resume(
+        &mut self,
+        call: HostCall,
+        args: &Args,
+        completion: Completion,
+        cx: &mut Context<'_>,
+    ) -> Result<Flow, Fault> {
+        match (call, completion) {
+            (HostCall::AwaitCall | HostCall::AwaitCallOutput, Completion::Call(result)) => {
+                self.awaited(call, args, result, cx)
+            }
+            (HostCall::PollOneoff, Completion::Done) => self.wasi_woken(args, cx),
+            (HostCall::PushState, Completion::Done) => Ok(Flow::Return(0)),
+            (HostCall::ReadState, Completion::State { size, chunk }) => {
+                state::read_arrived(args, size, &chunk, cx)
+            }
+            (HostCall::ReadStateOffset, Completion::State { size, chunk }) => {
+                state::read_offset_arrived(args, size, &chunk, cx)
+            }
+            (HostCall::PullState, Completion::State { size, chunk }) => {
+                state::pull_arrived(args, size, chunk, cx)
+            }
+            _ => Err(Fault::Order { call: call.row().name }),
+        }
+    }
+}
+
+/// Length of an output; drivers bound outputs far below this.
+fn length_u32(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
+}
+
+/// Whether a driver must bind this row through begin and finish.
+pub fn is_two_halved(call: HostCall) -> bool {
+    call.row().suspends == Suspends::May
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,20 @@
+//! What the rewriter, the browser runtime and the relay share, and where a host call is implemented once for all of
+//! them.
+//!
+//! * [`host`]: the host-interface table. Every import a function can have is one row; import lists, import objects and
+//!   linkers are generated from it.
+//! * [`guest`]: the guest kernel. It gives each row its meaning, on any engine, without doing I/O: what must wait is
+//!   handed to the driver as an [`guest::Operation`].
+//! * [`state`]: the local tier of a user's state on one host.
+//! * [`wire`] and [`session`]: what a page and a relay say to each other, and the state machines that keep it in order.
+//! * [`manifest`]: what a built function says of itself.
+//!
+//! Nothing here performs I/O, reads a clock, or knows of tokio or the browser. That keeps both sides the same and lets
+//! tests step through everything in virtual time.
+
+pub mod guest;
+pub mod host;
+pub mod manifest;
+pub mod session;
+pub mod state;
+pub mod wire;

@@ -1,0 +1,106 @@
+//! The manifest: what a built function says of itself, written by the rewriter and read by the browser runtime.
+//!
+//! A JSON document beside the artefacts. Integrity values are in the form of Subresource Integrity
+//! (`sha256-` and base64), so that a page can hand them to `fetch` as they are.
+
+use crate::host::Era;
+use serde::{Deserialize, Serialize};
+
+/// Version of the schema; a reader refuses what it does not know.
+pub const SCHEMA: u32 = 1;
+
+/// A built function.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Name of the function; `argv[0]`, and what the cluster knows it by.
+    pub name: String,
+    /// The binary as the toolchain made it, which is what the cluster runs.
+    pub original: Artefact,
+    pub era: Era,
+    pub entry: Entry,
+    pub imports: Imports,
+    pub engines: Engines,
+    /// WebAssembly proposals the artefacts use beyond the first version of the specification.
+    pub features: Vec<String>,
+    /// Who wrote this, as `faasm-asyncify 0.1.0`.
+    pub generator: String,
+}
+
+/// One file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Artefact {
+    /// File name beside the manifest; of the original, the name it was built from.
+    pub file: String,
+    /// `sha256-` and base64 of the file.
+    pub integrity: String,
+    pub bytes: u64,
+}
+
+/// What to call, in order, to run the function.
+///
+/// Toolchains differ in who runs the constructors; the rewriter finds out, and lists exactly the calls that run them
+/// once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// Exports to call for the function itself; the last one is its main entry.
+    pub main: Vec<String>,
+    /// Exports to call before a chained function pointer.
+    pub before_pointer: Vec<String>,
+    /// Export of the function table, where there is one.
+    pub table: Option<String>,
+    /// Export of the memory.
+    pub memory: String,
+    /// Export of the guest's allocator, needed where the host hands out memory.
+    pub malloc: Option<String>,
+}
+
+/// The imports of the original, as `module.name`, by what becomes of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Imports {
+    /// Answered at once.
+    pub immediate: Vec<String>,
+    /// Can keep the function waiting.
+    pub suspending: Vec<String>,
+    /// Only a cluster answers them: run the function there.
+    pub cluster_only: Vec<String>,
+    /// In the host interface, not implemented yet.
+    pub planned: Vec<String>,
+    /// Unknown: calling one traps with its name.
+    pub unknown: Vec<String>,
+}
+
+/// The artefacts by engine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Engines {
+    /// For engines with JavaScript Promise Integration: shimmed, not instrumented.
+    pub jspi: Artefact,
+    /// For every engine.
+    pub asyncify: AsyncifyArtefact,
+}
+
+/// The instrumented artefact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AsyncifyArtefact {
+    #[serde(flatten)]
+    pub artefact: Artefact,
+    /// Where the unwound stack goes; absent where nothing can suspend, and then the module is not instrumented.
+    pub buffer: Option<UnwindBuffer>,
+}
+
+/// A region of guest memory that holds the unwound stack and nothing else.
+///
+/// It begins with Asyncify's two pointers (`i32` each: next free byte, end of the region).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnwindBuffer {
+    pub offset: u32,
+    pub bytes: u32,
+}

@@ -1,0 +1,175 @@
+//! Two ends in memory, with a network that breaks wherever a test wants it to.
+
+use super::*;
+use crate::wire::{
+    Answer, CallEntry, FailureCode, RefusalCode, Reply, Request, RequestId, SessionId, VERSIONS,
+    encode_handshake,
+};
+
+const ID: SessionId = SessionId([1; 16]);
+
+fn call(function: &str) -> Request {
+    Request::Call { function: function.into(), entry: CallEntry::Main, args: vec![], env: vec![] }
+}
+
+/// Shakes hands, with a server that has the session (`resumed`) or not.
+fn connect(client: &mut ClientSession, server: &mut ServerSession, resumed: bool) -> ClientEvent {
+    client.connected().unwrap();
+    let (_, version) = greet(&client.transmit().unwrap()).unwrap();
+    let welcome = Answer::Welcome { version, session: ID, resumed };
+    let event = client.receive(&encode_handshake(&welcome).unwrap()).unwrap().unwrap();
+    server.connected();
+    event
+}
+
+fn to_server(client: &mut ClientSession, server: &mut ServerSession) -> Vec<ServerEvent> {
+    std::iter::from_fn(|| client.transmit())
+        .filter_map(|frame| server.receive(&frame).unwrap())
+        .collect()
+}
+
+fn to_client(server: &mut ServerSession, client: &mut ClientSession) -> Vec<ClientEvent> {
+    std::iter::from_fn(|| server.transmit())
+        .filter_map(|frame| client.receive(&frame).unwrap())
+        .collect()
+}
+
+fn pair() -> (ClientSession, ServerSession) {
+    (ClientSession::new("demo", None), ServerSession::new(ID, "demo".into()))
+}
+
+#[test]
+fn a_request_made_before_the_connection_is_sent_when_it_opens() {
+    let (mut client, mut server) = pair();
+    let id = client.request(call("f"), b"in").unwrap();
+    assert_eq!(connect(&mut client, &mut server, false), ClientEvent::Open { lost: vec![] });
+    let started = to_server(&mut client, &mut server);
+    assert_eq!(started, vec![ServerEvent::Start { id, request: call("f"), payload: b"in".into() }]);
+    server.reply(id, Reply::Call { return_value: 4 }, b"out");
+    let reply = Reply::Call { return_value: 4 };
+    assert_eq!(
+        to_client(&mut server, &mut client),
+        vec![ClientEvent::Reply { id, reply, payload: b"out".into() }]
+    );
+    to_server(&mut client, &mut server);
+    assert_eq!(server.open_requests(), 0, "acknowledged");
+}
+
+#[test]
+fn nothing_is_lost_or_done_twice_wherever_the_connection_breaks() {
+    // The connection breaks before step n of: request, reply, acknowledgement.
+    for broken in 0..3 {
+        let (mut client, mut server) = pair();
+        connect(&mut client, &mut server, false);
+        let id = client.request(call("f"), &[]).unwrap();
+        let mut starts = 0;
+        let mut replies = 0;
+        for round in 0..2 {
+            let breaks = |step| round == 0 && broken == step;
+            if round == 1 {
+                client.disconnected();
+                server.disconnected();
+                connect(&mut client, &mut server, true);
+            }
+            if !breaks(0) {
+                starts += to_server(&mut client, &mut server).len();
+            }
+            server.reply(id, Reply::Done, &[]);
+            if !breaks(0) && !breaks(1) {
+                replies += to_client(&mut server, &mut client).len();
+            }
+            if !breaks(0) && !breaks(1) && !breaks(2) {
+                starts += to_server(&mut client, &mut server).len();
+            }
+        }
+        assert_eq!((starts, replies), (1, 1), "broken before step {broken}");
+        assert_eq!(server.open_requests(), 0, "broken before step {broken}");
+    }
+}
+
+#[test]
+fn a_reply_made_while_disconnected_arrives_after_the_reconnect() {
+    let (mut client, mut server) = pair();
+    connect(&mut client, &mut server, false);
+    let id = client.request(call("f"), &[]).unwrap();
+    to_server(&mut client, &mut server);
+    client.disconnected();
+    server.disconnected();
+    server.reply(id, Reply::Done, &[]);
+    assert!(server.transmit().is_none());
+    connect(&mut client, &mut server, true);
+    assert_eq!(to_client(&mut server, &mut client).len(), 1);
+}
+
+#[test]
+fn a_relay_that_forgot_the_session_makes_sent_requests_unknown() {
+    let (mut client, mut server) = pair();
+    connect(&mut client, &mut server, false);
+    let sent = client.request(call("sent"), &[]).unwrap();
+    to_server(&mut client, &mut server);
+    client.disconnected();
+    let waiting = client.request(call("waiting"), &[]).unwrap();
+    let mut other = ServerSession::new(ID, "demo".into());
+    let event = connect(&mut client, &mut other, false);
+    assert_eq!(event, ClientEvent::Open { lost: vec![sent] });
+    let started = to_server(&mut client, &mut other);
+    assert!(matches!(&started[..], [ServerEvent::Start { id, .. }] if *id == waiting));
+}
+
+#[test]
+fn cancelling_reaches_a_running_request_only() {
+    let (mut client, mut server) = pair();
+    connect(&mut client, &mut server, false);
+    let id = client.request(call("f"), &[]).unwrap();
+    client.cancel(id);
+    let events = to_server(&mut client, &mut server);
+    assert_eq!(events[1], ServerEvent::Cancel { id });
+    server.reply(id, Reply::Failed { code: FailureCode::Cancelled, message: "".into() }, &[]);
+    server.reply(id, Reply::Done, &[]);
+    assert_eq!(to_client(&mut server, &mut client).len(), 1, "the second reply is dropped");
+    client.cancel(id);
+    assert!(to_server(&mut client, &mut server).is_empty());
+}
+
+#[test]
+fn a_bad_request_is_answered_and_not_started() {
+    let (mut client, mut server) = pair();
+    connect(&mut client, &mut server, false);
+    let id = client.request(call("../etc"), &[]).unwrap();
+    assert!(to_server(&mut client, &mut server).is_empty());
+    let events = to_client(&mut server, &mut client);
+    let [ClientEvent::Reply { id: replied, reply: Reply::Failed { code, message }, .. }] =
+        &events[..]
+    else {
+        panic!("{events:?}");
+    };
+    assert_eq!((*replied, *code), (id, FailureCode::BadRequest));
+    assert!(message.contains("../etc"), "{message}");
+}
+
+#[test]
+fn handshakes_settle_the_version_or_say_why_not() {
+    let hello = |versions, user: &str| {
+        let user = user.to_owned();
+        let hello = crate::wire::Hello { versions, user, token: None, resume: None };
+        encode_handshake(&hello).unwrap()
+    };
+    let newest = *VERSIONS.end();
+    assert_eq!(greet(&hello((1, 99), "demo")).unwrap().1, newest);
+    let refused = |frame: &[u8]| match greet(frame) {
+        Err(Answer::Refused { code, .. }) => code,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(&hello((98, 99), "demo")), RefusalCode::Version);
+    assert_eq!(refused(&hello((0, 0), "demo")), RefusalCode::Version);
+    assert_eq!(refused(&hello((1, 1), "a/b")), RefusalCode::Malformed);
+    assert_eq!(refused(b"nonsense"), RefusalCode::Malformed);
+
+    let mut client = ClientSession::new("demo", None);
+    client.connected().unwrap();
+    let answer = Answer::Refused { code: RefusalCode::Busy, message: "full".into() };
+    let event = client.receive(&encode_handshake(&answer).unwrap()).unwrap();
+    assert!(matches!(event, Some(ClientEvent::Refused { code: RefusalCode::Busy, .. })));
+    assert_eq!(client.phase(), Phase::Refused);
+    assert_eq!(client.request(call("f"), &[]), Ok(RequestId(1)));
+}

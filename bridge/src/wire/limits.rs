@@ -1,0 +1,34 @@
+//! Bounds of everything a peer can send.
+
+/// Versions of the protocol this build speaks, oldest first.
+pub const VERSIONS: std::ops::RangeInclusive<u16> = 1..=1;
+
+/// First bytes of the handshake.
+pub const MAGIC: [u8; 4] = *b"FAsy";
+
+/// Longest envelope, bytes.
+pub const MAX_ENVELOPE_BYTES: usize = 256 * 1024;
+
+/// Longest payload, bytes: inputs, outputs, the chunks of one state transfer.
+pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024 * 1024;
+
+/// Longest frame, bytes.
+pub const MAX_FRAME_BYTES: usize = MAX_ENVELOPE_BYTES + MAX_PAYLOAD_BYTES;
+
+/// Longest name of a user or function, bytes.
+pub const MAX_NAME_BYTES: usize = 128;
+
+/// Longest state key, bytes; what the guest kernel takes from a guest.
+pub const MAX_KEY_BYTES: usize = 64 * 1024;
+
+/// Longest token, bytes.
+pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
+
+/// Most arguments of a call, and most environment variables.
+pub const MAX_STRINGS: usize = 1024;
+
+/// Most chunks in one state transfer.
+pub const MAX_CHUNKS: usize = 4096;
+
+/// Most requests one session may have open: running, or answered and not acknowledged.
+pub const MAX_OPEN_REQUESTS: usize = 16 * 1024;

@@ -1,0 +1,206 @@
+//! The messages. Changing one changes the protocol: `wire/tests.rs` holds the approved hash of this file.
+
+use super::limits::*;
+use serde::{Deserialize, Serialize};
+
+/// Chosen by the client, counting up from 1 within a session. On *every* request, so that one sent again after a
+/// reconnect is recognised and does nothing twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RequestId(pub u64);
+
+/// Chosen by the relay at random; who knows it can take the session over after a reconnect.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SessionId(pub [u8; 16]);
+
+impl std::fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // A secret: only enough of it to tell two apart.
+        write!(f, "SessionId({:02x}{:02x}…)", self.0[0], self.0[1])
+    }
+}
+
+/// First frame of the client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Oldest and newest version the client speaks.
+    pub versions: (u16, u16),
+    /// Whose functions and state this session uses.
+    pub user: String,
+    /// Proof of that; browsers cannot set WebSocket headers, so it travels here.
+    pub token: Option<String>,
+    /// The session to take up again.
+    pub resume: Option<SessionId>,
+}
+
+/// First frame of the server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    Welcome {
+        /// What both speak from here on.
+        version: u16,
+        session: SessionId,
+        /// Whether this is the session that [`Hello::resume`] named, with all its requests.
+        resumed: bool,
+    },
+    Refused {
+        code: RefusalCode,
+        message: String,
+    },
+}
+
+/// Why a handshake is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RefusalCode {
+    /// No version in common.
+    Version,
+    /// Not a handshake, or one out of bounds.
+    Malformed,
+    /// Not allowed to act for this user.
+    Unauthorised,
+    /// The relay has no room now.
+    Busy,
+}
+
+/// From page to relay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClientMessage {
+    Request {
+        id: RequestId,
+        request: Request,
+    },
+    /// The reply arrived; the relay can forget the request.
+    Acknowledge {
+        id: RequestId,
+    },
+    /// Nobody waits for the reply any more; there will be one all the same.
+    Cancel {
+        id: RequestId,
+    },
+}
+
+/// What a page asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Runs a function in the cluster; payload: its input. Answered by [`Reply::Call`].
+    Call { function: String, entry: CallEntry, args: Vec<String>, env: Vec<(String, String)> },
+    /// Reads bytes of a state value, to its end where `length` is `None`. Answered by [`Reply::State`].
+    ReadState { key: String, offset: u64, length: Option<u64> },
+    /// Writes chunks of a state value, all or none; payload: their bytes, one after the other. Answered by
+    /// [`Reply::Done`] once they are durable.
+    WriteState { key: String, size: u64, chunks: Vec<ChunkHeader> },
+}
+
+/// Where a called function is entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CallEntry {
+    Main,
+    /// An entry of its table.
+    Pointer(u32),
+}
+
+/// Place and length of a chunk whose bytes are in the payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkHeader {
+    pub offset: u64,
+    pub length: u64,
+}
+
+/// From relay to page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ServerMessage {
+    Reply { id: RequestId, reply: Reply },
+}
+
+/// How a request ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// The call ran; payload: its output. A trap or a missing function is return value 1 with the reason as output.
+    Call {
+        return_value: i32,
+    },
+    /// Size of the value, if there is one; payload: its bytes from `offset`.
+    State {
+        size: Option<u64>,
+        offset: u64,
+    },
+    Done,
+    /// It was not performed, or nobody can tell.
+    Failed {
+        code: FailureCode,
+        message: String,
+    },
+}
+
+/// Why a request has no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailureCode {
+    /// Out of bounds, or it makes no sense.
+    BadRequest,
+    /// Cancelled by the client.
+    Cancelled,
+    /// The cluster or its storage failed.
+    Unavailable,
+    /// The relay cannot tell whether it was performed.
+    Unknown,
+    /// Too much at once.
+    Busy,
+    /// State: another size, or outside the value.
+    State,
+}
+
+/// Whether `name` can name a user or a function: it becomes part of paths and of keys in the cluster.
+pub fn is_valid_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= MAX_NAME_BYTES
+        && !name.starts_with('.')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+}
+
+impl Hello {
+    /// What is out of bounds, if anything.
+    pub fn problem(&self) -> Option<String> {
+        if !is_valid_name(&self.user) {
+            return Some(name_problem("user", &self.user));
+        }
+        let token = self.token.as_ref().map_or(0, String::len);
+        (token > MAX_TOKEN_BYTES).then(|| format!("the token has {token} bytes"))
+    }
+}
+
+impl Request {
+    /// What is out of bounds, if anything.
+    pub fn problem(&self, payload: &[u8]) -> Option<String> {
+        match self {
+            Request::Call { function, args, env, .. } => {
+                if !is_valid_name(function) {
+                    return Some(name_problem("function", function));
+                }
+                let most = args.len().max(env.len());
+                (most > MAX_STRINGS).then(|| format!("{most} arguments; {MAX_STRINGS} are allowed"))
+            }
+            Request::ReadState { key, .. } => key_problem(key),
+            Request::WriteState { key, chunks, .. } => key_problem(key).or_else(|| {
+                let bytes = chunks.iter().fold(0_u64, |sum, c| sum.saturating_add(c.length));
+                if chunks.len() > MAX_CHUNKS {
+                    Some(format!("{} chunks; {MAX_CHUNKS} are allowed", chunks.len()))
+                } else if bytes != payload.len() as u64 {
+                    Some(format!("chunks of {bytes} bytes, and a payload of {}", payload.len()))
+                } else {
+                    None
+                }
+            }),
+        }
+    }
+}
+
+fn name_problem(what: &str, name: &str) -> String {
+    let shown: String = name.chars().take(40).collect();
+    format!(
+        "`{shown}` cannot name a {what}: use 1 to {MAX_NAME_BYTES} of A-Z a-z 0-9 _ - and ., not beginning with a dot"
+    )
+}
+
+fn key_problem(key: &str) -> Option<String> {
+    (key.len() > MAX_KEY_BYTES)
+        .then(|| format!("a state key of {} bytes; {MAX_KEY_BYTES} are allowed", key.len()))
+}

@@ -1,0 +1,105 @@
+//! The protocol's bytes: saved frames, bounds, and the approved hash of the schema.
+
+use super::*;
+use sha2::{Digest, Sha256};
+
+/// Changes with `message.rs`. Before approving a new one: is it still readable by a peer of the previous version? If
+/// not, raise [`VERSIONS`], keep the old messages for one version, and save frames of the new one below.
+const APPROVED_SCHEMA: &str = "d76a12a0a9184a801517e01bae706ba5dd91519875f1560acc65cd3b8c9f5bd6";
+
+#[test]
+fn the_schema_is_approved() {
+    let source = include_str!("message.rs").replace("\r\n", "\n");
+    let hash: String = Sha256::digest(source).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hash, APPROVED_SCHEMA, "message.rs changed; see APPROVED_SCHEMA");
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn frames_of_version_1_keep_their_bytes() {
+    let hello = Hello { versions: (1, 1), user: "demo".into(), token: None, resume: None };
+    let frame = encode_handshake(&hello).unwrap();
+    assert_eq!(hex(&frame), "4641737901010464656d6f0000");
+    assert_eq!(decode_handshake::<Hello>(&frame), Ok(hello));
+
+    let welcome = Answer::Welcome { version: 1, session: SessionId([0xab; 16]), resumed: false };
+    let frame = encode_handshake(&welcome).unwrap();
+    assert_eq!(hex(&frame), format!("464173790001{}00", "ab".repeat(16)));
+
+    let request = Request::Call {
+        function: "chain".into(),
+        entry: CallEntry::Pointer(3),
+        args: vec!["a".into()],
+        env: vec![],
+    };
+    let message = ClientMessage::Request { id: RequestId(300), request };
+    let frame = encode(&message, b"input").unwrap();
+    assert_eq!(hex(&frame), "00ac020005636861696e01030101610069".to_owned() + "6e707574");
+    assert_eq!(decode::<ClientMessage>(&frame), Ok((message, &b"input"[..])));
+
+    let write = Request::WriteState {
+        key: "k".into(),
+        size: 4,
+        chunks: vec![ChunkHeader { offset: 1, length: 2 }],
+    };
+    let message = ClientMessage::Request { id: RequestId(1), request: write };
+    assert_eq!(hex(&encode(&message, b"xy").unwrap()), "000102016b040101027879");
+
+    let reply = ServerMessage::Reply { id: RequestId(1), reply: Reply::Call { return_value: -1 } };
+    assert_eq!(hex(&encode(&reply, b"out").unwrap()), "000100016f7574");
+}
+
+#[test]
+fn every_length_is_bounded() {
+    let message = ClientMessage::Acknowledge { id: RequestId(1) };
+    let long = vec![0; MAX_PAYLOAD_BYTES + 1];
+    assert!(matches!(encode(&message, &long), Err(WireError::PayloadTooLong { .. })));
+    let long = vec![0; MAX_FRAME_BYTES + 1];
+    assert!(matches!(decode::<ClientMessage>(&long), Err(WireError::FrameTooLong { .. })));
+    let request =
+        Request::ReadState { key: "k".repeat(MAX_ENVELOPE_BYTES), offset: 0, length: None };
+    let message = ClientMessage::Request { id: RequestId(1), request };
+    assert!(matches!(encode(&message, &[]), Err(WireError::EnvelopeTooLong { .. })));
+}
+
+#[test]
+fn nonsense_is_refused_without_a_panic() {
+    assert_eq!(decode_handshake::<Hello>(b"GET / HTTP/1.1"), Err(WireError::NotAHandshake));
+    assert!(matches!(decode_handshake::<Hello>(b"FAsy"), Err(WireError::Malformed { .. })));
+    // A string that claims to be 4 GiB long.
+    let frame = [0, 1, 1, 0xff, 0xff, 0xff, 0xff, 0x0f, b'k'];
+    assert!(matches!(decode::<ClientMessage>(&frame), Err(WireError::Malformed { .. })));
+    let mut state = 1_u64;
+    for _ in 0..20_000 {
+        let frame: Vec<u8> = (0..state % 40)
+            .map(|_| {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                (state >> 33) as u8
+            })
+            .collect();
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let _ = decode::<ClientMessage>(&frame);
+        let _ = decode_handshake::<Answer>(&frame);
+    }
+}
+
+#[test]
+fn requests_say_what_is_wrong_with_them() {
+    let call = |function: &str| Request::Call {
+        function: function.into(),
+        entry: CallEntry::Main,
+        args: vec![],
+        env: vec![],
+    };
+    assert_eq!(call("good-name_1.x").problem(&[]), None);
+    for bad in ["", "..", ".hidden", "a/b", "a b", "ä", &"x".repeat(MAX_NAME_BYTES + 1)] {
+        assert!(call(bad).problem(&[]).is_some(), "{bad}");
+    }
+    let chunks =
+        vec![ChunkHeader { offset: 0, length: u64::MAX }, ChunkHeader { offset: 0, length: 2 }];
+    let write = Request::WriteState { key: "k".into(), size: 2, chunks };
+    assert!(write.problem(b"ab").is_some());
+}
