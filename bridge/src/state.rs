@@ -270,7 +270,8 @@ mod tests {
         let (size, chunks) = tier.take_dirty("k").unwrap();
         assert_eq!((size, chunks.as_slice()), (6, &[chunk(1, b"bc")][..]));
         assert!(tier.take_dirty("k").is_none());
-        tier.restore_dirty("k", &[1..3]);
+        let sent: Vec<_> = chunks.iter().map(Chunk::range).collect();
+        tier.restore_dirty("k", &sent);
         assert_eq!(tier.take_dirty("k").unwrap().1, chunks);
     }
 

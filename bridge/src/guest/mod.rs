@@ -131,6 +131,10 @@ pub enum Fault {
     NotImplemented { call: HostCall, reason: &'static str },
     #[error("{call} works only in a cluster: run the function there")]
     ClusterOnly { call: HostCall },
+    #[error(
+        "`{import}` is not part of the host interface: link the function without it, or have nothing call it"
+    )]
+    UnknownImport { import: String },
     #[error(transparent)]
     State(#[from] StateError),
     #[error("{call} failed: {message}")]
@@ -152,6 +156,7 @@ impl Fault {
             | Fault::NotUtf8 { .. } => "bad-pointer",
             Fault::NotImplemented { .. } => "not-implemented",
             Fault::ClusterOnly { .. } => "cluster-only",
+            Fault::UnknownImport { .. } => "unknown-import",
             Fault::State(_) => "state",
             Fault::Operation { .. } => "operation-failed",
             Fault::OutOfMemory { .. } => "out-of-memory",
@@ -175,10 +180,6 @@ impl Args {
 
     fn u32(&self, position: usize) -> u32 {
         self.0[position] as u32
-    }
-
-    fn u64(&self, position: usize) -> u64 {
-        self.0[position]
     }
 }
 

@@ -1,0 +1,91 @@
+//! Headless Chromium, driven through chromedriver.
+
+use anyhow::{Context as _, Result, bail};
+use fantoccini::{Client, ClientBuilder};
+use serde_json::json;
+use std::process::Stdio;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+
+/// What chromedriver prints before its port.
+const STARTED: &str = "started successfully on port ";
+
+/// Browsers by their names on the `PATH`, best first.
+const BROWSERS: [&str; 4] =
+    ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+
+/// A browser with one window; it ends with this value.
+#[derive(Debug)]
+pub struct Chromium {
+    client: Client,
+    _driver: Child,
+    _profile: TempDir,
+}
+
+impl Chromium {
+    /// Starts a browser with an empty profile.
+    pub async fn start() -> Result<Self> {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .context("starting chromedriver: install the packages chromium and chromium-driver")?;
+        let stdout = driver.stdout.take().context("chromedriver's output is piped")?;
+        let port = port(stdout).await?;
+        let profile = tempfile::tempdir()?;
+        let client = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
+            .capabilities(capabilities(&profile)?)
+            .connect(&format!("http://127.0.0.1:{port}"))
+            .await
+            .context("starting Chromium")?;
+        Ok(Self { client, _driver: driver, _profile: profile })
+    }
+
+    /// The WebDriver session.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Ends the browser; without this it is killed, and its children may linger.
+    pub async fn close(self) -> Result<()> {
+        Ok(self.client.close().await?)
+    }
+}
+
+async fn port(stdout: ChildStdout) -> Result<u16> {
+    let mut lines = BufReader::new(stdout).lines();
+    while let Some(line) = lines.next_line().await? {
+        if let Some((_, rest)) = line.split_once(STARTED) {
+            let port =
+                rest.trim_end_matches('.').parse().with_context(|| format!("port in `{line}`"))?;
+            // Whoever writes to a closed pipe is ended by it.
+            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+            return Ok(port);
+        }
+    }
+    bail!("chromedriver ended without telling its port")
+}
+
+fn capabilities(profile: &TempDir) -> Result<fantoccini::wd::Capabilities> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let binary = std::env::split_paths(&path)
+        .flat_map(|folder| BROWSERS.map(|name| folder.join(name)))
+        .find(|path| path.is_file())
+        .context("no Chromium on the PATH: install the package chromium")?;
+    let profile = format!("--user-data-dir={}", profile.path().display());
+    let capabilities = json!({
+        "goog:chromeOptions": {
+            "binary": binary,
+            "args": [
+                "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+                "--disable-background-networking", "--disable-component-update", "--disable-sync",
+                "--disable-dev-shm-usage", "--window-size=1200,1000", profile,
+            ],
+        },
+        "timeouts": { "script": 60_000 },
+    });
+    serde_json::from_value(capabilities).context("capabilities")
+}

@@ -1,0 +1,81 @@
+//! A relay of the test's own, as the real program on a free port.
+
+use anyhow::{Context as _, Result, ensure};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+/// A running relay with an empty store; it ends with this value.
+#[derive(Debug)]
+pub struct Relay {
+    child: Child,
+    url: String,
+    _data: TempDir,
+}
+
+impl Relay {
+    /// Starts a relay that serves `web`.
+    pub async fn start(web: &Path) -> Result<Self> {
+        let data = tempfile::tempdir()?;
+        let program = program("FAASM_RELAY_BIN", "faasm-relay")?;
+        let mut child = Command::new(&program)
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(data.path())
+            .arg("--web")
+            .arg(web)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("starting {}", program.display()))?;
+        let stdout = child.stdout.take().context("the relay's output is piped")?;
+        let mut lines = BufReader::new(stdout).lines();
+        let line =
+            lines.next_line().await?.context("the relay ended at once; see its message above")?;
+        let url = line
+            .strip_prefix("listening on ")
+            .with_context(|| format!("the relay said `{line}`"))?
+            .trim_end_matches('/')
+            .to_owned();
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Ok(Self { child, url, _data: data })
+    }
+
+    /// `http://HOST:PORT`
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Uploads original binaries for a user.
+    pub async fn upload(&self, user: &str, functions: &[PathBuf]) -> Result<()> {
+        let status = Command::new(program("FAASM_ASYNCIFY_BIN", "faasm-asyncify")?)
+            .arg("upload")
+            .args(functions)
+            .args(["--to", &self.url, "--user", user])
+            .stdout(Stdio::null())
+            .status()
+            .await
+            .context("running faasm-asyncify upload")?;
+        ensure!(status.success(), "uploading failed; see its message above");
+        Ok(())
+    }
+
+    /// Ends it without a chance to say goodbye.
+    pub async fn kill(mut self) -> Result<()> {
+        Ok(self.child.kill().await?)
+    }
+}
+
+/// A program of this workspace: where the variable says, or beside this one.
+pub(crate) fn program(variable: &str, name: &str) -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os(variable) {
+        return Ok(path.into());
+    }
+    let this = std::env::current_exe()?;
+    let beside = this.ancestors().skip(1).take(2).map(|folder| folder.join(name));
+    beside
+        .into_iter()
+        .find(|path| path.is_file())
+        .with_context(|| format!("no {name}: run `cargo xtask test`, or set {variable}"))
+}

@@ -1,0 +1,39 @@
+//! `cargo xtask build`: builds rewriter and relay, then the functions in `dist/functions` for web
+//! pages, to `dist/web/functions`.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::process::run;
+use crate::workspace::{Workspace, create_folder, remove_folder, wasm_files};
+
+/// Build rewriter and relay, and the functions in dist/functions for web pages
+#[derive(clap::Args)]
+pub(crate) struct Args {}
+
+impl Args {
+    pub(crate) fn run(self, workspace: &Workspace) -> Result<()> {
+        native(workspace)?;
+        web_functions(workspace)
+    }
+}
+
+/// Rewriter and relay, in one cargo so that what they share is built once.
+pub(crate) fn native(workspace: &Workspace) -> Result<()> {
+    run(workspace.cargo().args(["build", "-p", "faasm-asyncify", "-p", "faasm-relay"]))
+        .context("rewriter and relay")
+}
+
+/// What pages load of each function; replaces what was there.
+pub(crate) fn web_functions(workspace: &Workspace) -> Result<()> {
+    let output = workspace.web_functions();
+    remove_folder(&output)?;
+    create_folder(&output)?;
+    run(Command::new(workspace.binary("faasm-asyncify"))
+        .arg("build")
+        .args(wasm_files(&workspace.functions())?)
+        .arg("-o")
+        .arg(&output))
+    .context("functions for web pages")
+}

@@ -1,0 +1,142 @@
+//! `cargo xtask functions`: compiles the example functions to `dist/functions/NAME.wasm`, the
+//! binaries that run unmodified in the cluster and are the input of everything for the web.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+
+use crate::process::run;
+use crate::setup::{self, CLANG_PACKAGES, Clang};
+use crate::workspace::{Workspace, copy_file, create_folder, wasm_files};
+
+/// Sources in `examples/functions/c`, and the names of the functions they become.
+const C_FUNCTIONS: [(&str, &str); 4] = [
+    ("hello.c", "hello_c"),
+    ("state.c", "state_c"),
+    ("chain.cpp", "chain_cpp"),
+    ("chain_named.cpp", "chain_named_cpp"),
+];
+
+const WARNINGS: [&str; 3] = ["-Wall", "-Wextra", "-Werror"];
+
+/// The exports are what hosts call. The optimiser's flag is left out on purpose: with it the driver
+/// also runs whatever `wasm-opt` is on the PATH.
+const LINK: [&str; 6] = [
+    "-Wl,--export=malloc",
+    "-Wl,--export=free",
+    "-Wl,--export=__wasm_call_ctors",
+    "-Wl,--stack-first",
+    "-Wl,-z,stack-size=1048576",
+    // wasi-libc's debug information, most of the file otherwise; names stay.
+    "-Wl,--strip-debug",
+];
+
+/// Compile the example functions to dist/functions
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only the functions of one language
+    #[arg(long)]
+    only: Option<Language>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Language {
+    Rust,
+    /// C and C++
+    C,
+}
+
+impl Args {
+    pub(crate) fn run(self, workspace: &Workspace) -> Result<()> {
+        create_folder(&workspace.functions())?;
+        if self.only != Some(Language::C) {
+            build_rust(workspace)?;
+        }
+        if self.only != Some(Language::Rust) {
+            match Clang::find(workspace)? {
+                Some(clang) => build_c(workspace, &clang)?,
+                None if self.only == Some(Language::C) => {
+                    bail!("no clang that builds for wasm32-wasi: {}", how_to_get_clang())
+                }
+                None => eprintln!(
+                    "skipped the C and C++ functions, there is no clang that builds for \
+                     wasm32-wasi: {}",
+                    how_to_get_clang()
+                ),
+            }
+        }
+        list(workspace)
+    }
+}
+
+/// All functions that this machine can compile.
+pub(crate) fn build_all(workspace: &Workspace) -> Result<()> {
+    Args { only: None }.run(workspace)
+}
+
+fn how_to_get_clang() -> String {
+    format!(
+        "on Debian `apt-get install {}`, elsewhere set WASI_SDK_PATH to a WASI SDK",
+        CLANG_PACKAGES.join(" ")
+    )
+}
+
+fn build_rust(workspace: &Workspace) -> Result<()> {
+    setup::rust_targets(workspace, &[setup::WASI])?;
+    // Beside the other builds, so that this waits for no other cargo.
+    let target = workspace.target().join("functions");
+    run(workspace
+        .cargo()
+        .current_dir(workspace.functions_source())
+        .args(["build", "--release", "--locked", "--target", setup::WASI, "--target-dir"])
+        .arg(&target))
+    .context("Rust functions")?;
+    for file in wasm_files(&target.join(setup::WASI).join("release"))? {
+        let name = file.file_name().context("a wasm file without a name")?;
+        copy_file(&file, &workspace.functions().join(name))?;
+    }
+    Ok(())
+}
+
+fn build_c(workspace: &Workspace, clang: &Clang) -> Result<()> {
+    let objects = workspace.target().join("functions/c");
+    create_folder(&objects)?;
+    for (source, name) in C_FUNCTIONS {
+        let source = workspace.functions_source().join("c").join(source);
+        let output = workspace.functions().join(format!("{name}.wasm"));
+        build_c_function(workspace, clang, &source, &objects.join(name), &output)
+            .with_context(|| format!("function {name}"))?;
+    }
+    Ok(())
+}
+
+fn build_c_function(
+    workspace: &Workspace,
+    clang: &Clang,
+    source: &Path,
+    object: &Path,
+    output: &Path,
+) -> Result<()> {
+    let cpp = source.extension().is_some_and(|extension| extension == "cpp");
+    let object = object.with_extension("o");
+    let mut compile = clang.command(cpp);
+    compile.arg("-O2").args(WARNINGS);
+    compile.arg(if cpp { "-std=c++17" } else { "-std=c11" });
+    if cpp {
+        compile.args(["-fno-exceptions", "-fno-rtti"]);
+    }
+    compile.arg("-I").arg(workspace.functions_source().join("include"));
+    run(compile.arg("-c").arg(source).arg("-o").arg(&object))?;
+    run(clang.command(cpp).arg(&object).args(LINK).arg("-o").arg(output))
+}
+
+fn list(workspace: &Workspace) -> Result<()> {
+    let files: Vec<PathBuf> = wasm_files(&workspace.functions())?;
+    for file in &files {
+        let size = fs::metadata(file).with_context(|| format!("size of {}", file.display()))?.len();
+        println!("{:>9} bytes  {}", size, workspace.show(file));
+    }
+    Ok(())
+}

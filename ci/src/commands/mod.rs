@@ -1,0 +1,8 @@
+//! One file per subcommand, each with its arguments and `run`.
+
+pub(crate) mod build;
+pub(crate) mod demo;
+pub(crate) mod functions;
+pub(crate) mod lint;
+pub(crate) mod package;
+pub(crate) mod test;

@@ -1,0 +1,53 @@
+//! `cargo xtask`: the one door to building, demonstrating and testing this project. Each subcommand
+//! is one file in `commands`.
+
+mod commands;
+mod process;
+mod relay;
+mod setup;
+mod stages;
+mod web;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use workspace::Workspace;
+
+/// Builds, demonstrates, checks and tests the project.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Demo(commands::demo::Args),
+    Test(commands::test::Args),
+    Lint(commands::lint::Args),
+    Functions(commands::functions::Args),
+    Build(commands::build::Args),
+    Package(commands::package::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = Workspace::find().and_then(|workspace| match cli.command {
+        Command::Demo(args) => args.run(&workspace),
+        Command::Test(args) => args.run(&workspace),
+        Command::Lint(args) => args.run(&workspace),
+        Command::Functions(args) => args.run(&workspace),
+        Command::Build(args) => args.run(&workspace),
+        Command::Package(args) => args.run(&workspace),
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

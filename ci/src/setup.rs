@@ -1,0 +1,193 @@
+//! What must be on the machine: Rust targets and components, a browser, a compiler for C and C++
+//! functions. Missing parts are installed where that is safe; otherwise the error says how.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::process::{find_program, run, succeeds};
+use crate::workspace::{Workspace, create_folder};
+
+/// The target of functions.
+pub(crate) const WASI: &str = "wasm32-wasip1";
+/// The target of the browser runtime.
+pub(crate) const WEB: &str = "wasm32-unknown-unknown";
+
+const BROWSERS: [&str; 4] =
+    ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+const BROWSER_PACKAGES: &[&str] = &["chromium"];
+const DRIVER_PACKAGES: &[&str] = &["chromium-driver"];
+/// Debian packages that make `clang-19` able to build C and C++ functions.
+pub(crate) const CLANG_PACKAGES: &[&str] = &[
+    "clang-19",
+    "lld-19",
+    "wasi-libc",
+    "libclang-rt-19-dev-wasm32",
+    "libc++-19-dev-wasm32",
+    "libc++abi-19-dev-wasm32",
+];
+
+/// Adds Rust targets that are missing.
+pub(crate) fn rust_targets(workspace: &Workspace, targets: &[&str]) -> Result<()> {
+    let output = Command::new("rustc")
+        .args(["--print", "sysroot"])
+        .current_dir(workspace.root())
+        .output()
+        .context("asking rustc for its sysroot")?;
+    let sysroot = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    for target in targets {
+        if !sysroot.join("lib/rustlib").join(target).join("lib").is_dir() {
+            rustup(workspace, &["target", "add", target])?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds rustfmt and clippy where they are missing.
+pub(crate) fn rust_components(workspace: &Workspace) -> Result<()> {
+    for (component, subcommand) in [("rustfmt", "fmt"), ("clippy", "clippy")] {
+        if !succeeds(workspace.cargo().args([subcommand, "--version"])) {
+            rustup(workspace, &["component", "add", component])?;
+        }
+    }
+    Ok(())
+}
+
+fn rustup(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
+    if find_program(&["rustup"]).is_none() {
+        bail!(
+            "missing: what `rustup {}` adds, and rustup itself; install it from https://rustup.rs, \
+             or add the same with your system's Rust packages",
+            arguments.join(" ")
+        );
+    }
+    run(Command::new("rustup").args(arguments).current_dir(workspace.root()))
+}
+
+/// An error that says how to install a browser, unless there is one with its driver.
+pub(crate) fn require_browser() -> Result<()> {
+    let packages = missing_browser_packages();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "no Chromium with its WebDriver on the PATH; on Debian: `apt-get install {}`; elsewhere: \
+         install Chromium or Chrome, and `chromedriver` of the same version",
+        packages.join(" ")
+    )
+}
+
+/// Installs what the tests need besides Rust, on Debian and Ubuntu as root; elsewhere an error
+/// that says what is missing.
+pub(crate) fn test_packages(workspace: &Workspace) -> Result<()> {
+    let mut packages = missing_browser_packages();
+    if Clang::find(workspace)?.is_none() {
+        packages.extend(CLANG_PACKAGES);
+    }
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let install = ["install", "-y", "--no-install-recommends"];
+    if !Path::new("/etc/debian_version").is_file() || find_program(&["apt-get"]).is_none() {
+        bail!(
+            "the tests need Chromium with chromedriver, and a clang that builds for \
+             wasm32-wasi (set WASI_SDK_PATH to a WASI SDK); on Debian these are the packages {}",
+            packages.join(" ")
+        );
+    }
+    if !is_root() {
+        bail!(
+            "the tests need packages that only root can install: `sudo apt-get update && \
+             sudo apt-get {} {}`, then run this again",
+            install.join(" "),
+            packages.join(" ")
+        );
+    }
+    let apt_get = || {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    };
+    run(apt_get().arg("update"))?;
+    run(apt_get().args(install).args(&packages))?;
+    require_browser()?;
+    if Clang::find(workspace)?.is_none() {
+        bail!("clang-19 is installed and still cannot build for wasm32-wasi with sysroot /usr");
+    }
+    Ok(())
+}
+
+fn missing_browser_packages() -> Vec<&'static str> {
+    let mut packages = Vec::new();
+    if find_program(&BROWSERS).is_none() {
+        packages.extend(BROWSER_PACKAGES);
+    }
+    if find_program(&["chromedriver"]).is_none() {
+        packages.extend(DRIVER_PACKAGES);
+    }
+    packages
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+/// A clang that builds C and C++ functions.
+pub(crate) struct Clang {
+    program: PathBuf,
+    sysroot: PathBuf,
+    target: &'static str,
+}
+
+impl Clang {
+    /// The first that links a C++ program: of `WASI_SDK_PATH`, else `clang-19`, else `clang` with
+    /// the libraries where Debian puts them. Where `WASI_SDK_PATH` is set it has to work.
+    pub(crate) fn find(workspace: &Workspace) -> Result<Option<Clang>> {
+        if let Some(sdk) = env::var_os("WASI_SDK_PATH").map(PathBuf::from) {
+            let program = sdk.join("bin").join(format!("clang{}", env::consts::EXE_SUFFIX));
+            let clang = Clang { program, sysroot: sdk.join("share/wasi-sysroot"), target: WASI };
+            if !clang.works(workspace)? {
+                bail!(
+                    "WASI_SDK_PATH is {}, where bin/clang does not build for {WASI}: correct the \
+                     path, or unset it to use the system's clang",
+                    sdk.display()
+                );
+            }
+            return Ok(Some(clang));
+        }
+        for name in ["clang-19", "clang"] {
+            if let Some(program) = find_program(&[name]) {
+                let clang = Clang { program, sysroot: "/usr".into(), target: "wasm32-wasi" };
+                if clang.works(workspace)? {
+                    return Ok(Some(clang));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The compiler; for C++ its driver that also links the C++ library.
+    pub(crate) fn command(&self, cpp: bool) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg(format!("--target={}", self.target));
+        command.arg(format!("--sysroot={}", self.sysroot.display()));
+        if cpp {
+            command.arg("--driver-mode=g++");
+        }
+        command
+    }
+
+    fn works(&self, workspace: &Workspace) -> Result<bool> {
+        let folder = workspace.target().join("functions");
+        create_folder(&folder)?;
+        let source = folder.join("probe.cpp");
+        let program =
+            "#include <string>\nint main(int n, char **) { return std::to_string(n).size(); }\n";
+        fs::write(&source, program).with_context(|| format!("writing {}", source.display()))?;
+        let output = folder.join("probe.wasm");
+        Ok(succeeds(self.command(true).arg("-fno-exceptions").arg(&source).arg("-o").arg(output)))
+    }
+}

@@ -1,0 +1,25 @@
+//! The demo's web site in `dist/web`: the pages, the runtime, and the functions that
+//! `cargo xtask build` has put there.
+
+use std::ffi::OsStr;
+use std::fs;
+
+use anyhow::{Context as _, Result};
+
+use crate::workspace::{Workspace, copy_folder, create_folder, remove_folder};
+
+/// Puts pages and runtime beside the functions; what was there of an earlier time goes.
+pub(crate) fn assemble(workspace: &Workspace) -> Result<()> {
+    let web = workspace.web();
+    create_folder(&web)?;
+    for entry in fs::read_dir(&web).with_context(|| format!("reading {}", web.display()))? {
+        let path = entry.with_context(|| format!("reading {}", web.display()))?.path();
+        if path.is_file() {
+            fs::remove_file(&path).with_context(|| format!("deleting {}", path.display()))?;
+        } else if path.file_name() != Some(OsStr::new("functions")) {
+            remove_folder(&path)?;
+        }
+    }
+    copy_folder(&workspace.root().join("examples/web"), &web)?;
+    copy_folder(&workspace.npm(), &web.join("runtime"))
+}
