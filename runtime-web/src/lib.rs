@@ -1,0 +1,22 @@
+//! The browser runtime: runs functions built by `faasm-asyncify` in a page or a worker.
+//!
+//! A blocking host call suspends the function and gives the thread back to the page; when what it waits for has arrived,
+//! the function goes on. What the calls mean is decided by [`faasm_bridge::guest`], the same as in a cluster; this crate
+//! drives it:
+//!
+//! * [`api`]: what pages see; its types are in `types.d.ts`.
+//! * [`connection`]: one session with a relay, over a [`transport`].
+//! * [`function`]: loading of built functions.
+//! * [`run`]: one run, from instantiation to result.
+//! * [`host`]: the imports of a running function.
+//! * [`engine`]: how a function is suspended and resumed.
+
+pub mod api;
+mod connection;
+mod engine;
+mod error;
+mod function;
+mod global;
+mod host;
+mod run;
+mod transport;

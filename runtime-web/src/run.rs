@@ -1,0 +1,202 @@
+//! One run of a function in the page: instantiate, call its entries through all suspensions, collect the result.
+
+use crate::connection::Connection;
+use crate::engine::{Asyncify, Engine, Interruption};
+use crate::error::{Code, FaasmError, describe};
+use crate::function::Loaded;
+use crate::global::{console_error, performance_now};
+use crate::host::{Bindings, import_object};
+use faasm_bridge::guest::{Fault, Invocation, Stream};
+use faasm_bridge::manifest::UnwindBuffer;
+use faasm_bridge::state::LocalTier;
+use js_sys::{Array, Error, Function, Object, Reflect, WebAssembly};
+use std::cell::RefCell;
+use std::rc::Rc;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{TextDecodeOptions, TextDecoder};
+
+/// What a page wants to hear of a run.
+pub(crate) struct Listeners {
+    stdout: Option<Listener>,
+    stderr: Option<Listener>,
+}
+
+struct Listener {
+    callback: Function,
+    /// Keeps the bytes of a character that was printed in two parts.
+    decoder: TextDecoder,
+}
+
+impl Listeners {
+    pub(crate) fn new(stdout: Option<Function>, stderr: Option<Function>) -> Result<Self, JsValue> {
+        let listen = |callback: Option<Function>| match callback {
+            Some(callback) => {
+                TextDecoder::new().map(|decoder| Some(Listener { callback, decoder }))
+            }
+            None => Ok(None),
+        };
+        Ok(Self { stdout: listen(stdout)?, stderr: listen(stderr)? })
+    }
+
+    pub(crate) fn print(&self, stream: Stream, bytes: &[u8]) {
+        let listener = match stream {
+            Stream::Stdout => &self.stdout,
+            Stream::Stderr => &self.stderr,
+        };
+        let Some(Listener { callback, decoder }) = listener else { return };
+        let options = TextDecodeOptions::new();
+        options.set_stream(true);
+        let text = decoder.decode_with_u8_array_and_options(bytes, &options).unwrap_or_default();
+        // A listener that throws must not end the guest it listens to.
+        if let Err(thrown) = callback.call1(&JsValue::UNDEFINED, &text.into()) {
+            console_error(&format!("a listener of a function threw: {}", describe(&thrown)));
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) return_value: i32,
+    pub(crate) output: Vec<u8>,
+    pub(crate) stats: Stats,
+}
+
+/// Figures of a run; times in milliseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Stats {
+    pub(crate) suspensions: u32,
+    pub(crate) chained_calls: u32,
+    pub(crate) total: f64,
+    pub(crate) suspended: f64,
+}
+
+/// Runs a loaded function in this page.
+pub(crate) async fn run(
+    loaded: &Loaded,
+    invocation: Invocation,
+    connection: Rc<Connection>,
+    tier: Rc<RefCell<LocalTier>>,
+    listeners: Listeners,
+) -> Result<Outcome, FaasmError> {
+    let began = performance_now();
+    let bindings = Bindings::new(invocation, connection, tier, listeners);
+    let pending = bindings.clone();
+    let wait = Box::new(move || {
+        let future: futures_util::future::LocalBoxFuture<'static, ()> =
+            Box::pin(pending.clone().wait());
+        future
+    });
+    let buffer = loaded.manifest.engines.asyncify.buffer;
+    // A module that is not instrumented never suspends, so its engine's buffer is never used.
+    let asyncify =
+        Rc::new(Asyncify::new(buffer.unwrap_or(UnwindBuffer { offset: 0, bytes: 0 }), wait));
+    let engine: Rc<dyn Engine> = asyncify.clone();
+
+    let (imports, closures) = import_object(&loaded.module, &bindings, &engine)?;
+    let exports = instantiate(&loaded.module, &imports).await?;
+    let guest = Exports { exports, loaded };
+    let memory = guest.memory()?;
+    bindings.attach(memory.clone(), guest.malloc());
+    if buffer.is_some() {
+        asyncify.attach(&guest.exports, &memory)?;
+    }
+
+    let mut return_value = 0;
+    for name in &loaded.manifest.entry.main {
+        let entry = guest.function(name)?;
+        match engine.call(&entry, &Array::new()).await {
+            Ok(value) => return_value = value.as_f64().map_or(0, |number| number as i32),
+            Err(interruption) => match ended(interruption, &bindings) {
+                Ok(exit) => {
+                    return_value = exit;
+                    break;
+                }
+                Err(error) => return Err(error),
+            },
+        }
+    }
+    drop(closures);
+    let stats = Stats {
+        suspensions: engine.suspensions(),
+        chained_calls: bindings.chained.get(),
+        total: performance_now() - began,
+        suspended: bindings.waited.get(),
+    };
+    Ok(Outcome { return_value, output: bindings.take_output(), stats })
+}
+
+/// What an interrupted call means: the guest's exit, or an error.
+fn ended(interruption: Interruption, bindings: &Bindings) -> Result<i32, FaasmError> {
+    let thrown = match interruption {
+        Interruption::Failed(error) => return Err(error),
+        Interruption::Thrown(thrown) => thrown,
+    };
+    match bindings.take_fault() {
+        Some(Fault::Exit(code)) => Ok(code),
+        Some(fault) => {
+            // The cause knows better than the kernel whether the connection is gone.
+            let code = match (&fault, bindings.take_failure()) {
+                (Fault::Operation { .. }, Some(failure)) => failure.code,
+                _ => Code::Fault(fault.code()),
+            };
+            Err(FaasmError::new(code, fault.to_string()))
+        }
+        None => {
+            if let Some(failure) = bindings.take_failure() {
+                return Err(failure);
+            }
+            let mut error =
+                FaasmError::new(Code::Trap, format!("the function trapped: {}", describe(&thrown)));
+            error.stack = thrown
+                .dyn_ref::<Error>()
+                .and_then(|thrown| Reflect::get(thrown, &"stack".into()).ok())
+                .and_then(|stack| stack.as_string());
+            Err(error)
+        }
+    }
+}
+
+async fn instantiate(module: &WebAssembly::Module, imports: &Object) -> Result<Object, FaasmError> {
+    let promise = WebAssembly::instantiate_module(module, imports);
+    let instance = JsFuture::from(promise).await.map_err(|thrown| {
+        let message = format!("the module cannot be instantiated: {}", describe(&thrown));
+        FaasmError::new(Code::CannotLoad, message)
+    })?;
+    let instance: WebAssembly::Instance = instance.unchecked_into();
+    Ok(instance.exports())
+}
+
+/// Exports of an instance, by what the manifest calls them.
+struct Exports<'a> {
+    exports: Object,
+    loaded: &'a Loaded,
+}
+
+impl Exports<'_> {
+    fn get(&self, name: &str) -> JsValue {
+        Reflect::get(&self.exports, &name.into()).unwrap_or(JsValue::UNDEFINED)
+    }
+
+    fn function(&self, name: &str) -> Result<Function, FaasmError> {
+        self.get(name).dyn_into().map_err(|_| self.missing("function", name))
+    }
+
+    fn memory(&self) -> Result<WebAssembly::Memory, FaasmError> {
+        let name = &self.loaded.manifest.entry.memory;
+        self.get(name).dyn_into().map_err(|_| self.missing("memory", name))
+    }
+
+    fn malloc(&self) -> Option<Function> {
+        self.get(self.loaded.manifest.entry.malloc.as_deref()?).dyn_into().ok()
+    }
+
+    fn missing(&self, kind: &str, name: &str) -> FaasmError {
+        let message = format!(
+            "the manifest of `{}` names a {kind} `{name}` that the module does not export: build it again",
+            self.loaded.manifest.name
+        );
+        FaasmError::new(Code::CannotLoad, message)
+    }
+}

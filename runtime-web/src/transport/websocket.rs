@@ -1,0 +1,76 @@
+//! Frames as binary WebSocket messages.
+
+use super::{Events, Transport, TransportEvent};
+use crate::error::{Code, FaasmError, describe};
+use js_sys::{ArrayBuffer, Uint8Array};
+use wasm_bindgen::prelude::*;
+use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
+
+/// Close code of a normal end (RFC 6455, 7.4.1).
+const NORMAL_CLOSURE: u16 = 1000;
+
+/// A WebSocket and the closures it calls, which live as long as it does.
+pub(crate) struct WebSocketTransport {
+    socket: WebSocket,
+    _on_open: Closure<dyn FnMut()>,
+    _on_message: Closure<dyn FnMut(MessageEvent)>,
+    _on_close: Closure<dyn FnMut(CloseEvent)>,
+}
+
+impl WebSocketTransport {
+    /// Begins to connect to a `ws:` or `wss:` address.
+    pub(crate) fn open(url: &str, events: Events) -> Result<Self, FaasmError> {
+        let socket = WebSocket::new(url).map_err(|thrown| {
+            let message = format!("`{url}` is not an address of a relay: {}", describe(&thrown));
+            FaasmError::new(Code::BadOptions, message)
+        })?;
+        socket.set_binary_type(BinaryType::Arraybuffer);
+
+        let sink = events.clone();
+        let on_open = Closure::<dyn FnMut()>::new(move || sink(TransportEvent::Open));
+        socket.set_onopen(Some(on_open.as_ref().unchecked_ref()));
+
+        let sink = events.clone();
+        let on_message = Closure::<dyn FnMut(_)>::new(move |event: MessageEvent| {
+            match event.data().dyn_into::<ArrayBuffer>() {
+                Ok(buffer) => sink(TransportEvent::Frame(Uint8Array::new(&buffer).to_vec())),
+                Err(_) => sink(TransportEvent::Closed("the relay sent text, not a frame".into())),
+            }
+        });
+        socket.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
+
+        let on_close = Closure::<dyn FnMut(_)>::new(move |event: CloseEvent| {
+            let reason = match event.reason() {
+                reason if reason.is_empty() => format!("WebSocket close code {}", event.code()),
+                reason => reason,
+            };
+            events(TransportEvent::Closed(reason));
+        });
+        socket.set_onclose(Some(on_close.as_ref().unchecked_ref()));
+
+        Ok(Self { socket, _on_open: on_open, _on_message: on_message, _on_close: on_close })
+    }
+}
+
+impl Transport for WebSocketTransport {
+    fn send(&self, frame: &[u8]) {
+        // Throws only while connecting, when there is nothing to send yet; after closing the browser drops frames.
+        if let Err(thrown) = self.socket.send_with_u8_array(frame) {
+            crate::global::console_error(&describe(&thrown));
+        }
+    }
+
+    fn close(&self) {
+        self.socket.set_onopen(None);
+        self.socket.set_onmessage(None);
+        self.socket.set_onclose(None);
+        // Throws for close codes out of range only.
+        let _ = self.socket.close_with_code(NORMAL_CLOSURE);
+    }
+}
+
+impl Drop for WebSocketTransport {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
