@@ -1,0 +1,82 @@
+//! `faasm-asyncify inspect`: what a function is and needs.
+
+use super::{human, print, read};
+use anyhow::{Context, Result};
+use clap::Args;
+use faasm_asyncify::Report;
+use faasm_bridge::host::Era;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+/// Show what a function is, imports and would suspend in
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// A function, as the toolchain linked it
+    #[arg(value_name = "FUNCTION.wasm")]
+    function: PathBuf,
+    /// Print as JSON, with the names of the functions that can suspend
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let path = &arguments.function;
+    let wasm = read(path)?;
+    let report = faasm_asyncify::inspect(&wasm)
+        .with_context(|| format!("cannot inspect {}", path.display()))?;
+    if arguments.json {
+        return print(&format!("{}\n", serde_json::to_string_pretty(&report)?));
+    }
+    print(&text(&report)?)
+}
+
+fn text(report: &Report) -> Result<String> {
+    let mut out = String::new();
+    let era = match report.era {
+        Era::Legacy => "2019/20 (main, numbered system calls)",
+        Era::Current | Era::Any => "2021 onward (_start, WASI)",
+    };
+    writeln!(out, "era:       {era}")?;
+    writeln!(out, "entry:     {}", calls(&report.entry.main))?;
+    writeln!(out, "pointers:  {}", calls(&report.entry.before_pointer))?;
+    writeln!(out, "table:     {}", report.entry.table.as_deref().unwrap_or("none"))?;
+    writeln!(out, "memory:    {}", report.entry.memory)?;
+    writeln!(out, "malloc:    {}", report.entry.malloc.as_deref().unwrap_or("none"))?;
+    writeln!(out, "features:  {}", or_none(&report.features.join(", ")))?;
+    let (size, debug) = (human(report.bytes as u64), human(report.debug_bytes as u64));
+    writeln!(out, "size:      {size}, of which debug information {debug}")?;
+    let (can, total) = (report.reach.functions.len(), report.reach.total);
+    writeln!(
+        out,
+        "suspends:  {can} of {total} functions can be on the stack, taking any indirect call for one"
+    )?;
+
+    writeln!(out, "\nimports:")?;
+    for class in ["ready", "planned", "cluster only", "unknown"] {
+        let imports = report.imports.iter().filter(|import| import.status == class);
+        for import in imports {
+            let waits = if import.suspends { ", can wait" } else { "" };
+            writeln!(out, "  {} {}", import.import, import.signature)?;
+            writeln!(out, "    {class}{waits}: {}", import.summary)?;
+        }
+    }
+    writeln!(out, "\nexports:")?;
+    for (name, kind) in &report.exports {
+        writeln!(out, "  {name}: {kind}")?;
+    }
+    for warning in &report.warnings {
+        writeln!(out, "\nwarning: {warning}")?;
+    }
+    Ok(out)
+}
+
+fn calls(exports: &[String]) -> String {
+    match exports {
+        [] => "no call before them".to_owned(),
+        calls => calls.join(", then "),
+    }
+}
+
+fn or_none(text: &str) -> &str {
+    if text.is_empty() { "none" } else { text }
+}

@@ -1,0 +1,47 @@
+//! The subcommands, one file each, and how all of them read a function and write a result.
+
+pub(crate) mod binaryen;
+pub(crate) mod build;
+pub(crate) mod inspect;
+pub(crate) mod upload;
+
+use anyhow::{Context, Result, anyhow};
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+/// Reads a function's file.
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => {
+            anyhow!("{} does not exist; build the function first", path.display())
+        }
+        ErrorKind::IsADirectory => {
+            anyhow!("{} is a folder; name the function's .wasm file in it", path.display())
+        }
+        _ => anyhow!("cannot read {}: {error}", path.display()),
+    })
+}
+
+/// The name of the function in a file: the file's name up to the last dot.
+fn name_of(path: &Path) -> Result<&str> {
+    path.file_stem()
+        .and_then(|stem| stem.to_str())
+        .with_context(|| format!("{} has no name that a function can have", path.display()))
+}
+
+/// Writes to standard output; that the reader has gone is no error.
+fn print(text: &str) -> Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("cannot write to standard output"),
+    }
+}
+
+/// `1.2 MB`, or `345 B` for less than a kilobyte.
+fn human(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}

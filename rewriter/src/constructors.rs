@@ -1,0 +1,196 @@
+//! Who runs the constructors, and the wrappers that would run them again.
+//!
+//! Linkers and C libraries disagree. `wasm-ld` synthesises `__wasm_call_ctors`. Where the start file of the library
+//! calls it, nothing else happens. Where none does, and it is not exported either, `wasm-ld` takes every export for a
+//! whole program and wraps it:
+//!
+//! ```wat
+//! (func $malloc.command_export (param i32) (result i32)
+//!   (call $__wasm_call_ctors)
+//!   (call $malloc (local.get 0))
+//!   (call $__wasm_call_dtors))
+//! ```
+//!
+//! Each call of that `malloc` by the host would reset the guest's globals. Its export is therefore pointed at the
+//! inner function; that is safe because an export is reached from outside only, and the host calls the entry first,
+//! which runs the constructors once. `_start` keeps its wrapper: there it is the program. Where there are no
+//! constructors the first call is missing, and a wrapper still runs the destructors.
+//!
+//! A wrapper is known by its name, `*.command_export`; where names were stripped, by *every* exported function having
+//! this shape around one and the same pair. A program's own function that calls three others in a row stays as it is.
+
+use walrus::ir::{Call, Instr, Visitor, dfs_in_order};
+use walrus::{ExportId, ExportItem, FunctionId, FunctionKind, Module};
+
+/// Name that the linker gives the function which runs all constructors.
+const CTORS: &str = "__wasm_call_ctors";
+
+/// How deep below an entry the call may lie: `_start` → a start file's function → its initialiser.
+const DEPTH: usize = 3;
+
+/// What is known of a module's constructors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Constructors {
+    /// The function that runs them; none where there are none, or none that can be told apart.
+    pub(crate) function: Option<FunctionId>,
+    /// Whether having no function means that there are no constructors.
+    pub(crate) certain: bool,
+}
+
+impl Constructors {
+    /// Whether calling `entry` runs the constructors.
+    pub(crate) fn run_in(&self, module: &Module, entry: FunctionId) -> bool {
+        self.function.is_some_and(|ctors| calls(module, entry, ctors, DEPTH))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wrapper {
+    before: Option<FunctionId>,
+    inner: FunctionId,
+    after: Option<FunctionId>,
+}
+
+impl Wrapper {
+    fn pair(&self) -> (Option<FunctionId>, Option<FunctionId>) {
+        (self.before, self.after)
+    }
+}
+
+/// Finds the constructors and points wrapped exports, except those in `keep`, at what they wrap.
+pub(crate) fn settle(module: &mut Module, keep: &[&str]) -> Constructors {
+    let exported = exported_function(module, CTORS).filter(|id| is_plain(module, *id));
+    if exported.is_some() {
+        // Asked for by name, the linker leaves all exports alone.
+        return Constructors { function: exported, certain: true };
+    }
+    let named = module.funcs.by_name(CTORS).filter(|id| is_plain(module, *id));
+    let wrappers = wrappers(module);
+    let function = named.or_else(|| wrappers.iter().find_map(|(_, wrapper)| wrapper.before));
+    // The linker leaves the function out where nobody needs it; with names, its absence shows.
+    let has_names = module.funcs.iter_local().any(|(id, _)| name(module, id).is_some());
+    let certain = has_names || !wrappers.is_empty();
+    for (export, wrapper) in wrappers {
+        if !keep.contains(&module.exports.get(export).name.as_str()) {
+            module.exports.get_mut(export).item = ExportItem::Function(wrapper.inner);
+        }
+    }
+    Constructors { function, certain }
+}
+
+/// The function exported under a name.
+pub(crate) fn exported_function(module: &Module, name: &str) -> Option<FunctionId> {
+    module.exports.iter().find_map(|export| match export.item {
+        ExportItem::Function(function) if export.name == name => Some(function),
+        _ => None,
+    })
+}
+
+fn name(module: &Module, id: FunctionId) -> Option<&str> {
+    module.funcs.get(id).name.as_deref()
+}
+
+/// The exports that are wrappers.
+fn wrappers(module: &Module) -> Vec<(ExportId, Wrapper)> {
+    let exports: Vec<(ExportId, FunctionId)> = module
+        .exports
+        .iter()
+        .filter_map(|export| match export.item {
+            ExportItem::Function(function) => Some((export.id(), function)),
+            _ => None,
+        })
+        .collect();
+    let named: Vec<(ExportId, Wrapper)> = exports
+        .iter()
+        .filter_map(|(export, id)| Some((*export, named_wrapper(module, *id)?)))
+        .collect();
+    if !named.is_empty() || exports.iter().any(|(_, id)| name(module, *id).is_some()) {
+        return named;
+    }
+    unnamed_wrappers(module, &exports).unwrap_or_default()
+}
+
+/// A function called `X.command_export` is a wrapper of the function `X`.
+fn named_wrapper(module: &Module, id: FunctionId) -> Option<Wrapper> {
+    let inner = name(module, id)?.strip_suffix(".command_export")?;
+    let readings = readings(module, id);
+    match readings.as_slice() {
+        [only] => Some(*only),
+        several => several.iter().find(|it| name(module, it.inner) == Some(inner)).copied(),
+    }
+}
+
+/// Without names, either all exports are wrappers, around one pair, or none is.
+fn unnamed_wrappers(
+    module: &Module,
+    exports: &[(ExportId, FunctionId)],
+) -> Option<Vec<(ExportId, Wrapper)>> {
+    let readings: Vec<_> =
+        exports.iter().map(|(export, id)| (*export, readings(module, *id))).collect();
+    let clear = |(_, readings): &(ExportId, Vec<Wrapper>)| match readings.as_slice() {
+        [only] => Some(only.pair()),
+        _ => None,
+    };
+    let pair = readings.iter().find_map(clear).filter(|(_, after)| after.is_some())?;
+    readings
+        .into_iter()
+        .map(|(export, readings)| {
+            Some((export, readings.into_iter().find(|wrapper| wrapper.pair() == pair)?))
+        })
+        .collect()
+}
+
+/// Reads a function as `call before; local.get…; call inner; call after`, of which the first and last may be missing.
+///
+/// Two calls without arguments or results can be read in two ways.
+fn readings(module: &Module, id: FunctionId) -> Vec<Wrapper> {
+    let FunctionKind::Local(function) = &module.funcs.get(id).kind else { return Vec::new() };
+    let body: Vec<&Instr> =
+        function.block(function.entry_block()).instrs.iter().map(|(instr, _)| instr).collect();
+    let rest = |body: &[&Instr], before: Option<FunctionId>| {
+        let (arguments, calls) = body.split_at_checked(function.args.len())?;
+        let passes_on = arguments
+            .iter()
+            .zip(&function.args)
+            .all(|(instr, arg)| matches!(instr, Instr::LocalGet(get) if get.local == *arg));
+        let (inner, after) = match calls {
+            [Instr::Call(inner)] => (inner.func, None),
+            [Instr::Call(inner), Instr::Call(after)] => (inner.func, Some(after.func)),
+            _ => return None,
+        };
+        let fits = passes_on
+            && before.is_none_or(|before| is_plain(module, before))
+            && after.is_none_or(|after| is_plain(module, after))
+            && module.funcs.get(inner).ty() == module.funcs.get(id).ty();
+        fits.then_some(Wrapper { before, inner, after })
+    };
+    let without = rest(&body, None);
+    let with = match body.split_first() {
+        Some((Instr::Call(before), body)) => rest(body, Some(before.func)),
+        _ => None,
+    };
+    with.into_iter().chain(without).collect()
+}
+
+/// Whether a function takes and returns nothing.
+fn is_plain(module: &Module, id: FunctionId) -> bool {
+    let (params, results) = module.types.params_results(module.funcs.get(id).ty());
+    params.is_empty() && results.is_empty()
+}
+
+fn calls(module: &Module, from: FunctionId, target: FunctionId, depth: usize) -> bool {
+    let FunctionKind::Local(function) = &module.funcs.get(from).kind else { return false };
+    let mut callees = Callees::default();
+    dfs_in_order(&mut callees, function, function.entry_block());
+    callees.0.contains(&target)
+        || depth > 1 && callees.0.into_iter().any(|callee| calls(module, callee, target, depth - 1))
+}
+
+#[derive(Default)]
+struct Callees(Vec<FunctionId>);
+
+impl<'instr> Visitor<'instr> for Callees {
+    fn visit_call(&mut self, call: &Call) {
+        self.0.push(call.func);
+    }
+}

@@ -1,0 +1,56 @@
+//! The last step: three files, all of them or none.
+//!
+//! Each is written beside its destination under a temporary name and renamed when all are complete, the manifest last:
+//! a reader that finds a manifest finds what it describes.
+
+use crate::{Built, Error};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+
+/// Where the files of a function went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    pub jspi: PathBuf,
+    pub asyncify: PathBuf,
+    pub manifest: PathBuf,
+}
+
+/// Writes `NAME.wasm`, `NAME.asyncify.wasm` and `NAME.json` into `folder`, which is made if it is missing.
+///
+/// # Errors
+/// [`Error::File`], with the path.
+pub fn emit(built: &Built, folder: &Path) -> Result<Files, Error> {
+    std::fs::create_dir_all(folder).map_err(|source| at(folder, source))?;
+    let files = Files {
+        jspi: folder.join(&built.manifest.engines.jspi.file),
+        asyncify: folder.join(&built.manifest.engines.asyncify.artefact.file),
+        manifest: folder.join(format!("{}.json", built.manifest.name)),
+    };
+    let json = serde_json::to_string_pretty(&built.manifest)
+        .map_err(|error| at(&files.manifest, error.into()))?;
+    let staged = [
+        (stage(folder, &built.jspi)?, &files.jspi),
+        (stage(folder, &built.asyncify)?, &files.asyncify),
+        (stage(folder, format!("{json}\n").as_bytes())?, &files.manifest),
+    ];
+    for (file, path) in staged {
+        file.persist(path).map_err(|error| at(path, error.error))?;
+    }
+    Ok(files)
+}
+
+fn stage(folder: &Path, bytes: &[u8]) -> Result<NamedTempFile, Error> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".faasm-");
+    // Temporary files are private by default; these are for a web server to read, as the umask allows.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(folder).map_err(|source| at(folder, source))?;
+    file.write_all(bytes).map_err(|source| at(file.path(), source))?;
+    Ok(file)
+}
+
+fn at(path: &Path, source: std::io::Error) -> Error {
+    Error::File { path: path.to_owned(), source }
+}

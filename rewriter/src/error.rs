@@ -1,0 +1,118 @@
+//! What can be wrong with a function, or go wrong while it is rewritten.
+//!
+//! Every message says what was found, where, and what to do next. The file name is the caller's to add: this library
+//! sees bytes.
+
+use std::path::PathBuf;
+
+/// Why a function cannot be read or built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error("the file is empty; build the function again")]
+    Empty,
+    #[error(
+        "the file ends early, at byte {offset:#x}: it was cut off; copy or build the function again"
+    )]
+    Truncated { offset: usize },
+    #[error(
+        "this is WebAssembly text, not a binary (byte 0x0); translate it with `wat2wasm` or `wasm-tools parse` first"
+    )]
+    Text,
+    #[error(
+        "this is not WebAssembly: it starts with {found} at byte 0x0 instead of `\\0asm`; give the linked function"
+    )]
+    NotWasm { found: String },
+    #[error(
+        "WebAssembly version {version} (byte 0x4) is not known; rebuild the function with a current toolchain"
+    )]
+    Version { version: u16 },
+    #[error(
+        "this is a component (byte 0x4); build a core module instead, with target `wasm32-wasip1` or `wasm32-wasi`"
+    )]
+    Component,
+    #[error(
+        "already instrumented: it {evidence}; give the original binary, as the toolchain made it"
+    )]
+    AlreadyInstrumented { evidence: String },
+    #[error(
+        "the memory is 64-bit (byte {offset:#x}), which the host interface is not; build for wasm32"
+    )]
+    Memory64 { offset: usize },
+    #[error(
+        "the memory is shared between threads (byte {offset:#x}), which functions cannot use; build without `-pthread`"
+    )]
+    SharedMemory { offset: usize },
+    #[error(
+        "there are {count} memories, and the host interface knows one; link the function with a single memory"
+    )]
+    Memories { count: u32 },
+    #[error(
+        "there is no memory, which every host call needs; link the function as a command with a memory"
+    )]
+    NoMemory,
+    #[error(
+        "the {kind} is imported, as `{import}`; link without `--import-memory`, `--import-table` and `-shared`"
+    )]
+    ImportedStorage { kind: &'static str, import: String },
+    #[error("not valid at byte {offset:#x}{place}: {message}{hint}", place = in_function(.function))]
+    Invalid { offset: usize, function: Option<String>, message: String, hint: &'static str },
+    #[error("it uses {feature}, which {who} cannot handle; {advice}")]
+    Feature { feature: &'static str, who: &'static str, advice: &'static str },
+    #[error(
+        "import `{import}` has type {found}, but the host interface has {expected}; build against its current headers"
+    )]
+    Signature { import: String, found: String, expected: String },
+    #[error(
+        "import `{import}` is a {kind}, and the host gives only functions; link the function as a plain command"
+    )]
+    ForeignImport { import: String, kind: &'static str },
+    #[error(
+        "there is nothing to run: neither `_start` nor `main` is an exported function; link as a command, not a library"
+    )]
+    NoEntry,
+    #[error(
+        "export `{export}` has type {found}, but it has to be {expected}; link it as the toolchain's start file does"
+    )]
+    EntrySignature { export: String, found: String, expected: &'static str },
+    #[error(
+        "tail calls, which Asyncify cannot rewind, in {functions}; build without `-mtail-call`"
+    )]
+    TailCalls { functions: String },
+    #[error(
+        "the memory starts with {initial} pages, so there is no room for {pages} more for the unwound stack; \
+         use a smaller `--stack-size` or a smaller initial memory"
+    )]
+    NoRoom { initial: u64, pages: u64 },
+    #[error("a stack size of {bytes} bytes cannot be used; give 16 to 1073741824")]
+    StackSize { bytes: u32 },
+    #[error(
+        "`{name}` cannot be a function's name; use letters, digits, `-`, `_` and `.`, \
+         starting with a letter or digit and not ending in `.asyncify`"
+    )]
+    Name { name: String },
+    #[error("the module could not be read for rewriting: {message}; please report this binary")]
+    Rewrite { message: String },
+    #[error("stage {stage} changed {what}, which must stay as it is; please report this binary")]
+    Changed { stage: &'static str, what: String },
+    #[error("cannot start {program}: {source}")]
+    BinaryenStart { program: PathBuf, source: std::io::Error },
+    #[error("Binaryen failed ({status}): {stderr}")]
+    Binaryen { status: String, stderr: String },
+    #[error(
+        "Binaryen was still at work after {seconds} s and was stopped; build the function without debug information"
+    )]
+    BinaryenTimeout { seconds: u64 },
+    #[error("{path}: {source}")]
+    File { path: PathBuf, source: std::io::Error },
+}
+
+impl Error {
+    pub(crate) fn changed(stage: &'static str, what: impl Into<String>) -> Error {
+        Error::Changed { stage, what: what.into() }
+    }
+}
+
+fn in_function(function: &Option<String>) -> String {
+    function.as_ref().map_or_else(String::new, |name| format!(" in function `{name}`"))
+}

@@ -1,0 +1,119 @@
+//! The imports of a function, held against the host-interface table.
+
+use crate::{Error, layout::signature};
+use faasm_bridge::host::{self, Available, ImportClass, Returns, Row, Status, Suspends};
+use faasm_bridge::manifest::Imports;
+use std::collections::BTreeSet;
+use walrus::{FunctionId, ImportKind, Module};
+
+/// One imported function.
+#[derive(Clone, Debug)]
+pub(crate) struct Import {
+    pub(crate) function: FunctionId,
+    pub(crate) class: ImportClass,
+    /// `module.name`.
+    pub(crate) name: String,
+}
+
+impl Import {
+    /// Whether the call can keep the function waiting.
+    pub(crate) fn suspends(&self) -> bool {
+        matches!(self.class, ImportClass::Known(call) if call.row().suspends == Suspends::May)
+    }
+}
+
+/// Every imported function, in the order of the module.
+///
+/// # Errors
+/// An import that is no function, or one of the host interface with another signature.
+pub(crate) fn list(module: &Module) -> Result<Vec<Import>, Error> {
+    let mut list = Vec::new();
+    for import in module.imports.iter() {
+        let name = format!("{}.{}", import.module, import.name);
+        let foreign = |kind| Err(Error::ForeignImport { import: name.clone(), kind });
+        let function = match import.kind {
+            ImportKind::Function(function) => function,
+            ImportKind::Global(_) => return foreign("global"),
+            ImportKind::Tag(_) => return foreign("tag"),
+            ImportKind::Table(_) => return foreign("table"),
+            ImportKind::Memory(_) => return foreign("memory"),
+        };
+        let class = host::classify(&import.module, &import.name);
+        if let ImportClass::Known(call) = class {
+            check_signature(module, function, &name, call.row())?;
+        }
+        list.push(Import { function, class, name });
+    }
+    Ok(list)
+}
+
+/// Sorts imports by what becomes of them; each name once.
+pub(crate) fn summarise(imports: &[Import]) -> Imports {
+    let mut sorted = Imports::default();
+    let unique: BTreeSet<&str> = imports.iter().map(|import| import.name.as_str()).collect();
+    for name in unique {
+        let Some(import) = imports.iter().find(|import| import.name == name) else { continue };
+        let list = match import.class {
+            ImportClass::Unknown => &mut sorted.unknown,
+            ImportClass::Family(_) => &mut sorted.cluster_only,
+            ImportClass::Known(call) => match call.row() {
+                Row { available: Available::Cluster, .. } => &mut sorted.cluster_only,
+                Row { status: Status::Planned(_), .. } => &mut sorted.planned,
+                Row { suspends: Suspends::May, .. } => &mut sorted.suspending,
+                _ => &mut sorted.immediate,
+            },
+        };
+        list.push(name.to_owned());
+    }
+    sorted
+}
+
+fn check_signature(
+    module: &Module,
+    function: FunctionId,
+    name: &str,
+    row: &Row,
+) -> Result<(), Error> {
+    let (params, results) = module.types.params_results(module.funcs.get(function).ty());
+    let fits = match (host_types(params), host_types(results)) {
+        (Some(params), Some(results)) => row.accepts(&params, &results),
+        _ => false,
+    };
+    if fits {
+        return Ok(());
+    }
+    Err(Error::Signature {
+        import: name.to_owned(),
+        found: signature(params, results),
+        expected: row_signature(row),
+    })
+}
+
+/// The types as the table has them; none where one of them never occurs there.
+fn host_types(types: &[walrus::ValType]) -> Option<Vec<host::ValType>> {
+    types
+        .iter()
+        .map(|ty| match ty {
+            walrus::ValType::I32 => Some(host::ValType::I32),
+            walrus::ValType::I64 => Some(host::ValType::I64),
+            _ => None,
+        })
+        .collect()
+}
+
+pub(crate) fn row_signature(row: &Row) -> String {
+    let params: Vec<&str> = row
+        .params
+        .iter()
+        .map(|ty| match ty {
+            host::ValType::I32 => "i32",
+            host::ValType::I64 => "i64",
+        })
+        .collect();
+    let results = match row.returns {
+        Returns::Nothing => "nothing",
+        Returns::I32 => "i32",
+        Returns::I32OrNothing => "i32 or nothing",
+    };
+    format!("({}) -> {results}", params.join(", "))
+}

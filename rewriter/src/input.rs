@@ -1,0 +1,227 @@
+//! Admission: is this a function at all? Everything later may assume a valid core module with one memory of its own.
+//!
+//! Nothing after this stage checks bytes again, and Binaryen's behaviour on a module that does not validate is
+//! undefined, so this is the one gate.
+
+use crate::{Error, features};
+use wasmparser::{
+    BinaryReader, BinaryReaderError, Encoding, ExternalKind, KnownCustom, MemoryType, Name, Parser,
+    Payload, TypeRef, Validator,
+};
+
+const MAGIC: &[u8] = b"\0asm";
+
+/// Checks that `wasm` is a valid core module of the shape that functions have.
+///
+/// # Errors
+/// Says what the bytes are instead, with the byte offset.
+pub fn check(wasm: &[u8]) -> Result<(), Error> {
+    magic(wasm)?;
+    shape(wasm)?;
+    Validator::new_with_features(features::accepted())
+        .validate_all(wasm)
+        .map_err(|error| invalid(wasm, &error))?;
+    Ok(())
+}
+
+fn magic(wasm: &[u8]) -> Result<(), Error> {
+    if wasm.is_empty() {
+        return Err(Error::Empty);
+    }
+    if !wasm.starts_with(MAGIC) {
+        if MAGIC.starts_with(wasm) {
+            return Err(Error::Truncated { offset: wasm.len() });
+        }
+        return Err(if is_text(wasm) {
+            Error::Text
+        } else {
+            Error::NotWasm { found: first_bytes(wasm) }
+        });
+    }
+    Ok(())
+}
+
+/// Text starts with an S-expression or a comment.
+fn is_text(bytes: &[u8]) -> bool {
+    let text = bytes.trim_ascii_start();
+    [&b"(module"[..], b"(component", b";;", b"(;"].iter().any(|start| text.starts_with(start))
+}
+
+fn first_bytes(bytes: &[u8]) -> String {
+    let shown = &bytes[..bytes.len().min(4)];
+    let hex: Vec<String> = shown.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("`{}` ({})", shown.escape_ascii(), hex.join(" "))
+}
+
+/// What a valid module may have and a function may not.
+fn shape(wasm: &[u8]) -> Result<(), Error> {
+    let mut memories = 0;
+    for payload in Parser::new(0).parse_all(wasm) {
+        match payload.map_err(|error| invalid(wasm, &error))? {
+            Payload::Version { encoding: Encoding::Component, .. } => return Err(Error::Component),
+            Payload::Version { num, .. } if num != 1 => {
+                return Err(Error::Version { version: num });
+            }
+            Payload::ImportSection(section) => {
+                let start = section.range().start;
+                for import in section.into_imports() {
+                    let import = import.map_err(|error| invalid(wasm, &error))?;
+                    let name = format!("{}.{}", import.module, import.name);
+                    if import.module == crate::BRIDGE_MODULE {
+                        let evidence = format!("imports `{name}`");
+                        return Err(Error::AlreadyInstrumented { evidence });
+                    }
+                    match import.ty {
+                        TypeRef::Memory(memory) => {
+                            memory_kind(memory, start)?;
+                            return Err(Error::ImportedStorage { kind: "memory", import: name });
+                        }
+                        TypeRef::Table(_) => {
+                            return Err(Error::ImportedStorage { kind: "table", import: name });
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            Payload::MemorySection(section) => {
+                for memory in section.into_iter_with_offsets() {
+                    let (offset, memory) = memory.map_err(|error| invalid(wasm, &error))?;
+                    memory_kind(memory, offset)?;
+                    memories += 1;
+                }
+            }
+            Payload::ExportSection(section) => {
+                for export in section {
+                    let export = export.map_err(|error| invalid(wasm, &error))?;
+                    if export.kind == ExternalKind::Func && export.name == "asyncify_start_unwind" {
+                        let evidence = format!("exports `{}`", export.name);
+                        return Err(Error::AlreadyInstrumented { evidence });
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    match memories {
+        0 => Err(Error::NoMemory),
+        1 => Ok(()),
+        count => Err(Error::Memories { count }),
+    }
+}
+
+fn memory_kind(memory: MemoryType, offset: usize) -> Result<(), Error> {
+    if memory.memory64 {
+        return Err(Error::Memory64 { offset });
+    }
+    if memory.shared {
+        return Err(Error::SharedMemory { offset });
+    }
+    Ok(())
+}
+
+fn invalid(wasm: &[u8], error: &BinaryReaderError) -> Error {
+    let offset = error.offset();
+    let message = error.message().to_owned();
+    if is_cut_off(wasm) {
+        return Error::Truncated { offset: wasm.len() };
+    }
+    let hint = if message.contains("0xfd subopcode") {
+        "; it may use the draft SIMD of 2019, which is not translated yet: build with a current toolchain"
+    } else {
+        "; build the function again with a current toolchain"
+    };
+    Error::Invalid { offset, function: function_at(wasm, offset), message, hint }
+}
+
+/// Whether the last section claims bytes beyond the end of the file.
+fn is_cut_off(wasm: &[u8]) -> bool {
+    let Some(mut rest) = wasm.get(8..) else { return true };
+    while let [_id, tail @ ..] = rest {
+        let mut reader = BinaryReader::new(tail, 0);
+        let Ok(size) = reader.read_var_u32() else { return tail.len() < 5 };
+        match tail.get(reader.original_position() + size as usize..) {
+            Some(next) => rest = next,
+            None => return true,
+        }
+    }
+    false
+}
+
+/// The function whose body holds the byte, by its debug name or else by its index.
+fn function_at(wasm: &[u8], offset: usize) -> Option<String> {
+    let mut next = 0;
+    let mut found = None;
+    for payload in Parser::new(0).parse_all(wasm) {
+        match payload.ok()? {
+            Payload::ImportSection(section) => {
+                let imports = section.into_imports().filter_map(Result::ok);
+                next = imports.filter(|import| matches!(import.ty, TypeRef::Func(_))).count();
+            }
+            Payload::CodeSectionEntry(body) => {
+                if body.range().contains(&offset) {
+                    found = Some(next);
+                }
+                next += 1;
+            }
+            Payload::CustomSection(section) => {
+                if let (Some(index), KnownCustom::Name(names)) = (found, section.as_known()) {
+                    for names in names.into_iter().filter_map(Result::ok) {
+                        if let Name::Function(map) = names
+                            && let Some(name) = map
+                                .into_iter()
+                                .filter_map(Result::ok)
+                                .find(|n| n.index as usize == index)
+                        {
+                            return Some(name.name.to_owned());
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    found.map(|index| format!("#{index}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refuse(wat: &str) -> String {
+        check(&wat::parse_str(wat).unwrap()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_function_passes() {
+        check(&wat::parse_str("(module (memory 1) (func (export \"_start\")))").unwrap()).unwrap();
+    }
+
+    #[test]
+    fn other_modules_are_refused_by_what_they_are() {
+        assert!(refuse("(module (memory i64 1))").contains("64-bit"));
+        assert!(refuse("(module (memory 1 1 shared))").contains("shared"));
+        assert!(refuse("(module (import \"env\" \"memory\" (memory 1)))").contains("`env.memory`"));
+        assert!(refuse("(module (memory 1) (memory 1))").contains("2 memories"));
+        assert!(refuse("(component)").contains("core module"));
+        assert!(refuse("(module)").contains("no memory"));
+    }
+
+    #[test]
+    fn every_cut_is_noticed() {
+        let wasm = wat::parse_str("(module (memory 1) (func (export \"_start\")))").unwrap();
+        for end in 1..wasm.len() {
+            let error = check(&wasm[..end]).unwrap_err();
+            // A cut between two sections leaves a whole module with less in it.
+            assert!(
+                matches!(error, Error::Truncated { .. }) || !is_cut_off(&wasm[..end]),
+                "{end}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_invalid_function_is_named() {
+        let message = refuse("(module (memory 1) (func $broken (result i32)))");
+        assert!(message.contains("`broken`"), "{message}");
+    }
+}

@@ -1,0 +1,96 @@
+//! What a function is, imports and would suspend in, without building it.
+
+use crate::warning::{Warning, planned_reason};
+use crate::{Error, Reach, features, layout::Layout, normalise, reach, shim};
+use faasm_bridge::host::{self, Era, ImportClass};
+use faasm_bridge::manifest::Entry;
+use serde::Serialize;
+use wasmparser::{Parser, Payload};
+
+/// What [`inspect`] finds out.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    pub era: Era,
+    pub entry: Entry,
+    pub imports: Vec<ImportReport>,
+    /// Exported name and its kind and type, as the toolchain made them.
+    pub exports: Vec<(String, String)>,
+    pub features: Vec<&'static str>,
+    /// With the default reach of Asyncify.
+    pub reach: Reach,
+    pub bytes: usize,
+    /// Of these, debug information that no artefact keeps.
+    pub debug_bytes: usize,
+    pub warnings: Vec<String>,
+}
+
+/// One import.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImportReport {
+    /// `module.name`.
+    pub import: String,
+    pub signature: String,
+    /// `ready`, `planned`, `cluster only` or `unknown`.
+    pub status: &'static str,
+    pub suspends: bool,
+    pub summary: String,
+}
+
+/// Inspects a binary as the toolchain made it.
+///
+/// # Errors
+/// As for [`crate::normalise()`].
+pub fn inspect(wasm: &[u8]) -> Result<Report, Error> {
+    let normalised = normalise(wasm)?;
+    let shimmed = shim(&normalised.wasm)?;
+    let layout = Layout::read(wasm)?;
+    let imports = layout.imports.into_iter().map(|(name, ty)| import_report(name, ty)).collect();
+    Ok(Report {
+        era: normalised.era,
+        entry: normalised.entry,
+        imports,
+        exports: layout.exports.into_iter().collect(),
+        features: features::used(&normalised.wasm).iter().map(|feature| feature.name).collect(),
+        reach: reach::of(&shimmed)?,
+        bytes: wasm.len(),
+        debug_bytes: debug_bytes(wasm),
+        warnings: normalised.warnings.iter().map(Warning::to_string).collect(),
+    })
+}
+
+fn import_report(import: String, signature: String) -> ImportReport {
+    let (module, name) = import.split_once('.').unwrap_or((&import, ""));
+    let (status, suspends, summary) = match host::classify(module, name) {
+        ImportClass::Unknown => {
+            ("unknown", false, "not in the host interface; calling it traps".to_owned())
+        }
+        ImportClass::Family(family) => {
+            ("cluster only", false, format!("{}: {}", family.name, family.summary))
+        }
+        ImportClass::Known(call) => {
+            let row = call.row();
+            let suspends = row.suspends == host::Suspends::May;
+            match (row.available, planned_reason(&import)) {
+                (host::Available::Cluster, _) => ("cluster only", suspends, row.summary.to_owned()),
+                (_, Some(reason)) => ("planned", suspends, format!("{} ({reason})", row.summary)),
+                (_, None) => ("ready", suspends, row.summary.to_owned()),
+            }
+        }
+    };
+    ImportReport { import, signature, status, suspends, summary }
+}
+
+/// Bytes of debug information other than names.
+pub(crate) fn debug_bytes(wasm: &[u8]) -> usize {
+    Parser::new(0)
+        .parse_all(wasm)
+        .filter_map(|payload| match payload {
+            Ok(Payload::CustomSection(section)) if section.name().starts_with(".debug_") => {
+                Some(section.data().len())
+            }
+            _ => None,
+        })
+        .sum()
+}

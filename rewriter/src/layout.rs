@@ -1,0 +1,257 @@
+//! What no stage may change: exports, the function table by slot and signature, and the initial contents of memory.
+//!
+//! A function pointer is an index into the table, and means the same in the cluster and in the browser: it travels
+//! between them in chained calls. Identical functions may be merged, so slots are compared by signature, not by body.
+//! Data is compared as the bytes it puts into memory, for optimisers split segments and leave zeros out.
+
+use crate::Error;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use wasmparser::{
+    BinaryReaderError, ConstExpr, DataKind, ElementItems, ElementKind, ExternalKind, FuncType,
+    Operator, Parser, Payload, TypeRef,
+};
+
+/// Memory is kept in blocks of this many bytes, so that a far segment costs nothing for the gap before it.
+const BLOCK: u64 = 256;
+
+type Result<T> = std::result::Result<T, BinaryReaderError>;
+
+/// The parts of a module that are a promise to others.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// Exported name, to kind and type.
+    pub(crate) exports: BTreeMap<String, String>,
+    /// Function import as `module.name`, to type.
+    pub(crate) imports: BTreeMap<String, String>,
+    /// Table and slot, to the signature of the function there.
+    slots: BTreeMap<(u32, u64), String>,
+    /// Initial memory, without blocks of zeros.
+    memory: BTreeMap<u64, [u8; BLOCK as usize]>,
+    passive: Vec<Vec<u8>>,
+}
+
+impl Layout {
+    /// Reads a module that is known to be valid.
+    pub(crate) fn read(wasm: &[u8]) -> std::result::Result<Layout, Error> {
+        Reader::default().read(wasm).map_err(|error| Error::Rewrite { message: error.to_string() })
+    }
+
+    /// Checks that `after` keeps what `self` promises; it may export more.
+    pub(crate) fn kept_by(
+        &self,
+        after: &Layout,
+        stage: &'static str,
+    ) -> std::result::Result<(), Error> {
+        for (name, kind) in &self.exports {
+            match after.exports.get(name) {
+                Some(now) if now == kind => {}
+                Some(now) => {
+                    return Err(Error::changed(
+                        stage,
+                        format!("export `{name}` from {kind} to {now}"),
+                    ));
+                }
+                None => return Err(Error::changed(stage, format!("export `{name}` (it is gone)"))),
+            }
+        }
+        if self.slots != after.slots {
+            return Err(Error::changed(stage, self.changed_slot(after)));
+        }
+        if self.memory != after.memory || self.passive != after.passive {
+            return Err(Error::changed(stage, "the initial contents of memory"));
+        }
+        Ok(())
+    }
+
+    fn changed_slot(&self, after: &Layout) -> String {
+        let slots = self.slots.keys().chain(after.slots.keys());
+        let first = slots.filter(|slot| self.slots.get(slot) != after.slots.get(slot)).min();
+        let Some(slot) = first else { return "the function table".to_owned() };
+        let show =
+            |layout: &Layout| layout.slots.get(slot).map_or("empty", String::as_str).to_owned();
+        format!("function table slot {} from {} to {}", slot.1, show(self), show(after))
+    }
+}
+
+/// A signature as `(i32, i32) -> i32`.
+pub(crate) fn signature<T: Display>(params: &[T], results: &[T]) -> String {
+    let list = |types: &[T]| types.iter().map(T::to_string).collect::<Vec<_>>().join(", ");
+    let results = match results {
+        [] => "nothing".to_owned(),
+        [one] => one.to_string(),
+        many => format!("({})", list(many)),
+    };
+    format!("({}) -> {results}", list(params))
+}
+
+/// Index spaces, as far as they have been read.
+#[derive(Default)]
+struct Reader {
+    layout: Layout,
+    types: Vec<FuncType>,
+    functions: Vec<u32>,
+    globals: Vec<Option<u64>>,
+}
+
+impl Reader {
+    fn read(mut self, wasm: &[u8]) -> Result<Layout> {
+        for payload in Parser::new(0).parse_all(wasm) {
+            match payload? {
+                Payload::TypeSection(types) => {
+                    self.types = types.into_iter_err_on_gc_types().collect::<Result<_>>()?;
+                }
+                Payload::ImportSection(imports) => {
+                    for import in imports.into_imports() {
+                        let import = import?;
+                        match import.ty {
+                            TypeRef::Func(ty) | TypeRef::FuncExact(ty) => {
+                                self.functions.push(ty);
+                                let name = format!("{}.{}", import.module, import.name);
+                                self.layout.imports.insert(name, self.signature_of_type(ty));
+                            }
+                            TypeRef::Global(_) => self.globals.push(None),
+                            _ => {}
+                        }
+                    }
+                }
+                Payload::FunctionSection(types) => {
+                    self.functions.extend(types.into_iter().collect::<Result<Vec<_>>>()?);
+                }
+                Payload::GlobalSection(globals) => {
+                    for global in globals {
+                        let value = self.constant(&global?.init_expr)?;
+                        self.globals.push(value);
+                    }
+                }
+                Payload::ExportSection(exports) => {
+                    for export in exports {
+                        let export = export?;
+                        let kind = match export.kind {
+                            ExternalKind::Func | ExternalKind::FuncExact => {
+                                format!("function {}", self.signature(export.index))
+                            }
+                            ExternalKind::Table => "table".to_owned(),
+                            ExternalKind::Memory => "memory".to_owned(),
+                            ExternalKind::Global => "global".to_owned(),
+                            ExternalKind::Tag => "tag".to_owned(),
+                        };
+                        self.layout.exports.insert(export.name.to_owned(), kind);
+                    }
+                }
+                Payload::ElementSection(elements) => {
+                    for element in elements {
+                        self.element(element?)?;
+                    }
+                }
+                Payload::DataSection(data) => {
+                    for segment in data {
+                        let segment = segment?;
+                        match segment.kind {
+                            DataKind::Passive => self.layout.passive.push(segment.data.to_vec()),
+                            DataKind::Active { offset_expr, .. } => {
+                                // An offset that is not constant cannot be known; no import gives one.
+                                let offset = self.constant(&offset_expr)?.unwrap_or(u64::MAX / 2);
+                                self.write(offset, segment.data);
+                            }
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.layout.memory.retain(|_, block| block.iter().any(|byte| *byte != 0));
+        Ok(self.layout)
+    }
+
+    fn element(&mut self, element: wasmparser::Element<'_>) -> Result<()> {
+        let ElementKind::Active { table_index, offset_expr } = element.kind else { return Ok(()) };
+        let table = table_index.unwrap_or(0);
+        let start = self.constant(&offset_expr)?.unwrap_or(u64::MAX / 2);
+        let functions: Vec<Option<u32>> = match element.items {
+            ElementItems::Functions(functions) => {
+                functions.into_iter().map(|function| function.map(Some)).collect::<Result<_>>()?
+            }
+            ElementItems::Expressions(_, expressions) => expressions
+                .into_iter()
+                .map(|expression| {
+                    Ok(match expression?.get_operators_reader().read()? {
+                        Operator::RefFunc { function_index } => Some(function_index),
+                        _ => None,
+                    })
+                })
+                .collect::<Result<_>>()?,
+        };
+        for (slot, function) in (start..).zip(functions) {
+            match function {
+                Some(function) => self.layout.slots.insert((table, slot), self.signature(function)),
+                None => self.layout.slots.remove(&(table, slot)),
+            };
+        }
+        Ok(())
+    }
+
+    fn constant(&self, expression: &ConstExpr<'_>) -> Result<Option<u64>> {
+        Ok(match expression.get_operators_reader().read()? {
+            Operator::I32Const { value } => Some(u64::from(value.cast_unsigned())),
+            Operator::GlobalGet { global_index } => {
+                self.globals.get(global_index as usize).copied().flatten()
+            }
+            _ => None,
+        })
+    }
+
+    fn write(&mut self, offset: u64, bytes: &[u8]) {
+        for (address, byte) in (offset..).zip(bytes) {
+            let block = self.layout.memory.entry(address / BLOCK).or_insert([0; BLOCK as usize]);
+            block[(address % BLOCK) as usize] = *byte;
+        }
+    }
+
+    fn signature(&self, function: u32) -> String {
+        match self.functions.get(function as usize) {
+            Some(ty) => self.signature_of_type(*ty),
+            None => format!("unknown function {function}"),
+        }
+    }
+
+    fn signature_of_type(&self, ty: u32) -> String {
+        match self.types.get(ty as usize) {
+            Some(ty) => signature(ty.params(), ty.results()),
+            None => format!("unknown type {ty}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(wat: &str) -> Layout {
+        Layout::read(&wat::parse_str(wat).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn slots_are_compared_by_signature() {
+        let before =
+            layout("(module (table 2 funcref) (elem (i32.const 1) $a) (func $a (param i32)))");
+        let same = layout(
+            "(module (table 2 funcref) (elem (i32.const 1) $b) (func) (func $b (param i32)))",
+        );
+        let other =
+            layout("(module (table 2 funcref) (elem (i32.const 1) $a) (func $a (param i64)))");
+        before.kept_by(&same, "test").unwrap();
+        let error = before.kept_by(&other, "test").unwrap_err().to_string();
+        assert!(error.contains("slot 1 from (i32) -> nothing to (i64) -> nothing"), "{error}");
+    }
+
+    #[test]
+    fn memory_is_compared_by_its_bytes() {
+        let whole = layout(r#"(module (memory 1) (data (i32.const 8) "ab\00\00cd"))"#);
+        let split =
+            layout(r#"(module (memory 1) (data (i32.const 12) "cd") (data (i32.const 8) "ab"))"#);
+        let other = layout(r#"(module (memory 1) (data (i32.const 8) "ab"))"#);
+        whole.kept_by(&split, "test").unwrap();
+        whole.kept_by(&other, "test").unwrap_err();
+    }
+}

@@ -1,0 +1,65 @@
+//! Builds Faasm functions for the browser.
+//!
+//! A function comes as the cluster runs it: a WebAssembly module with blocking host calls. It leaves as two artefacts,
+//! one for engines with JavaScript Promise Integration and one that is instrumented with Asyncify for all others, and a
+//! manifest. Each stage takes bytes and gives bytes:
+//!
+//! 1. [`input`] refuses what is no function.
+//! 2. [`normalise()`] gives all toolchains' binaries one shape. What comes out runs in the cluster too.
+//! 3. [`shim()`] makes of each call that can wait: try, then suspend.
+//! 4. `instrument` adds an unwind [`buffer`] and runs Binaryen's Asyncify in a child process.
+//! 5. [`verify()`] checks the results against what came in.
+//! 6. `emit` writes them.
+//!
+//! ```
+//! # fn main() -> Result<(), faasm_asyncify::Error> {
+//! // (module (memory 1) (func (export "_start")))
+//! let wasm = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x05\x03\x01\0\x01\x07\x0a\x01\x06_start\0\0\x0a\x04\x01\x02\0\x0b";
+//! let function = faasm_asyncify::normalise(wasm)?;
+//! assert_eq!(function.entry.main, ["_start"]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Without the feature `cli` there is neither Binaryen nor file access: no `instrument`, `build` and `emit`.
+
+pub mod buffer;
+mod constructors;
+mod error;
+pub mod features;
+mod imports;
+pub mod input;
+mod inspect;
+mod layout;
+mod normalise;
+mod reach;
+mod shim;
+mod verify;
+mod warning;
+
+#[cfg(feature = "cli")]
+pub mod binaryen;
+#[cfg(feature = "cli")]
+mod build;
+#[cfg(feature = "cli")]
+mod emit;
+#[cfg(feature = "cli")]
+mod instrument;
+
+pub use error::Error;
+pub use inspect::{Report, inspect};
+pub use normalise::{Normalised, normalise};
+pub use reach::Reach;
+pub use shim::{SUSPEND, shim};
+pub use verify::{ASYNCIFY_EXPORTS, verify};
+pub use warning::Warning;
+
+#[cfg(feature = "cli")]
+pub use build::{Built, Options, Stage, build};
+#[cfg(feature = "cli")]
+pub use emit::{Files, emit};
+#[cfg(feature = "cli")]
+pub use instrument::{Binaryen, Instrumented, instrument};
+
+/// Import module of everything the shim adds.
+pub const BRIDGE_MODULE: &str = "faasm_bridge";

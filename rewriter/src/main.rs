@@ -1,0 +1,53 @@
+//! `faasm-asyncify`: builds Faasm functions for the browser.
+
+mod cli;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Builds Faasm functions for the browser.
+///
+/// A function is a WebAssembly binary, as Faasm's toolchain links it. The binary itself goes to the cluster; what `build`
+/// makes of it runs in web pages.
+#[derive(Debug, Parser)]
+#[command(version, after_help = AFTER_HELP, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  faasm-asyncify build hello.wasm -o dist
+  faasm-asyncify inspect hello.wasm
+  faasm-asyncify upload hello.wasm --to http://localhost:8080 --user demo
+
+Exit status:
+  0  all done
+  1  an input cannot be read, built or uploaded; nothing was written for it
+  2  the command line is wrong";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Build(cli::build::Arguments),
+    Inspect(cli::inspect::Arguments),
+    Upload(cli::upload::Arguments),
+    #[command(name = "__binaryen", hide = true)]
+    Binaryen(cli::binaryen::Arguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Build(arguments) => cli::build::run(&arguments),
+        Command::Inspect(arguments) => cli::inspect::run(&arguments),
+        Command::Upload(arguments) => cli::upload::run(&arguments),
+        Command::Binaryen(arguments) => cli::binaryen::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

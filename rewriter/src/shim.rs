@@ -1,0 +1,139 @@
+//! Stage 2: try, then suspend. Every host call that *can* wait becomes a local function.
+//!
+//! Before:
+//!
+//! ```wat
+//! (import "env" "__faasm_read_state" (func $read (param i32 i32 i32) (result i32)))
+//! ```
+//!
+//! After:
+//!
+//! ```wat
+//! (import "faasm_bridge" "begin:env.__faasm_read_state" (func $begin (param i32 i32 i32) (result i32)))
+//! (import "faasm_bridge" "suspend" (func $suspend))
+//! (import "faasm_bridge" "finish:env.__faasm_read_state" (func $finish (result i32)))
+//! (func $read (param i32 i32 i32) (result i32)
+//!   (if (call $begin (local.get 0) (local.get 1) (local.get 2)) ;; 0: done, 1: has to wait
+//!     (then (call $suspend)))                                   ;; the only import that suspends
+//!   (call $finish))                                             ;; gives the result, once there is one
+//! ```
+//!
+//! An engine then has one suspending import, and pays for a suspension only when there is one: a JSPI import would
+//! suspend even with the value at hand.
+//!
+//! Why it is safe: the local function has the type of the import it replaces and is the same function to everyone who
+//! names it, so calls, table slots and `ref.func` mean what they meant; the table is compared afterwards. The guest
+//! cannot run between `begin` and `finish` except through the host, which is suspended or busy with this call. During
+//! `finish` the guest is running, not suspended, so that the host may call its `malloc` there.
+//!
+//! What no host answers in a browser (unknown imports, families of the cluster) becomes a trap that the host hears of
+//! by name: `faasm_bridge` `trap:MODULE.NAME`, then `unreachable`. Loading the function never fails over it.
+
+use crate::imports::{self, Import};
+use crate::layout::Layout;
+use crate::normalise::parse;
+use crate::{BRIDGE_MODULE, Error};
+use faasm_bridge::host::ImportClass;
+use std::collections::BTreeMap;
+use walrus::{FunctionId, Module, ValType};
+
+/// The one import that suspends, in module [`BRIDGE_MODULE`].
+pub const SUSPEND: &str = "suspend";
+
+/// Replaces the imports of a normalised module that can wait, and those that nobody answers.
+///
+/// # Errors
+/// Only on a module that [`crate::normalise()`] would refuse.
+pub fn shim(wasm: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut module = parse(wasm)?;
+    let mut bridge = Bridge::default();
+    for import in imports::list(&module)? {
+        match import.class {
+            ImportClass::Unknown | ImportClass::Family(_) => {
+                trap(&mut module, &mut bridge, &import)?
+            }
+            ImportClass::Known(_) if import.suspends() => {
+                try_then_suspend(&mut module, &mut bridge, &import)?;
+            }
+            ImportClass::Known(_) => {}
+        }
+    }
+    let shimmed = module.emit_wasm();
+    Layout::read(wasm)?.kept_by(&Layout::read(&shimmed)?, "shim")?;
+    Ok(shimmed)
+}
+
+/// Whether a shimmed module has anything that suspends.
+#[cfg(feature = "cli")]
+pub(crate) fn suspends(module: &Module) -> bool {
+    module.imports.find(BRIDGE_MODULE, SUSPEND).is_some()
+}
+
+fn try_then_suspend(
+    module: &mut Module,
+    bridge: &mut Bridge,
+    import: &Import,
+) -> Result<(), Error> {
+    let (params, results) = module.types.params_results(module.funcs.get(import.function).ty());
+    let (params, results) = (params.to_vec(), results.to_vec());
+    let begin = bridge.import(module, &format!("begin:{}", import.name), &params, &[ValType::I32]);
+    let suspend = bridge.import(module, SUSPEND, &[], &[]);
+    let finish = bridge.import(module, &format!("finish:{}", import.name), &[], &results);
+    replace(module, import, |body, arguments| {
+        for argument in arguments {
+            body.local_get(*argument);
+        }
+        body.call(begin).if_else(
+            None,
+            |then| {
+                then.call(suspend);
+            },
+            |_| {},
+        );
+        body.call(finish);
+    })
+}
+
+fn trap(module: &mut Module, bridge: &mut Bridge, import: &Import) -> Result<(), Error> {
+    let trap = bridge.import(module, &format!("trap:{}", import.name), &[], &[]);
+    replace(module, import, |body, _| {
+        body.call(trap).unreachable();
+    })
+}
+
+/// Gives an imported function a body; it keeps its identity.
+fn replace(
+    module: &mut Module,
+    import: &Import,
+    build: impl FnOnce(&mut walrus::InstrSeqBuilder<'_>, &[walrus::LocalId]),
+) -> Result<(), Error> {
+    module
+        .replace_imported_func(import.function, |(body, arguments)| build(body, arguments))
+        .map_err(|error| Error::Rewrite { message: format!("{error:#}") })?;
+    module.funcs.get_mut(import.function).name.get_or_insert_with(|| import.name.clone());
+    Ok(())
+}
+
+/// The imports of [`BRIDGE_MODULE`] so far, by name and type: an import can occur twice, with two types.
+#[derive(Debug, Default)]
+struct Bridge(BTreeMap<String, Vec<FunctionId>>);
+
+impl Bridge {
+    fn import(
+        &mut self,
+        module: &mut Module,
+        name: &str,
+        params: &[ValType],
+        results: &[ValType],
+    ) -> FunctionId {
+        let ty = module.types.add(params, results);
+        let known = self.0.entry(name.to_owned()).or_default();
+        if let Some(function) = known.iter().find(|id| module.funcs.get(**id).ty() == ty) {
+            return *function;
+        }
+        let (function, _) = module.add_import_func(BRIDGE_MODULE, name, ty);
+        module.funcs.get_mut(function).name = Some(format!("{BRIDGE_MODULE}.{name}"));
+        known.push(function);
+        function
+    }
+}

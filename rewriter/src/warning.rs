@@ -1,0 +1,126 @@
+//! What a function can be built with, and its author should know.
+
+use faasm_bridge::host::{self, Available, HostCall, ImportClass, Status};
+use faasm_bridge::manifest::{Entry, Imports};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// A concern that does not stop the build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Warning {
+    /// Not in the host interface: calling it traps.
+    UnknownImport { import: String },
+    /// Only a cluster answers these.
+    ClusterOnly { what: String, imports: Vec<String> },
+    /// In the host interface, not implemented yet.
+    Planned { reason: &'static str, imports: Vec<String> },
+    /// The host has to allocate in the guest, and cannot.
+    NoMalloc { import: String },
+    /// Function pointers are chained, and the constructors cannot be told apart.
+    NoConstructors { import: String },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Warning::UnknownImport { import } => write!(
+                f,
+                "import `{import}` is not in the host interface: the function stops with this name when it calls \
+                 it; link what defines it, or remove the call"
+            ),
+            Warning::ClusterOnly { what, imports } => write!(
+                f,
+                "{what} is only in the cluster: the function stops in the browser when it calls {}; run it in the \
+                 cluster",
+                quoted(imports)
+            ),
+            Warning::Planned { reason, imports } => {
+                write!(
+                    f,
+                    "{reason}: {}; avoid it, or run the function in the cluster",
+                    quoted(imports)
+                )
+            }
+            Warning::NoMalloc { import } => write!(
+                f,
+                "`{import}` needs the function's own `malloc`, which is not exported: the call fails; link with \
+                 `-Wl,--export=malloc`"
+            ),
+            Warning::NoConstructors { import } => write!(
+                f,
+                "`{import}` is used, and without function names no constructors were found: a function started by \
+                 pointer runs without them; if it has any, link with `-Wl,--export=__wasm_call_ctors`"
+            ),
+        }
+    }
+}
+
+fn quoted(imports: &[String]) -> String {
+    imports.iter().map(|import| format!("`{import}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The concerns that follow from the imports and the entry; `ctors_certain` if the entry lists all constructors.
+pub(crate) fn collect(imports: &Imports, entry: &Entry, ctors_certain: bool) -> Vec<Warning> {
+    let mut warnings: Vec<Warning> = Vec::new();
+    for import in &imports.unknown {
+        warnings.push(Warning::UnknownImport { import: import.clone() });
+    }
+    for (what, imports) in group(&imports.cluster_only, cluster_facility) {
+        warnings.push(Warning::ClusterOnly { what, imports });
+    }
+    for (reason, imports) in group(&imports.planned, planned_reason) {
+        warnings.push(Warning::Planned { reason, imports });
+    }
+    let imported = |call: HostCall| {
+        let name = call.to_string();
+        [&imports.immediate, &imports.suspending, &imports.planned]
+            .into_iter()
+            .any(|list| list.contains(&name))
+            .then_some(name)
+    };
+    if let Some(import) = imported(HostCall::AwaitCallOutput).filter(|_| entry.malloc.is_none()) {
+        warnings.push(Warning::NoMalloc { import });
+    }
+    let may_miss = entry.before_pointer.is_empty() && !ctors_certain;
+    if let Some(import) = imported(HostCall::ChainPtr).filter(|_| may_miss) {
+        warnings.push(Warning::NoConstructors { import });
+    }
+    warnings
+}
+
+fn group<K: Ord>(imports: &[String], key: impl Fn(&str) -> Option<K>) -> BTreeMap<K, Vec<String>> {
+    let mut groups: BTreeMap<K, Vec<String>> = BTreeMap::new();
+    for import in imports {
+        if let Some(key) = key(import) {
+            groups.entry(key).or_default().push(import.clone());
+        }
+    }
+    groups
+}
+
+fn class_of(import: &str) -> ImportClass {
+    let (module, name) = import.split_once('.').unwrap_or((import, ""));
+    host::classify(module, name)
+}
+
+fn cluster_facility(import: &str) -> Option<String> {
+    match class_of(import) {
+        ImportClass::Family(family) => Some(format!("{} ({})", family.name, family.summary)),
+        ImportClass::Known(call) if call.row().available == Available::Cluster => {
+            Some(format!("`{call}` ({})", call.row().summary))
+        }
+        _ => None,
+    }
+}
+
+/// Why a row is not implemented, for imports that are planned.
+pub(crate) fn planned_reason(import: &str) -> Option<&'static str> {
+    match class_of(import) {
+        ImportClass::Known(call) => match call.row().status {
+            Status::Planned(reason) => Some(reason),
+            Status::Ready => None,
+        },
+        _ => None,
+    }
+}

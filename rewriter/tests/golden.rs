@@ -1,0 +1,82 @@
+//! Golden tests: each `goldens/NAME.wat` says in its first lines, as `;; RUN: STAGE`, which stages to show; the result
+//! of each lies beside it in `NAME.STAGE.txt`. `BLESS=1 cargo test -p faasm-asyncify --test golden` rewrites them.
+//!
+//! Whatever a stage gives also has to validate.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use faasm_asyncify::{buffer, inspect, normalise, shim};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// One stage on one input, as text.
+fn show(stage: &str, wasm: &[u8]) -> String {
+    match stage {
+        "normalise" => {
+            let normalised = normalise(wasm).unwrap();
+            let entry = serde_json::to_string(&normalised.entry).unwrap();
+            format!(";; {:?} {entry}\n{}", normalised.era, text(&normalised.wasm))
+        }
+        "shim" => text(&shim(&normalise(wasm).unwrap().wasm).unwrap()),
+        "buffer" => {
+            let (wasm, buffer) = buffer::add(&normalise(wasm).unwrap().wasm, 65536).unwrap();
+            format!(";; {buffer:?}\n{}", text(&wasm))
+        }
+        "warnings" => {
+            let warnings = inspect(wasm).unwrap().warnings;
+            warnings.iter().map(|warning| format!("{warning}\n")).collect()
+        }
+        "inspect" => run_inspect(wasm),
+        other => panic!("no stage is called {other}"),
+    }
+}
+
+fn text(wasm: &[u8]) -> String {
+    wasmparser::validate(wasm).unwrap();
+    wasmprinter::print_bytes(wasm).unwrap()
+}
+
+fn run_inspect(wasm: &[u8]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("function.wasm");
+    fs::write(&path, wasm).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_faasm-asyncify"))
+        .arg("inspect")
+        .arg(&path)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn every_stage_gives_what_lies_beside_its_input() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
+    let bless = std::env::var_os("BLESS").is_some();
+    let mut inputs: Vec<PathBuf> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "wat"))
+        .collect();
+    inputs.sort();
+    assert!(!inputs.is_empty());
+    let mut different = Vec::new();
+    for input in inputs {
+        let wat = fs::read_to_string(&input).unwrap();
+        let stages: Vec<&str> =
+            wat.lines().filter_map(|line| line.strip_prefix(";; RUN: ")).collect();
+        assert!(!stages.is_empty(), "{} says no stage", input.display());
+        let wasm = wat::parse_str(&wat).unwrap();
+        for stage in stages {
+            let shown = show(stage, &wasm);
+            let golden = input.with_extension(format!("{stage}.txt"));
+            if bless {
+                fs::write(&golden, shown).unwrap();
+            } else if fs::read_to_string(&golden).unwrap_or_default() != shown {
+                different.push(format!("--- {} should be:\n{shown}", golden.display()));
+            }
+        }
+    }
+    assert!(different.is_empty(), "BLESS=1 accepts these:\n{}", different.join("\n"));
+}
