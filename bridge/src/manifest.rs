@@ -95,12 +95,11 @@ pub struct AsyncifyArtefact {
     pub buffer: Option<UnwindBuffer>,
 }
 
-/// A region of guest memory that holds the unwound stack and nothing else.
+/// The last bytes of memory, which hold the unwound stack while the function is suspended; the guest does not know of them.
 ///
 /// It begins with Asyncify's two pointers (`i32` each: next free byte, end of the region).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UnwindBuffer {
-    pub offset: u32,
     pub bytes: u32,
 }

@@ -31,6 +31,7 @@ enum Command {
     Functions(commands::functions::Args),
     Build(commands::build::Args),
     Package(commands::package::Args),
+    Docs(commands::docs::Args),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Command::Functions(args) => args.run(&workspace),
         Command::Build(args) => args.run(&workspace),
         Command::Package(args) => args.run(&workspace),
+        Command::Docs(args) => args.run(&workspace),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

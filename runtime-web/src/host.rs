@@ -47,6 +47,8 @@ pub(crate) struct Bindings {
     /// Where the JavaScript side of an import leaves its arguments.
     slots: Box<[Cell<u64>; MAX_PARAMS]>,
     memory: RefCell<Option<WebAssembly::Memory>>,
+    /// Bytes at the end of memory that the guest does not know of.
+    hidden: u32,
     malloc: RefCell<Option<Function>>,
     /// While the host is inside the guest's `malloc`, below which nothing can suspend.
     allocating: Cell<bool>,
@@ -64,6 +66,7 @@ pub(crate) struct Bindings {
 impl Bindings {
     pub(crate) fn new(
         invocation: Invocation,
+        hidden: u32,
         connection: Rc<Connection>,
         tier: Rc<RefCell<LocalTier>>,
         listeners: Listeners,
@@ -77,6 +80,7 @@ impl Bindings {
             listeners,
             slots: Box::default(),
             memory: RefCell::new(None),
+            hidden,
             malloc: RefCell::new(None),
             allocating: Cell::new(false),
             calls: RefCell::default(),
@@ -278,7 +282,7 @@ impl BrowserHost<'_> {
 
 impl GuestMemory for BrowserHost<'_> {
     fn size(&self) -> u64 {
-        u64::from(self.memory.length())
+        u64::from(self.memory.length() - self.bindings.hidden)
     }
 
     fn read_into(&self, pointer: u32, target: &mut [u8]) {

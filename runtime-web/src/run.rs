@@ -81,17 +81,17 @@ pub(crate) async fn run(
     listeners: Listeners,
 ) -> Result<Outcome, FaasmError> {
     let began = performance_now();
-    let bindings = Bindings::new(invocation, connection, tier, listeners);
+    // A module that is not instrumented never suspends, so its engine's buffer is never used.
+    let instrumented = loaded.manifest.engines.asyncify.buffer;
+    let buffer = instrumented.unwrap_or(UnwindBuffer { bytes: 0 });
+    let bindings = Bindings::new(invocation, buffer.bytes, connection, tier, listeners);
     let pending = bindings.clone();
     let wait = Box::new(move || {
         let future: futures_util::future::LocalBoxFuture<'static, ()> =
             Box::pin(pending.clone().wait());
         future
     });
-    let buffer = loaded.manifest.engines.asyncify.buffer;
-    // A module that is not instrumented never suspends, so its engine's buffer is never used.
-    let asyncify =
-        Rc::new(Asyncify::new(buffer.unwrap_or(UnwindBuffer { offset: 0, bytes: 0 }), wait));
+    let asyncify = Rc::new(Asyncify::new(buffer, wait));
     let engine: Rc<dyn Engine> = asyncify.clone();
 
     let (imports, closures) = import_object(&loaded.module, &bindings, &engine)?;
@@ -99,7 +99,7 @@ pub(crate) async fn run(
     let guest = Exports { exports, loaded };
     let memory = guest.memory()?;
     bindings.attach(memory.clone(), guest.malloc());
-    if buffer.is_some() {
+    if instrumented.is_some() {
         asyncify.attach(&guest.exports, &memory)?;
     }
 

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+use super::docs;
 use crate::process::{run, succeeds};
 use crate::setup;
 use crate::workspace::Workspace;
@@ -49,6 +50,8 @@ impl Args {
                 .args(["clippy", "--release", "--target", setup::WASI, "--target-dir"])
                 .arg(workspace.target().join("functions")),
         )?;
+
+        docs::Args { check: true }.run(workspace)?;
 
         if succeeds(workspace.cargo().args(["deny", "--version"])) {
             run(workspace.cargo().args(["deny", "check"]))?;

@@ -2,6 +2,7 @@
 
 pub(crate) mod build;
 pub(crate) mod demo;
+pub(crate) mod docs;
 pub(crate) mod functions;
 pub(crate) mod lint;
 pub(crate) mod package;

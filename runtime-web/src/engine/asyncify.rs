@@ -9,7 +9,7 @@ use super::{Engine, Interruption, Wait};
 use crate::error::{Code, FaasmError};
 use faasm_bridge::manifest::UnwindBuffer;
 use futures_util::future::{FutureExt, LocalBoxFuture};
-use js_sys::{Array, DataView, Function, Object, Reflect, WebAssembly};
+use js_sys::{Array, ArrayBuffer, DataView, Function, Object, Reflect, WebAssembly};
 use std::cell::{Cell, RefCell};
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -32,6 +32,8 @@ struct Controls {
 /// The engine for one instance.
 pub(crate) struct Asyncify {
     buffer: UnwindBuffer,
+    /// Address of the buffer during the last suspension: it is the end of memory, wherever that is.
+    offset: Cell<u32>,
     controls: RefCell<Option<Controls>>,
     state: Cell<State>,
     suspensions: Cell<u32>,
@@ -45,6 +47,7 @@ impl Asyncify {
     pub(crate) fn new(buffer: UnwindBuffer, wait: Wait) -> Self {
         Self {
             buffer,
+            offset: Cell::new(0),
             controls: RefCell::new(None),
             state: Cell::new(State::Normal),
             suspensions: Cell::new(0),
@@ -91,12 +94,12 @@ impl Asyncify {
     /// The two pointers of the buffer: next free byte, and end.
     fn pointers(&self, controls: &Controls) -> DataView {
         let memory = controls.memory.buffer().unchecked_into();
-        DataView::new(&memory, self.buffer.offset as usize, HEADER_BYTES as usize)
+        DataView::new(&memory, self.offset.get() as usize, HEADER_BYTES as usize)
     }
 
     fn overflowed(&self, controls: &Controls) -> bool {
         let next = self.pointers(controls).get_uint32_endian(0, true);
-        next > self.buffer.offset + self.buffer.bytes
+        next > self.offset.get() + self.buffer.bytes
     }
 
     fn overflow(&self) -> Interruption {
@@ -114,7 +117,7 @@ impl Asyncify {
             return Ok((result?, false));
         }
         self.with_controls(|controls| {
-            // Past its end the buffer is written all the same; where memory ends there too, unwinding traps.
+            // The buffer ends where memory ends, so unwinding traps where it does not fit.
             if result.is_err() || self.overflowed(controls) {
                 return Err(self.overflow());
             }
@@ -134,10 +137,12 @@ impl Engine for Asyncify {
                 self.state.set(State::Normal);
                 return Ok(());
             }
-            let UnwindBuffer { offset, bytes } = self.buffer;
+            let memory: ArrayBuffer = controls.memory.buffer().unchecked_into();
+            let offset = memory.byte_length() - self.buffer.bytes;
+            self.offset.set(offset);
             let pointers = self.pointers(controls);
             pointers.set_uint32_endian(0, offset + HEADER_BYTES, true);
-            pointers.set_uint32_endian(4, offset + bytes, true);
+            pointers.set_uint32_endian(4, offset + self.buffer.bytes, true);
             controls.start_unwind.call1(&JsValue::UNDEFINED, &offset.into())?;
             self.state.set(State::Unwinding);
             self.suspensions.set(self.suspensions.get() + 1);
@@ -159,7 +164,7 @@ impl Engine for Asyncify {
                 }
                 (self.wait)().await;
                 self.with_controls(|controls| {
-                    controls.start_rewind.call1(&JsValue::UNDEFINED, &self.buffer.offset.into())?;
+                    controls.start_rewind.call1(&JsValue::UNDEFINED, &self.offset.get().into())?;
                     Ok(())
                 })?;
                 self.state.set(State::Rewinding);

@@ -1,0 +1,101 @@
+//! `cargo xtask docs`: writes `docs/host-interface.md` from the host-interface table.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use anyhow::{Context as _, Result, ensure};
+use faasm_bridge::host::{
+    Available, Era, FAMILIES, HostCall, Returns, Row, Status, Suspends, ValType,
+};
+
+use crate::workspace::Workspace;
+
+const HEAD: &str = "# The host interface
+
+What a function can import, and whether it runs yet: the same in the page and in the embedded cluster, since both drive one
+implementation. Written by `cargo xtask docs` from `bridge/src/host/table.rs`; do not edit.
+
+*Waits*: the call can keep the function waiting; in a page it then suspends the function. *Era*: `current` are WASI commands
+(2021 onward), `legacy` those of the 2019/20 toolchain. `i32?`: toolchains declare the result or leave it out, both work.
+";
+
+/// Write docs/host-interface.md from the table of host calls
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only check that the file is up to date
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+impl Args {
+    pub(crate) fn run(self, workspace: &Workspace) -> Result<()> {
+        let path = workspace.root().join("docs/host-interface.md");
+        let text = document();
+        if self.check {
+            let found = fs::read_to_string(&path).unwrap_or_default();
+            ensure!(found == text, "{} is out of date: run `cargo xtask docs`", path.display());
+            return Ok(());
+        }
+        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+    }
+}
+
+fn document() -> String {
+    let mut text = HEAD.to_owned();
+    for module in ["env", "wasi_snapshot_preview1"] {
+        section(&mut text, module);
+    }
+    text.push_str("\n## Only in a cluster, by name\n\n| imports of `env` | |\n|---|---|\n");
+    for family in FAMILIES {
+        let names = family.prefixes.iter().map(|prefix| format!("`{prefix}*`"));
+        let names: Vec<_> =
+            names.chain(family.names.iter().map(|name| format!("`{name}`"))).collect();
+        writeln!(text, "| {} | {}: {} |", names.join(", "), family.name, family.summary)
+            .expect("writing to a string");
+    }
+    text
+}
+
+fn section(text: &mut String, module: &str) {
+    let head = "| import | signature | waits | era | status | |\n|---|---|---|---|---|---|\n";
+    write!(text, "\n## `{module}`\n\n{head}").expect("writing to a string");
+    for row in HostCall::ALL.iter().map(|call| call.row()).filter(|row| row.module == module) {
+        let waits = if row.suspends == Suspends::May { "yes" } else { "" };
+        let era = match row.era {
+            Era::Any => "",
+            Era::Current => "current",
+            Era::Legacy => "legacy",
+        };
+        writeln!(
+            text,
+            "| `{}` | `{}` | {waits} | {era} | {} | {} |",
+            row.name,
+            signature(row),
+            status(row),
+            row.summary
+        )
+        .expect("writing to a string");
+    }
+}
+
+fn status(row: &Row) -> String {
+    match (row.available, row.status) {
+        (Available::Cluster, _) => "cluster only".to_owned(),
+        (_, Status::Ready) => "**runs**".to_owned(),
+        (_, Status::Planned(reason)) => format!("not yet: {reason}"),
+    }
+}
+
+fn signature(row: &Row) -> String {
+    let params = row.params.iter().map(|param| match param {
+        ValType::I32 => "i32",
+        ValType::I64 => "i64",
+    });
+    let params: Vec<_> = params.collect();
+    let result = match row.returns {
+        Returns::Nothing => "",
+        Returns::I32 => " -> i32",
+        Returns::I32OrNothing => " -> i32?",
+    };
+    format!("({}){result}", params.join(", "))
+}
