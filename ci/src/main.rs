@@ -6,6 +6,7 @@ mod process;
 mod relay;
 mod setup;
 mod stages;
+mod unify;
 mod web;
 mod workspace;
 

@@ -19,8 +19,24 @@ const BROWSERS: [&str; 4] =
 #[derive(Debug)]
 pub struct Chromium {
     client: Client,
-    _driver: Child,
+    driver: Driver,
     _profile: TempDir,
+}
+
+/// chromedriver, with all the processes it starts: they share its process group.
+#[derive(Debug)]
+struct Driver(Child);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if let Some(group) = self.0.id() {
+            // Fails where all of them have ended already.
+            let _ = std::process::Command::new("kill")
+                .args(["-KILL", "--", &format!("-{group}")])
+                .stderr(Stdio::null())
+                .status();
+        }
+    }
 }
 
 impl Chromium {
@@ -30,10 +46,11 @@ impl Chromium {
             .arg("--port=0")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            .kill_on_drop(true)
+            .process_group(0)
             .spawn()
+            .map(Driver)
             .context("starting chromedriver: install the packages chromium and chromium-driver")?;
-        let stdout = driver.stdout.take().context("chromedriver's output is piped")?;
+        let stdout = driver.0.stdout.take().context("chromedriver's output is piped")?;
         let port = port(stdout).await?;
         let profile = tempfile::tempdir()?;
         let client = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
@@ -41,7 +58,7 @@ impl Chromium {
             .connect(&format!("http://127.0.0.1:{port}"))
             .await
             .context("starting Chromium")?;
-        Ok(Self { client, _driver: driver, _profile: profile })
+        Ok(Self { client, driver, _profile: profile })
     }
 
     /// The WebDriver session.
@@ -49,9 +66,11 @@ impl Chromium {
         &self.client
     }
 
-    /// Ends the browser; without this it is killed, and its children may linger.
+    /// Ends the browser in order; a test that fails just kills it.
     pub async fn close(self) -> Result<()> {
-        Ok(self.client.close().await?)
+        self.client.close().await?;
+        drop(self.driver);
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use super::docs;
 use crate::process::{run, succeeds};
 use crate::setup;
+use crate::unify;
 use crate::workspace::Workspace;
 
 const DENY_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
@@ -52,6 +53,7 @@ impl Args {
         )?;
 
         docs::Args { check: true }.run(workspace)?;
+        unify::check(workspace)?;
 
         if succeeds(workspace.cargo().args(["deny", "--version"])) {
             run(workspace.cargo().args(["deny", "check"]))?;
