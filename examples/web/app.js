@@ -14,6 +14,7 @@ const FUNCTIONS = [
 ];
 const USER = "demo";
 
+const count = (number, thing) => `${number} ${thing}${number === 1 ? "" : "s"}`;
 const $ = (selector, within = document) => within.querySelector(selector);
 
 /** Runs functions on this thread. */
@@ -70,7 +71,7 @@ async function run(card, name, where) {
     output.classList.remove("bad");
     stats.textContent =
       `returned ${returnValue} · ${figures.totalMs.toFixed(1)} ms · ` +
-      (where === "cluster" ? "all of it in the cluster" : `${figures.chainedCalls} calls chained · suspended ${figures.suspensions} times`);
+      (where === "cluster" ? "all of it in the cluster" : `${count(figures.chainedCalls, "call")} chained · suspended ${count(figures.suspensions, "time")}`);
     stats.hidden = false;
   } catch (error) {
     output.textContent = `${error.code ?? error.name}: ${error.message}`;
