@@ -1,0 +1,29 @@
+//! Subcommands, one file each, and the arguments they share.
+
+pub(crate) mod run;
+pub(crate) mod serve;
+
+use faasm_relay::cluster::embedded::{EmbeddedConfig, Printing};
+use std::time::Duration;
+
+/// Bounds of every call.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LimitOpts {
+    /// Longest any one call may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    call_timeout: u64,
+    /// Most memory any one instance of a function may have
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=4096))]
+    max_memory: u64,
+}
+
+impl LimitOpts {
+    fn config(&self, printing: Printing) -> EmbeddedConfig {
+        let bytes = self.max_memory * 1024 * 1024;
+        EmbeddedConfig {
+            call_timeout: Duration::from_secs(self.call_timeout),
+            max_memory: usize::try_from(bytes).unwrap_or(usize::MAX),
+            printing,
+        }
+    }
+}

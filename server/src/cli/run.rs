@@ -1,0 +1,107 @@
+//! `faasm-relay run`: one function in an embedded cluster of its own.
+
+use super::LimitOpts;
+use anyhow::{Context, Result, anyhow, bail};
+use faasm_bridge::wire::{CallEntry, is_valid_name};
+use faasm_relay::cluster::embedded::{Embedded, Printing};
+use faasm_relay::cluster::{Call, Cluster, Outcome};
+use faasm_relay::store::RedbStore;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Whose functions these are.
+const USER: &str = "run";
+
+/// Runs a function, or a plain WASI program, and ends with its return value
+///
+/// What it prints goes to standard output and error, its output after that to standard output. State is kept in memory
+/// and gone at the end. As runner of tests: CARGO_TARGET_WASM32_WASIP1_RUNNER="faasm-relay run --"
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit status: the function's return value, cut to 8 bits (never 0 for a value other than 0); \
+    1 where it could not run or trapped."
+)]
+pub(crate) struct Opts {
+    /// Input as text
+    #[arg(long, value_name = "TEXT", conflicts_with = "input_file")]
+    input: Option<String>,
+    /// File with the input
+    #[arg(long, value_name = "FILE")]
+    input_file: Option<PathBuf>,
+    /// Environment variable, as NAME=VALUE (repeatable)
+    #[arg(long, value_name = "NAME=VALUE")]
+    env: Vec<String>,
+    /// Another function that this one may call by its file's name (repeatable)
+    #[arg(long, value_name = "FILE.wasm")]
+    with: Vec<PathBuf>,
+    #[command(flatten)]
+    limits: LimitOpts,
+    /// The function
+    #[arg(value_name = "FILE.wasm")]
+    file: PathBuf,
+    /// Command line of the function
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
+impl Opts {
+    pub(crate) async fn run(self) -> Result<ExitCode> {
+        let store = Arc::new(RedbStore::in_memory()?);
+        let limits = self.limits.config(Printing::Inherit);
+        let cluster = Embedded::new(limits, store.clone(), store)?;
+        for callee in &self.with {
+            upload(&cluster, callee).await?;
+        }
+        let function = upload(&cluster, &self.file).await?;
+        let input = match (self.input, &self.input_file) {
+            (Some(text), _) => text.into_bytes(),
+            (None, Some(path)) => {
+                std::fs::read(path).with_context(|| format!("reading {}", path.display()))?
+            }
+            (None, None) => Vec::new(),
+        };
+        let variable = |text: &String| {
+            let (name, value) = text
+                .split_once('=')
+                .ok_or_else(|| anyhow!("--env {text}: give it as NAME=VALUE"))?;
+            Ok((name.to_owned(), value.to_owned()))
+        };
+        let env = self.env.iter().map(variable).collect::<Result<_>>()?;
+        let (user, entry, args) = (USER.to_owned(), CallEntry::Main, self.args);
+        let call = Call { user, function, entry, input, args, env };
+        let result = match cluster.call(call).await? {
+            Outcome::Returned(result) => result,
+            Outcome::Failed(reason) => bail!("{}: {reason}", self.file.display()),
+        };
+        let mut out = std::io::stdout();
+        out.write_all(&result.output).and_then(|()| out.flush()).context("writing the output")?;
+        Ok(exit_code(result.return_value))
+    }
+}
+
+/// Uploads a file under its name without folder and extension, and gives that name.
+async fn upload(cluster: &Embedded, path: &Path) -> Result<String> {
+    let shown = path.display();
+    let wasm = std::fs::read(path).with_context(|| format!("reading {shown}"))?;
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let name = stem.replace(|c: char| !is_valid_name(&format!("x{c}")), "_");
+    if !is_valid_name(&name) {
+        bail!("{shown}: `{name}` cannot name a function; rename the file");
+    }
+    cluster
+        .upload(USER.to_owned(), name.clone(), wasm)
+        .await
+        .with_context(|| format!("loading {shown}"))?;
+    Ok(name)
+}
+
+/// 8 bits are left of an exit status, and a failure must stay one.
+fn exit_code(value: i32) -> ExitCode {
+    match (value, value as u8) {
+        (0, _) => ExitCode::SUCCESS,
+        (_, 0) => ExitCode::FAILURE,
+        (_, low) => ExitCode::from(low),
+    }
+}

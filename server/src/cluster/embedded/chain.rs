@@ -1,0 +1,106 @@
+//! Calls that a call starts: each one a task of its own, which goes on when its caller ends.
+
+use super::run;
+use super::{Inner, Program};
+use crate::cluster::{Call, Outcome};
+use faasm_bridge::guest::{CallId, CallResult, Target};
+use faasm_bridge::wire::{CallEntry, is_valid_name};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+/// How deep calls may chain.
+const MAX_DEPTH: usize = 64;
+
+/// Most chained calls that descend from one call and run at once.
+const MAX_CHAINED: usize = 1024;
+
+/// Where in a tree of calls a run stands.
+#[derive(Clone)]
+pub(super) struct Origin {
+    depth: usize,
+    /// Shared by all that descend from one call.
+    room: Arc<Semaphore>,
+}
+
+impl Origin {
+    /// Of a call that nobody chained.
+    pub(super) fn root() -> Self {
+        Self { depth: 0, room: Arc::new(Semaphore::new(MAX_CHAINED)) }
+    }
+
+    /// Of a call that this one chains.
+    fn descend(&self) -> Result<(Self, OwnedSemaphorePermit), String> {
+        if self.depth >= MAX_DEPTH {
+            return Err(format!("calls chained more than {MAX_DEPTH} deep"));
+        }
+        let permit = Arc::clone(&self.room).try_acquire_owned().map_err(|_| {
+            format!("more than {MAX_CHAINED} chained calls of one call would run at once")
+        })?;
+        Ok((Self { depth: self.depth + 1, room: Arc::clone(&self.room) }, permit))
+    }
+}
+
+/// The chained calls of one run.
+pub(super) struct Chain {
+    pub(super) inner: Arc<Inner>,
+    pub(super) program: Arc<Program>,
+    pub(super) user: String,
+    pub(super) function: String,
+    pub(super) origin: Origin,
+    pub(super) results: HashMap<CallId, oneshot::Receiver<CallResult>>,
+}
+
+impl Chain {
+    pub(super) fn start(&mut self, id: CallId, target: Target, input: Vec<u8>) {
+        let (sender, receiver) = oneshot::channel();
+        self.results.insert(id, receiver);
+        let running = match self.prepare(target, input) {
+            Ok(running) => running,
+            Err(reason) => {
+                let _ = sender.send(Outcome::Failed(reason).into_result());
+                return;
+            }
+        };
+        tokio::spawn(async move {
+            // The caller may have ended without awaiting this.
+            let _ = sender.send(running.await.into_result());
+        });
+    }
+
+    fn prepare(
+        &self,
+        target: Target,
+        input: Vec<u8>,
+    ) -> Result<impl Future<Output = Outcome> + Send + use<>, String> {
+        let (origin, permit) = self.origin.descend()?;
+        let (function, entry, program) = match target {
+            Target::Function(name) if !is_valid_name(&name) => {
+                return Err(format!("`{name}` cannot name a function"));
+            }
+            Target::Function(name) => (name, CallEntry::Main, None),
+            Target::Pointer(index) => {
+                let program = Some(Arc::clone(&self.program));
+                (self.function.clone(), CallEntry::Pointer(index), program)
+            }
+        };
+        let user = self.user.clone();
+        let call = Call { user, function, entry, input, args: Vec::new(), env: Vec::new() };
+        let running = match program {
+            // The same binary as the caller's, even if another one was uploaded meanwhile.
+            Some(program) => run::call_program(Arc::clone(&self.inner), program, call, origin),
+            None => run::call(Arc::clone(&self.inner), call, origin),
+        };
+        Ok(async move {
+            let outcome = running.await;
+            drop(permit);
+            outcome.unwrap_or_else(|error| Outcome::Failed(error.to_string()))
+        })
+    }
+
+    pub(super) fn take_finished(&mut self, id: CallId) -> Option<CallResult> {
+        let result = self.results.get_mut(&id)?.try_recv().ok()?;
+        self.results.remove(&id);
+        Some(result)
+    }
+}

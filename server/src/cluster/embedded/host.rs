@@ -1,0 +1,89 @@
+//! What the guest kernel needs from this host: memory, clocks, randomness, printing, chained calls.
+
+use super::Printing;
+use super::chain::Chain;
+use faasm_bridge::guest::{CallId, CallResult, Clock, GuestMemory, Host, Stream, Target};
+use std::io::Write;
+use std::sync::LazyLock;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Longest piece of a guest's output that goes into one log line, bytes.
+const MAX_LOGGED_BYTES: usize = 4096;
+
+/// Where monotonic time counts from.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Whose run it is, for the log.
+pub(super) struct Printer {
+    pub(super) printing: Printing,
+    pub(super) user: String,
+    pub(super) function: String,
+}
+
+/// The host during one host call: guest memory, and what belongs to the run.
+pub(super) struct View<'a> {
+    pub(super) memory: &'a mut [u8],
+    pub(super) chain: &'a mut Chain,
+    pub(super) printer: &'a Printer,
+}
+
+impl GuestMemory for View<'_> {
+    fn size(&self) -> u64 {
+        self.memory.len() as u64
+    }
+
+    fn read_into(&self, pointer: u32, target: &mut [u8]) {
+        let start = pointer as usize;
+        target.copy_from_slice(&self.memory[start..start + target.len()]);
+    }
+
+    fn write_from(&mut self, pointer: u32, source: &[u8]) {
+        let start = pointer as usize;
+        self.memory[start..start + source.len()].copy_from_slice(source);
+    }
+}
+
+impl Host for View<'_> {
+    fn now(&self, clock: Clock) -> u64 {
+        let elapsed = match clock {
+            Clock::Realtime => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            Clock::Monotonic => START.elapsed(),
+        };
+        u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn random(&mut self, target: &mut [u8]) {
+        getrandom::fill(target).expect("the operating system has a source of randomness");
+    }
+
+    fn start_call(&mut self, id: CallId, target: Target, input: Vec<u8>) {
+        self.chain.start(id, target, input);
+    }
+
+    fn take_finished(&mut self, id: CallId) -> Option<CallResult> {
+        self.chain.take_finished(id)
+    }
+
+    fn print(&mut self, stream: Stream, bytes: &[u8]) {
+        match self.printer.printing {
+            Printing::Inherit => inherit(stream, bytes),
+            Printing::Log => {
+                let shown = &bytes[..bytes.len().min(MAX_LOGGED_BYTES)];
+                let text = String::from_utf8_lossy(shown);
+                let Printer { user, function, .. } = self.printer;
+                tracing::info!(target: "guest", %user, %function, ?stream, "{}", text.trim_end());
+            }
+        }
+    }
+}
+
+/// A closed pipe is the reader's choice, not the guest's fault.
+fn inherit(stream: Stream, bytes: &[u8]) {
+    let _ = match stream {
+        Stream::Stdout => {
+            let mut out = std::io::stdout().lock();
+            out.write_all(bytes).and_then(|()| out.flush())
+        }
+        Stream::Stderr => std::io::stderr().lock().write_all(bytes),
+    };
+}

@@ -1,0 +1,59 @@
+//! What a relay is started with.
+
+use crate::cluster::Cluster;
+use crate::store::StateStore;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Settings of the HTTP side.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Folder of static files; without it there are none.
+    pub web: Option<PathBuf>,
+    /// Origins of other sites whose pages may use this relay, as `https://example.org`.
+    pub allow_origins: Vec<String>,
+    /// Names this relay is reached by besides those of the loopback interface, with or without a port.
+    pub allow_hosts: Vec<String>,
+    pub timings: Timings,
+}
+
+/// How long the relay waits for what.
+#[derive(Clone, Debug)]
+pub struct Timings {
+    /// For the first frame of a WebSocket.
+    pub handshake: Duration,
+    /// Between two pings to a page.
+    pub ping: Duration,
+    /// Without a sign of life from a page, until its connection is given up.
+    pub silence: Duration,
+    /// That a session without a connection is kept.
+    pub session_kept: Duration,
+    /// For open connections, once the relay is told to stop.
+    pub grace: Duration,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            ping: Duration::from_secs(20),
+            silence: Duration::from_secs(90),
+            session_kept: Duration::from_secs(120),
+            grace: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What the relay passes requests on to.
+#[derive(Clone)]
+pub struct App {
+    pub cluster: Arc<dyn Cluster>,
+    pub state: Arc<dyn StateStore>,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,71 @@
+//! `GET /ws`: from HTTP to a WebSocket that carries a session.
+
+use super::{Answer, Place, Refusal, Site, plain};
+use crate::session::{carry, websocket_config};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use std::sync::Arc;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+/// Version of the WebSocket protocol (RFC 6455).
+const WEBSOCKET_VERSION: &str = "13";
+
+/// Answers the upgrade and leaves the WebSocket to a task. Origin and host were checked.
+pub(super) fn upgrade(
+    site: &Arc<Site>,
+    place: Place,
+    mut request: Request<Incoming>,
+) -> Result<Answer, Refusal> {
+    let headers = request.headers();
+    if !has_token(headers, header::CONNECTION, "upgrade")
+        || !has_token(headers, header::UPGRADE, "websocket")
+    {
+        return Err(Refusal::new(StatusCode::UPGRADE_REQUIRED, "/ws is a WebSocket"));
+    }
+    if !has_token(headers, header::SEC_WEBSOCKET_VERSION, WEBSOCKET_VERSION) {
+        let what = format!("the WebSocket version is {WEBSOCKET_VERSION}");
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, what));
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY);
+    let Some(accept) = key.map(|key| derive_accept_key(key.as_bytes())) else {
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is missing"));
+    };
+    let accept = HeaderValue::try_from(accept)
+        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+
+    let upgrading = hyper::upgrade::on(&mut request);
+    let site = Arc::clone(site);
+    tokio::spawn(async move {
+        let upgraded = match upgrading.await {
+            Ok(upgraded) => TokioIo::new(upgraded),
+            Err(error) => return tracing::debug!(%error, "upgrade failed"),
+        };
+        let config = Some(websocket_config());
+        let socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, config).await;
+        let (app, sessions) = (site.app.clone(), Arc::clone(&site.sessions));
+        carry(socket, app, sessions, site.config.timings.clone(), site.stopping()).await;
+        drop(place);
+    });
+
+    let mut answer = plain(StatusCode::SWITCHING_PROTOCOLS, "text/plain", "");
+    let headers = answer.headers_mut();
+    headers.remove(header::CONTENT_TYPE);
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    Ok(answer)
+}
+
+/// Whether a comma-separated header has this token.
+fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name);
+    values
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|found| found.trim().eq_ignore_ascii_case(token))
+}

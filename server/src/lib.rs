@@ -1,0 +1,27 @@
+//! The relay: carries calls and state between web pages and a cluster.
+//!
+//! ```text
+//!   page ──WebSocket── session ──┬── Cluster        runs functions        (embedded: wasmtime)
+//!   CLI  ──HTTP PUT─── http ─────┘── StateStore     the global tier       (redb)
+//!                                 └─ FunctionStore  originals             (redb)
+//! ```
+//!
+//! * [`serve`] takes a bound listener, what to serve, and a future that ends it.
+//! * [`cluster`]: where functions run. Backends implement [`cluster::Cluster`].
+//! * [`store`]: where originals and state are kept.
+//! * `session`: WebSocket connections over the session state machine of `faasm-bridge`.
+//! * `http`: routes, static files, uploads, and the checks that keep other web sites out.
+//!
+//! What a host call means is not here: that is `faasm_bridge::guest`, which this crate only drives.
+
+pub mod cluster;
+mod config;
+mod http;
+mod integrity;
+mod server;
+mod session;
+pub mod store;
+
+pub use config::{App, Config, Timings};
+pub use integrity::integrity;
+pub use server::serve;

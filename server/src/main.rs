@@ -1,0 +1,48 @@
+//! `faasm-relay`: serves web pages and runs functions.
+
+mod cli;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Carries calls and state between web pages and a cluster.
+#[derive(Debug, Parser)]
+#[command(name = "faasm-relay", version, about)]
+struct Opts {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(cli::serve::Opts),
+    Run(cli::run::Opts),
+}
+
+fn main() -> ExitCode {
+    let opts = Opts::parse();
+    let quiet = match &opts.command {
+        Command::Serve(_) => "info",
+        // What a function prints is the output of this command.
+        Command::Run(_) => "warn",
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(quiet)),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    let ended = tokio::runtime::Runtime::new().map_err(anyhow::Error::from).and_then(|runtime| {
+        runtime.block_on(async {
+            match opts.command {
+                Command::Serve(opts) => opts.run().await,
+                Command::Run(opts) => opts.run().await,
+            }
+        })
+    });
+    ended.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

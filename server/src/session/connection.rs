@@ -1,0 +1,224 @@
+//! One WebSocket: handshake, then frames both ways until either side or another connection ends it.
+
+use super::{Carrier, Sessions, requests};
+use crate::config::{App, Timings};
+use faasm_bridge::session::greet;
+use faasm_bridge::wire::{Answer, MAX_FRAME_BYTES, RefusalCode, encode_handshake};
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use std::borrow::Cow;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+/// Outgoing bytes that may wait in the WebSocket besides one frame.
+const WRITE_BUFFER_BYTES: usize = 128 * 1024;
+
+/// Bounds of the WebSocket layer, after those of the protocol.
+pub(crate) fn websocket_config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .max_message_size(Some(MAX_FRAME_BYTES))
+        .max_frame_size(Some(MAX_FRAME_BYTES))
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_write_buffer_size(2 * MAX_FRAME_BYTES)
+}
+
+/// Why a connection ends, for the peer and the log.
+#[derive(Debug)]
+struct Ending {
+    code: CloseCode,
+    reason: Cow<'static, str>,
+}
+
+impl Ending {
+    fn new(code: CloseCode, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, reason: reason.into() }
+    }
+
+    /// As a close frame, whose reason has at most 123 bytes.
+    fn frame(&self) -> CloseFrame {
+        let reason: String = self.reason.chars().filter(char::is_ascii).take(123).collect();
+        CloseFrame { code: self.code, reason: reason.into() }
+    }
+}
+
+/// Carries a session over this WebSocket to the connection's end.
+pub(crate) async fn carry<S>(
+    mut socket: WebSocketStream<S>,
+    app: App,
+    sessions: Arc<Sessions>,
+    timings: Timings,
+    mut stop: watch::Receiver<bool>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let shaken = tokio::time::timeout(
+        timings.handshake,
+        shake_hands(&mut socket, &sessions, timings.clone()),
+    );
+    let shaken = tokio::select! {
+        shaken = shaken => shaken,
+        _ = stop.wait_for(|stop| *stop) => return,
+    };
+    let carrier = match shaken {
+        Ok(Ok(carrier)) => carrier,
+        Ok(Err(ending)) => return close(&mut socket, &ending).await,
+        Err(_) => {
+            return close(&mut socket, &Ending::new(CloseCode::Policy, "no handshake")).await;
+        }
+    };
+    let (mut sink, mut stream) = socket.split();
+    let ending = tokio::select! {
+        ending = receive(&mut stream, &carrier, &app) => ending,
+        ending = transmit(&mut sink, &carrier) => ending,
+        () = carrier.replaced() => Ending::new(CloseCode::Normal, "another connection carries the session"),
+        _ = stop.wait_for(|stop| *stop) => Ending::new(CloseCode::Away, "the relay stops"),
+    };
+    tracing::debug!(reason = %ending.reason, "connection ends");
+    drop(carrier);
+    // It goes after what is still buffered.
+    if let Ok(mut socket) = sink.reunite(stream) {
+        close(&mut socket, &ending).await;
+    }
+}
+
+/// Says why, and leaves; a peer that does not listen is not waited for.
+async fn close<S>(socket: &mut WebSocketStream<S>, ending: &Ending)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+    let _ = tokio::time::timeout(PATIENCE, socket.close(Some(ending.frame()))).await;
+}
+
+async fn shake_hands<S>(
+    socket: &mut WebSocketStream<S>,
+    sessions: &Arc<Sessions>,
+    timings: Timings,
+) -> Result<Carrier, Ending>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let frame = loop {
+        match socket.next().await {
+            Some(Ok(Message::Binary(frame))) => break frame,
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(_)) | None => return Err(Ending::new(CloseCode::Protocol, "no handshake")),
+            Some(Err(error)) => return Err(ending_of(&error)),
+        }
+    };
+    let settled = greet(&frame).and_then(|(hello, version)| {
+        match sessions.enter(&hello.user, hello.resume) {
+            Some((session, resumed)) => Ok((session, resumed, version)),
+            None => Err(Answer::Refused {
+                code: RefusalCode::Busy,
+                message: "the relay has too many sessions; try again later".into(),
+            }),
+        }
+    });
+    match settled {
+        Err(refusal) => {
+            answer(socket, &refusal).await?;
+            Err(Ending::new(CloseCode::Policy, "refused"))
+        }
+        Ok((session, resumed, version)) => {
+            // From here on the session's frames wait for this connection; the welcome goes before them.
+            let carrier = Carrier::attach(session, Arc::clone(sessions), timings);
+            let session = carrier.live().map(|live| live.machine.id());
+            let Some(session) = session else {
+                return Err(Ending::new(CloseCode::Normal, "another connection came first"));
+            };
+            answer(socket, &Answer::Welcome { version, session, resumed }).await?;
+            Ok(carrier)
+        }
+    }
+}
+
+async fn answer<S>(socket: &mut WebSocketStream<S>, answer: &Answer) -> Result<(), Ending>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let frame = encode_handshake(answer)
+        .map_err(|error| Ending::new(CloseCode::Error, error.to_string()))?;
+    socket.send(Message::binary(frame)).await.map_err(|error| ending_of(&error))
+}
+
+fn ending_of(error: &Error) -> Ending {
+    match error {
+        Error::Capacity(error) => Ending::new(CloseCode::Size, error.to_string()),
+        Error::Protocol(error) => Ending::new(CloseCode::Protocol, error.to_string()),
+        error => Ending::new(CloseCode::Away, error.to_string()),
+    }
+}
+
+/// Takes frames until there is a reason to end.
+async fn receive<S>(
+    stream: &mut SplitStream<WebSocketStream<S>>,
+    carrier: &Carrier,
+    app: &App,
+) -> Ending
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    loop {
+        let message = match tokio::time::timeout(carrier.timings.silence, stream.next()).await {
+            Err(_) => return Ending::new(CloseCode::Policy, "no sign of life"),
+            Ok(None) => return Ending::new(CloseCode::Normal, "closed by the page"),
+            Ok(Some(Err(error))) => return ending_of(&error),
+            Ok(Some(Ok(message))) => message,
+        };
+        match message {
+            Message::Binary(frame) => {
+                let Some(mut live) = carrier.live() else {
+                    return Ending::new(
+                        CloseCode::Normal,
+                        "another connection carries the session",
+                    );
+                };
+                match live.machine.receive(&frame) {
+                    Ok(Some(event)) => requests::handle(&carrier.session, &mut live, event, app),
+                    Ok(None) => {}
+                    Err(error) => return Ending::new(CloseCode::Protocol, error.to_string()),
+                }
+                // A request that came again has its reply in the outbox now.
+                live.wake.notify_one();
+            }
+            Message::Close(_) => return Ending::new(CloseCode::Normal, "closed by the page"),
+            Message::Text(_) => {
+                return Ending::new(CloseCode::Unsupported, "frames are binary");
+            }
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+        }
+    }
+}
+
+/// Sends what there is, one frame at a time: a slow reader holds up only itself. Pings in between.
+async fn transmit<S>(sink: &mut SplitSink<WebSocketStream<S>, Message>, carrier: &Carrier) -> Ending
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let period = carrier.timings.ping;
+    let mut pings = tokio::time::interval_at(Instant::now() + period, period);
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let next = carrier.live().map(|mut live| live.machine.transmit());
+        let message = match next {
+            None => {
+                return Ending::new(CloseCode::Normal, "another connection carries the session");
+            }
+            Some(Some(frame)) => Message::binary(frame),
+            Some(None) => tokio::select! {
+                () = carrier.wake.notified() => continue,
+                _ = pings.tick() => Message::Ping(Default::default()),
+            },
+        };
+        if let Err(error) = sink.send(message).await {
+            return ending_of(&error);
+        }
+    }
+}

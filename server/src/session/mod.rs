@@ -1,0 +1,204 @@
+//! Sessions of pages: who they are, which connection carries each one now, and what they have running.
+//!
+//! The protocol is `faasm_bridge::session::ServerSession`; here are the connections, the tasks and the bounds. No lock
+//! is held across an await.
+
+mod connection;
+mod requests;
+
+pub(crate) use connection::{carry, websocket_config};
+
+use crate::config::Timings;
+use faasm_bridge::session::ServerSession;
+use faasm_bridge::wire::{RequestId, SessionId};
+use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::AbortHandle;
+
+/// Most sessions, with and without a connection.
+const MAX_SESSIONS: usize = 1024;
+
+/// Most requests of one session performed at once; more of them wait.
+const MAX_RUNNING: usize = 64;
+
+/// Most payload bytes that requests of one session may hold while they wait and run.
+const MAX_PAYLOADS: usize = 256 * 1024 * 1024;
+
+/// Every session, by id.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    by_id: Mutex<HashMap<SessionId, Arc<Session>>>,
+}
+
+/// One session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    live: Mutex<Live>,
+    /// Number of the connection that carries the session; one that finds another number here has been replaced.
+    carrier: watch::Sender<u64>,
+    running: Arc<Semaphore>,
+    /// Payload bytes that requests hold.
+    payload_bytes: AtomicUsize,
+}
+
+/// What changes as frames come and go.
+#[derive(Debug)]
+struct Live {
+    machine: ServerSession,
+    /// Tells the connection that carries the session that there is something to send; each has its own.
+    wake: Arc<Notify>,
+    tasks: HashMap<RequestId, AbortHandle>,
+}
+
+/// A connection's hold on its session; the session is without a connection once this is dropped.
+#[derive(Debug)]
+struct Carrier {
+    session: Arc<Session>,
+    sessions: Arc<Sessions>,
+    number: u64,
+    wake: Arc<Notify>,
+    timings: Timings,
+}
+
+impl Sessions {
+    /// Takes up a session again, or starts one; `None` when there are too many. The second value says which.
+    fn enter(&self, user: &str, resume: Option<SessionId>) -> Option<(Arc<Session>, bool)> {
+        let mut by_id = lock(&self.by_id);
+        let known = resume.and_then(|id| by_id.get(&id));
+        if let Some(session) = known.filter(|session| lock(&session.live).machine.user() == user) {
+            return Some((Arc::clone(session), true));
+        }
+        if by_id.len() >= MAX_SESSIONS {
+            return None;
+        }
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).ok()?;
+        let id = SessionId(id);
+        let session = Arc::new(Session::new(id, user));
+        by_id.insert(id, Arc::clone(&session));
+        Some((session, false))
+    }
+
+    /// Forgets a session that still has no connection since `number` went away; what it has running goes on.
+    fn expire(&self, session: &Session, number: u64) {
+        let mut by_id = lock(&self.by_id);
+        let live = lock(&session.live);
+        if *session.carrier.borrow() == number && !live.machine.is_connected() {
+            by_id.remove(&live.machine.id());
+        }
+    }
+}
+
+impl Session {
+    fn new(id: SessionId, user: &str) -> Self {
+        let live = Live {
+            machine: ServerSession::new(id, user.to_owned()),
+            wake: Arc::default(),
+            tasks: HashMap::new(),
+        };
+        Self {
+            live: Mutex::new(live),
+            carrier: watch::Sender::new(0),
+            running: Arc::new(Semaphore::new(MAX_RUNNING)),
+            payload_bytes: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Carrier {
+    /// Makes this connection the one that carries the session; the one that did is told to close.
+    fn attach(session: Arc<Session>, sessions: Arc<Sessions>, timings: Timings) -> Self {
+        let wake = Arc::new(Notify::new());
+        let mut live = lock(&session.live);
+        live.machine.connected();
+        live.wake = Arc::clone(&wake);
+        // Something may be in the outbox already.
+        wake.notify_one();
+        session.carrier.send_modify(|number| *number += 1);
+        let number = *session.carrier.borrow();
+        drop(live);
+        Self { session, sessions, number, wake, timings }
+    }
+
+    /// The session, while this connection carries it.
+    fn live(&self) -> Option<MutexGuard<'_, Live>> {
+        let live = lock(&self.session.live);
+        (*self.session.carrier.borrow() == self.number).then_some(live)
+    }
+
+    /// Completes when another connection carries the session.
+    async fn replaced(&self) {
+        let mut carrier = self.session.carrier.subscribe();
+        // The sender lives as long as the session, which `self` holds.
+        let _ = carrier.wait_for(|number| *number != self.number).await;
+    }
+}
+
+impl Drop for Carrier {
+    fn drop(&mut self) {
+        let Some(mut live) = self.live() else { return };
+        live.machine.disconnected();
+        drop(live);
+        let (sessions, session) = (Arc::clone(&self.sessions), Arc::clone(&self.session));
+        let (number, kept) = (self.number, self.timings.session_kept);
+        // Outside a runtime everything ends anyway.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                tokio::time::sleep(kept).await;
+                sessions.expire(&session, number);
+            });
+        }
+    }
+}
+
+/// Locks; nothing panics while it holds one of these locks half-way through a change.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timings() -> Timings {
+        Timings { session_kept: std::time::Duration::from_millis(1), ..Timings::default() }
+    }
+
+    #[test]
+    fn a_session_is_taken_up_only_by_its_user() {
+        let sessions = Sessions::default();
+        let (session, resumed) = sessions.enter("ada", None).unwrap();
+        assert!(!resumed);
+        let id = lock(&session.live).machine.id();
+        assert!(sessions.enter("ada", Some(id)).unwrap().1);
+        assert!(!sessions.enter("bob", Some(id)).unwrap().1);
+        assert!(!sessions.enter("ada", Some(SessionId([0; 16]))).unwrap().1);
+    }
+
+    #[test]
+    fn the_number_of_sessions_is_bounded() {
+        let sessions = Sessions::default();
+        for _ in 0..MAX_SESSIONS {
+            assert!(sessions.enter("ada", None).is_some());
+        }
+        assert!(sessions.enter("ada", None).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_without_a_connection_is_forgotten_and_a_connected_one_is_not() {
+        let sessions = Arc::new(Sessions::default());
+        let (session, _) = sessions.enter("ada", None).unwrap();
+        let first = Carrier::attach(Arc::clone(&session), Arc::clone(&sessions), timings());
+        let second = Carrier::attach(Arc::clone(&session), Arc::clone(&sessions), timings());
+        first.replaced().await;
+        assert!(first.live().is_none());
+        drop(first);
+        tokio::time::sleep(timings().session_kept * 2).await;
+        assert_eq!(lock(&sessions.by_id).len(), 1);
+        drop(second);
+        tokio::time::sleep(timings().session_kept * 2).await;
+        assert_eq!(lock(&sessions.by_id).len(), 0);
+    }
+}

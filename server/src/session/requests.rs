@@ -1,0 +1,147 @@
+//! Performs what a page asks for: each request a task, whose reply goes to the session whatever connection carries it.
+
+use super::{Live, MAX_PAYLOADS, Session, lock};
+use crate::cluster::{Call, ClusterError};
+use crate::config::App;
+use crate::store::StoreError;
+use faasm_bridge::session::ServerEvent;
+use faasm_bridge::state::Chunk;
+use faasm_bridge::wire::{ChunkHeader, FailureCode, Reply, Request, RequestId};
+use futures_util::FutureExt;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Does what a received frame means.
+pub(super) fn handle(session: &Arc<Session>, live: &mut Live, event: ServerEvent, app: &App) {
+    match event {
+        ServerEvent::Start { id, request, payload } => {
+            start(session, live, id, request, payload, app);
+        }
+        ServerEvent::Cancel { id } => {
+            if let Some(task) = live.tasks.remove(&id) {
+                task.abort();
+                let message = "cancelled by the page".to_owned();
+                let reply = Reply::Failed { code: FailureCode::Cancelled, message };
+                live.machine.reply(id, reply, &[]);
+            }
+        }
+    }
+}
+
+fn start(
+    session: &Arc<Session>,
+    live: &mut Live,
+    id: RequestId,
+    request: Request,
+    payload: Vec<u8>,
+    app: &App,
+) {
+    let Some(held) = Held::take(session, payload.len()) else {
+        let message = format!("requests with more than {MAX_PAYLOADS} bytes wait and run");
+        live.machine.reply(id, Reply::Failed { code: FailureCode::Busy, message }, &[]);
+        return;
+    };
+    let (app, user) = (app.clone(), live.machine.user().to_owned());
+    let task = tokio::spawn(async move {
+        let session = Arc::clone(&held.session);
+        let Ok(_permit) = session.running.acquire().await else { return };
+        let performing = AssertUnwindSafe(perform(&app, user, request, payload)).catch_unwind();
+        let (reply, payload) = performing.await.unwrap_or_else(|_| {
+            let message = "the relay failed while performing the request".to_owned();
+            (Reply::Failed { code: FailureCode::Unknown, message }, Vec::new())
+        });
+        let mut live = lock(&session.live);
+        live.tasks.remove(&id);
+        live.machine.reply(id, reply, &payload);
+        live.wake.notify_one();
+    });
+    // The task needs this lock to end, so it is still in the table to be removed.
+    live.tasks.insert(id, task.abort_handle());
+}
+
+/// The room a request takes up until its task ends, also by being aborted.
+struct Held {
+    session: Arc<Session>,
+    bytes: usize,
+}
+
+impl Held {
+    fn take(session: &Arc<Session>, bytes: usize) -> Option<Self> {
+        // Only the session's one connection adds, under its lock.
+        let held = session.payload_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let this = Self { session: Arc::clone(session), bytes };
+        (held + bytes <= MAX_PAYLOADS).then_some(this)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.session.payload_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+async fn perform(app: &App, user: String, request: Request, payload: Vec<u8>) -> (Reply, Vec<u8>) {
+    let performed = match request {
+        Request::Call { function, entry, args, env } => {
+            let call = Call { user, function, entry, input: payload, args, env };
+            app.cluster.call(call).await.map_err(Failure::from).map(|outcome| {
+                let result = outcome.into_result();
+                (Reply::Call { return_value: result.return_value }, result.output)
+            })
+        }
+        Request::ReadState { key, offset, length } => {
+            let read = app.state.read(&user, &key, offset, length).await;
+            read.map_err(Failure::from).map(|read| {
+                (Reply::State { size: read.size, offset: read.chunk.offset }, read.chunk.bytes)
+            })
+        }
+        Request::WriteState { key, size, chunks } => {
+            let chunks = split(&chunks, &payload);
+            let written = app.state.write(&user, &key, size, chunks).await;
+            written.map_err(Failure::from).map(|()| (Reply::Done, Vec::new()))
+        }
+    };
+    performed.unwrap_or_else(|Failure { code, message }| {
+        tracing::warn!(?code, message, "request failed");
+        (Reply::Failed { code, message }, Vec::new())
+    })
+}
+
+/// The chunks of a write, whose lengths were checked to add up to the payload's.
+fn split(headers: &[ChunkHeader], payload: &[u8]) -> Vec<Chunk> {
+    let mut rest = payload;
+    let mut chunks = Vec::with_capacity(headers.len());
+    for header in headers {
+        let length = usize::try_from(header.length).unwrap_or(usize::MAX).min(rest.len());
+        let (bytes, after) = rest.split_at(length);
+        rest = after;
+        chunks.push(Chunk { offset: header.offset, bytes: bytes.to_vec() });
+    }
+    chunks
+}
+
+/// Why a request has no result.
+struct Failure {
+    code: FailureCode,
+    message: String,
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let code = match &error {
+            StoreError::State(_) => FailureCode::State,
+            StoreError::Backend { .. } => FailureCode::Unavailable,
+        };
+        Self { code, message: error.to_string() }
+    }
+}
+
+impl From<ClusterError> for Failure {
+    fn from(error: ClusterError) -> Self {
+        match error {
+            ClusterError::Store(error) => error.into(),
+            error => Self { code: FailureCode::Unavailable, message: error.to_string() },
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The binary.
+
+use crate::fixtures::*;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+fn relay() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_faasm-relay"))
+}
+
+/// A folder with these functions, and their paths.
+fn functions(wats: &[(&str, &str)]) -> (tempfile::TempDir, Vec<PathBuf>) {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |(name, wat): &(&str, &str)| {
+        let path = folder.path().join(format!("{name}.wasm"));
+        std::fs::write(&path, wat::parse_str(wat).unwrap()).unwrap();
+        path
+    };
+    let paths = wats.iter().map(write).collect();
+    (folder, paths)
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Prints its arguments, each with a NUL after it, and exits with their number.
+const ARGS: &str = r#"(module
+    (import "wasi_snapshot_preview1" "args_sizes_get" (func $sizes (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "args_get" (func $get (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+    (memory (export "memory") 1)
+    (func (export "_start")
+        (drop (call $sizes (i32.const 0) (i32.const 4)))
+        (drop (call $get (i32.const 100) (i32.const 1000)))
+        (i32.store (i32.const 8) (i32.const 1000))
+        (i32.store (i32.const 12) (i32.load (i32.const 4)))
+        (drop (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 16)))
+        (call $exit (i32.load (i32.const 0)))))"#;
+
+#[test]
+fn run_prints_and_exits_as_the_function_does() {
+    let (_folder, paths) = functions(&[
+        ("hello", HELLO),
+        ("args", ARGS),
+        ("trap", TRAP),
+        ("push", PUSH),
+        ("deep", DEEP),
+    ]);
+    let [hello, args, trap, ..] = paths.as_slice() else { unreachable!() };
+    let done = relay().arg("run").arg(hello).args(["--input", "you"]).output().unwrap();
+    assert_eq!((stdout(&done).as_str(), done.status.code()), ("Hello, you", Some(0)));
+
+    // As the runner of tests is called, and as a person would.
+    let expected = ("args\0--nocapture\0x\0".to_owned(), Some(3));
+    let done = relay().args(["run", "--"]).arg(args).args(["--nocapture", "x"]).output().unwrap();
+    assert_eq!((stdout(&done), done.status.code()), expected);
+    let done = relay().arg("run").arg(args).args(["--", "--nocapture", "x"]).output().unwrap();
+    assert_eq!((stdout(&done), done.status.code()), expected);
+
+    let done = relay().arg("run").arg(trap).output().unwrap();
+    assert_eq!((stdout(&done).as_str(), done.status.code()), ("", Some(1)));
+    let reason = String::from_utf8(done.stderr).unwrap();
+    assert!(reason.contains("trap.wasm: trap: ") && reason.contains("boom"), "{reason}");
+
+    let missing = relay().args(["run", "nowhere.wasm"]).output().unwrap();
+    let reason = String::from_utf8(missing.stderr).unwrap();
+    assert!(reason.contains("reading nowhere.wasm"), "{reason}");
+}
+
+#[test]
+fn run_lets_a_function_call_another_file() {
+    const CALLER: &str = r#"(module
+        (import "env" "__faasm_chain_name" (func $chain (param i32 i32 i32) (result i32)))
+        (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
+        (memory 1)
+        (data (i32.const 0) "callee\00")
+        (func (export "main") (result i32)
+            (call $await (call $chain (i32.const 0) (i32.const 0) (i32.const 0)))))"#;
+    let (_folder, paths) = functions(&[("caller", CALLER), ("callee", EXIT_EARLY)]);
+    let alone = relay().arg("run").arg(&paths[0]).output().unwrap();
+    assert_eq!(alone.status.code(), Some(1));
+    let done = relay().arg("run").arg("--with").arg(&paths[1]).arg(&paths[0]).output().unwrap();
+    assert_eq!(done.status.code(), Some(3));
+}
+
+#[test]
+fn serve_says_where_answers_and_ends_on_sigterm() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut serve = relay();
+    serve.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(folder.path().join("data"));
+    serve.arg("--web").arg(folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut running = serve.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(running.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim_end().strip_prefix("listening on http://").unwrap();
+    let address = address.strip_suffix('/').unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+
+    let kill = Command::new("kill").arg(running.id().to_string()).status().unwrap();
+    assert!(kill.success());
+    let ended = running.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(0));
+    let log = String::from_utf8(ended.stderr).unwrap();
+    assert!(log.lines().next().unwrap().contains("no tokens"), "{log}");
+}
+
+#[test]
+fn serve_stays_on_this_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut serve = relay();
+    serve.args(["serve", "--listen", "0.0.0.0:0", "--data"]).arg(folder.path());
+    let refused = serve.arg("--web").arg(folder.path()).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    let reason = String::from_utf8(refused.stderr).unwrap();
+    assert!(reason.contains("no tokens yet"), "{reason}");
+}

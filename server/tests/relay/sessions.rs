@@ -1,0 +1,159 @@
+//! Sessions over connections that break, double, fall silent or talk nonsense.
+
+use crate::fixtures::*;
+use crate::support::*;
+use faasm_bridge::session::{ClientEvent, ClientSession};
+use faasm_bridge::wire::{FailureCode, RefusalCode, Reply};
+use faasm_relay::cluster::embedded::EmbeddedConfig;
+use faasm_relay::{Config, Timings};
+use futures_util::{SinkExt, StreamExt};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+/// How the relay closes a connection; `None` where it just ends.
+async fn closed(socket: &mut Socket) -> Option<CloseCode> {
+    loop {
+        let next = tokio::time::timeout(LONG, socket.next()).await.expect("it is closed in time");
+        match next {
+            Some(Ok(Message::Close(frame))) => return frame.map(|frame| frame.code),
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => return None,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_call_survives_its_connection_and_runs_once() {
+    let relay = Relay::start().await.with(&[("gate", GATE)]).await;
+    let mut page = relay.client().await;
+    let mut other = relay.client().await;
+    let call = page.send(main("gate"), b"").await;
+    while other.read("count").await.is_none() {}
+
+    page.cut();
+    // A request made meanwhile is sent with the session's next connection.
+    let late = page.machine.request(main("gate"), b"").unwrap();
+    assert_eq!(page.connect(relay.address).await, ClientEvent::Open { lost: vec![] });
+    page.cut();
+    assert_eq!(page.connect(relay.address).await, ClientEvent::Open { lost: vec![] });
+
+    while other.read("count").await != Some(vec![2]) {}
+    assert_eq!(other.write("gate", &[7]).await, Reply::Done);
+    assert_eq!(returned(page.reply(call).await), (7, String::new()));
+    assert_eq!(returned(page.reply(late).await), (7, String::new()));
+    assert_eq!(other.read("count").await, Some(vec![2]), "each call ran once");
+}
+
+#[tokio::test]
+async fn a_session_has_one_connection_and_the_newer_wins() {
+    let relay = Relay::start().await.with(&[("hello", HELLO)]).await;
+    let mut page = relay.client().await;
+    let mut first = page.socket.take().unwrap();
+    assert_eq!(page.connect(relay.address).await, ClientEvent::Open { lost: vec![] });
+    assert_eq!(closed(&mut first).await, Some(CloseCode::Normal));
+    assert_eq!(page.call("hello", b"again").await, (0, "Hello, again".into()));
+}
+
+#[tokio::test]
+async fn a_session_that_was_forgotten_says_which_requests_are_lost() {
+    let timings = Timings { session_kept: Duration::ZERO, ..Timings::default() };
+    let config = Config { timings, ..Config::default() };
+    let relay = Relay::start_with(config, EmbeddedConfig::default()).await;
+    let relay = relay.with(&[("gate", GATE)]).await;
+    let mut page = relay.client().await;
+    let mut other = relay.client().await;
+    let call = page.send(main("gate"), b"").await;
+    while other.read("count").await.is_none() {}
+    page.cut();
+    // Until the relay has noticed, the session is still there.
+    while page.connect(relay.address).await != (ClientEvent::Open { lost: vec![call] }) {
+        page.cut();
+    }
+    assert_eq!(other.write("gate", &[1]).await, Reply::Done);
+    assert_eq!(other.read("count").await, Some(vec![1]));
+}
+
+#[tokio::test]
+async fn a_cancelled_call_ends() {
+    let relay = Relay::start().await.with(&[("loop", LOOP), ("gate", GATE)]).await;
+    let mut page = relay.client().await;
+    for function in ["loop", "gate"] {
+        let call = page.send(main(function), b"").await;
+        page.machine.cancel(call);
+        let (reply, _) = page.reply(call).await;
+        assert!(matches!(reply, Reply::Failed { code: FailureCode::Cancelled, .. }), "{reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn nonsense_is_refused_with_a_reason() {
+    let relay = Relay::start().await;
+    let mut socket = open(relay.address, &[]).await.unwrap();
+    socket.send(Message::binary(&b"GET / HTTP/1.1"[..])).await.unwrap();
+    let Some(Ok(Message::Binary(answer))) = socket.next().await else { panic!("no answer") };
+    let mut machine = ClientSession::new(USER, None);
+    machine.connected().unwrap();
+    let event = machine.receive(&answer).unwrap();
+    let expected = RefusalCode::Malformed;
+    assert!(matches!(event, Some(ClientEvent::Refused { code, .. }) if code == expected));
+    assert_eq!(closed(&mut socket).await, Some(CloseCode::Policy));
+
+    let mut socket = open(relay.address, &[]).await.unwrap();
+    socket.send(Message::text("hello")).await.unwrap();
+    assert_eq!(closed(&mut socket).await, Some(CloseCode::Protocol));
+
+    let mut page = relay.client().await;
+    let socket = page.socket.as_mut().unwrap();
+    socket.send(Message::binary(&[0xff; 20][..])).await.unwrap();
+    assert_eq!(closed(socket).await, Some(CloseCode::Protocol));
+}
+
+#[tokio::test]
+async fn a_frame_above_the_bound_ends_the_connection_before_it_is_read() {
+    let relay = Relay::start().await;
+    let mut page = relay.client().await;
+    let socket = page.socket.as_mut().unwrap();
+    // Final, binary, masked, 1 GiB long; and then nothing.
+    let header = [&[0x82, 0xff][..], &(1_u64 << 30).to_be_bytes(), &[1, 2, 3, 4]].concat();
+    socket.get_mut().write_all(&header).await.unwrap();
+    assert_eq!(closed(socket).await, Some(CloseCode::Size));
+}
+
+#[tokio::test]
+async fn silent_connections_are_given_up() {
+    let timings = Timings {
+        handshake: Duration::from_millis(100),
+        ping: Duration::from_millis(20),
+        silence: Duration::from_millis(200),
+        ..Timings::default()
+    };
+    let config = Config { timings, ..Config::default() };
+    let relay = Relay::start_with(config, EmbeddedConfig::default()).await;
+    let mut mute = open(relay.address, &[]).await.unwrap();
+    assert_eq!(closed(&mut mute).await, Some(CloseCode::Policy));
+
+    let mut page = relay.client().await;
+    // Reading answers pings, so pings come in and the connection stays.
+    let socket = page.socket.as_mut().unwrap();
+    for _ in 0..30 {
+        let ping = tokio::time::timeout(LONG, socket.next()).await.unwrap().unwrap().unwrap();
+        assert!(matches!(ping, Message::Ping(_)), "{ping:?}");
+    }
+    // Reading below the WebSocket answers none.
+    let mut bytes = Vec::new();
+    let raw = tokio::io::AsyncReadExt::read_to_end(socket.get_mut(), &mut bytes);
+    tokio::time::timeout(LONG, raw).await.expect("it is given up").unwrap();
+}
+
+#[tokio::test]
+async fn stopping_closes_connections_and_ends() {
+    let relay = Relay::start().await;
+    let mut page = relay.client().await;
+    relay.stop.send(()).unwrap();
+    let socket = page.socket.as_mut().unwrap();
+    assert_eq!(closed(socket).await, Some(CloseCode::Away));
+    page.cut();
+    tokio::time::timeout(LONG, relay.ended).await.expect("it ends").unwrap().unwrap();
+}
