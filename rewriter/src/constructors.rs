@@ -16,6 +16,9 @@
 //! which runs the constructors once. `_start` keeps its wrapper: there it is the program. Where there are no
 //! constructors the first call is missing, and a wrapper still runs the destructors.
 //!
+//! Emscripten's start file always calls the constructors, and its optimiser may then inline them there, where no call shows
+//! any more; so an Emscripten command is known by what else it exports or imports.
+//!
 //! A wrapper is known by its name, `*.command_export`; where names were stripped, by *every* exported function having
 //! this shape around one and the same pair. A program's own function that calls three others in a row stays as it is.
 
@@ -76,6 +79,15 @@ pub(crate) fn settle(module: &mut Module, keep: &[&str]) -> Constructors {
         }
     }
     Constructors { function, certain }
+}
+
+/// Whether a module is Emscripten's, by its stack functions, which it exports for its own JavaScript, or by its imports.
+pub(crate) fn is_emscripten(module: &Module) -> bool {
+    let is_its = |name: &str| {
+        name == "stackSave" || name.starts_with("emscripten_") || name.starts_with("_emscripten_")
+    };
+    module.exports.iter().any(|export| is_its(&export.name))
+        || module.imports.iter().any(|import| import.module == "env" && is_its(&import.name))
 }
 
 /// The function exported under a name.

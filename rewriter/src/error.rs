@@ -52,11 +52,16 @@ pub enum Error {
     )]
     NoMemory,
     #[error(
-        "the {kind} is imported, as `{import}`; link without `--import-memory`, `--import-table` and `-shared`"
+        "not valid at byte {offset:#x}{place}: {message}; build the function again with a current toolchain",
+        place = in_function(.function)
     )]
-    ImportedStorage { kind: &'static str, import: String },
-    #[error("not valid at byte {offset:#x}{place}: {message}{hint}", place = in_function(.function))]
-    Invalid { offset: usize, function: Option<String>, message: String, hint: &'static str },
+    Invalid { offset: usize, function: Option<String>, message: String },
+    #[error(
+        "`{instruction}` at byte {offset:#x}{place} was in the draft of SIMD only, and today's WebAssembly has nothing \
+         like it; build the function again with a current toolchain",
+        place = in_function(.function)
+    )]
+    DraftSimd { offset: usize, function: Option<String>, instruction: &'static str },
     #[error("it uses {feature}, which {who} cannot handle; {advice}")]
     Feature { feature: &'static str, who: &'static str, advice: &'static str },
     #[error(
@@ -71,6 +76,11 @@ pub enum Error {
         "there is nothing to run: neither `_start` nor `main` is an exported function; link as a command, not a library"
     )]
     NoEntry,
+    #[error(
+        "it is a reactor: it exports `_initialize` and no `_start`, so it has no program of its own; link as a command, \
+         without `-mexec-model=reactor` (in Emscripten, without `--no-entry`)"
+    )]
+    Reactor,
     #[error(
         "export `{export}` has type {found}, but it has to be {expected}; link it as the toolchain's start file does"
     )]

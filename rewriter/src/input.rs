@@ -3,7 +3,9 @@
 //! Nothing after this stage checks bytes again, and Binaryen's behaviour on a module that does not validate is
 //! undefined, so this is the one gate.
 
+use crate::draft_simd::{self, Gone, Translated};
 use crate::{Error, features};
+use std::borrow::Cow;
 use wasmparser::{
     BinaryReader, BinaryReaderError, Encoding, ExternalKind, KnownCustom, MemoryType, Name, Parser,
     Payload, TypeRef, Validator,
@@ -11,17 +13,26 @@ use wasmparser::{
 
 const MAGIC: &[u8] = b"\0asm";
 
-/// Checks that `wasm` is a valid core module of the shape that functions have.
+/// Checks that `wasm` is a valid core module of the shape that functions have, and gives it as it is; or, where it only
+/// validates as a module with the draft SIMD of 2019, with today's.
 ///
 /// # Errors
 /// Says what the bytes are instead, with the byte offset.
-pub fn check(wasm: &[u8]) -> Result<(), Error> {
+pub fn check(wasm: &[u8]) -> Result<Cow<'_, [u8]>, Error> {
     magic(wasm)?;
     shape(wasm)?;
-    Validator::new_with_features(features::accepted())
-        .validate_all(wasm)
-        .map_err(|error| invalid(wasm, &error))?;
-    Ok(())
+    let Err(error) = validate(wasm) else { return Ok(Cow::Borrowed(wasm)) };
+    match draft_simd::translate(wasm).filter(|draft| validate(&draft.wasm).is_ok()) {
+        None => Err(invalid(wasm, &error)),
+        Some(Translated { wasm, gone: None }) => Ok(Cow::Owned(wasm)),
+        Some(Translated { gone: Some(Gone { name, offset }), .. }) => {
+            Err(Error::DraftSimd { offset, function: function_at(wasm, offset), instruction: name })
+        }
+    }
+}
+
+fn validate(wasm: &[u8]) -> Result<(), BinaryReaderError> {
+    Validator::new_with_features(features::accepted()).validate_all(wasm).map(drop)
 }
 
 fn magic(wasm: &[u8]) -> Result<(), Error> {
@@ -63,23 +74,16 @@ fn shape(wasm: &[u8]) -> Result<(), Error> {
                 return Err(Error::Version { version: num });
             }
             Payload::ImportSection(section) => {
-                let start = section.range().start;
-                for import in section.into_imports() {
-                    let import = import.map_err(|error| invalid(wasm, &error))?;
+                for import in section.into_imports_with_offsets() {
+                    let (offset, import) = import.map_err(|error| invalid(wasm, &error))?;
                     let name = format!("{}.{}", import.module, import.name);
                     if import.module == crate::BRIDGE_MODULE {
                         let evidence = format!("imports `{name}`");
                         return Err(Error::AlreadyInstrumented { evidence });
                     }
-                    match import.ty {
-                        TypeRef::Memory(memory) => {
-                            memory_kind(memory, start)?;
-                            return Err(Error::ImportedStorage { kind: "memory", import: name });
-                        }
-                        TypeRef::Table(_) => {
-                            return Err(Error::ImportedStorage { kind: "table", import: name });
-                        }
-                        _ => {}
+                    if let TypeRef::Memory(memory) = import.ty {
+                        memory_kind(memory, offset)?;
+                        memories += 1;
                     }
                 }
             }
@@ -125,12 +129,7 @@ fn invalid(wasm: &[u8], error: &BinaryReaderError) -> Error {
     if is_cut_off(wasm) {
         return Error::Truncated { offset: wasm.len() };
     }
-    let hint = if message.contains("0xfd subopcode") {
-        "; it may use the draft SIMD of 2019, which is not translated yet: build with a current toolchain"
-    } else {
-        "; build the function again with a current toolchain"
-    };
-    Error::Invalid { offset, function: function_at(wasm, offset), message, hint }
+    Error::Invalid { offset, function: function_at(wasm, offset), message }
 }
 
 /// Whether the last section claims bytes beyond the end of the file.
@@ -200,7 +199,13 @@ mod tests {
     fn other_modules_are_refused_by_what_they_are() {
         assert!(refuse("(module (memory i64 1))").contains("64-bit"));
         assert!(refuse("(module (memory 1 1 shared))").contains("shared"));
-        assert!(refuse("(module (import \"env\" \"memory\" (memory 1)))").contains("`env.memory`"));
+        assert!(
+            refuse("(module (import \"env\" \"memory\" (memory 1 1 shared)))").contains("shared")
+        );
+        assert!(
+            refuse("(module (import \"env\" \"memory\" (memory 1)) (memory 1))")
+                .contains("2 memories")
+        );
         assert!(refuse("(module (memory 1) (memory 1))").contains("2 memories"));
         assert!(refuse("(component)").contains("core module"));
         assert!(refuse("(module)").contains("no memory"));

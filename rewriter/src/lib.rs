@@ -4,7 +4,7 @@
 //! one for engines with JavaScript Promise Integration and one that is instrumented with Asyncify for all others, and a
 //! manifest. Each stage takes bytes and gives bytes:
 //!
-//! 1. [`input`] refuses what is no function.
+//! 1. [`input`] refuses what is no function, and gives the draft SIMD of 2019 today's encoding.
 //! 2. [`normalise()`] gives all toolchains' binaries one shape. What comes out runs in the cluster too.
 //! 3. [`shim()`] makes of each call that can wait: try, then suspend.
 //! 4. `instrument` adds an unwind [`buffer`] and runs Binaryen's Asyncify in a child process.
@@ -25,6 +25,7 @@
 
 pub mod buffer;
 mod constructors;
+mod draft_simd;
 mod error;
 pub mod features;
 mod imports;
@@ -34,6 +35,7 @@ mod layout;
 mod normalise;
 mod reach;
 mod shim;
+mod storage;
 mod verify;
 mod warning;
 

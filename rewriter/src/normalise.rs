@@ -19,6 +19,17 @@
 //!
 //! with [`Entry`] `main: ["_start"], before_pointer: ["faasm:ctors"]`.
 //!
+//! A binary of the 2019/20 toolchain has `main` instead of `_start`. The host calls entries without arguments, so a `main`
+//! that takes `argc` and `argv` gets neither: functions of that time have their input from the host interface.
+//!
+//! ```wat
+//! (export "main" (func $main))                                            ;; before, and kept
+//! (export "faasm:main" (func $faasm:main))                                ;; added, and the entry
+//! (func $faasm:main (result i32) (call $main (i32.const 0) (i32.const 0)))
+//! ```
+//!
+//! Draft SIMD ([`crate::input`]) and imported memories and tables ([`crate::storage`]) are settled before any of this.
+//!
 //! Why it is safe: bodies, table and data stay as they are (table and data are compared afterwards); exports are only
 //! added, except for wrappers ([`crate::constructors`]); a start function becomes the first export that the host
 //! calls, where it may suspend, which it may not during instantiation.
@@ -26,14 +37,26 @@
 use crate::constructors::{self, Constructors, exported_function};
 use crate::layout::{Layout, signature};
 use crate::warning::{self, Warning};
-use crate::{Error, imports, input};
+use crate::{Error, imports, input, storage};
 use faasm_bridge::host::Era;
 use faasm_bridge::manifest::{Entry, Imports};
-use walrus::{ExportItem, FunctionId, Module, ModuleConfig, RefType};
+use walrus::{ExportItem, FunctionBuilder, FunctionId, Module, ModuleConfig, RefType};
 
-/// Custom sections that are wrong or useless after rewriting. DWARF (`.debug_*`) goes too: its offsets no longer hold.
+/// Custom sections that are wrong or useless after rewriting. DWARF (`.debug_*`) and relocations (`reloc.*`) go too: their
+/// offsets no longer hold.
 const DROPPED_SECTIONS: &[&str] =
-    &["target_features", "producers", "sourceMappingURL", "external_debug_info"];
+    &["target_features", "producers", "sourceMappingURL", "external_debug_info", "linking"];
+
+/// Entry of a WASI command.
+const START: &str = "_start";
+/// Entry of a function of the 2019/20 toolchain.
+const MAIN: &str = "main";
+/// That entry, where it takes arguments.
+const WRAPPED_MAIN: &str = "faasm:main";
+/// Runs before that entry.
+const ZYGOTE: &str = "_faasm_zygote";
+/// What a WASI reactor has instead of an entry.
+const INITIALIZE: &str = "_initialize";
 
 /// A function in the one shape that later stages and hosts know.
 #[derive(Clone, Debug)]
@@ -50,17 +73,16 @@ pub struct Normalised {
 /// # Errors
 /// The bytes are not a function, or ask for what the host interface does not have; see [`Error`].
 pub fn normalise(wasm: &[u8]) -> Result<Normalised, Error> {
-    input::check(wasm)?;
+    let wasm = &*input::check(wasm)?;
     let mut module = parse(wasm)?;
+    storage::own(&mut module);
     let list = imports::list(&module)?;
     let imports = imports::summarise(&list);
-    let ctors = constructors::settle(&mut module, &["_start"]);
+    let ctors = constructors::settle(&mut module, &[START]);
     let entry = settle_entry(&mut module, ctors)?;
-    let era = era_of(&imports, &entry);
+    let era = era_of(&module, &imports);
     let warnings = warning::collect(&imports, &entry, ctors.certain);
-    for section in DROPPED_SECTIONS {
-        while module.customs.remove_raw(section).is_some() {}
-    }
+    drop_sections(&mut module);
     let normalised = module.emit_wasm();
     Layout::read(wasm)?.kept_by(&Layout::read(&normalised)?, "normalise")?;
     Ok(Normalised { wasm: normalised, entry, era, imports, warnings })
@@ -74,8 +96,25 @@ pub(crate) fn parse(wasm: &[u8]) -> Result<Module, Error> {
         .map_err(|error| Error::Rewrite { message: format!("{error:#}") })
 }
 
+fn drop_sections(module: &mut Module) {
+    let is_dropped = |name: &str| {
+        DROPPED_SECTIONS.contains(&name)
+            || [".debug_", "reloc."].iter().any(|prefix| name.starts_with(prefix))
+    };
+    let sections = module.customs.iter();
+    let dropped: Vec<_> =
+        sections.filter(|(_, section)| is_dropped(section.name())).map(|(id, _)| id).collect();
+    for id in dropped {
+        module.customs.delete(id);
+    }
+}
+
 /// Exports what the host has to reach, and lists what it has to call.
 fn settle_entry(module: &mut Module, ctors: Constructors) -> Result<Entry, Error> {
+    if exported_function(module, START).is_none() && exported_function(module, INITIALIZE).is_some()
+    {
+        return Err(Error::Reactor);
+    }
     let mut first = Vec::new();
     if let Some(start) = module.start.take() {
         first.push(export(module, "faasm:start", ExportItem::Function(start)));
@@ -86,17 +125,22 @@ fn settle_entry(module: &mut Module, ctors: Constructors) -> Result<Entry, Error
     }
 
     let mut main = first;
-    let entry_name = if exported_function(module, "_start").is_some() { "_start" } else { "main" };
+    let entry_name = entry_name(module);
     let entry = exported_function(module, entry_name).ok_or(Error::NoEntry)?;
     check_entry(module, entry_name, entry)?;
-    if !ctors.run_in(module, entry) {
+    let is_emscripten_command = entry_name == START && constructors::is_emscripten(module);
+    if !ctors.run_in(module, entry) && !is_emscripten_command {
         main = before_pointer.clone();
     }
-    let zygote = "_faasm_zygote";
-    if entry_name == "main" && exported_function(module, zygote).is_some() {
-        main.push(zygote.to_owned());
+    if entry_name == MAIN {
+        if let Some(zygote) = exported_function(module, ZYGOTE) {
+            check_entry(module, ZYGOTE, zygote)?;
+            main.push(ZYGOTE.to_owned());
+        }
+        main.push(without_arguments(module, entry));
+    } else {
+        main.push(START.to_owned());
     }
-    main.push(entry_name.to_owned());
 
     let table = function_table(module)
         .map(|table| export(module, "__indirect_function_table", ExportItem::Table(table)));
@@ -105,23 +149,45 @@ fn settle_entry(module: &mut Module, ctors: Constructors) -> Result<Entry, Error
     Ok(Entry { main, before_pointer, table, memory, malloc: malloc(module) })
 }
 
-/// Checks that the host can call the entry: `_start` takes and returns nothing, `main` may have `argc`, `argv` and a
-/// return value.
+/// The export that is the program.
+fn entry_name(module: &Module) -> &'static str {
+    if exported_function(module, START).is_some() { START } else { MAIN }
+}
+
+/// Checks that the host can call an entry: `_start` takes and returns nothing, `main` may have `argc`, `argv` and a return
+/// value, the zygote a return value.
 fn check_entry(module: &Module, name: &str, function: FunctionId) -> Result<(), Error> {
     let (params, results) = module.types.params_results(module.funcs.get(function).ty());
     let found = signature(params, results);
-    let (fits, expected) = match name {
-        "_start" => (found == "() -> nothing", "() -> nothing"),
-        _ => (
-            ["() -> i32", "() -> nothing", "(i32, i32) -> i32"].contains(&found.as_str()),
-            "() -> i32 or (i32, i32) -> i32",
-        ),
+    let (fits, expected): (&[&str], _) = match name {
+        START => (&["() -> nothing"], "() -> nothing"),
+        ZYGOTE => (&["() -> i32", "() -> nothing"], "() -> i32"),
+        _ => {
+            (&["() -> i32", "() -> nothing", "(i32, i32) -> i32"], "() -> i32 or (i32, i32) -> i32")
+        }
     };
-    if fits {
+    if fits.contains(&found.as_str()) {
         Ok(())
     } else {
         Err(Error::EntrySignature { export: name.to_owned(), found, expected })
     }
+}
+
+/// The name of an export that calls `main` with no arguments, of which it takes none or `argc` and `argv`.
+fn without_arguments(module: &mut Module, main: FunctionId) -> String {
+    let (params, results) = module.types.params_results(module.funcs.get(main).ty());
+    let (count, results) = (params.len(), results.to_vec());
+    if count == 0 {
+        return MAIN.to_owned();
+    }
+    let mut wrapper = FunctionBuilder::new(&mut module.types, &[], &results);
+    let mut body = wrapper.name(WRAPPED_MAIN.to_owned()).func_body();
+    for _ in 0..count {
+        body.i32_const(0);
+    }
+    body.call(main);
+    let wrapper = wrapper.finish(Vec::new(), &mut module.funcs);
+    export(module, WRAPPED_MAIN, ExportItem::Function(wrapper))
 }
 
 /// The name under which an item is exported; a new export where there is none.
@@ -164,13 +230,13 @@ fn malloc(module: &Module) -> Option<String> {
 }
 
 /// System calls by number, and `main` as the entry, are signs of the 2019/20 toolchain.
-fn era_of(imports: &Imports, entry: &Entry) -> Era {
+fn era_of(module: &Module, imports: &Imports) -> Era {
     let Imports { immediate, suspending, cluster_only, planned, unknown } = imports;
     let mut names = [immediate, suspending, cluster_only, planned, unknown].into_iter().flatten();
     let is_syscall = |name: &String| {
         name.strip_prefix("env.__syscall")
             .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
     };
-    let is_legacy = entry.main.last().is_some_and(|last| last == "main") || names.any(is_syscall);
+    let is_legacy = entry_name(module) == MAIN || names.any(is_syscall);
     if is_legacy { Era::Legacy } else { Era::Current }
 }

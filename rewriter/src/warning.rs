@@ -5,6 +5,10 @@ use faasm_bridge::manifest::{Entry, Imports};
 use std::collections::BTreeMap;
 use std::fmt;
 
+/// The calls that give the guest memory of its own.
+const ALLOCATING: [HostCall; 3] =
+    [HostCall::AwaitCallOutput, HostCall::ReadStatePtr, HostCall::ReadStateOffsetPtr];
+
 /// A concern that does not stop the build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -79,8 +83,9 @@ pub(crate) fn collect(imports: &Imports, entry: &Entry, ctors_certain: bool) -> 
             .any(|list| list.contains(&name))
             .then_some(name)
     };
-    if let Some(import) = imported(HostCall::AwaitCallOutput).filter(|_| entry.malloc.is_none()) {
-        warnings.push(Warning::NoMalloc { import });
+    if entry.malloc.is_none() {
+        let imports = ALLOCATING.into_iter().filter_map(imported);
+        warnings.extend(imports.map(|import| Warning::NoMalloc { import }));
     }
     let may_miss = entry.before_pointer.is_empty() && !ctors_certain;
     if let Some(import) = imported(HostCall::ChainPtr).filter(|_| may_miss) {
@@ -122,5 +127,44 @@ pub(crate) fn planned_reason(import: &str) -> Option<&'static str> {
             Status::Ready => None,
         },
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The imports for which `malloc` is missing.
+    fn without_malloc(calls: &str, more: &str) -> Vec<String> {
+        let wat = format!("(module {calls} (memory 1) {more} (func (export \"_start\")))");
+        let normalised = crate::normalise(&wat::parse_str(wat).unwrap()).unwrap();
+        let missing = |warning| match warning {
+            Warning::NoMalloc { import } => Some(import),
+            _ => None,
+        };
+        normalised.warnings.into_iter().filter_map(missing).collect()
+    }
+
+    #[test]
+    fn calls_that_allocate_need_malloc() {
+        let calls = r#"
+            (import "env" "__faasm_await_call_output" (func (param i32 i32 i32) (result i32)))
+            (import "env" "__faasm_read_state_ptr" (func (param i32 i32) (result i32)))
+            (import "env" "__faasm_read_state_offset_ptr" (func (param i32 i32 i32 i32) (result i32)))"#;
+        assert_eq!(
+            without_malloc(calls, ""),
+            [
+                "env.__faasm_await_call_output",
+                "env.__faasm_read_state_ptr",
+                "env.__faasm_read_state_offset_ptr"
+            ]
+        );
+        let malloc = r#"(func (export "malloc") (param i32) (result i32) local.get 0)"#;
+        assert_eq!(without_malloc(calls, malloc), [""; 0]);
+        // Of another type, it is something else that has the name.
+        let other = r#"(func (export "malloc") (result i32) i32.const 0)"#;
+        assert_eq!(without_malloc(calls, other).len(), 3);
+        let quiet = r#"(import "env" "__faasm_await_call" (func (param i32) (result i32)))"#;
+        assert_eq!(without_malloc(quiet, ""), [""; 0]);
     }
 }

@@ -121,11 +121,6 @@ fn bad_inputs_are_refused_by_what_they_are() {
         &["shared", "-pthread"],
     );
     bench.refused(
-        &bench.wat("import.wasm", r#"(module (import "env" "memory" (memory 1)))"#),
-        &[],
-        &["`env.memory`", "--import-memory"],
-    );
-    bench.refused(
         &bench.wat("global.wasm", r#"(module (import "env" "g" (global i32)) (memory 1))"#),
         &[],
         &["`env.g`", "global"],
@@ -134,6 +129,19 @@ fn bad_inputs_are_refused_by_what_they_are() {
         &bench.wat("library.wasm", "(module (memory 1))"),
         &[],
         &["`_start`", "not a library"],
+    );
+    bench.refused(
+        &bench.wat("reactor.wasm", r#"(module (memory 1) (func (export "_initialize")))"#),
+        &[],
+        &["`_initialize`", "a command"],
+    );
+    bench.refused(
+        &bench.wat(
+            "zygote.wasm",
+            r#"(module (memory 1) (func (export "main")) (func (export "_faasm_zygote") (param i32)))"#,
+        ),
+        &[],
+        &["`_faasm_zygote`", "(i32) -> nothing", "() -> i32"],
     );
     bench.refused(
         &bench
@@ -199,6 +207,49 @@ fn a_waiting_function_becomes_two_artefacts_and_a_manifest() {
         assert!(text.contains(&format!("(export \"{export}\"")), "{text}");
     }
     assert!(!text.contains("\"env\" \"__faasm_await_call\""), "{text}");
+}
+
+#[test]
+fn a_function_of_2020_is_built() {
+    let bench = Bench::new();
+    // Its memory and table are the embedder's, its main takes arguments, its SIMD is the draft's and its DWARF is old.
+    let wat = r#"(module
+      (import "env" "memory" (memory 2))
+      (import "env" "__indirect_function_table" (table 3 funcref))
+      (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
+      (elem (i32.const 1) $await)
+      (func $main (export "main") (param i32 i32) (result i32)
+        (v128.store (i32.const 64) (v128.const i64x2 1 2))
+        (call_indirect (param i32) (result i32) (local.get 0) (i32.const 1)))
+      (@custom ".debug_loc" "old"))"#;
+    let today = wat::parse_str(wat).unwrap();
+    let replace = |wasm: &[u8], from: &[u8; 2], to: &[u8; 2]| {
+        let at: Vec<usize> = (0..wasm.len() - 1).filter(|at| &wasm[*at..at + 2] == from).collect();
+        assert_eq!(at.len(), 1);
+        let mut wasm = wasm.to_vec();
+        wasm[at[0]..at[0] + 2].copy_from_slice(to);
+        wasm
+    };
+    // v128.const and v128.store.
+    let draft = replace(&replace(&today, b"\xfd\x0c", b"\xfd\x02"), b"\xfd\x0b", b"\xfd\x01");
+    assert!(wasmparser::validate(&draft).is_err());
+    let outcome = bench.run("build", &bench.file("old.wasm", &draft), &[]);
+    assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""));
+
+    let json = fs::read_to_string(bench.out().join("old.json")).unwrap();
+    let manifest: Manifest = serde_json::from_str(&json).unwrap();
+    assert_eq!(manifest.era, faasm_bridge::host::Era::Legacy);
+    assert_eq!(manifest.entry.main, ["faasm:main"]);
+    assert_eq!(manifest.original.bytes, draft.len() as u64);
+    for built in ["old.wasm", "old.asyncify.wasm"] {
+        let built = fs::read(bench.out().join(built)).unwrap();
+        wasmparser::validate(&built).unwrap();
+        let text = wasmprinter::print_bytes(&built).unwrap();
+        assert!(text.contains("v128.store") && !text.contains("debug_loc"), "{text}");
+        for import in text.lines().filter(|line| line.contains("(import ")) {
+            assert!(import.contains("\"faasm_bridge\""), "{import}");
+        }
+    }
 }
 
 #[test]

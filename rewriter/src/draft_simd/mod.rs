@@ -1,0 +1,144 @@
+//! Stage 0: the SIMD of 2019 becomes today's.
+//!
+//! Functions of the 2019/20 toolchain use the proposal as it was then: the same prefix and immediates as today, other
+//! numbers.
+//!
+//! ```text
+//! before   fd 03 + 16 lanes  v8x16.shuffle       after   fd 0d + 16 lanes   i8x16.shuffle
+//!          fd 57             i8x16.add                   fd 6e              i8x16.add
+//!          fd 79             i32x4.add                   fd ae 01           i32x4.add
+//! ```
+//!
+//! The bytes are patched, below any library that would read the module: to such a reader, draft code is noise. A number
+//! from 128 on takes two bytes, so the sizes of bodies and of the code section are written anew; every other byte stays.
+//! What refers to code by offset (DWARF) is wrong afterwards, and is dropped by [`crate::normalise()`].
+//!
+//! Why it is safe. Nothing in a binary says which SIMD it has, so [`crate::input`] comes here only with a module that does
+//! *not* validate, and takes the result only if that *does*. Every instruction with a counterpart takes the same operands
+//! in the same order, and gives the same result.
+//!
+//! One gap: a draft's module that happens to validate as it is stays as it is, and means something else. For that, all
+//! its SIMD must lie where the wrong reading is harmless to validity: code that only loads, compares and tests vectors
+//! (`i8x16.all_true` has the number of `v128.any_true`), or zeros stored with less than full alignment and with a jump
+//! behind (their bytes read as `unreachable`). Any other store, lane or constant in the module is enough to tell.
+
+mod reader;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use reader::Reader;
+use table::Today;
+
+const HEADER: usize = 8;
+const CODE_SECTION: u8 = 10;
+
+/// A module read as one of 2019.
+#[derive(Debug)]
+pub(crate) struct Translated {
+    pub(crate) wasm: Vec<u8>,
+    /// The first instruction without a counterpart; `wasm` then has others in their places, and only its validity means
+    /// anything.
+    pub(crate) gone: Option<Gone>,
+}
+
+/// An instruction that today's WebAssembly does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gone {
+    pub(crate) name: &'static str,
+    /// In the original.
+    pub(crate) offset: usize,
+}
+
+/// Translates a module, whose sections may be anything; none if its code cannot be read as a draft's, or has no SIMD.
+pub(crate) fn translate(wasm: &[u8]) -> Option<Translated> {
+    let mut out = wasm.get(..HEADER)?.to_vec();
+    let mut gone = None;
+    let mut found = false;
+    let mut reader = Reader::new(wasm, HEADER);
+    while !reader.is_at_end() {
+        let start = reader.position();
+        let id = reader.byte()?;
+        let size = reader.number()? as usize;
+        let content = reader.skip(size)?;
+        if id == CODE_SECTION {
+            let code = Reader::new(wasm.get(..content.end)?, content.start);
+            let mut patch = Patch { wasm, gone, found };
+            let section = patch.section(code)?;
+            Patch { gone, found, .. } = patch;
+            out.push(id);
+            write_sized(&mut out, &section)?;
+        } else {
+            out.extend(&wasm[start..content.end]);
+        }
+    }
+    found.then_some(Translated { wasm: out, gone })
+}
+
+struct Patch<'a> {
+    wasm: &'a [u8],
+    gone: Option<Gone>,
+    /// Whether there was any SIMD.
+    found: bool,
+}
+
+impl Patch<'_> {
+    /// The code section: a number of bodies, each with its size.
+    fn section(&mut self, mut code: Reader<'_>) -> Option<Vec<u8>> {
+        let start = code.position();
+        let count = code.number()?;
+        let mut out = self.wasm[start..code.position()].to_vec();
+        for _ in 0..count {
+            let start = code.position();
+            let size = code.number()? as usize;
+            let body = code.skip(size)?;
+            let instructions = Reader::new(self.wasm.get(..body.end)?, body.start);
+            match self.body(instructions)? {
+                Some(patched) => write_sized(&mut out, &patched)?,
+                None => out.extend(&self.wasm[start..body.end]),
+            }
+        }
+        code.is_at_end().then_some(out)
+    }
+
+    /// A function body: locals, and instructions to the end; the inner none is a body without SIMD.
+    fn body(&mut self, mut code: Reader<'_>) -> Option<Option<Vec<u8>>> {
+        let mut out = Vec::new();
+        let mut copied = code.position();
+        code.skip_locals()?;
+        while !code.is_at_end() {
+            let offset = code.position();
+            let Some(simd) = code.instruction()? else { continue };
+            let today = match simd.row.today {
+                Today::Is(number) => number,
+                Today::Gone { same_type } => {
+                    self.gone.get_or_insert(Gone { name: simd.row.name, offset });
+                    same_type
+                }
+            };
+            out.extend(&self.wasm[copied..simd.number.start]);
+            write_number(&mut out, today.into());
+            copied = simd.number.end;
+        }
+        if out.is_empty() {
+            return Some(None);
+        }
+        self.found = true;
+        out.extend(&self.wasm[copied..code.position()]);
+        Some(Some(out))
+    }
+}
+
+fn write_sized(out: &mut Vec<u8>, content: &[u8]) -> Option<()> {
+    write_number(out, u32::try_from(content.len()).ok()?);
+    out.extend(content);
+    Some(())
+}
+
+fn write_number(out: &mut Vec<u8>, mut number: u32) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
