@@ -109,11 +109,10 @@ fn moved(to: &str) -> Result<Answer, Refusal> {
 fn relative(path: &str) -> Option<PathBuf> {
     let mut relative = PathBuf::new();
     let path = path.strip_prefix('/')?;
-    let path = path.strip_suffix('/').unwrap_or(path);
     if path.is_empty() {
         return Some(relative);
     }
-    for segment in path.split('/') {
+    for segment in path.strip_suffix('/').unwrap_or(path).split('/') {
         let segment = decode(segment)?;
         let hidden = segment.is_empty() || segment.starts_with('.');
         if hidden || segment.contains(['/', '\\', ':', '\0']) {

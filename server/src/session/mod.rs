@@ -162,10 +162,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    fn timings() -> Timings {
-        Timings { session_kept: std::time::Duration::from_millis(1), ..Timings::default() }
-    }
-
     #[test]
     fn a_session_is_taken_up_only_by_its_user() {
         let sessions = Sessions::default();
@@ -186,19 +182,25 @@ mod tests {
         assert!(sessions.enter("ada", None).is_none());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_session_without_a_connection_is_forgotten_and_a_connected_one_is_not() {
+        let timings = Timings { session_kept: std::time::Duration::ZERO, ..Timings::default() };
         let sessions = Arc::new(Sessions::default());
         let (session, _) = sessions.enter("ada", None).unwrap();
-        let first = Carrier::attach(Arc::clone(&session), Arc::clone(&sessions), timings());
-        let second = Carrier::attach(Arc::clone(&session), Arc::clone(&sessions), timings());
+        let attach =
+            || Carrier::attach(Arc::clone(&session), Arc::clone(&sessions), timings.clone());
+        let first = attach();
+        let second = attach();
         first.replaced().await;
         assert!(first.live().is_none());
+        let first_number = first.number;
         drop(first);
-        tokio::time::sleep(timings().session_kept * 2).await;
-        assert_eq!(lock(&sessions.by_id).len(), 1);
+        sessions.expire(&session, first_number);
+        sessions.expire(&session, second.number);
+        assert_eq!(lock(&sessions.by_id).len(), 1, "a connection carries it");
         drop(second);
-        tokio::time::sleep(timings().session_kept * 2).await;
-        assert_eq!(lock(&sessions.by_id).len(), 0);
+        while !lock(&sessions.by_id).is_empty() {
+            tokio::task::yield_now().await;
+        }
     }
 }

@@ -95,7 +95,10 @@ async fn an_upload_is_checked_and_then_runs() {
 
     let cut = &wasm[..wasm.len() - 3];
     let no_entry = wat::parse_str("(module (memory 1))").unwrap();
-    for bad in [&b""[..], b"not wasm", b"(module)", cut, &no_entry] {
+    let misdeclared = r#"(module (import "env" "__faasm_push_state" (func (param f32)))
+        (memory 1) (func (export "_start")))"#;
+    let misdeclared = wat::parse_str(misdeclared).unwrap();
+    for bad in [&b""[..], b"not wasm", b"(module)", cut, &no_entry, &misdeclared] {
         let (status, _, body) = relay.http("PUT /f/ada/hello", bad).await;
         assert_eq!(status, 422);
         assert!(error(&body).starts_with("not a function: "));

@@ -152,11 +152,11 @@ impl Client {
             self.flush().await;
             let next = self.socket.as_mut().unwrap().next();
             let message = tokio::time::timeout(LONG, next).await.expect("an answer in time");
-            if let Message::Binary(frame) = message.unwrap().unwrap() {
-                if let Some(event) = self.machine.receive(&frame).unwrap() {
-                    self.flush().await;
-                    return event;
-                }
+            if let Message::Binary(frame) = message.unwrap().unwrap()
+                && let Some(event) = self.machine.receive(&frame).unwrap()
+            {
+                self.flush().await;
+                return event;
             }
         }
     }

@@ -5,7 +5,7 @@ use faasm_bridge::guest::{Begin, Fault, Finish, is_two_halved};
 use faasm_bridge::host::{self, HostCall, ImportClass};
 use thiserror::Error;
 use wasmtime::{
-    Caller, Engine, Error, ExternType, FuncType, InstancePre, Linker, Module, Result, Val, ValType,
+    Caller, Engine, Error, ExternType, FuncType, InstancePre, Linker, Module, Result, Val,
 };
 
 /// A call of an import that has no meaning here; ends the run.
@@ -17,10 +17,6 @@ enum Unbound {
         "the function called `{import}` ({family}: {summary}), which the embedded cluster does not have; run it in a Faasm cluster"
     )]
     Family { import: String, family: &'static str, summary: &'static str },
-    #[error(
-        "the function called `{import}`, which it imports with another signature than the host interface has: {found}"
-    )]
-    Signature { import: String, found: String },
 }
 
 /// Binds every function import; a module with other imports does not link.
@@ -33,13 +29,6 @@ pub(super) fn link(engine: &Engine, module: &Module) -> Result<InstancePre<RunSt
         let (from, name) = (import.module(), import.name());
         let full = format!("{from}.{name}");
         match host::classify(from, name) {
-            ImportClass::Known(call) if !accepts(call, &ty) => {
-                let found = ty.to_string();
-                trap(&mut linker, from, name, ty, move || Unbound::Signature {
-                    import: full.clone(),
-                    found: found.clone(),
-                })?;
-            }
             ImportClass::Known(call) if is_two_halved(call) => {
                 linker.func_new_async(from, name, ty, move |caller, params, results| {
                     Box::new(two_halves(call, caller, params, results))
@@ -79,28 +68,12 @@ fn trap(
     Ok(())
 }
 
-fn accepts(call: HostCall, ty: &FuncType) -> bool {
-    let known = |types: &mut dyn Iterator<Item = ValType>| -> Option<Vec<host::ValType>> {
-        types
-            .map(|ty| match ty {
-                ValType::I32 => Some(host::ValType::I32),
-                ValType::I64 => Some(host::ValType::I64),
-                _ => None,
-            })
-            .collect()
-    };
-    match (known(&mut ty.params()), known(&mut ty.results())) {
-        (Some(params), Some(results)) => call.row().accepts(&params, &results),
-        _ => false,
-    }
-}
-
 /// Arguments as the kernel takes them.
 fn slots(params: &[Val]) -> Vec<u64> {
     let slot = |value: &Val| match value {
         Val::I32(value) => u64::from(*value as u32),
         Val::I64(value) => *value as u64,
-        // `accepts` let no other type through.
+        // Normalising refuses imports of other types than the table's.
         _ => 0,
     };
     params.iter().map(slot).collect()
