@@ -45,7 +45,15 @@ fn tree(workspace: &Workspace, selection: &[&str]) -> Result<String> {
         .cargo()
         .arg("tree")
         .args(selection)
-        .args(["--edges", "normal,build,dev", "--prefix", "depth", "--no-dedupe", "--format", " {p} {f}"])
+        .args([
+            "--edges",
+            "normal,build,dev",
+            "--prefix",
+            "depth",
+            "--no-dedupe",
+            "--format",
+            " {p} {f}",
+        ])
         .output()
         .context("cargo tree")?;
     ensure!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
