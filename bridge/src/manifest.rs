@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 /// Version of the schema; a reader refuses what it does not know.
 pub const SCHEMA: u32 = 1;
 
+/// Export of an instrumented module by which its host makes memory grow, since the end of memory is not the guest's.
+pub const GROW_EXPORT: &str = "faasm:memory.grow";
+
 /// A built function.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -27,7 +27,8 @@ pub fn feature(name: &str) -> Option<Feature> {
 
 /// Instruments the file `input` for suspension in `suspending`, an import as `module.name`.
 ///
-/// `scratch` holds the module between the runs. Function names are kept.
+/// Of the functions only those named in the file `only` are instrumented, separated by commas. `scratch` holds the module
+/// between the runs and afterwards. Function names are kept.
 ///
 /// # Errors
 /// What Binaryen reports in an orderly way; what it does not ends the process, with a message on standard error.
@@ -37,11 +38,13 @@ pub fn run(
     output: &Path,
     features: &[Feature],
     suspending: &str,
+    only: &Path,
 ) -> Result<(), OptimizationError> {
     options(features)
         .add_default_passes(false)
         .add_pass(Pass::Asyncify)
         .set_pass_arg("asyncify-imports", suspending)
+        .set_pass_arg("asyncify-onlylist", &format!("@{}", only.display()))
         .run(input, scratch)?;
     options(features).run(scratch, output)
 }

@@ -15,6 +15,8 @@
 //!   (i32.sub (local.get $old) (i32.const N)))
 //! ```
 //!
+//! The host grows memory by the same function, exported.
+//!
 //! Why it is safe. The initial memory is larger by `N`, so what the guest sees at first is what it would have seen, and
 //! every answer after that is the real one less `N`: to the guest it is the same memory, growing without a gap, and new
 //! pages are zero. No allocator can take the buffer, be it one that claims everything up to `memory.size` at its first
@@ -27,7 +29,7 @@
 use crate::Error;
 use crate::layout::Layout;
 use crate::normalise::parse;
-use faasm_bridge::manifest::UnwindBuffer;
+use faasm_bridge::manifest::{GROW_EXPORT, UnwindBuffer};
 use walrus::ir::{
     BinaryOp, Call, Instr, InstrLocId, MemArg, MemoryGrow, MemorySize, StoreKind, VisitorMut,
     dfs_pre_order_mut,
@@ -79,6 +81,7 @@ fn hide(module: &mut Module, memory: MemoryId, pages: u64) {
         .binop(BinaryOp::I32Sub);
     let size = size.finish(Vec::new(), &mut module.funcs);
     let grow = grow(module, memory, pages);
+    module.exports.add(GROW_EXPORT, grow);
 
     let mut rewrite = Hide { size, grow };
     for (id, function) in module.funcs.iter_local_mut() {
@@ -96,7 +99,7 @@ fn grow(module: &mut Module, memory: MemoryId, pages: i32) -> FunctionId {
     let [by, old, at] = std::array::from_fn(|_| module.locals.add(ValType::I32));
     let word = MemArg { align: 8, offset: 0 };
     let mut grow = FunctionBuilder::new(&mut module.types, &[ValType::I32], &[ValType::I32]);
-    let mut body = grow.name("faasm:memory.grow".to_owned()).func_body();
+    let mut body = grow.name(GROW_EXPORT.to_owned()).func_body();
     body.local_get(by).memory_grow(memory).local_tee(old);
     body.i32_const(FAILED).binop(BinaryOp::I32Eq).if_else(
         None,

@@ -9,6 +9,14 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    #[error(
+        "no function is called `{function}`; `faasm-asyncify inspect --json` lists those that can suspend"
+    )]
+    NoFunction { function: String },
+    #[error(
+        "Binaryen left `{function}` as it was, though it can suspend; report this with the function"
+    )]
+    NotInstrumented { function: String },
     #[error("the file is empty; build the function again")]
     Empty,
     #[error(

@@ -1,7 +1,7 @@
 //! What a function is, imports and would suspend in, without building it.
 
 use crate::warning::{Warning, planned_reason};
-use crate::{Error, Reach, features, layout::Layout, normalise, reach, shim};
+use crate::{Error, Reach, analyse, features, layout::Layout, normalise, shim};
 use faasm_bridge::host::{self, Era, ImportClass};
 use faasm_bridge::manifest::Entry;
 use serde::Serialize;
@@ -17,7 +17,6 @@ pub struct Report {
     /// Exported name and its kind and type, as the toolchain made them.
     pub exports: Vec<(String, String)>,
     pub features: Vec<&'static str>,
-    /// With the default reach of Asyncify.
     pub reach: Reach,
     pub bytes: usize,
     /// Of these, debug information that no artefact keeps.
@@ -53,7 +52,7 @@ pub fn inspect(wasm: &[u8]) -> Result<Report, Error> {
         imports,
         exports: layout.exports.into_iter().collect(),
         features: features::used(&normalised.wasm).iter().map(|feature| feature.name).collect(),
-        reach: reach::of(&shimmed)?,
+        reach: analyse::reach(&shimmed)?,
         bytes: wasm.len(),
         debug_bytes: debug_bytes(wasm),
         warnings: normalised.warnings.iter().map(Warning::to_string).collect(),

@@ -16,18 +16,26 @@
 //!   (if (or (normal) (at 1)) (then (call $h) (if (unwinding) (then save locals and 1; return)))))
 //! ```
 //!
-//! Why it is safe: only `faasm_bridge.suspend` may begin an unwinding, every path to it is instrumented (indirect calls
-//! are taken to lead anywhere), and the host begins and ends both phases between two returns to it. Tail calls have no
-//! frame to come back to, so a module with one is refused.
+//! Why it is safe: only `faasm_bridge.suspend` may begin an unwinding, every function on a path to it is instrumented
+//! ([`crate::analyse`]), and the host begins and ends both phases between two returns to it. Tail calls have no frame to
+//! come back to, so a module with one is refused.
+//!
+//! Binaryen takes the functions to instrument by name, in a list with wildcards and commas, where an empty list means all
+//! of them. Source names can be anything and need not be unique, so functions get names of ours for the journey; and where
+//! nothing suspends, Binaryen is not asked at all.
 
+use crate::analyse::{self, Analysis};
 use crate::features::{self, Feature};
-use crate::{BRIDGE_MODULE, Error, SUSPEND, buffer, normalise::parse, reach, shim::suspends};
+use crate::{BRIDGE_MODULE, Error, SUSPEND, buffer, normalise::parse};
 use faasm_bridge::manifest::UnwindBuffer;
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
+use walrus::GlobalId;
+use walrus::ir::{GlobalGet, Visitor, dfs_in_order};
 
 /// How to run Binaryen.
 #[derive(Clone, Debug)]
@@ -70,33 +78,103 @@ pub fn instrument(
     binaryen: &Binaryen,
 ) -> Result<Instrumented, Error> {
     let module = parse(shimmed)?;
-    if !suspends(&module) {
+    if Analysis::of(&module).suspending().next().is_none() {
         return Ok(Instrumented { wasm: shimmed.to_vec(), buffer: None });
     }
-    let tail_callers = reach::tail_callers(&module);
+    let tail_callers = analyse::tail_callers(&module);
     if !tail_callers.is_empty() {
         let names: Vec<String> = tail_callers.iter().map(|name| format!("`{name}`")).collect();
         return Err(Error::TailCalls { functions: names.join(", ") });
     }
     features::instrumentable(features)?;
     let (buffered, buffer) = buffer::add(shimmed, stack_size)?;
-    let wasm = asyncify(&buffered, features, binaryen)?;
-    Ok(Instrumented { wasm, buffer: Some(buffer) })
+    let (named, names) = Names::ours(&buffered)?;
+    // On exactly the bytes that Binaryen gets.
+    let module = parse(&named)?;
+    let suspending = Analysis::of(&module);
+    let only: Vec<String> = suspending.suspending().map(|id| analyse::name(&module, id)).collect();
+    let wasm = asyncify(&named, &only, features, binaryen)?;
+    Ok(Instrumented { wasm: names.restore(&wasm)?, buffer: Some(buffer) })
 }
 
-fn asyncify(wasm: &[u8], features: &[Feature], binaryen: &Binaryen) -> Result<Vec<u8>, Error> {
+/// Source names of functions by the names they have for Binaryen.
+struct Names(BTreeMap<String, Option<String>>);
+
+impl Names {
+    /// Gives every function a name that is unique and has no meaning.
+    fn ours(wasm: &[u8]) -> Result<(Vec<u8>, Self), Error> {
+        let mut module = parse(wasm)?;
+        let mut names = BTreeMap::new();
+        for (position, function) in module.funcs.iter_mut().enumerate() {
+            let name = format!("faasm{position}");
+            names.insert(name.clone(), function.name.replace(name));
+        }
+        Ok((module.emit_wasm(), Self(names)))
+    }
+
+    /// Functions that Binaryen made keep its names.
+    fn restore(&self, wasm: &[u8]) -> Result<Vec<u8>, Error> {
+        let mut module = parse(wasm)?;
+        for function in module.funcs.iter_mut() {
+            if let Some(source) = function.name.as_ref().and_then(|name| self.0.get(name)) {
+                function.name.clone_from(source);
+            }
+        }
+        Ok(module.emit_wasm())
+    }
+}
+
+/// Functions that read Asyncify's state are instrumented; every one that can suspend has to be.
+fn check_instrumented(wasm: &[u8], only: &[String]) -> Result<(), Error> {
+    let module = parse(wasm)?;
+    let reads = |id| {
+        let mut reads = ReadsGlobals::default();
+        let function = module.funcs.get(id).kind.unwrap_local();
+        dfs_in_order(&mut reads, function, function.entry_block());
+        reads.0
+    };
+    // Binaryen's getter returns the state, and reads nothing else.
+    let state = module.exports.get_func("asyncify_get_state").ok();
+    let state = state.and_then(|getter| reads(getter).first().copied());
+    for name in only {
+        let found = module.funcs.by_name(name);
+        if !found.is_some_and(|id| state.is_some_and(|state| reads(id).contains(&state))) {
+            return Err(Error::NotInstrumented { function: name.clone() });
+        }
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct ReadsGlobals(Vec<GlobalId>);
+
+impl<'instr> Visitor<'instr> for ReadsGlobals {
+    fn visit_global_get(&mut self, instr: &GlobalGet) {
+        self.0.push(instr.global);
+    }
+}
+
+fn asyncify(
+    wasm: &[u8],
+    only: &[String],
+    features: &[Feature],
+    binaryen: &Binaryen,
+) -> Result<Vec<u8>, Error> {
     let folder = tempfile::tempdir().map_err(|source| at(&std::env::temp_dir(), source))?;
-    let [input, scratch, output] =
-        ["input.wasm", "scratch.wasm", "output.wasm"].map(|name| folder.path().join(name));
+    let [input, scratch, output, list] =
+        ["input.wasm", "scratch.wasm", "output.wasm", "only"].map(|name| folder.path().join(name));
     std::fs::write(&input, wasm).map_err(|source| at(&input, source))?;
+    std::fs::write(&list, only.join(",")).map_err(|source| at(&list, source))?;
 
     let mut command = Command::new(&binaryen.program);
-    command.arg("__binaryen").args([&input, &scratch, &output]);
+    command.arg("__binaryen").args([&input, &scratch, &output, &list]);
     command.arg("--suspending").arg(format!("{BRIDGE_MODULE}.{SUSPEND}"));
     for feature in features {
         command.arg("--feature").arg(feature.name);
     }
     run(command, binaryen)?;
+    let between = std::fs::read(&scratch).map_err(|source| at(&scratch, source))?;
+    check_instrumented(&between, only)?;
     std::fs::read(&output).map_err(|source| at(&output, source))
 }
 

@@ -23,6 +23,7 @@
 //!
 //! Without the feature `cli` there is neither Binaryen nor file access: no `instrument`, `build` and `emit`.
 
+mod analyse;
 pub mod buffer;
 mod constructors;
 mod draft_simd;
@@ -33,7 +34,6 @@ pub mod input;
 mod inspect;
 mod layout;
 mod normalise;
-mod reach;
 mod shim;
 mod storage;
 mod verify;
@@ -48,10 +48,10 @@ mod emit;
 #[cfg(feature = "cli")]
 mod instrument;
 
+pub use analyse::{CallKind, Reach, Step, why};
 pub use error::Error;
 pub use inspect::{Report, inspect};
 pub use normalise::{Normalised, normalise};
-pub use reach::Reach;
 pub use shim::{SUSPEND, shim};
 pub use verify::{ASYNCIFY_EXPORTS, verify};
 pub use warning::Warning;

@@ -63,12 +63,6 @@ pub fn shim(wasm: &[u8]) -> Result<Vec<u8>, Error> {
     Ok(shimmed)
 }
 
-/// Whether a shimmed module has anything that suspends.
-#[cfg(feature = "cli")]
-pub(crate) fn suspends(module: &Module) -> bool {
-    module.imports.find(BRIDGE_MODULE, SUSPEND).is_some()
-}
-
 fn try_then_suspend(
     module: &mut Module,
     bridge: &mut Bridge,

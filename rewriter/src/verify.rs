@@ -3,14 +3,16 @@
 use crate::layout::Layout;
 use crate::{BRIDGE_MODULE, Error, features, features::Feature};
 use faasm_bridge::host::{self, ImportClass};
+use faasm_bridge::manifest::GROW_EXPORT;
 
-/// What Asyncify exports.
-pub const ASYNCIFY_EXPORTS: [&str; 5] = [
+/// What an instrumented module exports besides: Asyncify's own, and how its host makes memory grow.
+pub const ASYNCIFY_EXPORTS: [&str; 6] = [
     "asyncify_get_state",
     "asyncify_start_rewind",
     "asyncify_start_unwind",
     "asyncify_stop_rewind",
     "asyncify_stop_unwind",
+    GROW_EXPORT,
 ];
 
 /// Checks an artefact against the normalised module it was made from.

@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
-use faasm_asyncify::{buffer, inspect, normalise, shim};
+use faasm_asyncify::{buffer, inspect, normalise, shim, why};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -28,6 +28,7 @@ fn show(stage: &str, wasm: &[u8]) -> String {
             warnings.iter().map(|warning| format!("{warning}\n")).collect()
         }
         "inspect" => run_inspect(wasm),
+        "reach" => reach(wasm),
         other => panic!("no stage is called {other}"),
     }
 }
@@ -35,6 +36,24 @@ fn show(stage: &str, wasm: &[u8]) -> String {
 fn text(wasm: &[u8]) -> String {
     wasmparser::validate(wasm).unwrap();
     wasmprinter::print_bytes(wasm).unwrap()
+}
+
+/// Every function that can suspend, with its witness path.
+fn reach(wasm: &[u8]) -> String {
+    let shimmed = shim(&normalise(wasm).unwrap().wasm).unwrap();
+    let reach = inspect(wasm).unwrap().reach;
+    let head = format!(
+        "{} of {} functions, {} by default\n",
+        reach.functions.len(),
+        reach.total,
+        reach.by_default
+    );
+    let paths = reach.functions.iter().map(|function| {
+        let steps = why(&shimmed, function).unwrap();
+        let steps = steps.iter().map(|step| format!(" -{:?}-> {}", step.kind, step.callee));
+        format!("{function}{}\n", steps.collect::<String>())
+    });
+    std::iter::once(head).chain(paths).collect()
 }
 
 fn run_inspect(wasm: &[u8]) -> String {

@@ -9,6 +9,8 @@ pub(crate) struct Arguments {
     input: PathBuf,
     scratch: PathBuf,
     output: PathBuf,
+    /// File with the names of the functions to instrument.
+    only: PathBuf,
     #[arg(long)]
     suspending: String,
     #[arg(long = "feature")]
@@ -22,7 +24,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         .iter()
         .map(|name| binaryen::feature(name).with_context(|| format!("feature {name} is not known")))
         .collect::<Result<Vec<_>>>()?;
-    let Arguments { input, scratch, output, suspending, .. } = arguments;
-    binaryen::run(input, scratch, output, &features, suspending)?;
+    let Arguments { input, scratch, output, only, suspending, .. } = arguments;
+    binaryen::run(input, scratch, output, &features, suspending, only)?;
     Ok(())
 }

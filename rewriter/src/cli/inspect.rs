@@ -3,7 +3,7 @@
 use super::{human, print, read};
 use anyhow::{Context, Result};
 use clap::Args;
-use faasm_asyncify::Report;
+use faasm_asyncify::{CallKind, Report, Step};
 use faasm_bridge::host::Era;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -17,11 +17,22 @@ pub(crate) struct Arguments {
     /// Print as JSON, with the names of the functions that can suspend
     #[arg(long)]
     json: bool,
+    /// Show by which calls this function can come to suspend
+    #[arg(long, value_name = "FUNCTION", conflicts_with = "json")]
+    why: Option<String>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let path = &arguments.function;
     let wasm = read(path)?;
+    if let Some(function) = &arguments.why {
+        let failed = || format!("cannot inspect {}", path.display());
+        let shimmed = faasm_asyncify::normalise(&wasm)
+            .and_then(|normalised| faasm_asyncify::shim(&normalised.wasm))
+            .with_context(failed)?;
+        let steps = faasm_asyncify::why(&shimmed, function).with_context(failed)?;
+        return print(&explain(function, &steps));
+    }
     let report = faasm_asyncify::inspect(&wasm)
         .with_context(|| format!("cannot inspect {}", path.display()))?;
     if arguments.json {
@@ -45,10 +56,11 @@ fn text(report: &Report) -> Result<String> {
     writeln!(out, "features:  {}", or_none(&report.features.join(", ")))?;
     let (size, debug) = (human(report.bytes as u64), human(report.debug_bytes as u64));
     writeln!(out, "size:      {size}, of which debug information {debug}")?;
-    let (can, total) = (report.reach.functions.len(), report.reach.total);
+    let (can, reach) = (report.reach.functions.len(), &report.reach);
     writeln!(
         out,
-        "suspends:  {can} of {total} functions can be on the stack, taking any indirect call for one"
+        "suspends:  {can} of {} functions can be on the stack; taking every indirect call for one, {}",
+        reach.total, reach.by_default
     )?;
 
     writeln!(out, "\nimports:")?;
@@ -68,6 +80,21 @@ fn text(report: &Report) -> Result<String> {
         writeln!(out, "\nwarning: {warning}")?;
     }
     Ok(out)
+}
+
+fn explain(function: &str, steps: &[Step]) -> String {
+    if steps.is_empty() {
+        return format!("{function} cannot suspend\n");
+    }
+    let mut out = format!("{function}\n");
+    for Step { kind, callee } in steps {
+        let how = match kind {
+            CallKind::Direct => "calls",
+            CallKind::Indirect => "calls by pointer, a signature of",
+        };
+        out.push_str(&format!("  {how} {callee}\n"));
+    }
+    out
 }
 
 fn calls(exports: &[String]) -> String {
