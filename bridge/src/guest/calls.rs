@@ -1,7 +1,8 @@
 //! Input, output and chaining.
 
 use super::{
-    Args, CallId, CallResult, Context, Fault, Flow, Guest, GuestMemoryExt, Operation, Target,
+    Allocation, Args, CallId, CallResult, Context, Fault, Flow, Guest, GuestMemoryExt, Operation,
+    Stream, Target,
 };
 use crate::host::HostCall;
 
@@ -40,6 +41,11 @@ impl Guest {
     /// `__faasm_chain_ptr(fn_ptr, in, in_len) -> call_id`
     pub(super) fn chain_ptr(&mut self, args: &Args, cx: &mut Context<'_>) -> Result<Flow, Fault> {
         self.chain(Target::Pointer(args.u32(0)), args, cx)
+    }
+
+    /// `__faasm_chain_this(idx, in, in_len) -> call_id`
+    pub(super) fn chain_this(&mut self, args: &Args, cx: &mut Context<'_>) -> Result<Flow, Fault> {
+        self.chain(Target::Index(args.u32(0)), args, cx)
     }
 
     fn chain(&mut self, target: Target, args: &Args, cx: &mut Context<'_>) -> Result<Flow, Fault> {
@@ -84,7 +90,7 @@ impl Guest {
             HostCall::AwaitCallOutput if result.output.is_empty() => {
                 Ok(Flow::Return(self.deliver_output(args, &result, 0, cx)?))
             }
-            HostCall::AwaitCallOutput => Ok(Flow::Allocate(result)),
+            HostCall::AwaitCallOutput => Ok(Flow::Allocate(Allocation::Output(result))),
             _ => Ok(Flow::Return(result.return_value)),
         }
     }
@@ -102,6 +108,30 @@ impl Guest {
         cx.host.write_u32(args.u32(2), result.output.len() as u32)?;
         Ok(result.return_value)
     }
+}
+
+/// `__faasm_backtrace(depth)`: prints at most `depth` frames, all of them where it is 0 or less.
+pub(super) fn backtrace(args: &Args, cx: &mut Context<'_>) -> Result<Flow, Fault> {
+    let depth = match args.u32(0) as i32 {
+        depth if depth <= 0 => usize::MAX,
+        depth => depth as usize,
+    };
+    let trace = cx.host.backtrace();
+    let mut text = String::from("------ Faasm backtrace ------\n");
+    for line in trace.lines().take(depth) {
+        text.push_str(line);
+        text.push('\n');
+    }
+    text.push_str("-----------------------------\n");
+    cx.host.print(Stream::Stderr, text.as_bytes());
+    Ok(Flow::Return(0))
+}
+
+/// `__faasm_migrate_point(fn_ptr, arg)`: the function stays where it is, and says that it could have moved.
+pub(super) fn migrate_point(args: &Args, cx: &mut Context<'_>) -> Result<Flow, Fault> {
+    let text = format!("migration point {}({}): stays here\n", args.u32(0), args.u32(1) as i32);
+    cx.host.print(Stream::Stderr, text.as_bytes());
+    Ok(Flow::Return(0))
 }
 
 /// `__faasm_conf_flag(key) -> i32`

@@ -16,6 +16,9 @@ pub trait GuestMemory {
 
     /// Copies in; the kernel has checked the bounds.
     fn write_from(&mut self, pointer: u32, source: &[u8]);
+
+    /// Adds pages of 64 KiB at the end, zeroed; gives the size before, in pages, or `None` where there is no room.
+    fn grow(&mut self, pages: u32) -> Option<u32>;
 }
 
 /// What host calls do with guest memory; every access is checked here.
@@ -69,6 +72,12 @@ pub trait GuestMemoryExt: GuestMemory {
 
     /// The NUL-terminated UTF-8 string at `pointer`.
     fn read_string(&self, pointer: u32) -> Result<String, Fault> {
+        let bytes = self.read_terminated(pointer)?;
+        String::from_utf8(bytes).map_err(|_| Fault::NotUtf8 { pointer })
+    }
+
+    /// The bytes from `pointer` up to a NUL.
+    fn read_terminated(&self, pointer: u32) -> Result<Vec<u8>, Fault> {
         const STEP: u64 = 256;
         let mut bytes = Vec::new();
         let mut at = u64::from(pointer);
@@ -83,7 +92,7 @@ pub trait GuestMemoryExt: GuestMemory {
             self.read_into(from, &mut bytes[start..]);
             if let Some(end) = bytes[start..].iter().position(|byte| *byte == 0) {
                 bytes.truncate(start + end);
-                return String::from_utf8(bytes).map_err(|_| Fault::NotUtf8 { pointer });
+                return Ok(bytes);
             }
             at += step;
         }

@@ -18,14 +18,21 @@
 //! what is pending is a stack.
 
 mod calls;
+mod errno;
+mod files;
+mod legacy;
+mod mapping;
 mod memory;
 mod state;
+#[cfg(test)]
+mod testing;
 mod wasi;
 
 pub use memory::{GuestMemory, GuestMemoryExt, MAX_STRING_BYTES};
 
 use crate::host::{Available, HostCall, Status, Suspends};
-use crate::state::{Chunk, LocalTier, StateError};
+use crate::state::{Chunk, LocalTier, RunId, StateError, Ticket};
+use mapping::{MappingRequest, Mappings};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use thiserror::Error;
@@ -44,6 +51,8 @@ pub enum Target {
     Function(String),
     /// An entry of this function's table, in a fresh instance.
     Pointer(u32),
+    /// This function again, with another answer to `__faasm_get_idx`.
+    Index(u32),
 }
 
 /// How a call ended, as its caller sees it.
@@ -86,6 +95,9 @@ pub trait Host: GuestMemory {
 
     /// Passes on what the guest printed.
     fn print(&mut self, stream: Stream, bytes: &[u8]);
+
+    /// The calls of the guest that led here, innermost first, one in a line.
+    fn backtrace(&mut self) -> String;
 }
 
 /// What a driver performs while a function is suspended.
@@ -99,6 +111,18 @@ pub enum Operation {
     ReadState { key: String, offset: u64, length: Option<u64> },
     /// Write to the global tier; completes with [`Completion::Done`] once it is durable.
     WriteState { key: String, size: u64, chunks: Vec<Chunk> },
+    /// The same, then read the whole value; completes with [`Completion::State`].
+    ExchangeState { key: String, size: u64, chunks: Vec<Chunk> },
+    /// Append one element to a list of the global tier; completes with [`Completion::Done`] once it is durable.
+    AppendState { key: String, bytes: Vec<u8> },
+    /// The first `count` elements of a list, one after the other; completes with [`Completion::Bytes`].
+    ReadAppended { key: String, count: u32 },
+    /// Empty a list; completes with [`Completion::Done`].
+    ClearAppended { key: String },
+    /// Wait for a lock of the local tier, by [`LocalTier::poll_lock`]; completes with [`Completion::Done`].
+    AwaitLock(Ticket),
+    /// Read a shared file of the cluster; completes with [`Completion::Bytes`], or [`Completion::Missing`].
+    ReadFile { path: String },
 }
 
 /// How an [`Operation`] ended.
@@ -111,6 +135,9 @@ pub enum Completion {
         size: Option<u64>,
         chunk: Chunk,
     },
+    Bytes(Vec<u8>),
+    /// What was to be read does not exist.
+    Missing,
     /// It could not be performed; ends the run.
     Failed(String),
 }
@@ -129,8 +156,8 @@ pub enum Fault {
     NotUtf8 { pointer: u32 },
     #[error("{call} is not implemented yet: {reason}")]
     NotImplemented { call: HostCall, reason: &'static str },
-    #[error("{call} works only in a cluster: run the function there")]
-    ClusterOnly { call: HostCall },
+    #[error("{import} works only in a Faasm cluster: run the function there")]
+    ClusterOnly { import: String },
     #[error(
         "`{import}` is not part of the host interface: link the function without it, or have nothing call it"
     )]
@@ -139,8 +166,14 @@ pub enum Fault {
     State(#[from] StateError),
     #[error("{call} failed: {message}")]
     Operation { call: HostCall, message: String },
-    #[error("the guest's malloc had no {bytes} bytes for an output")]
+    #[error(
+        "{call} hands out memory from the function's own malloc, which it does not export: link it with -Wl,--export=malloc"
+    )]
+    NoMalloc { call: HostCall },
+    #[error("the guest's malloc had no {bytes} bytes for what a host call hands out")]
     OutOfMemory { bytes: u32 },
+    #[error("`{key}` is locked by this run already: it would wait for itself for ever")]
+    Deadlock { key: String },
     /// The driver broke the order of begin, complete and finish.
     #[error("host calls out of order at {call}")]
     Order { call: &'static str },
@@ -159,7 +192,9 @@ impl Fault {
             Fault::UnknownImport { .. } => "unknown-import",
             Fault::State(_) => "state",
             Fault::Operation { .. } => "operation-failed",
+            Fault::NoMalloc { .. } => "no-malloc",
             Fault::OutOfMemory { .. } => "out-of-memory",
+            Fault::Deadlock { .. } => "deadlock",
             Fault::Order { .. } => "internal",
         }
     }
@@ -180,6 +215,10 @@ impl Args {
 
     fn u32(&self, position: usize) -> u32 {
         self.0[position] as u32
+    }
+
+    fn u64(&self, position: usize) -> u64 {
+        self.0[position]
     }
 }
 
@@ -205,15 +244,33 @@ pub enum Finish {
 enum Flow {
     Return(i32),
     Wait(Operation),
-    Allocate(CallResult),
+    Allocate(Allocation),
+}
+
+/// What guest memory is needed for.
+enum Allocation {
+    /// The output of an awaited call.
+    Output(CallResult),
+    /// A state value, or a part of it.
+    Mapping(MappingRequest),
+}
+
+impl Allocation {
+    fn bytes(&self) -> u32 {
+        let bytes = match self {
+            Allocation::Output(result) => result.output.len() as u64,
+            Allocation::Mapping(request) => request.range.end - request.range.start,
+        };
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
 }
 
 enum Stage {
     Returned(i32),
     Waiting,
     Completed(Completion),
-    Allocating(CallResult),
-    Allocated(CallResult, u32),
+    Allocating(Allocation),
+    Allocated(Allocation, u32),
 }
 
 struct Frame {
@@ -230,6 +287,8 @@ pub struct Invocation {
     /// Name of the function.
     pub function: String,
     pub input: Vec<u8>,
+    /// Answer to `__faasm_get_idx`: 0, or what this call was chained with.
+    pub index: u32,
     /// Command line after `argv[0]`, which is the function's name.
     pub args: Vec<String>,
     pub env: Vec<(String, String)>,
@@ -242,7 +301,12 @@ pub struct Guest {
     /// Chained calls by id; `true` while nobody has awaited them.
     calls: BTreeMap<CallId, bool>,
     frames: Vec<Frame>,
-    wasi: wasi::Descriptors,
+    mappings: Mappings,
+    /// This run's name among those that take locks, once it has taken one.
+    run: Option<RunId>,
+    files: files::Files,
+    /// What the C library of the older toolchain took of memory.
+    areas: legacy::Areas,
 }
 
 impl std::fmt::Debug for Guest {
@@ -268,7 +332,10 @@ impl Guest {
             output: Vec::new(),
             calls: BTreeMap::new(),
             frames: Vec::new(),
-            wasi: wasi::Descriptors::default(),
+            mappings: Mappings::default(),
+            run: None,
+            files: files::Files::default(),
+            areas: legacy::Areas::default(),
         }
     }
 
@@ -319,10 +386,12 @@ impl Guest {
         let flow = self.handle(call, &args, &mut Context { host, tier })?;
         let (stage, begin, pushed) = match flow {
             Flow::Return(value) => (Stage::Returned(value), Begin::Ready, Vec::new()),
-            Flow::Allocate(result) => (Stage::Allocating(result), Begin::Ready, Vec::new()),
+            Flow::Allocate(wanted) => (Stage::Allocating(wanted), Begin::Ready, Vec::new()),
             Flow::Wait(operation) => {
+                self.mappings.absorb(host, tier);
                 let pushed = match &operation {
-                    Operation::WriteState { chunks, .. } => {
+                    Operation::WriteState { chunks, .. }
+                    | Operation::ExchangeState { chunks, .. } => {
                         chunks.iter().map(Chunk::range).collect()
                     }
                     _ => Vec::new(),
@@ -357,11 +426,11 @@ impl Guest {
             return Err(Fault::Order { call: "malloc" });
         };
         match std::mem::replace(&mut frame.stage, Stage::Waiting) {
-            Stage::Allocating(result) if pointer == 0 => {
-                Err(Fault::OutOfMemory { bytes: length_u32(&result.output) })
+            Stage::Allocating(wanted) if pointer == 0 => {
+                Err(Fault::OutOfMemory { bytes: wanted.bytes() })
             }
-            Stage::Allocating(result) => {
-                frame.stage = Stage::Allocated(result, pointer);
+            Stage::Allocating(wanted) => {
+                frame.stage = Stage::Allocated(wanted, pointer);
                 Ok(())
             }
             _ => Err(Fault::Order { call: "malloc" }),
@@ -376,15 +445,23 @@ impl Guest {
         let Some(Frame { call, args, stage, pushed }) = self.frames.pop() else {
             return Err(Fault::Order { call: "finish" });
         };
+        if let Stage::Completed(_) = &stage {
+            self.mappings.refresh(host, tier);
+        }
         let context = &mut Context { host, tier };
         let flow = match stage {
             Stage::Returned(value) => Flow::Return(value),
-            Stage::Allocating(result) => Flow::Allocate(result),
-            Stage::Allocated(result, pointer) => {
+            Stage::Allocating(wanted) => Flow::Allocate(wanted),
+            Stage::Allocated(Allocation::Output(result), pointer) => {
                 Flow::Return(self.deliver_output(&args, &result, pointer, context)?)
             }
+            Stage::Allocated(Allocation::Mapping(request), pointer) => {
+                self.mappings.add(request, pointer, context)?;
+                self.mappings.refresh(context.host, context.tier);
+                Flow::Return(pointer as i32)
+            }
             Stage::Completed(Completion::Failed(message)) => {
-                if call == HostCall::PushState {
+                if !pushed.is_empty() {
                     let key = context.host.read_string(args.u32(0))?;
                     context.tier.restore_dirty(&key, &pushed);
                 }
@@ -395,9 +472,9 @@ impl Guest {
         };
         match flow {
             Flow::Return(value) => Ok(Finish::Return(value)),
-            Flow::Allocate(result) => {
-                let bytes = length_u32(&result.output);
-                let stage = Stage::Allocating(result);
+            Flow::Allocate(wanted) => {
+                let bytes = wanted.bytes();
+                let stage = Stage::Allocating(wanted);
                 self.frames.push(Frame { call, args, stage, pushed });
                 Ok(Finish::Allocate { bytes })
             }
@@ -405,18 +482,27 @@ impl Guest {
         }
     }
 
+    /// Ends a run whose memory is still there: what it wrote through mappings joins the local tier, its locks are free.
+    pub fn end(&mut self, host: &mut dyn Host, tier: &mut LocalTier) {
+        self.mappings.absorb(host, tier);
+        self.abandon(tier);
+    }
+
+    /// Ends a run that was cut off: its locks are free.
+    pub fn abandon(&mut self, tier: &mut LocalTier) {
+        if let Some(run) = self.run.take() {
+            tier.release(run);
+        }
+    }
+
     /// Gives every row its meaning. **This is the place where a new row is implemented.**
     fn handle(&mut self, call: HostCall, args: &Args, cx: &mut Context<'_>) -> Result<Flow, Fault> {
         let row = call.row();
         if row.available == Available::Cluster {
-            return Err(Fault::ClusterOnly { call });
+            return Err(Fault::ClusterOnly { import: call.to_string() });
         }
         if let Status::Planned(reason) = row.status {
-            return if wasi::is_wasi(call) {
-                Ok(Flow::Return(wasi::Errno::NotSupported as i32))
-            } else {
-                Err(Fault::NotImplemented { call, reason })
-            };
+            return Err(Fault::NotImplemented { call, reason });
         }
         use HostCall as C;
         match call {
@@ -424,19 +510,42 @@ impl Guest {
             C::WriteOutput => self.write_output(args, cx),
             C::ChainName => self.chain_name(args, cx),
             C::ChainPtr => self.chain_ptr(args, cx),
+            C::ChainThis => self.chain_this(args, cx),
+            C::GetIdx => Ok(Flow::Return(self.invocation.index as i32)),
             C::AwaitCall | C::AwaitCallOutput => self.await_call(call, args, cx),
             C::ConfFlag => calls::conf_flag(args, cx),
-            // The function stays where it is; moving it is up to a driver that can.
-            C::MigratePoint | C::HostInterfaceTest => Ok(Flow::Return(0)),
+            C::Backtrace => calls::backtrace(args, cx),
+            C::MigratePoint => calls::migrate_point(args, cx),
+            // One thread: a region has no other members to wait for or to merge with.
+            C::SmReduce
+            | C::SmCriticalLocal
+            | C::SmCriticalLocalEnd
+            | C::SmVar
+            | C::SmArray
+            | C::SmRaw
+            | C::HostInterfaceTest
+            | C::EmscriptenNotifyMemoryGrowth => Ok(Flow::Return(0)),
 
-            C::ReadState => state::read(args, cx),
-            C::ReadStateOffset => state::read_offset(args, cx),
-            C::WriteState => state::write(args, cx),
-            C::WriteStateOffset => state::write_offset(args, cx),
-            C::FlagStateDirty => state::flag_dirty(args, cx),
-            C::FlagStateOffsetDirty => state::flag_offset_dirty(args, cx),
-            C::PushState => state::push(args, cx),
-            C::PullState => state::pull(args, cx),
+            C::ReadState
+            | C::ReadStatePtr
+            | C::ReadStateOffset
+            | C::ReadStateOffsetPtr
+            | C::WriteState
+            | C::WriteStateOffset
+            | C::FlagStateDirty
+            | C::FlagStateOffsetDirty
+            | C::PushState
+            | C::PushStatePartial
+            | C::PushStatePartialMask
+            | C::PullState
+            | C::AppendState
+            | C::ReadAppendedState
+            | C::ClearAppendedState
+            | C::LockStateRead
+            | C::LockStateWrite
+            | C::UnlockStateRead
+            | C::UnlockStateWrite => self.state_call(call, args, cx),
+            C::WriteStateFromFile => self.write_state_from_file(args, cx),
 
             C::ArgsGet
             | C::ArgsSizesGet
@@ -485,33 +594,7 @@ impl Guest {
             | C::SockSend
             | C::SockShutdown => self.wasi_call(call, args, cx),
 
-            // Planned or cluster-only rows were answered above.
-            C::ChainThis
-            | C::ChainPy
-            | C::GetIdx
-            | C::GetPyUser
-            | C::GetPyFunc
-            | C::GetPyEntry
-            | C::Backtrace
-            | C::SmReduce
-            | C::SmCriticalLocal
-            | C::SmCriticalLocalEnd
-            | C::SmVar
-            | C::SmArray
-            | C::SmRaw
-            | C::ReadStatePtr
-            | C::ReadStateOffsetPtr
-            | C::WriteStateFromFile
-            | C::PushStatePartial
-            | C::PushStatePartialMask
-            | C::AppendState
-            | C::ReadAppendedState
-            | C::ClearAppendedState
-            | C::LockStateRead
-            | C::UnlockStateRead
-            | C::LockStateWrite
-            | C::UnlockStateWrite
-            | C::Syscall0
+            C::Syscall0
             | C::Syscall1
             | C::Syscall2
             | C::Syscall3
@@ -519,7 +602,12 @@ impl Guest {
             | C::Syscall5
             | C::Syscall6
             | C::Puts
-            | C::Getrlimit => Err(Fault::Order { call: row.name }),
+            | C::Getrlimit => self.legacy_call(call, args, cx),
+
+            // Planned or cluster-only rows were answered above.
+            C::ChainPy | C::GetPyUser | C::GetPyFunc | C::GetPyEntry => {
+                Err(Fault::Order { call: row.name })
+            }
         }
     }
 
@@ -531,29 +619,31 @@ impl Guest {
         completion: Completion,
         cx: &mut Context<'_>,
     ) -> Result<Flow, Fault> {
+        use HostCall as C;
         match (call, completion) {
-            (HostCall::AwaitCall | HostCall::AwaitCallOutput, Completion::Call(result)) => {
+            (C::AwaitCall | C::AwaitCallOutput, Completion::Call(result)) => {
                 self.awaited(call, args, result, cx)
             }
-            (HostCall::PollOneoff, Completion::Done) => self.wasi_woken(args, cx),
-            (HostCall::PushState, Completion::Done) => Ok(Flow::Return(0)),
-            (HostCall::ReadState, Completion::State { size, chunk }) => {
-                state::read_arrived(args, size, &chunk, cx)
+            (C::PollOneoff, Completion::Done) => self.wasi_woken(args, cx),
+            (C::Syscall2 | C::Syscall3 | C::Syscall4, Completion::Done) => Ok(self.legacy_woken()),
+            (
+                C::PathOpen
+                | C::PathFilestatGet
+                | C::WriteStateFromFile
+                | C::Syscall2
+                | C::Syscall3
+                | C::Syscall4,
+                completion @ (Completion::Bytes(_) | Completion::Missing),
+            ) => {
+                let bytes = match completion {
+                    Completion::Bytes(bytes) => Some(bytes),
+                    _ => None,
+                };
+                self.shared_file_arrived(call, args, bytes, cx)
             }
-            (HostCall::ReadStateOffset, Completion::State { size, chunk }) => {
-                state::read_offset_arrived(args, size, &chunk, cx)
-            }
-            (HostCall::PullState, Completion::State { size, chunk }) => {
-                state::pull_arrived(args, size, chunk, cx)
-            }
-            _ => Err(Fault::Order { call: call.row().name }),
+            (call, completion) => self.state_arrived(call, args, completion, cx),
         }
     }
-}
-
-/// Length of an output; drivers bound outputs far below this.
-fn length_u32(bytes: &[u8]) -> u32 {
-    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }
 
 /// Whether a driver must bind this row through begin and finish.

@@ -1,11 +1,188 @@
 //! State calls: the guest's side of the two tiers.
 
-use super::{Args, Context, Fault, Flow, GuestMemoryExt, Operation};
-use crate::state::{Chunk, LocalTier, StateError, Value};
+use super::{
+    Allocation, Args, Completion, Context, Fault, Flow, Guest, GuestMemoryExt, MappingRequest,
+    Operation,
+};
+use crate::host::HostCall;
+use crate::state::{Chunk, LocalTier, LockMode, LockOutcome, StateError, Value};
 use std::ops::Range;
 
-fn key(args: &Args, cx: &Context<'_>) -> Result<String, Fault> {
-    cx.host.read_string(args.u32(0))
+impl Guest {
+    pub(super) fn state_call(
+        &mut self,
+        call: HostCall,
+        args: &Args,
+        cx: &mut Context<'_>,
+    ) -> Result<Flow, Fault> {
+        use HostCall as C;
+        let key = cx.host.read_string(args.u32(0))?;
+        self.mappings.absorb(cx.host, cx.tier);
+        let flow = match call {
+            C::ReadState => read(&key, args, cx),
+            C::ReadStatePtr => {
+                let size = args.u32(1).into();
+                self.map(&key, size, 0..size, cx)
+            }
+            C::ReadStateOffset => read_offset(&key, args, cx),
+            C::ReadStateOffsetPtr => {
+                let range = offset_range(&key, args, args.u32(3))?;
+                self.map(&key, args.u32(1).into(), range, cx)
+            }
+            C::WriteState => write(&key, args, cx),
+            C::WriteStateOffset => write_offset(&key, args, cx),
+            C::FlagStateDirty => {
+                let size = args.u32(1).into();
+                cx.tier.flag_dirty(&key, size, 0..size)?;
+                Ok(Flow::Return(0))
+            }
+            C::FlagStateOffsetDirty => {
+                let range = offset_range(&key, args, args.u32(3))?;
+                cx.tier.flag_dirty(&key, args.u32(1).into(), range)?;
+                Ok(Flow::Return(0))
+            }
+            C::PushState => Ok(send(cx.tier.take_dirty(&key), |size, chunks| {
+                Operation::WriteState { key, size, chunks }
+            })),
+            C::PushStatePartial => Ok(send(cx.tier.take_dirty_ranges(&key), |size, chunks| {
+                Operation::ExchangeState { key, size, chunks }
+            })),
+            C::PushStatePartialMask => {
+                let mask = cx.host.read_string(args.u32(1))?;
+                Ok(send(cx.tier.take_masked(&key, &mask)?, |size, chunks| {
+                    Operation::ExchangeState { key, size, chunks }
+                }))
+            }
+            C::PullState => Ok(Flow::Wait(Operation::ReadState { key, offset: 0, length: None })),
+            C::AppendState => {
+                let bytes = cx.host.read(args.u32(1), args.u32(2))?;
+                Ok(Flow::Wait(Operation::AppendState { key, bytes }))
+            }
+            C::ReadAppendedState => {
+                Ok(Flow::Wait(Operation::ReadAppended { key, count: args.u32(3) }))
+            }
+            C::ClearAppendedState => Ok(Flow::Wait(Operation::ClearAppended { key })),
+            C::LockStateRead => self.lock(key, LockMode::Read, cx),
+            C::LockStateWrite => self.lock(key, LockMode::Write, cx),
+            C::UnlockStateRead => Ok(self.unlock(&key, LockMode::Read, cx)),
+            C::UnlockStateWrite => Ok(self.unlock(&key, LockMode::Write, cx)),
+            _ => Err(Fault::Order { call: call.row().name }),
+        }?;
+        if let Flow::Return(_) = flow {
+            self.mappings.refresh(cx.host, cx.tier);
+        }
+        Ok(flow)
+    }
+
+    /// Second half of the state calls.
+    pub(super) fn state_arrived(
+        &mut self,
+        call: HostCall,
+        args: &Args,
+        completion: Completion,
+        cx: &mut Context<'_>,
+    ) -> Result<Flow, Fault> {
+        use HostCall as C;
+        let key = cx.host.read_string(args.u32(0))?;
+        let flow = match (call, completion) {
+            (C::ReadState, Completion::State { size, chunk }) => {
+                read_arrived(&key, args, size, &chunk, cx)
+            }
+            (C::ReadStatePtr, Completion::State { size, chunk }) => {
+                take_in(&key, size, &chunk, cx.tier)?;
+                let size = args.u32(1).into();
+                self.map(&key, size, 0..size, cx)
+            }
+            (C::ReadStateOffset, Completion::State { size, chunk }) => {
+                take_in(&key, size, &chunk, cx.tier)?;
+                copy_range(&key, args, cx)
+            }
+            (C::ReadStateOffsetPtr, Completion::State { size, chunk }) => {
+                take_in(&key, size, &chunk, cx.tier)?;
+                let range = offset_range(&key, args, args.u32(3))?;
+                self.map(&key, args.u32(1).into(), range, cx)
+            }
+            (C::PullState, Completion::State { size, chunk }) => {
+                pull_arrived(&key, args, size, chunk, cx)
+            }
+            (
+                C::PushStatePartial | C::PushStatePartialMask,
+                Completion::State { size: Some(_), chunk },
+            ) => {
+                cx.tier.refresh(&key, &chunk.bytes)?;
+                Ok(Flow::Return(0))
+            }
+            (C::ReadAppendedState, Completion::Bytes(bytes)) => {
+                let count = bytes.len().min(args.u32(2) as usize);
+                cx.host.write(args.u32(1), &bytes[..count])?;
+                Ok(Flow::Return(count as i32))
+            }
+            (
+                C::PushState
+                | C::AppendState
+                | C::ClearAppendedState
+                | C::LockStateRead
+                | C::LockStateWrite,
+                Completion::Done,
+            ) => Ok(Flow::Return(0)),
+            _ => Err(Fault::Order { call: call.row().name }),
+        }?;
+        self.mappings.refresh(cx.host, cx.tier);
+        Ok(flow)
+    }
+
+    /// Address of a range of a value, mapped if it is not yet.
+    fn map(
+        &mut self,
+        key: &str,
+        size: u64,
+        range: Range<u64>,
+        cx: &mut Context<'_>,
+    ) -> Result<Flow, Fault> {
+        let value = cx.tier.open(key, size)?;
+        if let Some(operation) = fetch_missing(key, value, range.clone()) {
+            return Ok(Flow::Wait(operation));
+        }
+        match self.mappings.find(key, &range) {
+            Some(pointer) => Ok(Flow::Return(pointer as i32)),
+            None => {
+                let request = MappingRequest { key: key.to_owned(), range };
+                Ok(Flow::Allocate(Allocation::Mapping(request)))
+            }
+        }
+    }
+
+    fn lock(&mut self, key: String, mode: LockMode, cx: &mut Context<'_>) -> Result<Flow, Fault> {
+        let run = *self.run.get_or_insert_with(|| cx.tier.new_run());
+        match cx.tier.lock(run, &key, mode) {
+            LockOutcome::Held => Ok(Flow::Return(0)),
+            LockOutcome::Wait(ticket) => Ok(Flow::Wait(Operation::AwaitLock(ticket))),
+            LockOutcome::Deadlock => Err(Fault::Deadlock { key }),
+        }
+    }
+
+    fn unlock(&mut self, key: &str, mode: LockMode, cx: &mut Context<'_>) -> Flow {
+        if let Some(run) = self.run {
+            cx.tier.unlock(run, key, mode);
+        }
+        Flow::Return(0)
+    }
+}
+
+/// A push of what there is to push.
+fn send(
+    taken: Option<(u64, Vec<Chunk>)>,
+    operation: impl FnOnce(u64, Vec<Chunk>) -> Operation,
+) -> Flow {
+    match taken {
+        Some((size, chunks)) => Flow::Wait(operation(size, chunks)),
+        None => Flow::Return(0),
+    }
+}
+
+/// The range that calls with `(key, total, off, …)` name.
+fn offset_range(key: &str, args: &Args, length: u32) -> Result<Range<u64>, StateError> {
+    LocalTier::range(key, args.u32(1).into(), args.u32(2).into(), length.into())
 }
 
 /// One request that brings every missing byte of `range`; what it brings twice is ignored when it arrives.
@@ -20,38 +197,37 @@ fn fetch_missing(key: &str, value: &Value, range: Range<u64>) -> Option<Operatio
 }
 
 /// `__faasm_read_state(key, buf, len) -> size`; with `len` 0 only the size.
-pub(super) fn read(args: &Args, cx: &mut Context<'_>) -> Result<Flow, Fault> {
-    let key = key(args, cx)?;
+fn read(key: &str, args: &Args, cx: &mut Context<'_>) -> Result<Flow, Fault> {
     let size_only = args.u32(2) == 0;
-    match cx.tier.get(&key) {
+    match cx.tier.get(key) {
         Some(value) if size_only => Ok(Flow::Return(value.size() as i32)),
-        Some(value) => match fetch_missing(&key, value, 0..value.size()) {
+        Some(value) => match fetch_missing(key, value, 0..value.size()) {
             Some(operation) => Ok(Flow::Wait(operation)),
-            None => copy_whole(&key, args, cx),
+            None => copy_whole(key, args, cx),
         },
         None => {
-            let length = size_only.then_some(0);
+            let (key, length) = (key.to_owned(), size_only.then_some(0));
             Ok(Flow::Wait(Operation::ReadState { key, offset: 0, length }))
         }
     }
 }
 
-pub(super) fn read_arrived(
+fn read_arrived(
+    key: &str,
     args: &Args,
     size: Option<u64>,
     chunk: &Chunk,
     cx: &mut Context<'_>,
 ) -> Result<Flow, Fault> {
-    let key = key(args, cx)?;
     if args.u32(2) == 0 {
         // Another run may have made the value here meanwhile.
-        let local = cx.tier.get(&key).map(Value::size);
+        let local = cx.tier.get(key).map(Value::size);
         return Ok(Flow::Return(local.or(size).unwrap_or(0) as i32));
     }
-    if !take_in(&key, size, chunk, cx.tier)? {
+    if !take_in(key, size, chunk, cx.tier)? {
         return Ok(Flow::Return(0));
     }
-    copy_whole(&key, args, cx)
+    copy_whole(key, args, cx)
 }
 
 /// Puts what a read brought into the local tier; `false` where neither tier has the value.
@@ -82,101 +258,55 @@ fn copy_whole(key: &str, args: &Args, cx: &mut Context<'_>) -> Result<Flow, Faul
 }
 
 /// `__faasm_read_state_offset(key, total, off, buf, len)`
-pub(super) fn read_offset(args: &Args, cx: &mut Context<'_>) -> Result<Flow, Fault> {
-    let key = key(args, cx)?;
-    let (size, offset, length) = (args.u32(1), args.u32(2), args.u32(4));
-    let range = LocalTier::range(&key, size.into(), offset.into(), length.into())?;
-    let value = cx.tier.open(&key, size.into())?;
-    match fetch_missing(&key, value, range) {
+fn read_offset(key: &str, args: &Args, cx: &mut Context<'_>) -> Result<Flow, Fault> {
+    let range = offset_range(key, args, args.u32(4))?;
+    let value = cx.tier.open(key, args.u32(1).into())?;
+    match fetch_missing(key, value, range) {
         Some(operation) => Ok(Flow::Wait(operation)),
-        None => copy_range(&key, args, cx),
+        None => copy_range(key, args, cx),
     }
 }
 
-pub(super) fn read_offset_arrived(
-    args: &Args,
-    size: Option<u64>,
-    chunk: &Chunk,
-    cx: &mut Context<'_>,
-) -> Result<Flow, Fault> {
-    let key = key(args, cx)?;
-    take_in(&key, size, chunk, cx.tier)?;
-    copy_range(&key, args, cx)
-}
-
 fn copy_range(key: &str, args: &Args, cx: &mut Context<'_>) -> Result<Flow, Fault> {
-    let (size, offset, length) = (args.u32(1), args.u32(2), args.u32(4));
-    let range = LocalTier::range(key, size.into(), offset.into(), length.into())?;
-    let value = cx.tier.open(key, size.into())?;
+    let range = offset_range(key, args, args.u32(4))?;
+    let value = cx.tier.open(key, args.u32(1).into())?;
     cx.host.write(args.u32(3), value.read(range))?;
-    Ok(Flow::Return(length as i32))
+    Ok(Flow::Return(args.u32(4) as i32))
 }
 
 /// `__faasm_write_state(key, ptr, len)`
-pub(super) fn write(args: &Args, cx: &mut Context<'_>) -> Result<Flow, Fault> {
-    let key = key(args, cx)?;
+fn write(key: &str, args: &Args, cx: &mut Context<'_>) -> Result<Flow, Fault> {
     let bytes = cx.host.read(args.u32(1), args.u32(2))?;
-    cx.tier.write(&key, bytes.len() as u64, 0, &bytes)?;
+    cx.tier.write(key, bytes.len() as u64, 0, &bytes)?;
     Ok(Flow::Return(0))
 }
 
 /// `__faasm_write_state_offset(key, total, off, ptr, len)`
-pub(super) fn write_offset(args: &Args, cx: &mut Context<'_>) -> Result<Flow, Fault> {
-    let key = key(args, cx)?;
+fn write_offset(key: &str, args: &Args, cx: &mut Context<'_>) -> Result<Flow, Fault> {
     let bytes = cx.host.read(args.u32(3), args.u32(4))?;
-    cx.tier.write(&key, args.u32(1).into(), args.u32(2).into(), &bytes)?;
+    cx.tier.write(key, args.u32(1).into(), args.u32(2).into(), &bytes)?;
     Ok(Flow::Return(0))
-}
-
-/// `__faasm_flag_state_dirty(key, total)`
-pub(super) fn flag_dirty(args: &Args, cx: &mut Context<'_>) -> Result<Flow, Fault> {
-    let key = key(args, cx)?;
-    let size = u64::from(args.u32(1));
-    cx.tier.flag_dirty(&key, size, 0..size)?;
-    Ok(Flow::Return(0))
-}
-
-/// `__faasm_flag_state_offset_dirty(key, total, off, len)`
-pub(super) fn flag_offset_dirty(args: &Args, cx: &mut Context<'_>) -> Result<Flow, Fault> {
-    let key = key(args, cx)?;
-    let (size, offset, length) = (args.u32(1), args.u32(2), args.u32(3));
-    let range = LocalTier::range(&key, size.into(), offset.into(), length.into())?;
-    cx.tier.flag_dirty(&key, size.into(), range)?;
-    Ok(Flow::Return(0))
-}
-
-/// `__faasm_push_state(key)`
-pub(super) fn push(args: &Args, cx: &mut Context<'_>) -> Result<Flow, Fault> {
-    let key = key(args, cx)?;
-    match cx.tier.take_dirty(&key) {
-        Some((size, chunks)) => Ok(Flow::Wait(Operation::WriteState { key, size, chunks })),
-        None => Ok(Flow::Return(0)),
-    }
 }
 
 /// `__faasm_pull_state(key, len)`; `len` 0 takes whatever size the value has.
-pub(super) fn pull(args: &Args, cx: &mut Context<'_>) -> Result<Flow, Fault> {
-    let key = key(args, cx)?;
-    Ok(Flow::Wait(Operation::ReadState { key, offset: 0, length: None }))
-}
-
-pub(super) fn pull_arrived(
+fn pull_arrived(
+    key: &str,
     args: &Args,
     size: Option<u64>,
     chunk: Chunk,
     cx: &mut Context<'_>,
 ) -> Result<Flow, Fault> {
-    let key = key(args, cx)?;
     let asked = u64::from(args.u32(1));
     match size {
         Some(have) if asked != 0 && have != asked => {
+            let key = key.to_owned();
             return Err(StateError::SizeMismatch { key, have, asked }.into());
         }
-        Some(_) => cx.tier.replace(&key, chunk.bytes)?,
+        Some(_) => cx.tier.replace(key, chunk.bytes)?,
         // Nothing to pull: what is here stays, and a key nobody wrote is a value of zeros.
-        None if cx.tier.get(&key).is_none() && asked != 0 => {
-            let zeros = vec![0; cx.tier.open(&key, asked)?.size() as usize];
-            cx.tier.replace(&key, zeros)?;
+        None if cx.tier.get(key).is_none() && asked != 0 => {
+            let zeros = vec![0; cx.tier.open(key, asked)?.size() as usize];
+            cx.tier.replace(key, zeros)?;
         }
         None => {}
     }

@@ -1,84 +1,8 @@
 //! The kernel against a host made of plain vectors.
 
+use super::testing::Run;
 use super::*;
 use crate::host::HostCall as C;
-
-#[derive(Default)]
-struct TestHost {
-    memory: Vec<u8>,
-    started: Vec<(CallId, Target, Vec<u8>)>,
-    finished: BTreeMap<CallId, CallResult>,
-    printed: Vec<u8>,
-    now: u64,
-}
-
-impl GuestMemory for TestHost {
-    fn size(&self) -> u64 {
-        self.memory.len() as u64
-    }
-    fn read_into(&self, pointer: u32, target: &mut [u8]) {
-        let at = pointer as usize;
-        target.copy_from_slice(&self.memory[at..at + target.len()]);
-    }
-    fn write_from(&mut self, pointer: u32, source: &[u8]) {
-        let at = pointer as usize;
-        self.memory[at..at + source.len()].copy_from_slice(source);
-    }
-}
-
-impl Host for TestHost {
-    fn now(&self, _clock: Clock) -> u64 {
-        self.now
-    }
-    fn random(&mut self, target: &mut [u8]) {
-        target.fill(7);
-    }
-    fn start_call(&mut self, id: CallId, target: Target, input: Vec<u8>) {
-        self.started.push((id, target, input));
-    }
-    fn take_finished(&mut self, id: CallId) -> Option<CallResult> {
-        self.finished.remove(&id)
-    }
-    fn print(&mut self, _stream: Stream, bytes: &[u8]) {
-        self.printed.extend(bytes);
-    }
-}
-
-struct Run {
-    guest: Guest,
-    host: TestHost,
-    tier: LocalTier,
-}
-
-impl Run {
-    fn new(input: &[u8]) -> Self {
-        let invocation = Invocation {
-            function: "f".into(),
-            input: input.to_vec(),
-            args: vec!["x".into()],
-            env: vec![("A".into(), "b".into())],
-        };
-        let host = TestHost { memory: vec![0; 65536], ..TestHost::default() };
-        Self { guest: Guest::new(invocation), host, tier: LocalTier::new() }
-    }
-
-    fn put(&mut self, at: u32, bytes: &[u8]) -> u64 {
-        self.host.write_from(at, bytes);
-        u64::from(at)
-    }
-
-    fn call(&mut self, call: HostCall, args: &[u64]) -> Result<i32, Fault> {
-        self.guest.call(call, args, &mut self.host, &mut self.tier)
-    }
-
-    fn begin(&mut self, call: HostCall, args: &[u64]) -> Result<Begin, Fault> {
-        self.guest.begin(call, args, &mut self.host, &mut self.tier)
-    }
-
-    fn finish(&mut self) -> Result<Finish, Fault> {
-        self.guest.finish(&mut self.host, &mut self.tier)
-    }
-}
 
 #[test]
 fn input_is_measured_and_copied() {
@@ -211,9 +135,7 @@ fn a_pull_of_another_size_is_a_fault() {
 #[test]
 fn rows_that_are_not_there_say_why() {
     let mut run = Run::new(b"");
-    assert_eq!(run.begin(C::ReadStatePtr, &[0, 4]).unwrap_err().code(), "not-implemented");
     assert_eq!(run.call(C::ChainPy, &[0, 0, 0]).unwrap_err().code(), "cluster-only");
-    assert_eq!(run.call(C::PathOpen, &[0; 9]), Ok(52), "WASI rows answer with errno");
 }
 
 #[test]

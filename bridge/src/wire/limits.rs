@@ -12,6 +12,9 @@ pub const MAX_ENVELOPE_BYTES: usize = 256 * 1024;
 /// Longest payload, bytes: inputs, outputs, the chunks of one state transfer.
 pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024 * 1024;
 
+/// Most bytes of a state value that one request transfers; longer ones take several requests.
+pub const TRANSFER_BYTES: u64 = 8 * 1024 * 1024;
+
 /// Longest frame, bytes.
 pub const MAX_FRAME_BYTES: usize = MAX_ENVELOPE_BYTES + MAX_PAYLOAD_BYTES;
 

@@ -81,13 +81,23 @@ pub enum ClientMessage {
 /// What a page asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    /// Runs a function in the cluster; payload: its input. Answered by [`Reply::Call`].
+    /// Runs a function in the cluster; payload: its input. Answered by [`Reply::Call`] or
+    /// [`Reply::CallFailed`].
     Call { function: String, entry: CallEntry, args: Vec<String>, env: Vec<(String, String)> },
-    /// Reads bytes of a state value, to its end where `length` is `None`. Answered by [`Reply::State`].
+    /// Reads bytes of a state value, to its end where `length` is `None`, but no more than [`TRANSFER_BYTES`]. Answered by
+    /// [`Reply::State`].
     ReadState { key: String, offset: u64, length: Option<u64> },
     /// Writes chunks of a state value, all or none; payload: their bytes, one after the other. Answered by
     /// [`Reply::Done`] once they are durable.
     WriteState { key: String, size: u64, chunks: Vec<ChunkHeader> },
+    /// Appends the payload to a list of the global tier. Answered by [`Reply::Done`] once it is durable.
+    AppendState { key: String },
+    /// Reads the first elements of a list, one after the other. Answered by [`Reply::Bytes`].
+    ReadAppended { key: String, count: u32 },
+    /// Empties a list. Answered by [`Reply::Done`].
+    ClearAppended { key: String },
+    /// Reads a file that the cluster shares. Answered by [`Reply::Bytes`] or [`Reply::Missing`].
+    ReadFile { path: String },
 }
 
 /// Where a called function is entered.
@@ -96,6 +106,8 @@ pub enum CallEntry {
     Main,
     /// An entry of its table.
     Pointer(u32),
+    /// Its main entry, with this answer to `__faasm_get_idx`.
+    Index(u32),
 }
 
 /// Place and length of a chunk whose bytes are in the payload.
@@ -114,7 +126,7 @@ pub enum ServerMessage {
 /// How a request ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
-    /// The call ran; payload: its output. A trap or a missing function is return value 1 with the reason as output.
+    /// The call ran; payload: its output.
     Call {
         return_value: i32,
     },
@@ -128,6 +140,16 @@ pub enum Reply {
     Failed {
         code: FailureCode,
         message: String,
+    },
+    /// Payload: the bytes asked for.
+    Bytes,
+    /// What was to be read does not exist.
+    Missing,
+    /// The call did not run to its end: a trap, a missing function, time that ran out. The code is stable, as in
+    /// `guest::Fault::code`; payload: the reason. A function that awaits the call sees return value 1 and the reason as
+    /// output.
+    CallFailed {
+        code: String,
     },
 }
 
@@ -179,6 +201,11 @@ impl Request {
                 (most > MAX_STRINGS).then(|| format!("{most} arguments; {MAX_STRINGS} are allowed"))
             }
             Request::ReadState { key, .. } => key_problem(key),
+            Request::AppendState { key }
+            | Request::ReadAppended { key, .. }
+            | Request::ClearAppended { key } => key_problem(key),
+            Request::ReadFile { path } => (path.len() > MAX_KEY_BYTES)
+                .then(|| format!("a path of {} bytes; {MAX_KEY_BYTES} are allowed", path.len())),
             Request::WriteState { key, chunks, .. } => key_problem(key).or_else(|| {
                 let bytes = chunks.iter().fold(0_u64, |sum, c| sum.saturating_add(c.length));
                 if chunks.len() > MAX_CHUNKS {

@@ -7,11 +7,22 @@
 //! * a read takes what is present and names what is missing ([`Value::missing`]);
 //! * bytes that arrive for a read fill gaps and never overwrite what is present;
 //! * an explicit pull replaces the whole copy, unsent writes included;
-//! * a push takes the dirty bytes ([`Value::take_dirty`]) and gives them back when it fails.
+//! * a push takes the dirty bytes ([`LocalTier::take_dirty`]) and gives them back when it fails;
+//! * a partial push takes only those, and what it reads back afterwards replaces everything but writes made meanwhile.
+//!
+//! The tier also holds the locks of this host's copies.
 
+mod lock;
+#[cfg(test)]
+mod tests;
+
+pub use lock::{LockMode, LockOutcome, RunId, Ticket};
+
+use lock::Locks;
 use rangemap::RangeSet;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::task;
 use thiserror::Error;
 
 /// Largest state value, bytes.
@@ -26,6 +37,8 @@ pub enum StateError {
     SizeMismatch { key: String, have: u64, asked: u64 },
     #[error("bytes {start}..{end} lie outside state `{key}`, which has {size} bytes")]
     OutOfRange { key: String, start: u64, end: u64, size: u64 },
+    #[error("state `{key}` is not on this host: read or write it first")]
+    NotHere { key: String },
     #[error("state `{key}` would have {size} bytes; at most {MAX_VALUE_BYTES} are allowed")]
     TooLarge { key: String, size: u64 },
 }
@@ -94,6 +107,28 @@ impl Value {
         }
     }
 
+    /// Takes bytes that were written through a mapping: they are here, and dirty only once somebody says so.
+    fn absorb(&mut self, offset: u64, bytes: &[u8]) {
+        let range = offset..offset + bytes.len() as u64;
+        self.bytes[to_usize(range.clone())].copy_from_slice(bytes);
+        if !range.is_empty() {
+            self.present.insert(range);
+        }
+    }
+
+    /// Takes a whole value from the global tier, but keeps what is dirty.
+    fn refresh(&mut self, bytes: &[u8]) {
+        let whole = 0..self.size();
+        if whole.is_empty() {
+            return;
+        }
+        for clean in self.dirty.gaps(&whole).collect::<Vec<_>>() {
+            let part = to_usize(clean);
+            self.bytes[part.clone()].copy_from_slice(&bytes[part]);
+        }
+        self.present.insert(whole);
+    }
+
     /// Marks bytes as changed; only present bytes can be, the rest of `range` is left alone.
     fn flag_dirty(&mut self, range: Range<u64>) {
         let here: Vec<_> = self.present.overlapping(&range).cloned().collect();
@@ -103,6 +138,12 @@ impl Value {
                 self.dirty.insert(start..end);
             }
         }
+    }
+
+    fn chunks(&self, ranges: impl Iterator<Item = Range<u64>>) -> Vec<Chunk> {
+        let chunk =
+            |range: Range<u64>| Chunk { offset: range.start, bytes: self.read(range).to_vec() };
+        ranges.map(chunk).collect()
     }
 
     /// Whether something waits to be pushed.
@@ -120,6 +161,7 @@ fn to_usize(range: Range<u64>) -> Range<usize> {
 #[derive(Debug, Default)]
 pub struct LocalTier {
     values: BTreeMap<String, Value>,
+    locks: Locks,
 }
 
 impl LocalTier {
@@ -210,11 +252,98 @@ impl LocalTier {
     pub fn take_dirty(&mut self, key: &str) -> Option<(u64, Vec<Chunk>)> {
         let value = self.values.get_mut(key).filter(|value| value.is_dirty())?;
         value.dirty = RangeSet::new();
-        let chunks = value
-            .present
-            .iter()
-            .map(|range| Chunk { offset: range.start, bytes: value.read(range.clone()).to_vec() });
-        Some((value.size(), chunks.collect()))
+        Some((value.size(), value.chunks(value.present.iter().cloned())))
+    }
+
+    /// What a partial push sends: the dirty ranges, and the value's size; nothing when it is clean.
+    ///
+    /// They count as clean from here on.
+    pub fn take_dirty_ranges(&mut self, key: &str) -> Option<(u64, Vec<Chunk>)> {
+        let value = self.values.get_mut(key).filter(|value| value.is_dirty())?;
+        let dirty = std::mem::take(&mut value.dirty);
+        Some((value.size(), value.chunks(dirty.iter().cloned())))
+    }
+
+    /// What a masked push sends: the present bytes at which the mask's bytes are not zero.
+    ///
+    /// They count as clean from here on.
+    ///
+    /// # Errors
+    /// When the value or the mask is not here, or the mask has another size.
+    pub fn take_masked(
+        &mut self,
+        key: &str,
+        mask_key: &str,
+    ) -> Result<Option<(u64, Vec<Chunk>)>, StateError> {
+        let missing = |key: &str| StateError::NotHere { key: key.to_owned() };
+        let size = self.get(key).ok_or_else(|| missing(key))?.size();
+        let mask = self.get(mask_key).ok_or_else(|| missing(mask_key))?;
+        if mask.size() != size {
+            let key = mask_key.to_owned();
+            return Err(StateError::SizeMismatch { key, have: mask.size(), asked: size });
+        }
+        if !mask.missing(0..size).is_empty() {
+            return Err(missing(mask_key));
+        }
+        let mut masked: RangeSet<u64> = RangeSet::new();
+        let mut at = 0;
+        for run in mask.read(0..size).chunk_by(|a, b| (*a == 0) == (*b == 0)) {
+            let end = at + run.len() as u64;
+            if run[0] != 0 {
+                masked.insert(at..end);
+            }
+            at = end;
+        }
+        let Some(value) = self.values.get_mut(key) else { return Ok(None) };
+        let taken: Vec<_> = masked.intersection(&value.present).collect();
+        if taken.is_empty() {
+            return Ok(None);
+        }
+        for range in &taken {
+            value.dirty.remove(range.clone());
+        }
+        Ok(Some((size, value.chunks(taken.into_iter()))))
+    }
+
+    /// Takes in bytes that were written through a mapping of the value.
+    pub fn absorb(&mut self, key: &str, offset: u64, bytes: &[u8]) {
+        if let Some(value) = self.values.get_mut(key) {
+            value.absorb(offset, bytes);
+        }
+    }
+
+    /// Takes in what a partial push read back.
+    ///
+    /// # Errors
+    /// When the value has another size by now.
+    pub fn refresh(&mut self, key: &str, bytes: &[u8]) -> Result<(), StateError> {
+        self.open_mut(key, bytes.len() as u64)?.refresh(bytes);
+        Ok(())
+    }
+
+    /// A name for a run that takes locks.
+    pub fn new_run(&mut self) -> RunId {
+        self.locks.new_run()
+    }
+
+    /// Asks for the lock of a key, whether or not there is a value.
+    pub fn lock(&mut self, run: RunId, key: &str, mode: LockMode) -> LockOutcome {
+        self.locks.lock(run, key, mode)
+    }
+
+    /// Gives one lock back; one that the run does not hold is left alone.
+    pub fn unlock(&mut self, run: RunId, key: &str, mode: LockMode) {
+        self.locks.unlock(run, key, mode);
+    }
+
+    /// Ready once the lock asked for is held.
+    pub fn poll_lock(&mut self, ticket: Ticket, cx: &mut task::Context<'_>) -> task::Poll<()> {
+        self.locks.poll(ticket, cx)
+    }
+
+    /// Gives back every lock of a run that ended, and what it waited for.
+    pub fn release(&mut self, run: RunId) {
+        self.locks.release(run);
     }
 
     /// Undoes [`LocalTier::take_dirty`] after a failed push.
@@ -224,65 +353,5 @@ impl LocalTier {
                 value.flag_dirty(range.clone());
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn chunk(offset: u64, bytes: &[u8]) -> Chunk {
-        Chunk { offset, bytes: bytes.to_vec() }
-    }
-
-    #[test]
-    fn the_first_access_fixes_the_size() {
-        let mut tier = LocalTier::new();
-        tier.write("k", 4, 0, b"abcd").unwrap();
-        let error = tier.write("k", 5, 0, b"abcde").unwrap_err();
-        assert_eq!(error, StateError::SizeMismatch { key: "k".into(), have: 4, asked: 5 });
-        assert!(matches!(tier.open("big", MAX_VALUE_BYTES + 1), Err(StateError::TooLarge { .. })));
-    }
-
-    #[test]
-    fn pulled_bytes_fill_gaps_only() {
-        let mut tier = LocalTier::new();
-        tier.write("k", 6, 2, b"XY").unwrap();
-        assert_eq!(tier.get("k").unwrap().missing(0..6), vec![0..2, 4..6]);
-        tier.fill("k", 6, &chunk(0, b"abcdef")).unwrap();
-        assert_eq!(tier.get("k").unwrap().read(0..6), b"abXYef");
-        assert!(tier.get("k").unwrap().missing(0..6).is_empty());
-    }
-
-    #[test]
-    fn an_explicit_pull_replaces_unsent_writes() {
-        let mut tier = LocalTier::new();
-        tier.write("k", 3, 0, b"abc").unwrap();
-        tier.replace("k", b"xyz".to_vec()).unwrap();
-        assert_eq!(tier.get("k").unwrap().read(0..3), b"xyz");
-        assert!(tier.take_dirty("k").is_none());
-    }
-
-    #[test]
-    fn a_push_sends_what_is_present_and_can_be_undone() {
-        let mut tier = LocalTier::new();
-        tier.write("k", 6, 1, b"bc").unwrap();
-        let (size, chunks) = tier.take_dirty("k").unwrap();
-        assert_eq!((size, chunks.as_slice()), (6, &[chunk(1, b"bc")][..]));
-        assert!(tier.take_dirty("k").is_none());
-        let sent: Vec<_> = chunks.iter().map(Chunk::range).collect();
-        tier.restore_dirty("k", &sent);
-        assert_eq!(tier.take_dirty("k").unwrap().1, chunks);
-    }
-
-    #[test]
-    fn ranges_outside_the_value_are_refused() {
-        let mut tier = LocalTier::new();
-        assert!(matches!(tier.write("k", 4, 3, b"ab"), Err(StateError::OutOfRange { .. })));
-        assert!(matches!(
-            LocalTier::range("k", 4, u64::MAX, 2),
-            Err(StateError::OutOfRange { .. })
-        ));
-        assert!(tier.get("k").is_none());
     }
 }

@@ -1,0 +1,108 @@
+//! Why a call of an operating-system interface is refused, and the number each interface has for it.
+
+use super::{Fault, Operation};
+
+/// A refusal by its meaning. WASI and the system calls of Linux number the same refusals differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Errno {
+    Again,
+    BadDescriptor,
+    Busy,
+    Exists,
+    Fault,
+    FileTooLarge,
+    IllegalSequence,
+    Interrupted,
+    Invalid,
+    Io,
+    IsFolder,
+    Loop,
+    NameTooLong,
+    NoEntry,
+    NoMemory,
+    NoSpace,
+    NoSystemCall,
+    NotCapable,
+    NotEmpty,
+    NotFolder,
+    NotSeekable,
+    NotSocket,
+    NotSupported,
+    NotTerminal,
+    Permission,
+    Range,
+    ReadOnly,
+    TooManyOpen,
+}
+
+impl Errno {
+    /// `errno` of `wasi_snapshot_preview1`.
+    pub(super) fn wasi(self) -> u16 {
+        self.numbers().0
+    }
+
+    /// `errno` of Linux on i386, which is what musl has everywhere.
+    pub(super) fn linux(self) -> i32 {
+        self.numbers().1
+    }
+
+    fn numbers(self) -> (u16, i32) {
+        match self {
+            Errno::Again => (6, 11),
+            Errno::BadDescriptor => (8, 9),
+            Errno::Busy => (10, 16),
+            Errno::Exists => (20, 17),
+            Errno::Fault => (21, 14),
+            Errno::FileTooLarge => (22, 27),
+            Errno::IllegalSequence => (25, 84),
+            Errno::Interrupted => (27, 4),
+            Errno::Invalid => (28, 22),
+            Errno::Io => (29, 5),
+            Errno::IsFolder => (31, 21),
+            Errno::Loop => (32, 40),
+            Errno::TooManyOpen => (33, 24),
+            Errno::NameTooLong => (37, 36),
+            Errno::NoEntry => (44, 2),
+            Errno::NoMemory => (48, 12),
+            Errno::NoSpace => (51, 28),
+            Errno::NoSystemCall => (52, 38),
+            Errno::NotFolder => (54, 20),
+            Errno::NotEmpty => (55, 39),
+            Errno::NotSocket => (57, 88),
+            Errno::NotSupported => (58, 95),
+            Errno::NotTerminal => (59, 25),
+            Errno::Permission => (63, 1),
+            Errno::Range => (68, 34),
+            Errno::ReadOnly => (69, 30),
+            Errno::NotSeekable => (70, 29),
+            // Linux knows no capabilities of descriptors; a path it may not follow is `EACCES`.
+            Errno::NotCapable => (76, 13),
+        }
+    }
+}
+
+/// Why a call stops short: a number for the guest, the end of the run, or something to wait for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    Errno(Errno),
+    Fault(Fault),
+    Wait(Operation),
+}
+
+impl From<Errno> for Stop {
+    fn from(errno: Errno) -> Self {
+        Stop::Errno(errno)
+    }
+}
+
+impl From<Fault> for Stop {
+    /// Both interfaces answer a bad pointer with a number, where a Faasm call ends the run.
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::OutOfBounds { .. } => Stop::Errno(Errno::Fault),
+            Fault::UnterminatedString { .. } => Stop::Errno(Errno::NameTooLong),
+            Fault::NotUtf8 { .. } => Stop::Errno(Errno::IllegalSequence),
+            other => Stop::Fault(other),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Files that the cluster shares: `faasm://a/b`, read-only, fetched at their first use and kept for the run.
+
+use super::Files;
+use super::lookup::check_path;
+use super::transfer::NO_FILE;
+use super::tree::{Content, Inode};
+use crate::guest::errno::{Errno, Stop};
+use crate::guest::wasi::is_wasi;
+use crate::guest::{Args, Clock, Context, Fault, Flow, Guest, Operation};
+use crate::host::HostCall;
+use std::collections::BTreeMap;
+
+/// The shared files a run knows of.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shared {
+    /// By name without scheme; none where the cluster has no such file.
+    known: BTreeMap<String, Option<Inode>>,
+    /// What the run waits for.
+    awaited: Option<String>,
+}
+
+/// The name of the shared file that a path means, if it means one.
+///
+/// A C library makes a path absolute before it hands it on, and may fold its slashes: `faasm://a`, `/faasm://a` and
+/// `faasm:/a` are one. After a change of the working folder the path comes as `folder/faasm://a`.
+pub(super) fn shared_name(path: &str) -> Result<Option<String>, Errno> {
+    let rooted = path.trim_start_matches('/');
+    let name = match path.rfind("/faasm://") {
+        Some(at) => &path[at + "/faasm://".len()..],
+        None => match rooted.strip_prefix("faasm:/") {
+            Some(name) => name,
+            None => return Ok(None),
+        },
+    };
+    check_path(path)?;
+    let mut names = Vec::new();
+    for part in name.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => return Err(Errno::NotCapable),
+            part => names.push(part),
+        }
+    }
+    if names.is_empty() { Err(Errno::NoEntry) } else { Ok(Some(names.join("/"))) }
+}
+
+impl Files {
+    /// The node of a shared file; waits where the run has not asked for it before.
+    pub(super) fn shared_node(&mut self, name: String) -> Result<Inode, Stop> {
+        match self.shared.known.get(&name) {
+            Some(Some(inode)) => Ok(*inode),
+            Some(None) => Err(Errno::NoEntry.into()),
+            None => {
+                self.shared.awaited = Some(name.clone());
+                Err(Stop::Wait(Operation::ReadFile { path: name }))
+            }
+        }
+    }
+
+    /// Takes what the run waited for; none where there is no such file.
+    pub(in crate::guest) fn shared_arrived(
+        &mut self,
+        bytes: Option<Vec<u8>>,
+        now: u64,
+    ) -> Result<(), Errno> {
+        let name = self.shared.awaited.take().ok_or(Errno::Io)?;
+        self.tree.charge(name.len() as u64 + super::NODE_BYTES)?;
+        let inode = match bytes {
+            Some(bytes) => {
+                let inode = self.tree.add(Content::Shared(bytes), now)?;
+                self.tree.node_mut(inode)?.links = 1;
+                Some(inode)
+            }
+            None => None,
+        };
+        self.shared.known.insert(name, inode);
+        Ok(())
+    }
+}
+
+impl Guest {
+    /// Second half of the calls that wait for a shared file: they are made once more, and find it.
+    pub(in crate::guest) fn shared_file_arrived(
+        &mut self,
+        call: HostCall,
+        args: &Args,
+        bytes: Option<Vec<u8>>,
+        cx: &mut Context<'_>,
+    ) -> Result<Flow, Fault> {
+        let now = cx.host.now(Clock::Realtime);
+        let errno = match self.files.shared_arrived(bytes, now) {
+            Ok(()) => match self.handle(call, args, cx)? {
+                // The path lay in memory that somebody else changed meanwhile.
+                Flow::Wait(_) => Errno::Io,
+                flow => return Ok(flow),
+            },
+            Err(errno) => errno,
+        };
+        Ok(Flow::Return(match call {
+            HostCall::WriteStateFromFile => NO_FILE,
+            call if is_wasi(call) => errno.wasi().into(),
+            _ => -errno.linux(),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_shared_files() {
+        for path in ["faasm://a/b", "/faasm://a/b", "faasm:/a/b", "/faasm:/a//./b", "x/faasm://a/b"]
+        {
+            assert_eq!(shared_name(path), Ok(Some("a/b".into())), "{path}");
+        }
+        for path in ["faasm", "faasm:", "a/faasm:/b", "xfaasm://a", "."] {
+            assert_eq!(shared_name(path), Ok(None), "{path}");
+        }
+        assert_eq!(shared_name("faasm://"), Err(Errno::NoEntry));
+        assert_eq!(shared_name("faasm://a/../b"), Err(Errno::NotCapable));
+        assert_eq!(shared_name(&format!("faasm://{}", "a".repeat(5000))), Err(Errno::NameTooLong));
+    }
+}

@@ -1,0 +1,106 @@
+//! State values mapped into guest memory.
+//!
+//! In a cluster with threads a mapping is shared memory. Here every run has a memory of its own, so a mapping is a copy
+//! that is kept in step at defined moments:
+//!
+//! * what the guest wrote through the pointer joins the local tier (*absorb*) when it suspends, ends, unlocks, flags or
+//!   pushes, and before any of its own state calls looks at the value;
+//! * what others wrote appears (*refresh*) after a pull, after a lock, when the function resumes, and after its own writes.
+//!
+//! Only bytes that the guest changed are absorbed: each mapping remembers what it last agreed on with the tier.
+
+use super::{Context, Fault, GuestMemoryExt, Host};
+use crate::state::LocalTier;
+use std::ops::Range;
+
+/// What is to be mapped.
+pub(super) struct MappingRequest {
+    pub(super) key: String,
+    pub(super) range: Range<u64>,
+}
+
+struct Mapping {
+    key: String,
+    range: Range<u64>,
+    pointer: u32,
+    /// The bytes as guest and tier last agreed on them.
+    agreed: Vec<u8>,
+}
+
+/// The mappings of one run.
+#[derive(Default)]
+pub(super) struct Mappings(Vec<Mapping>);
+
+impl Mappings {
+    /// Address of a range that is mapped already: a value keeps its address for the whole run.
+    pub(super) fn find(&self, key: &str, range: &Range<u64>) -> Option<u32> {
+        let holds =
+            |m: &&Mapping| m.key == key && m.range.start <= range.start && range.end <= m.range.end;
+        let mapping = self.0.iter().find(holds)?;
+        Some(mapping.pointer + (range.start - mapping.range.start) as u32)
+    }
+
+    /// Copies a range into the memory that the guest's `malloc` gave.
+    pub(super) fn add(
+        &mut self,
+        request: MappingRequest,
+        pointer: u32,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        let MappingRequest { key, range } = request;
+        let agreed = match cx.tier.get(&key) {
+            Some(value) if range.end <= value.size() => value.read(range.clone()).to_vec(),
+            _ => vec![0; (range.end - range.start) as usize],
+        };
+        cx.host.write(pointer, &agreed)?;
+        self.0.push(Mapping { key, range, pointer, agreed });
+        Ok(())
+    }
+
+    /// What the guest changed joins the tier.
+    pub(super) fn absorb(&mut self, host: &mut dyn Host, tier: &mut LocalTier) {
+        for mapping in &mut self.0 {
+            // The region was inside memory when it was mapped, and memory does not shrink.
+            let Ok(now) = host.read(mapping.pointer, mapping.agreed.len() as u32) else { continue };
+            for changed in differing(&now, &mapping.agreed) {
+                let offset = mapping.range.start + changed.start as u64;
+                tier.absorb(&mapping.key, offset, &now[changed]);
+            }
+            mapping.agreed = now;
+        }
+    }
+
+    /// What others changed appears in the guest; absorb first.
+    pub(super) fn refresh(&mut self, host: &mut dyn Host, tier: &LocalTier) {
+        for mapping in &mut self.0 {
+            let Some(value) = tier.get(&mapping.key) else { continue };
+            let now = value.read(mapping.range.clone());
+            if now != mapping.agreed && host.write(mapping.pointer, now).is_ok() {
+                mapping.agreed.copy_from_slice(now);
+            }
+        }
+    }
+}
+
+/// The ranges in which two slices of one length differ.
+fn differing(a: &[u8], b: &[u8]) -> Vec<Range<usize>> {
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    for (at, _) in a.iter().zip(b).enumerate().filter(|(_, (a, b))| a != b) {
+        match ranges.last_mut() {
+            Some(last) if last.end == at => last.end += 1,
+            _ => ranges.push(at..at + 1),
+        }
+    }
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differing_ranges() {
+        assert_eq!(differing(b"abcdef", b"aXYdeZ"), vec![1..3, 5..6]);
+        assert!(differing(b"", b"").is_empty());
+    }
+}

@@ -1,0 +1,55 @@
+//! The rules of the local tier, one by one.
+
+use super::*;
+
+fn chunk(offset: u64, bytes: &[u8]) -> Chunk {
+    Chunk { offset, bytes: bytes.to_vec() }
+}
+
+#[test]
+fn the_first_access_fixes_the_size() {
+    let mut tier = LocalTier::new();
+    tier.write("k", 4, 0, b"abcd").unwrap();
+    let error = tier.write("k", 5, 0, b"abcde").unwrap_err();
+    assert_eq!(error, StateError::SizeMismatch { key: "k".into(), have: 4, asked: 5 });
+    assert!(matches!(tier.open("big", MAX_VALUE_BYTES + 1), Err(StateError::TooLarge { .. })));
+}
+
+#[test]
+fn pulled_bytes_fill_gaps_only() {
+    let mut tier = LocalTier::new();
+    tier.write("k", 6, 2, b"XY").unwrap();
+    assert_eq!(tier.get("k").unwrap().missing(0..6), vec![0..2, 4..6]);
+    tier.fill("k", 6, &chunk(0, b"abcdef")).unwrap();
+    assert_eq!(tier.get("k").unwrap().read(0..6), b"abXYef");
+    assert!(tier.get("k").unwrap().missing(0..6).is_empty());
+}
+
+#[test]
+fn an_explicit_pull_replaces_unsent_writes() {
+    let mut tier = LocalTier::new();
+    tier.write("k", 3, 0, b"abc").unwrap();
+    tier.replace("k", b"xyz".to_vec()).unwrap();
+    assert_eq!(tier.get("k").unwrap().read(0..3), b"xyz");
+    assert!(tier.take_dirty("k").is_none());
+}
+
+#[test]
+fn a_push_sends_what_is_present_and_can_be_undone() {
+    let mut tier = LocalTier::new();
+    tier.write("k", 6, 1, b"bc").unwrap();
+    let (size, chunks) = tier.take_dirty("k").unwrap();
+    assert_eq!((size, chunks.as_slice()), (6, &[chunk(1, b"bc")][..]));
+    assert!(tier.take_dirty("k").is_none());
+    let sent: Vec<_> = chunks.iter().map(Chunk::range).collect();
+    tier.restore_dirty("k", &sent);
+    assert_eq!(tier.take_dirty("k").unwrap().1, chunks);
+}
+
+#[test]
+fn ranges_outside_the_value_are_refused() {
+    let mut tier = LocalTier::new();
+    assert!(matches!(tier.write("k", 4, 3, b"ab"), Err(StateError::OutOfRange { .. })));
+    assert!(matches!(LocalTier::range("k", 4, u64::MAX, 2), Err(StateError::OutOfRange { .. })));
+    assert!(tier.get("k").is_none());
+}
