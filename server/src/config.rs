@@ -1,7 +1,8 @@
 //! What a relay is started with.
 
-use crate::cluster::Cluster;
-use crate::store::StateStore;
+use crate::cluster::embedded::{Embedded, EmbeddedConfig};
+use crate::cluster::{Cluster, ClusterError};
+use crate::store::{FileStore, StateStore, Stores};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,11 +46,24 @@ impl Default for Timings {
     }
 }
 
-/// What the relay passes requests on to.
+/// What the relay passes requests on to; clones are handles to the same cluster and stores.
 #[derive(Clone)]
 pub struct App {
     pub cluster: Arc<dyn Cluster>,
     pub state: Arc<dyn StateStore>,
+    pub files: Arc<dyn FileStore>,
+}
+
+impl App {
+    /// An embedded cluster over these stores.
+    ///
+    /// # Errors
+    /// See [`Embedded::new`].
+    pub fn embedded(config: EmbeddedConfig, stores: Stores) -> Result<Self, ClusterError> {
+        let (state, files) = (Arc::clone(&stores.state), Arc::clone(&stores.files));
+        let cluster = Arc::new(Embedded::new(config, stores)?);
+        Ok(Self { cluster, state, files })
+    }
 }
 
 impl std::fmt::Debug for App {

@@ -2,15 +2,18 @@
 //!
 //! ```text
 //!   page ──WebSocket── session ──┬── Cluster        runs functions        (embedded: wasmtime)
-//!   CLI  ──HTTP PUT─── http ─────┘── StateStore     the global tier       (redb)
-//!                                 └─ FunctionStore  originals             (redb)
+//!   CLI  ──HTTP PUT─── http ─────┤── StateStore     the global tier       (redb)
+//!                                ├── FileStore      files functions share (redb)
+//!                                └── FunctionStore  originals             (redb)
 //! ```
 //!
 //! * [`serve`] takes a bound listener, what to serve, and a future that ends it.
 //! * [`cluster`]: where functions run. Backends implement [`cluster::Cluster`].
-//! * [`store`]: where originals and state are kept.
+//! * [`store`]: where originals, state and shared files are kept.
 //! * `session`: WebSocket connections over the session state machine of `faasm-bridge`.
 //! * `http`: routes, static files, uploads, and the checks that keep other web sites out.
+//!
+//! In another program, without HTTP: see [`cluster::embedded`].
 //!
 //! What a host call means is not here: that is `faasm_bridge::guest`, which this crate only drives.
 

@@ -1,15 +1,14 @@
 //! `faasm-relay run`: one function in an embedded cluster of its own.
 
 use super::LimitOpts;
-use anyhow::{Context, Result, anyhow, bail};
-use faasm_bridge::wire::{CallEntry, is_valid_name};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use faasm_bridge::wire::is_valid_name;
 use faasm_relay::cluster::embedded::{Embedded, Printing};
 use faasm_relay::cluster::{Call, Cluster, Outcome};
-use faasm_relay::store::RedbStore;
+use faasm_relay::store::{MAX_FILE_BYTES, Stores, is_valid_path};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 /// Whose functions these are.
 const USER: &str = "run";
@@ -38,6 +37,9 @@ pub(crate) struct Opts {
     with: Vec<PathBuf>,
     #[command(flatten)]
     limits: LimitOpts,
+    /// File that functions may read as faasm://PATH (repeatable)
+    #[arg(long = "file", value_name = "PATH=LOCALFILE")]
+    files: Vec<String>,
     /// The function
     #[arg(value_name = "FILE.wasm")]
     file: PathBuf,
@@ -48,9 +50,11 @@ pub(crate) struct Opts {
 
 impl Opts {
     pub(crate) async fn run(self) -> Result<ExitCode> {
-        let store = Arc::new(RedbStore::in_memory()?);
-        let limits = self.limits.config(Printing::Inherit);
-        let cluster = Embedded::new(limits, store.clone(), store)?;
+        let stores = Stores::in_memory()?;
+        for file in &self.files {
+            share(&stores, file).await?;
+        }
+        let cluster = Embedded::new(self.limits.config(Printing::Inherit), stores)?;
         for callee in &self.with {
             upload(&cluster, callee).await?;
         }
@@ -69,16 +73,31 @@ impl Opts {
             Ok((name.to_owned(), value.to_owned()))
         };
         let env = self.env.iter().map(variable).collect::<Result<_>>()?;
-        let (user, entry, args) = (USER.to_owned(), CallEntry::Main, self.args);
-        let call = Call { user, function, entry, input, args, env };
+        let call = Call { args: self.args, env, ..Call::new(USER, function, input) };
         let result = match cluster.call(call).await? {
             Outcome::Returned(result) => result,
-            Outcome::Failed(reason) => bail!("{}: {reason}", self.file.display()),
+            Outcome::Failed { message, .. } => bail!("{}: {message}", self.file.display()),
         };
         let mut out = std::io::stdout();
         out.write_all(&result.output).and_then(|()| out.flush()).context("writing the output")?;
         Ok(exit_code(result.return_value))
     }
+}
+
+/// Shares a local file, as `PATH=LOCALFILE` says.
+async fn share(stores: &Stores, file: &str) -> Result<()> {
+    let (path, local) =
+        file.split_once('=').ok_or_else(|| anyhow!("--file {file}: give it as PATH=LOCALFILE"))?;
+    ensure!(
+        is_valid_path(path),
+        "--file {file}: `{path}` cannot name a shared file; give it relative and without `.` and `..`"
+    );
+    let bytes = std::fs::read(local).with_context(|| format!("reading {local}"))?;
+    ensure!(
+        bytes.len() <= MAX_FILE_BYTES,
+        "{local}: a shared file has at most {MAX_FILE_BYTES} bytes"
+    );
+    Ok(stores.files.write_file(path, bytes).await?)
 }
 
 /// Uploads a file under its name without folder and extension, and gives that name.

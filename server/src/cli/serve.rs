@@ -2,14 +2,13 @@
 
 use super::LimitOpts;
 use anyhow::{Context, Result, ensure};
-use faasm_relay::cluster::embedded::{Embedded, Printing};
-use faasm_relay::store::RedbStore;
+use faasm_relay::cluster::embedded::Printing;
+use faasm_relay::store::Stores;
 use faasm_relay::{App, Config, Timings};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -50,11 +49,8 @@ impl Opts {
         let data = self.data.display();
         std::fs::create_dir_all(&self.data).with_context(|| format!("making folder {data}"))?;
         let path = self.data.join(DATABASE);
-        let store =
-            RedbStore::open(&path).with_context(|| format!("opening {}", path.display()))?;
-        let store = Arc::new(store);
-        let limits = self.limits.config(Printing::Log);
-        let cluster = Embedded::new(limits, store.clone(), store.clone())
+        let stores = Stores::open(&path).with_context(|| format!("opening {}", path.display()))?;
+        let app = App::embedded(self.limits.config(Printing::Log), stores)
             .context("starting the embedded cluster")?;
         let listener = TcpListener::bind(self.listen)
             .await
@@ -78,7 +74,6 @@ impl Opts {
             allow_hosts: self.allow_host,
             timings: Timings::default(),
         };
-        let app = App { cluster: Arc::new(cluster), state: store };
         faasm_relay::serve(listener, config, app, shutdown).await.context("serving")?;
         Ok(ExitCode::SUCCESS)
     }

@@ -23,23 +23,68 @@ pub struct Call {
     pub env: Vec<(String, String)>,
 }
 
+impl Call {
+    /// Of a function's main entry, with an input and nothing else.
+    pub fn new(user: impl Into<String>, function: impl Into<String>, input: Vec<u8>) -> Self {
+        Self {
+            user: user.into(),
+            function: function.into(),
+            entry: CallEntry::Main,
+            input,
+            args: Vec::new(),
+            env: Vec::new(),
+        }
+    }
+}
+
 /// How a call ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The function returned, or exited.
     Returned(CallResult),
-    /// It did not get that far: a trap, a function that is not there, time that ran out. The text says why.
-    Failed(String),
+    /// It did not get that far.
+    Failed {
+        /// Stable identifier for programs: one of [`failure`], or of [`faasm_bridge::guest::Fault::code`] where a host
+        /// call ended the run.
+        code: &'static str,
+        /// What happened, for people.
+        message: String,
+    },
 }
 
 impl Outcome {
-    /// As callers see it: a failed call is return value 1 with the reason as output.
+    pub(crate) fn failed(code: &'static str, message: impl Into<String>) -> Self {
+        Outcome::Failed { code, message: message.into() }
+    }
+
+    /// As a function that awaits the call sees it: a failed one is return value 1 with the reason as output.
     pub fn into_result(self) -> CallResult {
         match self {
             Outcome::Returned(result) => result,
-            Outcome::Failed(reason) => CallResult { return_value: 1, output: reason.into_bytes() },
+            Outcome::Failed { message, .. } => {
+                CallResult { return_value: 1, output: message.into_bytes() }
+            }
         }
     }
+}
+
+/// What else than a host call can end a run early; the codes of [`Outcome::Failed`].
+pub mod failure {
+    /// The function trapped.
+    pub const TRAP: &str = "trap";
+    /// It called itself too deeply.
+    pub const STACK_EXHAUSTED: &str = "stack-exhausted";
+    /// It ran longer than a call may.
+    pub const TIMEOUT: &str = "timeout";
+    /// The cluster has no such function.
+    pub const MISSING_FUNCTION: &str = "missing-function";
+    /// A pointer that is null, outside the table or of another signature, or an input that does not fit it.
+    pub const BAD_ENTRY: &str = "bad-entry";
+    /// It cannot be compiled, or its instance cannot be made: for one, more memory than is allowed.
+    pub const CANNOT_LOAD: &str = "cannot-load";
+    /// It calls what only a cluster with more than WebAssembly has; the same as that of
+    /// [`faasm_bridge::guest::Fault::ClusterOnly`].
+    pub const CLUSTER_ONLY: &str = "cluster-only";
 }
 
 /// What an upload gives back.

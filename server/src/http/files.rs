@@ -124,7 +124,7 @@ fn relative(path: &str) -> Option<PathBuf> {
 }
 
 /// Undoes percent-encoding.
-fn decode(segment: &str) -> Option<String> {
+pub(super) fn decode(segment: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(segment.len());
     let mut rest = segment.bytes();
     while let Some(byte) = rest.next() {

@@ -1,7 +1,9 @@
 //! Routes, and what every answer has in common.
 
+mod body;
 mod files;
 mod origin;
+mod shared;
 mod upload;
 mod websocket;
 
@@ -87,6 +89,19 @@ async fn route(
         site.guard.check(request.headers())?;
         let (user, function) = upload::names(name)?;
         return upload::receive(site, user, function, request).await;
+    }
+    if let Some(path) = path.strip_prefix("/files/") {
+        if request.method() == Method::OPTIONS {
+            return preflight(site, &request);
+        }
+        only(&request, &[Method::GET, Method::PUT])?;
+        // Reading too: what functions share is not for other sites.
+        site.guard.check(request.headers())?;
+        let path = shared::path(path)?;
+        return match *request.method() {
+            Method::PUT => shared::receive(site, path, request).await,
+            _ => shared::send(site, &path).await,
+        };
     }
     only(&request, &[Method::GET, Method::HEAD])?;
     match (path, &site.files) {

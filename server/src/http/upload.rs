@@ -1,15 +1,11 @@
 //! `PUT /f/USER/FUNCTION`: a function as the toolchain made it.
 
+use super::body::{self, Bound};
 use super::{Answer, Refusal, Site, plain};
 use crate::cluster::{ClusterError, MAX_FUNCTION_BYTES};
 use faasm_bridge::wire::is_valid_name;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
-use std::time::Duration;
-
-/// Longest an upload may take to arrive.
-const UPLOAD_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// User and function of what follows `/f/`.
 pub(super) fn names(path: &str) -> Result<(String, String), Refusal> {
@@ -30,23 +26,8 @@ pub(super) async fn receive(
     function: String,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
-    let body = request.into_body();
-    if body.size_hint().lower() > MAX_FUNCTION_BYTES as u64 {
-        return Err(too_large());
-    }
-    let arriving = Limited::new(body, MAX_FUNCTION_BYTES).collect();
-    let wasm = match tokio::time::timeout(UPLOAD_TIMEOUT, arriving).await {
-        Ok(Ok(body)) => body.to_bytes().to_vec(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
-        Ok(Err(error)) => {
-            let what = format!("the function did not arrive: {error}");
-            return Err(Refusal::new(StatusCode::BAD_REQUEST, what));
-        }
-        Err(_) => {
-            let what = format!("the function did not arrive in {} s", UPLOAD_TIMEOUT.as_secs());
-            return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, what));
-        }
-    };
+    let bound = Bound { what: "a function", bytes: MAX_FUNCTION_BYTES };
+    let wasm = body::receive(request, bound).await?;
     let uploaded = site.app.cluster.upload(user.clone(), function.clone(), wasm).await;
     let uploaded = uploaded.map_err(|error| match error {
         ClusterError::NotAFunction(why) => {
@@ -65,10 +46,4 @@ pub(super) async fn receive(
         "bytes": uploaded.bytes,
     });
     Ok(plain(StatusCode::OK, "application/json", body.to_string()))
-}
-
-fn too_large() -> Refusal {
-    let what =
-        format!("a function has at most {MAX_FUNCTION_BYTES} bytes; strip debug information");
-    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, what)
 }

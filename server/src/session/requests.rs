@@ -1,12 +1,12 @@
 //! Performs what a page asks for: each request a task, whose reply goes to the session whatever connection carries it.
 
 use super::{Live, MAX_PAYLOADS, Session, lock};
-use crate::cluster::{Call, ClusterError};
+use crate::cluster::{Call, ClusterError, Outcome};
 use crate::config::App;
 use crate::store::StoreError;
 use faasm_bridge::session::ServerEvent;
 use faasm_bridge::state::Chunk;
-use faasm_bridge::wire::{ChunkHeader, FailureCode, Reply, Request, RequestId};
+use faasm_bridge::wire::{ChunkHeader, FailureCode, Reply, Request, RequestId, TRANSFER_BYTES};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -85,27 +85,48 @@ async fn perform(app: &App, user: String, request: Request, payload: Vec<u8>) ->
     let performed = match request {
         Request::Call { function, entry, args, env } => {
             let call = Call { user, function, entry, input: payload, args, env };
-            app.cluster.call(call).await.map_err(Failure::from).map(|outcome| {
-                let result = outcome.into_result();
-                (Reply::Call { return_value: result.return_value }, result.output)
+            app.cluster.call(call).await.map_err(Failure::from).map(|outcome| match outcome {
+                Outcome::Returned(result) => {
+                    (Reply::Call { return_value: result.return_value }, result.output)
+                }
+                Outcome::Failed { code, message } => {
+                    (Reply::CallFailed { code: code.to_owned() }, message.into_bytes())
+                }
             })
         }
         Request::ReadState { key, offset, length } => {
-            let read = app.state.read(&user, &key, offset, length).await;
+            let length = length.unwrap_or(TRANSFER_BYTES).min(TRANSFER_BYTES);
+            let read = app.state.read(&user, &key, offset, Some(length)).await;
             read.map_err(Failure::from).map(|read| {
                 (Reply::State { size: read.size, offset: read.chunk.offset }, read.chunk.bytes)
             })
         }
         Request::WriteState { key, size, chunks } => {
             let chunks = split(&chunks, &payload);
-            let written = app.state.write(&user, &key, size, chunks).await;
-            written.map_err(Failure::from).map(|()| (Reply::Done, Vec::new()))
+            done(app.state.write(&user, &key, size, chunks).await)
+        }
+        Request::AppendState { key } => done(app.state.append(&user, &key, payload).await),
+        Request::ReadAppended { key, count } => {
+            let read = app.state.read_appended(&user, &key, count).await;
+            read.map_err(Failure::from).map(|bytes| (Reply::Bytes, bytes))
+        }
+        Request::ClearAppended { key } => done(app.state.clear_appended(&user, &key).await),
+        Request::ReadFile { path } => {
+            let read = app.files.read_file(&path).await;
+            read.map_err(Failure::from).map(|found| match found {
+                Some(bytes) => (Reply::Bytes, bytes),
+                None => (Reply::Missing, Vec::new()),
+            })
         }
     };
     performed.unwrap_or_else(|Failure { code, message }| {
         tracing::warn!(?code, message, "request failed");
         (Reply::Failed { code, message }, Vec::new())
     })
+}
+
+fn done(result: Result<(), StoreError>) -> Result<(Reply, Vec<u8>), Failure> {
+    result.map(|()| (Reply::Done, Vec::new())).map_err(Failure::from)
 }
 
 /// The chunks of a write, whose lengths were checked to add up to the payload's.
@@ -131,6 +152,9 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let code = match &error {
             StoreError::State(_) => FailureCode::State,
+            StoreError::ElementTooLong { .. } | StoreError::ListFull { .. } => {
+                FailureCode::BadRequest
+            }
             StoreError::Backend { .. } => FailureCode::Unavailable,
         };
         Self { code, message: error.to_string() }

@@ -1,12 +1,30 @@
-//! Where originals and state are kept: the traits, and what can go wrong.
+//! Where originals, state and shared files are kept: the traits, and what can go wrong.
 
 mod redb;
 
 pub use self::redb::RedbStore;
 
 use faasm_bridge::state::{Chunk, StateError};
+use faasm_bridge::wire::{MAX_PAYLOAD_BYTES, TRANSFER_BYTES};
 use futures_util::future::BoxFuture;
+use std::path::Path;
+use std::sync::Arc;
 use thiserror::Error;
+
+/// Longest element of a list, bytes.
+pub const MAX_ELEMENT_BYTES: u64 = TRANSFER_BYTES;
+
+/// Most bytes of a list's elements together; one reply carries a whole list.
+pub const MAX_LIST_BYTES: u64 = MAX_PAYLOAD_BYTES as u64;
+
+/// Most elements of a list.
+pub const MAX_LIST_ELEMENTS: u32 = 1 << 20;
+
+/// Largest shared file, bytes; one reply carries a whole file.
+pub const MAX_FILE_BYTES: usize = MAX_PAYLOAD_BYTES;
+
+/// Longest path of a shared file, bytes.
+pub const MAX_PATH_BYTES: usize = 1024;
 
 /// Why a store did not do what it was asked to.
 #[derive(Debug, Error)]
@@ -14,6 +32,16 @@ pub enum StoreError {
     /// The request does not fit the value.
     #[error(transparent)]
     State(#[from] StateError),
+    /// An element longer than [`MAX_ELEMENT_BYTES`].
+    #[error(
+        "an element of {bytes} bytes for list `{key}`; at most {MAX_ELEMENT_BYTES} are allowed"
+    )]
+    ElementTooLong { key: String, bytes: u64 },
+    /// One element too many.
+    #[error(
+        "list `{key}` would have {elements} elements of {bytes} bytes together; at most {MAX_LIST_ELEMENTS} and {MAX_LIST_BYTES} are allowed: clear it"
+    )]
+    ListFull { key: String, elements: u32, bytes: u64 },
     /// The storage itself failed.
     #[error("the store cannot {action}: {reason}")]
     Backend { action: &'static str, reason: String },
@@ -61,7 +89,9 @@ pub struct StateRead {
     pub chunk: Chunk,
 }
 
-/// The global tier of state: values by user and key, of a size fixed by the first write.
+/// The global tier of state, by user and key: values, of a size fixed by the first write, and, apart from them, lists.
+///
+/// A value has at most [`faasm_bridge::state::MAX_VALUE_BYTES`].
 pub trait StateStore: Send + Sync {
     /// Reads `length` bytes from `offset`, to the end where `length` is `None`.
     fn read<'a>(
@@ -82,4 +112,115 @@ pub trait StateStore: Send + Sync {
         size: u64,
         chunks: Vec<Chunk>,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Appends one element to a list; durable when it completes.
+    fn append<'a>(
+        &'a self,
+        user: &'a str,
+        key: &'a str,
+        element: Vec<u8>,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// The first `count` elements of a list, or as many as there are, one after the other.
+    fn read_appended<'a>(
+        &'a self,
+        user: &'a str,
+        key: &'a str,
+        count: u32,
+    ) -> BoxFuture<'a, Result<Vec<u8>, StoreError>>;
+
+    /// Empties a list; durable when it completes.
+    fn clear_appended<'a>(
+        &'a self,
+        user: &'a str,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+}
+
+/// Files that functions of all users can read, by path; see [`is_valid_path`].
+pub trait FileStore: Send + Sync {
+    /// The file, if it is there; there is none where the path is not valid.
+    fn read_file<'a>(&'a self, path: &'a str)
+    -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>>;
+
+    /// Stores a file in place of what was there; durable when it completes. Path and size are checked by the caller.
+    fn write_file<'a>(
+        &'a self,
+        path: &'a str,
+        bytes: Vec<u8>,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+}
+
+/// Whether `path` can name a shared file: names with `/` between them, none of them `.` or `..`, at most
+/// [`MAX_PATH_BYTES`], without control characters and backslashes. `etc/hosts` is a path, `/etc/hosts` is none.
+pub fn is_valid_path(path: &str) -> bool {
+    path.len() <= MAX_PATH_BYTES
+        && !path.chars().any(|c| c.is_control() || c == '\\')
+        && path.split('/').all(|name| !matches!(name, "" | "." | ".."))
+}
+
+/// The stores of one cluster; clones are handles to the same ones.
+#[derive(Clone)]
+pub struct Stores {
+    pub functions: Arc<dyn FunctionStore>,
+    pub state: Arc<dyn StateStore>,
+    pub files: Arc<dyn FileStore>,
+}
+
+impl Stores {
+    /// Everything in one store.
+    pub fn in_one<S: FunctionStore + StateStore + FileStore + 'static>(store: S) -> Self {
+        let store = Arc::new(store);
+        Self { functions: store.clone(), state: store.clone(), files: store }
+    }
+
+    /// Everything in memory, gone with the process.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub fn in_memory() -> Result<Self, StoreError> {
+        RedbStore::in_memory().map(Self::in_one)
+    }
+
+    /// Everything in one database file, made if it is not there.
+    ///
+    /// # Errors
+    /// When the file cannot be used, for one because another relay has it open.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        RedbStore::open(path).map(Self::in_one)
+    }
+}
+
+impl std::fmt::Debug for Stores {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stores").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_have_one_form() {
+        for good in ["a", "a/b.txt", ".hidden", "a b/ü", &"x".repeat(MAX_PATH_BYTES)] {
+            assert!(is_valid_path(good), "{good}");
+        }
+        for bad in [
+            "",
+            "/",
+            "/a",
+            "a/",
+            "a//b",
+            ".",
+            "a/../b",
+            "..",
+            "a\\b",
+            "a\0",
+            "a\nb",
+            &"x".repeat(MAX_PATH_BYTES + 1),
+        ] {
+            assert!(!is_valid_path(bad), "{bad}");
+        }
+    }
 }

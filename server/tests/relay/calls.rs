@@ -5,6 +5,7 @@ use crate::support::*;
 use faasm_bridge::wire::{CallEntry, FailureCode, Reply};
 use faasm_relay::Config;
 use faasm_relay::cluster::embedded::EmbeddedConfig;
+use faasm_relay::cluster::failure;
 use std::time::Duration;
 
 #[tokio::test]
@@ -25,19 +26,19 @@ async fn chained_pointers_nest_and_hand_outputs_back() {
 async fn a_page_can_enter_by_pointer() {
     let relay = Relay::start().await.with(&[("chain", CHAIN)]).await;
     let mut client = relay.client().await;
-    let mut slot = async |index, input: &[u8]| {
-        returned(client.ask(enter("chain", CallEntry::Pointer(index)), input).await)
-    };
-    assert_eq!(slot(2, b" -7\n").await, (-7, "inner".into()));
-    assert_eq!(slot(4, b"").await, (0, String::new()));
+    let number = client.ask(enter("chain", CallEntry::Pointer(2)), b" -7\n").await;
+    assert_eq!(returned(number), (-7, "inner".into()));
+    let nothing = client.ask(enter("chain", CallEntry::Pointer(4)), b"").await;
+    assert_eq!(returned(nothing), (0, String::new()));
     for (index, input, reason) in [
         (0, &b""[..], "pointer 0 is null"),
         (10, b"", "outside the table, which has 10 entries"),
         (3, b"", "signature"),
         (2, b"many", "decimal number as input, not `many`"),
     ] {
-        let (value, output) = slot(index, input).await;
-        assert_eq!(value, 1);
+        let (code, output) =
+            failed(client.ask(enter("chain", CallEntry::Pointer(index)), input).await);
+        assert_eq!(code, failure::BAD_ENTRY);
         assert!(output.contains(reason), "{output}");
     }
 }
@@ -61,16 +62,16 @@ async fn state_goes_from_function_to_page_to_function() {
     assert_eq!(client.call("pull", b"").await, (3, "xyz".into()));
     let other_size = client.write("k", b"four").await;
     assert!(matches!(other_size, Reply::Failed { code: FailureCode::State, .. }), "{other_size:?}");
-    let (value, reason) = client.call("push", b"four").await;
-    assert_eq!(value, 1);
+    let (code, reason) = failed(client.ask(main("push"), b"four").await);
+    assert_eq!(code, "state");
     assert!(reason.contains("has 3 bytes"), "{reason}");
 }
 
 #[tokio::test]
 async fn a_trap_says_what_and_where() {
     let relay = Relay::start().await.with(&[("trap", TRAP)]).await;
-    let (value, reason) = relay.call("trap", b"").await;
-    assert_eq!(value, 1);
+    let (code, reason) = relay.fail("trap", b"").await;
+    assert_eq!(code, failure::TRAP);
     assert_eq!(
         reason,
         "trap: wasm `unreachable` instruction executed (in boom, called by function 1)"
@@ -87,7 +88,7 @@ async fn exit_ends_a_call_also_in_a_constructor() {
 async fn a_missing_function_is_a_failed_call_that_says_what_to_do() {
     let relay = Relay::start().await;
     let reason = "function ada/none is not there: upload it with faasm-asyncify upload";
-    assert_eq!(relay.call("none", b"").await, (1, reason.into()));
+    assert_eq!(relay.fail("none", b"").await, (failure::MISSING_FUNCTION.into(), reason.into()));
 }
 
 #[tokio::test]
@@ -101,8 +102,8 @@ async fn a_loop_times_out_and_others_run_meanwhile() {
     let brief = client.send(main("hello"), b"you").await;
     let (first, reply, output) = client.next_reply().await;
     assert_eq!((first, returned((reply, output))), (brief, (0, "Hello, you".into())));
-    let timed_out = returned(client.reply(endless).await);
-    assert_eq!(timed_out, (1, "timed out after 2 s".into()));
+    let timed_out = failed(client.reply(endless).await);
+    assert_eq!(timed_out, (failure::TIMEOUT.into(), "timed out after 2 s".into()));
 }
 
 #[tokio::test]
@@ -111,8 +112,8 @@ async fn memory_is_limited() {
     let relay = Relay::start_with(Config::default(), embedded).await;
     let relay = relay.with(&[("grow", GROW), ("large", LARGE)]).await;
     assert_eq!(relay.call("grow", b"").await, (-1, String::new()));
-    let (value, reason) = relay.call("large", b"").await;
-    assert_eq!(value, 1);
+    let (code, reason) = relay.fail("large", b"").await;
+    assert_eq!(code, failure::CANNOT_LOAD);
     assert!(reason.contains("memory"), "{reason}");
     let relay = Relay::start().await.with(&[("grow", GROW)]).await;
     assert_eq!(relay.call("grow", b"").await.0, 1, "within the limit it grows from 1 page");
@@ -122,14 +123,14 @@ async fn memory_is_limited() {
 async fn what_nobody_provides_traps_by_name_and_only_when_called() {
     let relay = Relay::start().await.with(&[("foreign", FOREIGN)]).await;
     assert_eq!(relay.call("foreign", b"").await, (0, String::new()));
-    for (input, name, why) in [
-        (&b"1"[..], "env.mystery", "nothing here provides"),
-        (b"22", "env.MPI_Init", "Faasm cluster"),
-        (b"333", "env.__faasm_chain_this", "not implemented"),
+    for (input, name, expected) in [
+        (&b"1"[..], "env.mystery", "unknown-import"),
+        (b"22", "env.MPI_Init", failure::CLUSTER_ONLY),
+        (b"333", "env.__faasm_chain_py", failure::CLUSTER_ONLY),
     ] {
-        let (value, reason) = relay.call("foreign", input).await;
-        assert_eq!(value, 1);
-        assert!(reason.contains(name) && reason.contains(why), "{reason}");
+        let (code, reason) = relay.fail("foreign", input).await;
+        assert_eq!(code, expected);
+        assert!(reason.contains(name) && reason.contains("(in function "), "{reason}");
     }
 }
 

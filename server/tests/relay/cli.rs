@@ -87,6 +87,47 @@ fn run_lets_a_function_call_another_file() {
     assert_eq!(done.status.code(), Some(3));
 }
 
+/// Prints the shared file `data/a.txt`; exits with the error number of opening it.
+const CAT: &str = r#"(module
+    (import "wasi_snapshot_preview1" "path_open"
+        (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 100) "faasm://data/a.txt")
+    (func (export "main") (result i32) (local $error i32)
+        (local.set $error (call $open (i32.const 3) (i32.const 0) (i32.const 100) (i32.const 18)
+            (i32.const 0) (i64.const 2) (i64.const 2) (i32.const 0) (i32.const 0)))
+        (if (local.get $error) (then (return (local.get $error))))
+        (i32.store (i32.const 8) (i32.const 1000))
+        (i32.store (i32.const 12) (i32.const 99))
+        (drop (call $read (i32.load (i32.const 0)) (i32.const 8) (i32.const 1) (i32.const 12)))
+        (drop (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 16)))
+        (i32.const 0)))"#;
+
+#[test]
+fn run_shares_files() {
+    let (folder, paths) = functions(&[("cat", CAT)]);
+    let local = folder.path().join("local.txt");
+    std::fs::write(&local, "shared").unwrap();
+    let local = local.display();
+    let run = |file: &str| relay().args(["run", "--file", file]).arg(&paths[0]).output().unwrap();
+    let done = run(&format!("data/a.txt={local}"));
+    assert_eq!((stdout(&done).as_str(), done.status.code()), ("shared", Some(0)));
+    let done = run(&format!("data/other.txt={local}"));
+    assert_eq!((stdout(&done).as_str(), done.status.code()), ("", Some(44)), "no entry");
+    for (bad, why) in [
+        ("data/a.txt".to_owned(), "PATH=LOCALFILE"),
+        (format!("../a={local}"), "cannot name a shared file"),
+        ("a=nowhere".to_owned(), "reading nowhere"),
+    ] {
+        let refused = run(&bad);
+        assert_eq!(refused.status.code(), Some(1));
+        let reason = String::from_utf8(refused.stderr).unwrap();
+        assert!(reason.contains(why), "{reason}");
+    }
+}
+
 #[test]
 fn serve_says_where_answers_and_ends_on_sigterm() {
     let folder = tempfile::tempdir().unwrap();

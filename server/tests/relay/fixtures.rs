@@ -130,7 +130,7 @@ pub(crate) const FOREIGN: &str = r#"(module
     (import "env" "__faasm_read_input" (func $read (param i32 i32) (result i32)))
     (import "env" "mystery" (func $mystery (param f64)))
     (import "env" "MPI_Init" (func $mpi (param i32 i32) (result i32)))
-    (import "env" "__faasm_chain_this" (func $planned (param i32 i32 i32) (result i32)))
+    (import "env" "__faasm_chain_py" (func $python (param i32 i32 i32) (result i32)))
     (memory 1)
     (func $is (param i32) (result i32)
         (i32.eq (local.get 0) (call $read (i32.const 0) (i32.const 0))))
@@ -138,4 +138,4 @@ pub(crate) const FOREIGN: &str = r#"(module
         (if (call $is (i32.const 1)) (then (call $mystery (f64.const 0))))
         (if (call $is (i32.const 2)) (then (drop (call $mpi (i32.const 0) (i32.const 0)))))
         (if (call $is (i32.const 3))
-            (then (drop (call $planned (i32.const 0) (i32.const 0) (i32.const 0)))))))"#;
+            (then (drop (call $python (i32.const 0) (i32.const 0) (i32.const 0)))))))"#;

@@ -5,7 +5,12 @@
 
 mod calls;
 mod cli;
+mod failures;
+mod files;
 mod fixtures;
 mod http;
+mod legacy;
+mod locks;
 mod sessions;
+mod state;
 mod support;

@@ -4,7 +4,7 @@ use faasm_bridge::session::{ClientEvent, ClientSession};
 use faasm_bridge::wire::{CallEntry, Reply, Request, RequestId};
 use faasm_relay::cluster::Cluster;
 use faasm_relay::cluster::embedded::{Embedded, EmbeddedConfig};
-use faasm_relay::store::RedbStore;
+use faasm_relay::store::Stores;
 use faasm_relay::{App, Config};
 use futures_util::{SinkExt, StreamExt};
 use std::collections::HashMap;
@@ -30,7 +30,8 @@ pub(crate) struct Relay {
     pub(crate) address: SocketAddr,
     pub(crate) stop: oneshot::Sender<()>,
     pub(crate) ended: JoinHandle<std::io::Result<()>>,
-    cluster: Embedded,
+    pub(crate) cluster: Embedded,
+    pub(crate) stores: Stores,
 }
 
 impl Relay {
@@ -39,15 +40,16 @@ impl Relay {
     }
 
     pub(crate) async fn start_with(config: Config, embedded: EmbeddedConfig) -> Self {
-        let store = Arc::new(RedbStore::in_memory().unwrap());
-        let cluster = Embedded::new(embedded, store.clone(), store.clone()).unwrap();
-        let app = App { cluster: Arc::new(cluster.clone()), state: store };
+        let stores = Stores::in_memory().unwrap();
+        let cluster = Embedded::new(embedded, stores.clone()).unwrap();
+        let (state, files) = (stores.state.clone(), stores.files.clone());
+        let app = App { cluster: Arc::new(cluster.clone()), state, files };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopping) = oneshot::channel();
         let shutdown = async { drop(stopping.await) };
         let ended = tokio::spawn(faasm_relay::serve(listener, config, app, shutdown));
-        Self { address, stop, ended, cluster }
+        Self { address, stop, ended, cluster, stores }
     }
 
     /// Puts functions into the cluster, past HTTP.
@@ -72,6 +74,11 @@ impl Relay {
     /// Runs a function to its end.
     pub(crate) async fn call(&self, function: &str, input: &[u8]) -> (i32, String) {
         self.client().await.call(function, input).await
+    }
+
+    /// Runs a function until it fails.
+    pub(crate) async fn fail(&self, function: &str, input: &[u8]) -> (String, String) {
+        failed(self.client().await.ask(main(function), input).await)
     }
 
     /// A request as bytes, an answer as status, head and body.
@@ -216,6 +223,14 @@ pub(crate) fn main(function: &str) -> Request {
 
 pub(crate) fn enter(function: &str, entry: CallEntry) -> Request {
     Request::Call { function: function.into(), entry, args: vec![], env: vec![] }
+}
+
+/// Code and reason of a call that failed.
+pub(crate) fn failed((reply, reason): (Reply, Vec<u8>)) -> (String, String) {
+    match reply {
+        Reply::CallFailed { code } => (code, String::from_utf8(reason).unwrap()),
+        other => panic!("{other:?} instead of a failure"),
+    }
 }
 
 /// Return value and output of a call.

@@ -2,7 +2,7 @@
 
 use super::run;
 use super::{Inner, Program};
-use crate::cluster::{Call, Outcome};
+use crate::cluster::Call;
 use faasm_bridge::guest::{CallId, CallResult, Target};
 use faasm_bridge::wire::{CallEntry, is_valid_name};
 use std::collections::HashMap;
@@ -58,13 +58,14 @@ impl Chain {
         let running = match self.prepare(target, input) {
             Ok(running) => running,
             Err(reason) => {
-                let _ = sender.send(Outcome::Failed(reason).into_result());
+                let failed = CallResult { return_value: 1, output: reason.into_bytes() };
+                let _ = sender.send(failed);
                 return;
             }
         };
         tokio::spawn(async move {
             // The caller may have ended without awaiting this.
-            let _ = sender.send(running.await.into_result());
+            let _ = sender.send(running.await);
         });
     }
 
@@ -72,17 +73,16 @@ impl Chain {
         &self,
         target: Target,
         input: Vec<u8>,
-    ) -> Result<impl Future<Output = Outcome> + Send + use<>, String> {
+    ) -> Result<impl Future<Output = CallResult> + Send + use<>, String> {
         let (origin, permit) = self.origin.descend()?;
-        let (function, entry, program) = match target {
+        let itself = || (self.function.clone(), Some(Arc::clone(&self.program)));
+        let ((function, program), entry) = match target {
             Target::Function(name) if !is_valid_name(&name) => {
                 return Err(format!("`{name}` cannot name a function"));
             }
-            Target::Function(name) => (name, CallEntry::Main, None),
-            Target::Pointer(index) => {
-                let program = Some(Arc::clone(&self.program));
-                (self.function.clone(), CallEntry::Pointer(index), program)
-            }
+            Target::Function(name) => ((name, None), CallEntry::Main),
+            Target::Pointer(index) => (itself(), CallEntry::Pointer(index)),
+            Target::Index(index) => (itself(), CallEntry::Index(index)),
         };
         let user = self.user.clone();
         let call = Call { user, function, entry, input, args: Vec::new(), env: Vec::new() };
@@ -94,7 +94,13 @@ impl Chain {
         Ok(async move {
             let outcome = running.await;
             drop(permit);
-            outcome.unwrap_or_else(|error| Outcome::Failed(error.to_string()))
+            match outcome {
+                Ok(outcome) => outcome.into_result(),
+                Err(error) => {
+                    let output = error.to_string().into_bytes();
+                    CallResult { return_value: 1, output }
+                }
+            }
         })
     }
 

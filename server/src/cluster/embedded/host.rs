@@ -1,11 +1,12 @@
 //! What the guest kernel needs from this host: memory, clocks, randomness, printing, chained calls.
 
 use super::Printing;
-use super::chain::Chain;
+use super::run::RunState;
 use faasm_bridge::guest::{CallId, CallResult, Clock, GuestMemory, Host, Stream, Target};
 use std::io::Write;
 use std::sync::LazyLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use wasmtime::{FrameInfo, Memory, StoreContextMut, WasmBacktrace};
 
 /// Longest piece of a guest's output that goes into one log line, bytes.
 const MAX_LOGGED_BYTES: usize = 4096;
@@ -20,26 +21,48 @@ pub(super) struct Printer {
     pub(super) function: String,
 }
 
-/// The host during one host call: guest memory, and what belongs to the run.
+impl Printer {
+    fn print(&self, stream: Stream, bytes: &[u8]) {
+        let Self { printing, user, function } = self;
+        match printing {
+            Printing::Inherit => inherit(stream, bytes),
+            Printing::Log => {
+                let shown = &bytes[..bytes.len().min(MAX_LOGGED_BYTES)];
+                let text = String::from_utf8_lossy(shown);
+                tracing::info!(target: "guest", %user, %function, ?stream, "{}", text.trim_end());
+            }
+            Printing::Capture(sink) => sink(user, function, stream, bytes),
+        }
+    }
+}
+
+/// The host during one host call: the store of the run, and the guest's memory in it.
+///
+/// The memory is looked up for every access, because growing it can move it.
 pub(super) struct View<'a> {
-    pub(super) memory: &'a mut [u8],
-    pub(super) chain: &'a mut Chain,
-    pub(super) printer: &'a Printer,
+    pub(super) memory: Memory,
+    pub(super) store: StoreContextMut<'a, RunState>,
 }
 
 impl GuestMemory for View<'_> {
     fn size(&self) -> u64 {
-        self.memory.len() as u64
+        self.memory.data_size(&self.store) as u64
     }
 
     fn read_into(&self, pointer: u32, target: &mut [u8]) {
         let start = pointer as usize;
-        target.copy_from_slice(&self.memory[start..start + target.len()]);
+        target.copy_from_slice(&self.memory.data(&self.store)[start..start + target.len()]);
     }
 
     fn write_from(&mut self, pointer: u32, source: &[u8]) {
         let start = pointer as usize;
-        self.memory[start..start + source.len()].copy_from_slice(source);
+        self.memory.data_mut(&mut self.store)[start..start + source.len()].copy_from_slice(source);
+    }
+
+    /// Within the limits of the store, like the guest's own `memory.grow`.
+    fn grow(&mut self, pages: u32) -> Option<u32> {
+        let before = self.memory.grow(&mut self.store, u64::from(pages)).ok()?;
+        u32::try_from(before).ok()
     }
 }
 
@@ -57,23 +80,28 @@ impl Host for View<'_> {
     }
 
     fn start_call(&mut self, id: CallId, target: Target, input: Vec<u8>) {
-        self.chain.start(id, target, input);
+        self.store.data_mut().chain.start(id, target, input);
     }
 
     fn take_finished(&mut self, id: CallId) -> Option<CallResult> {
-        self.chain.take_finished(id)
+        self.store.data_mut().chain.take_finished(id)
     }
 
     fn print(&mut self, stream: Stream, bytes: &[u8]) {
-        match self.printer.printing {
-            Printing::Inherit => inherit(stream, bytes),
-            Printing::Log => {
-                let shown = &bytes[..bytes.len().min(MAX_LOGGED_BYTES)];
-                let text = String::from_utf8_lossy(shown);
-                let Printer { user, function, .. } = self.printer;
-                tracing::info!(target: "guest", %user, %function, ?stream, "{}", text.trim_end());
-            }
-        }
+        self.store.data().printer.print(stream, bytes);
+    }
+
+    fn backtrace(&mut self) -> String {
+        let trace = WasmBacktrace::force_capture(&self.store);
+        trace.frames().iter().map(name).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// A function of the guest as messages show it.
+pub(super) fn name(frame: &FrameInfo) -> String {
+    match frame.func_name() {
+        Some(name) => name.to_owned(),
+        None => format!("function {}", frame.func_index()),
     }
 }
 

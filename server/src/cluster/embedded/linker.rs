@@ -1,22 +1,28 @@
 //! Binds the imports of a module to the guest kernel, each by its row of the host-interface table.
 
-use super::run::{RunState, perform};
+use super::operations::perform;
+use super::run::RunState;
 use faasm_bridge::guest::{Begin, Fault, Finish, is_two_halved};
 use faasm_bridge::host::{self, HostCall, ImportClass};
 use thiserror::Error;
 use wasmtime::{
-    Caller, Engine, Error, ExternType, FuncType, InstancePre, Linker, Module, Result, Val,
+    Caller, Engine, Error, Extern, ExternType, InstancePre, Linker, Module, Result, Trap, Val,
 };
 
-/// A call of an import that has no meaning here; ends the run.
+/// How deep the guest's `malloc` may make host calls that hand out memory from `malloc`.
+const MAX_ALLOCATION_DEPTH: u32 = 16;
+
+/// A call of an import that only a Faasm cluster answers; ends the run with [`failure::CLUSTER_ONLY`].
+///
+/// [`failure::CLUSTER_ONLY`]: crate::cluster::failure::CLUSTER_ONLY
 #[derive(Debug, Error)]
-enum Unbound {
-    #[error("the function called `{import}`, which nothing here provides")]
-    Unknown { import: String },
-    #[error(
-        "the function called `{import}` ({family}: {summary}), which the embedded cluster does not have; run it in a Faasm cluster"
-    )]
-    Family { import: String, family: &'static str, summary: &'static str },
+#[error(
+    "the function called `{import}` ({family}: {summary}), which the embedded cluster does not have; run it in a Faasm cluster"
+)]
+pub(super) struct ClusterOnly {
+    import: String,
+    family: &'static str,
+    summary: &'static str,
 }
 
 /// Binds every function import; a module with other imports does not link.
@@ -40,32 +46,20 @@ pub(super) fn link(engine: &Engine, module: &Module) -> Result<InstancePre<RunSt
                 })?;
             }
             ImportClass::Family(family) => {
-                trap(&mut linker, from, name, ty, move || Unbound::Family {
-                    import: full.clone(),
-                    family: family.name,
-                    summary: family.summary,
+                let (family, summary) = (family.name, family.summary);
+                linker.func_new(from, name, ty, move |_, _, _| {
+                    Err(Error::new(ClusterOnly { import: full.clone(), family, summary }))
                 })?;
             }
+            // Loading succeeds; only calling it ends the run.
             ImportClass::Unknown => {
-                trap(&mut linker, from, name, ty, move || Unbound::Unknown {
-                    import: full.clone(),
+                linker.func_new(from, name, ty, move |_, _, _| {
+                    Err(Error::new(Fault::UnknownImport { import: full.clone() }))
                 })?;
             }
         }
     }
     linker.instantiate_pre(module)
-}
-
-/// Loading succeeds; only calling it ends the run.
-fn trap(
-    linker: &mut Linker<RunState>,
-    module: &str,
-    name: &str,
-    ty: FuncType,
-    why: impl Fn() -> Unbound + Send + Sync + 'static,
-) -> Result<()> {
-    linker.func_new(module, name, ty, move |_, _, _| Err(Error::new(why())))?;
-    Ok(())
 }
 
 /// Arguments as the kernel takes them.
@@ -109,8 +103,13 @@ async fn two_halves(
     let begun =
         RunState::with(&mut caller, |guest, host, tier| guest.begin(call, &args, host, tier))?;
     if let Begin::Wait(operation) = begun {
+        if caller.data().allocating > 0 {
+            // The browser's engine cannot unwind through its own call of `malloc`; what works must work in both places.
+            let message = "the guest's malloc wants to wait, which it cannot".to_owned();
+            return Err(Error::new(Fault::Operation { call, message }));
+        }
         let completion = perform(caller.data_mut(), operation).await;
-        caller.data_mut().guest.complete(completion)?;
+        caller.data_mut().kernel()?.complete(completion)?;
     }
     loop {
         match RunState::with(&mut caller, |guest, host, tier| guest.finish(host, tier))? {
@@ -119,24 +118,25 @@ async fn two_halves(
                 return Ok(());
             }
             Finish::Allocate { bytes } => {
-                let pointer = allocate(&mut caller, bytes).await?;
-                caller.data_mut().guest.allocated(pointer)?;
+                let pointer = allocate(call, &mut caller, bytes).await?;
+                caller.data_mut().kernel()?.allocated(pointer)?;
             }
         }
     }
 }
 
 /// Calls the guest's own allocator, which may make host calls itself.
-async fn allocate(caller: &mut Caller<'_, RunState>, bytes: u32) -> Result<u32> {
-    let Some(name) = caller.data().chain.program.entry.malloc.clone() else {
-        return Err(Error::new(Fault::Operation {
-            call: HostCall::AwaitCallOutput,
-            message: "the function exports no `malloc`; link it with `-Wl,--export=malloc`".into(),
-        }));
-    };
-    let Some(malloc) = caller.get_export(&name).and_then(wasmtime::Extern::into_func) else {
-        return Err(Error::msg(format!("export `{name}` is not a function")));
-    };
-    let malloc = malloc.typed::<u32, u32>(&*caller)?;
-    malloc.call_async(caller, bytes).await
+async fn allocate(call: HostCall, caller: &mut Caller<'_, RunState>, bytes: u32) -> Result<u32> {
+    let name = caller.data().chain.program.entry.malloc.clone();
+    let export = name.and_then(|name| caller.get_export(&name)).and_then(Extern::into_func);
+    let malloc = export.and_then(|malloc| malloc.typed::<u32, u32>(&*caller).ok());
+    let malloc = malloc.ok_or_else(|| Error::new(Fault::NoMalloc { call }))?;
+    // Each level has a stack of its own, which the engine does not count.
+    if caller.data().allocating >= MAX_ALLOCATION_DEPTH {
+        return Err(Error::new(Trap::StackOverflow));
+    }
+    caller.data_mut().allocating += 1;
+    let pointer = malloc.call_async(&mut *caller, bytes).await;
+    caller.data_mut().allocating -= 1;
+    pointer
 }

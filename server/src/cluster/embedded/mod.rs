@@ -3,19 +3,53 @@
 //! * `program.rs`: from an original to something that can be instantiated, once per content.
 //! * `linker.rs`: binds imports to the guest kernel of `faasm-bridge`.
 //! * `host.rs`: what the kernel needs from here: memory, clocks, randomness, printing.
+//! * `operations.rs`: what is done while a function is suspended.
 //! * `chain.rs`: calls that a call starts.
-//! * `run.rs`: one run, from instantiation to its end.
+//! * `run.rs`: one run, from instantiation to its end; `entry.rs` and `ending.rs`: where it begins, and how it ended.
+//!
+//! In another program:
+//!
+//! ```
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use faasm_relay::cluster::embedded::{Embedded, EmbeddedConfig, Printing};
+//! use faasm_relay::cluster::{Call, Cluster, Outcome};
+//! use faasm_relay::store::Stores;
+//! use std::sync::Arc;
+//!
+//! let printing = Printing::Capture(Arc::new(|user, function, stream, bytes| {
+//!     let text = String::from_utf8_lossy(bytes);
+//!     assert!(text.is_empty(), "{user}/{function} printed {text} to {stream:?}");
+//! }));
+//! let stores = Stores::in_memory()?;
+//! let config = EmbeddedConfig { printing, ..EmbeddedConfig::default() };
+//! let cluster = Embedded::new(config, stores.clone())?;
+//! // (module (memory 1) (func (export "_start")))
+//! let wasm = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x05\x03\x01\0\x01\x07\x0a\x01\x06_start\0\0\x0a\x04\x01\x02\0\x0b";
+//! cluster.upload("ada".into(), "f".into(), wasm.to_vec()).await?;
+//! match cluster.call(Call::new("ada", "f", b"input".to_vec())).await? {
+//!     Outcome::Returned(result) => assert_eq!(result.return_value, 0),
+//!     Outcome::Failed { code, message } => panic!("{code}: {message}"),
+//! }
+//! assert_eq!(stores.state.read("ada", "key", 0, None).await?.size, None);
+//! # Ok(())
+//! # }
+//! # tokio::runtime::Runtime::new().unwrap().block_on(example()).unwrap();
+//! ```
 
 mod chain;
+mod ending;
+mod entry;
 mod host;
 mod linker;
+mod operations;
 mod program;
 mod run;
 
 use super::{Call, Cluster, ClusterError, Outcome, Uploaded};
 use crate::integrity;
-use crate::store::{FunctionStore, StateStore, StoredFunction};
+use crate::store::{StoredFunction, Stores};
 use chain::Origin;
+use faasm_bridge::guest::Stream;
 use faasm_bridge::state::LocalTier;
 use futures_util::future::BoxFuture;
 use program::{Program, Programs};
@@ -27,19 +61,38 @@ use wasmtime::{Config, Engine};
 /// How often running functions are asked to give way.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Stack of a function. C and C++ keep most of theirs in linear memory.
+/// Stack of a function; one that needs more ends as `stack-exhausted`. About what browsers give. It holds return addresses
+/// and what does not fit into registers: C and C++ keep arrays and whatever has an address in linear memory.
 const MAX_WASM_STACK_BYTES: usize = 1024 * 1024;
 
-/// Stack of the fiber a function runs on: its own, and room for host calls.
+/// Stack of the fiber a function runs on: its own, and as much again for the host calls made at its end, so that these
+/// can never overflow it.
 const FIBER_STACK_BYTES: usize = 2 * MAX_WASM_STACK_BYTES;
 
+/// Takes what a guest prints: user, function, and bytes as they came.
+///
+/// It is called from within a host call, while the user's local tier is locked: it may not wait, or use the cluster.
+pub type PrintSink = Arc<dyn Fn(&str, &str, Stream, &[u8]) + Send + Sync>;
+
 /// Where guests' standard output and error go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum Printing {
     /// To the log, with user and function.
     Log,
     /// To this process's own standard output and error.
     Inherit,
+    /// To whom it may concern.
+    Capture(PrintSink),
+}
+
+impl std::fmt::Debug for Printing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Printing::Log => "Log",
+            Printing::Inherit => "Inherit",
+            Printing::Capture(_) => "Capture(..)",
+        })
+    }
 }
 
 /// Settings of the embedded cluster.
@@ -79,8 +132,7 @@ struct Inner {
     config: EmbeddedConfig,
     engine: Engine,
     programs: Programs,
-    functions: Arc<dyn FunctionStore>,
-    state: Arc<dyn StateStore>,
+    stores: Stores,
     /// This host's copy of each user's state.
     tiers: Mutex<HashMap<String, Arc<Mutex<LocalTier>>>>,
 }
@@ -90,16 +142,12 @@ impl Embedded {
     ///
     /// # Errors
     /// When this machine cannot run WebAssembly or start a thread.
-    pub fn new(
-        config: EmbeddedConfig,
-        functions: Arc<dyn FunctionStore>,
-        state: Arc<dyn StateStore>,
-    ) -> Result<Self, ClusterError> {
+    pub fn new(config: EmbeddedConfig, stores: Stores) -> Result<Self, ClusterError> {
         let engine = engine().map_err(|error| ClusterError::Internal(format!("{error:#}")))?;
         tick(&engine).map_err(|error| ClusterError::Internal(error.to_string()))?;
         let programs = Programs::new(engine.clone());
         let tiers = Mutex::default();
-        let inner = Inner { config, engine, programs, functions, state, tiers };
+        let inner = Inner { config, engine, programs, stores, tiers };
         Ok(Self { inner: Arc::new(inner) })
     }
 }
@@ -137,13 +185,13 @@ impl Inner {
 
     /// The compiled function; `None` where it was never uploaded.
     async fn find(&self, user: &str, function: &str) -> Result<Option<Arc<Program>>, ClusterError> {
-        let Some(integrity) = self.functions.integrity(user, function).await? else {
+        let Some(integrity) = self.stores.functions.integrity(user, function).await? else {
             return Ok(None);
         };
         if let Some(program) = self.programs.ready(&integrity) {
             return Ok(Some(program));
         }
-        match self.functions.get(user, function).await? {
+        match self.stores.functions.get(user, function).await? {
             Some(stored) => self.programs.compile(stored.integrity, stored.wasm).await.map(Some),
             None => Ok(None),
         }
@@ -167,7 +215,11 @@ impl Cluster for Embedded {
             let uploaded = Uploaded { integrity: integrity.clone(), bytes: wasm.len() };
             // Compiled before it is stored, so that what is stored can run.
             inner.programs.compile(integrity.clone(), wasm.clone()).await?;
-            inner.functions.put(&user, &function, StoredFunction { integrity, wasm }).await?;
+            inner
+                .stores
+                .functions
+                .put(&user, &function, StoredFunction { integrity, wasm })
+                .await?;
             Ok(uploaded)
         })
     }

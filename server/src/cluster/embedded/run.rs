@@ -1,44 +1,57 @@
 //! One run: instantiate, call the entries in order, and make an outcome of however it ends.
 
 use super::chain::{Chain, Origin};
+use super::ending::Ending;
+use super::entry::{enter_main, enter_pointer};
 use super::host::{Printer, View};
 use super::program::Program;
 use super::{Inner, lock};
-use crate::cluster::{Call, ClusterError, Outcome};
-use faasm_bridge::guest::{CallResult, Completion, Fault, Guest, Host, Invocation, Operation};
+use crate::cluster::{Call, ClusterError, Outcome, failure};
+use faasm_bridge::guest::{CallResult, Fault, Guest, Host, Invocation};
 use faasm_bridge::state::LocalTier;
 use faasm_bridge::wire::CallEntry;
 use futures_util::future::BoxFuture;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use wasmtime::{
-    AsContextMut, Caller, Error, Extern, Func, Instance, Memory, Ref, Result, Store, StoreLimits,
-    StoreLimitsBuilder, Trap, UpdateDeadline, Val, ValType, WasmBacktrace,
+    AsContextMut, Caller, Error, Extern, Memory, Result, Store, StoreLimits, StoreLimitsBuilder,
+    UpdateDeadline,
 };
 
 /// Most elements a table may have.
 const MAX_TABLE_ELEMENTS: usize = 1 << 20;
 
-/// Most functions named in a trap message, innermost first.
-const MAX_BACKTRACE: usize = 16;
-
 /// Epochs between two yields of a running function.
 const YIELD_TICKS: u64 = 1;
 
+/// The kernel of a run. However the run ends, also by being dropped, its locks are free after this.
+struct Kernel {
+    guest: Guest,
+    tier: Arc<Mutex<LocalTier>>,
+}
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        self.guest.abandon(&mut lock(&self.tier));
+    }
+}
+
 /// What a store holds: the host side of one run.
 pub(super) struct RunState {
-    pub(super) guest: Guest,
+    /// Not here while a host call is inside the kernel, which reaches this host through the store.
+    kernel: Option<Kernel>,
     pub(super) chain: Chain,
-    tier: Arc<Mutex<LocalTier>>,
-    printer: Printer,
+    pub(super) tier: Arc<Mutex<LocalTier>>,
+    pub(super) printer: Printer,
+    /// How deep this host is inside the guest's `malloc`.
+    pub(super) allocating: u32,
     limits: StoreLimits,
     memory: Option<Memory>,
 }
 
 impl RunState {
     fn new(inner: Arc<Inner>, program: Arc<Program>, call: Call, origin: Origin) -> Self {
-        let Call { user, function, input, args, env, .. } = call;
+        let Call { user, function, entry, input, args, env } = call;
         let limits = StoreLimitsBuilder::new()
             .memory_size(inner.config.max_memory)
             .table_elements(MAX_TABLE_ELEMENTS)
@@ -46,13 +59,25 @@ impl RunState {
             .memories(1)
             .tables(8)
             .build();
-        let printing = inner.config.printing;
+        let printing = inner.config.printing.clone();
         let printer = Printer { printing, user: user.clone(), function: function.clone() };
         let tier = inner.tier(&user);
-        let guest = Guest::new(Invocation { function: function.clone(), input, args, env });
+        let index = match entry {
+            CallEntry::Index(index) => index,
+            CallEntry::Main | CallEntry::Pointer(_) => 0,
+        };
+        let invocation = Invocation { function: function.clone(), input, index, args, env };
+        let guest = Guest::new(invocation);
+        let kernel = Some(Kernel { guest, tier: Arc::clone(&tier) });
         let results = HashMap::new();
         let chain = Chain { inner, program, user, function, origin, results };
-        Self { guest, chain, tier, printer, limits, memory: None }
+        Self { kernel, chain, tier, printer, allocating: 0, limits, memory: None }
+    }
+
+    /// The kernel, between host calls.
+    pub(super) fn kernel(&mut self) -> Result<&mut Guest, Fault> {
+        let kernel = self.kernel.as_mut().ok_or(Fault::Order { call: "a host call in another" })?;
+        Ok(&mut kernel.guest)
     }
 
     /// Gives `work` the kernel, this host with the guest's memory, and the user's local tier.
@@ -61,11 +86,22 @@ impl RunState {
         work: impl FnOnce(&mut Guest, &mut dyn Host, &mut LocalTier) -> Result<T, Fault>,
     ) -> Result<T> {
         let memory = memory(caller)?;
-        let (memory, run) = memory.data_and_store_mut(caller.as_context_mut());
-        let RunState { guest, chain, tier, printer, .. } = run;
-        let tier = Arc::clone(tier);
-        let mut view = View { memory, chain, printer };
-        Ok(work(guest, &mut view, &mut lock(&tier))?)
+        let mut view = View { memory, store: caller.as_context_mut() };
+        Ok(view.with(work)?)
+    }
+}
+
+impl View<'_> {
+    fn with<T>(
+        &mut self,
+        work: impl FnOnce(&mut Guest, &mut dyn Host, &mut LocalTier) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let taken = self.store.data_mut().kernel.take();
+        let mut kernel = taken.ok_or(Fault::Order { call: "a host call in another" })?;
+        let tier = Arc::clone(&kernel.tier);
+        let result = work(&mut kernel.guest, self, &mut lock(&tier));
+        self.store.data_mut().kernel = Some(kernel);
+        result
     }
 }
 
@@ -84,36 +120,6 @@ fn memory(caller: &mut Caller<'_, RunState>) -> Result<Memory> {
     Ok(memory)
 }
 
-/// Performs what the kernel asks for while the function is suspended.
-pub(super) async fn perform(run: &mut RunState, operation: Operation) -> Completion {
-    let chain = &mut run.chain;
-    match operation {
-        Operation::AwaitCall(id) => match chain.results.remove(&id) {
-            Some(result) => match result.await {
-                Ok(result) => Completion::Call(result),
-                Err(_) => Completion::Failed("the chained call was lost".into()),
-            },
-            None => Completion::Failed(format!("no chained call has id {}", id.0)),
-        },
-        Operation::Sleep { nanoseconds } => {
-            tokio::time::sleep(Duration::from_nanos(nanoseconds)).await;
-            Completion::Done
-        }
-        Operation::ReadState { key, offset, length } => {
-            match chain.inner.state.read(&chain.user, &key, offset, length).await {
-                Ok(read) => Completion::State { size: read.size, chunk: read.chunk },
-                Err(error) => Completion::Failed(error.to_string()),
-            }
-        }
-        Operation::WriteState { key, size, chunks } => {
-            match chain.inner.state.write(&chain.user, &key, size, chunks).await {
-                Ok(()) => Completion::Done,
-                Err(error) => Completion::Failed(error.to_string()),
-            }
-        }
-    }
-}
-
 /// Runs a function by name.
 pub(super) fn call(
     inner: Arc<Inner>,
@@ -124,17 +130,17 @@ pub(super) fn call(
         let program = match inner.find(&call.user, &call.function).await {
             Ok(Some(program)) => program,
             Ok(None) => {
-                return Ok(Outcome::Failed(format!(
+                let message = format!(
                     "function {}/{} is not there: upload it with faasm-asyncify upload",
                     call.user, call.function
-                )));
+                );
+                return Ok(Outcome::failed(failure::MISSING_FUNCTION, message));
             }
             // It could be compiled when it was uploaded, by another version of this relay.
             Err(ClusterError::NotAFunction(reason)) => {
-                return Ok(Outcome::Failed(format!(
-                    "function {}/{} cannot run here: {reason}",
-                    call.user, call.function
-                )));
+                let message =
+                    format!("function {}/{} cannot run here: {reason}", call.user, call.function);
+                return Ok(Outcome::failed(failure::CANNOT_LOAD, message));
             }
             Err(error) => return Err(error),
         };
@@ -151,16 +157,20 @@ pub(super) fn call_program(
 ) -> BoxFuture<'static, Result<Outcome, ClusterError>> {
     Box::pin(async move {
         let timeout = inner.config.call_timeout;
+        // A run that is cut off is dropped before this goes on, and gives its locks back.
         match tokio::time::timeout(timeout, run(inner, program, call, origin)).await {
             Ok(outcome) => Ok(outcome),
-            Err(_) => Ok(Outcome::Failed(format!("timed out after {} s", timeout.as_secs_f64()))),
+            Err(_) => {
+                let message = format!("timed out after {} s", timeout.as_secs_f64());
+                Ok(Outcome::failed(failure::TIMEOUT, message))
+            }
         }
     })
 }
 
 async fn run(inner: Arc<Inner>, program: Arc<Program>, call: Call, origin: Origin) -> Outcome {
     let pointer = match call.entry {
-        CallEntry::Main => None,
+        CallEntry::Main | CallEntry::Index(_) => None,
         CallEntry::Pointer(index) => Some((index, call.input.clone())),
     };
     let engine = inner.engine.clone();
@@ -169,132 +179,73 @@ async fn run(inner: Arc<Inner>, program: Arc<Program>, call: Call, origin: Origi
     store.limiter(|run| &mut run.limits);
     store.set_epoch_deadline(YIELD_TICKS);
     store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(YIELD_TICKS)));
-    let ended = async {
-        let instance = program.pre.instantiate_async(&mut store).await?;
-        match pointer {
-            Some((index, input)) => {
-                enter_pointer(&mut store, &instance, &program, index, &input).await
-            }
-            None => enter_main(&mut store, &instance, &program).await,
-        }
-    }
-    .await;
-    let return_value = match ended {
-        Ok(value) => value,
-        Err(error) => match error.downcast_ref::<Fault>() {
-            Some(Fault::Exit(value)) => *value,
-            _ => return Outcome::Failed(describe(&error)),
-        },
-    };
-    Outcome::Returned(CallResult { return_value, output: store.data_mut().guest.take_output() })
-}
-
-async fn enter_main(
-    store: &mut Store<RunState>,
-    instance: &Instance,
-    program: &Program,
-) -> Result<i32> {
-    let mut value = 0;
-    for name in &program.entry.main {
-        value = enter_export(store, instance, name).await?;
-    }
-    Ok(value)
-}
-
-async fn enter_export(store: &mut Store<RunState>, instance: &Instance, name: &str) -> Result<i32> {
-    let function = instance
-        .get_func(&mut *store, name)
-        .ok_or_else(|| Error::msg(format!("export `{name}` is not a function")))?;
-    let ty = function.ty(&*store);
-    // A `main` with argc and argv gets neither: arguments come by the host interface.
-    if !ty.params().all(|param| matches!(param, ValType::I32)) {
-        return Err(Error::msg(format!(
-            "entry `{name}` has parameters that nobody can give: {ty}"
-        )));
-    }
-    let params = vec![Val::I32(0); ty.params().len()];
-    enter(store, &function, &params).await
-}
-
-async fn enter_pointer(
-    store: &mut Store<RunState>,
-    instance: &Instance,
-    program: &Program,
-    index: u32,
-    input: &[u8],
-) -> Result<i32> {
-    let name = program.entry.table.as_deref();
-    let table = name
-        .and_then(|name| instance.get_table(&mut *store, name))
-        .ok_or_else(|| Error::msg("the function has no table, and so no function pointers"))?;
-    let size = table.size(&*store);
-    let function = match table.get(&mut *store, u64::from(index)) {
-        Some(Ref::Func(Some(function))) => function,
-        Some(_) => return Err(Error::msg(format!("function pointer {index} is null"))),
-        None => {
-            return Err(Error::msg(format!(
-                "function pointer {index} lies outside the table, which has {size} entries"
-            )));
+    let instance = match program.pre.instantiate_async(&mut store).await {
+        Ok(instance) => instance,
+        Err(error) => {
+            let message = format!("the function cannot be instantiated: {}", error.root_cause());
+            return Outcome::failed(failure::CANNOT_LOAD, message);
         }
     };
-    let ty = function.ty(&*store);
-    let params: Vec<ValType> = ty.params().collect();
-    let results: Vec<ValType> = ty.results().collect();
-    let params = match (params.as_slice(), results.as_slice()) {
-        ([], [] | [ValType::I32]) => vec![],
-        ([ValType::I32], [ValType::I32]) => vec![Val::I32(decimal(input)?)],
-        _ => {
-            return Err(Error::msg(format!(
-                "function pointer {index} has signature {ty}; () -> i32, (i32) -> i32 and () -> () can be chained"
-            )));
+    let ended = match pointer {
+        Some((index, input)) => enter_pointer(&mut store, &instance, &program, index, &input).await,
+        None => enter_main(&mut store, &instance, &program).await,
+    };
+    let output = end(&mut store);
+    match ended.map_err(|error| Ending::of(&error)) {
+        Ok(return_value) | Err(Ending::Exit(return_value)) => {
+            Outcome::Returned(CallResult { return_value, output })
         }
-    };
-    for name in &program.entry.before_pointer {
-        enter_export(store, instance, name).await?;
-    }
-    enter(store, &function, &params).await
-}
-
-/// The argument of a chained `(i32) -> i32`.
-fn decimal(input: &[u8]) -> Result<i32> {
-    let text = String::from_utf8_lossy(input);
-    let digits = text.trim_matches(['\0', ' ', '\n']);
-    digits.parse().map_err(|_| {
-        let shown: String = text.chars().take(40).collect();
-        Error::msg(format!("a chained (i32) -> i32 takes a decimal number as input, not `{shown}`"))
-    })
-}
-
-async fn enter(store: &mut Store<RunState>, function: &Func, params: &[Val]) -> Result<i32> {
-    let count = function.ty(&*store).results().len();
-    let mut results = vec![Val::I32(0); count];
-    function.call_async(&mut *store, params, &mut results).await?;
-    match results.as_slice() {
-        [] => Ok(0),
-        [Val::I32(value)] => Ok(*value),
-        _ => Err(Error::msg("the entry returns something other than one i32")),
+        Err(Ending::Failed(outcome)) => outcome,
     }
 }
 
-/// What ended a run, and in which functions.
-fn describe(error: &Error) -> String {
-    let message = match error.downcast_ref::<Trap>() {
-        Some(trap) => trap.to_string().trim_start_matches("wasm trap: ").to_owned(),
-        None => error.root_cause().to_string(),
-    };
-    let frames = error.downcast_ref::<WasmBacktrace>().map(WasmBacktrace::frames);
-    let names: Vec<String> = frames
-        .unwrap_or_default()
-        .iter()
-        .take(MAX_BACKTRACE)
-        .map(|frame| match frame.func_name() {
-            Some(name) => name.to_owned(),
-            None => format!("function {}", frame.func_index()),
-        })
-        .collect();
-    if names.is_empty() {
-        format!("trap: {message}")
-    } else {
-        format!("trap: {message} (in {})", names.join(", called by "))
+/// Ends a run whose instance is still there, also after a trap: what it wrote through mappings joins the local tier, and
+/// its locks are free. Gives its output.
+fn end(store: &mut Store<RunState>) -> Vec<u8> {
+    // Without a memory there was no host call, and so nothing to end.
+    let Some(memory) = store.data().memory else { return Vec::new() };
+    let mut view = View { memory, store: store.as_context_mut() };
+    let ended = view.with(|guest, host, tier| {
+        guest.end(host, tier);
+        Ok(guest.take_output())
+    });
+    ended.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::embedded::{Embedded, EmbeddedConfig};
+    use crate::store::Stores;
+    use faasm_bridge::guest::{GuestMemory, GuestMemoryExt};
+
+    const MIB: usize = 1024 * 1024;
+
+    #[tokio::test]
+    async fn memory_grows_within_a_host_call_up_to_the_limit() {
+        let config = EmbeddedConfig { max_memory: 32 * MIB, ..EmbeddedConfig::default() };
+        let cluster = Embedded::new(config, Stores::in_memory().unwrap()).unwrap();
+        let wat = r#"(module (memory (export "memory") 1) (func (export "_start")))"#;
+        let wasm = wat::parse_str(wat).unwrap();
+        let inner = Arc::clone(&cluster.inner);
+        let program = inner.programs.compile("f".into(), wasm).await.unwrap();
+        let state =
+            RunState::new(inner, Arc::clone(&program), Call::new("u", "f", vec![]), Origin::root());
+        let mut store = Store::new(&cluster.inner.engine, state);
+        store.limiter(|run| &mut run.limits);
+        store.set_epoch_deadline(u64::MAX / 2);
+        let instance = program.pre.instantiate_async(&mut store).await.unwrap();
+        let memory = instance.get_memory(&mut store, &program.entry.memory).unwrap();
+        let mut view = View { memory, store: store.as_context_mut() };
+        view.write(65_532, b"last").unwrap();
+        assert!(view.write(65_533, b"last").is_err());
+        assert_eq!(view.grow(511), Some(1));
+        assert_eq!(view.size(), 32 * MIB as u64);
+        assert_eq!(view.read(65_532, 8).unwrap(), b"last\0\0\0\0");
+        view.write(32 * MIB as u32 - 4, b"last").unwrap();
+        for pages in [1, 65_535, u32::MAX] {
+            assert_eq!(view.grow(pages), None, "{pages}");
+        }
+        assert_eq!((view.grow(0), view.size()), (Some(512), 32 * MIB as u64));
     }
 }

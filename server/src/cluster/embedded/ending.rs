@@ -1,0 +1,56 @@
+//! How a run ended, from whatever error ended it.
+
+use super::entry::BadEntry;
+use super::host::name;
+use super::linker::ClusterOnly;
+use crate::cluster::{Outcome, failure};
+use faasm_bridge::guest::Fault;
+use wasmtime::{Error, Trap, WasmBacktrace};
+
+/// Most functions named in a message, innermost first.
+const MAX_BACKTRACE: usize = 16;
+
+/// What ended a running instance.
+pub(super) enum Ending {
+    /// The guest asked for it.
+    Exit(i32),
+    Failed(Outcome),
+}
+
+impl Ending {
+    pub(super) fn of(error: &Error) -> Self {
+        let (code, what) = match error.downcast_ref::<Fault>() {
+            Some(Fault::Exit(value)) => return Ending::Exit(*value),
+            Some(fault) => (fault.code(), fault.to_string()),
+            None => other(error),
+        };
+        Ending::Failed(Outcome::failed(code, format!("{what}{}", trace(error))))
+    }
+}
+
+fn other(error: &Error) -> (&'static str, String) {
+    if let Some(error) = error.downcast_ref::<ClusterOnly>() {
+        return (failure::CLUSTER_ONLY, error.to_string());
+    }
+    if let Some(error) = error.downcast_ref::<BadEntry>() {
+        return (failure::BAD_ENTRY, error.to_string());
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::StackOverflow) => {
+            (failure::STACK_EXHAUSTED, "the function used up its stack".to_owned())
+        }
+        Some(trap) => {
+            let trap = trap.to_string();
+            (failure::TRAP, format!("trap: {}", trap.trim_start_matches("wasm trap: ")))
+        }
+        None => (failure::TRAP, format!("trap: {}", error.root_cause())),
+    }
+}
+
+/// The functions it ended in.
+fn trace(error: &Error) -> String {
+    let frames = error.downcast_ref::<WasmBacktrace>().map(WasmBacktrace::frames);
+    let names: Vec<String> =
+        frames.unwrap_or_default().iter().take(MAX_BACKTRACE).map(name).collect();
+    if names.is_empty() { String::new() } else { format!(" (in {})", names.join(", called by ")) }
+}

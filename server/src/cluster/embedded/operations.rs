@@ -1,0 +1,73 @@
+//! What is done while a function is suspended.
+
+use super::lock;
+use super::run::RunState;
+use crate::store::{StateRead, StoreError};
+use faasm_bridge::guest::{Completion, Operation};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Performs what the kernel asks for; no lock is held meanwhile.
+pub(super) async fn perform(run: &mut RunState, operation: Operation) -> Completion {
+    let chain = &mut run.chain;
+    let (user, stores) = (chain.user.as_str(), &chain.inner.stores);
+    match operation {
+        Operation::AwaitCall(id) => match chain.results.remove(&id) {
+            Some(result) => match result.await {
+                Ok(result) => Completion::Call(result),
+                Err(_) => Completion::Failed("the chained call was lost".into()),
+            },
+            None => Completion::Failed(format!("no chained call has id {}", id.0)),
+        },
+        Operation::Sleep { nanoseconds } => {
+            tokio::time::sleep(Duration::from_nanos(nanoseconds)).await;
+            Completion::Done
+        }
+        Operation::AwaitLock(ticket) => {
+            let tier = Arc::clone(&run.tier);
+            poll_fn(|cx| lock(&tier).poll_lock(ticket, cx)).await;
+            Completion::Done
+        }
+        Operation::ReadState { key, offset, length } => {
+            state(stores.state.read(user, &key, offset, length).await)
+        }
+        Operation::WriteState { key, size, chunks } => {
+            done(stores.state.write(user, &key, size, chunks).await)
+        }
+        Operation::ExchangeState { key, size, chunks } => {
+            match stores.state.write(user, &key, size, chunks).await {
+                Ok(()) => state(stores.state.read(user, &key, 0, None).await),
+                Err(error) => failed(&error),
+            }
+        }
+        Operation::AppendState { key, bytes } => done(stores.state.append(user, &key, bytes).await),
+        Operation::ReadAppended { key, count } => {
+            match stores.state.read_appended(user, &key, count).await {
+                Ok(bytes) => Completion::Bytes(bytes),
+                Err(error) => failed(&error),
+            }
+        }
+        Operation::ClearAppended { key } => done(stores.state.clear_appended(user, &key).await),
+        Operation::ReadFile { path } => match stores.files.read_file(&path).await {
+            Ok(Some(bytes)) => Completion::Bytes(bytes),
+            Ok(None) => Completion::Missing,
+            Err(error) => failed(&error),
+        },
+    }
+}
+
+fn failed(error: &StoreError) -> Completion {
+    Completion::Failed(error.to_string())
+}
+
+fn done(result: Result<(), StoreError>) -> Completion {
+    result.map_or_else(|error| failed(&error), |()| Completion::Done)
+}
+
+fn state(result: Result<StateRead, StoreError>) -> Completion {
+    match result {
+        Ok(StateRead { size, chunk }) => Completion::State { size, chunk },
+        Err(error) => failed(&error),
+    }
+}
