@@ -109,6 +109,11 @@ impl Names {
             let name = format!("faasm{position}");
             names.insert(name.clone(), function.name.replace(name));
         }
+        // Binaryen cannot read a name section in which only some data segments have names.
+        let segments: Vec<_> = module.data.iter().map(|data| data.id()).collect();
+        for segment in segments {
+            module.data.get_mut(segment).name = None;
+        }
         Ok((module.emit_wasm(), Self(names)))
     }
 
