@@ -143,6 +143,7 @@ impl FaasmFunction {
         let invocation = Invocation {
             function: self.name(),
             input: options.bytes("input")?,
+            index: 0,
             args: options.strings("args")?,
             env: options.pairs("env")?,
         };
@@ -178,10 +179,17 @@ impl FaasmFunction {
 
     async fn run_in_cluster(&self, invocation: Invocation) -> Result<Outcome, FaasmError> {
         let began = crate::global::performance_now();
-        let Invocation { function, input, args, env } = invocation;
+        let Invocation { function, input, args, env, .. } = invocation;
         let request = Request::Call { function, entry: CallEntry::Main, args, env };
         let (reply, output) = self.connection.request(request, &input)?.answer().await?;
-        let Reply::Call { return_value } = reply else { return Err(unexpected(reply)) };
+        let return_value = match reply {
+            Reply::Call { return_value } => return_value,
+            Reply::CallFailed { code } => {
+                let reason = String::from_utf8_lossy(&output);
+                return Err(FaasmError::new(Code::Cluster(code), reason));
+            }
+            reply => return Err(unexpected(reply)),
+        };
         let total = crate::global::performance_now() - began;
         Ok(Outcome { return_value, output, stats: Stats { total, ..Stats::default() } })
     }

@@ -4,7 +4,7 @@ use js_sys::{Error, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 
 /// What went wrong; the strings are listed in `types.d.ts`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Code {
     /// Options that make no sense.
     BadOptions,
@@ -15,13 +15,16 @@ pub(crate) enum Code {
     CannotLoad,
     ClusterOnly,
     StackSize,
+    StackExhausted,
     Trap,
     /// From the guest kernel; see `Fault::code`.
     Fault(&'static str),
+    /// The same, from a run in the cluster.
+    Cluster(String),
 }
 
 impl Code {
-    fn as_str(self) -> &'static str {
+    fn as_str(&self) -> &str {
         match self {
             Code::BadOptions => "bad-options",
             Code::CannotConnect => "cannot-connect",
@@ -30,8 +33,10 @@ impl Code {
             Code::CannotLoad => "cannot-load",
             Code::ClusterOnly => "cluster-only",
             Code::StackSize => "stack-size",
+            Code::StackExhausted => "stack-exhausted",
             Code::Trap => "trap",
             Code::Fault(code) => code,
+            Code::Cluster(code) => code,
         }
     }
 }

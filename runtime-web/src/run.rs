@@ -7,7 +7,7 @@ use crate::function::Loaded;
 use crate::global::{console_error, performance_now};
 use crate::host::{Bindings, import_object};
 use faasm_bridge::guest::{Fault, Invocation, Stream};
-use faasm_bridge::manifest::UnwindBuffer;
+use faasm_bridge::manifest::{GROW_EXPORT, UnwindBuffer};
 use faasm_bridge::state::LocalTier;
 use js_sys::{Array, Error, Function, Object, Reflect, WebAssembly};
 use std::cell::RefCell;
@@ -39,17 +39,33 @@ impl Listeners {
         Ok(Self { stdout: listen(stdout)?, stderr: listen(stderr)? })
     }
 
+    /// Passes on what is left of a character that the guest did not finish.
+    pub(crate) fn flush(&self) {
+        for listener in [&self.stdout, &self.stderr].into_iter().flatten() {
+            let rest = listener.decoder.decode().unwrap_or_default();
+            if !rest.is_empty() {
+                listener.tell(&rest);
+            }
+        }
+    }
+
     pub(crate) fn print(&self, stream: Stream, bytes: &[u8]) {
         let listener = match stream {
             Stream::Stdout => &self.stdout,
             Stream::Stderr => &self.stderr,
         };
-        let Some(Listener { callback, decoder }) = listener else { return };
+        let Some(listener) = listener else { return };
         let options = TextDecodeOptions::new();
         options.set_stream(true);
-        let text = decoder.decode_with_u8_array_and_options(bytes, &options).unwrap_or_default();
+        let text = listener.decoder.decode_with_u8_array_and_options(bytes, &options);
+        listener.tell(&text.unwrap_or_default());
+    }
+}
+
+impl Listener {
+    fn tell(&self, text: &str) {
         // A listener that throws must not end the guest it listens to.
-        if let Err(thrown) = callback.call1(&JsValue::UNDEFINED, &text.into()) {
+        if let Err(thrown) = self.callback.call1(&JsValue::UNDEFINED, &text.into()) {
             console_error(&format!("a listener of a function threw: {}", describe(&thrown)));
         }
     }
@@ -98,26 +114,15 @@ pub(crate) async fn run(
     let exports = instantiate(&loaded.module, &imports).await?;
     let guest = Exports { exports, loaded };
     let memory = guest.memory()?;
-    bindings.attach(memory.clone(), guest.malloc());
+    bindings.attach(memory.clone(), guest.malloc(), guest.grow(&memory));
     if instrumented.is_some() {
         asyncify.attach(&guest.exports, &memory)?;
     }
 
-    let mut return_value = 0;
-    for name in &loaded.manifest.entry.main {
-        let entry = guest.function(name)?;
-        match engine.call(&entry, &Array::new()).await {
-            Ok(value) => return_value = value.as_f64().map_or(0, |number| number as i32),
-            Err(interruption) => match ended(interruption, &bindings) {
-                Ok(exit) => {
-                    return_value = exit;
-                    break;
-                }
-                Err(error) => return Err(error),
-            },
-        }
-    }
+    let ended = enter(&guest, engine.as_ref(), &bindings).await;
+    bindings.end();
     drop(closures);
+    let return_value = ended?;
     let stats = Stats {
         suspensions: engine.suspensions(),
         chained_calls: bindings.chained.get(),
@@ -125,6 +130,23 @@ pub(crate) async fn run(
         suspended: bindings.waited.get(),
     };
     Ok(Outcome { return_value, output: bindings.take_output(), stats })
+}
+
+/// Calls the entries in order; the last gives the return value, or whichever exits.
+async fn enter(
+    guest: &Exports<'_>,
+    engine: &dyn Engine,
+    bindings: &Bindings,
+) -> Result<i32, FaasmError> {
+    let mut return_value = 0;
+    for name in &guest.loaded.manifest.entry.main {
+        let entry = guest.function(name)?;
+        match engine.call(&entry, &Array::new()).await {
+            Ok(value) => return_value = value.as_f64().map_or(0, |number| number as i32),
+            Err(interruption) => return ended(interruption, bindings),
+        }
+    }
+    Ok(return_value)
 }
 
 /// What an interrupted call means: the guest's exit, or an error.
@@ -147,8 +169,13 @@ fn ended(interruption: Interruption, bindings: &Bindings) -> Result<i32, FaasmEr
             if let Some(failure) = bindings.take_failure() {
                 return Err(failure);
             }
-            let mut error =
-                FaasmError::new(Code::Trap, format!("the function trapped: {}", describe(&thrown)));
+            let exhausted = is_stack_exhaustion(&thrown);
+            let (code, what) = match exhausted {
+                true => (Code::StackExhausted, "used up its stack"),
+                false => (Code::Trap, "trapped"),
+            };
+            let message = format!("the function {what}: {}", describe(&thrown));
+            let mut error = FaasmError::new(code, message);
             error.stack = thrown
                 .dyn_ref::<Error>()
                 .and_then(|thrown| Reflect::get(thrown, &"stack".into()).ok())
@@ -156,6 +183,13 @@ fn ended(interruption: Interruption, bindings: &Bindings) -> Result<i32, FaasmEr
             Err(error)
         }
     }
+}
+
+/// Engines throw a `RangeError` for it, Firefox an `InternalError`; every other end of a guest is a
+/// `WebAssembly.RuntimeError`.
+fn is_stack_exhaustion(thrown: &JsValue) -> bool {
+    let name = thrown.dyn_ref::<Error>().map(|error| String::from(error.name()));
+    matches!(name.as_deref(), Some("RangeError" | "InternalError"))
 }
 
 async fn instantiate(module: &WebAssembly::Module, imports: &Object) -> Result<Object, FaasmError> {
@@ -190,6 +224,17 @@ impl Exports<'_> {
 
     fn malloc(&self) -> Option<Function> {
         self.get(self.loaded.manifest.entry.malloc.as_deref()?).dyn_into().ok()
+    }
+
+    /// How the host makes memory grow: past the unwind buffer, where the module has one.
+    fn grow(&self, memory: &WebAssembly::Memory) -> Option<Function> {
+        match self.get(GROW_EXPORT).dyn_into() {
+            Ok(grow) => Some(grow),
+            Err(_) => {
+                let grow = Reflect::get(memory, &"grow".into()).ok()?;
+                Some(grow.unchecked_into::<Function>().bind0(memory))
+            }
+        }
     }
 
     fn missing(&self, kind: &str, name: &str) -> FaasmError {

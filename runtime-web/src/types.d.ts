@@ -58,6 +58,11 @@ export interface FaasmError extends Error {
     | "unknown-import" // the function called an import nobody knows
     | "stack-size" // the stack did not fit where a suspended function keeps it
     | "trap" // the function trapped; `stack` names its functions
+    | "stack-exhausted" // the function called itself too deeply
+    | "missing-function" // the cluster has no such function
+    | "timeout" // the cluster ended it after the time a call may take
+    | "deadlock" // the function waits for a lock that it holds itself
+    | "no-malloc" // a host call needs the function's malloc, and it exports none
     | "bad-pointer" // a host call was given a pointer outside memory, or no string
     | "state" // a state value has another size
     | "operation-failed" // the cluster could not do what a host call asked

@@ -1,0 +1,231 @@
+//! The imports of a running function: the guest kernel, bound to the browser.
+//!
+//! * this file: the two halves of a call, and the guest's allocator;
+//! * `browser`: what the kernel needs from the page;
+//! * `operations`: what is done while the function is suspended;
+//! * `imports`: the import object.
+
+mod browser;
+mod imports;
+mod operations;
+
+pub(crate) use imports::import_object;
+pub(crate) use operations::unexpected;
+
+use crate::connection::{Connection, Waiting};
+use crate::error::FaasmError;
+use crate::global::performance_now;
+use crate::run::Listeners;
+use browser::BrowserHost;
+use faasm_bridge::guest::{
+    Begin, CallId, Completion, Fault, Finish, Guest, Host, Invocation, MAX_PARAMS, Operation,
+};
+use faasm_bridge::host::HostCall;
+use faasm_bridge::state::LocalTier;
+use js_sys::{Function, WebAssembly};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use wasm_bindgen::JsValue;
+
+/// What a run shares with the imports of its instance.
+pub(crate) struct Bindings {
+    guest: RefCell<Guest>,
+    pub(crate) tier: Rc<RefCell<LocalTier>>,
+    connection: Rc<Connection>,
+    listeners: Listeners,
+    function: String,
+    /// Imports that only trap, by the position given to their import function.
+    traps: RefCell<Vec<String>>,
+    /// Where the JavaScript side of an import leaves its arguments.
+    slots: Box<[Cell<u64>; MAX_PARAMS]>,
+    memory: RefCell<Option<WebAssembly::Memory>>,
+    /// Bytes at the end of memory that the guest does not know of.
+    hidden: u32,
+    malloc: RefCell<Option<Function>>,
+    /// How the host makes the guest's memory grow.
+    grow: RefCell<Option<Function>>,
+    /// While the host is inside the guest's `malloc`, below which nothing can suspend.
+    allocating: Cell<bool>,
+    calls: RefCell<BTreeMap<CallId, Waiting>>,
+    /// What the guest waits for, between `begin` and the end of the suspension.
+    pending: RefCell<Option<Operation>>,
+    /// Why a host call ended the run.
+    pub(crate) fault: RefCell<Option<Fault>>,
+    /// The cause behind a failed operation.
+    failure: RefCell<Option<FaasmError>>,
+    pub(crate) chained: Cell<u32>,
+    pub(crate) waited: Cell<f64>,
+}
+
+impl Bindings {
+    pub(crate) fn new(
+        invocation: Invocation,
+        hidden: u32,
+        connection: Rc<Connection>,
+        tier: Rc<RefCell<LocalTier>>,
+        listeners: Listeners,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            function: invocation.function.clone(),
+            traps: RefCell::default(),
+            guest: RefCell::new(Guest::new(invocation)),
+            tier,
+            connection,
+            listeners,
+            slots: Box::default(),
+            memory: RefCell::new(None),
+            hidden,
+            malloc: RefCell::new(None),
+            grow: RefCell::new(None),
+            allocating: Cell::new(false),
+            calls: RefCell::default(),
+            pending: RefCell::new(None),
+            fault: RefCell::new(None),
+            failure: RefCell::new(None),
+            chained: Cell::new(0),
+            waited: Cell::new(0.0),
+        })
+    }
+
+    /// Binds the exports of the instance.
+    pub(crate) fn attach(
+        &self,
+        memory: WebAssembly::Memory,
+        malloc: Option<Function>,
+        grow: Option<Function>,
+    ) {
+        *self.memory.borrow_mut() = Some(memory);
+        *self.malloc.borrow_mut() = malloc;
+        *self.grow.borrow_mut() = grow;
+    }
+
+    /// Ends the run: what it wrote through mappings joins the local tier, and its locks are free.
+    pub(crate) fn end(&self) {
+        self.listeners.flush();
+        let ended = self.with_guest(|guest, host, tier| {
+            guest.end(host, tier);
+            Ok(())
+        });
+        // There is no memory where the module could not even be instantiated.
+        if ended.is_err() {
+            self.guest.borrow_mut().abandon(&mut self.tier.borrow_mut());
+        }
+    }
+
+    pub(crate) fn take_output(&self) -> Vec<u8> {
+        self.guest.borrow_mut().take_output()
+    }
+
+    /// The error that ended the run through a host call, with the cause behind it.
+    pub(crate) fn take_fault(&self) -> Option<Fault> {
+        self.fault.borrow_mut().take()
+    }
+
+    pub(crate) fn take_failure(&self) -> Option<FaasmError> {
+        self.failure.borrow_mut().take()
+    }
+
+    /// Performs what the guest waits for.
+    pub(crate) async fn wait(self: Rc<Self>) {
+        let operation = self.pending.borrow_mut().take();
+        let Some(operation) = operation else { return };
+        let began = performance_now();
+        let completion = self.perform(operation).await.unwrap_or_else(|error| {
+            let message = error.message.clone();
+            *self.failure.borrow_mut() = Some(error);
+            Completion::Failed(message)
+        });
+        self.waited.set(self.waited.get() + performance_now() - began);
+        if let Err(fault) = self.guest.borrow_mut().complete(completion) {
+            *self.fault.borrow_mut() = Some(fault);
+        }
+    }
+
+    /// Runs `act` on the kernel, with the browser as its host.
+    fn with_guest<T>(
+        &self,
+        act: impl FnOnce(&mut Guest, &mut dyn Host, &mut LocalTier) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let memory = self.memory.borrow();
+        let Some(memory) = memory.as_ref() else {
+            return Err(Fault::Order { call: "a host call before the instance was there" });
+        };
+        let mut host = BrowserHost::new(self, memory);
+        act(&mut self.guest.borrow_mut(), &mut host, &mut self.tier.borrow_mut())
+    }
+
+    fn args(&self) -> [u64; MAX_PARAMS] {
+        std::array::from_fn(|slot| self.slots[slot].get())
+    }
+
+    fn call(&self, call: HostCall) -> Result<i32, Fault> {
+        let args = self.args();
+        self.with_guest(|guest, host, tier| guest.call(call, &args, host, tier))
+    }
+
+    /// 0 where the call is ready to finish, 1 where the guest has to suspend first.
+    fn begin(&self, call: HostCall) -> Result<i32, Fault> {
+        let args = self.args();
+        match self.with_guest(|guest, host, tier| guest.begin(call, &args, host, tier))? {
+            Begin::Ready => Ok(0),
+            Begin::Wait(_) if self.allocating.get() => {
+                let message = "the guest's malloc wants to wait, which it cannot".to_owned();
+                Err(Fault::Operation { call, message })
+            }
+            Begin::Wait(operation) => {
+                *self.pending.borrow_mut() = Some(operation);
+                Ok(1)
+            }
+        }
+    }
+
+    fn finish(&self, call: HostCall) -> Result<i32, Raise> {
+        loop {
+            match self.with_guest(|guest, host, tier| guest.finish(host, tier))? {
+                Finish::Return(value) => return Ok(value),
+                Finish::Allocate { bytes } => {
+                    let pointer = self.allocate(call, bytes)?;
+                    self.guest.borrow_mut().allocated(pointer)?;
+                }
+            }
+        }
+    }
+
+    /// Calls the guest's `malloc`; it may make host calls meanwhile, but not wait.
+    fn allocate(&self, call: HostCall, bytes: u32) -> Result<u32, Raise> {
+        let malloc = self.malloc.borrow().clone().ok_or(Fault::NoMalloc { call })?;
+        let outer = self.allocating.replace(true);
+        let result = malloc.call1(&JsValue::UNDEFINED, &bytes.into());
+        self.allocating.set(outer);
+        match result {
+            Ok(pointer) => Ok(pointer.as_f64().map_or(0, |number| number as i64 as u32)),
+            Err(thrown) => Err(self.take_fault().map_or(Raise::Thrown(thrown), Raise::Fault)),
+        }
+    }
+
+    /// Keeps why the run ends, and gives JavaScript something to throw.
+    fn throw(&self, raise: Raise) -> JsValue {
+        match raise {
+            Raise::Thrown(thrown) => thrown,
+            Raise::Fault(fault) => {
+                let message = fault.to_string();
+                *self.fault.borrow_mut() = Some(fault);
+                JsValue::from_str(&message)
+            }
+        }
+    }
+}
+
+/// What a host call throws through the guest.
+enum Raise {
+    Fault(Fault),
+    /// Thrown by the guest's `malloc`: its own trap.
+    Thrown(JsValue),
+}
+
+impl From<Fault> for Raise {
+    fn from(fault: Fault) -> Self {
+        Raise::Fault(fault)
+    }
+}
