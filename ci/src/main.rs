@@ -28,6 +28,7 @@ struct Cli {
 enum Command {
     Demo(commands::demo::Args),
     Test(commands::test::Args),
+    Conformance(commands::conformance::Args),
     Lint(commands::lint::Args),
     Functions(commands::functions::Args),
     Build(commands::build::Args),
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     let result = Workspace::find().and_then(|workspace| match cli.command {
         Command::Demo(args) => args.run(&workspace),
         Command::Test(args) => args.run(&workspace),
+        Command::Conformance(args) => args.run(&workspace),
         Command::Lint(args) => args.run(&workspace),
         Command::Functions(args) => args.run(&workspace),
         Command::Build(args) => args.run(&workspace),

@@ -7,5 +7,5 @@ mod site;
 
 pub use chromium::Chromium;
 pub use page::{Finished, Page, Place, Run};
-pub use relay::Relay;
+pub use relay::{Relay, program};
 pub use site::Site;

@@ -68,7 +68,7 @@ impl Relay {
 }
 
 /// A program of this workspace: where the variable says, or beside this one.
-pub(crate) fn program(variable: &str, name: &str) -> Result<PathBuf> {
+pub fn program(variable: &str, name: &str) -> Result<PathBuf> {
     if let Some(path) = std::env::var_os(variable) {
         return Ok(path.into());
     }

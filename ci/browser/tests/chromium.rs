@@ -31,9 +31,22 @@ const WAIT: &str = include_str!("functions/wait.wat");
 /// Suspends deep inside a recursion, with values on every level.
 const DEEP: &str = include_str!("functions/deep.wat");
 
+/// Holds the write lock of a state value for a while, then writes it; or traps with the lock in its hands.
+const HOLD: &str = include_str!("functions/hold.wat");
+/// Waits for that lock and gives the value.
+const TAKE: &str = include_str!("functions/take.wat");
+
 async fn site() -> Result<Site> {
     let mut site = Site::new()?;
-    for (name, text) in [("peek", PEEK), ("sleep", SLEEP), ("wait", WAIT), ("deep", DEEP)] {
+    let functions = [
+        ("peek", PEEK),
+        ("sleep", SLEEP),
+        ("wait", WAIT),
+        ("deep", DEEP),
+        ("hold", HOLD),
+        ("take", TAKE),
+    ];
+    for (name, text) in functions {
         site.add(name, text).await?;
     }
     Ok(site)
@@ -127,6 +140,40 @@ async fn many_functions_are_suspended_at_once() -> Result<()> {
     assert_eq!(all["values"], json!(vec![7; 50]), "{all}");
     let took = all["took"].as_f64().context("a time")?;
     assert!(took < 50.0 * 300.0 / 2.0, "they wait side by side: {took} ms");
+    browser.close().await
+}
+
+#[tokio::test]
+async fn runs_of_one_page_share_state_and_its_locks() -> Result<()> {
+    let site = site().await?;
+    let relay = Relay::start(site.path()).await?;
+    let browser = Chromium::start().await?;
+    let page = Page::open(&browser, relay.url(), USER).await?;
+    let result = page
+        .script_async(
+            r#"const done = arguments[0];
+               (async () => {
+                 const { connect } = await import("/runtime/index.js");
+                 const runtime = await connect({ user: "demo" });
+                 const hold = await runtime.load("/functions/hold.json");
+                 const take = await runtime.load("/functions/take.json");
+                 const text = (result) => new TextDecoder().decode(result.output);
+                 const locked = (input) => new Promise((resolve, reject) => {
+                   const ended = hold.run({ input, onStdout: () => resolve({ ended }) });
+                   ended.catch(reject);
+                 });
+                 const first = await locked("");
+                 const taken = await take.run();
+                 await first.ended;
+                 const second = await locked("trap");
+                 const after = await take.run();
+                 const trap = await second.ended.then(() => "none", (error) => error.code);
+                 return [text(taken), taken.stats.suspensions, text(after), trap];
+               })().then(done, (error) => done({ error: String(error) }));"#,
+            vec![],
+        )
+        .await?;
+    assert_eq!(result, json!(["held", 1, "held", "trap"]));
     browser.close().await
 }
 

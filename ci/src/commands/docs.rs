@@ -57,7 +57,7 @@ fn document() -> String {
 }
 
 fn section(text: &mut String, module: &str) {
-    let head = "| import | signature | waits | era | status | |\n|---|---|---|---|---|---|\n";
+    let head = "| import | signature | waits | era | page | embedded cluster | |\n|---|---|---|---|---|---|---|\n";
     write!(text, "\n## `{module}`\n\n{head}").expect("writing to a string");
     for row in HostCall::ALL.iter().map(|call| call.row()).filter(|row| row.module == module) {
         let waits = if row.suspends == Suspends::May { "yes" } else { "" };
@@ -68,9 +68,10 @@ fn section(text: &mut String, module: &str) {
         };
         writeln!(
             text,
-            "| `{}` | `{}` | {waits} | {era} | {} | {} |",
+            "| `{}` | `{}` | {waits} | {era} | {} | {} | {} |",
             row.name,
             signature(row),
+            status(row),
             status(row),
             row.summary
         )
@@ -78,9 +79,10 @@ fn section(text: &mut String, module: &str) {
     }
 }
 
+/// Both columns drive one implementation, so they have one status.
 fn status(row: &Row) -> String {
     match (row.available, row.status) {
-        (Available::Cluster, _) => "cluster only".to_owned(),
+        (Available::Cluster, _) => "told: only in Faasm".to_owned(),
         (_, Status::Ready) => "**runs**".to_owned(),
         (_, Status::Planned(reason)) => format!("not yet: {reason}"),
     }

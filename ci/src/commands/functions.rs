@@ -21,12 +21,13 @@ const C_FUNCTIONS: [(&str, &str); 4] = [
 
 const WARNINGS: [&str; 3] = ["-Wall", "-Wextra", "-Werror"];
 
-/// The exports are what hosts call. The optimiser's flag is left out on purpose: with it the driver
-/// also runs whatever `wasm-opt` is on the PATH.
-const LINK: [&str; 6] = [
-    "-Wl,--export=malloc",
-    "-Wl,--export=free",
-    "-Wl,--export=__wasm_call_ctors",
+/// What hosts call.
+pub(crate) const EXPORT_MALLOC: [&str; 2] = ["-Wl,--export=malloc", "-Wl,--export=free"];
+pub(crate) const EXPORT_CONSTRUCTORS: &str = "-Wl,--export=__wasm_call_ctors";
+
+/// The optimiser's flag is left out on purpose: with it the driver also runs whatever `wasm-opt` is
+/// on the PATH.
+const LAYOUT: [&str; 3] = [
     "-Wl,--stack-first",
     "-Wl,-z,stack-size=1048576",
     // wasi-libc's debug information, most of the file otherwise; names stay.
@@ -76,7 +77,7 @@ pub(crate) fn build_all(workspace: &Workspace) -> Result<()> {
     Args { only: None }.run(workspace)
 }
 
-fn how_to_get_clang() -> String {
+pub(crate) fn how_to_get_clang() -> String {
     format!(
         "on Debian `apt-get install {}`, elsewhere set WASI_SDK_PATH to a WASI SDK",
         CLANG_PACKAGES.join(" ")
@@ -84,52 +85,71 @@ fn how_to_get_clang() -> String {
 }
 
 fn build_rust(workspace: &Workspace) -> Result<()> {
-    setup::rust_targets(workspace, &[setup::WASI])?;
-    // Beside the other builds, so that this waits for no other cargo.
-    let target = workspace.target().join("functions");
-    run(workspace
-        .cargo()
-        .current_dir(workspace.functions_source())
-        .args(["build", "--release", "--locked", "--target", setup::WASI, "--target-dir"])
-        .arg(&target))
-    .context("Rust functions")?;
-    for file in wasm_files(&target.join(setup::WASI).join("release"))? {
+    for file in compile_rust(workspace, &workspace.functions_source())? {
         let name = file.file_name().context("a wasm file without a name")?;
         copy_file(&file, &workspace.functions().join(name))?;
     }
     Ok(())
 }
 
+/// Compiles a workspace of functions in Rust; gives the modules.
+pub(crate) fn compile_rust(workspace: &Workspace, source: &Path) -> Result<Vec<PathBuf>> {
+    setup::rust_targets(workspace, &[setup::WASI])?;
+    // Beside the other builds, so that this waits for no other cargo; apart by the folder's name.
+    let name = source.file_name().context("a folder without a name")?;
+    let target = workspace.target().join("functions").join(name);
+    run(workspace
+        .cargo()
+        .current_dir(source)
+        .args(["build", "--release", "--locked", "--target", setup::WASI, "--target-dir"])
+        .arg(&target))
+    .context("Rust functions")?;
+    wasm_files(&target.join(setup::WASI).join("release"))
+}
+
 fn build_c(workspace: &Workspace, clang: &Clang) -> Result<()> {
     let objects = workspace.target().join("functions/c");
     create_folder(&objects)?;
+    let exports = [&EXPORT_MALLOC[..], &[EXPORT_CONSTRUCTORS]].concat();
     for (source, name) in C_FUNCTIONS {
-        let source = workspace.functions_source().join("c").join(source);
-        let output = workspace.functions().join(format!("{name}.wasm"));
-        build_c_function(workspace, clang, &source, &objects.join(name), &output)
-            .with_context(|| format!("function {name}"))?;
+        let function = CFunction {
+            source: &workspace.functions_source().join("c").join(source),
+            output: &workspace.functions().join(format!("{name}.wasm")),
+            objects: &objects,
+            defines: &[],
+            link: &exports,
+        };
+        function.build(workspace, clang).with_context(|| format!("function {name}"))?;
     }
     Ok(())
 }
 
-fn build_c_function(
-    workspace: &Workspace,
-    clang: &Clang,
-    source: &Path,
-    object: &Path,
-    output: &Path,
-) -> Result<()> {
-    let cpp = source.extension().is_some_and(|extension| extension == "cpp");
-    let object = object.with_extension("o");
-    let mut compile = clang.command(cpp);
-    compile.arg("-O2").args(WARNINGS);
-    compile.arg(if cpp { "-std=c++17" } else { "-std=c11" });
-    if cpp {
-        compile.args(["-fno-exceptions", "-fno-rtti"]);
+/// A function in C or C++.
+pub(crate) struct CFunction<'a> {
+    pub(crate) source: &'a Path,
+    pub(crate) output: &'a Path,
+    /// Folder for what is made in between.
+    pub(crate) objects: &'a Path,
+    pub(crate) defines: &'a [&'a str],
+    /// Exports, and whatever else the linker is to know.
+    pub(crate) link: &'a [&'a str],
+}
+
+impl CFunction<'_> {
+    pub(crate) fn build(&self, workspace: &Workspace, clang: &Clang) -> Result<()> {
+        let cpp = self.source.extension().is_some_and(|extension| extension == "cpp");
+        let name = self.output.file_stem().context("a function without a name")?;
+        let object = self.objects.join(name).with_extension("o");
+        let mut compile = clang.command(cpp);
+        compile.arg("-O2").args(WARNINGS).args(self.defines);
+        compile.arg(if cpp { "-std=c++17" } else { "-std=c11" });
+        if cpp {
+            compile.args(["-fno-exceptions", "-fno-rtti"]);
+        }
+        compile.arg("-I").arg(workspace.functions_source().join("include"));
+        run(compile.arg("-c").arg(self.source).arg("-o").arg(&object))?;
+        run(clang.command(cpp).arg(&object).args(self.link).args(LAYOUT).arg("-o").arg(self.output))
     }
-    compile.arg("-I").arg(workspace.functions_source().join("include"));
-    run(compile.arg("-c").arg(source).arg("-o").arg(&object))?;
-    run(clang.command(cpp).arg(&object).args(LINK).arg("-o").arg(output))
 }
 
 fn list(workspace: &Workspace) -> Result<()> {

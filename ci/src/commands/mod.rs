@@ -1,6 +1,7 @@
 //! One file per subcommand, each with its arguments and `run`.
 
 pub(crate) mod build;
+pub(crate) mod conformance;
 pub(crate) mod demo;
 pub(crate) mod docs;
 pub(crate) mod functions;

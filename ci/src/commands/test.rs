@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::commands::{build, functions, package};
+use crate::commands::{build, conformance, functions, package};
 use crate::process::{run, stream};
 use crate::stages::Stages;
 use crate::workspace::Workspace;
@@ -26,7 +26,10 @@ impl Args {
             setup::rust_components(workspace)?;
             setup::rust_targets(workspace, &[setup::WASI, setup::WEB])
         })?;
-        stages.run("compile functions", || functions::build_all(workspace))?;
+        stages.run("compile functions", || {
+            functions::build_all(workspace)?;
+            conformance::functions(workspace)
+        })?;
         // The same packages as are tested then, tests included, so that cargo chooses the same
         // features of dependencies and builds those once.
         stages.run("build", || {
@@ -57,6 +60,7 @@ impl Args {
             command.args(["--target", setup::WASI]);
             count.run(command.env("CARGO_TARGET_WASM32_WASIP1_RUNNER", runner))
         })?;
+        stages.run("conformance", || count.run(&mut conformance::suite(workspace)))?;
 
         stages.print();
         println!("\n{} passed, {} failed", count.passed, count.failed);
@@ -90,11 +94,15 @@ impl Count {
         Ok(())
     }
 
-    /// Adds a line `test result: ok. 5 passed; 0 failed; ...` of libtest; other lines do nothing.
+    /// Adds a line `test result: ok. 5 passed; 0 failed; ...` of libtest, or `360 cases, 1000 passed, 0 failed` of the
+    /// conformance suite; other lines do nothing.
     fn add(&mut self, line: &str) {
-        let Some(result) = line.trim().strip_prefix("test result: ") else { return };
+        let line = line.trim();
+        let libtest = line.strip_prefix("test result: ").map(|result| (result, "; "));
+        let suite = line.split_once(" cases, ").map(|(_, counts)| (counts, ", "));
+        let Some((result, separator)) = libtest.or(suite) else { return };
         let result = result.split_once(". ").map_or(result, |(_, counts)| counts);
-        for part in result.split("; ") {
+        for part in result.split(separator) {
             match part.split_once(' ') {
                 Some((number, "passed")) => self.passed += number.parse::<u64>().unwrap_or(0),
                 Some((number, "failed")) => self.failed += number.parse::<u64>().unwrap_or(0),
@@ -116,9 +124,10 @@ mod tests {
             "test result: ok. 5 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out",
             "test result: FAILED. 2 passed; 3 failed; 1 ignored; finished in 0.00s",
             "my test result: ok. 7 passed",
+            "130 cases, 250 passed, 1 failed",
         ] {
             count.add(line);
         }
-        assert_eq!(count, Count { passed: 7, failed: 3 });
+        assert_eq!(count, Count { passed: 257, failed: 4 });
     }
 }

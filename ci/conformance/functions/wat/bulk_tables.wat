@@ -1,0 +1,17 @@
+;; A passive segment of functions, and copies within the table.
+(module
+  (type $callee (func (result i32)))
+  (import "env" "__faasm_pull_state" (func $pull (param i32 i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (table $table 8 funcref)
+  (elem $late func $five $six)
+  (data (i32.const 16) "k\00")
+  (func $five (type $callee) (i32.const 5))
+  (func $six (type $callee) (i32.const 6))
+  (func (export "_start")
+    (table.init $table $late (i32.const 2) (i32.const 0) (i32.const 2))
+    (call $pull (i32.const 16) (i32.const 4))
+    (table.copy $table $table (i32.const 3) (i32.const 2) (i32.const 2))
+    (elem.drop $late)
+    (call $exit (call_indirect $table (type $callee) (i32.const 4)))))

@@ -1,0 +1,38 @@
+;; The 2019/20 toolchain: `main` dispatches on its index, and chains itself with others. Index 2 writes its input
+;; backwards, index 5 gives back its index, any other traps.
+(module
+  (import "env" "__faasm_get_idx" (func $index (result i32)))
+  (import "env" "__faasm_chain_this" (func $chain (param i32 i32 i32) (result i32)))
+  (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
+  (import "env" "__faasm_await_call_output" (func $await_output (param i32 i32 i32) (result i32)))
+  (import "env" "__faasm_read_input" (func $read_input (param i32 i32) (result i32)))
+  (import "env" "__faasm_write_output" (func $write_output (param i32 i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 16) "abc")
+  (global $heap (mut i32) (i32.const 4096))
+  (func $malloc (export "malloc") (param $bytes i32) (result i32)
+    (global.get $heap)
+    (global.set $heap (i32.add (global.get $heap) (local.get $bytes))))
+  (func $backwards (result i32) (local $size i32) (local $at i32)
+    (local.set $size (call $read_input (i32.const 100) (i32.const 64)))
+    (loop $next
+      (i32.store8
+        (i32.sub (i32.add (i32.const 200) (local.get $size)) (i32.add (local.get $at) (i32.const 1)))
+        (i32.load8_u (i32.add (i32.const 100) (local.get $at))))
+      (local.set $at (i32.add (local.get $at) (i32.const 1)))
+      (br_if $next (i32.lt_u (local.get $at) (local.get $size))))
+    (call $write_output (i32.const 200) (local.get $size))
+    (i32.const 22))
+  (func (export "main") (result i32) (local $first i32) (local $second i32) (local $third i32)
+    (if (i32.eq (call $index) (i32.const 2)) (then (return (call $backwards))))
+    (if (i32.eq (call $index) (i32.const 5)) (then (return (call $index))))
+    (if (call $index) (then (unreachable)))
+    (local.set $first (call $chain (i32.const 2) (i32.const 16) (i32.const 3)))
+    (local.set $second (call $chain (i32.const 5) (i32.const 0) (i32.const 0)))
+    (local.set $third (call $chain (i32.const 9) (i32.const 0) (i32.const 0)))
+    (local.set $first (call $await_output (local.get $first) (i32.const 0) (i32.const 4)))
+    (call $write_output (i32.load (i32.const 0)) (i32.load (i32.const 4)))
+    ;; 22 * 100 + 5 * 10 + 1
+    (i32.add (i32.mul (local.get $first) (i32.const 100))
+      (i32.add (i32.mul (call $await (local.get $second)) (i32.const 10))
+        (call $await (local.get $third))))))

@@ -1,0 +1,2 @@
+;; A library: nothing to run.
+(module (memory (export "memory") 1) (func (export "helper") (result i32) (i32.const 1)))

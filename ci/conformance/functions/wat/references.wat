@@ -1,0 +1,16 @@
+;; References to functions live across a wait.
+(module
+  (type $callee (func (result i32)))
+  (import "env" "__faasm_pull_state" (func $pull (param i32 i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (table $table 4 funcref)
+  (elem (i32.const 1) $five $six)
+  (data (i32.const 16) "k\00")
+  (func $five (type $callee) (i32.const 5))
+  (func $six (type $callee) (i32.const 6))
+  (func (export "_start") (local $kept funcref)
+    (local.set $kept (table.get $table (i32.const 2)))
+    (call $pull (i32.const 16) (i32.const 4))
+    (table.set $table (i32.const 3) (local.get $kept))
+    (call $exit (call_indirect $table (type $callee) (i32.const 3)))))

@@ -1,0 +1,225 @@
+//! A case: a function with its input and surroundings, and what must come of it.
+
+use crate::outcome::Code;
+
+/// How bytes are compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// Not at all: places differ, or it does not matter.
+    Any,
+    Exactly(Vec<u8>),
+    /// As text, where `*` stands for anything.
+    Like(&'static str),
+}
+
+/// How a run must end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    Returns { value: i32, output: Text },
+    Fails(Code),
+}
+
+/// What is in the cluster before the run. Values and lists are the case's own, shared files are everybody's.
+#[derive(Clone, Debug, Default)]
+pub struct Before {
+    pub values: Vec<(&'static str, Vec<u8>)>,
+    pub lists: Vec<(&'static str, Vec<Vec<u8>>)>,
+    pub files: Vec<(&'static str, Vec<u8>)>,
+}
+
+/// What is in the global tier after the run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum After {
+    Value(&'static str, Vec<u8>),
+    /// There is no such value.
+    Missing(&'static str),
+    /// Elements one after the other.
+    List(&'static str, Vec<u8>),
+}
+
+/// One row of the matrix. Made by [`case`] or a function beside it, and completed by its methods.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// `group/what-it-shows`; unique.
+    pub name: String,
+    pub function: &'static str,
+    pub input: Vec<u8>,
+    pub args: Vec<&'static str>,
+    pub env: Vec<(&'static str, &'static str)>,
+    pub before: Before,
+    pub end: End,
+    pub stdout: Text,
+    pub stderr: Text,
+    pub after: Vec<After>,
+    /// Ids of the columns it makes sense in; empty for all.
+    pub only: &'static [&'static str],
+    /// Columns that cannot run it, and what it must end with there instead.
+    pub limit: Option<(&'static [&'static str], Code)>,
+    /// Whether its calls may take only [`crate::lab::SHORT_TIMEOUT`].
+    pub impatient: bool,
+    /// What has to be installed to build the function; without it the case is skipped.
+    pub needs: Option<&'static str>,
+}
+
+/// A function that returns 0 and leaves no trace, until the methods say otherwise.
+pub fn case(name: &str, function: &'static str, input: impl Into<Vec<u8>>) -> Case {
+    Case {
+        name: name.to_owned(),
+        function,
+        input: input.into(),
+        args: Vec::new(),
+        env: Vec::new(),
+        before: Before::default(),
+        end: End::Returns { value: 0, output: Text::Exactly(Vec::new()) },
+        stdout: Text::Exactly(Vec::new()),
+        stderr: Text::Any,
+        after: Vec::new(),
+        only: &[],
+        limit: None,
+        impatient: false,
+        needs: None,
+    }
+}
+
+/// A script of host calls, one in a line; see `functions/c/probe.c` for the commands.
+pub fn probe(name: &str, script: &[&str]) -> Case {
+    case(name, "probe", script.join("\n"))
+}
+
+/// A script of file calls, one in a line; see `functions/c/files.c` for the commands.
+pub fn files(name: &str, script: &[&str]) -> Case {
+    case(name, "files", script.join("\n"))
+}
+
+impl Case {
+    /// It must return this.
+    pub fn returns(mut self, wanted: i32) -> Self {
+        match &mut self.end {
+            End::Returns { value, .. } => *value = wanted,
+            End::Fails(_) => self.end = End::Returns { value: wanted, output: Text::Any },
+        }
+        self
+    }
+
+    fn output_text(mut self, text: Text) -> Self {
+        if let End::Returns { output, .. } = &mut self.end {
+            *output = text;
+        }
+        self
+    }
+
+    /// Its output must be these bytes.
+    pub fn output(self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.output_text(Text::Exactly(bytes.into()))
+    }
+
+    /// Its output must be these lines, each with its end: what a script gives.
+    pub fn lines(self, lines: &[&str]) -> Self {
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        self.output(text)
+    }
+
+    /// Its output must be like this, where `*` stands for anything.
+    pub fn output_like(self, pattern: &'static str) -> Self {
+        self.output_text(Text::Like(pattern))
+    }
+
+    /// It must not return, but end with this code.
+    pub fn fails(mut self, code: Code) -> Self {
+        self.end = End::Fails(code);
+        self.stdout = Text::Any;
+        self
+    }
+
+    /// What it prints.
+    pub fn stdout(mut self, text: impl Into<Vec<u8>>) -> Self {
+        self.stdout = Text::Exactly(text.into());
+        self
+    }
+
+    /// What it prints to standard error, which is not looked at otherwise.
+    pub fn stderr_like(mut self, pattern: &'static str) -> Self {
+        self.stderr = Text::Like(pattern);
+        self
+    }
+
+    pub fn args(mut self, args: &[&'static str]) -> Self {
+        self.args = args.to_vec();
+        self
+    }
+
+    pub fn env(mut self, env: &[(&'static str, &'static str)]) -> Self {
+        self.env = env.to_vec();
+        self
+    }
+
+    /// A value of the global tier before the run.
+    pub fn with_value(mut self, key: &'static str, bytes: impl Into<Vec<u8>>) -> Self {
+        self.before.values.push((key, bytes.into()));
+        self
+    }
+
+    /// A list of the global tier before the run.
+    pub fn with_list(mut self, key: &'static str, elements: &[&[u8]]) -> Self {
+        let elements = elements.iter().map(|element| element.to_vec()).collect();
+        self.before.lists.push((key, elements));
+        self
+    }
+
+    /// A file that the cluster shares, which functions read as `faasm://PATH`. No other case may share another one under
+    /// the same path.
+    pub fn with_file(mut self, path: &'static str, bytes: impl Into<Vec<u8>>) -> Self {
+        self.before.files.push((path, bytes.into()));
+        self
+    }
+
+    /// The global tier has this value after the run.
+    pub fn leaves(mut self, key: &'static str, bytes: impl Into<Vec<u8>>) -> Self {
+        self.after.push(After::Value(key, bytes.into()));
+        self
+    }
+
+    /// The global tier has no such value after the run.
+    pub fn leaves_no(mut self, key: &'static str) -> Self {
+        self.after.push(After::Missing(key));
+        self
+    }
+
+    /// The global tier has this list after the run; elements one after the other.
+    pub fn leaves_list(mut self, key: &'static str, bytes: impl Into<Vec<u8>>) -> Self {
+        self.after.push(After::List(key, bytes.into()));
+        self
+    }
+
+    /// It runs only in these columns. Say why where you use it.
+    pub fn only(mut self, columns: &'static [&'static str]) -> Self {
+        self.only = columns;
+        self
+    }
+
+    /// These columns cannot run it, and must say so with this code; the matrix shows it as a limit.
+    pub fn limit(mut self, columns: &'static [&'static str], code: Code) -> Self {
+        self.limit = Some((columns, code));
+        self
+    }
+
+    /// What is asked of a column: the case itself, or that it ends as the limit says.
+    pub fn in_column(&self, column: &str) -> (Self, bool) {
+        match self.limit {
+            Some((columns, code)) if columns.contains(&column) => (self.clone().fails(code), true),
+            _ => (self.clone(), false),
+        }
+    }
+
+    /// Its calls may take only [`crate::lab::SHORT_TIMEOUT`].
+    pub fn impatient(mut self) -> Self {
+        self.impatient = true;
+        self
+    }
+
+    /// Its function is built with something that is not everywhere.
+    pub fn needs(mut self, what: &'static str) -> Self {
+        self.needs = Some(what);
+        self
+    }
+}

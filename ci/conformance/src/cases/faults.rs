@@ -1,0 +1,122 @@
+//! What a function can do wrong: each has one outcome, the same everywhere.
+
+use crate::case::{Case, case, probe};
+use crate::lab::NOWHERE;
+use crate::outcome::Code;
+
+/// Commands of the probe that hand a host call a bad pointer.
+const BAD_POINTERS: [(&str, &str); 19] = [
+    ("write-output", "oob_write_output"),
+    ("wraps-around", "oob_wraps"),
+    ("negative-length", "oob_negative_length"),
+    ("chain-name", "oob_chain_name"),
+    ("chain-input", "oob_chain_input"),
+    ("chain-pointer-input", "oob_chain_ptr_input"),
+    ("conf-flag", "oob_conf"),
+    ("key", "oob_key"),
+    ("write-state", "oob_write_state"),
+    ("read-state", "oob_read_state"),
+    ("read-state-chunk", "oob_read_state_at"),
+    ("append", "oob_append"),
+    ("await-output", "oob_await_output"),
+    ("mask", "oob_mask"),
+    ("key-without-an-end", "unterminated_key"),
+    ("name-without-an-end", "unterminated_name"),
+    ("key-not-utf8", "bad_utf8_key"),
+    ("name-not-utf8", "bad_utf8_name"),
+    ("read-input", "oob_read_input"),
+];
+
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases: Vec<Case> = BAD_POINTERS
+        .iter()
+        .map(|(name, command)| {
+            // Enough input and state for the call to reach the pointer.
+            probe(&format!("bad-pointer/{name}"), &[command, "say not reached"])
+                .with_value("k", "value")
+                .fails(Code::BadPointer)
+        })
+        .collect();
+    cases.extend([
+        probe("bad-pointer/the-last-bytes-are-good", &["oob_write_output_fits"]).output("last"),
+        // WASI has an errno for it, 21.
+        probe(
+            "bad-pointer/wasi-gives-an-errno",
+            &[
+                "oob_fd_write",
+                "oob_fd_write_list",
+                "oob_random",
+                "oob_clock",
+                "oob_args",
+                "oob_poll",
+            ],
+        )
+        .lines(&[
+            "oob_fd_write = 21",
+            "oob_fd_write_list = 21",
+            "oob_random = 21",
+            "oob_clock = 21",
+            "oob_args = 21",
+            "oob_poll = 21",
+        ]),
+        probe("fault/wasi-arguments", &["bad_clock", "bad_descriptor", "poll_nothing"]).lines(&[
+            "bad_clock = 28",
+            "bad_descriptor = 8",
+            "poll_nothing = 28",
+        ]),
+        probe("fault/trap", &["trap"]).fails(Code::Trap),
+        probe("fault/trap-after-a-wait", &["sleep 1", "trap"]).fails(Code::Trap),
+        probe(
+            "fault/trap-keeps-what-was-pushed",
+            &["write k abc", "push k", "write k xyz", "trap"],
+        )
+        .fails(Code::Trap)
+        .leaves("k", "abc"),
+        probe("fault/abort", &["abort"]).fails(Code::Trap),
+        case("fault/unreachable", "traps", "0").fails(Code::Trap),
+        case("fault/division-by-zero", "traps", "1").fails(Code::Trap),
+        case("fault/load-beyond-memory", "traps", "2").fails(Code::Trap),
+        case("fault/indirect-call-of-another-type", "traps", "3").fails(Code::Trap),
+        case("fault/indirect-call-of-null", "traps", "4").fails(Code::Trap),
+        case("fault/indirect-call-beyond-the-table", "traps", "5").fails(Code::Trap),
+        case("fault/conversion-of-what-does-not-fit", "traps", "6").fails(Code::Trap),
+        case("fault/division-overflow", "traps", "7").fails(Code::Trap),
+        case("fault/stack-exhausted", "recursion", "").fails(Code::StackExhausted),
+        case("fault/stack-exhausted-after-a-wait", "recursion_waiting", "")
+            .fails(Code::StackExhausted),
+        case("fault/no-malloc-for-an-output", "no_malloc", "abc").fails(Code::NoMalloc),
+        case("fault/no-malloc-for-a-mapping", "no_malloc_map", "").fails(Code::NoMalloc),
+        // Nothing is allocated for an output that is empty.
+        case("fault/no-malloc-and-no-need", "no_malloc", "").returns(0).output("awaited"),
+        case("fault/malloc-has-no-memory", "malloc_none", "").fails(Code::OutOfMemory),
+        case("fault/malloc-gives-a-bad-pointer", "malloc_wild", "").fails(Code::BadPointer),
+        case("fault/malloc-traps", "malloc_traps", "").fails(Code::Trap),
+        case("fault/malloc-exits", "malloc_exits", "").returns(33),
+        case("fault/malloc-wants-to-wait", "malloc_suspends", "").fails(Code::OperationFailed),
+        case("fault/malloc-makes-host-calls", "malloc_calls_host", "").returns(24).output("echo"),
+        case("fault/unknown-import-not-called", "unknown_import", "").output("not called"),
+        case("fault/unknown-import-called", "unknown_import", "x").fails(Code::UnknownImport),
+        // Refused when it is built for pages, and when a cluster first runs it.
+        case("fault/import-of-another-signature", "wrong_signature", "").fails(Code::CannotLoad),
+        case("fault/data-beyond-memory", "data_beyond", "").fails(Code::CannotLoad),
+        case("fault/start-function-traps", "start_traps", "").fails(Code::Trap),
+        case("fault/no-entry", "no_entry", "").fails(Code::CannotLoad),
+        case("fault/no-module", "not_wasm", "").fails(Code::CannotLoad),
+        case("fault/cluster-only-import", "cluster_only", "").fails(Code::ClusterOnly),
+        case("fault/cluster-only-host-call", "cluster_only_row", "").fails(Code::ClusterOnly),
+        // Nobody but a cluster ends a run for its time, and a page knows of a missing function before any cluster does.
+        case("fault/timeout", "loops", "").fails(Code::Timeout).impatient().only(&["embedded"]),
+        case("fault/missing-function", NOWHERE, "")
+            .fails(Code::MissingFunction)
+            .only(&["embedded"]),
+        case("fault/nothing-to-load", NOWHERE, "")
+            .fails(Code::CannotLoad)
+            .only(&["page", "worker"]),
+        // The caller's time would run out before the callee's where both are in the cluster.
+        probe("fault/callee-takes-too-long", &["chain loops x", "await_reason", "say on"])
+            .output("await_output = 1 with a reason\non")
+            .impatient()
+            .only(&["page", "worker"]),
+    ]);
+    cases
+}

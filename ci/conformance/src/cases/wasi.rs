@@ -1,0 +1,94 @@
+//! The rest of what a program has of its system: standard descriptors, shared files of the cluster, arguments, environment,
+//! clocks, random bytes.
+
+use super::calls::pattern;
+use crate::case::{Case, case, files};
+
+const MODEL: &[u8] = b"a shared model";
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        files("descriptor/standard-input-is-the-input", &["use 0", "read 7", "read 4", "seek 0 s"])
+            .lines(&["read = \"use 0\\nr\"", "read = \"ead \"", "seek = ESPIPE"]),
+        files("descriptor/standard-output", &["use 1", "write hi", "read 1", "use 0", "write x"])
+            .lines(&["write = 2", "read = EBADF", "write = EBADF"])
+            .stdout("hi"),
+        files("descriptor/not-open", &["use 70", "read 1", "close", "tell"]).lines(&[
+            "read = EBADF",
+            "close = EBADF",
+            "tell = EBADF",
+        ]),
+        // Onto a descriptor that is open; what it was before is closed.
+        files(
+            "descriptor/renumber",
+            &["open /a rwc", "write abc", "renumber 1", "pread 5 0", "renumber 70"],
+        )
+        .lines(&[
+            "open = ok",
+            "write = 3",
+            "renumber = ok",
+            "pread = \"abc\"",
+            "renumber = EBADF",
+        ]),
+        files(
+            "shared/read",
+            &["open faasm://models/small r", "read 8", "seek 0 e", "stat faasm://models/small"],
+        )
+        .with_file("models/small", MODEL)
+        .lines(&["open = ok", "read = \"a shared\"", "seek = 14", "stat = file of 14"]),
+        files("shared/missing", &["open faasm://models/none r", "stat faasm://models/none"])
+            .lines(&["open = ENOENT", "stat = ENOENT"]),
+        files(
+            "shared/read-only",
+            &[
+                "open faasm://models/small r",
+                "write x",
+                "close",
+                "open faasm://models/small r",
+                "read 20",
+            ],
+        )
+        .with_file("models/small", MODEL)
+        .lines(&[
+            "open = ok",
+            "write = EBADF",
+            "close = ok",
+            "open = ok",
+            "read = \"a shared model\"",
+        ]),
+        files(
+            "shared/one-megabyte",
+            &["open faasm://models/large r", "seek 0 e", "pread 4 999998"],
+        )
+        .with_file("models/large", pattern(1_000_000))
+        .lines(&["open = ok", "seek = 1000000", "pread = \"\\x0e\\x0f\""]),
+        files(
+            "state/from-a-file",
+            &["open /a wc", "write content", "close", "from_file k /a", "push k"],
+        )
+        .lines(&["open = ok", "write = 7", "close = ok", "from_file = 7"])
+        .leaves("k", "content"),
+        files("state/from-a-shared-file", &["from_file k faasm://models/small", "push k"])
+            .with_file("models/small", MODEL)
+            .lines(&["from_file = 14"])
+            .leaves("k", MODEL),
+        case("start/arguments", "files", "standard input")
+            .args(&["one", "", "three words here", "ünï"])
+            .env(&[("A", "1"), ("EMPTY", ""), ("B", "x=y z")])
+            .returns(5)
+            .output(
+                "argv[0] = files\nargv[1] = one\nargv[2] = \nargv[3] = three words \
+here\nargv[4] = ünï\nenv A=1\nenv EMPTY=\nenv B=x=y z\nstdin = \
+standard input\n",
+            ),
+        files("start/no-environment", &["getenv HOME"]).lines(&["getenv = (none)"]),
+        files("start/environment", &["getenv HOME", "getenv OTHER"])
+            .env(&[("HOME", "/ada")])
+            .lines(&["getenv = /ada", "getenv = (none)"]),
+        files("clock/moves-forward", &["clocks"]).lines(&["clocks = forward plausible 0"]),
+        files("random/differs", &["randoms"]).lines(&["randoms = differ"]),
+        files("print/printf", &["printf text"]).stdout("text and 7 and 0.125\n"),
+        // Where main returns 0, whether anybody flushes depends on the link.
+        files("print/flushed-by-exit", &["partial no end", "return 3"]).returns(3).stdout("no end"),
+    ]
+}

@@ -1,0 +1,58 @@
+//! The embedded cluster, called directly.
+
+use super::Column;
+use crate::case::Case;
+use crate::lab::Lab;
+use crate::outcome::{Ended, Observed, shortened};
+use anyhow::{Context as _, Result};
+use faasm_relay::cluster::{Call, Outcome};
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Until a run that never ends is given up; the cluster should have done so before.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+pub(super) struct Embedded {
+    lab: Arc<Lab>,
+}
+
+impl Embedded {
+    pub(super) fn new(lab: &Arc<Lab>) -> Self {
+        Self { lab: Arc::clone(lab) }
+    }
+}
+
+impl Column for Embedded {
+    fn id(&self) -> &'static str {
+        "embedded"
+    }
+
+    fn title(&self) -> &'static str {
+        "embedded cluster"
+    }
+
+    fn run<'a>(&'a self, case: &'a Case, user: &'a str) -> BoxFuture<'a, Result<Observed>> {
+        Box::pin(async move {
+            let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            let call = Call {
+                args: case.args.iter().map(|arg| (*arg).to_owned()).collect(),
+                env: case.env.iter().map(pair).collect(),
+                ..Call::new(user, case.function, case.input.clone())
+            };
+            let running = self.lab.cluster_of(case).call(call);
+            let outcome = tokio::time::timeout(PATIENCE, running).await.context("no end")??;
+            let ended = match outcome {
+                Outcome::Returned(result) => Ended::Returned {
+                    value: result.return_value,
+                    output: shortened(&result.output),
+                },
+                Outcome::Failed { code, message } => {
+                    Ended::Failed { code: code.to_owned(), message }
+                }
+            };
+            let (stdout, stderr) = self.lab.take_printed(user, case.function);
+            Ok(Observed { ended, stdout, stderr })
+        })
+    }
+}

@@ -1,0 +1,44 @@
+// Runs one case with the package, as any page would; in the page, or as the script of a worker.
+
+import { connect } from "./runtime/index.js";
+
+const decode = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+
+function encode(bytes) {
+  let text = "";
+  for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192));
+  return btoa(text);
+}
+
+// Long outputs stay here; what goes out is what `shortened` in outcome.rs makes of them.
+async function shown(bytes, maxShown) {
+  if (bytes.length <= maxShown) return encode(bytes);
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  const hex = Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return btoa(`[${bytes.length} bytes, sha256 ${hex}]`);
+}
+
+export async function runCase({ function: name, input, args, env, user, relay, maxShown }) {
+  let [stdout, stderr] = ["", ""];
+  let runtime;
+  try {
+    runtime = await connect({ user, url: relay });
+    const loaded = await runtime.load(new URL(`/functions/${name}.json`, self.location.href));
+    const { returnValue, output } = await loaded.run({
+      input: decode(input), args,
+      env: Object.fromEntries(env),
+      onStdout: (text) => { stdout += text; },
+      onStderr: (text) => { stderr += text; },
+    });
+    return { returnValue, output: await shown(output, maxShown), stdout, stderr };
+  } catch (error) {
+    if (error.name !== "FaasmError") return { broken: `not a FaasmError: ${error.stack ?? error}` };
+    return { error: { code: String(error.code), message: String(error.message) }, stdout, stderr };
+  } finally {
+    runtime?.close();
+  }
+}
+
+if (typeof WorkerGlobalScope !== "undefined" && self instanceof WorkerGlobalScope) {
+  self.onmessage = async ({ data }) => self.postMessage(await runCase(data));
+}

@@ -1,0 +1,190 @@
+//! The suite's functions: from text and hexadecimal to modules, and from all originals to what pages load.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use faasm_browser_tests::program;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::SystemTime;
+
+/// The page of the site; the script does everything.
+const PAGE: &str = "<!doctype html><meta charset=\"utf-8\"><title>Conformance</title>\n";
+
+/// Where originals, and the site with what was built of them, are.
+#[derive(Clone, Debug)]
+pub struct Folders {
+    pub originals: PathBuf,
+    pub web: PathBuf,
+    /// The npm package of the runtime.
+    runtime: PathBuf,
+    /// Text and hexadecimal.
+    sources: PathBuf,
+}
+
+impl Folders {
+    /// In `dist/conformance` of the checkout, where `cargo xtask conformance` has put what it compiled.
+    pub fn of_checkout() -> Self {
+        let crate_root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let dist = crate_root.join("../../dist");
+        Self {
+            originals: dist.join("conformance/originals"),
+            web: dist.join("conformance/web"),
+            runtime: dist.join("npm"),
+            sources: crate_root.join("functions"),
+        }
+    }
+
+    /// Every original, by name.
+    pub fn originals(&self) -> Result<Vec<(String, Vec<u8>)>> {
+        let files = files(&self.originals, "wasm")?;
+        files.into_iter().map(|path| Ok((stem(&path)?, read(&path)?))).collect()
+    }
+
+    /// Makes everything that is not there or out of date. Gives the functions that could not be built for pages, and why:
+    /// cases that need them will not run in any.
+    pub fn build(&self) -> Result<Vec<(String, String)>> {
+        fs::create_dir_all(&self.originals)?;
+        self.assemble()?;
+        self.site()?;
+        let mut problems = Vec::new();
+        let asyncify = program("FAASM_ASYNCIFY_BIN", "faasm-asyncify")?;
+        let functions = self.web.join("functions");
+        fs::create_dir_all(&functions)?;
+        for original in files(&self.originals, "wasm")? {
+            let name = stem(&original)?;
+            let manifest = functions.join(format!("{name}.json"));
+            let built = modified(&manifest);
+            if built.is_some() && built > modified(&original).max(modified(&asyncify)) {
+                continue;
+            }
+            // Nothing of an earlier build may be taken for this one.
+            if built.is_some() {
+                fs::remove_file(&manifest)?;
+            }
+            let build = Command::new(&asyncify)
+                .arg("build")
+                .arg(&original)
+                .arg("-o")
+                .arg(&functions)
+                .output();
+            let output = build.with_context(|| format!("running {}", asyncify.display()))?;
+            if !output.status.success() {
+                let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+                problems.push((name, reason));
+            }
+        }
+        Ok(problems)
+    }
+
+    /// Modules from WebAssembly text, and from hexadecimal where no text says what is meant.
+    fn assemble(&self) -> Result<()> {
+        for path in files(&self.sources.join("wat"), "wat")? {
+            let wasm = wat::parse_file(&path).with_context(|| format!("{}", path.display()))?;
+            self.original(&path, &wasm)?;
+        }
+        for path in files(&self.sources.join("hex"), "hex")? {
+            let text = String::from_utf8(read(&path)?)?;
+            let wasm = bytes(&text).with_context(|| format!("{}", path.display()))?;
+            self.original(&path, &wasm)?;
+        }
+        Ok(())
+    }
+
+    /// Written only where it changes, so that what is built of it stays good.
+    fn original(&self, source: &Path, wasm: &[u8]) -> Result<()> {
+        let path = self.originals.join(format!("{}.wasm", stem(source)?));
+        if fs::read(&path).is_ok_and(|there| there == wasm) {
+            return Ok(());
+        }
+        fs::write(&path, wasm).with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// The page, its script, and the runtime.
+    fn site(&self) -> Result<()> {
+        fs::create_dir_all(&self.web)?;
+        fs::write(self.web.join("index.html"), PAGE)?;
+        fs::write(self.web.join("suite.js"), include_str!("column/suite.js"))?;
+        ensure!(
+            self.runtime.is_dir(),
+            "no runtime in {}: run `cargo xtask package`",
+            self.runtime.display()
+        );
+        let runtime = self.web.join("runtime");
+        if runtime.exists() {
+            fs::remove_dir_all(&runtime)?;
+        }
+        copy(&self.runtime, &runtime)
+    }
+}
+
+/// The bytes of hexadecimal text, in which `;` begins a comment.
+fn bytes(text: &str) -> Result<Vec<u8>> {
+    let code = |line: &'_ str| line.split(';').next().unwrap_or_default().to_owned();
+    let digits: Vec<char> =
+        text.lines().map(code).collect::<String>().chars().filter(|c| !c.is_whitespace()).collect();
+    let pair = |pair: &[char]| {
+        let digits: String = pair.iter().collect();
+        u8::from_str_radix(&digits, 16).with_context(|| format!("`{digits}` is not a byte"))
+    };
+    digits.chunks(2).map(pair).collect()
+}
+
+fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
+        let path = entry?.path();
+        if path.extension() == Some(OsStr::new(extension)) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("reading {}", path.display()))
+}
+
+fn stem(path: &Path) -> Result<String> {
+    match path.file_stem().and_then(OsStr::to_str) {
+        Some(stem) => Ok(stem.to_owned()),
+        None => bail!("{} has no name that a function can have", path.display()),
+    }
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hexadecimal_with_comments() {
+        assert_eq!(bytes("00 61; magic\n 73\n6d ;").unwrap(), b"\0asm");
+        assert!(bytes("0g").is_err());
+    }
+
+    #[test]
+    fn every_text_function_is_webassembly() {
+        for path in files(&Folders::of_checkout().sources.join("wat"), "wat").unwrap() {
+            wat::parse_file(&path).unwrap();
+        }
+    }
+}

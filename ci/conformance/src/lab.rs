@@ -1,0 +1,206 @@
+//! What all columns share: relays with embedded clusters in this process, over one set of stores, in which every user
+//! has the suite's functions.
+
+use crate::case::{After, Case};
+use crate::functions::Folders;
+use crate::outcome::Left;
+use anyhow::{Context as _, Result, bail};
+use faasm_bridge::guest::Stream;
+use faasm_bridge::state::Chunk;
+use faasm_relay::cluster::Cluster;
+use faasm_relay::cluster::embedded::{EmbeddedConfig, Printing};
+use faasm_relay::store::{FunctionStore, StoreError, StoredFunction, Stores};
+use faasm_relay::{App, Config, integrity, serve};
+use futures_util::future::{BoxFuture, pending};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// Longest a call may take, above what any case needs on a slow machine.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The same for cases that wait for it.
+pub const SHORT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// More than any list of a case.
+const ALL: u32 = 1_000_000;
+
+/// The suite's functions by name; the same for every user.
+struct Functions(HashMap<String, StoredFunction>);
+
+impl FunctionStore for Functions {
+    fn integrity<'a>(
+        &'a self,
+        _user: &'a str,
+        function: &'a str,
+    ) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
+        let found = self.0.get(function).map(|stored| stored.integrity.clone());
+        Box::pin(async { Ok(found) })
+    }
+
+    fn get<'a>(
+        &'a self,
+        _user: &'a str,
+        function: &'a str,
+    ) -> BoxFuture<'a, Result<Option<StoredFunction>, StoreError>> {
+        let found = self.0.get(function).cloned();
+        Box::pin(async { Ok(found) })
+    }
+
+    fn put<'a>(
+        &'a self,
+        _user: &'a str,
+        _function: &'a str,
+        _stored: StoredFunction,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        let reason = "the suite's functions are fixed".to_owned();
+        Box::pin(async { Err(StoreError::Backend { action: "store a function", reason }) })
+    }
+}
+
+/// What functions printed in the cluster, by user, function and stream.
+#[derive(Default)]
+struct Printed(Mutex<HashMap<(String, String, bool), Vec<u8>>>);
+
+impl Printed {
+    fn add(&self, user: &str, function: &str, stream: Stream, bytes: &[u8]) {
+        let key = (user.to_owned(), function.to_owned(), stream == Stream::Stdout);
+        let mut printed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        printed.entry(key).or_default().extend(bytes);
+    }
+
+    fn take(&self, user: &str, function: &str, stream: Stream) -> String {
+        let key = (user.to_owned(), function.to_owned(), stream == Stream::Stdout);
+        let mut printed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&printed.remove(&key).unwrap_or_default()).into_owned()
+    }
+}
+
+/// A relay and its cluster.
+struct Relay {
+    cluster: Arc<dyn Cluster>,
+    url: String,
+}
+
+/// Relays, stores, and what was printed.
+pub struct Lab {
+    stores: Stores,
+    names: Vec<String>,
+    printed: Arc<Printed>,
+    patient: Relay,
+    impatient: Relay,
+}
+
+impl std::fmt::Debug for Lab {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lab").field("url", &self.patient.url).finish_non_exhaustive()
+    }
+}
+
+impl Lab {
+    /// Starts the relays, with the shared files of all cases.
+    pub async fn start(folders: &Folders, cases: &[Case]) -> Result<Self> {
+        let mut functions = HashMap::new();
+        for (name, wasm) in folders.originals()? {
+            functions.insert(name, StoredFunction { integrity: integrity(&wasm), wasm });
+        }
+        let names = functions.keys().cloned().collect();
+        let stores = Stores { functions: Arc::new(Functions(functions)), ..Stores::in_memory()? };
+        for (path, bytes) in cases.iter().flat_map(|case| &case.before.files) {
+            stores.files.write_file(path, bytes.clone()).await?;
+        }
+        let printed: Arc<Printed> = Arc::default();
+        let patient = relay(folders, &stores, &printed, TIMEOUT, Vec::new()).await?;
+        let origin = vec![patient.url.clone()];
+        let impatient = relay(folders, &stores, &printed, SHORT_TIMEOUT, origin).await?;
+        Ok(Self { stores, names, printed, patient, impatient })
+    }
+
+    /// Whether there is such a function.
+    pub fn has(&self, function: &str) -> bool {
+        self.names.iter().any(|name| name == function)
+    }
+
+    /// Where pages are served.
+    pub fn url(&self) -> &str {
+        &self.patient.url
+    }
+
+    /// Where the relay of a case is.
+    pub fn relay_of(&self, case: &Case) -> &str {
+        if case.impatient { &self.impatient.url } else { &self.patient.url }
+    }
+
+    /// The cluster of a case.
+    pub fn cluster_of(&self, case: &Case) -> &dyn Cluster {
+        let relay = if case.impatient { &self.impatient } else { &self.patient };
+        relay.cluster.as_ref()
+    }
+
+    /// What the function printed since the last time somebody asked: standard output, and standard error.
+    pub fn take_printed(&self, user: &str, function: &str) -> (String, String) {
+        let take = |stream| self.printed.take(user, function, stream);
+        (take(Stream::Stdout), take(Stream::Stderr))
+    }
+
+    /// Puts into the global tier what has to be there before.
+    pub async fn prepare(&self, case: &Case, user: &str) -> Result<()> {
+        if case.needs.is_none() && !self.has(case.function) && case.function != NOWHERE {
+            bail!("there is no function {}: `cargo xtask conformance` builds it", case.function);
+        }
+        for (key, bytes) in &case.before.values {
+            let chunks = vec![Chunk { offset: 0, bytes: bytes.clone() }];
+            self.stores.state.write(user, key, bytes.len() as u64, chunks).await?;
+        }
+        for (key, elements) in &case.before.lists {
+            for element in elements {
+                self.stores.state.append(user, key, element.clone()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the global tier has of the keys that the case names.
+    pub async fn left(&self, case: &Case, user: &str) -> Result<Left> {
+        let mut left = Vec::new();
+        for after in &case.after {
+            left.push(match after {
+                After::Value(key, _) | After::Missing(key) => {
+                    let read = self.stores.state.read(user, key, 0, None).await?;
+                    read.size.map(|_| read.chunk.bytes)
+                }
+                After::List(key, _) => Some(self.stores.state.read_appended(user, key, ALL).await?),
+            });
+        }
+        Ok(left)
+    }
+}
+
+/// A function that nobody has.
+pub const NOWHERE: &str = "nowhere";
+
+async fn relay(
+    folders: &Folders,
+    stores: &Stores,
+    printed: &Arc<Printed>,
+    call_timeout: Duration,
+    allow_origins: Vec<String>,
+) -> Result<Relay> {
+    let sink = Arc::clone(printed);
+    let printing = Printing::Capture(Arc::new(move |user, function, stream, bytes| {
+        sink.add(user, function, stream, bytes);
+    }));
+    let config = EmbeddedConfig { call_timeout, printing, ..EmbeddedConfig::default() };
+    let app = App::embedded(config, stores.clone()).context("starting an embedded cluster")?;
+    let listener = TcpListener::bind("127.0.0.1:0").await.context("a port for a relay")?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let cluster = Arc::clone(&app.cluster);
+    let config = Config { web: Some(folders.web.clone()), allow_origins, ..Config::default() };
+    tokio::spawn(async move {
+        if let Err(error) = serve(listener, config, app, pending()).await {
+            eprintln!("a relay of the suite ended: {error}");
+        }
+    });
+    Ok(Relay { cluster, url })
+}

@@ -1,0 +1,77 @@
+//! `faasm-conformance`: runs the suite and prints the matrix. `cargo xtask conformance` builds what it needs.
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Parser;
+use faasm_conformance::case::{Case, End};
+use faasm_conformance::functions::Folders;
+use faasm_conformance::lab::Lab;
+use faasm_conformance::outcome::Code;
+use faasm_conformance::{cases, column, matrix};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Run the same functions everywhere, and compare
+#[derive(Debug, Parser)]
+#[command(name = "faasm-conformance", version)]
+struct Opts {
+    /// Only cases whose names contain this
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Only columns whose names contain this: embedded, page, worker
+    #[arg(long, value_name = "NAME")]
+    column: Option<String>,
+    /// Write the figures of each column to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Opts::parse()).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether every case passed in every column.
+async fn run(opts: Opts) -> Result<bool> {
+    let folders = Folders::of_checkout();
+    let cases = cases::all();
+    for (function, problem) in folders.build()? {
+        // Some are made to be refused.
+        let refused = |case: &&Case| {
+            case.end == End::Fails(Code::CannotLoad)
+                || case.limit.is_some_and(|(_, code)| code == Code::CannotLoad)
+        };
+        if !cases.iter().filter(refused).any(|case| case.function == function) {
+            eprintln!("warning: {problem}");
+        }
+    }
+    let lab = Arc::new(Lab::start(&folders, &cases).await?);
+    let columns = column::open(&lab, opts.column.as_deref());
+    let chosen: Vec<_> = cases
+        .into_iter()
+        .filter(|case| opts.filter.as_deref().is_none_or(|text| case.name.contains(text)))
+        .collect();
+    ensure!(!columns.is_empty(), "no column is called `{}`", opts.column.unwrap_or_default());
+    ensure!(!chosen.is_empty(), "no case contains `{}`", opts.filter.unwrap_or_default());
+
+    let mut summary = matrix::fill(&lab, &columns, &chosen, &mut std::io::stdout()).await?;
+    for column in columns {
+        summary.notes.extend(column.close().await?);
+    }
+    for note in &summary.notes {
+        println!("note: {note}");
+    }
+    if let Some(path) = &opts.json {
+        let text = format!("{:#}\n", summary.figures());
+        std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
+    }
+    println!("{} cases, {} passed, {} failed", chosen.len(), summary.passed(), summary.failed());
+    Ok(summary.failed() == 0)
+}

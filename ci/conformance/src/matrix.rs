@@ -1,0 +1,163 @@
+//! The matrix: every case in every column, printed as it fills, and summed up.
+
+use crate::case::Case;
+use crate::column::Column;
+use crate::lab::Lab;
+use crate::outcome::{Difference, Ended, Observed, differences};
+use anyhow::Result;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::Write;
+
+/// One cell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cell {
+    Ok,
+    /// It cannot run in this column, and says so as it must.
+    Limit,
+    Differs(Vec<Difference>),
+    /// The case is not for this column, or its function could not be built here.
+    Skipped,
+}
+
+impl Cell {
+    fn word(&self) -> &'static str {
+        match self {
+            Cell::Ok => "ok",
+            Cell::Limit => "limit",
+            Cell::Differs(_) => "DIFF",
+            Cell::Skipped => "-",
+        }
+    }
+}
+
+/// How each column did.
+#[derive(Debug, Default)]
+pub struct Summary {
+    columns: Vec<&'static str>,
+    passed: BTreeMap<&'static str, u64>,
+    failed: BTreeMap<&'static str, Vec<String>>,
+    pub notes: Vec<String>,
+}
+
+impl Summary {
+    fn add(&mut self, column: &'static str, case: &Case, cell: &Cell) {
+        match cell {
+            Cell::Ok => *self.passed.entry(column).or_default() += 1,
+            Cell::Limit => {
+                *self.passed.entry(column).or_default() += 1;
+                self.notes.push(format!("{} is beyond the limits of {column}", case.name));
+            }
+            Cell::Differs(differences) => {
+                let what: Vec<_> = differences.iter().map(|it| it.what.as_str()).collect();
+                let note = format!("{} ({})", case.name, what.join(", "));
+                self.failed.entry(column).or_default().push(note);
+            }
+            Cell::Skipped => {}
+        }
+    }
+
+    /// Over all columns.
+    pub fn passed(&self) -> u64 {
+        self.passed.values().sum()
+    }
+
+    /// Over all columns.
+    pub fn failed(&self) -> u64 {
+        self.failed.values().map(|cases| cases.len() as u64).sum()
+    }
+
+    /// The figures of each column.
+    pub fn figures(&self) -> Value {
+        let mut figures = Vec::new();
+        for column in &self.columns {
+            let passed = self.passed.get(column).copied().unwrap_or(0);
+            let failed = self.failed.get(column).map_or(&[][..], Vec::as_slice);
+            let total = passed + failed.len() as u64;
+            let failing = match failed {
+                [] => String::new(),
+                cases => format!("failing: {}", cases.join("; ")),
+            };
+            figures.push(json!({
+                "name": format!("conformance, {column}: cases passed"),
+                "value": passed, "unit": "cases", "target": total, "met": passed == total && total > 0,
+                "note": failing,
+            }));
+            figures.push(json!({
+                "name": format!("conformance, {column}: cases in total"),
+                "value": total, "unit": "cases", "target": null, "met": null,
+                "note": self.notes.join("; "),
+            }));
+        }
+        figures.into()
+    }
+}
+
+/// Runs cases in columns, one after the other, and prints each row when it is known.
+pub async fn fill(
+    lab: &Lab,
+    columns: &[Box<dyn Column>],
+    cases: &[Case],
+    out: &mut impl Write,
+) -> Result<Summary> {
+    let width = cases.iter().map(|case| case.name.len()).max().unwrap_or(0);
+    let mut summary = Summary {
+        columns: columns.iter().map(|column| column.title()).collect(),
+        ..Summary::default()
+    };
+    write!(out, "{:width$}", "")?;
+    for column in columns {
+        write!(out, "  {}", column.title())?;
+    }
+    writeln!(out)?;
+    for case in cases {
+        let missing = !lab.has(case.function);
+        if missing && let Some(what) = case.needs {
+            summary.notes.push(format!("{} skipped: {what} is not installed", case.name));
+        }
+        write!(out, "{:width$}", case.name)?;
+        let mut details = Vec::new();
+        for column in columns {
+            let skips = missing && case.needs.is_some()
+                || !case.only.is_empty() && !case.only.contains(&column.id());
+            let cell = if skips { Cell::Skipped } else { run(lab, column.as_ref(), case).await };
+            write!(out, "  {:1$}", cell.word(), column.title().chars().count())?;
+            out.flush()?;
+            summary.add(column.title(), case, &cell);
+            if let Cell::Differs(differences) = cell {
+                details.extend(differences.into_iter().map(|it| (column.title(), it)));
+            }
+        }
+        writeln!(out)?;
+        for (column, difference) in details {
+            writeln!(out, "  {column}: {difference}")?;
+        }
+    }
+    Ok(summary)
+}
+
+async fn run(lab: &Lab, column: &dyn Column, case: &Case) -> Cell {
+    let (case, is_limit) = case.in_column(column.id());
+    let case = &case;
+    // Its own user: its own state in both tiers.
+    let user = format!("{}.{}", case.name.replace('/', "."), column.id());
+    let ran = async {
+        lab.prepare(case, &user).await?;
+        let observed = column.run(case, &user).await?;
+        Ok((observed, lab.left(case, &user).await?))
+    };
+    let found = match ran.await {
+        Ok((observed, left)) => differences(case, &observed, &left),
+        Err(error) => {
+            let error: anyhow::Error = error;
+            let ended = Ended::Broken(format!("{error:#}"));
+            let observed = Observed { ended, stdout: String::new(), stderr: String::new() };
+            differences(case, &observed, &Vec::new())
+        }
+    };
+    match (found.is_empty(), is_limit) {
+        (true, false) => Cell::Ok,
+        (true, true) => Cell::Limit,
+        (false, _) => Cell::Differs(found),
+    }
+}

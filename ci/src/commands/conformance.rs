@@ -1,0 +1,139 @@
+//! `cargo xtask conformance`: builds the suite and its functions, and runs them everywhere.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::commands::functions::{
+    CFunction, EXPORT_CONSTRUCTORS, EXPORT_MALLOC, compile_rust, how_to_get_clang,
+};
+use crate::commands::package;
+use crate::process::{find_program, run};
+use crate::setup::{self, Clang};
+use crate::workspace::{Workspace, copy_file, create_folder};
+
+/// A function in C or C++: its source, its name, what it is compiled and linked with.
+struct Source {
+    file: &'static str,
+    name: &'static str,
+    malloc: bool,
+    constructors: bool,
+    more: &'static [&'static str],
+}
+
+const fn both(file: &'static str, name: &'static str) -> Source {
+    Source { file, name, malloc: true, constructors: true, more: &[] }
+}
+
+/// The same program, by what is exported.
+const fn start(name: &'static str, malloc: bool, constructors: bool) -> Source {
+    Source { file: "cpp/start.cpp", name, malloc, constructors, more: &[] }
+}
+
+const STRIP: &[&str] = &["-Wl,--strip-all"];
+
+/// In `ci/conformance/functions`.
+const SOURCES: [Source; 11] = [
+    both("c/probe.c", "probe"),
+    both("c/files.c", "files"),
+    both("c/wasi.c", "wasi"),
+    both("cpp/cxx.cpp", "cxx"),
+    both("cpp/ctor_exit.cpp", "ctor_exit"),
+    start("start_plain", false, false),
+    start("start_malloc", true, false),
+    start("start_ctors", false, true),
+    start("start_both", true, true),
+    Source { more: STRIP, ..start("start_malloc_stripped", true, false) },
+    Source { more: STRIP, ..start("start_both_stripped", true, true) },
+];
+
+/// Run the same functions in the cluster and in browsers, and compare
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only cases whose names contain this
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Only columns whose names contain this: embedded, page, worker
+    #[arg(long, value_name = "NAME")]
+    column: Option<String>,
+    /// Write the figures of each column to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+impl Args {
+    pub(crate) fn run(self, workspace: &Workspace) -> Result<()> {
+        setup::test_packages(workspace)?;
+        run(workspace.cargo().args(["build", "-p", "faasm-asyncify", "-p", "faasm-conformance"]))
+            .context("rewriter and suite")?;
+        package::Args {}.run(workspace)?;
+        functions(workspace)?;
+        let mut command = suite(workspace);
+        for (option, value) in [("--filter", &self.filter), ("--column", &self.column)] {
+            command.args(value.iter().flat_map(|value| [option, value]));
+        }
+        if let Some(path) = &self.json {
+            command.arg("--json").arg(path);
+        }
+        run(&mut command)
+    }
+}
+
+/// The program, which has to be built.
+pub(crate) fn suite(workspace: &Workspace) -> Command {
+    let mut command = Command::new(workspace.binary("faasm-conformance"));
+    command.env("FAASM_ASYNCIFY_BIN", workspace.binary("faasm-asyncify"));
+    command
+}
+
+/// Compiles the suite's functions to `dist/conformance/originals`; the suite itself assembles those in WebAssembly text.
+pub(crate) fn functions(workspace: &Workspace) -> Result<()> {
+    let sources = workspace.root().join("ci/conformance/functions");
+    let originals = workspace.root().join("dist/conformance/originals");
+    let objects = workspace.target().join("functions/conformance");
+    create_folder(&originals)?;
+    create_folder(&objects)?;
+    let Some(clang) = Clang::find(workspace)? else {
+        bail!("no clang that builds for wasm32-wasi: {}", how_to_get_clang());
+    };
+    for source in SOURCES {
+        let output = objects.join(format!("{}.wasm", source.name));
+        let malloc: &[&str] = if source.malloc { &EXPORT_MALLOC } else { &[] };
+        let constructors: &[&str] = if source.constructors { &[EXPORT_CONSTRUCTORS] } else { &[] };
+        let function = CFunction {
+            source: &sources.join(source.file),
+            output: &output,
+            objects: &objects,
+            defines: if source.malloc { &["-DWITH_MALLOC"] } else { &[] },
+            link: &[malloc, constructors, source.more].concat(),
+        };
+        function.build(workspace, &clang).with_context(|| format!("function {}", source.name))?;
+        keep(&output, &originals)?;
+    }
+    for module in compile_rust(workspace, &sources.join("rust"))? {
+        keep(&module, &originals)?;
+    }
+    emscripten(&sources.join("emcc/emscripten.c"), &objects, &originals)
+}
+
+/// Emscripten is not everywhere; the suite says which cases it skips.
+fn emscripten(source: &Path, objects: &Path, originals: &Path) -> Result<()> {
+    let Some(emcc) = find_program(&["emcc"]) else { return Ok(()) };
+    let output = objects.join("emscripten.wasm");
+    let options = ["-O2", "-sSTANDALONE_WASM", "-sALLOW_MEMORY_GROWTH=1"];
+    run(Command::new(emcc).args(options).arg(source).arg("-o").arg(&output))
+        .context("function emscripten")?;
+    keep(&output, originals)
+}
+
+/// Copies a module only where it changed, so that what was built of it stays good.
+fn keep(module: &Path, originals: &Path) -> Result<()> {
+    let to = originals.join(module.file_name().context("a module without a name")?);
+    let read = |path: &Path| fs::read(path).ok();
+    if read(module).is_some() && read(module) == read(&to) {
+        return Ok(());
+    }
+    copy_file(module, &to)
+}
