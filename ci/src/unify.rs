@@ -13,8 +13,9 @@ const COSTLY: [&str; 4] = ["wasm-opt-sys", "wasm-opt-cxx-sys", "wasmtime", "walr
 /// What `cargo xtask test` builds.
 const ALL: &[&str] = &["--workspace", "--exclude", "faasm-runtime-web"];
 
-/// What `cargo xtask demo` builds, and people at work.
-const OTHERS: [&[&str]; 4] = [
+/// What `cargo xtask conformance` and `cargo xtask demo` build, and people at work.
+const OTHERS: [&[&str]; 5] = [
+    &["-p", "faasm-asyncify", "-p", "faasm-conformance"],
     &["-p", "faasm-asyncify", "-p", "faasm-relay"],
     &["-p", "faasm-asyncify"],
     &["-p", "faasm-relay"],

@@ -20,15 +20,16 @@ impl Args {
     pub(crate) fn run(self, workspace: &Workspace) -> Result<()> {
         setup::rust_components(workspace)?;
         setup::rust_targets(workspace, &[setup::WASI, setup::WEB])?;
-        // Functions have a workspace of their own.
-        let functions = workspace.functions_source();
-        let in_functions = || {
+        // Functions have workspaces of their own.
+        let functions =
+            [workspace.functions_source(), workspace.root().join("ci/conformance/functions/rust")];
+        let in_functions = functions.each_ref().map(|folder| {
             let mut command = workspace.cargo();
-            command.current_dir(&functions);
+            command.current_dir(folder);
             command
-        };
+        });
 
-        for mut cargo in [workspace.cargo(), in_functions()] {
+        for mut cargo in in_functions.into_iter().chain([workspace.cargo()]) {
             run(cargo.args(["fmt", "--all", "--check"]))
                 .context("formatting; `cargo fmt --all` in that folder corrects it")?;
         }
@@ -46,11 +47,15 @@ impl Args {
             "--target",
             setup::WEB,
         ]))?;
-        clippy(
-            in_functions()
-                .args(["clippy", "--release", "--target", setup::WASI, "--target-dir"])
-                .arg(workspace.target().join("functions")),
-        )?;
+        for folder in &functions {
+            clippy(
+                workspace
+                    .cargo()
+                    .current_dir(folder)
+                    .args(["clippy", "--release", "--target", setup::WASI, "--target-dir"])
+                    .arg(workspace.target().join("functions/lint")),
+            )?;
+        }
 
         docs::Args { check: true }.run(workspace)?;
         unify::check(workspace)?;

@@ -94,6 +94,22 @@ pub(super) fn cases() -> Vec<Case> {
         probe("map/pull-replaces-what-was-poked", &["map k 5", "poke 0 Z", "pull k 5", "peek 0 5"])
             .with_value("k", "abcde")
             .lines(&["map = \"abcde\"", "peek = \"abcde\""]),
+        // In a page the callee is on another host, whose writes take a pull to appear.
+        probe(
+            "map/resume-shows-what-this-host-wrote",
+            &["map k 3", "chain_ptr script write k new", "await", "peek 0 3"],
+        )
+        .with_value("k", "old")
+        .lines(&["map = \"old\"", "await = 0", "peek = \"new\""])
+        .only(&["embedded"]),
+        probe(
+            "map/resume-shows-nothing-of-other-hosts",
+            &["map k 3", "chain_ptr script write k new\\npush k", "await", "peek 0 3"],
+        )
+        .with_value("k", "old")
+        .lines(&["map = \"old\"", "await = 0", "peek = \"old\""])
+        .leaves("k", "new")
+        .only(&["page", "worker"]),
         probe(
             "map/partial-push-shows-others",
             &[

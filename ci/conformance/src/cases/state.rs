@@ -39,6 +39,32 @@ pub(super) fn cases() -> Vec<Case> {
         .with_value("k", "older")
         .lines(&["read = 5 \"older\""])
         .leaves("k", "older"),
+        // Neither what was overwritten by a pull nor what was pushed is sent later, over what others have made of it.
+        probe(
+            "state/pull-leaves-nothing-to-push",
+            &[
+                "write k newer",
+                "pull k 5",
+                "chain_ptr script pull k 5\\nwrite k child\\npush k",
+                "await",
+                "push k",
+            ],
+        )
+        .with_value("k", "older")
+        .lines(&["await = 0"])
+        .leaves("k", "child"),
+        probe(
+            "state/push-clears-dirty",
+            &[
+                "write k mine.",
+                "push k",
+                "chain_ptr script pull k 5\\nwrite k child\\npush k",
+                "await",
+                "push k",
+            ],
+        )
+        .lines(&["await = 0"])
+        .leaves("k", "child"),
         probe("state/pull-of-nothing", &["pull k 4", "read k 4", "size k"])
             .lines(&["read = 4 \"\\0\\0\\0\\0\"", "size = 4"])
             .leaves_no("k"),

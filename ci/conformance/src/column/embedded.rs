@@ -40,8 +40,9 @@ impl Column for Embedded {
                 env: case.env.iter().map(pair).collect(),
                 ..Call::new(user, case.function, case.input.clone())
             };
-            let running = self.lab.cluster_of(case).call(call);
-            let outcome = tokio::time::timeout(PATIENCE, running).await.context("no end")??;
+            // A task of its own: a panic in there is a difference of this case, and not the end of the suite.
+            let running = tokio::spawn(self.lab.cluster_of(case).call(call));
+            let outcome = tokio::time::timeout(PATIENCE, running).await.context("no end")???;
             let ended = match outcome {
                 Outcome::Returned(result) => Ended::Returned {
                     value: result.return_value,
