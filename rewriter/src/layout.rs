@@ -28,7 +28,8 @@ pub(crate) struct Layout {
     slots: BTreeMap<(u32, u64), String>,
     /// Initial memory, without blocks of zeros.
     memory: BTreeMap<u64, [u8; BLOCK as usize]>,
-    passive: Vec<Vec<u8>>,
+    /// Bytes of passive segments; only the module's own instructions see them.
+    pub(crate) passive: Vec<Vec<u8>>,
 }
 
 impl Layout {

@@ -33,6 +33,7 @@ pub(super) fn cases() -> Vec<Case> {
         case("module/nothing-exported-but-the-entry", "unexported", "").output("hiddenh"),
         case("module/some-names-only", "some_names", "").output("named"),
         case("module/bulk-operations", "bulk", "").output("paspassive!!6009"),
+        case("module/passive-data-only-dropped", "data_drop", "").output("read"),
         // What Asyncify cannot rewind, or Binaryen cannot read, is refused when it is built, and not run wrongly.
         case("module/tail-calls", "tail_calls", "")
             .returns(1_000_001)
