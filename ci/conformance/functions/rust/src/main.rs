@@ -77,24 +77,24 @@ fn formatting() -> String {
 }
 
 fn files() -> io::Result<String> {
-    fs::create_dir_all("/work/deep/er")?;
-    fs::write("/work/deep/er/a.txt", "alpha")?;
-    let mut file = fs::OpenOptions::new().read(true).append(true).open("/work/deep/er/a.txt")?;
+    fs::create_dir_all("/notes/deep/er")?;
+    fs::write("/notes/deep/er/a.txt", "alpha")?;
+    let mut file = fs::OpenOptions::new().read(true).append(true).open("/notes/deep/er/a.txt")?;
     file.write_all(b" and beta")?;
     wait();
     file.seek(io::SeekFrom::Start(6))?;
     let mut rest = String::new();
     file.read_to_string(&mut rest)?;
-    fs::rename("/work/deep/er/a.txt", "/work/b.txt")?;
-    let mut names: Vec<_> = fs::read_dir("/work")?
+    fs::rename("/notes/deep/er/a.txt", "/notes/b.txt")?;
+    let mut names: Vec<_> = fs::read_dir("/notes")?
         .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
         .collect::<io::Result<_>>()?;
     names.sort();
-    let size = fs::metadata("/work/b.txt")?.len();
-    let missing = fs::read("/work/none").map_err(|error| error.kind());
-    fs::remove_file("/work/b.txt")?;
-    fs::remove_dir_all("/work")?;
-    Ok(format!("{rest} {names:?} {size} {missing:?} {}", fs::exists("/work")?))
+    let size = fs::metadata("/notes/b.txt")?.len();
+    let missing = fs::read("/notes/none").map_err(|error| error.kind());
+    fs::remove_file("/notes/b.txt")?;
+    fs::remove_dir_all("/notes")?;
+    Ok(format!("{rest} {names:?} {size} {missing:?} {}", fs::exists("/notes")?))
 }
 
 fn environment() -> String {
