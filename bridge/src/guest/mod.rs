@@ -277,8 +277,30 @@ struct Frame {
     call: HostCall,
     args: Args,
     stage: Stage,
-    /// What a push took from the local tier, to give back if it fails.
-    pushed: Vec<Range<u64>>,
+    /// What a push took from the local tier, to give back if it does not come to its end.
+    pushed: Option<Pushed>,
+}
+
+struct Pushed {
+    key: String,
+    ranges: Vec<Range<u64>>,
+}
+
+impl Pushed {
+    fn of(operation: &Operation) -> Option<Self> {
+        match operation {
+            Operation::WriteState { key, chunks, .. }
+            | Operation::ExchangeState { key, chunks, .. } => {
+                let ranges = chunks.iter().map(Chunk::range).collect();
+                Some(Self { key: key.clone(), ranges })
+            }
+            _ => None,
+        }
+    }
+
+    fn restore(&self, tier: &mut LocalTier) {
+        tier.restore_dirty(&self.key, &self.ranges);
+    }
 }
 
 /// Who runs, and with what.
@@ -385,17 +407,11 @@ impl Guest {
         let args = Args::new(args);
         let flow = self.handle(call, &args, &mut Context { host, tier })?;
         let (stage, begin, pushed) = match flow {
-            Flow::Return(value) => (Stage::Returned(value), Begin::Ready, Vec::new()),
-            Flow::Allocate(wanted) => (Stage::Allocating(wanted), Begin::Ready, Vec::new()),
+            Flow::Return(value) => (Stage::Returned(value), Begin::Ready, None),
+            Flow::Allocate(wanted) => (Stage::Allocating(wanted), Begin::Ready, None),
             Flow::Wait(operation) => {
                 self.mappings.absorb(host, tier);
-                let pushed = match &operation {
-                    Operation::WriteState { chunks, .. }
-                    | Operation::ExchangeState { chunks, .. } => {
-                        chunks.iter().map(Chunk::range).collect()
-                    }
-                    _ => Vec::new(),
-                };
+                let pushed = Pushed::of(&operation);
                 (Stage::Waiting, Begin::Wait(operation), pushed)
             }
         };
@@ -461,9 +477,8 @@ impl Guest {
                 Flow::Return(pointer as i32)
             }
             Stage::Completed(Completion::Failed(message)) => {
-                if !pushed.is_empty() {
-                    let key = context.host.read_string(args.u32(0))?;
-                    context.tier.restore_dirty(&key, &pushed);
+                if let Some(pushed) = pushed {
+                    pushed.restore(context.tier);
                 }
                 return Err(Fault::Operation { call, message });
             }
@@ -488,8 +503,13 @@ impl Guest {
         self.abandon(tier);
     }
 
-    /// Ends a run that was cut off: its locks are free.
+    /// Ends a run that was cut off: its locks are free, and what it was pushing counts as unsent.
     pub fn abandon(&mut self, tier: &mut LocalTier) {
+        for frame in self.frames.drain(..) {
+            if let Some(pushed) = frame.pushed {
+                pushed.restore(tier);
+            }
+        }
         if let Some(run) = self.run.take() {
             tier.release(run);
         }

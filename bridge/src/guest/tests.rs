@@ -106,6 +106,18 @@ fn state_is_pulled_once_and_pushed_when_dirty() {
 }
 
 #[test]
+fn a_push_that_is_cut_off_leaves_the_value_dirty() {
+    let mut run = Run::new(b"");
+    let key = run.put(100, b"k\0");
+    let bytes = run.put(200, b"abcd");
+    run.call(C::WriteState, &[key, bytes, 4]).unwrap();
+    assert!(matches!(run.begin(C::PushState, &[key]), Ok(Begin::Wait(_))));
+    assert!(!run.tier.get("k").unwrap().is_dirty());
+    run.guest.abandon(&mut run.tier);
+    assert!(run.tier.get("k").unwrap().is_dirty());
+}
+
+#[test]
 fn an_absent_value_is_zeros_to_who_names_its_size() {
     let mut run = Run::new(b"");
     let key = run.put(100, b"none\0");
