@@ -1,6 +1,9 @@
 //! The whole way of one function: all stages, and the manifest that describes the result.
 
-use crate::{Binaryen, Error, Normalised, Warning, features, instrument, normalise, shim, verify};
+use crate::{
+    Binaryen, Error, Normalised, Reach, Warning, analyse, features, instrument, normalise, shim,
+    verify,
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use faasm_bridge::manifest::{Artefact, AsyncifyArtefact, Engines, Manifest, SCHEMA};
 use sha2::{Digest, Sha256};
@@ -27,6 +30,8 @@ pub struct Built {
     /// For every engine.
     pub asyncify: Vec<u8>,
     pub manifest: Manifest,
+    /// What was instrumented.
+    pub reach: Reach,
     pub warnings: Vec<Warning>,
 }
 
@@ -92,7 +97,8 @@ pub fn build(
         features: features.iter().map(|feature| feature.name.to_owned()).collect(),
         generator: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
-    Ok(Built { jspi, asyncify: instrumented.wasm, manifest, warnings })
+    let reach = analyse::reach(&jspi)?;
+    Ok(Built { jspi, asyncify: instrumented.wasm, manifest, reach, warnings })
 }
 
 fn artefact(file: String, bytes: &[u8]) -> Artefact {

@@ -45,8 +45,18 @@ struct Outcome {
     files: [PathBuf; 3],
     bytes: Sizes,
     suspending: Vec<String>,
+    functions: Functions,
     buffer: Option<UnwindBuffer>,
     warnings: Vec<String>,
+}
+
+/// Functions that can be on the stack when another suspends, of all; and how many Binaryen would take for such.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Functions {
+    instrumented: usize,
+    total: usize,
+    by_default: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -139,6 +149,11 @@ impl Outcome {
                 asyncify: manifest.engines.asyncify.artefact.bytes,
             },
             suspending: manifest.imports.suspending,
+            functions: Functions {
+                instrumented: built.reach.functions.len(),
+                total: built.reach.total,
+                by_default: built.reach.by_default,
+            },
             buffer: manifest.engines.asyncify.buffer,
             warnings: built.warnings.iter().map(ToString::to_string).collect(),
         }
@@ -147,7 +162,13 @@ impl Outcome {
     fn line(&self, folder: &Path) -> String {
         let Sizes { original, jspi, asyncify } = self.bytes;
         let how = match self.buffer {
-            Some(buffer) => format!("{} of stack", human(buffer.bytes.into())),
+            Some(buffer) => {
+                let Functions { instrumented, total, by_default } = self.functions;
+                let stack = human(buffer.bytes.into());
+                format!(
+                    "{instrumented} of {total} functions, {by_default} by default; {stack} of stack"
+                )
+            }
             None => "never suspends".to_owned(),
         };
         format!(
