@@ -15,9 +15,14 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// The checkout that this binary was built from.
+    /// The checkout that `cargo xtask` was called in.
+    ///
+    /// Cargo says so when it runs this. Where this was built says something else if checkouts share a target folder, since
+    /// then cargo may take the binary of another one.
     pub(crate) fn find() -> Result<Workspace> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        let package =
+            env::var_os("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").into());
+        let root = Path::new(&package)
             .parent()
             .context("the xtask crate has no parent folder")?
             .to_path_buf();

@@ -60,6 +60,7 @@ export interface FaasmError extends Error {
     | "trap" // the function trapped; `stack` names its functions
     | "stack-exhausted" // the function called itself too deeply
     | "missing-function" // the cluster has no such function
+    | "bad-entry" // what was to be called is not a function that can be
     | "timeout" // the cluster ended it after the time a call may take
     | "deadlock" // the function waits for a lock that it holds itself
     | "no-malloc" // a host call needs the function's malloc, and it exports none

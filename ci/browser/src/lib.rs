@@ -8,4 +8,4 @@ mod site;
 pub use chromium::Chromium;
 pub use page::{Finished, Page, Place, Run};
 pub use relay::{Relay, program};
-pub use site::Site;
+pub use site::{Site, copy_folder};

@@ -23,7 +23,7 @@ impl Site {
             env::var_os(variable).map_or_else(|| root.join(default), PathBuf::from)
         };
         let folder = tempfile::tempdir()?;
-        copy(&from("FAASM_WEB_DIR", "dist/web"), folder.path())
+        copy_folder(&from("FAASM_WEB_DIR", "dist/web"), folder.path())
             .context("no built site: run `cargo xtask test`")?;
         let mut originals = Vec::new();
         for entry in fs::read_dir(from("FAASM_FUNCTIONS_DIR", "dist/functions"))? {
@@ -56,6 +56,11 @@ impl Site {
 
     /// Builds a function given as text and puts it on the site.
     pub async fn add(&mut self, name: &str, text: &str) -> Result<()> {
+        self.add_with(name, text, &[]).await
+    }
+
+    /// The same with further options for `faasm-asyncify build`.
+    pub async fn add_with(&mut self, name: &str, text: &str, options: &[&str]) -> Result<()> {
         let original = self.folder.path().join(format!("{name}.original.wasm"));
         let renamed = self.folder.path().join("originals").join(format!("{name}.wasm"));
         fs::create_dir_all(self.folder.path().join("originals"))?;
@@ -66,6 +71,7 @@ impl Site {
             .arg(&renamed)
             .arg("-o")
             .arg(self.folder.path().join("functions"))
+            .args(options)
             .output()
             .await
             .context("running faasm-asyncify build")?;
@@ -79,13 +85,14 @@ impl Site {
     }
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
+/// Copies a folder with all that is in it.
+pub fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from).with_context(|| format!("reading {}", from.display()))? {
         let entry = entry?;
         let target = to.join(entry.file_name());
         if entry.path().is_dir() {
-            copy(&entry.path(), &target)?;
+            copy_folder(&entry.path(), &target)?;
         } else {
             fs::copy(entry.path(), target)?;
         }

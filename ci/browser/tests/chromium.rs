@@ -118,6 +118,24 @@ async fn the_page_stays_responsive_while_a_function_is_suspended() -> Result<()>
 }
 
 #[tokio::test]
+async fn a_stack_too_deep_for_its_buffer_is_an_error_that_names_the_option() -> Result<()> {
+    let mut site = site().await?;
+    let deeper = DEEP.replace("i32.const 500)", "i32.const 6000)");
+    site.add_with("deeper", &deeper, &["--stack-size", "65536"]).await?;
+    site.add_with("roomy", &deeper, &["--stack-size", "1048576"]).await?;
+    let relay = Relay::start(site.path()).await?;
+    let browser = Chromium::start().await?;
+    let page = Page::open(&browser, relay.url(), USER).await?;
+    let run = |function| Run { function, input: "", place: Place::Page };
+    let failed = page.run(run("deeper")).await?.expect_err("65536 bytes hold less than 6000 calls");
+    assert_eq!(failed.code, "stack-size", "{failed:?}");
+    assert!(failed.message.contains("--stack-size"), "{failed:?}");
+    let finished = page.run(run("roomy")).await?.expect("1 MiB holds them");
+    assert_eq!(finished.return_value, (1..=6000).sum::<i32>(), "{finished:?}");
+    browser.close().await
+}
+
+#[tokio::test]
 async fn many_functions_are_suspended_at_once() -> Result<()> {
     let site = site().await?;
     let relay = Relay::start(site.path()).await?;

@@ -1,7 +1,7 @@
 //! The suite's functions: from text and hexadecimal to modules, and from all originals to what pages load.
 
 use anyhow::{Context as _, Result, bail, ensure};
-use faasm_browser_tests::program;
+use faasm_browser_tests::{copy_folder, program};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -114,7 +114,7 @@ impl Folders {
         if runtime.exists() {
             fs::remove_dir_all(&runtime)?;
         }
-        copy(&self.runtime, &runtime)
+        copy_folder(&self.runtime, &runtime)
     }
 }
 
@@ -155,20 +155,6 @@ fn stem(path: &Path) -> Result<String> {
 
 fn modified(path: &Path) -> Option<SystemTime> {
     fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
