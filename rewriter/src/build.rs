@@ -20,6 +20,11 @@ pub struct Options {
 impl Options {
     /// 256 KiB: 60 times what Emscripten gives, for recursion such as an interpreter's.
     pub const STACK_SIZE: u32 = 256 * 1024;
+
+    /// The defaults.
+    pub fn new(binaryen: Binaryen) -> Options {
+        Options { stack_size: Options::STACK_SIZE, binaryen }
+    }
 }
 
 /// A built function, not yet written anywhere.

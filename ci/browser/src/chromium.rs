@@ -11,6 +11,9 @@ use tokio::process::{Child, ChildStdout, Command};
 /// What chromedriver prints before its port.
 const STARTED: &str = "started successfully on port ";
 
+/// How often chromedriver is started until one finds a port.
+const ATTEMPTS: u32 = 5;
+
 /// Browsers by their names on the `PATH`, best first.
 const BROWSERS: [&str; 4] =
     ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
@@ -39,19 +42,38 @@ impl Drop for Driver {
     }
 }
 
+impl Driver {
+    /// A chromedriver that listens, and its port.
+    ///
+    /// With port 0 it takes a free port on one address family and then asks for the same on the other,
+    /// where another process may have it: it then says so and ends, and is started again.
+    async fn start() -> Result<(Self, u16)> {
+        let mut said = String::new();
+        for _ in 0..ATTEMPTS {
+            let mut driver = Command::new("chromedriver")
+                .arg("--port=0")
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .process_group(0)
+                .spawn()
+                .map(Self)
+                .context(
+                    "starting chromedriver: install the packages chromium and chromium-driver",
+                )?;
+            let stdout = driver.0.stdout.take().context("chromedriver's output is piped")?;
+            said.clear();
+            if let Some(port) = port(stdout, &mut said).await? {
+                return Ok((driver, port));
+            }
+        }
+        bail!("chromedriver ended {ATTEMPTS} times without telling its port; it said:\n{said}")
+    }
+}
+
 impl Chromium {
     /// Starts a browser with an empty profile.
     pub async fn start() -> Result<Self> {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .map(Driver)
-            .context("starting chromedriver: install the packages chromium and chromium-driver")?;
-        let stdout = driver.0.stdout.take().context("chromedriver's output is piped")?;
-        let port = port(stdout).await?;
+        let (driver, port) = Driver::start().await?;
         let profile = tempfile::tempdir()?;
         let client = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
             .capabilities(capabilities(&profile)?)
@@ -74,7 +96,8 @@ impl Chromium {
     }
 }
 
-async fn port(stdout: ChildStdout) -> Result<u16> {
+/// The port that chromedriver tells; none where it ends before, with what it `said` instead.
+async fn port(stdout: ChildStdout, said: &mut String) -> Result<Option<u16>> {
     let mut lines = BufReader::new(stdout).lines();
     while let Some(line) = lines.next_line().await? {
         if let Some((_, rest)) = line.split_once(STARTED) {
@@ -82,10 +105,12 @@ async fn port(stdout: ChildStdout) -> Result<u16> {
                 rest.trim_end_matches('.').parse().with_context(|| format!("port in `{line}`"))?;
             // Whoever writes to a closed pipe is ended by it.
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            return Ok(port);
+            return Ok(Some(port));
         }
+        said.push_str(&line);
+        said.push('\n');
     }
-    bail!("chromedriver ended without telling its port")
+    Ok(None)
 }
 
 fn capabilities(profile: &TempDir) -> Result<fantoccini::wd::Capabilities> {

@@ -70,7 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     check_names(arguments)?;
     let mut binaryen = Binaryen::this_program().context("cannot find my own binary")?;
     binaryen.timeout = Duration::from_secs(arguments.timeout);
-    let options = Options { stack_size: arguments.stack_size, binaryen };
+    let options = Options { stack_size: arguments.stack_size, ..Options::new(binaryen) };
 
     let mut outcomes = Vec::new();
     for path in &arguments.functions {
