@@ -28,6 +28,9 @@ pub struct Manifest {
     pub engines: Engines,
     /// WebAssembly proposals the artefacts use beyond the first version of the specification.
     pub features: Vec<String>,
+    /// [`Names`](crate::names::Names), where the artefacts have none themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub names: Option<Artefact>,
     /// Who wrote this, as `faasm-asyncify 0.1.0`.
     pub generator: String,
 }

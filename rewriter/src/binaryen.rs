@@ -1,16 +1,103 @@
-//! The child's side: Asyncify, in the process that may die of it.
+//! The child's side: Binaryen, in the process that may die of it.
 //!
 //! Binaryen ends the process on what it calls a fatal error, so it never runs in ours: [`crate::instrument()`] starts
-//! our own binary with the hidden subcommand `__binaryen`, which comes here.
-//!
-//! Two runs, for the crate puts default passes *before* the ones asked for: Asyncify first, on the code as it is, and
-//! optimisation second, on the instrumented code, where most of its cost can be won back.
+//! our own binary with the hidden subcommand `__binaryen`, which comes here. It takes one of two [`Job`]s at a time, for
+//! what Asyncify made is looked at before it is optimised, and does it with the Binaryen that is linked in or with a
+//! `wasm-opt` of the caller's choice. What to do travels as JSON.
 
-use std::path::Path;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use wasm_opt::{Feature, OptimizationError, OptimizationOptions, Pass};
 
-/// A proposal by the name [`crate::features`] has for it, if Binaryen knows it.
-pub fn feature(name: &str) -> Option<Feature> {
+/// What Binaryen does to a file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Job {
+    /// Instruments functions, and leaves the others as they are.
+    Asyncify {
+        /// An import as `module.name`, the only one in which a function suspends.
+        suspending: String,
+        /// File with the names of the functions to instrument, separated by commas. Without it, every function that
+        /// makes indirect calls or reaches the import.
+        only: Option<PathBuf>,
+        /// Functions that are not instrumented trap when they see the function suspend.
+        asserts: bool,
+    },
+    /// `-O2`.
+    Optimize,
+}
+
+/// One run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Run {
+    pub job: Job,
+    pub input: PathBuf,
+    pub output: PathBuf,
+    /// Proposals that the module may use, by the names that [`crate::features`] has for them.
+    pub features: Vec<String>,
+}
+
+/// The options of Asyncify by name.
+const IMPORTS: &str = "asyncify-imports";
+const ONLY: &str = "asyncify-onlylist";
+const ASSERTS: &str = "asyncify-asserts";
+
+impl Run {
+    /// Runs the Binaryen that is linked in. Function names are kept.
+    ///
+    /// # Errors
+    /// What Binaryen reports in an orderly way; what it does not ends the process, with a message on standard error.
+    pub fn here(&self) -> Result<(), OptimizationError> {
+        // The level also decides how well Asyncify packs the locals that it saves.
+        let mut options = OptimizationOptions::new_opt_level_2();
+        options.mvp_features_only().debug_info(true).validate(true);
+        for feature in self.features.iter().filter_map(|name| feature(name)) {
+            options.enable_feature(feature);
+        }
+        if let Job::Asyncify { .. } = self.job {
+            // The crate would put them before.
+            options.add_default_passes(false).add_pass(Pass::Asyncify);
+            for (name, value) in self.job.arguments() {
+                options.set_pass_arg(name, &value);
+            }
+        }
+        options.run(&self.input, &self.output)
+    }
+
+    /// The same by another `wasm-opt`.
+    pub fn by(&self, wasm_opt: &Path) -> Command {
+        let mut command = Command::new(wasm_opt);
+        command
+            .arg(&self.input)
+            .arg("-o")
+            .arg(&self.output)
+            .args(["--debuginfo", "--mvp-features"]);
+        command.args(self.features.iter().map(|name| format!("--enable-{name}")));
+        match &self.job {
+            Job::Optimize => command.arg("-O2"),
+            Job::Asyncify { .. } => {
+                command.args(["--optimize-level=2", "--shrink-level=0", "--asyncify"]);
+                let arguments = self.job.arguments().into_iter();
+                command.args(arguments.map(|(name, value)| format!("--pass-arg={name}@{value}")))
+            }
+        };
+        command
+    }
+}
+
+impl Job {
+    fn arguments(&self) -> Vec<(&'static str, String)> {
+        let Job::Asyncify { suspending, only, asserts } = self else { return Vec::new() };
+        let mut arguments = vec![(IMPORTS, suspending.clone())];
+        arguments.extend(only.iter().map(|file| (ONLY, format!("@{}", file.display()))));
+        arguments.extend(asserts.then(|| (ASSERTS, String::new())));
+        arguments
+    }
+}
+
+/// A proposal by name, if the Binaryen that is linked in knows it.
+fn feature(name: &str) -> Option<Feature> {
     Some(match name {
         "mutable-globals" => Feature::MutableGlobals,
         "nontrapping-float-to-int" => Feature::TruncSat,
@@ -21,40 +108,19 @@ pub fn feature(name: &str) -> Option<Feature> {
         "simd" => Feature::Simd,
         "relaxed-simd" => Feature::RelaxedSimd,
         "extended-const" => Feature::ExtendedConst,
+        "tail-call" => Feature::TailCall,
         _ => return None,
     })
 }
 
-/// Instruments the file `input` for suspension in `suspending`, an import as `module.name`.
-///
-/// Of the functions only those named in the file `only` are instrumented, separated by commas. `scratch` holds the module
-/// between the runs and afterwards. Function names are kept.
+/// Gives this process no more than so many bytes of address space, where the system can do that.
 ///
 /// # Errors
-/// What Binaryen reports in an orderly way; what it does not ends the process, with a message on standard error.
-pub fn run(
-    input: &Path,
-    scratch: &Path,
-    output: &Path,
-    features: &[Feature],
-    suspending: &str,
-    only: &Path,
-) -> Result<(), OptimizationError> {
-    options(features)
-        .add_default_passes(false)
-        .add_pass(Pass::Asyncify)
-        .set_pass_arg("asyncify-imports", suspending)
-        .set_pass_arg("asyncify-onlylist", &format!("@{}", only.display()))
-        .run(input, scratch)?;
-    options(features).run(scratch, output)
-}
-
-/// `-O2` with exactly these features: the level also decides how well Asyncify packs the locals that it saves.
-fn options(features: &[Feature]) -> OptimizationOptions {
-    let mut options = OptimizationOptions::new_opt_level_2();
-    options.mvp_features_only().debug_info(true).validate(true);
-    for feature in features {
-        options.enable_feature(*feature);
-    }
-    options
+/// The system refuses.
+pub fn limit_memory(bytes: u64) -> io::Result<()> {
+    #[cfg(unix)]
+    rlimit::Resource::AS.set(bytes, bytes)?;
+    #[cfg(not(unix))]
+    let _ = bytes;
+    Ok(())
 }

@@ -39,8 +39,10 @@ use walrus::{FunctionBuilder, FunctionId, MemoryId, Module, ValType};
 const PAGE: u64 = 64 * 1024;
 /// Pages of a full 32-bit memory.
 const MOST_PAGES: u64 = 65536;
-/// Two pointers and one saved word.
-const LEAST_BYTES: u32 = 16;
+/// Asyncify's two pointers, before what functions save.
+pub(crate) const HEADER_BYTES: u32 = 8;
+/// The header and one saved word.
+pub(crate) const LEAST_BYTES: u32 = 16;
 const MOST_BYTES: u32 = 1 << 30;
 
 /// Appends a buffer of at least `bytes` to the memory and hides it from the guest.
@@ -48,11 +50,19 @@ const MOST_BYTES: u32 = 1 << 30;
 /// # Errors
 /// A size that cannot be, or a memory without room for it.
 pub fn add(wasm: &[u8], bytes: u32) -> Result<(Vec<u8>, UnwindBuffer), Error> {
+    let mut module = parse(wasm)?;
+    let buffer = append(&mut module, bytes)?;
+    let buffered = module.emit_wasm();
+    Layout::read(wasm)?.kept_by(&Layout::read(&buffered)?, "buffer")?;
+    Ok((buffered, buffer))
+}
+
+/// The same, on a module in memory.
+pub(crate) fn append(module: &mut Module, bytes: u32) -> Result<UnwindBuffer, Error> {
     if !(LEAST_BYTES..=MOST_BYTES).contains(&bytes) {
         return Err(Error::StackSize { bytes });
     }
     let pages = u64::from(bytes).div_ceil(PAGE);
-    let mut module = parse(wasm)?;
     let memory = module.memories.iter_mut().next().ok_or(Error::NoMemory)?;
     let initial = memory.initial;
     // The last address must fit `i32`, so a memory that would be full cannot take the end pointer.
@@ -62,12 +72,9 @@ pub fn add(wasm: &[u8], bytes: u32) -> Result<(Vec<u8>, UnwindBuffer), Error> {
     memory.initial += pages;
     memory.maximum = memory.maximum.map(|maximum| (maximum + pages).min(MOST_PAGES));
     let memory = memory.id();
-    hide(&mut module, memory, pages);
-    let buffered = module.emit_wasm();
-    Layout::read(wasm)?.kept_by(&Layout::read(&buffered)?, "buffer")?;
+    hide(module, memory, pages);
     // It fits: fewer than MOST_PAGES pages are below 4 GiB.
-    let buffer = UnwindBuffer { bytes: (pages * PAGE) as u32 };
-    Ok((buffered, buffer))
+    Ok(UnwindBuffer { bytes: (pages * PAGE) as u32 })
 }
 
 fn hide(module: &mut Module, memory: MemoryId, pages: u64) {

@@ -1,8 +1,8 @@
 //! The whole way of one function: all stages, and the manifest that describes the result.
 
 use crate::{
-    Binaryen, Error, Normalised, Reach, Warning, analyse, features, instrument, normalise, shim,
-    verify,
+    Binaryen, Bound, DebugInfo, Error, Instrumentation, Made, Normalised, Reach, Warning, analyse,
+    debug_info, features, instrument, normalise, optimize, shim, verify,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use faasm_bridge::manifest::{Artefact, AsyncifyArtefact, Engines, Manifest, SCHEMA};
@@ -12,18 +12,21 @@ use std::fmt;
 /// How to build.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Bytes for the unwound stack, rounded up to whole pages.
-    pub stack_size: u32,
+    /// Bytes for the unwound stack, rounded up to whole pages; see [`Instrumentation`].
+    pub stack_size: Option<u32>,
+    pub debug_info: DebugInfo,
+    /// Optimise before anything else is done, so that the artefact for JavaScript Promise Integration is too.
+    pub optimize: bool,
+    /// Asyncify's asserts; see [`Instrumentation`].
+    pub asserts: bool,
     pub binaryen: Binaryen,
 }
 
 impl Options {
-    /// 256 KiB: 60 times what Emscripten gives, for recursion such as an interpreter's.
-    pub const STACK_SIZE: u32 = 256 * 1024;
-
     /// The defaults.
     pub fn new(binaryen: Binaryen) -> Options {
-        Options { stack_size: Options::STACK_SIZE, binaryen }
+        let (optimize, asserts) = (false, false);
+        Options { stack_size: None, debug_info: DebugInfo::Keep, optimize, asserts, binaryen }
     }
 }
 
@@ -34,9 +37,13 @@ pub struct Built {
     pub jspi: Vec<u8>,
     /// For every engine.
     pub asyncify: Vec<u8>,
+    /// Names of functions, as JSON, where they are to be beside the artefacts.
+    pub names: Option<Vec<u8>>,
     pub manifest: Manifest,
     /// What was instrumented.
     pub reach: Reach,
+    /// How large the unwound stack can become; none where nothing suspends.
+    pub bound: Option<Bound>,
     pub warnings: Vec<Warning>,
 }
 
@@ -45,6 +52,7 @@ pub struct Built {
 pub enum Stage {
     Normalise,
     Shim,
+    Optimize,
     Instrument,
     Verify,
 }
@@ -54,6 +62,7 @@ impl fmt::Display for Stage {
         f.write_str(match self {
             Stage::Normalise => "normalise",
             Stage::Shim => "shim",
+            Stage::Optimize => "optimize",
             Stage::Instrument => "instrument",
             Stage::Verify => "verify",
         })
@@ -75,15 +84,28 @@ pub fn build(
 ) -> Result<Built, Error> {
     check_name(name)?;
     progress(Stage::Normalise);
-    let Normalised { wasm: normalised, entry, era, imports, warnings } = normalise(wasm)?;
+    let Normalised { wasm: normalised, entry, era, imports, mut warnings } = normalise(wasm)?;
+    warnings.extend(debug_info::warning(options.debug_info, wasm));
     progress(Stage::Shim);
-    let jspi = shim(&normalised)?;
+    let mut jspi = shim(&normalised)?;
     let features = features::used(&jspi);
+    if options.optimize {
+        progress(Stage::Optimize);
+        jspi = optimize(&jspi, &features, &options.binaryen)?;
+    }
     progress(Stage::Instrument);
-    let instrumented = instrument(&jspi, &features, options.stack_size, &options.binaryen)?;
+    let how = Instrumentation { stack_size: options.stack_size, asserts: options.asserts };
+    let mut instrumented = instrument(&jspi, &features, how, &options.binaryen)?;
+    let unwinding = instrumented.unwinding;
     progress(Stage::Verify);
-    verify(&normalised, &jspi, &features, false)?;
-    verify(&normalised, &instrumented.wasm, &features, instrumented.buffer.is_some())?;
+    let made = if options.optimize { Made::Optimized } else { Made::Shimmed };
+    verify(&normalised, &jspi, &features, made)?;
+    let made = if unwinding.is_some() { Made::Instrumented } else { made };
+    verify(&normalised, &instrumented.wasm, &features, made)?;
+    let lowered = unwinding.iter().flat_map(|unwinding| &unwinding.lowered);
+    warnings.extend(lowered.map(|function| Warning::TailCalls { function: function.clone() }));
+    let reach = analyse::reach(&jspi)?;
+    let names = debug_info::settle(options.debug_info, &mut jspi, &mut instrumented.wasm)?;
 
     let manifest = Manifest {
         schema: SCHEMA,
@@ -96,26 +118,31 @@ pub fn build(
             jspi: artefact(format!("{name}.wasm"), &jspi),
             asyncify: AsyncifyArtefact {
                 artefact: artefact(format!("{name}.asyncify.wasm"), &instrumented.wasm),
-                buffer: instrumented.buffer,
+                buffer: unwinding.as_ref().map(|unwinding| unwinding.buffer),
             },
         },
         features: features.iter().map(|feature| feature.name.to_owned()).collect(),
+        names: names.as_ref().map(|names| artefact(format!("{name}.names.json"), names)),
         generator: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
-    let reach = analyse::reach(&jspi)?;
-    Ok(Built { jspi, asyncify: instrumented.wasm, manifest, reach, warnings })
+    let bound = unwinding.map(|unwinding| unwinding.bound);
+    Ok(Built { jspi, asyncify: instrumented.wasm, names, manifest, reach, bound, warnings })
 }
 
 fn artefact(file: String, bytes: &[u8]) -> Artefact {
-    let integrity = format!("sha256-{}", STANDARD.encode(Sha256::digest(bytes)));
-    Artefact { file, integrity, bytes: bytes.len() as u64 }
+    Artefact { file, integrity: integrity(bytes), bytes: bytes.len() as u64 }
 }
 
-/// A name becomes part of file names and URLs; `NAME.asyncify` would be taken for an artefact of `NAME`.
+/// A hash in the form of Subresource Integrity, as manifests and relays give it.
+pub fn integrity(bytes: &[u8]) -> String {
+    format!("sha256-{}", STANDARD.encode(Sha256::digest(bytes)))
+}
+
+/// A name becomes part of file names and URLs; `NAME.asyncify` and `NAME.names` would be taken for files of `NAME`.
 fn check_name(name: &str) -> Result<(), Error> {
     let mut bytes = name.bytes();
     let starts_well = bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-    let is_free = !name.ends_with(".asyncify");
+    let is_free = !name.ends_with(".asyncify") && !name.ends_with(".names");
     if starts_well
         && is_free
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
@@ -134,7 +161,7 @@ mod tests {
         for name in ["hello", "a.b-c_2", "0"] {
             check_name(name).unwrap();
         }
-        for name in ["", ".", "..", ".hidden", "a/b", "a b", "ü", "-o", "a.asyncify"] {
+        for name in ["", ".", "..", ".hidden", "a/b", "a b", "ü", "-o", "a.asyncify", "a.names"] {
             check_name(name).unwrap_err();
         }
     }

@@ -1,4 +1,4 @@
-//! The last step: three files, all of them or none.
+//! The last step: three or four files, all of them or none.
 //!
 //! Each is written beside its destination under a temporary name and renamed when all are complete, the manifest last:
 //! a reader that finds a manifest finds what it describes.
@@ -13,10 +13,13 @@ use tempfile::NamedTempFile;
 pub struct Files {
     pub jspi: PathBuf,
     pub asyncify: PathBuf,
+    /// Where names of functions are beside the artefacts.
+    pub names: Option<PathBuf>,
     pub manifest: PathBuf,
 }
 
-/// Writes `NAME.wasm`, `NAME.asyncify.wasm` and `NAME.json` into `folder`, which is made if it is missing.
+/// Writes `NAME.wasm`, `NAME.asyncify.wasm`, `NAME.names.json` where there are names to write, and `NAME.json` into
+/// `folder`, which is made if it is missing.
 ///
 /// # Errors
 /// [`Error::File`], with the path.
@@ -25,15 +28,19 @@ pub fn emit(built: &Built, folder: &Path) -> Result<Files, Error> {
     let files = Files {
         jspi: folder.join(&built.manifest.engines.jspi.file),
         asyncify: folder.join(&built.manifest.engines.asyncify.artefact.file),
+        names: built.manifest.names.as_ref().map(|names| folder.join(&names.file)),
         manifest: folder.join(format!("{}.json", built.manifest.name)),
     };
     let json = serde_json::to_string_pretty(&built.manifest)
         .map_err(|error| at(&files.manifest, error.into()))?;
-    let staged = [
+    let mut staged = vec![
         (stage(folder, &built.jspi)?, &files.jspi),
         (stage(folder, &built.asyncify)?, &files.asyncify),
-        (stage(folder, format!("{json}\n").as_bytes())?, &files.manifest),
     ];
+    if let (Some(names), Some(path)) = (&built.names, &files.names) {
+        staged.push((stage(folder, names)?, path));
+    }
+    staged.push((stage(folder, format!("{json}\n").as_bytes())?, &files.manifest));
     for (file, path) in staged {
         file.persist(path).map_err(|error| at(path, error.error))?;
     }

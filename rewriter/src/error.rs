@@ -93,10 +93,8 @@ pub enum Error {
         "export `{export}` has type {found}, but it has to be {expected}; link it as the toolchain's start file does"
     )]
     EntrySignature { export: String, found: String, expected: &'static str },
-    #[error(
-        "tail calls, which Asyncify cannot rewind, in {functions}; build without `-mtail-call`"
-    )]
-    TailCalls { functions: String },
+    #[error("{what} in {functions}; {advice}")]
+    Unsupported { what: &'static str, functions: String, advice: &'static str },
     #[error(
         "the memory starts with {initial} pages, so there is no room for {pages} more for the unwound stack; \
          use a smaller `--stack-size` or a smaller initial memory"
@@ -106,7 +104,7 @@ pub enum Error {
     StackSize { bytes: u32 },
     #[error(
         "`{name}` cannot be a function's name; use letters, digits, `-`, `_` and `.`, \
-         starting with a letter or digit and not ending in `.asyncify`"
+         starting with a letter or digit and not ending in `.asyncify` or `.names`"
     )]
     Name { name: String },
     #[error("the module could not be read for rewriting: {message}; please report this binary")]
@@ -121,6 +119,10 @@ pub enum Error {
         "Binaryen was still at work after {seconds} s and was stopped; build the function without debug information"
     )]
     BinaryenTimeout { seconds: u64 },
+    #[error(
+        "Binaryen needed more than {mebibytes} MiB and was stopped; give it more with `--memory-limit`"
+    )]
+    BinaryenMemory { mebibytes: u64 },
     #[error("{path}: {source}")]
     File { path: PathBuf, source: std::io::Error },
 }

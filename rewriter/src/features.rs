@@ -13,29 +13,39 @@ pub struct Feature {
     /// The name in `target_features` and on the command line of `wasm-opt`.
     pub name: &'static str,
     flags: WasmFeatures,
-    /// Whether Binaryen 116, with which we instrument, knows the proposal as it was standardised.
-    instrumentable: bool,
+    known: Known,
+}
+
+/// Which Binaryen knows a proposal as it was standardised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    /// The one that is linked in, 116.
+    Linked,
+    /// A newer one.
+    Newer,
+    /// None that we could use: the analysis or the host interface would not hold.
+    Never,
 }
 
 /// Later proposals come first: they build on earlier ones, which can only be taken away after them.
 #[rustfmt::skip]
 const FEATURES: &[Feature] = &[
-    Feature { name: "gc", flags: WasmFeatures::GC, instrumentable: false },
-    Feature { name: "function-references", flags: WasmFeatures::FUNCTION_REFERENCES, instrumentable: false },
-    Feature { name: "exception-handling", flags: WasmFeatures::EXCEPTIONS, instrumentable: false },
-    Feature { name: "memory64", flags: WasmFeatures::MEMORY64, instrumentable: false },
-    Feature { name: "multi-memory", flags: WasmFeatures::MULTI_MEMORY, instrumentable: false },
-    Feature { name: "threads", flags: WasmFeatures::THREADS, instrumentable: false },
-    Feature { name: "tail-call", flags: WasmFeatures::TAIL_CALL, instrumentable: false },
-    Feature { name: "extended-const", flags: WasmFeatures::EXTENDED_CONST, instrumentable: true },
-    Feature { name: "relaxed-simd", flags: WasmFeatures::RELAXED_SIMD, instrumentable: true },
-    Feature { name: "simd", flags: WasmFeatures::SIMD, instrumentable: true },
-    Feature { name: "reference-types", flags: WasmFeatures::REFERENCE_TYPES, instrumentable: true },
-    Feature { name: "bulk-memory", flags: WasmFeatures::BULK_MEMORY, instrumentable: true },
-    Feature { name: "multivalue", flags: WasmFeatures::MULTI_VALUE, instrumentable: true },
-    Feature { name: "sign-ext", flags: WasmFeatures::SIGN_EXTENSION, instrumentable: true },
-    Feature { name: "nontrapping-float-to-int", flags: WasmFeatures::SATURATING_FLOAT_TO_INT, instrumentable: true },
-    Feature { name: "mutable-globals", flags: WasmFeatures::MUTABLE_GLOBAL, instrumentable: true },
+    Feature { name: "gc", flags: WasmFeatures::GC, known: Known::Never },
+    Feature { name: "function-references", flags: WasmFeatures::FUNCTION_REFERENCES, known: Known::Newer },
+    Feature { name: "exception-handling", flags: WasmFeatures::EXCEPTIONS, known: Known::Newer },
+    Feature { name: "memory64", flags: WasmFeatures::MEMORY64, known: Known::Never },
+    Feature { name: "multi-memory", flags: WasmFeatures::MULTI_MEMORY, known: Known::Never },
+    Feature { name: "threads", flags: WasmFeatures::THREADS, known: Known::Never },
+    Feature { name: "tail-call", flags: WasmFeatures::TAIL_CALL, known: Known::Linked },
+    Feature { name: "extended-const", flags: WasmFeatures::EXTENDED_CONST, known: Known::Linked },
+    Feature { name: "relaxed-simd", flags: WasmFeatures::RELAXED_SIMD, known: Known::Linked },
+    Feature { name: "simd", flags: WasmFeatures::SIMD, known: Known::Linked },
+    Feature { name: "reference-types", flags: WasmFeatures::REFERENCE_TYPES, known: Known::Linked },
+    Feature { name: "bulk-memory", flags: WasmFeatures::BULK_MEMORY, known: Known::Linked },
+    Feature { name: "multivalue", flags: WasmFeatures::MULTI_VALUE, known: Known::Linked },
+    Feature { name: "sign-ext", flags: WasmFeatures::SIGN_EXTENSION, known: Known::Linked },
+    Feature { name: "nontrapping-float-to-int", flags: WasmFeatures::SATURATING_FLOAT_TO_INT, known: Known::Linked },
+    Feature { name: "mutable-globals", flags: WasmFeatures::MUTABLE_GLOBAL, known: Known::Linked },
 ];
 
 /// What we accept in a function: every finished proposal for core modules.
@@ -65,17 +75,26 @@ pub(crate) fn suffice(wasm: &[u8], features: &[Feature]) -> bool {
     validates(wasm, flags)
 }
 
-/// Refuses what Binaryen cannot instrument, before it sees it.
+/// Refuses what Binaryen cannot read, before it sees it: the one that is linked in, or a `newer` one.
 #[cfg(feature = "cli")]
-pub(crate) fn instrumentable(features: &[Feature]) -> Result<(), Error> {
-    match features.iter().find(|feature| !feature.instrumentable) {
-        None => Ok(()),
-        Some(feature) => Err(Error::Feature {
-            feature: feature.name,
-            who: "Binaryen 116's Asyncify",
-            advice: "build the function without it",
-        }),
-    }
+pub(crate) fn instrumentable(features: &[Feature], newer: bool) -> Result<(), Error> {
+    let is_known = |feature: &&Feature| match feature.known {
+        Known::Linked => true,
+        Known::Newer => newer,
+        Known::Never => false,
+    };
+    let unknown = features.iter().find(|feature| !is_known(feature));
+    let Some(unknown) = unknown else { return Ok(()) };
+    Err(Error::Feature {
+        feature: unknown.name,
+        who: if newer { "Asyncify" } else { "Binaryen 116, which is built in," },
+        advice: match unknown.known {
+            Known::Newer => {
+                "build the function without it, or give a newer Binaryen with `--wasm-opt`"
+            }
+            _ => "build the function without it",
+        },
+    })
 }
 
 fn validates(wasm: &[u8], features: WasmFeatures) -> bool {

@@ -7,7 +7,7 @@
 //! 1. [`input`] refuses what is no function, and gives the draft SIMD of 2019 today's encoding.
 //! 2. [`normalise()`] gives all toolchains' binaries one shape. What comes out runs in the cluster too.
 //! 3. [`shim()`] makes of each call that can wait: try, then suspend.
-//! 4. `instrument` adds an unwind [`buffer`] and runs Binaryen's Asyncify in a child process.
+//! 4. `instrument` adds an unwind `buffer` and runs Binaryen's Asyncify in a child process.
 //! 5. [`verify()`] checks the results against what came in.
 //! 6. `emit` writes them.
 //!
@@ -21,17 +21,14 @@
 //! # }
 //! ```
 //!
-//! Without the feature `cli` there is neither Binaryen nor file access: no `instrument`, `build` and `emit`.
+//! Without the feature `cli`, which brings Binaryen and file access, there is what a cluster needs: up to `shim`.
 
-mod analyse;
-pub mod buffer;
 mod constructors;
 mod draft_simd;
 mod error;
 pub mod features;
 mod imports;
 pub mod input;
-mod inspect;
 mod layout;
 mod normalise;
 mod shim;
@@ -40,28 +37,52 @@ mod verify;
 mod warning;
 
 #[cfg(feature = "cli")]
+mod analyse;
+#[cfg(feature = "cli")]
 pub mod binaryen;
+#[cfg(feature = "cli")]
+pub mod buffer;
 #[cfg(feature = "cli")]
 mod build;
 #[cfg(feature = "cli")]
+mod callgraph;
+#[cfg(feature = "cli")]
+mod debug_info;
+#[cfg(feature = "cli")]
 mod emit;
 #[cfg(feature = "cli")]
+mod frames;
+#[cfg(feature = "cli")]
+mod inspect;
+#[cfg(feature = "cli")]
 mod instrument;
+#[cfg(feature = "cli")]
+mod unsupported;
+#[cfg(feature = "cli")]
+mod veil;
 
-pub use analyse::{CallKind, Reach, Step, why};
 pub use error::Error;
-pub use inspect::{Report, inspect};
 pub use normalise::{Normalised, normalise};
 pub use shim::{SUSPEND, shim};
-pub use verify::{ASYNCIFY_EXPORTS, verify};
+pub use verify::{ASYNCIFY_EXPORTS, Made, verify};
 pub use warning::Warning;
 
 #[cfg(feature = "cli")]
-pub use build::{Built, Options, Stage, build};
+pub use analyse::{Bound, CallKind, Reach, Step, why};
+#[cfg(feature = "cli")]
+pub use build::{Built, Options, Stage, build, integrity};
+#[cfg(feature = "cli")]
+pub use callgraph::callgraph;
+#[cfg(feature = "cli")]
+pub use debug_info::DebugInfo;
 #[cfg(feature = "cli")]
 pub use emit::{Files, emit};
 #[cfg(feature = "cli")]
-pub use instrument::{Binaryen, Instrumented, instrument};
+pub use inspect::{Report, inspect};
+#[cfg(feature = "cli")]
+pub use instrument::{
+    Binaryen, Instrumentation, Instrumented, Unwinding, by_default, instrument, optimize,
+};
 
 /// Import module of everything the shim adds.
 pub const BRIDGE_MODULE: &str = "faasm_bridge";

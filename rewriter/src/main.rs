@@ -2,7 +2,7 @@
 
 mod cli;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Builds Faasm functions for the browser.
@@ -20,18 +20,22 @@ const AFTER_HELP: &str = "\
 Examples:
   faasm-asyncify build hello.wasm -o dist
   faasm-asyncify inspect hello.wasm
+  faasm-asyncify run hello.wasm --input Ada
   faasm-asyncify upload hello.wasm --to http://localhost:8080 --user demo
 
 Exit status:
   0  all done
-  1  an input cannot be read, built or uploaded; nothing was written for it
+  1  an input cannot be read, built, run or uploaded; nothing was written for it
   2  the command line is wrong";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     Build(cli::build::Arguments),
     Inspect(cli::inspect::Arguments),
+    Run(cli::run::Arguments),
     Upload(cli::upload::Arguments),
+    Completions(cli::completions::Arguments),
+    Man(cli::man::Arguments),
     #[command(name = "__binaryen", hide = true)]
     Binaryen(cli::binaryen::Arguments),
 }
@@ -40,7 +44,10 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Build(arguments) => cli::build::run(&arguments),
         Command::Inspect(arguments) => cli::inspect::run(&arguments),
+        Command::Run(arguments) => cli::run::run(&arguments),
         Command::Upload(arguments) => cli::upload::run(&arguments),
+        Command::Completions(arguments) => cli::completions::run(&arguments, &Arguments::command()),
+        Command::Man(arguments) => cli::man::run(&arguments, Arguments::command()),
         Command::Binaryen(arguments) => cli::binaryen::run(&arguments),
     };
     match result {

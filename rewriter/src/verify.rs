@@ -15,6 +15,16 @@ pub const ASYNCIFY_EXPORTS: [&str; 6] = [
     GROW_EXPORT,
 ];
 
+/// How an artefact was made of a normalised module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    Shimmed,
+    /// Shimmed, then optimised by Binaryen.
+    Optimized,
+    /// Instrumented by Binaryen, too.
+    Instrumented,
+}
+
 /// Checks an artefact against the normalised module it was made from.
 ///
 /// It validates with no more than `features`; exports, function table and data are those of `normalised`; nothing is
@@ -26,21 +36,25 @@ pub fn verify(
     normalised: &[u8],
     artefact: &[u8],
     features: &[Feature],
-    instrumented: bool,
+    made: Made,
 ) -> Result<(), Error> {
-    let stage = if instrumented { "instrument" } else { "shim" };
+    let stage = match made {
+        Made::Shimmed => "shim",
+        Made::Optimized => "optimize",
+        Made::Instrumented => "instrument",
+    };
     if !features::suffice(artefact, features) {
         return Err(Error::changed(stage, "validity, or the WebAssembly proposals in use"));
     }
     let (before, mut after) = (Layout::read(normalised)?, Layout::read(artefact)?);
-    if instrumented {
+    if made != Made::Shimmed {
         // Binaryen drops passive segments that nothing reads, and splits others together with what reads them.
         after.passive.clone_from(&before.passive);
     }
     before.kept_by(&after, stage)?;
     let is_new = |name: &&String| !before.exports.contains_key(*name);
     let added: Vec<&str> = after.exports.keys().filter(is_new).map(String::as_str).collect();
-    let expected: &[&str] = if instrumented { &ASYNCIFY_EXPORTS } else { &[] };
+    let expected: &[&str] = if made == Made::Instrumented { &ASYNCIFY_EXPORTS } else { &[] };
     if added != expected {
         return Err(Error::changed(stage, format!("the exports: added {added:?}")));
     }
@@ -69,7 +83,7 @@ mod tests {
     fn verify_changed(from: &str, to: &str) -> Result<(), Error> {
         let before = wat::parse_str(BEFORE).unwrap();
         let after = wat::parse_str(BEFORE.replace(from, to)).unwrap();
-        verify(&before, &after, &features::used(&before), false)
+        verify(&before, &after, &features::used(&before), Made::Shimmed)
     }
 
     #[test]

@@ -23,11 +23,20 @@ pub enum Warning {
     NoMalloc { import: String },
     /// Function pointers are chained, and the constructors cannot be told apart.
     NoConstructors { import: String },
+    /// Debug information that no artefact keeps, in bytes.
+    Dwarf { bytes: usize },
+    /// A function that can suspend makes tail calls, which become plain ones.
+    TailCalls { function: String },
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Warning::TailCalls { function } => write!(
+                f,
+                "`{function}` can suspend, so that its tail calls become plain ones and need stack: recursion by them has \
+                 to end; build without `-mtail-call` to see what remains"
+            ),
             Warning::UnknownImport { import } => write!(
                 f,
                 "import `{import}` is not in the host interface: the function stops with this name when it calls \
@@ -55,6 +64,11 @@ impl fmt::Display for Warning {
                 f,
                 "`{import}` is used, and without function names no constructors were found: a function started by \
                  pointer runs without them; if it has any, link with `-Wl,--export=__wasm_call_ctors`"
+            ),
+            Warning::Dwarf { bytes } => write!(
+                f,
+                "its {bytes} bytes of DWARF are left out, since rewriting moves the code they describe; stacks still have \
+                 the names of functions; build it without `-g`, or say `--debug-info strip` to leave out both"
             ),
         }
     }

@@ -5,7 +5,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
-use faasm_asyncify::{buffer, inspect, normalise, shim, why};
+use faasm_asyncify::{
+    Binaryen, Instrumentation, Unwinding, buffer, features, inspect, instrument, normalise, shim,
+    why,
+};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,6 +32,7 @@ fn show(stage: &str, wasm: &[u8]) -> String {
         }
         "inspect" => run_inspect(wasm),
         "reach" => reach(wasm),
+        "unwinding" => unwinding(wasm),
         other => panic!("no stage is called {other}"),
     }
 }
@@ -54,6 +58,17 @@ fn reach(wasm: &[u8]) -> String {
         format!("{function}{}\n", steps.collect::<String>())
     });
     std::iter::once(head).chain(paths).collect()
+}
+
+/// What the instrumented function can save while it unwinds.
+fn unwinding(wasm: &[u8]) -> String {
+    let shimmed = shim(&normalise(wasm).unwrap().wasm).unwrap();
+    let binaryen = Binaryen::of(env!("CARGO_BIN_EXE_faasm-asyncify"));
+    let how = Instrumentation::default();
+    let unwinding =
+        instrument(&shimmed, &features::used(&shimmed), how, &binaryen).unwrap().unwinding;
+    let Unwinding { buffer, bound, lowered, .. } = unwinding.unwrap();
+    format!("{bound:?}\n{buffer:?}\nlowered tail calls: {lowered:?}\n")
 }
 
 fn run_inspect(wasm: &[u8]) -> String {

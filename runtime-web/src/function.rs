@@ -1,9 +1,11 @@
-//! Loading of built functions: manifest, module, integrity.
+//! Loading of built functions: manifest, module, integrity; and, for the stack of a trap, names.
 
 use crate::error::{Code, FaasmError, describe};
-use crate::global::{fetch, location};
-use faasm_bridge::manifest::{Manifest, SCHEMA};
+use crate::global::{console_error, fetch, location};
+use faasm_bridge::manifest::{Artefact, Manifest, SCHEMA};
+use faasm_bridge::names::{Functions, Names};
 use js_sys::{Object, Promise, Reflect, WebAssembly};
+use std::cell::OnceCell;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Response, Url};
@@ -13,17 +15,40 @@ use web_sys::{Response, Url};
 pub(crate) struct Loaded {
     pub(crate) manifest: Manifest,
     pub(crate) module: WebAssembly::Module,
+    /// Where the manifest came from.
+    url: String,
+    /// Names of the module's functions, once a stack needed them.
+    names: OnceCell<Functions>,
+}
+
+impl Loaded {
+    /// The names of the module's functions, where they are not in the module itself; fetched the first time.
+    ///
+    /// Why they cannot be had is said on the console only: a stack without names is still a stack.
+    pub(crate) async fn names(&self) -> Option<&Functions> {
+        let artefact = self.manifest.names.as_ref()?;
+        if self.names.get().is_none() {
+            let names = fetch_names(&self.url, artefact).await.inspect_err(|error| {
+                console_error(&format!("a stack stays without names: {}", error.message));
+            });
+            // Another run may have been faster, with the same names.
+            let _ = self.names.set(names.ok()?.asyncify);
+        }
+        self.names.get()
+    }
+}
+
+/// Fetches the names that a manifest speaks of.
+async fn fetch_names(base: &str, artefact: &Artefact) -> Result<Names, FaasmError> {
+    let url = resolve(&artefact.file, base)?;
+    let text = text(&url, Some(&artefact.integrity)).await?;
+    serde_json::from_str(&text).map_err(|error| cannot(&url, &error.to_string()))
 }
 
 /// Fetches a manifest and the module it names.
 pub(crate) async fn load(address: &str) -> Result<Loaded, FaasmError> {
     let url = resolve(address, &location())?;
-    let text = JsFuture::from(
-        get(&url, None).await?.text().map_err(|thrown| cannot(&url, &describe(&thrown)))?,
-    )
-    .await
-    .map_err(|thrown| cannot(&url, &describe(&thrown)))?;
-    let manifest = parse(&url, &text.as_string().unwrap_or_default())?;
+    let manifest = parse(&url, &text(&url, None).await?)?;
     let artefact = &manifest.engines.asyncify.artefact;
     let module_url = resolve(&artefact.file, &url)?;
     let response = get(&module_url, Some(&artefact.integrity)).await?;
@@ -33,7 +58,7 @@ pub(crate) async fn load(address: &str) -> Result<Loaded, FaasmError> {
         .await
         .map_err(|thrown| cannot(&module_url, &describe(&thrown)))?
         .unchecked_into();
-    Ok(Loaded { manifest, module })
+    Ok(Loaded { manifest, module, url, names: OnceCell::new() })
 }
 
 fn parse(url: &str, text: &str) -> Result<Manifest, FaasmError> {
@@ -58,6 +83,12 @@ fn resolve(address: &str, base: &str) -> Result<String, FaasmError> {
     Url::new_with_base(address, base)
         .map(|url| url.href())
         .map_err(|_| FaasmError::new(Code::BadOptions, format!("`{address}` is not a URL")))
+}
+
+async fn text(url: &str, integrity: Option<&str>) -> Result<String, FaasmError> {
+    let failed = |thrown: JsValue| cannot(url, &describe(&thrown));
+    let text = get(url, integrity).await?.text().map_err(failed)?;
+    Ok(JsFuture::from(text).await.map_err(failed)?.as_string().unwrap_or_default())
 }
 
 /// Fetches, and refuses anything but success and, where it is given, the right bytes.

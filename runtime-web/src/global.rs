@@ -4,6 +4,9 @@ use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
+/// Part of the names of the package's files, by which stacks tell the runtime's frames.
+pub(crate) const RUNTIME: &str = "faasm_runtime";
+
 #[wasm_bindgen]
 extern "C" {
     #[wasm_bindgen(js_name = fetch)]

@@ -4,10 +4,11 @@ use crate::connection::Connection;
 use crate::engine::{Asyncify, Engine, Interruption};
 use crate::error::{Code, FaasmError, describe};
 use crate::function::Loaded;
-use crate::global::{console_error, performance_now};
+use crate::global::{RUNTIME, console_error, performance_now};
 use crate::host::{Bindings, import_object};
 use faasm_bridge::guest::{Fault, Invocation, Stream};
 use faasm_bridge::manifest::{GROW_EXPORT, UnwindBuffer};
+use faasm_bridge::names::name_frames;
 use faasm_bridge::state::LocalTier;
 use js_sys::{Array, Error, Function, Object, Reflect, WebAssembly};
 use std::cell::RefCell;
@@ -122,7 +123,10 @@ pub(crate) async fn run(
     let ended = enter(&guest, engine.as_ref(), &bindings).await;
     bindings.end();
     drop(closures);
-    let return_value = ended?;
+    let return_value = match ended {
+        Ok(value) => value,
+        Err(error) => return Err(with_names(error, loaded).await),
+    };
     let stats = Stats {
         suspensions: engine.suspensions(),
         chained_calls: bindings.chained.get(),
@@ -130,6 +134,15 @@ pub(crate) async fn run(
         suspended: bindings.waited.get(),
     };
     Ok(Outcome { return_value, output: bindings.take_output(), stats })
+}
+
+/// A trap in the words of the source: its stack, and what its message says of functions.
+async fn with_names(mut error: FaasmError, loaded: &Loaded) -> FaasmError {
+    let Some(stack) = &error.stack else { return error };
+    let Some(names) = loaded.names().await else { return error };
+    let named = |text: &str| name_frames(text, RUNTIME, names);
+    (error.stack, error.message) = (Some(named(stack)), named(&error.message));
+    error
 }
 
 /// Calls the entries in order; the last gives the return value, or whichever exits.

@@ -11,6 +11,11 @@ use std::time::SystemTime;
 /// The page of the site; the script does everything.
 const PAGE: &str = "<!doctype html><meta charset=\"utf-8\"><title>Conformance</title>\n";
 
+/// Folder of the site with what was built of the originals.
+pub(crate) const FUNCTIONS: &str = "functions";
+/// The same, built with Asyncify's asserts.
+pub(crate) const FUNCTIONS_WITH_ASSERTS: &str = "functions-with-asserts";
+
 /// Where originals, and the site with what was built of them, are.
 #[derive(Clone, Debug)]
 pub struct Folders {
@@ -47,9 +52,16 @@ impl Folders {
         fs::create_dir_all(&self.originals)?;
         self.assemble()?;
         self.site()?;
+        let problems = self.build_to(FUNCTIONS, &[])?;
+        // What cannot be built is the same with asserts.
+        self.build_to(FUNCTIONS_WITH_ASSERTS, &["--asserts"])?;
+        Ok(problems)
+    }
+
+    fn build_to(&self, folder: &str, options: &[&str]) -> Result<Vec<(String, String)>> {
         let mut problems = Vec::new();
         let asyncify = program("FAASM_ASYNCIFY_BIN", "faasm-asyncify")?;
-        let functions = self.web.join("functions");
+        let functions = self.web.join(folder);
         fs::create_dir_all(&functions)?;
         for original in files(&self.originals, "wasm")? {
             let name = stem(&original)?;
@@ -62,13 +74,10 @@ impl Folders {
             if built.is_some() {
                 fs::remove_file(&manifest)?;
             }
-            let build = Command::new(&asyncify)
-                .arg("build")
-                .arg(&original)
-                .arg("-o")
-                .arg(&functions)
-                .output();
-            let output = build.with_context(|| format!("running {}", asyncify.display()))?;
+            let mut build = Command::new(&asyncify);
+            build.arg("build").arg(&original).arg("-o").arg(&functions).args(options);
+            let output =
+                build.output().with_context(|| format!("running {}", asyncify.display()))?;
             if !output.status.success() {
                 let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
                 problems.push((name, reason));

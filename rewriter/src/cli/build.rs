@@ -1,11 +1,10 @@
 //! `faasm-asyncify build`: from a function to what a web page loads.
 
-use super::{human, name_of, print, read};
+use super::outcome::{Outcome, growth, show};
+use super::{name_of, print, read};
 use anyhow::{Context, Result, bail, ensure};
-use clap::Args;
-use faasm_asyncify::{Binaryen, Built, Files, Options, Stage};
-use faasm_bridge::manifest::UnwindBuffer;
-use serde::Serialize;
+use clap::{Args, ValueEnum};
+use faasm_asyncify::{Binaryen, DebugInfo, Options, Stage, by_default, features};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -14,7 +13,11 @@ use std::time::Duration;
 /// Build functions for the browser
 ///
 /// Writes NAME.wasm (for engines with JavaScript Promise Integration), NAME.asyncify.wasm (for all others) and NAME.json
-/// (the manifest) for each function; NAME is the input's file name without its ending.
+/// (the manifest) for each function; NAME is the input's file name without its ending. Prints for each the sizes of these
+/// files, how many of its functions are instrumented because they can be on the stack when it suspends, how many there
+/// are, how many Binaryen would instrument by itself, and the room for the suspended stack.
+///
+/// A function that cannot be built does not keep the others from it.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Functions, as the toolchain linked them
@@ -23,71 +26,105 @@ pub(crate) struct Arguments {
     /// Folder for the results, made if it is missing
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// Room for the suspended stack
-    #[arg(long, value_name = "BYTES", default_value_t = Options::STACK_SIZE)]
-    stack_size: u32,
+    /// Room for the suspended stack [default: what it can need, or 256 KiB if it can recurse]
+    #[arg(long, value_name = "BYTES")]
+    stack_size: Option<u32>,
     /// Refuse functions with imports that are not in the host interface
     #[arg(long)]
     deny_unknown: bool,
+    /// What becomes of the names of functions
+    #[arg(long, value_name = "HOW", default_value = "keep")]
+    debug_info: Names,
+    /// Refuse functions whose Asyncify artefact is more than this much larger than the other
+    #[arg(long, value_name = "PERCENT")]
+    max_size_growth: Option<u32>,
+    /// Also tell how large the Asyncify artefact would be if Binaryen chose what to instrument; takes as long again
+    #[arg(long)]
+    compare_default: bool,
+    /// Optimise the artefact for JavaScript Promise Integration too
+    #[arg(long)]
+    optimize: bool,
+    /// Trap where a function that is not instrumented sees the function suspend
+    #[arg(long, hide = true)]
+    asserts: bool,
     /// Print the results as JSON
     #[arg(long)]
     json: bool,
     /// Seconds after which instrumenting one function is given up
     #[arg(long, value_name = "SECONDS", default_value_t = Binaryen::TIMEOUT.as_secs())]
     timeout: u64,
+    /// Address space that instrumenting one function may take
+    #[arg(long, value_name = "MIB", default_value_t = Binaryen::MEMORY_LIMIT >> 20)]
+    memory_limit: u64,
+    /// Use this `wasm-opt` instead of the Binaryen that is built in
+    #[arg(long, value_name = "PATH")]
+    wasm_opt: Option<PathBuf>,
 }
 
-/// What `--json` prints for a function.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Outcome {
-    name: String,
-    files: [PathBuf; 3],
-    bytes: Sizes,
-    suspending: Vec<String>,
-    functions: Functions,
-    buffer: Option<UnwindBuffer>,
-    warnings: Vec<String>,
-}
-
-/// Functions that can be on the stack when another suspends, of all; and how many Binaryen would take for such.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Functions {
-    instrumented: usize,
-    total: usize,
-    by_default: usize,
-}
-
-#[derive(Debug, Serialize)]
-struct Sizes {
-    original: u64,
-    jspi: u64,
-    asyncify: u64,
+/// What becomes of the names of functions.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Names {
+    /// They stay in the artefacts
+    Keep,
+    /// They go to NAME.names.json; the runtime fetches it to show the stack of a trap
+    Move,
+    /// They are left out
+    Strip,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     check_names(arguments)?;
-    let mut binaryen = Binaryen::this_program().context("cannot find my own binary")?;
-    binaryen.timeout = Duration::from_secs(arguments.timeout);
-    let options = Options { stack_size: arguments.stack_size, ..Options::new(binaryen) };
-
+    let options = options(arguments)?;
     let mut outcomes = Vec::new();
+    let mut errors = Vec::new();
     for path in &arguments.functions {
-        let outcome = build(path, arguments, &options)
-            .with_context(|| format!("cannot build {}", path.display()))?;
-        for warning in &outcome.warnings {
-            eprintln!("warning: {}: {warning}", outcome.name);
+        match build(path, arguments, &options) {
+            Ok(outcome) => {
+                for warning in &outcome.warnings {
+                    eprintln!("warning: {}: {warning}", outcome.name);
+                }
+                outcomes.push(outcome);
+            }
+            Err(error) => {
+                errors.push(error.context(format!("cannot build {}", path.display())));
+            }
         }
-        if !arguments.json {
-            print(&outcome.line(&arguments.output))?;
-        }
-        outcomes.push(outcome);
     }
     if arguments.json {
         print(&format!("{}\n", serde_json::to_string_pretty(&outcomes)?))?;
+    } else if !outcomes.is_empty() {
+        print(&show(&outcomes, arguments.compare_default))?;
     }
-    Ok(())
+    report(errors, arguments.functions.len())
+}
+
+fn options(arguments: &Arguments) -> Result<Options> {
+    let mut binaryen = Binaryen::this_program().context("cannot find my own binary")?;
+    binaryen.timeout = Duration::from_secs(arguments.timeout);
+    binaryen.memory_limit = arguments.memory_limit.saturating_mul(1 << 20);
+    binaryen.external.clone_from(&arguments.wasm_opt);
+    Ok(Options {
+        stack_size: arguments.stack_size,
+        debug_info: match arguments.debug_info {
+            Names::Keep => DebugInfo::Keep,
+            Names::Move => DebugInfo::Move,
+            Names::Strip => DebugInfo::Strip,
+        },
+        optimize: arguments.optimize,
+        asserts: arguments.asserts,
+        binaryen,
+    })
+}
+
+/// A single error as it is; several one by one, and then their number.
+fn report(mut errors: Vec<anyhow::Error>, of: usize) -> Result<()> {
+    if errors.len() > 1 {
+        for error in &errors {
+            eprintln!("error: {error:#}");
+        }
+        bail!("{} of {of} functions were not built", errors.len());
+    }
+    errors.pop().map_or(Ok(()), Err)
 }
 
 /// Results must neither replace each other nor an input.
@@ -133,51 +170,23 @@ fn build(path: &Path, arguments: &Arguments, options: &Options) -> Result<Outcom
             unknown.join(", ")
         );
     }
+    if let Some(most) = arguments.max_size_growth {
+        let growth = growth(&built);
+        ensure!(
+            growth <= f64::from(most),
+            "instrumented, it is {growth:.1} % larger, and --max-size-growth allows {most} %; `faasm-asyncify inspect \
+             --callgraph` shows what can suspend"
+        );
+    }
     let files = faasm_asyncify::emit(&built, &arguments.output)?;
-    Ok(Outcome::new(built, files))
-}
-
-impl Outcome {
-    fn new(built: Built, files: Files) -> Outcome {
-        let manifest = built.manifest;
-        Outcome {
-            name: manifest.name,
-            files: [files.jspi, files.asyncify, files.manifest],
-            bytes: Sizes {
-                original: manifest.original.bytes,
-                jspi: manifest.engines.jspi.bytes,
-                asyncify: manifest.engines.asyncify.artefact.bytes,
-            },
-            suspending: manifest.imports.suspending,
-            functions: Functions {
-                instrumented: built.reach.functions.len(),
-                total: built.reach.total,
-                by_default: built.reach.by_default,
-            },
-            buffer: manifest.engines.asyncify.buffer,
-            warnings: built.warnings.iter().map(ToString::to_string).collect(),
-        }
+    let by_default = arguments.compare_default.then(|| {
+        let features = features::used(&built.jspi);
+        by_default(&built.jspi, &features, &options.binaryen)
+    });
+    let mut outcome = Outcome::new(built, files);
+    match by_default.transpose() {
+        Ok(bytes) => outcome.bytes.by_default = bytes,
+        Err(error) => outcome.warnings.push(format!("Binaryen's default fails: {error}")),
     }
-
-    fn line(&self, folder: &Path) -> String {
-        let Sizes { original, jspi, asyncify } = self.bytes;
-        let how = match self.buffer {
-            Some(buffer) => {
-                let Functions { instrumented, total, by_default } = self.functions;
-                let stack = human(buffer.bytes.into());
-                format!(
-                    "{instrumented} of {total} functions, {by_default} by default; {stack} of stack"
-                )
-            }
-            None => "never suspends".to_owned(),
-        };
-        format!(
-            "{}: {} -> {} for JSPI, {} for Asyncify ({how}), in {}\n",
-            self.name,
-            human(original),
-            human(jspi),
-            human(asyncify),
-            folder.display()
-        )
-    }
+    Ok(outcome)
 }

@@ -3,42 +3,72 @@
 use super::{human, print, read};
 use anyhow::{Context, Result};
 use clap::Args;
-use faasm_asyncify::{CallKind, Report, Step};
+use faasm_asyncify::{CallKind, Error, Report, Step};
 use faasm_bridge::host::Era;
 use std::fmt::Write;
 use std::path::PathBuf;
 
 /// Show what a function is, imports and would suspend in
+///
+/// With --callgraph, for Graphviz: functions that can suspend are filled; a line is a direct call, dots a call through a
+/// known entry of the function table, dashes a call by pointer, which can lead to any function of the signature it
+/// bears. Draw it with `faasm-asyncify inspect --callgraph FUNCTION.wasm | dot -Tsvg -o calls.svg`.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// A function, as the toolchain linked it
+    /// A function, as the toolchain linked it; with --wat, any WebAssembly
     #[arg(value_name = "FUNCTION.wasm")]
     function: PathBuf,
     /// Print as JSON, with the names of the functions that can suspend
-    #[arg(long)]
+    #[arg(long, group = "view")]
     json: bool,
     /// Show by which calls this function can come to suspend
-    #[arg(long, value_name = "FUNCTION", conflicts_with = "json")]
+    #[arg(long, value_name = "FUNCTION", group = "view")]
     why: Option<String>,
+    /// Print the calls that can lead to a suspension as a graph, for Graphviz
+    #[arg(long, group = "view")]
+    callgraph: bool,
+    /// All calls, not only those
+    #[arg(long, requires = "callgraph")]
+    all: bool,
+    /// Print as WebAssembly text; artefacts too
+    #[arg(long, group = "view")]
+    wat: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let path = &arguments.function;
     let wasm = read(path)?;
+    let shown = show(&wasm, arguments);
+    print(&shown.with_context(|| format!("cannot inspect {}", path.display()))?)
+}
+
+fn show(wasm: &[u8], arguments: &Arguments) -> Result<String> {
+    if arguments.wat {
+        return wat(wasm);
+    }
+    if arguments.callgraph {
+        return Ok(faasm_asyncify::callgraph(&shimmed(wasm)?, arguments.all)?);
+    }
     if let Some(function) = &arguments.why {
-        let failed = || format!("cannot inspect {}", path.display());
-        let shimmed = faasm_asyncify::normalise(&wasm)
-            .and_then(|normalised| faasm_asyncify::shim(&normalised.wasm))
-            .with_context(failed)?;
-        let steps = faasm_asyncify::why(&shimmed, function).with_context(failed)?;
-        return print(&explain(function, &steps));
+        return Ok(explain(function, &faasm_asyncify::why(&shimmed(wasm)?, function)?));
     }
-    let report = faasm_asyncify::inspect(&wasm)
-        .with_context(|| format!("cannot inspect {}", path.display()))?;
+    let report = faasm_asyncify::inspect(wasm)?;
     if arguments.json {
-        return print(&format!("{}\n", serde_json::to_string_pretty(&report)?));
+        return Ok(format!("{}\n", serde_json::to_string_pretty(&report)?));
     }
-    print(&text(&report)?)
+    text(&report)
+}
+
+fn shimmed(wasm: &[u8]) -> Result<Vec<u8>, Error> {
+    faasm_asyncify::shim(&faasm_asyncify::normalise(wasm)?.wasm)
+}
+
+/// Text of anything that can be read at all. What is a function is shown with today's SIMD; what is none, as it is.
+fn wat(wasm: &[u8]) -> Result<String> {
+    match faasm_asyncify::input::check(wasm) {
+        Ok(function) => wasmprinter::print_bytes(function),
+        Err(reason) => wasmprinter::print_bytes(wasm).map_err(|_| reason.into()),
+    }
 }
 
 fn text(report: &Report) -> Result<String> {
@@ -90,7 +120,9 @@ fn explain(function: &str, steps: &[Step]) -> String {
     for Step { kind, callee } in steps {
         let how = match kind {
             CallKind::Direct => "calls",
+            CallKind::Table => "calls through the function table",
             CallKind::Indirect => "calls by pointer, a signature of",
+            CallKind::Reference => "calls by reference, a signature of",
         };
         out.push_str(&format!("  {how} {callee}\n"));
     }

@@ -2,7 +2,12 @@
 
 pub(crate) mod binaryen;
 pub(crate) mod build;
+pub(crate) mod completions;
 pub(crate) mod inspect;
+pub(crate) mod man;
+mod outcome;
+pub(crate) mod run;
+mod table;
 pub(crate) mod upload;
 
 use anyhow::{Context, Result, anyhow};

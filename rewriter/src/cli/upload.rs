@@ -1,20 +1,29 @@
 //! `faasm-asyncify upload`: hand the original to a cluster, through its relay or its upload server.
+//!
+//! Both take the same request. A relay answers with what it stored, which is compared; Faasm's upload server with a line
+//! of text, after it has compiled the function for its workers.
 
 use super::{name_of, print, read};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use faasm_bridge::wire::is_valid_name;
+use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long a whole upload may take.
-const TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a whole upload may take: Faasm's upload server compiles the function meanwhile.
+const TIMEOUT: Duration = Duration::from_secs(300);
 /// How much of an answer is shown.
 const SHOWN: usize = 2000;
 
+/// What to do where the other side is something else.
+const ELSEWHERE: &str = "; this is neither a relay nor an upload server: give --to the address of one, without a path (the \
+                         upload server of Faasm has port 8002)";
+
 /// Upload functions to a cluster
 ///
-/// Sends PUT URL/f/USER/NAME with the original binary, which is what the cluster runs. NAME is the file's name without
-/// its ending.
+/// Sends PUT URL/f/USER/NAME with the original binary, which is what the cluster runs; what `build` made of it is refused.
+/// NAME is the file's name without its ending. The other side is a faasm-relay, or the upload server of a Faasm cluster.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Functions, as the toolchain linked them
@@ -31,6 +40,12 @@ pub(crate) struct Arguments {
     name: Option<String>,
 }
 
+/// What a relay says of a function that it took.
+#[derive(Deserialize)]
+struct Stored {
+    integrity: String,
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     ensure!(
         arguments.name.is_none() || arguments.functions.len() == 1,
@@ -41,6 +56,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         "cannot upload to {}: give a URL that starts with http://",
         arguments.to
     );
+    check_name("--user", &arguments.user)?;
     let agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(TIMEOUT))
@@ -60,17 +76,39 @@ fn upload(agent: &ureq::Agent, path: &Path, arguments: &Arguments) -> Result<()>
         Some(name) => name,
         None => name_of(path)?,
     };
+    check_name("the function's name", name)?;
     let url = format!("{}/f/{}/{name}", arguments.to.trim_end_matches('/'), arguments.user);
-    let mut response = agent
-        .put(&url)
-        .content_type("application/wasm")
-        .send(&wasm)
-        .with_context(|| format!("PUT {url} failed; is the server running?"))?;
+    let mut response =
+        agent.put(&url).content_type("application/wasm").send(&wasm).with_context(|| {
+            format!("PUT {url} failed; is a relay or an upload server running there?")
+        })?;
     let status = response.status();
+    let answer = response.body_mut().read_to_string().unwrap_or_default();
+    let answer: String = answer.trim().chars().take(SHOWN).collect();
     if !status.is_success() {
-        let body = response.body_mut().read_to_string().unwrap_or_default();
-        let shown: String = body.trim().chars().take(SHOWN).collect();
-        bail!("PUT {url} answered {status}: {shown}");
+        let advice = if [404, 405].contains(&status.as_u16()) { ELSEWHERE } else { "" };
+        bail!("PUT {url} answered {status}: {answer}{advice}");
     }
-    print(&format!("{}: {} bytes to {url}\n", path.display(), wasm.len()))
+    ensure!(!answer.starts_with('<'), "PUT {url} answered with a page{ELSEWHERE}");
+    let server = match serde_json::from_str::<Stored>(&answer) {
+        Ok(stored) => {
+            ensure!(
+                stored.integrity == faasm_asyncify::integrity(&wasm),
+                "{url} has stored other bytes than these ({}); upload it again",
+                stored.integrity
+            );
+            "relay".to_owned()
+        }
+        Err(_) => format!("upload server: {answer}"),
+    };
+    print(&format!("{}: {} bytes to {url} ({server})\n", path.display(), wasm.len()))
+}
+
+/// Both servers take these names; they become parts of paths and of keys.
+fn check_name(what: &str, name: &str) -> Result<()> {
+    ensure!(
+        is_valid_name(name),
+        "{what} cannot be `{name}`; use A-Z a-z 0-9 _ - and ., without a dot at the start"
+    );
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::Bindings;
 use crate::connection::Waiting;
-use crate::global::{get_random_values, performance_now};
+use crate::global::{RUNTIME, get_random_values, performance_now};
 use faasm_bridge::guest::{CallId, CallResult, Clock, GuestMemory, Host, Stream, Target};
 use faasm_bridge::wire::{CallEntry, Reply, Request};
 use js_sys::{Error, Reflect, Uint8Array, WebAssembly};
@@ -104,7 +104,7 @@ impl Host for BrowserHost<'_> {
     fn backtrace(&mut self) -> String {
         let stack = whole_stack().unwrap_or_default();
         // The runtime's own frames say nothing about the guest.
-        let guest = |line: &&str| line.contains("wasm") && !line.contains("faasm_runtime");
+        let guest = |line: &&str| line.contains("wasm") && !line.contains(RUNTIME);
         stack.lines().filter(guest).map(str::trim).collect::<Vec<_>>().join("\n")
     }
 }

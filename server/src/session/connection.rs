@@ -188,7 +188,13 @@ where
                 // A request that came again has its reply in the outbox now.
                 live.wake.notify_one();
             }
-            Message::Close(_) => return Ending::new(CloseCode::Normal, "closed by the page"),
+            Message::Close(frame) => {
+                // A page that goes away, or a browser that gives up, has another code or none.
+                if frame.is_some_and(|frame| frame.code == CloseCode::Normal) {
+                    carrier.end_session();
+                }
+                return Ending::new(CloseCode::Normal, "closed by the page");
+            }
             Message::Text(_) => {
                 return Ending::new(CloseCode::Unsupported, "frames are binary");
             }

@@ -12,7 +12,7 @@ use crate::config::Timings;
 use faasm_bridge::session::ServerSession;
 use faasm_bridge::wire::{RequestId, SessionId};
 use std::collections::HashMap;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
@@ -60,6 +60,8 @@ struct Carrier {
     number: u64,
     wake: Arc<Notify>,
     timings: Timings,
+    /// The page has said that it will not come back.
+    is_over: AtomicBool,
 }
 
 impl Sessions {
@@ -119,7 +121,12 @@ impl Carrier {
         session.carrier.send_modify(|number| *number += 1);
         let number = *session.carrier.borrow();
         drop(live);
-        Self { session, sessions, number, wake, timings }
+        Self { session, sessions, number, wake, timings, is_over: AtomicBool::new(false) }
+    }
+
+    /// Nobody takes this session up again.
+    fn end_session(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
     }
 
     /// The session, while this connection carries it.
@@ -143,6 +150,9 @@ impl Drop for Carrier {
         drop(live);
         let (sessions, session) = (Arc::clone(&self.sessions), Arc::clone(&self.session));
         let (number, kept) = (self.number, self.timings.session_kept);
+        if self.is_over.load(Ordering::Relaxed) {
+            return sessions.expire(&session, number);
+        }
         // Outside a runtime everything ends anyway.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {

@@ -10,6 +10,7 @@ use futures_util::{SinkExt, StreamExt};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 /// How the relay closes a connection; `None` where it just ends.
@@ -73,6 +74,20 @@ async fn a_session_that_was_forgotten_says_which_requests_are_lost() {
     }
     assert_eq!(other.write("gate", &[1]).await, Reply::Done);
     assert_eq!(other.read("count").await, Some(vec![1]));
+}
+
+#[tokio::test]
+async fn a_page_that_says_goodbye_has_no_session_any_more() {
+    let relay = Relay::start().await.with(&[("gate", GATE)]).await;
+    let mut page = relay.client().await;
+    let call = page.send(main("gate"), b"").await;
+    let mut socket = page.socket.take().unwrap();
+    let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+    socket.close(Some(frame)).await.unwrap();
+    // To the end: the relay has heard it by then.
+    closed(&mut socket).await;
+    page.cut();
+    assert_eq!(page.connect(relay.address).await, ClientEvent::Open { lost: vec![call] });
 }
 
 #[tokio::test]

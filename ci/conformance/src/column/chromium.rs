@@ -3,6 +3,7 @@
 
 use super::Column;
 use crate::case::Case;
+use crate::functions::{FUNCTIONS, FUNCTIONS_WITH_ASSERTS};
 use crate::lab::Lab;
 use crate::outcome::{Ended, MAX_SHOWN_BYTES, Observed};
 use anyhow::{Context as _, Result, bail};
@@ -33,16 +34,19 @@ if (worker) {
 /// Until a page that does not answer is given up.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Where in a page.
+/// Where in a page, and what runs there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Thread {
+pub(super) enum Variant {
     Page,
     Worker,
+    /// In the page, built with Asyncify's asserts: a function that is on the stack when another suspends, and is not
+    /// instrumented, traps.
+    Asserts,
 }
 
 pub(super) struct Asyncify {
     lab: Arc<Lab>,
-    thread: Thread,
+    variant: Variant,
     browser: Mutex<Browser>,
 }
 
@@ -76,8 +80,8 @@ struct Failure {
 }
 
 impl Asyncify {
-    pub(super) fn new(lab: &Arc<Lab>, thread: Thread) -> Self {
-        Self { lab: Arc::clone(lab), thread, browser: Mutex::default() }
+    pub(super) fn new(lab: &Arc<Lab>, variant: Variant) -> Self {
+        Self { lab: Arc::clone(lab), variant, browser: Mutex::default() }
     }
 
     async fn ask(&self, browser: &mut Browser, case: &Case, user: &str) -> Result<Answer> {
@@ -90,7 +94,12 @@ impl Asyncify {
                 none.insert(fresh)
             }
         };
+        let functions = match self.variant {
+            Variant::Page | Variant::Worker => FUNCTIONS,
+            Variant::Asserts => FUNCTIONS_WITH_ASSERTS,
+        };
         let request = json!({
+            "functions": functions,
             "function": case.function,
             "input": STANDARD.encode(&case.input),
             "args": case.args,
@@ -99,7 +108,7 @@ impl Asyncify {
             "relay": self.lab.relay_of(case),
             "maxShown": MAX_SHOWN_BYTES,
         });
-        let arguments = vec![request, (self.thread == Thread::Worker).into()];
+        let arguments = vec![request, (self.variant == Variant::Worker).into()];
         let asking = browser.client().execute_async(RUN, arguments);
         let answer = tokio::time::timeout(PATIENCE, asking).await;
         let answer = answer.context("the page does not answer")?.context("the page fails")?;
@@ -109,16 +118,18 @@ impl Asyncify {
 
 impl Column for Asyncify {
     fn id(&self) -> &'static str {
-        match self.thread {
-            Thread::Page => "page",
-            Thread::Worker => "worker",
+        match self.variant {
+            Variant::Page => "page",
+            Variant::Worker => "worker",
+            Variant::Asserts => "asserts",
         }
     }
 
     fn title(&self) -> &'static str {
-        match self.thread {
-            Thread::Page => "Chromium asyncify (page)",
-            Thread::Worker => "Chromium asyncify (worker)",
+        match self.variant {
+            Variant::Page => "Chromium asyncify (page)",
+            Variant::Worker => "Chromium asyncify (worker)",
+            Variant::Asserts => "Chromium asyncify (asserts)",
         }
     }
 

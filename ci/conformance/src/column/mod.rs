@@ -31,15 +31,16 @@ pub trait Column: Send + Sync {
 }
 
 /// The columns whose engine is Asyncify.
-pub const ASYNCIFY: &[&str] = &["page", "worker"];
+pub const ASYNCIFY: &[&str] = &["page", "worker", "asserts"];
 
 type Open = fn(&Arc<Lab>) -> Box<dyn Column>;
 
 /// Every column, from left to right.
 const KINDS: &[Open] = &[
     |lab| Box::new(embedded::Embedded::new(lab)),
-    |lab| Box::new(chromium::Asyncify::new(lab, chromium::Thread::Page)),
-    |lab| Box::new(chromium::Asyncify::new(lab, chromium::Thread::Worker)),
+    |lab| Box::new(chromium::Asyncify::new(lab, chromium::Variant::Page)),
+    |lab| Box::new(chromium::Asyncify::new(lab, chromium::Variant::Worker)),
+    |lab| Box::new(chromium::Asyncify::new(lab, chromium::Variant::Asserts)),
 ];
 
 /// The columns whose id or title contains a text; all without one. Nothing is started before it is needed.

@@ -18,12 +18,12 @@ async function shown(bytes, maxShown) {
   return btoa(`[${bytes.length} bytes, sha256 ${hex}]`);
 }
 
-export async function runCase({ function: name, input, args, env, user, relay, maxShown }) {
+export async function runCase({ functions, function: name, input, args, env, user, relay, maxShown }) {
   let [stdout, stderr] = ["", ""];
   let runtime;
   try {
     runtime = await connect({ user, url: relay });
-    const loaded = await runtime.load(new URL(`/functions/${name}.json`, self.location.href));
+    const loaded = await runtime.load(new URL(`/${functions}/${name}.json`, self.location.href));
     const { returnValue, output } = await loaded.run({
       input: decode(input), args,
       env: Object.fromEntries(env),

@@ -1,94 +1,13 @@
-//! The command line at its boundary: the real binary, its messages, its exit status and the files it leaves.
+//! `faasm-asyncify build`: what it refuses, and the files it leaves.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
-
+use super::{Bench, WAITING};
 use faasm_bridge::manifest::Manifest;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use tempfile::TempDir;
-
-const WAITING: &str = r#"(module
-  (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
-  (import "env" "__faasm_chain_name" (func $chain (param i32 i32 i32) (result i32)))
-  (memory (export "memory") 2)
-  (data (i32.const 8) "child\00")
-  (table 3 funcref)
-  (elem (i32.const 1) $await $again)
-  (func $again (result i32) (call $await (i32.const 7)))
-  (func (export "_start")
-    (drop (call_indirect (param i32) (result i32)
-      (call $chain (i32.const 8) (i32.const 0) (i32.const 0)) (i32.const 1)))))"#;
 
 const UNKNOWN: &str = r#"(module
   (import "env" "mystery" (func (param i32)))
   (memory 1)
   (func (export "_start") (call 0 (i32.const 1))))"#;
-
-struct Bench {
-    folder: TempDir,
-}
-
-struct Outcome {
-    status: i32,
-    stdout: String,
-    stderr: String,
-}
-
-impl Bench {
-    fn new() -> Bench {
-        Bench { folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.folder.path().join(name);
-        fs::write(&path, bytes).unwrap();
-        path
-    }
-
-    fn wat(&self, name: &str, wat: &str) -> PathBuf {
-        self.file(name, &wat::parse_str(wat).unwrap())
-    }
-
-    fn out(&self) -> PathBuf {
-        self.folder.path().join("out")
-    }
-
-    fn run(&self, command: &str, input: &Path, more: &[&str]) -> Outcome {
-        let mut run = Command::new(env!("CARGO_BIN_EXE_faasm-asyncify"));
-        run.arg(command).arg(input).args(more);
-        if command == "build" {
-            run.arg("-o").arg(self.out());
-        }
-        let output = run.output().unwrap();
-        Outcome {
-            status: output.status.code().unwrap(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-
-    fn files(&self) -> Vec<String> {
-        let Ok(entries) = fs::read_dir(self.out()) else { return Vec::new() };
-        let name = |entry: std::io::Result<fs::DirEntry>| {
-            entry.unwrap().file_name().into_string().unwrap()
-        };
-        let mut names: Vec<String> = entries.map(name).collect();
-        names.sort();
-        names
-    }
-
-    /// Builds, and expects an error with these parts and nothing written.
-    fn refused(&self, input: &Path, more: &[&str], parts: &[&str]) {
-        let outcome = self.run("build", input, more);
-        assert_eq!(outcome.status, 1, "{}", outcome.stderr);
-        for part in parts.iter().chain(&[&*input.file_name().unwrap().to_string_lossy()]) {
-            assert!(outcome.stderr.contains(part), "no `{part}` in: {}", outcome.stderr);
-        }
-        assert_eq!(outcome.stdout, "");
-        assert_eq!(self.files(), [""; 0]);
-    }
-}
 
 #[test]
 fn bad_inputs_are_refused_by_what_they_are() {
@@ -157,11 +76,6 @@ fn bad_inputs_are_refused_by_what_they_are() {
         &[],
         &["`env.__faasm_await_call`", "(i64) -> i32", "(i32) -> i32"],
     );
-    bench.refused(
-        &bench.wat("tail.wasm", &WAITING.replace("(call $await", "(return_call $await")),
-        &[],
-        &["tail calls", "`again`"],
-    );
     bench.refused(&bench.wat("a b.wasm", WAITING), &[], &["`a b`", "letters"]);
     bench.refused(&bench.wat("small.wasm", WAITING), &["--stack-size", "3"], &["3 bytes"]);
 }
@@ -190,7 +104,10 @@ fn a_waiting_function_becomes_two_artefacts_and_a_manifest() {
     let bench = Bench::new();
     let outcome = bench.run("build", &bench.wat("chain.wasm", WAITING), &["--stack-size", "70000"]);
     assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""));
-    assert_eq!(outcome.stdout.lines().count(), 1, "{}", outcome.stdout);
+    let table: Vec<Vec<&str>> =
+        outcome.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(table[0][..5], ["function", "original", "JSPI", "Asyncify", "growth"]);
+    assert_eq!((table.len(), table[1][0]), (2, "chain"), "{}", outcome.stdout);
     assert_eq!(bench.files(), ["chain.asyncify.wasm", "chain.json", "chain.wasm"]);
 
     let json = fs::read_to_string(bench.out().join("chain.json")).unwrap();
@@ -212,7 +129,7 @@ fn a_waiting_function_becomes_two_artefacts_and_a_manifest() {
 #[test]
 fn a_function_of_2020_is_built() {
     let bench = Bench::new();
-    // Its memory and table are the embedder's, its main takes arguments, its SIMD is the draft's and its DWARF is old.
+    // Its memory and table are the embedder's, its main takes arguments, its SIMD is the draft's and its relocations are old.
     let wat = r#"(module
       (import "env" "memory" (memory 2))
       (import "env" "__indirect_function_table" (table 3 funcref))
@@ -221,7 +138,7 @@ fn a_function_of_2020_is_built() {
       (func $main (export "main") (param i32 i32) (result i32)
         (v128.store (i32.const 64) (v128.const i64x2 1 2))
         (call_indirect (param i32) (result i32) (local.get 0) (i32.const 1)))
-      (@custom ".debug_loc" "old"))"#;
+      (@custom "reloc.CODE" "old"))"#;
     let today = wat::parse_str(wat).unwrap();
     let replace = |wasm: &[u8], from: &[u8; 2], to: &[u8; 2]| {
         let at: Vec<usize> = (0..wasm.len() - 1).filter(|at| &wasm[*at..at + 2] == from).collect();
@@ -245,7 +162,7 @@ fn a_function_of_2020_is_built() {
         let built = fs::read(bench.out().join(built)).unwrap();
         wasmparser::validate(&built).unwrap();
         let text = wasmprinter::print_bytes(&built).unwrap();
-        assert!(text.contains("v128.store") && !text.contains("debug_loc"), "{text}");
+        assert!(text.contains("v128.store") && !text.contains("reloc."), "{text}");
         for import in text.lines().filter(|line| line.contains("(import ")) {
             assert!(import.contains("\"faasm_bridge\""), "{import}");
         }
@@ -314,62 +231,100 @@ fn an_output_that_is_no_folder_is_named() {
 }
 
 #[test]
-fn a_wrong_command_line_is_status_2() {
+fn tail_calls_of_what_can_suspend_become_plain_ones_with_a_warning() {
     let bench = Bench::new();
-    assert_eq!(bench.run("unbuild", Path::new("x.wasm"), &[]).status, 2);
-    assert_eq!(bench.run("inspect", Path::new("x.wasm"), &["--nothing"]).status, 2);
-}
-
-#[test]
-fn an_upload_needs_a_server_and_says_so() {
-    let bench = Bench::new();
-    let input = bench.wat("chain.wasm", WAITING);
-    // Bound and closed: nobody listens there.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let to = format!("http://127.0.0.1:{port}/");
-    let outcome = bench.run("upload", &input, &["--to", &to, "--user", "demo"]);
-    assert_eq!(outcome.status, 1);
-    let url = format!("http://127.0.0.1:{port}/f/demo/chain");
-    assert!(outcome.stderr.contains(&url), "{}", outcome.stderr);
-}
-
-#[test]
-fn an_upload_puts_the_original_and_shows_refusals() {
-    use std::io::{Read, Write};
-    let bench = Bench::new();
-    let wasm = wat::parse_str(WAITING).unwrap();
-    let input = bench.wat("chain.wasm", WAITING);
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let to = format!("http://{}", listener.local_addr().unwrap());
-    let length = wasm.len();
-    let server = std::thread::spawn(move || {
-        let mut bodies = Vec::new();
-        for answer in ["200 OK\r\ncontent-length: 0", "413 Too Large\r\ncontent-length: 9"] {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut request = Vec::new();
-            let mut byte = [0];
-            while !request.ends_with(b"\r\n\r\n") {
-                stream.read_exact(&mut byte).unwrap();
-                request.push(byte[0]);
-            }
-            assert!(request.starts_with(b"PUT /f/demo/other HTTP/1.1\r\n"));
-            let mut body = vec![0; length];
-            stream.read_exact(&mut body).unwrap();
-            bodies.push(body);
-            let body = if answer.starts_with("413") { "too large" } else { "" };
-            write!(stream, "HTTP/1.1 {answer}\r\nconnection: close\r\n\r\n{body}").unwrap();
-        }
-        bodies
-    });
-    let more = ["--to", &to, "--user", "demo", "--name", "other"];
-    let outcome = bench.run("upload", &input, &more);
+    let input = bench.wat("tail.wasm", &WAITING.replace("(call $await", "(return_call $await"));
+    let outcome = bench.run("build", &input, &[]);
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
-    let outcome = bench.run("upload", &input, &more);
+    assert!(outcome.stderr.contains("warning: tail: `again` can suspend"), "{}", outcome.stderr);
+}
+
+#[test]
+fn one_function_that_fails_does_not_keep_the_others_from_being_built() {
+    let bench = Bench::new();
+    let [first, bad, last] = [("a", WAITING), ("b", "(module)"), ("c", WAITING)]
+        .map(|(name, wat)| bench.wat(&format!("{name}.wasm"), wat));
+    let [bad, last] = [&bad, &last].map(|path| path.to_str().unwrap());
+    let outcome = bench.run("build", &first, &[bad, last, "--json"]);
     assert_eq!(outcome.status, 1);
+    assert_eq!(outcome.stderr.matches("error: ").count(), 1, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("b.wasm: there is no memory"), "{}", outcome.stderr);
+    let results: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let names: Vec<_> = results.as_array().unwrap().iter().map(|built| &built["name"]).collect();
+    assert_eq!(names, ["a", "c"]);
+
+    let outcome = bench.run("build", &first, &[bad, "missing.wasm"]);
     assert!(
-        outcome.stderr.contains("413") && outcome.stderr.contains("too large"),
+        outcome.stderr.contains("error: 2 of 3 functions were not built"),
         "{}",
         outcome.stderr
     );
-    assert_eq!(server.join().unwrap(), [wasm.clone(), wasm]);
+}
+
+#[test]
+fn a_function_that_grows_too_much_is_not_written() {
+    let bench = Bench::new();
+    let input = bench.wat("chain.wasm", WAITING);
+    bench.refused(&input, &["--max-size-growth", "10"], &["% larger", "--max-size-growth", "10 %"]);
+    let outcome = bench.run("build", &input, &["--max-size-growth", "1000", "--json"]);
+    assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+    let results: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let size = |engine: &str| results[0]["bytes"][engine].as_f64().unwrap();
+    let growth = (size("asyncify") / size("jspi") - 1.0) * 100.0;
+    assert!((results[0]["growth"].as_f64().unwrap() - growth).abs() < 0.01, "{results}");
+}
+
+/// `indirect` calls what cannot suspend, by pointer: Binaryen would instrument it all the same.
+const POINTERS: &str = r#"(module
+  (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
+  (memory (export "memory") 1)
+  (table 2 funcref)
+  (elem (i32.const 1) $pure)
+  (func $pure (param i32) (result i32) (i32.add (local.get 0) (i32.const 3)))
+  (func $indirect (param i32 i32) (result i32)
+    (i32.mul (call_indirect (param i32) (result i32) (local.get 0) (local.get 1))
+             (call_indirect (param i32) (result i32) (local.get 1) (local.get 0))))
+  (func (export "_start")
+    (drop (call $await (i32.const 1)))
+    (drop (call $indirect (i32.load (i32.const 8)) (i32.load (i32.const 12))))))"#;
+
+#[test]
+fn what_binaryen_would_instrument_is_compared_on_request() {
+    let bench = Bench::new();
+    let input = bench.wat("pointers.wasm", POINTERS);
+    let outcome = bench.run("build", &input, &["--compare-default", "--json"]);
+    assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""));
+    let results: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let bytes = &results[0]["bytes"];
+    assert!(bytes["byDefault"].as_u64() > bytes["asyncify"].as_u64(), "{results}");
+
+    let outcome = bench.run("build", &input, &["--json"]);
+    let results: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert!(results[0]["bytes"]["byDefault"].is_null(), "{results}");
+}
+
+#[test]
+fn an_optimised_function_is_smaller_for_both_engines() {
+    let bench = Bench::new();
+    let wat = POINTERS.replace("(i32.const 3)))", "(i32.sub (i32.const 9) (i32.const 6))))");
+    let input = bench.wat("pointers.wasm", &wat);
+    let size = |more: &[&str]| {
+        assert_eq!(bench.run("build", &input, more).status, 0);
+        fs::metadata(bench.out().join("pointers.wasm")).unwrap().len()
+    };
+    assert!(size(&["--optimize"]) < size(&[]));
+}
+
+#[test]
+fn another_wasm_opt_that_cannot_be_started_is_named() {
+    let bench = Bench::new();
+    let input = bench.wat("chain.wasm", WAITING);
+    bench.refused(&input, &["--wasm-opt", "/nowhere/wasm-opt"], &["/nowhere/wasm-opt"]);
+}
+
+#[test]
+fn binaryen_has_no_more_memory_than_it_is_given() {
+    let bench = Bench::new();
+    let input = bench.wat("chain.wasm", WAITING);
+    bench.refused(&input, &["--memory-limit", "1"], &["--memory-limit"]);
 }

@@ -1,0 +1,16 @@
+;; A chain of tail calls longer than any stack, that waits at its end; the return value says how far it got.
+(module
+  (type $step (func (param i32 i32) (result i32)))
+  (import "env" "__faasm_pull_state" (func $pull (param i32 i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (table 2 funcref)
+  (elem (i32.const 1) $count)
+  (data (i32.const 16) "k\00")
+  (func $wait (param $value i32) (result i32) (call $pull (i32.const 16) (i32.const 4)) (local.get $value))
+  (func $count (type $step) (param $left i32) (param $sum i32) (result i32)
+    (if (i32.eqz (local.get $left)) (then (return_call $wait (local.get $sum))))
+    (return_call_indirect (type $step)
+      (i32.sub (local.get $left) (i32.const 1)) (i32.add (local.get $sum) (i32.const 2)) (i32.const 1)))
+  (func (export "_start")
+    (call $exit (i32.add (call $wait (i32.const 1)) (call $count (i32.const 500000) (i32.const 0))))))

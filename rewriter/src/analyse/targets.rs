@@ -1,0 +1,204 @@
+//! What a call by reference can lead to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use walrus::ir::{Instr, InstrLocId, Value, Visitor, dfs_in_order};
+use walrus::{
+    ConstExpr, ConstOp, ElementItems, ElementKind, ExportItem, FunctionId, GlobalKind, ImportKind,
+    Module, RefType, TableId, TypeId, ValType,
+};
+
+/// A signature by its structure, as `(i32) -> i32`: two equal types can be written down twice.
+pub(super) type Signature = String;
+
+/// The functions that references can lead to, by where a reference comes from.
+#[derive(Debug)]
+pub(super) struct Targets {
+    /// Tables that nobody writes to.
+    fixed: BTreeMap<TableId, Contents>,
+    /// Functions that a reference can exist of: what all other tables can hold.
+    referenced: BTreeSet<FunctionId>,
+    /// Functions that a reference on the operand stack can be of.
+    loose: BTreeSet<FunctionId>,
+    signatures: BTreeMap<TypeId, Signature>,
+    types: BTreeMap<FunctionId, TypeId>,
+    /// Some type has subtypes, so that a function can be called by another signature than its own.
+    has_subtypes: bool,
+}
+
+/// What is in a table that nobody writes to.
+#[derive(Debug, Default)]
+struct Contents {
+    functions: BTreeSet<FunctionId>,
+    /// By slot; none where some slots cannot be known.
+    slots: Option<BTreeMap<u64, Option<FunctionId>>>,
+}
+
+impl Targets {
+    pub(super) fn of(module: &Module) -> Self {
+        let uses = Uses::of(module);
+        let mut loose = uses.references.clone();
+        loose.extend(module.globals.iter().filter_map(|global| match &global.kind {
+            GlobalKind::Local(value) => function_of(value),
+            GlobalKind::Import(_) => None,
+        }));
+        let mut referenced = loose.clone();
+        for element in module.elements.iter() {
+            referenced.extend(items(&element.items).into_iter().flatten());
+        }
+        referenced
+            .extend(module.tables.iter().filter_map(|table| function_of(table.init.as_ref()?)));
+        if is_open(module) {
+            referenced.extend(module.exports.iter().filter_map(|export| match export.item {
+                ExportItem::Function(id) => Some(id),
+                _ => None,
+            }));
+            referenced.extend(module.imports.iter().filter_map(|import| match import.kind {
+                ImportKind::Function(id) => Some(id),
+                _ => None,
+            }));
+        }
+        if uses.reads_tables || is_open(module) {
+            loose.clone_from(&referenced);
+        }
+        let fixed = module
+            .tables
+            .iter()
+            .filter(|table| table.import.is_none() && !uses.written.contains(&table.id()))
+            .map(|table| (table.id(), Contents::of(module, table)))
+            .collect();
+        let types = module.types.iter().filter(|ty| ty.is_function());
+        let signature = |ty: &walrus::Type| crate::layout::signature(ty.params(), ty.results());
+        Self {
+            fixed,
+            referenced,
+            loose,
+            signatures: types.map(|ty| (ty.id(), signature(ty))).collect(),
+            types: module.funcs.iter().map(|function| (function.id(), function.ty())).collect(),
+            has_subtypes: module.types.iter().any(|ty| ty.supertype.is_some()),
+        }
+    }
+
+    pub(super) fn signature(&self, ty: TypeId) -> &str {
+        self.signatures.get(&ty).map_or("", String::as_str)
+    }
+
+    /// The function in a slot, where that can be known; none in the slot where calling it traps.
+    pub(super) fn in_slot(
+        &self,
+        table: TableId,
+        ty: TypeId,
+        slot: i32,
+    ) -> Option<Option<FunctionId>> {
+        let slots = self.fixed.get(&table)?.slots.as_ref()?;
+        let function = slots.get(&u64::from(slot.cast_unsigned())).copied().flatten();
+        Some(function.filter(|function| self.has_signature(*function, ty)))
+    }
+
+    /// Whatever a call through a table can lead to, or one through a reference.
+    pub(super) fn of_signature(&self, table: Option<TableId>, ty: TypeId) -> BTreeSet<FunctionId> {
+        let all = match table {
+            None => &self.loose,
+            Some(table) => {
+                self.fixed.get(&table).map_or(&self.referenced, |fixed| &fixed.functions)
+            }
+        };
+        all.iter().copied().filter(|function| self.has_signature(*function, ty)).collect()
+    }
+
+    fn has_signature(&self, function: FunctionId, ty: TypeId) -> bool {
+        let is_same = |own: &TypeId| self.signature(*own) == self.signature(ty);
+        self.has_subtypes || self.types.get(&function).is_some_and(is_same)
+    }
+}
+
+impl Contents {
+    fn of(module: &Module, table: &walrus::Table) -> Self {
+        let initial = table.init.as_ref();
+        let mut functions: BTreeSet<FunctionId> =
+            initial.and_then(function_of).into_iter().collect();
+        let mut slots = initial.is_none().then(BTreeMap::new);
+        // In the order of the module: later segments write over earlier ones.
+        for element in module.elements.iter() {
+            let ElementKind::Active { table: into, offset } = &element.kind else { continue };
+            if *into != table.id() {
+                continue;
+            }
+            let items = items(&element.items);
+            functions.extend(items.iter().flatten());
+            match (offset, &mut slots) {
+                (ConstExpr::Value(Value::I32(start)), Some(slots)) => {
+                    slots.extend((u64::from(start.cast_unsigned())..).zip(items));
+                }
+                _ => slots = None,
+            }
+        }
+        Self { functions, slots }
+    }
+}
+
+/// What the code of a module does with tables and references.
+#[derive(Default)]
+struct Uses {
+    /// Tables that some instruction writes to.
+    written: BTreeSet<TableId>,
+    reads_tables: bool,
+    /// Functions it takes a reference of.
+    references: BTreeSet<FunctionId>,
+}
+
+impl Uses {
+    fn of(module: &Module) -> Self {
+        let mut uses = Self::default();
+        for (_, function) in module.funcs.iter_local() {
+            dfs_in_order(&mut uses, function, function.entry_block());
+        }
+        uses
+    }
+}
+
+impl<'instr> Visitor<'instr> for Uses {
+    fn visit_instr(&mut self, instr: &'instr Instr, _: &'instr InstrLocId) {
+        match instr {
+            Instr::TableSet(set) => drop(self.written.insert(set.table)),
+            Instr::TableGrow(grow) => drop(self.written.insert(grow.table)),
+            Instr::TableFill(fill) => drop(self.written.insert(fill.table)),
+            Instr::TableInit(init) => drop(self.written.insert(init.table)),
+            Instr::TableCopy(copy) => drop(self.written.insert(copy.dst)),
+            Instr::TableGet(_) => self.reads_tables = true,
+            Instr::RefFunc(function) => drop(self.references.insert(function.func)),
+            _ => {}
+        }
+    }
+}
+
+fn items(items: &ElementItems) -> Vec<Option<FunctionId>> {
+    match items {
+        ElementItems::Functions(functions) => functions.iter().copied().map(Some).collect(),
+        ElementItems::Expressions(_, values) => values.iter().map(function_of).collect(),
+    }
+}
+
+fn function_of(value: &ConstExpr) -> Option<FunctionId> {
+    match value {
+        ConstExpr::RefFunc(id) => Some(*id),
+        ConstExpr::Extended(ops) => ops.iter().find_map(|op| match op {
+            ConstOp::RefFunc(id) => Some(*id),
+            _ => None,
+        }),
+        _ => None,
+    }
+}
+
+/// Whether references to functions can come from outside.
+fn is_open(module: &Module) -> bool {
+    let is_reference = |ty: &ValType| matches!(ty, ValType::Ref(ty) if *ty != RefType::EXTERNREF);
+    module.imports.iter().any(|import| match import.kind {
+        ImportKind::Table(_) => true,
+        ImportKind::Global(id) => is_reference(&module.globals.get(id).ty),
+        ImportKind::Function(id) => {
+            let ty = module.types.get(module.funcs.get(id).ty());
+            ty.params().iter().chain(ty.results()).any(is_reference)
+        }
+        ImportKind::Memory(_) | ImportKind::Tag(_) => false,
+    })
+}

@@ -1,0 +1,120 @@
+//! What `build` reports of a function, as a row of its table and as JSON.
+
+use super::{human, table::table};
+use faasm_asyncify::{Bound, Built, Files};
+use faasm_bridge::manifest::UnwindBuffer;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// A built function.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Outcome {
+    pub(crate) name: String,
+    files: Vec<PathBuf>,
+    pub(crate) bytes: Sizes,
+    /// By how much the Asyncify artefact is larger than the other, in percent.
+    growth: f64,
+    suspending: Vec<String>,
+    functions: Functions,
+    buffer: Option<UnwindBuffer>,
+    /// What the buffer would have to hold at most.
+    bound: Option<Bound>,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Functions that can be on the stack when another suspends, of all; and how many Binaryen would take for such.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Functions {
+    instrumented: usize,
+    total: usize,
+    by_default: usize,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Sizes {
+    original: u64,
+    jspi: u64,
+    asyncify: u64,
+    /// What the last would be if Binaryen chose what to instrument, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) by_default: Option<u64>,
+}
+
+impl Outcome {
+    pub(crate) fn new(built: Built, files: Files) -> Outcome {
+        let growth = growth(&built);
+        let manifest = built.manifest;
+        Outcome {
+            name: manifest.name,
+            files: [files.jspi, files.asyncify, files.manifest]
+                .into_iter()
+                .chain(files.names)
+                .collect(),
+            bytes: Sizes {
+                original: manifest.original.bytes,
+                jspi: manifest.engines.jspi.bytes,
+                asyncify: manifest.engines.asyncify.artefact.bytes,
+                by_default: None,
+            },
+            growth,
+            suspending: manifest.imports.suspending,
+            functions: Functions {
+                instrumented: built.reach.functions.len(),
+                total: built.reach.total,
+                by_default: built.reach.by_default,
+            },
+            buffer: manifest.engines.asyncify.buffer,
+            bound: built.bound,
+            warnings: built.warnings.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// Cells under their headings.
+    fn row(&self, compared: bool) -> Vec<(&'static str, String)> {
+        let Sizes { original, jspi, asyncify, by_default } = self.bytes;
+        let functions = &self.functions;
+        let mut row = vec![
+            ("function", self.name.clone()),
+            ("original", human(original)),
+            ("JSPI", human(jspi)),
+            ("Asyncify", human(asyncify)),
+            ("growth", format!("{:+.1} %", self.growth)),
+            ("instrumented", functions.instrumented.to_string()),
+            ("of", functions.total.to_string()),
+            ("by default", functions.by_default.to_string()),
+        ];
+        if compared {
+            row.push(("default size", by_default.map_or("?".to_owned(), human)));
+        }
+        row.push(("stack", self.stack()));
+        row
+    }
+
+    /// What the suspended stack can need, or has where it can need any amount.
+    fn stack(&self) -> String {
+        match (&self.bound, self.buffer) {
+            (Some(Bound::Bytes(bytes)), _) => human(*bytes),
+            (_, Some(buffer)) => format!("any, has {}", human(buffer.bytes.into())),
+            (_, None) => "none".to_owned(),
+        }
+    }
+}
+
+/// One line for each function, under headings.
+pub(crate) fn show(outcomes: &[Outcome], compared: bool) -> String {
+    let rows: Vec<_> = outcomes.iter().map(|outcome| outcome.row(compared)).collect();
+    let headings = rows.first().into_iter().map(|row| row.iter().map(|(heading, _)| heading));
+    let headings = headings.map(|row| row.map(|heading| (*heading).to_owned()).collect());
+    let cells = rows.iter().map(|row| row.iter().map(|(_, cell)| cell.clone()).collect());
+    table(&headings.chain(cells).collect::<Vec<_>>())
+}
+
+/// By how much the Asyncify artefact is larger than the other, in percent.
+pub(crate) fn growth(built: &Built) -> f64 {
+    let engines = &built.manifest.engines;
+    let (jspi, asyncify) = (engines.jspi.bytes as f64, engines.asyncify.artefact.bytes as f64);
+    (asyncify - jspi) / jspi * 100.0
+}

@@ -1,0 +1,143 @@
+//! What each function saves when it unwinds, read off Asyncify's own output.
+//!
+//! Which values live across a call is decided by Binaryen's flattening and coalescing, so it is measured and not guessed.
+//! A function moves the pointer into the unwind buffer by two constants: 4 bytes for the place of the call, then all saved
+//! locals; in its beginning, to rewind, by the same two backwards.
+//!
+//! ```wat
+//! (i32.store (global.get $__asyncify_data) (i32.add (i32.load (global.get $__asyncify_data)) (i32.const 28)))
+//! ```
+//!
+//! The last optimisation may share such code between functions, so this is read before it.
+
+use std::collections::BTreeMap;
+use walrus::ir::{
+    BinaryOp, GlobalGet, GlobalSet, Instr, InstrLocId, InstrSeq, LoadKind, StoreKind, Visitor,
+    dfs_in_order,
+};
+use walrus::{FunctionId, GlobalId, Module};
+
+use crate::analyse::constant;
+
+/// The globals that Asyncify works with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct State {
+    /// Whether it is unwinding or rewinding.
+    phase: GlobalId,
+    /// Address of the unwind buffer.
+    data: GlobalId,
+}
+
+impl State {
+    /// By the functions that Asyncify exports, of which one reads the phase, and another sets phase and address.
+    pub(crate) fn of(module: &Module) -> Option<Self> {
+        let globals = |export| Some(Globals::of(module, module.exports.get_func(export).ok()?));
+        let phase = *globals("asyncify_get_state")?.read.first()?;
+        let set = globals("asyncify_start_unwind")?.set;
+        let data = set.into_iter().find(|global| *global != phase)?;
+        Some(Self { phase, data })
+    }
+
+    /// Whether a function is instrumented: then it asks for the phase.
+    pub(crate) fn is_asked_by(self, module: &Module, function: FunctionId) -> bool {
+        Globals::of(module, function).read.contains(&self.phase)
+    }
+
+    /// Bytes that a function saves; none where that cannot be told.
+    pub(crate) fn frame(self, module: &Module, function: FunctionId) -> Option<u32> {
+        let mut moves = Moves { data: self.data, by: Vec::new() };
+        let function = module.funcs.get(function).kind.unwrap_local();
+        dfs_in_order(&mut moves, function, function.entry_block());
+        let sum = |sign: i64| -> i64 {
+            let by = moves.by.iter().map(|by| by * sign);
+            by.filter(|by| *by > 0).sum()
+        };
+        let (saved, restored) = (sum(1), sum(-1));
+        (saved > 0 && saved == restored).then(|| u32::try_from(saved).ok()).flatten()
+    }
+}
+
+#[derive(Default)]
+struct Globals {
+    read: Vec<GlobalId>,
+    set: Vec<GlobalId>,
+}
+
+impl Globals {
+    fn of(module: &Module, function: FunctionId) -> Self {
+        let mut globals = Self::default();
+        if let walrus::FunctionKind::Local(function) = &module.funcs.get(function).kind {
+            dfs_in_order(&mut globals, function, function.entry_block());
+        }
+        globals
+    }
+}
+
+impl<'instr> Visitor<'instr> for Globals {
+    fn visit_global_get(&mut self, instr: &GlobalGet) {
+        self.read.push(instr.global);
+    }
+
+    fn visit_global_set(&mut self, instr: &GlobalSet) {
+        self.set.push(instr.global);
+    }
+}
+
+/// By how much a function moves the pointer into the buffer, each time that it does.
+struct Moves {
+    data: GlobalId,
+    by: Vec<i64>,
+}
+
+impl Moves {
+    /// `[global.get, global.get, i32.load, i32.const, i32.add, i32.store]`
+    fn by(&self, [at, from, load, by, op, store]: [&Instr; 6]) -> Option<i64> {
+        let is_data =
+            |instr: &Instr| matches!(instr, Instr::GlobalGet(get) if get.global == self.data);
+        let loads = matches!(load, Instr::Load(load)
+            if matches!(load.kind, LoadKind::I32 { .. }) && load.arg.offset == 0);
+        let stores = matches!(store, Instr::Store(store)
+            if matches!(store.kind, StoreKind::I32 { .. }) && store.arg.offset == 0);
+        if !(is_data(at) && is_data(from) && loads && stores) {
+            return None;
+        }
+        let by = i64::from(constant(by)?);
+        match op {
+            Instr::Binop(binop) => match binop.op {
+                BinaryOp::I32Add => Some(by),
+                BinaryOp::I32Sub => Some(-by),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+impl<'instr> Visitor<'instr> for Moves {
+    fn start_instr_seq(&mut self, seq: &'instr InstrSeq) {
+        let instrs: Vec<&Instr> = seq.instrs.iter().map(|(instr, _)| instr).collect();
+        let moves = instrs.array_windows().filter_map(|window: &[&Instr; 6]| self.by(*window));
+        let moves: Vec<i64> = moves.collect();
+        self.by.extend(moves);
+    }
+
+    fn visit_instr(&mut self, _: &'instr Instr, _: &'instr InstrLocId) {}
+}
+
+/// What each of these functions saves.
+///
+/// # Errors
+/// The name of one for which that cannot be told.
+pub(crate) fn measure(
+    module: &Module,
+    functions: &BTreeMap<FunctionId, String>,
+) -> Result<BTreeMap<FunctionId, u32>, String> {
+    let state = State::of(module);
+    let mut frames = BTreeMap::new();
+    for (id, name) in functions {
+        let found = module.funcs.by_name(name);
+        let frame = found.and_then(|found| state?.frame(module, found));
+        frames.insert(*id, frame.ok_or_else(|| name.clone())?);
+    }
+    Ok(frames)
+}

@@ -1,0 +1,123 @@
+//! What Asyncify cannot do, found before it is asked and told by function.
+//!
+//! * **Exceptions** in a function that can suspend: a rewinding cannot go back into a `try`. Elsewhere a newer Binaryen can
+//!   read them, the one that is linked in cannot.
+//! * **Bulk operations on tables**: the one that is linked in cannot read them.
+//! * **References across a wait**: the unwind buffer is memory, and memory holds no references. Which ones live across a
+//!   wait is Binaryen's to know, so that is told afterwards ([`holds_references`]).
+
+use crate::Error;
+use crate::analyse::{self, Analysis};
+use crate::features::Feature;
+use std::collections::BTreeSet;
+use walrus::ir::{Instr, InstrLocId, Visitor, dfs_in_order};
+use walrus::{FunctionId, Module, ValType};
+
+/// Refuses a shimmed module with functions that cannot be instrumented, or read.
+///
+/// # Errors
+/// [`Error::Unsupported`] with the functions, or [`Error::Feature`] where no function is to blame.
+pub(crate) fn check(
+    module: &Module,
+    analysis: &Analysis,
+    features: &[Feature],
+    newer: bool,
+) -> Result<(), Error> {
+    let uses: Vec<(FunctionId, Uses)> =
+        module.funcs.iter_local().map(|(id, _)| (id, Uses::of(module, id))).collect();
+    let by = |uses_it: &dyn Fn(&Uses) -> bool, suspending: bool| -> Vec<String> {
+        let found = uses
+            .iter()
+            .filter(|(id, uses)| uses_it(uses) && (!suspending || analysis.suspends(*id)));
+        found.map(|(id, _)| analyse::name(module, *id)).collect()
+    };
+    let refuse = |what, functions: Vec<String>, advice| match functions.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Unsupported { what, functions: list(&functions), advice }),
+    };
+    let plain = "build the function without them";
+    refuse(
+        "exceptions in a function that can suspend, which Asyncify cannot rewind into,",
+        by(&|uses| uses.exceptions, true),
+        plain,
+    )?;
+    if !newer {
+        let newer = "build the function without them, or give a newer Binaryen with `--wasm-opt`";
+        refuse(
+            "exceptions, which Binaryen 116 cannot read,",
+            by(&|uses| uses.exceptions, false),
+            newer,
+        )?;
+        refuse(
+            "bulk operations on tables, which Binaryen 116 cannot read,",
+            by(&|uses| uses.tables, false),
+            newer,
+        )?;
+    }
+    crate::features::instrumentable(features, newer)
+}
+
+/// Those of the functions that can suspend which have references at all.
+pub(crate) fn holds_references(module: &Module, analysis: &Analysis) -> Vec<FunctionId> {
+    let holds = |id: &FunctionId| {
+        let function = module.funcs.get(*id);
+        let types = module.types.get(function.ty());
+        let is_reference = |ty: &ValType| matches!(ty, ValType::Ref(_));
+        types.params().iter().any(is_reference) || Uses::of(module, *id).references
+    };
+    analysis.suspending().filter(holds).collect()
+}
+
+/// Function names for a message.
+pub(crate) fn list(functions: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<String> = functions.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+    match functions.len().saturating_sub(SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+/// What one function does that Asyncify may not do.
+#[derive(Default)]
+struct Uses {
+    exceptions: bool,
+    tables: bool,
+    references: bool,
+    locals: BTreeSet<walrus::LocalId>,
+}
+
+impl Uses {
+    fn of(module: &Module, id: FunctionId) -> Self {
+        let mut uses = Self::default();
+        let function = module.funcs.get(id).kind.unwrap_local();
+        dfs_in_order(&mut uses, function, function.entry_block());
+        let is_reference =
+            |local: &walrus::LocalId| matches!(module.locals.get(*local).ty(), ValType::Ref(_));
+        uses.references |= uses.locals.iter().any(is_reference);
+        uses
+    }
+}
+
+impl<'instr> Visitor<'instr> for Uses {
+    fn visit_instr(&mut self, instr: &'instr Instr, _: &'instr InstrLocId) {
+        match instr {
+            Instr::TryTable(_)
+            | Instr::Throw(_)
+            | Instr::ThrowRef(_)
+            | Instr::Try(_)
+            | Instr::Rethrow(_) => self.exceptions = true,
+            Instr::TableInit(_)
+            | Instr::TableCopy(_)
+            | Instr::TableFill(_)
+            | Instr::ElemDrop(_) => {
+                self.tables = true;
+            }
+            Instr::RefFunc(_) | Instr::RefNull(_) | Instr::TableGet(_) | Instr::CallRef(_) => {
+                self.references = true;
+            }
+            Instr::LocalGet(get) => drop(self.locals.insert(get.local)),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! What Asyncify must not see, behind imports of ours for the time that it is at work.
+//!
+//! Before, in a function that can suspend and one that cannot:
+//!
+//! ```wat
+//! (func $can (call_indirect (type $t) (local.get 0) (local.get 1)) (call $waits))
+//! (func $cannot (return_call $other (local.get 0)))
+//! ```
+//!
+//! While Asyncify is at work:
+//!
+//! ```wat
+//! (import "faasm_veil" "0" (func $veil0 (param i32 i32)))    ;; the operands of call_indirect
+//! (import "faasm_veil" "1" (func $veil1 (param i32)))        ;; those of $other
+//! (func $can (call $veil0 (local.get 0) (local.get 1)) (call $waits))
+//! (func $cannot (call $veil1 (local.get 0)) (unreachable))
+//! ```
+//!
+//! Afterwards the calls of the imports become the instructions again, and the imports go.
+//!
+//! * An **indirect call that cannot lead to a suspension**, in a function that can suspend: Asyncify takes every indirect
+//!   call of a listed function for one that suspends, and would guard it.
+//! * A **tail call** in a function that cannot suspend: Asyncify refuses a module that has one anywhere. In a function that
+//!   can suspend it becomes a call and a return, for the frame is needed to come back to.
+//!
+//! Why it is safe: only calls that the analysis of these very bytes has ruled out are hidden, and to it an import other
+//! than `suspend` does not suspend, so that the analysis of the veiled module has to give the same functions (it is
+//! compared). An import can do whatever the hidden instruction can, so nothing may be moved across it. What Asyncify adds
+//! around the rest does not touch the operands, and the instruction that comes back has the type of the import.
+
+use crate::Error;
+use crate::analyse::{self, Analysis, constant};
+use std::collections::{BTreeMap, BTreeSet};
+use walrus::ir::{
+    Call, CallIndirect, Instr, InstrLocId, InstrSeq, Return, ReturnCall, ReturnCallIndirect,
+    Unreachable, Visitor, VisitorMut, dfs_in_order, dfs_pre_order_mut,
+};
+use walrus::{FunctionId, ImportKind, Module, TableId, TypeId, ValType};
+
+/// Import module of what is hidden, by its index.
+const MODULE: &str = "faasm_veil";
+
+/// An instruction behind an import.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Hidden {
+    Indirect(Through),
+    /// To the function of this name.
+    Tail(String),
+    TailIndirect(Through),
+}
+
+/// A call through the table of this position.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Through {
+    table: usize,
+    params: Vec<ValType>,
+    results: Vec<ValType>,
+}
+
+/// What is hidden, by the number of its import.
+#[derive(Debug)]
+pub(crate) struct Veil(Vec<Hidden>);
+
+impl Veil {
+    /// Veils a module whose functions all have unique names; also gives the functions in which a tail call became a
+    /// plain one.
+    pub(crate) fn over(module: &mut Module, analysis: &Analysis) -> (Veil, Vec<FunctionId>) {
+        let plan = Plan::of(module, analysis);
+        let (mut hidden, mut lowered) = (BTreeSet::new(), Vec::new());
+        for (id, function) in module.funcs.iter_local() {
+            let mut look = Look {
+                plan: &plan,
+                suspends: analysis.suspends(id),
+                hidden,
+                lowers: false,
+                index: None,
+            };
+            dfs_in_order(&mut look, function, function.entry_block());
+            if look.lowers {
+                lowered.push(id);
+            }
+            hidden = look.hidden;
+        }
+        let hidden: Vec<Hidden> = hidden.into_iter().collect();
+        let mut imports = BTreeMap::new();
+        for (index, hidden) in hidden.iter().enumerate() {
+            imports.insert(hidden.clone(), hidden.import(module, index));
+        }
+        for (id, function) in module.funcs.iter_local_mut() {
+            let mut hide = Hide { plan: &plan, suspends: analysis.suspends(id), imports: &imports };
+            let entry = function.entry_block();
+            dfs_pre_order_mut(&mut hide, function, entry);
+        }
+        (Veil(hidden), lowered)
+    }
+
+    /// Puts everything back that was hidden.
+    ///
+    /// # Errors
+    /// Something is not there any more.
+    pub(crate) fn lift(&self, module: &mut Module) -> Result<(), Error> {
+        let mut behind = BTreeMap::new();
+        let mut imports = Vec::new();
+        for import in module.imports.iter().filter(|import| import.module == MODULE) {
+            let hidden = import.name.parse().ok().and_then(|index: usize| self.0.get(index));
+            if let (ImportKind::Function(function), Some(hidden)) = (&import.kind, hidden) {
+                behind.insert(*function, hidden);
+                imports.push((import.id(), *function));
+            }
+        }
+        let mut instrs = BTreeMap::new();
+        for (function, hidden) in behind {
+            instrs.insert(function, hidden.instr(module)?);
+        }
+        let mut show = Show { instrs };
+        for (_, function) in module.funcs.iter_local_mut() {
+            let entry = function.entry_block();
+            dfs_pre_order_mut(&mut show, function, entry);
+        }
+        for (import, function) in imports {
+            module.imports.delete(import);
+            module.funcs.delete(function);
+        }
+        Ok(())
+    }
+}
+
+impl Hidden {
+    /// The import it is behind: it takes the operands of the instruction.
+    fn import(&self, module: &mut Module, index: usize) -> FunctionId {
+        let (mut params, results) = match self {
+            Self::Indirect(through) => (through.params.clone(), through.results.clone()),
+            // What it returns, nobody sees.
+            Self::TailIndirect(through) => (through.params.clone(), Vec::new()),
+            Self::Tail(function) => {
+                let callee = module.funcs.by_name(function).map(|id| module.funcs.get(id).ty());
+                let params = callee.map(|ty| module.types.get(ty).params().to_vec());
+                (params.unwrap_or_default(), Vec::new())
+            }
+        };
+        if !matches!(self, Self::Tail(_)) {
+            params.push(ValType::I32);
+        }
+        let ty = module.types.add(&params, &results);
+        let (function, _) = module.add_import_func(MODULE, &index.to_string(), ty);
+        module.funcs.get_mut(function).name = Some(format!("{MODULE}{index}"));
+        function
+    }
+
+    /// The instruction.
+    fn instr(&self, module: &mut Module) -> Result<Instr, Error> {
+        let gone = |what: String| Error::changed("instrument", format!("{what} (it is gone)"));
+        match self {
+            Self::Tail(function) => {
+                let func = module.funcs.by_name(function);
+                Ok(ReturnCall { func: func.ok_or_else(|| gone(format!("function `{function}`")))? }
+                    .into())
+            }
+            Self::Indirect(through) | Self::TailIndirect(through) => {
+                let table = module.tables.iter().nth(through.table).map(walrus::Table::id);
+                let table = table.ok_or_else(|| gone(format!("table {}", through.table)))?;
+                let ty = module.types.add(&through.params, &through.results);
+                Ok(match self {
+                    Self::Indirect(_) => CallIndirect { ty, table }.into(),
+                    _ => ReturnCallIndirect { ty, table }.into(),
+                })
+            }
+        }
+    }
+}
+
+/// What becomes of a call.
+enum Fate {
+    Stays,
+    Hides(Hidden),
+    /// A tail call becomes this, and a return.
+    Lowers(Instr),
+}
+
+/// Decides the fate of each call.
+struct Plan<'a> {
+    analysis: &'a Analysis,
+    names: BTreeMap<FunctionId, String>,
+    /// Positions.
+    tables: BTreeMap<TableId, usize>,
+    types: BTreeMap<TypeId, (Vec<ValType>, Vec<ValType>)>,
+}
+
+impl<'a> Plan<'a> {
+    fn of(module: &Module, analysis: &'a Analysis) -> Self {
+        let types = module.types.iter().filter(|ty| ty.is_function());
+        Self {
+            analysis,
+            names: module.funcs.iter().map(|f| (f.id(), analyse::name(module, f.id()))).collect(),
+            tables: module.tables.iter().map(walrus::Table::id).zip(0..).collect(),
+            types: types
+                .map(|ty| (ty.id(), (ty.params().to_vec(), ty.results().to_vec())))
+                .collect(),
+        }
+    }
+
+    /// Of an instruction after a constant `index`, in a function that can suspend or not.
+    fn fate(&self, instr: &Instr, index: Option<i32>, suspends: bool) -> Fate {
+        let leads_to_suspension = || {
+            let site = self.analysis.graph().site(instr, index);
+            site.is_none_or(|site| self.analysis.leads_to_suspension(site))
+        };
+        match instr {
+            Instr::CallIndirect(call) if suspends && !leads_to_suspension() => self
+                .through(call.table, call.ty)
+                .map_or(Fate::Stays, |it| Fate::Hides(Hidden::Indirect(it))),
+            Instr::ReturnCall(call) if leads_to_suspension() => {
+                Fate::Lowers(Call { func: call.func }.into())
+            }
+            Instr::ReturnCallIndirect(call) if leads_to_suspension() => {
+                Fate::Lowers(CallIndirect { ty: call.ty, table: call.table }.into())
+            }
+            Instr::ReturnCall(call) => {
+                let name = self.names.get(&call.func).cloned();
+                name.map_or(Fate::Stays, |name| Fate::Hides(Hidden::Tail(name)))
+            }
+            Instr::ReturnCallIndirect(call) => self
+                .through(call.table, call.ty)
+                .map_or(Fate::Stays, |it| Fate::Hides(Hidden::TailIndirect(it))),
+            _ => Fate::Stays,
+        }
+    }
+
+    fn through(&self, table: TableId, ty: TypeId) -> Option<Through> {
+        let (params, results) = self.types.get(&ty)?.clone();
+        Some(Through { table: *self.tables.get(&table)?, params, results })
+    }
+}
+
+/// Finds out what has to be hidden.
+struct Look<'a> {
+    plan: &'a Plan<'a>,
+    suspends: bool,
+    hidden: BTreeSet<Hidden>,
+    lowers: bool,
+    /// The constant just before, in the same sequence.
+    index: Option<i32>,
+}
+
+impl<'instr> Visitor<'instr> for Look<'_> {
+    fn start_instr_seq(&mut self, _: &'instr InstrSeq) {
+        self.index = None;
+    }
+
+    fn end_instr_seq(&mut self, _: &'instr InstrSeq) {
+        self.index = None;
+    }
+
+    fn visit_instr(&mut self, instr: &'instr Instr, _: &'instr InstrLocId) {
+        let index = std::mem::replace(&mut self.index, constant(instr));
+        match self.plan.fate(instr, index, self.suspends) {
+            Fate::Stays => {}
+            Fate::Hides(hidden) => drop(self.hidden.insert(hidden)),
+            Fate::Lowers(_) => self.lowers = true,
+        }
+    }
+}
+
+/// Hides it.
+struct Hide<'a> {
+    plan: &'a Plan<'a>,
+    suspends: bool,
+    imports: &'a BTreeMap<Hidden, FunctionId>,
+}
+
+impl VisitorMut for Hide<'_> {
+    fn start_instr_seq_mut(&mut self, seq: &mut InstrSeq) {
+        let mut index = None;
+        let mut instrs = Vec::with_capacity(seq.instrs.len());
+        for (instr, at) in seq.instrs.drain(..) {
+            let before = std::mem::replace(&mut index, constant(&instr));
+            let import = |hidden| self.imports.get(hidden).map(|func| Call { func: *func }.into());
+            match self.plan.fate(&instr, before, self.suspends) {
+                Fate::Stays => instrs.push((instr, at)),
+                Fate::Lowers(call) => instrs.extend([(call, at), (Return {}.into(), at)]),
+                Fate::Hides(hidden) => {
+                    let is_tail = !matches!(hidden, Hidden::Indirect(_));
+                    instrs.push((import(&hidden).unwrap_or(instr), at));
+                    if is_tail {
+                        instrs.push((Unreachable {}.into(), at));
+                    }
+                }
+            }
+        }
+        seq.instrs = instrs;
+    }
+}
+
+/// Shows it again.
+struct Show {
+    instrs: BTreeMap<FunctionId, Instr>,
+}
+
+impl VisitorMut for Show {
+    fn visit_instr_mut(&mut self, instr: &mut Instr, _: &mut InstrLocId) {
+        if let Instr::Call(call) = instr
+            && let Some(hidden) = self.instrs.get(&call.func)
+        {
+            *instr = hidden.clone();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::normalise::parse;
+
+    const WAT: &str = r#"(module
+        (import "faasm_bridge" "suspend" (func $suspend))
+        (memory 1)
+        (table 4 funcref)
+        (elem (i32.const 0) func $waits $plain $tail)
+        (func $waits (param i32) (call $suspend))
+        (func $plain (param i32) (result i32) (local.get 0))
+        (func $can (param i32) (result i32)
+          (call_indirect (param i32) (local.get 0) (local.get 0))
+          (call_indirect (param i32) (result i32) (local.get 0) (local.get 0)))
+        (func $cannot (param i32) (result i32)
+          (call_indirect (param i32) (result i32) (local.get 0) (local.get 0)))
+        (func $tail (param i64 i32) (result i32) (return_call $plain (local.get 1)))
+        (func $tail_by_pointer (param i32) (result i32)
+          (return_call_indirect (param i32) (result i32) (local.get 0) (local.get 0)))
+        (func $tail_that_waits (param i32) (return_call $waits (local.get 0)))
+        (func $main (export "_start") (call $tail_that_waits (i32.const 1))))"#;
+
+    fn veiled() -> (Module, Veil, Vec<String>) {
+        let mut module = parse(&wat::parse_str(WAT).unwrap()).unwrap();
+        let analysis = Analysis::of(&module);
+        let (veil, lowered) = Veil::over(&mut module, &analysis);
+        let lowered = lowered.iter().map(|id| analyse::name(&module, *id)).collect();
+        (module, veil, lowered)
+    }
+
+    /// The text of each function by its name.
+    fn functions(module: &mut Module) -> BTreeMap<String, String> {
+        let wasm = module.emit_wasm();
+        wasmparser::validate(&wasm).unwrap();
+        let text = wasmprinter::print_bytes(&wasm).unwrap();
+        let functions = text.split("\n  (func $").skip(1).map(|function| {
+            let (name, body) = function.split_once(' ').unwrap();
+            // Types are numbered in the order of the module.
+            let body = body.replace(|c: char| c.is_ascii_digit(), "");
+            (name.to_owned(), body)
+        });
+        functions.collect()
+    }
+
+    #[test]
+    fn only_what_asyncify_must_not_see_is_hidden() {
+        let (mut module, veil, lowered) = veiled();
+        assert_eq!(lowered, ["tail_that_waits"]);
+        assert_eq!(veil.0.len(), 3, "{veil:?}");
+        let functions = functions(&mut module);
+        assert_eq!(functions["can"].matches("call_indirect").count(), 1);
+        assert_eq!(functions["can"].matches("call $faasm_veil").count(), 1);
+        assert_eq!(functions["cannot"].matches("call_indirect").count(), 1);
+        for tail in ["tail", "tail_by_pointer", "tail_that_waits"] {
+            assert!(!functions[tail].contains("return_call"), "{}", functions[tail]);
+        }
+        assert_eq!(functions["tail"].matches("unreachable").count(), 1);
+    }
+
+    #[test]
+    fn the_veil_changes_nothing_of_the_analysis() {
+        let (module, ..) = veiled();
+        let names: Vec<String> =
+            Analysis::of(&module).suspending().map(|id| analyse::name(&module, id)).collect();
+        assert_eq!(names, ["waits", "can", "tail_that_waits", "main"]);
+    }
+
+    #[test]
+    fn what_was_hidden_comes_back() {
+        let mut original = parse(&wat::parse_str(WAT).unwrap()).unwrap();
+        let (mut module, veil, _) = veiled();
+        veil.lift(&mut module).unwrap();
+        assert!(!module.imports.iter().any(|import| import.module == MODULE));
+        let (before, mut after) = (functions(&mut original), functions(&mut module));
+        for (name, body) in &mut after {
+            if name.starts_with("tail") {
+                *body = body.replacen("\n    unreachable", "", 1);
+            }
+        }
+        assert_eq!(after["tail_that_waits"].matches("return").count(), 1);
+        after.insert("tail_that_waits".to_owned(), before["tail_that_waits"].clone());
+        assert_eq!(before, after);
+    }
+}

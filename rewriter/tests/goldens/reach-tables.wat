@@ -1,0 +1,37 @@
+;; RUN: reach
+;; Two tables that nobody writes to: a call reaches what is in its own, and by a constant index what is in that slot.
+(module
+  (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
+  (memory 1)
+  (table $waiting 8 funcref)
+  (table $quiet 8 funcref)
+  (elem (table $waiting) (i32.const 1) func $plain $waits)
+  ;; Later segments write over earlier ones: slot 3 waits, slot 4 does not any more.
+  (elem (table $waiting) (i32.const 3) func $plain $waits)
+  (elem (table $waiting) (i32.const 3) func $waits $plain)
+  (elem (table $quiet) (i32.const 0) func $plain)
+  (func $plain (param i32) (result i32) (local.get 0))
+  (func $waits (param i32) (result i32) (call $await (local.get 0)))
+  (func $by_pointer (param i32) (result i32)
+    (call_indirect $waiting (param i32) (result i32) (i32.const 7) (local.get 0)))
+  (func $by_pointer_elsewhere (param i32) (result i32)
+    (call_indirect $quiet (param i32) (result i32) (i32.const 7) (local.get 0)))
+  (func $slot_that_waits (result i32)
+    (call_indirect $waiting (param i32) (result i32) (i32.const 7) (i32.const 2)))
+  (func $slot_that_does_not (result i32)
+    (call_indirect $waiting (param i32) (result i32) (i32.const 7) (i32.const 1)))
+  (func $overwritten_slot_that_waits (result i32)
+    (call_indirect $waiting (param i32) (result i32) (i32.const 7) (i32.const 3)))
+  (func $overwritten_slot_that_does_not (result i32)
+    (call_indirect $waiting (param i32) (result i32) (i32.const 7) (i32.const 4)))
+  (func $empty_slot (result i32)
+    (call_indirect $waiting (param i32) (result i32) (i32.const 7) (i32.const 0)))
+  (func $no_slot (result i32)
+    (call_indirect $waiting (param i32) (result i32) (i32.const 7) (i32.const -1)))
+  (func $slot_of_another_signature
+    (call_indirect $waiting (i32.const 2)))
+  ;; The constant is no operand of the call: the branch is.
+  (func $not_a_constant (result i32)
+    (call_indirect $waiting (param i32) (result i32) (i32.const 7)
+      (if (result i32) (i32.const 1) (then (i32.const 1)) (else (i32.const 2)))))
+  (func (export "_start")))
