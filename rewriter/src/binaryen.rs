@@ -6,7 +6,6 @@
 //! `wasm-opt` of the caller's choice. What to do travels as JSON.
 
 use serde::{Deserialize, Serialize};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use wasm_opt::{Feature, OptimizationError, OptimizationOptions, Pass};
@@ -111,16 +110,4 @@ fn feature(name: &str) -> Option<Feature> {
         "tail-call" => Feature::TailCall,
         _ => return None,
     })
-}
-
-/// Gives this process no more than so many bytes of address space, where the system can do that.
-///
-/// # Errors
-/// The system refuses.
-pub fn limit_memory(bytes: u64) -> io::Result<()> {
-    #[cfg(unix)]
-    rlimit::Resource::AS.set(bytes, bytes)?;
-    #[cfg(not(unix))]
-    let _ = bytes;
-    Ok(())
 }

@@ -39,10 +39,10 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use walrus::{FunctionId, Module};
+use walrus::{ElementKind, FunctionId, Module};
 
 /// How to run Binaryen.
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ pub struct Binaryen {
     pub program: PathBuf,
     /// After this, a child is ended.
     pub timeout: Duration,
-    /// Address space that a child may have, in bytes, where the system can limit it.
+    /// Memory that a child may have, in bytes, where the system tells what it has.
     pub memory_limit: u64,
     /// Another `wasm-opt` than the one that is linked in, newer than Binaryen 116.
     pub external: Option<PathBuf>,
@@ -133,7 +133,7 @@ pub fn instrument(
     unsupported::check(&module, &analysis, features, binaryen.external.is_some())?;
     let names = Names::ours(&mut module);
     let (veil, lowered) = Veil::over(&mut module, &analysis);
-    let lowered = lowered.into_iter().filter_map(|id| names.source(&module, id)).collect();
+    let lowered = lowered.into_iter().filter_map(|id| names.shown(&module, id)).collect();
     let before = in_order(&module, &analysis);
     let veiled = module.emit_wasm();
 
@@ -144,7 +144,7 @@ pub fn instrument(
     if !only.values().eq(before.values()) {
         return Err(Error::changed("instrument", "which functions can suspend"));
     }
-    let work = Workshop::new(binaryen, features)?;
+    let work = Workshop::new(binaryen, features, &module)?;
     let wasm = match work.asyncify(&veiled, Some(&only), how.asserts) {
         Err(Error::Binaryen { stderr, .. }) if stderr.contains(REFERENCES) => {
             return Err(references(&veiled, &module, &analysis, &names, &work));
@@ -157,10 +157,10 @@ pub fn instrument(
     let bound = match frames::measure(&instrumented, &only).map(|frames| analysis.bound(&frames)) {
         Ok(Ok(bytes)) => Bound::Bytes(bytes + u64::from(buffer::HEADER_BYTES)),
         Ok(Err(cycle)) => {
-            let named = cycle.into_iter().filter_map(|id| names.source(&module, id));
+            let named = cycle.into_iter().filter_map(|id| names.shown(&module, id));
             Bound::Recursion(named.collect())
         }
-        Err(function) => Bound::Unknown(names.source_of(&function)),
+        Err(function) => Bound::Unknown(names.shown_by_name(&function).unwrap_or(function)),
     };
     veil.lift(&mut instrumented)?;
     let buffer = buffer::append(&mut instrumented, stack_size(how, &bound))?;
@@ -176,7 +176,7 @@ pub fn instrument(
 pub fn by_default(shimmed: &[u8], features: &[Feature], binaryen: &Binaryen) -> Result<u64, Error> {
     let mut module = parse(shimmed)?;
     let names = Names::ours(&mut module);
-    let work = Workshop::new(binaryen, features)?;
+    let work = Workshop::new(binaryen, features, &module)?;
     let wasm = work.asyncify(&module.emit_wasm(), None, false)?;
     let mut instrumented = parse(&wasm)?;
     buffer::append(&mut instrumented, Instrumentation::STACK_SIZE)?;
@@ -192,7 +192,8 @@ pub fn optimize(wasm: &[u8], features: &[Feature], binaryen: &Binaryen) -> Resul
     crate::features::instrumentable(features, binaryen.external.is_some())?;
     let mut module = parse(wasm)?;
     let names = Names::ours(&mut module);
-    let optimized = Workshop::new(binaryen, features)?.optimize(&module.emit_wasm())?;
+    let work = Workshop::new(binaryen, features, &module)?;
+    let optimized = work.optimize(&module.emit_wasm())?;
     names.restore(&optimized)
 }
 
@@ -212,7 +213,8 @@ fn stack_size(how: Instrumentation, bound: &Bound) -> u32 {
 /// What Binaryen says of a reference that lives across a wait.
 const REFERENCES: &str = "non-number types";
 
-/// Whose references: those of the functions with which alone Asyncify says the same.
+/// Whose references: those of the functions with which Asyncify says it, when no other that has references is listed; or
+/// of all of these, where it takes several together.
 fn references(
     veiled: &[u8],
     module: &Module,
@@ -220,11 +222,17 @@ fn references(
     names: &Names,
     work: &Workshop<'_>,
 ) -> Error {
-    let held = unsupported::holds_references(module, analysis).into_iter().filter(|id| {
-        let only = BTreeMap::from([(*id, analyse::name(module, *id))]);
+    let suspected = unsupported::holds_references(module, analysis);
+    let is_held = |id: &FunctionId| {
+        let mut only = in_order(module, analysis);
+        only.retain(|other, _| other == id || !suspected.contains(other));
         work.asyncify(veiled, Some(&only), false).is_err()
-    });
-    let held: Vec<String> = held.filter_map(|id| names.source(module, id)).collect();
+    };
+    let mut held: Vec<FunctionId> = suspected.iter().copied().filter(is_held).collect();
+    if held.is_empty() {
+        held = suspected;
+    }
+    let held: Vec<String> = held.into_iter().filter_map(|id| names.shown(module, id)).collect();
     Error::Unsupported {
         what: "references that are held while the function waits, which Asyncify cannot save,",
         functions: unsupported::list(&held),
@@ -232,16 +240,19 @@ fn references(
     }
 }
 
-/// Source names of functions by the names they have for Binaryen.
-struct Names(BTreeMap<String, Option<String>>);
+/// Source names of functions by the names they have for Binaryen, and what messages call them.
+struct Names(BTreeMap<String, (Option<String>, String)>);
 
 impl Names {
     /// Gives every function a name that is unique and has no meaning.
     fn ours(module: &mut Module) -> Self {
+        let mut shown: BTreeMap<FunctionId, String> =
+            module.funcs.iter().map(|f| (f.id(), analyse::name(module, f.id()))).collect();
         let mut names = BTreeMap::new();
         for (position, function) in module.funcs.iter_mut().enumerate() {
             let name = format!("faasm{position}");
-            names.insert(name.clone(), function.name.replace(name));
+            let shown = shown.remove(&function.id()).unwrap_or_default();
+            names.insert(name.clone(), (function.name.replace(name), shown));
         }
         // Binaryen cannot read a name section in which only some data segments have names.
         let segments: Vec<_> = module.data.iter().map(|data| data.id()).collect();
@@ -251,21 +262,21 @@ impl Names {
         Self(names)
     }
 
-    /// The source name of a function with a name of ours, or its index.
-    fn source(&self, module: &Module, id: FunctionId) -> Option<String> {
-        let name = module.funcs.get(id).name.as_ref()?;
-        Some(self.0.get(name)?.clone().unwrap_or_else(|| format!("#{}", id.index())))
+    /// What messages call a function that has a name of ours.
+    fn shown(&self, module: &Module, id: FunctionId) -> Option<String> {
+        self.shown_by_name(module.funcs.get(id).name.as_ref()?)
     }
 
-    fn source_of(&self, name: &str) -> String {
-        self.0.get(name).cloned().flatten().unwrap_or_else(|| name.to_owned())
+    fn shown_by_name(&self, name: &str) -> Option<String> {
+        self.0.get(name).map(|(_, shown)| shown.clone())
     }
 
     /// Functions that Binaryen made keep its names.
     fn restore(&self, wasm: &[u8]) -> Result<Vec<u8>, Error> {
         let mut module = parse(wasm)?;
         for function in module.funcs.iter_mut() {
-            if let Some(source) = function.name.as_ref().and_then(|name| self.0.get(name)) {
+            let name = function.name.as_ref().and_then(|name| self.0.get(name));
+            if let Some((source, _)) = name {
                 function.name.clone_from(source);
             }
         }
@@ -293,10 +304,18 @@ struct Workshop<'a> {
 }
 
 impl<'a> Workshop<'a> {
-    fn new(binaryen: &'a Binaryen, features: &[Feature]) -> Result<Self, Error> {
+    fn new(binaryen: &'a Binaryen, features: &[Feature], module: &Module) -> Result<Self, Error> {
+        const REFERENCES: &str = "reference-types";
         let folder = tempfile::tempdir().map_err(|source| at(&std::env::temp_dir(), source))?;
-        let features = features.iter().map(|feature| feature.name.to_owned()).collect();
-        Ok(Self { folder, binaryen, features })
+        let mut names: Vec<String> =
+            features.iter().map(|feature| feature.name.to_owned()).collect();
+        // Binaryen counts element segments that are not active as reference types, which the specification does not.
+        let is_active = |kind: &ElementKind| matches!(kind, ElementKind::Active { .. });
+        let all_active = module.elements.iter().all(|element| is_active(&element.kind));
+        if !all_active && !names.iter().any(|name| name == REFERENCES) {
+            names.push(REFERENCES.to_owned());
+        }
+        Ok(Self { folder, binaryen, features: names })
     }
 
     fn asyncify(
@@ -327,7 +346,6 @@ impl<'a> Workshop<'a> {
         let order = serde_json::to_string(&run).map_err(|error| at(&run.input, error.into()))?;
         let mut command = Command::new(&self.binaryen.program);
         command.arg("__binaryen").arg(order);
-        command.arg("--memory-limit").arg(self.binaryen.memory_limit.to_string());
         command
             .args(self.binaryen.external.iter().flat_map(|path| [Path::new("--wasm-opt"), path]));
         self.binaryen.watch(command)?;
@@ -351,26 +369,45 @@ impl Binaryen {
             }
             let _ = sender.send(text);
         });
-        let Ok(stderr) = ended.recv_timeout(self.timeout) else {
-            // It may just have ended; then there is nothing to kill.
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(Error::BinaryenTimeout { seconds: self.timeout.as_secs() });
+        let began = Instant::now();
+        let stderr = loop {
+            match ended.recv_timeout(WATCHED_EVERY.min(self.timeout)) {
+                Ok(stderr) => break stderr,
+                // Its reader is gone without a word, which it never is.
+                Err(RecvTimeoutError::Disconnected) => break Vec::new(),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let too_large = resident(child.id()).is_some_and(|bytes| bytes > self.memory_limit);
+            if too_large || began.elapsed() >= self.timeout {
+                // It may just have ended; then there is nothing to kill.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(match too_large {
+                    true => Error::BinaryenMemory { mebibytes: self.memory_limit >> 20 },
+                    false => Error::BinaryenTimeout { seconds: self.timeout.as_secs() },
+                });
+            }
         };
         let status = child.wait().map_err(start)?;
         if status.success() {
             return Ok(());
         }
         let stderr = String::from_utf8_lossy(&stderr).trim().to_owned();
-        if OUT_OF_MEMORY.iter().any(|sign| stderr.contains(sign)) {
-            return Err(Error::BinaryenMemory { mebibytes: self.memory_limit >> 20 });
-        }
         Err(Error::Binaryen { status: status.to_string(), stderr })
     }
 }
 
-/// What a child says when it gets no more memory: C++'s word, Rust's, and Node's, which newer `wasm-opt`s can come in.
-const OUT_OF_MEMORY: [&str; 3] = ["bad_alloc", "memory allocation of", "out of memory"];
+/// How often a child's memory is looked at.
+const WATCHED_EVERY: Duration = Duration::from_millis(20);
+
+/// Bytes of memory that a process has now, where the system tells.
+///
+/// A limit of the system's own would not do: when Binaryen gets no more memory in one of its threads, it hangs.
+fn resident(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(kibibytes.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
+}
 
 fn at(path: &Path, source: std::io::Error) -> Error {
     Error::File { path: path.to_owned(), source }

@@ -58,7 +58,7 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reach {
-    /// Names of the functions that can be on the stack during a suspension, or `#index` without a name, sorted.
+    /// Names of the functions that can be on the stack during a suspension, else of their exports, else `#index`; sorted.
     pub functions: Vec<String>,
     /// Names of the exports that can suspend, sorted.
     pub exports: Vec<String>,
@@ -185,9 +185,16 @@ pub(crate) fn edges(module: &Module) -> BTreeSet<Edge> {
     CallGraph::of(module).edges().collect()
 }
 
-/// A function's debug name, or its index.
+/// A function's debug name, else what it is exported as, else its index.
 pub(crate) fn name(module: &Module, id: FunctionId) -> String {
-    module.funcs.get(id).name.clone().unwrap_or_else(|| format!("#{}", id.index()))
+    let exported = || {
+        let mut exports = module.exports.iter();
+        let export =
+            exports.find(|export| matches!(export.item, ExportItem::Function(f) if f == id));
+        export.map(|export| export.name.clone())
+    };
+    let name = module.funcs.get(id).name.clone().or_else(exported);
+    name.unwrap_or_else(|| format!("#{}", id.index()))
 }
 
 /// Breadth first from the import backwards, so that witness paths are shortest.

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use faasm_asyncify::binaryen::{Run, limit_memory};
+use faasm_asyncify::binaryen::Run;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,9 +10,6 @@ use std::process::Command;
 pub(crate) struct Arguments {
     /// What to do, as JSON.
     run: String,
-    /// Bytes of address space.
-    #[arg(long)]
-    memory_limit: u64,
     /// To be used instead of the Binaryen that is linked in.
     #[arg(long)]
     wasm_opt: Option<PathBuf>,
@@ -20,7 +17,6 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let run: Run = serde_json::from_str(&arguments.run).context("cannot read what to do")?;
-    limit_memory(arguments.memory_limit).context("cannot limit my memory")?;
     match &arguments.wasm_opt {
         None => run.here().context("the Binaryen that is built in"),
         Some(wasm_opt) => become_(run.by(wasm_opt), wasm_opt),

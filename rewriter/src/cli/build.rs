@@ -53,8 +53,9 @@ pub(crate) struct Arguments {
     /// Seconds after which instrumenting one function is given up
     #[arg(long, value_name = "SECONDS", default_value_t = Binaryen::TIMEOUT.as_secs())]
     timeout: u64,
-    /// Address space that instrumenting one function may take
-    #[arg(long, value_name = "MIB", default_value_t = Binaryen::MEMORY_LIMIT >> 20)]
+    /// Memory that instrumenting one function may take
+    #[arg(long, value_name = "MIB", default_value_t = Binaryen::MEMORY_LIMIT >> 20,
+        value_parser = clap::value_parser!(u64).range(16..))]
     memory_limit: u64,
     /// Use this `wasm-opt` instead of the Binaryen that is built in
     #[arg(long, value_name = "PATH")]

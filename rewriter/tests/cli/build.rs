@@ -321,10 +321,3 @@ fn another_wasm_opt_that_cannot_be_started_is_named() {
     let input = bench.wat("chain.wasm", WAITING);
     bench.refused(&input, &["--wasm-opt", "/nowhere/wasm-opt"], &["/nowhere/wasm-opt"]);
 }
-
-#[test]
-fn binaryen_has_no_more_memory_than_it_is_given() {
-    let bench = Bench::new();
-    let input = bench.wat("chain.wasm", WAITING);
-    bench.refused(&input, &["--memory-limit", "1"], &["--memory-limit"]);
-}

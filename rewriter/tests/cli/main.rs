@@ -5,6 +5,7 @@
 mod build;
 mod debug_info;
 mod inspect;
+mod limits;
 mod program;
 mod run;
 mod upload;

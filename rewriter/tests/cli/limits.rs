@@ -1,0 +1,123 @@
+//! What Asyncify or Binaryen cannot do, told by function; the bounds of the child; another `wasm-opt`.
+
+use crate::{Bench, WAITING};
+use std::fs;
+use std::process::Command;
+
+/// A function that waits and does this besides, in a function called `$culprit`.
+fn with(culprit: &str) -> String {
+    format!(
+        r#"(module
+          (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
+          (memory 1)
+          (table $table 4 funcref)
+          (elem (i32.const 0) func $innocent)
+          (elem $passive func $innocent)
+          (func $innocent (drop (call $await (i32.const 1))))
+          {culprit}
+          (func (export "_start") (call $innocent) (call $culprit)))"#
+    )
+}
+
+#[test]
+fn what_asyncify_cannot_do_is_told_by_function() {
+    let bench = Bench::new();
+    let kept = r#"(func $holder (param $kept funcref) (call $innocent)
+        (table.set $table (i32.const 1) (local.get $kept)))
+      (func $passes_on (drop (call $await (i32.const 1)))
+        (call $holder (table.get $table (i32.const 0))))
+      (func $culprit (call $passes_on))"#;
+    bench.refused(
+        &bench.wat("kept.wasm", &with(kept)),
+        &[],
+        &["references that are held while the function waits", " in `holder`;", "an index"],
+    );
+    for bulk in [
+        "(table.init $table $passive (i32.const 0) (i32.const 0) (i32.const 1))",
+        "(table.copy (i32.const 0) (i32.const 1) (i32.const 1))",
+        "(table.fill $table (i32.const 0) (ref.null func) (i32.const 1))",
+        "(elem.drop $passive)",
+    ] {
+        bench.refused(
+            &bench.wat("bulk.wasm", &with(&format!("(func $culprit {bulk})"))),
+            &[],
+            &["bulk operations on tables", " in `culprit`;", "--wasm-opt"],
+        );
+    }
+    let throws = "(tag $oops) (func $culprit (throw $oops))";
+    bench.refused(
+        &bench.wat("throws.wasm", &with(throws)),
+        &[],
+        &["exceptions, which Binaryen 116 cannot read", " in `culprit`;", "--wasm-opt"],
+    );
+    let catches = "(tag $oops) (func $culprit
+        (block $caught (try_table (catch $oops $caught) (call $innocent))))";
+    bench.refused(
+        &bench.wat("catches.wasm", &with(catches)),
+        &["--wasm-opt", "/nowhere"],
+        &["exceptions in a function that can suspend", " in `culprit`;"],
+    );
+}
+
+#[test]
+fn references_that_nobody_holds_while_waiting_are_no_concern() {
+    let bench = Bench::new();
+    let moves = "(func $culprit (call $innocent)
+        (table.set $table (i32.const 1) (table.get $table (i32.const 0))))";
+    let outcome = bench.run("build", &bench.wat("moves.wasm", &with(moves)), &[]);
+    assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn tail_calls_that_cannot_suspend_stay_and_others_are_told() {
+    let bench = Bench::new();
+    let tails =
+        "(func $forever (param i32) (if (local.get 0) (then (return_call $forever (local.get 0)))))
+        (func $waits (return_call $innocent))
+        (func $culprit (call $forever (i32.const 0)) (call $waits))";
+    let outcome = bench.run("build", &bench.wat("tails.wasm", &with(tails)), &[]);
+    assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("`waits` can suspend"), "{}", outcome.stderr);
+    assert_eq!(outcome.stderr.lines().count(), 1);
+    let built = fs::read(bench.out().join("tails.asyncify.wasm")).unwrap();
+    let text = wasmprinter::print_bytes(&built).unwrap();
+    assert_eq!(text.matches("return_call").count(), 1, "{text}");
+    assert!(!text.contains("faasm_veil"), "{text}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_memory_of_the_child_is_bounded() {
+    let bench = Bench::new();
+    // Two thousand functions, each with locals to save.
+    let functions: String = (0..2000)
+        .map(|i| {
+            format!(
+                "(func $f{i} (param i32 i32) (result i32)
+                   (i32.add (call $await (local.get 0)) (i32.mul (call $await (local.get 1)) (local.get 0))))"
+            )
+        })
+        .collect();
+    let culprit =
+        format!("{functions} (func $culprit (drop (call $f7 (i32.const 1) (i32.const 2))))");
+    let input = bench.wat("large.wasm", &with(&culprit));
+    bench.refused(&input, &["--memory-limit", "16"], &["more than 16 MiB", "--memory-limit"]);
+    let outcome = bench.run("build", &input, &["--memory-limit", "1"]);
+    assert_eq!(outcome.status, 2, "{}", outcome.stderr);
+}
+
+#[test]
+fn another_wasm_opt_gives_a_function_too() {
+    let bench = Bench::new();
+    let input = bench.wat("chain.wasm", WAITING);
+    bench.refused(&input, &["--wasm-opt", "/nowhere/wasm-opt"], &["/nowhere/wasm-opt", "path"]);
+    if Command::new("wasm-opt").arg("--version").output().is_err() {
+        eprintln!("no wasm-opt on the PATH: install the package binaryen to test with one");
+        return;
+    }
+    let outcome = bench.run("build", &input, &["--wasm-opt", "wasm-opt"]);
+    assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""));
+    let built = fs::read(bench.out().join("chain.asyncify.wasm")).unwrap();
+    let text = wasmprinter::print_bytes(&built).unwrap();
+    assert!(text.contains("(export \"asyncify_start_unwind\""), "{text}");
+}
