@@ -113,6 +113,11 @@ pub enum Error {
     Changed { stage: &'static str, what: String },
     #[error("cannot start {program}: {source}")]
     BinaryenStart { program: PathBuf, source: std::io::Error },
+    #[error(
+        "this Binaryen cannot read the module: {message}; give a newer one with `--wasm-opt`, or build the function for \
+         an older WebAssembly, as with `-mcpu=mvp`"
+    )]
+    Unreadable { message: String },
     #[error("Binaryen failed ({status}): {stderr}")]
     Binaryen { status: String, stderr: String },
     #[error(

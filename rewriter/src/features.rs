@@ -48,8 +48,14 @@ const FEATURES: &[Feature] = &[
     Feature { name: "mutable-globals", flags: WasmFeatures::MUTABLE_GLOBAL, known: Known::Linked },
 ];
 
-/// What we accept in a function: every finished proposal for core modules.
+/// What we accept in a function: every finished proposal for core modules, but garbage collection, of which walrus reads
+/// only parts.
 pub(crate) fn accepted() -> WasmFeatures {
+    finished() - WasmFeatures::GC
+}
+
+/// Every finished proposal for core modules.
+pub(crate) fn finished() -> WasmFeatures {
     WasmFeatures::default() - WasmFeatures::COMPONENT_MODEL
 }
 

@@ -29,58 +29,14 @@
 //! won back.
 
 use crate::analyse::{self, Analysis, Bound};
-use crate::binaryen::{Job, Run};
 use crate::features::Feature;
 use crate::frames::{self, State};
 use crate::veil::Veil;
-use crate::{BRIDGE_MODULE, Error, SUSPEND, buffer, normalise::parse, unsupported};
+use crate::workshop::{Binaryen, Workshop};
+use crate::{Error, buffer, normalise::parse, unsupported};
 use faasm_bridge::manifest::UnwindBuffer;
-use std::collections::BTreeMap;
-use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::{Duration, Instant};
-use tempfile::TempDir;
-use walrus::{ElementKind, FunctionId, Module};
-
-/// How to run Binaryen.
-#[derive(Clone, Debug)]
-pub struct Binaryen {
-    /// A `faasm-asyncify` binary; it is called with `__binaryen`.
-    pub program: PathBuf,
-    /// After this, a child is ended.
-    pub timeout: Duration,
-    /// Memory that a child may have, in bytes, where the system tells what it has.
-    pub memory_limit: u64,
-    /// Another `wasm-opt` than the one that is linked in, newer than Binaryen 116.
-    pub external: Option<PathBuf>,
-}
-
-impl Binaryen {
-    /// Ten minutes: SQLite takes ten seconds.
-    pub const TIMEOUT: Duration = Duration::from_secs(600);
-    /// 4 GiB: SQLite takes half of one.
-    pub const MEMORY_LIMIT: u64 = 4 << 30;
-
-    /// Runs this `faasm-asyncify` binary, with the bounds above.
-    pub fn of(program: impl Into<PathBuf>) -> Binaryen {
-        Binaryen {
-            program: program.into(),
-            timeout: Binaryen::TIMEOUT,
-            memory_limit: Binaryen::MEMORY_LIMIT,
-            external: None,
-        }
-    }
-
-    /// Runs the binary that is running now, which has to be `faasm-asyncify`.
-    ///
-    /// # Errors
-    /// The system does not tell where that is.
-    pub fn this_program() -> std::io::Result<Binaryen> {
-        Ok(Binaryen::of(std::env::current_exe()?))
-    }
-}
+use std::collections::{BTreeMap, BTreeSet};
+use walrus::{FunctionId, Module};
 
 /// How to instrument.
 #[derive(Clone, Copy, Debug, Default)]
@@ -141,13 +97,19 @@ pub fn instrument(
     let module = parse(&veiled)?;
     let analysis = Analysis::of(&module);
     let only = in_order(&module, &analysis);
-    if !only.values().eq(before.values()) {
+    // Not more; fewer where a veiled tail call has uncovered code that nothing reaches.
+    let before: BTreeSet<&String> = before.values().collect();
+    if !only.values().all(|name| before.contains(name)) {
         return Err(Error::changed("instrument", "which functions can suspend"));
     }
     let work = Workshop::new(binaryen, features, &module)?;
     let wasm = match work.asyncify(&veiled, Some(&only), how.asserts) {
-        Err(Error::Binaryen { stderr, .. }) if stderr.contains(REFERENCES) => {
-            return Err(references(&veiled, &module, &analysis, &names, &work));
+        // It may be cut short what Binaryen says, for it ends in one of several threads.
+        Err(error @ Error::Binaryen { .. }) => {
+            return Err(references(&veiled, &module, &analysis, &names, &work).unwrap_or(error));
+        }
+        Err(Error::Unreadable { message }) => {
+            return Err(unreadable(message, &module, &names));
         }
         result => result?,
     };
@@ -210,33 +172,49 @@ fn stack_size(how: Instrumentation, bound: &Bound) -> u32 {
     how.stack_size.unwrap_or(needed)
 }
 
-/// What Binaryen says of a reference that lives across a wait.
-const REFERENCES: &str = "non-number types";
-
-/// Whose references: those of the functions with which Asyncify says it, when no other that has references is listed; or
-/// of all of these, where it takes several together.
+/// Why Asyncify failed, if it was for references that live across a wait: without the functions that have references it
+/// does not fail. Those are to blame with which alone it fails again, or all of them, where it takes several together.
 fn references(
     veiled: &[u8],
     module: &Module,
     analysis: &Analysis,
     names: &Names,
     work: &Workshop<'_>,
-) -> Error {
+) -> Option<Error> {
     let suspected = unsupported::holds_references(module, analysis);
-    let is_held = |id: &FunctionId| {
+    let fails_with = |with: &[FunctionId]| {
         let mut only = in_order(module, analysis);
-        only.retain(|other, _| other == id || !suspected.contains(other));
-        work.asyncify(veiled, Some(&only), false).is_err()
+        only.retain(|other, _| with.contains(other) || !suspected.contains(other));
+        // An empty list would mean everything.
+        !only.is_empty() && work.asyncify(veiled, Some(&only), false).is_err()
     };
-    let mut held: Vec<FunctionId> = suspected.iter().copied().filter(is_held).collect();
+    if suspected.is_empty() || fails_with(&[]) {
+        return None;
+    }
+    let mut held: Vec<FunctionId> =
+        suspected.iter().copied().filter(|id| fails_with(&[*id])).collect();
     if held.is_empty() {
-        held = suspected;
+        held.clone_from(&suspected);
     }
     let held: Vec<String> = held.into_iter().filter_map(|id| names.shown(module, id)).collect();
-    Error::Unsupported {
+    Some(Error::Unsupported {
         what: "references that are held while the function waits, which Asyncify cannot save,",
         functions: unsupported::list(&held),
         advice: "keep an index into a table instead of the reference",
+    })
+}
+
+/// What Binaryen could not read: blocks with parameters, as far as we know.
+fn unreadable(message: String, module: &Module, names: &Names) -> Error {
+    let blamed = unsupported::have_block_parameters(module).into_iter();
+    let blamed: Vec<String> = blamed.filter_map(|id| names.shown(module, id)).collect();
+    if blamed.is_empty() {
+        return Error::Unreadable { message };
+    }
+    Error::Unsupported {
+        what: "blocks with parameters, which Binaryen 116 cannot read,",
+        functions: unsupported::list(&blamed),
+        advice: "build without `-mmultivalue`, or give a newer Binaryen with `--wasm-opt`",
     }
 }
 
@@ -296,159 +274,10 @@ fn check_instrumented(module: &Module, only: &BTreeMap<FunctionId, String>) -> R
     Ok(())
 }
 
-/// A folder, and who works in it.
-struct Workshop<'a> {
-    folder: TempDir,
-    binaryen: &'a Binaryen,
-    features: Vec<String>,
-}
-
-impl<'a> Workshop<'a> {
-    fn new(binaryen: &'a Binaryen, features: &[Feature], module: &Module) -> Result<Self, Error> {
-        const REFERENCES: &str = "reference-types";
-        let folder = tempfile::tempdir().map_err(|source| at(&std::env::temp_dir(), source))?;
-        let mut names: Vec<String> =
-            features.iter().map(|feature| feature.name.to_owned()).collect();
-        // Binaryen counts element segments that are not active as reference types, which the specification does not.
-        let is_active = |kind: &ElementKind| matches!(kind, ElementKind::Active { .. });
-        let all_active = module.elements.iter().all(|element| is_active(&element.kind));
-        if !all_active && !names.iter().any(|name| name == REFERENCES) {
-            names.push(REFERENCES.to_owned());
-        }
-        Ok(Self { folder, binaryen, features: names })
-    }
-
-    fn asyncify(
-        &self,
-        wasm: &[u8],
-        only: Option<&BTreeMap<FunctionId, String>>,
-        asserts: bool,
-    ) -> Result<Vec<u8>, Error> {
-        let list = self.folder.path().join("only");
-        if let Some(only) = only {
-            let names: Vec<&str> = only.values().map(String::as_str).collect();
-            std::fs::write(&list, names.join(",")).map_err(|source| at(&list, source))?;
-        }
-        let only = only.map(|_| list);
-        let suspending = format!("{BRIDGE_MODULE}.{SUSPEND}");
-        self.run(Job::Asyncify { suspending, only, asserts }, wasm)
-    }
-
-    fn optimize(&self, wasm: &[u8]) -> Result<Vec<u8>, Error> {
-        self.run(Job::Optimize, wasm)
-    }
-
-    fn run(&self, job: Job, wasm: &[u8]) -> Result<Vec<u8>, Error> {
-        let [input, output] =
-            ["input.wasm", "output.wasm"].map(|name| self.folder.path().join(name));
-        std::fs::write(&input, wasm).map_err(|source| at(&input, source))?;
-        let run = Run { job, input, output, features: self.features.clone() };
-        let order = serde_json::to_string(&run).map_err(|error| at(&run.input, error.into()))?;
-        let mut command = Command::new(&self.binaryen.program);
-        command.arg("__binaryen").arg(order);
-        command
-            .args(self.binaryen.external.iter().flat_map(|path| [Path::new("--wasm-opt"), path]));
-        self.binaryen.watch(command)?;
-        std::fs::read(&run.output).map_err(|source| at(&run.output, source))
-    }
-}
-
-impl Binaryen {
-    /// Runs the child to its end, or to the end of its time. Its standard error closes when it ends, however it does.
-    fn watch(&self, mut command: Command) -> Result<(), Error> {
-        let start = |source| Error::BinaryenStart { program: self.program.clone(), source };
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(start)?;
-        let (sender, ended) = mpsc::channel();
-        let stderr = child.stderr.take();
-        std::thread::spawn(move || {
-            let mut text = Vec::new();
-            if let Some(mut stderr) = stderr {
-                // What could be read before an error is the message all the same.
-                let _ = stderr.read_to_end(&mut text);
-            }
-            let _ = sender.send(text);
-        });
-        let began = Instant::now();
-        let stderr = loop {
-            match ended.recv_timeout(WATCHED_EVERY.min(self.timeout)) {
-                Ok(stderr) => break stderr,
-                // Its reader is gone without a word, which it never is.
-                Err(RecvTimeoutError::Disconnected) => break Vec::new(),
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            let too_large = resident(child.id()).is_some_and(|bytes| bytes > self.memory_limit);
-            if too_large || began.elapsed() >= self.timeout {
-                // It may just have ended; then there is nothing to kill.
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(match too_large {
-                    true => Error::BinaryenMemory { mebibytes: self.memory_limit >> 20 },
-                    false => Error::BinaryenTimeout { seconds: self.timeout.as_secs() },
-                });
-            }
-        };
-        let status = child.wait().map_err(start)?;
-        if status.success() {
-            return Ok(());
-        }
-        let stderr = String::from_utf8_lossy(&stderr).trim().to_owned();
-        Err(Error::Binaryen { status: status.to_string(), stderr })
-    }
-}
-
-/// How often a child's memory is looked at.
-const WATCHED_EVERY: Duration = Duration::from_millis(20);
-
-/// Bytes of memory that a process has now, where the system tells.
-///
-/// A limit of the system's own would not do: when Binaryen gets no more memory in one of its threads, it hangs.
-fn resident(process: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    Some(kibibytes.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
-}
-
-fn at(path: &Path, source: std::io::Error) -> Error {
-    Error::File { path: path.to_owned(), source }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{features, normalise, shim};
-
-    const WAITING: &str = r#"(module
-        (import "env" "__faasm_await_call" (func (param i32) (result i32)))
-        (memory (export "memory") 1)
-        (func (export "_start") (drop (call 0 (i32.const 1)))))"#;
-
-    fn instrument_with(program: &str, timeout: Duration) -> Error {
-        let wasm = wat::parse_str(WAITING).unwrap();
-        let shimmed = shim(&normalise(&wasm).unwrap().wasm).unwrap();
-        let binaryen = Binaryen { timeout, ..Binaryen::of(program) };
-        let how = Instrumentation::default();
-        instrument(&shimmed, &features::used(&shimmed), how, &binaryen).unwrap_err()
-    }
-
-    #[test]
-    fn a_child_that_cannot_start_or_fails_is_an_error_of_ours() {
-        let error = instrument_with("/nowhere/binaryen", Binaryen::TIMEOUT);
-        assert!(matches!(error, Error::BinaryenStart { .. }), "{error}");
-        let error = instrument_with("/bin/false", Binaryen::TIMEOUT);
-        assert!(matches!(error, Error::Binaryen { .. }), "{error}");
-    }
-
-    #[test]
-    fn a_child_that_hangs_is_ended() {
-        let folder = tempfile::tempdir().unwrap();
-        let script = folder.path().join("hang");
-        std::fs::write(&script, "#!/bin/sh\nexec sleep 1000\n").unwrap();
-        let status = Command::new("chmod").arg("+x").arg(&script).status().unwrap();
-        assert!(status.success());
-        let error = instrument_with(script.to_str().unwrap(), Duration::from_millis(50));
-        assert!(matches!(error, Error::BinaryenTimeout { .. }), "{error}");
-    }
+    use crate::features;
 
     #[test]
     fn what_never_waits_is_left_alone() {

@@ -26,6 +26,8 @@ pub(crate) struct Layout {
     pub(crate) imports: BTreeMap<String, String>,
     /// Table and slot, to the signature of the function there.
     slots: BTreeMap<(u32, u64), String>,
+    /// Exported name of a table, to its index.
+    tables: BTreeMap<String, u32>,
     /// Initial memory, without blocks of zeros.
     memory: BTreeMap<u64, [u8; BLOCK as usize]>,
     /// Bytes of passive segments; only the module's own instructions see them.
@@ -36,6 +38,18 @@ impl Layout {
     /// Reads a module that is known to be valid.
     pub(crate) fn read(wasm: &[u8]) -> std::result::Result<Layout, Error> {
         Reader::default().read(wasm).map_err(|error| Error::Rewrite { message: error.to_string() })
+    }
+
+    /// The same with exported tables only, numbered by their names: an optimiser drops others, and numbers anew.
+    pub(crate) fn exported_tables(mut self) -> Layout {
+        let mut slots = BTreeMap::new();
+        for (number, index) in (0..).zip(self.tables.values_mut()) {
+            let of_table = self.slots.range((*index, 0)..=(*index, u64::MAX));
+            slots.extend(of_table.map(|((_, slot), function)| ((number, *slot), function.clone())));
+            *index = number;
+        }
+        self.slots = slots;
+        self
     }
 
     /// Checks that `after` keeps what `self` promises; it may export more.
@@ -132,7 +146,10 @@ impl Reader {
                             ExternalKind::Func | ExternalKind::FuncExact => {
                                 format!("function {}", self.signature(export.index))
                             }
-                            ExternalKind::Table => "table".to_owned(),
+                            ExternalKind::Table => {
+                                self.layout.tables.insert(export.name.to_owned(), export.index);
+                                "table".to_owned()
+                            }
                             ExternalKind::Memory => "memory".to_owned(),
                             ExternalKind::Global => "global".to_owned(),
                             ExternalKind::Tag => "tag".to_owned(),

@@ -60,6 +60,8 @@ mod instrument;
 mod unsupported;
 #[cfg(feature = "cli")]
 mod veil;
+#[cfg(feature = "cli")]
+mod workshop;
 
 pub use error::Error;
 pub use normalise::{Normalised, normalise};
@@ -80,9 +82,9 @@ pub use emit::{Files, emit};
 #[cfg(feature = "cli")]
 pub use inspect::{Report, inspect};
 #[cfg(feature = "cli")]
-pub use instrument::{
-    Binaryen, Instrumentation, Instrumented, Unwinding, by_default, instrument, optimize,
-};
+pub use instrument::{Instrumentation, Instrumented, Unwinding, by_default, instrument, optimize};
+#[cfg(feature = "cli")]
+pub use workshop::Binaryen;
 
 /// Import module of everything the shim adds.
 pub const BRIDGE_MODULE: &str = "faasm_bridge";

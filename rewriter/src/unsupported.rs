@@ -10,7 +10,7 @@ use crate::Error;
 use crate::analyse::{self, Analysis};
 use crate::features::Feature;
 use std::collections::BTreeSet;
-use walrus::ir::{Instr, InstrLocId, Visitor, dfs_in_order};
+use walrus::ir::{Instr, InstrLocId, InstrSeq, InstrSeqId, InstrSeqType, Visitor, dfs_in_order};
 use walrus::{FunctionId, Module, ValType};
 
 /// Refuses a shimmed module with functions that cannot be instrumented, or read.
@@ -68,10 +68,37 @@ pub(crate) fn holds_references(module: &Module, analysis: &Analysis) -> Vec<Func
     analysis.suspending().filter(holds).collect()
 }
 
+/// Functions that have a block with parameters.
+pub(crate) fn have_block_parameters(module: &Module) -> Vec<FunctionId> {
+    let functions = module.funcs.iter_local().filter(|(_, function)| {
+        let mut blocks = Blocks { module, entry: function.entry_block(), have_parameters: false };
+        dfs_in_order(&mut blocks, function, function.entry_block());
+        blocks.have_parameters
+    });
+    functions.map(|(id, _)| id).collect()
+}
+
+/// Whether a block takes values from the stack around it.
+struct Blocks<'a> {
+    module: &'a Module,
+    entry: InstrSeqId,
+    have_parameters: bool,
+}
+
+impl<'instr> Visitor<'instr> for Blocks<'_> {
+    fn start_instr_seq(&mut self, seq: &'instr InstrSeq) {
+        if let InstrSeqType::MultiValue(ty) = seq.ty {
+            let has_parameters = !self.module.types.get(ty).params().is_empty();
+            self.have_parameters |= has_parameters && seq.id() != self.entry;
+        }
+    }
+}
+
 /// Function names for a message.
 pub(crate) fn list(functions: &[String]) -> String {
     const SHOWN: usize = 5;
-    let shown: Vec<String> = functions.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+    let shown: Vec<String> =
+        functions.iter().take(SHOWN).map(|name| format!("`{}`", name.escape_debug())).collect();
     match functions.len().saturating_sub(SHOWN) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),

@@ -60,6 +60,43 @@ fn what_asyncify_cannot_do_is_told_by_function() {
 }
 
 #[test]
+fn what_binaryen_cannot_read_is_told_by_function() {
+    let bench = Bench::new();
+    let block =
+        "(func $culprit (i32.const 1) (block (param i32) (result i32) (call $await)) (drop))";
+    bench.refused(
+        &bench.wat("block.wasm", &with(block)),
+        &[],
+        &["blocks with parameters", " in `culprit`;", "--wasm-opt"],
+    );
+    let declared = "(elem declare funcref (ref.null func)) (func $culprit)";
+    bench.refused(
+        &bench.wat("declared.wasm", &with(declared)),
+        &[],
+        &["cannot read", "--wasm-opt"],
+    );
+    let collected = "(type $s (struct (field i32))) (func $culprit)";
+    bench.refused(&bench.wat("gc.wasm", &with(collected)), &[], &["garbage collection"]);
+}
+
+#[test]
+fn tables_that_nobody_uses_may_go() {
+    let bench = Bench::new();
+    let unused = "(table $first 4 externref) (table $other 4 funcref)
+        (elem (table $other) (i32.const 1) func $culprit) (func $culprit)";
+    let outcome = bench.run("build", &bench.wat("unused.wasm", &with(unused)), &[]);
+    assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn what_nothing_reaches_is_no_concern() {
+    let bench = Bench::new();
+    let dead = "(func $culprit (return_call $culprit) (drop (call $await (i32.const 1))))";
+    let outcome = bench.run("build", &bench.wat("dead.wasm", &with(dead)), &[]);
+    assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+}
+
+#[test]
 fn references_that_nobody_holds_while_waiting_are_no_concern() {
     let bench = Bench::new();
     let moves = "(func $culprit (call $innocent)
