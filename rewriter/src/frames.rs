@@ -22,10 +22,10 @@ use crate::analyse::constant;
 /// The globals that Asyncify works with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct State {
-    /// Whether it is unwinding or rewinding.
-    phase: GlobalId,
+    /// Whether it is unwinding (1) or rewinding (2).
+    pub(crate) phase: GlobalId,
     /// Address of the unwind buffer.
-    data: GlobalId,
+    pub(crate) data: GlobalId,
 }
 
 impl State {
@@ -45,15 +45,42 @@ impl State {
 
     /// Bytes that a function saves; none where that cannot be told.
     pub(crate) fn frame(self, module: &Module, function: FunctionId) -> Option<u32> {
-        let mut moves = Moves { data: self.data, by: Vec::new() };
+        let mut moves = Moves { state: self, by: Vec::new() };
         let function = module.funcs.get(function).kind.unwrap_local();
         dfs_in_order(&mut moves, function, function.entry_block());
         let sum = |sign: i64| -> i64 {
-            let by = moves.by.iter().map(|by| by * sign);
+            let by = moves.by.iter().map(|by| i64::from(*by) * sign);
             by.filter(|by| *by > 0).sum()
         };
         let (saved, restored) = (sum(1), sum(-1));
         (saved > 0 && saved == restored).then(|| u32::try_from(saved).ok()).flatten()
+    }
+
+    /// By how much `[global.get, global.get, i32.load, i32.const, i32.add, i32.store]` moves the pointer into the buffer.
+    pub(crate) fn moves_by(self, [at, from, load, by, op, store]: [&Instr; 6]) -> Option<i32> {
+        let is_data =
+            |instr: &Instr| matches!(instr, Instr::GlobalGet(get) if get.global == self.data);
+        let stores = matches!(store, Instr::Store(store)
+            if matches!(store.kind, StoreKind::I32 { .. }) && store.arg.offset == 0);
+        if !(is_data(at) && self.fetches_pointer([from, load]) && stores) {
+            return None;
+        }
+        let by = constant(by)?;
+        match op {
+            Instr::Binop(binop) => match binop.op {
+                BinaryOp::I32Add => Some(by),
+                BinaryOp::I32Sub => by.checked_neg(),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether `[global.get, i32.load]` fetches the pointer into the buffer.
+    pub(crate) fn fetches_pointer(self, [from, load]: [&Instr; 2]) -> bool {
+        matches!(from, Instr::GlobalGet(get) if get.global == self.data)
+            && matches!(load, Instr::Load(load)
+                if matches!(load.kind, LoadKind::I32 { .. }) && load.arg.offset == 0)
     }
 }
 
@@ -85,40 +112,18 @@ impl<'instr> Visitor<'instr> for Globals {
 
 /// By how much a function moves the pointer into the buffer, each time that it does.
 struct Moves {
-    data: GlobalId,
-    by: Vec<i64>,
-}
-
-impl Moves {
-    /// `[global.get, global.get, i32.load, i32.const, i32.add, i32.store]`
-    fn by(&self, [at, from, load, by, op, store]: [&Instr; 6]) -> Option<i64> {
-        let is_data =
-            |instr: &Instr| matches!(instr, Instr::GlobalGet(get) if get.global == self.data);
-        let loads = matches!(load, Instr::Load(load)
-            if matches!(load.kind, LoadKind::I32 { .. }) && load.arg.offset == 0);
-        let stores = matches!(store, Instr::Store(store)
-            if matches!(store.kind, StoreKind::I32 { .. }) && store.arg.offset == 0);
-        if !(is_data(at) && is_data(from) && loads && stores) {
-            return None;
-        }
-        let by = i64::from(constant(by)?);
-        match op {
-            Instr::Binop(binop) => match binop.op {
-                BinaryOp::I32Add => Some(by),
-                BinaryOp::I32Sub => Some(-by),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
+    state: State,
+    by: Vec<i32>,
 }
 
 impl<'instr> Visitor<'instr> for Moves {
     fn start_instr_seq(&mut self, seq: &'instr InstrSeq) {
-        let instrs: Vec<&Instr> = seq.instrs.iter().map(|(instr, _)| instr).collect();
-        let moves = instrs.array_windows().filter_map(|window: &[&Instr; 6]| self.by(*window));
-        let moves: Vec<i64> = moves.collect();
-        self.by.extend(moves);
+        let windows = seq.instrs.array_windows();
+        self.by.extend(
+            windows.filter_map(|window| {
+                self.state.moves_by(window.each_ref().map(|(instr, _)| instr))
+            }),
+        );
     }
 
     fn visit_instr(&mut self, _: &'instr Instr, _: &'instr InstrLocId) {}

@@ -33,10 +33,10 @@ use crate::features::Feature;
 use crate::frames::{self, State};
 use crate::veil::Veil;
 use crate::workshop::{Binaryen, Workshop};
-use crate::{Error, buffer, normalise::parse, unsupported};
+use crate::{Error, buffer, normalise::parse, polish, unsupported};
 use faasm_bridge::manifest::UnwindBuffer;
 use std::collections::{BTreeMap, BTreeSet};
-use walrus::{FunctionId, Module};
+use walrus::{FunctionId, Memory, Module};
 
 /// How to instrument.
 #[derive(Clone, Copy, Debug, Default)]
@@ -115,7 +115,7 @@ pub fn instrument(
     };
 
     let mut instrumented = parse(&wasm)?;
-    check_instrumented(&instrumented, &only)?;
+    let (state, functions) = check_instrumented(&instrumented, &only)?;
     let bound = match frames::measure(&instrumented, &only).map(|frames| analysis.bound(&frames)) {
         Ok(Ok(bytes)) => Bound::Bytes(bytes + u64::from(buffer::HEADER_BYTES)),
         Ok(Err(cycle)) => {
@@ -124,6 +124,8 @@ pub fn instrument(
         }
         Err(function) => Bound::Unknown(names.shown_by_name(&function).unwrap_or(function)),
     };
+    let memory = instrumented.memories.iter().next().map(Memory::id).ok_or(Error::NoMemory)?;
+    polish::polish(&mut instrumented, memory, state, &functions);
     veil.lift(&mut instrumented)?;
     let buffer = buffer::append(&mut instrumented, stack_size(how, &bound))?;
     let optimized = work.optimize(&instrumented.emit_wasm())?;
@@ -262,16 +264,20 @@ impl Names {
     }
 }
 
-/// Every function that can suspend has to be instrumented.
-fn check_instrumented(module: &Module, only: &BTreeMap<FunctionId, String>) -> Result<(), Error> {
+/// Every function that can suspend has to be instrumented. Gives these, and how Asyncify keeps its state.
+fn check_instrumented(
+    module: &Module,
+    only: &BTreeMap<FunctionId, String>,
+) -> Result<(State, BTreeSet<FunctionId>), Error> {
+    let left = |name: &String| Error::NotInstrumented { function: name.clone() };
     let state = State::of(module);
+    let state = state.ok_or_else(|| Error::changed("instrument", "what Asyncify exports"))?;
+    let mut functions = BTreeSet::new();
     for name in only.values() {
-        let found = module.funcs.by_name(name);
-        if !found.is_some_and(|id| state.is_some_and(|state| state.is_asked_by(module, id))) {
-            return Err(Error::NotInstrumented { function: name.clone() });
-        }
+        let found = module.funcs.by_name(name).filter(|id| state.is_asked_by(module, *id));
+        functions.insert(found.ok_or_else(|| left(name))?);
     }
-    Ok(())
+    Ok((state, functions))
 }
 
 #[cfg(test)]

@@ -57,6 +57,8 @@ mod inspect;
 #[cfg(feature = "cli")]
 mod instrument;
 #[cfg(feature = "cli")]
+mod polish;
+#[cfg(feature = "cli")]
 mod unsupported;
 #[cfg(feature = "cli")]
 mod veil;

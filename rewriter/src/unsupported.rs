@@ -3,6 +3,8 @@
 //! * **Exceptions** in a function that can suspend: a rewinding cannot go back into a `try`. Elsewhere a newer Binaryen can
 //!   read them, the one that is linked in cannot.
 //! * **Bulk operations on tables**: the one that is linked in cannot read them.
+//! * **A wait below a call through a table that the module writes to**: rewinding repeats the call, which then finds what
+//!   is in the slot by now. With another function there it would read the frame of the first.
 //! * **References across a wait**: the unwind buffer is memory, and memory holds no references. Which ones live across a
 //!   wait is Binaryen's to know, so that is told afterwards ([`holds_references`]).
 
@@ -40,6 +42,13 @@ pub(crate) fn check(
         "exceptions in a function that can suspend, which Asyncify cannot rewind into,",
         by(&|uses| uses.exceptions, true),
         plain,
+    )?;
+    let through: Vec<String> =
+        analysis.suspend_through_overwritten().map(|id| analyse::name(module, id)).collect();
+    refuse(
+        "calls that can suspend, through a table whose slots the module overwrites,",
+        through,
+        "call through a table that stays as it is",
     )?;
     if !newer {
         let newer = "build the function without them, or give a newer Binaryen with `--wasm-opt`";

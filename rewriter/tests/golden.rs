@@ -6,8 +6,8 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 use faasm_asyncify::{
-    Binaryen, Instrumentation, Unwinding, buffer, features, inspect, instrument, normalise, shim,
-    why,
+    Binaryen, Instrumentation, Instrumented, Unwinding, buffer, features, inspect, instrument,
+    normalise, shim, why,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,7 @@ fn show(stage: &str, wasm: &[u8]) -> String {
         "inspect" => run_inspect(wasm),
         "reach" => reach(wasm),
         "unwinding" => unwinding(wasm),
+        "instrument" => text(&instrumented(wasm).wasm),
         other => panic!("no stage is called {other}"),
     }
 }
@@ -60,14 +61,16 @@ fn reach(wasm: &[u8]) -> String {
     std::iter::once(head).chain(paths).collect()
 }
 
-/// What the instrumented function can save while it unwinds.
-fn unwinding(wasm: &[u8]) -> String {
+fn instrumented(wasm: &[u8]) -> Instrumented {
     let shimmed = shim(&normalise(wasm).unwrap().wasm).unwrap();
     let binaryen = Binaryen::of(env!("CARGO_BIN_EXE_faasm-asyncify"));
     let how = Instrumentation::default();
-    let unwinding =
-        instrument(&shimmed, &features::used(&shimmed), how, &binaryen).unwrap().unwinding;
-    let Unwinding { buffer, bound, lowered, .. } = unwinding.unwrap();
+    instrument(&shimmed, &features::used(&shimmed), how, &binaryen).unwrap()
+}
+
+/// What the instrumented function can save while it unwinds.
+fn unwinding(wasm: &[u8]) -> String {
+    let Unwinding { buffer, bound, lowered, .. } = instrumented(wasm).unwinding.unwrap();
     format!("{bound:?}\n{buffer:?}\nlowered tail calls: {lowered:?}\n")
 }
 

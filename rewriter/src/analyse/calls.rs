@@ -20,6 +20,7 @@ pub(crate) enum Site {
 /// Calls that lead to the same functions: those of one signature through one table, or through references.
 #[derive(Debug)]
 struct Class {
+    table: Option<TableId>,
     kind: CallKind,
     signature: String,
     targets: BTreeSet<FunctionId>,
@@ -129,6 +130,15 @@ impl CallGraph {
         }
     }
 
+    /// Whether a call goes through a table in which slots can be overwritten.
+    pub(super) fn is_through_overwritten(&self, site: Site) -> bool {
+        let class = match site {
+            Site::Class(class) => self.classes.get(class),
+            Site::Function(_) | Site::Slot(_) => None,
+        };
+        class.and_then(|class| class.table).is_some_and(|table| self.targets.is_overwritten(table))
+    }
+
     fn slot(
         &self,
         table: Option<TableId>,
@@ -143,7 +153,7 @@ impl CallGraph {
         *self.class.entry((table, signature.clone())).or_insert_with(|| {
             let kind = if table.is_some() { CallKind::Indirect } else { CallKind::Reference };
             let targets = self.targets.of_signature(table, ty);
-            self.classes.push(Class { kind, signature, targets });
+            self.classes.push(Class { table, kind, signature, targets });
             self.classes.len() - 1
         })
     }

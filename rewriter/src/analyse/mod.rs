@@ -116,6 +116,13 @@ impl Analysis {
         self.found.contains_key(&function) || Some(function) == self.suspend
     }
 
+    /// Functions that can suspend below a call through a table in which the module overwrites slots.
+    pub(crate) fn suspend_through_overwritten(&self) -> impl Iterator<Item = FunctionId> + '_ {
+        let is_one =
+            |site| self.graph.is_through_overwritten(site) && self.leads_to_suspension(site);
+        self.suspending().filter(move |id| self.graph.sites(*id).any(is_one))
+    }
+
     pub(crate) fn graph(&self) -> &CallGraph {
         &self.graph
     }

@@ -15,6 +15,8 @@ pub(super) type Signature = String;
 pub(super) struct Targets {
     /// Tables that nobody writes to.
     fixed: BTreeMap<TableId, Contents>,
+    /// Tables in which an instruction can replace what is in a slot.
+    overwritten: BTreeSet<TableId>,
     /// Functions that a reference can exist of: what all other tables can hold.
     referenced: BTreeSet<FunctionId>,
     /// Functions that a reference on the operand stack can be of.
@@ -63,13 +65,17 @@ impl Targets {
         let fixed = module
             .tables
             .iter()
-            .filter(|table| table.import.is_none() && !uses.written.contains(&table.id()))
+            .filter(|table| table.import.is_none())
+            .filter(|table| {
+                !uses.overwritten.contains(&table.id()) && !uses.grown.contains(&table.id())
+            })
             .map(|table| (table.id(), Contents::of(module, table)))
             .collect();
         let types = module.types.iter().filter(|ty| ty.is_function());
         let signature = |ty: &walrus::Type| crate::layout::signature(ty.params(), ty.results());
         Self {
             fixed,
+            overwritten: uses.overwritten,
             referenced,
             loose,
             signatures: types.map(|ty| (ty.id(), signature(ty))).collect(),
@@ -103,6 +109,11 @@ impl Targets {
             }
         };
         all.iter().copied().filter(|function| self.has_signature(*function, ty)).collect()
+    }
+
+    /// Whether the function in a slot of this table can be replaced.
+    pub(super) fn is_overwritten(&self, table: TableId) -> bool {
+        self.overwritten.contains(&table)
     }
 
     fn has_signature(&self, function: FunctionId, ty: TypeId) -> bool {
@@ -139,8 +150,8 @@ impl Contents {
 /// What the code of a module does with tables and references.
 #[derive(Default)]
 struct Uses {
-    /// Tables that some instruction writes to.
-    written: BTreeSet<TableId>,
+    overwritten: BTreeSet<TableId>,
+    grown: BTreeSet<TableId>,
     reads_tables: bool,
     /// Functions it takes a reference of.
     references: BTreeSet<FunctionId>,
@@ -159,11 +170,11 @@ impl Uses {
 impl<'instr> Visitor<'instr> for Uses {
     fn visit_instr(&mut self, instr: &'instr Instr, _: &'instr InstrLocId) {
         match instr {
-            Instr::TableSet(set) => drop(self.written.insert(set.table)),
-            Instr::TableGrow(grow) => drop(self.written.insert(grow.table)),
-            Instr::TableFill(fill) => drop(self.written.insert(fill.table)),
-            Instr::TableInit(init) => drop(self.written.insert(init.table)),
-            Instr::TableCopy(copy) => drop(self.written.insert(copy.dst)),
+            Instr::TableSet(set) => drop(self.overwritten.insert(set.table)),
+            Instr::TableGrow(grow) => drop(self.grown.insert(grow.table)),
+            Instr::TableFill(fill) => drop(self.overwritten.insert(fill.table)),
+            Instr::TableInit(init) => drop(self.overwritten.insert(init.table)),
+            Instr::TableCopy(copy) => drop(self.overwritten.insert(copy.dst)),
             Instr::TableGet(_) => self.reads_tables = true,
             Instr::RefFunc(function) => drop(self.references.insert(function.func)),
             _ => {}

@@ -32,6 +32,13 @@ fn what_asyncify_cannot_do_is_told_by_function() {
         &[],
         &["references that are held while the function waits", " in `holder`;", "an index"],
     );
+    let overwrites = r#"(func $culprit (table.set $table (i32.const 1) (ref.func $innocent))
+        (call_indirect $table (i32.const 1)))"#;
+    bench.refused(
+        &bench.wat("overwrites.wasm", &with(overwrites)),
+        &[],
+        &["a table whose slots the module overwrites", " in `culprit`;", "stays as it is"],
+    );
     for bulk in [
         "(table.init $table $passive (i32.const 0) (i32.const 0) (i32.const 1))",
         "(table.copy (i32.const 0) (i32.const 1) (i32.const 1))",
