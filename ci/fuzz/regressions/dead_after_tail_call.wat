@@ -1,0 +1,8 @@
+;; What follows a tail call is dead. It can suspend, and is gone once the tail call is veiled.
+(module
+  (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
+  (memory 1)
+  (func $loop (param i32) (result i32)
+    (return_call $loop (i32.sub (local.get 0) (i32.const 1)))
+    (drop (call $await (i32.const 0))))
+  (func (export "_start") (drop (call $await (i32.const 1)))))

@@ -1,0 +1,16 @@
+;; A function puts another one into the slot it was called by, and waits. Rewinding calls that slot again.
+(module
+  (type $f (func (result i32)))
+  (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
+  (memory 1)
+  (table $table 1 funcref)
+  (elem (i32.const 0) $first)
+  (elem declare func $second)
+  (func $first (type $f)
+    (table.set $table (i32.const 0) (ref.func $second))
+    (i32.add (call $await (i32.const 1)) (i32.const 1)))
+  (func $second (type $f)
+    (i32.mul (call $await (i32.const 2)) (i32.const 2)))
+  (func (export "_start")
+    (i32.store (i32.const 16) (call_indirect (type $f) (i32.const 0)))
+    (i32.store (i32.const 20) (call_indirect (type $f) (i32.const 0)))))

@@ -1,0 +1,263 @@
+//! A run of the fuzzer: what is kept, then new inputs on every job until time is up.
+
+use crate::corpus::{self, Input, Novelty};
+use crate::differential::{self, Tools, Verdict};
+use crate::figures::Totals;
+use crate::finding::{Finding, Kind};
+use crate::generate;
+use crate::mutate::{self, Outcome};
+use crate::random::{hash, mix};
+use crate::run::THREAD_STACK_BYTES;
+use crate::scenario::Scenario;
+use anyhow::{Context as _, Result};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// What inputs are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    Differential,
+    Mutate,
+    All,
+}
+
+/// How to run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub target: Target,
+    pub seed: u64,
+    pub jobs: usize,
+    /// Ends the run, whichever comes first; what is kept is always run to its end.
+    pub time: Duration,
+    pub inputs: u64,
+    /// Whether errors that explain nothing are findings.
+    pub strict: bool,
+    /// Whether inputs that meet something new are candidates for the corpus.
+    pub grow: bool,
+}
+
+/// Damaged modules for each function: they take a fraction of its time.
+const DAMAGED_FOR_EACH: u64 = 10;
+/// One in so many of them is built, if it comes that far.
+const BUILT: u64 = 7;
+const STATUS_EVERY: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Longer than any bound inside: Binaryen's, the guest's.
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// The input that a job is at, and since when.
+type Busy = Option<(Instant, Vec<u8>)>;
+
+struct Campaign {
+    settings: Settings,
+    tools: Tools,
+    /// Kept inputs, which come first, and how many of them were taken; the first ones are regressions.
+    kept: Vec<Input>,
+    regressions: usize,
+    taken: AtomicU64,
+    modules: Vec<Vec<u8>>,
+    next: AtomicU64,
+    end: Instant,
+    stop: AtomicBool,
+    totals: Mutex<Totals>,
+    novelty: Mutex<Novelty>,
+    /// What each job is at.
+    busy: Vec<Mutex<Busy>>,
+}
+
+/// Runs until time is up, and reports as it goes to `status`.
+///
+/// # Errors
+/// What is kept cannot be read, or what is found cannot be written.
+pub fn run(
+    settings: Settings,
+    tools: Tools,
+    mut status: impl FnMut(&Totals),
+) -> Result<(Totals, Novelty)> {
+    let mut kept = corpus::read_all("regressions")?;
+    let regressions = kept.len();
+    kept.extend(corpus::read_all("corpus")?);
+    let modules = kept.iter().map(|input| input.wasm.clone()).collect();
+    let campaign = Arc::new(Campaign {
+        end: Instant::now() + settings.time,
+        busy: (0..settings.jobs).map(|_| Mutex::default()).collect(),
+        kept,
+        regressions,
+        modules,
+        settings,
+        tools,
+        taken: AtomicU64::default(),
+        next: AtomicU64::default(),
+        stop: AtomicBool::default(),
+        totals: Mutex::default(),
+        novelty: Mutex::default(),
+    });
+    let jobs = (0..campaign.settings.jobs).map(|job| start(&campaign, job));
+    let jobs = jobs.collect::<Result<Vec<_>>>()?;
+    let mut shown = Instant::now();
+    while !jobs.iter().all(JoinHandle::is_finished) {
+        std::thread::sleep(LOOK_EVERY);
+        if shown.elapsed() >= STATUS_EVERY {
+            shown = Instant::now();
+            status(&lock(&campaign.totals));
+        }
+        if campaign.find_hang()? {
+            // Its thread cannot be ended; the process can.
+            campaign.stop.store(true, Ordering::Relaxed);
+            break;
+        }
+    }
+    let totals = std::mem::take(&mut *lock(&campaign.totals));
+    let novelty = std::mem::take(&mut *lock(&campaign.novelty));
+    for job in jobs.into_iter().filter(JoinHandle::is_finished) {
+        job.join().map_err(|_| anyhow::anyhow!("a job of the fuzzer itself panicked"))??;
+    }
+    Ok((totals, novelty))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn start(campaign: &Arc<Campaign>, job: usize) -> Result<JoinHandle<Result<()>>> {
+    let campaign = Arc::clone(campaign);
+    std::thread::Builder::new()
+        .name(format!("job {job}"))
+        .stack_size(THREAD_STACK_BYTES)
+        .spawn(move || campaign.work(job))
+        .context("starting a job")
+}
+
+impl Campaign {
+    fn work(&self, job: usize) -> Result<()> {
+        self.work_on_kept(job)?;
+        let differential = self.settings.target != Target::Mutate;
+        loop {
+            let input = self.next.fetch_add(1, Ordering::Relaxed);
+            let is_over = Instant::now() >= self.end || input >= self.settings.inputs;
+            if is_over || self.stop.load(Ordering::Relaxed) {
+                let current = self.current(job);
+                return match fs::remove_file(&current) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        Err(error).with_context(|| format!("deleting {}", current.display()))
+                    }
+                    _ => Ok(()),
+                };
+            }
+            let seed = mix(&[self.settings.seed, input]);
+            if differential {
+                self.function(job, seed)?;
+            }
+            if self.settings.target != Target::Differential {
+                for damaged in 0..DAMAGED_FOR_EACH {
+                    self.damaged(job, mix(&[seed, damaged]))?;
+                }
+            }
+        }
+    }
+
+    fn work_on_kept(&self, job: usize) -> Result<()> {
+        loop {
+            let next = self.taken.fetch_add(1, Ordering::Relaxed) as usize;
+            let Some(Input { wasm, scenarios, .. }) = self.kept.get(next) else { return Ok(()) };
+            for scenario in scenarios {
+                self.at(job, wasm, |tools| {
+                    self.differ(differential::check(tools, wasm, *scenario), wasm, false)
+                })?;
+            }
+            if next < self.regressions {
+                self.at(job, wasm, |tools| {
+                    self.endure(mutate::check(tools, wasm, true), wasm, true)
+                })?;
+            }
+        }
+    }
+
+    fn function(&self, job: usize, seed: u64) -> Result<()> {
+        let Some(wasm) = generate::function(seed) else { return Ok(()) };
+        let scenario = Scenario::of(&wasm);
+        self.at(job, &wasm, |tools| {
+            self.differ(differential::check(tools, &wasm, scenario), &wasm, self.settings.grow)
+        })
+    }
+
+    fn damaged(&self, job: usize, seed: u64) -> Result<()> {
+        let wasm = mutate::input(seed, &self.modules);
+        self.at(job, &wasm, |tools| {
+            let outcome = mutate::check(tools, &wasm, hash(&wasm).is_multiple_of(BUILT));
+            self.endure(outcome, &wasm, self.settings.strict)
+        })
+    }
+
+    /// Notes what came of a damaged module.
+    fn endure(&self, outcome: Result<Outcome, Finding>, wasm: &[u8], strict: bool) -> Result<()> {
+        let mut totals = lock(&self.totals);
+        totals.damaged += 1;
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(finding) => return totals.find(finding, wasm),
+        };
+        for error in outcome.errors {
+            *totals.errors.entry(error).or_default() += 1;
+        }
+        for finding in outcome.unexplained {
+            *totals.unexplained.entry(finding.class()).or_default() += 1;
+            if strict {
+                totals.find(finding, wasm)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what came of a function.
+    fn differ(&self, verdict: Verdict, wasm: &[u8], keep: bool) -> Result<()> {
+        let report = match &verdict {
+            Verdict::Alike(report)
+            | Verdict::Inconclusive(_, report)
+            | Verdict::Refused(_, report) => Some(report.clone()),
+            Verdict::Skipped(_) | Verdict::Finding(_) => None,
+        };
+        if let Some(report) = report {
+            let mut features = report.coverage.features;
+            if let Verdict::Refused(variant, _) = &verdict {
+                features.insert(format!("refused: {variant}"));
+            }
+            lock(&self.novelty).add(wasm, &features, keep);
+        }
+        lock(&self.totals).add(verdict, wasm)
+    }
+
+    /// Works on one input. A crash of the whole process leaves it in `findings`.
+    fn at(&self, job: usize, wasm: &[u8], check: impl FnOnce(&Tools) -> Result<()>) -> Result<()> {
+        let current = self.current(job);
+        fs::create_dir_all(corpus::folder("findings"))
+            .and_then(|()| fs::write(&current, wasm))
+            .with_context(|| format!("writing {}", current.display()))?;
+        *lock(&self.busy[job]) = Some((Instant::now(), wasm.to_vec()));
+        let checked = check(&self.tools);
+        *lock(&self.busy[job]) = None;
+        checked
+    }
+
+    fn current(&self, job: usize) -> PathBuf {
+        corpus::folder("findings").join(format!("current-{}-{job}.wasm", std::process::id()))
+    }
+
+    /// Whether a job has been at one input for too long, which is then a finding.
+    fn find_hang(&self) -> Result<bool> {
+        for busy in &self.busy {
+            if let Some((since, wasm)) = &*lock(busy)
+                && since.elapsed() > LONGEST
+            {
+                let message = format!("still at work after {} s", LONGEST.as_secs());
+                lock(&self.totals).find(Finding::new(Kind::Hang, message), wasm)?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}

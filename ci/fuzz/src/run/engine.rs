@@ -1,0 +1,55 @@
+//! wasmtime, as the embedded cluster uses it, with bounds that fit a fuzzer.
+
+use anyhow::{Context as _, Result};
+use std::num::NonZeroUsize;
+use std::time::Duration;
+use wasmtime::{Config, Engine, OptLevel, StoreLimits, StoreLimitsBuilder};
+
+/// Stack of a running guest. Budgets bound recursion, so that no run comes near it.
+const STACK_BYTES: usize = 8 << 20;
+/// What a thread needs that runs guests.
+pub const THREAD_STACK_BYTES: usize = STACK_BYTES + (8 << 20);
+/// Pages to which a guest's memory can grow, without what is hidden from it.
+const MOST_PAGES: usize = 32;
+const MOST_ELEMENTS: usize = 10_000;
+/// Frames of a stack that are looked at.
+const MOST_FRAMES: usize = 400;
+const TICK: Duration = Duration::from_millis(100);
+/// Ticks after which a run counts as one that does not end: budgets allow a fraction of a second.
+pub(super) const MOST_TICKS: u64 = 300;
+
+/// An engine whose epoch advances for as long as it lives.
+///
+/// # Errors
+/// This machine cannot run WebAssembly, or start a thread.
+pub fn engine() -> Result<Engine> {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .max_wasm_stack(STACK_BYTES)
+        .async_stack_size(2 * STACK_BYTES)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(MOST_FRAMES))
+        .cranelift_opt_level(OptLevel::None)
+        .parallel_compilation(false)
+        .wasm_memory64(false)
+        .wasm_multi_memory(false);
+    let engine = Engine::new(&config).map_err(|error| anyhow::anyhow!("{error:#}"))?;
+    let weak = engine.weak();
+    let tick = move || {
+        while let Some(engine) = weak.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            std::thread::sleep(TICK);
+        }
+    };
+    std::thread::Builder::new().name("epoch".into()).spawn(tick).context("the epoch's thread")?;
+    Ok(engine)
+}
+
+/// The same limits to every form of a function: what is hidden from the guest comes on top.
+pub(super) fn limits(hidden: usize) -> StoreLimits {
+    StoreLimitsBuilder::new()
+        .memory_size(MOST_PAGES * 65536 + hidden)
+        .table_elements(MOST_ELEMENTS)
+        .build()
+}
