@@ -17,5 +17,6 @@ pub mod host;
 pub mod manifest;
 pub mod names;
 pub mod session;
+pub mod sorted_map;
 pub mod state;
 pub mod wire;

@@ -3,11 +3,11 @@
 //! A JSON document that a page fetches only when it has a stack to show. An engine that finds no names in a module calls
 //! its functions `wasm-function[12]`, by their index.
 
+use crate::sorted_map::SortedMap;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// Names by function index.
-pub type Functions = BTreeMap<u32, String>;
+pub type Functions = SortedMap<u32, String>;
 
 /// What engines call a function without a name, up to its index.
 const UNNAMED: &str = "wasm-function[";

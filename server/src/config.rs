@@ -24,9 +24,10 @@ pub struct Config {
 pub struct Timings {
     /// For the first frame of a WebSocket.
     pub handshake: Duration,
-    /// Between two pings to a page.
+    /// Between two pings to a page, and between two signs of life over HTTP.
     pub ping: Duration,
-    /// Without a sign of life from a page, until its connection is given up.
+    /// Without a sign of life from a page, until its connection is given up. Over HTTP a page gives one at least twice in
+    /// this time.
     pub silence: Duration,
     /// That a session without a connection is kept.
     pub session_kept: Duration,
@@ -40,7 +41,8 @@ impl Default for Timings {
             handshake: Duration::from_secs(10),
             ping: Duration::from_secs(20),
             silence: Duration::from_secs(90),
-            session_kept: Duration::from_secs(120),
+            // As long as a page tries to come back, unless it is told otherwise.
+            session_kept: Duration::from_secs(300),
             grace: Duration::from_secs(10),
         }
     }

@@ -10,7 +10,7 @@
 //! * [`serve`] takes a bound listener, what to serve, and a future that ends it.
 //! * [`cluster`]: where functions run. Backends implement [`cluster::Cluster`].
 //! * [`store`]: where originals, state and shared files are kept.
-//! * `session`: WebSocket connections over the session state machine of `faasm-bridge`.
+//! * `session`: connections, over WebSockets and plain HTTP, over the session state machine of `faasm-bridge`.
 //! * `http`: routes, static files, uploads, and the checks that keep other web sites out.
 //!
 //! In another program, without HTTP: see [`cluster::embedded`].

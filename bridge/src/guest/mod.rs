@@ -31,9 +31,9 @@ mod wasi;
 pub use memory::{GuestMemory, GuestMemoryExt, MAX_STRING_BYTES};
 
 use crate::host::{Available, HostCall, Status, Suspends};
+use crate::sorted_map::SortedMap;
 use crate::state::{Chunk, LocalTier, RunId, StateError, Ticket};
 use mapping::{MappingRequest, Mappings};
-use std::collections::BTreeMap;
 use std::ops::Range;
 use thiserror::Error;
 
@@ -321,7 +321,7 @@ pub struct Guest {
     invocation: Invocation,
     output: Vec<u8>,
     /// Chained calls by id; `true` while nobody has awaited them.
-    calls: BTreeMap<CallId, bool>,
+    calls: SortedMap<CallId, bool>,
     frames: Vec<Frame>,
     mappings: Mappings,
     /// This run's name among those that take locks, once it has taken one.
@@ -352,7 +352,7 @@ impl Guest {
         Self {
             invocation,
             output: Vec::new(),
-            calls: BTreeMap::new(),
+            calls: SortedMap::new(),
             frames: Vec::new(),
             mappings: Mappings::default(),
             run: None,

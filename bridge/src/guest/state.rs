@@ -89,16 +89,16 @@ impl Guest {
                 read_arrived(&key, args, size, &chunk, cx)
             }
             (C::ReadStatePtr, Completion::State { size, chunk }) => {
-                take_in(&key, size, &chunk, cx.tier)?;
+                cx.tier.take_in(&key, size, &chunk)?;
                 let size = args.u32(1).into();
                 self.map(&key, size, 0..size, cx)
             }
             (C::ReadStateOffset, Completion::State { size, chunk }) => {
-                take_in(&key, size, &chunk, cx.tier)?;
+                cx.tier.take_in(&key, size, &chunk)?;
                 copy_range(&key, args, cx)
             }
             (C::ReadStateOffsetPtr, Completion::State { size, chunk }) => {
-                take_in(&key, size, &chunk, cx.tier)?;
+                cx.tier.take_in(&key, size, &chunk)?;
                 let range = offset_range(&key, args, args.u32(3))?;
                 self.map(&key, args.u32(1).into(), range, cx)
             }
@@ -187,12 +187,11 @@ fn offset_range(key: &str, args: &Args, length: u32) -> Result<Range<u64>, State
 
 /// One request that brings every missing byte of `range`; what it brings twice is ignored when it arrives.
 fn fetch_missing(key: &str, value: &Value, range: Range<u64>) -> Option<Operation> {
-    let missing = value.missing(range);
-    let (first, last) = (missing.first()?, missing.last()?);
+    let gap = value.gap(range)?;
     Some(Operation::ReadState {
         key: key.to_owned(),
-        offset: first.start,
-        length: Some(last.end - first.start),
+        offset: gap.start,
+        length: Some(gap.end - gap.start),
     })
 }
 
@@ -224,30 +223,10 @@ fn read_arrived(
         let local = cx.tier.get(key).map(Value::size);
         return Ok(Flow::Return(local.or(size).unwrap_or(0) as i32));
     }
-    if !take_in(key, size, chunk, cx.tier)? {
+    if !cx.tier.take_in(key, size, chunk)? {
         return Ok(Flow::Return(0));
     }
     copy_whole(key, args, cx)
-}
-
-/// Puts what a read brought into the local tier; `false` where neither tier has the value.
-///
-/// Bytes that the global tier does not have read as zero.
-fn take_in(
-    key: &str,
-    size: Option<u64>,
-    chunk: &Chunk,
-    tier: &mut LocalTier,
-) -> Result<bool, StateError> {
-    match (size, tier.get(key).map(Value::size)) {
-        (Some(size), _) => tier.fill(key, size, chunk)?,
-        (None, Some(size)) => {
-            let zeros = Chunk { offset: 0, bytes: vec![0; size as usize] };
-            tier.fill(key, size, &zeros)?;
-        }
-        (None, None) => return Ok(false),
-    }
-    Ok(true)
 }
 
 fn copy_whole(key: &str, args: &Args, cx: &mut Context<'_>) -> Result<Flow, Fault> {

@@ -1,6 +1,7 @@
 //! What tests of the kernel run against: a host made of plain vectors, and one run on it.
 
 use super::*;
+use std::collections::BTreeMap;
 
 #[derive(Default)]
 pub(super) struct TestHost {

@@ -1,11 +1,16 @@
 //! The page's end of a session.
 
 use super::SessionError;
+use crate::sorted_map::SortedMap;
 use crate::wire::{
-    Answer, ClientMessage, Hello, RefusalCode, Reply, Request, RequestId, ServerMessage, SessionId,
-    VERSIONS, WireError, decode, decode_handshake, encode, encode_handshake,
+    Answer, ClientMessage, Hello, MAX_QUEUED_BYTES, MAX_QUEUED_REQUESTS, RefusalCode, Reply,
+    Request, RequestId, ServerMessage, SessionId, VERSIONS, decode, decode_handshake, encode,
+    encode_handshake,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+
+/// First version with [`ClientMessage::Ping`].
+const PINGS_SINCE: u16 = 2;
 
 /// Where the session stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +28,7 @@ pub enum Phase {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientEvent {
     /// The handshake is done. `lost` are requests of a former session that the relay does not know any more: nobody can
-    /// tell whether they were performed.
+    /// tell whether they were performed. Reads are not among them: they are sent again.
     Open { lost: Vec<RequestId> },
     /// A request ended.
     Reply { id: RequestId, reply: Reply, payload: Vec<u8> },
@@ -38,16 +43,47 @@ pub struct ClientSession {
     token: Option<String>,
     phase: Phase,
     session: Option<SessionId>,
+    /// What the last handshake settled on.
+    version: u16,
     last_id: u64,
-    /// Requests without a reply, as frames to send again; `sent` tells whether any connection has carried it.
-    open: BTreeMap<RequestId, OpenRequest>,
+    /// Requests without a reply, as frames to send again.
+    open: SortedMap<RequestId, OpenRequest>,
+    /// How many of them no connection has carried yet, and their bytes.
+    queued: Queued,
     outbox: VecDeque<Vec<u8>>,
 }
 
 #[derive(Debug)]
 struct OpenRequest {
     frame: Vec<u8>,
+    /// A connection has carried it, so it may have been performed.
     sent: bool,
+    /// Performing it twice does no harm.
+    is_read: bool,
+    cancelled: bool,
+}
+
+#[derive(Debug, Default)]
+struct Queued {
+    requests: usize,
+    bytes: usize,
+}
+
+impl Queued {
+    fn add(&mut self, frame: &[u8]) {
+        self.requests += 1;
+        self.bytes += frame.len();
+    }
+
+    fn remove(&mut self, frame: &[u8]) {
+        self.requests -= 1;
+        self.bytes -= frame.len();
+    }
+
+    fn has_room(&self, frame: &[u8]) -> bool {
+        self.requests < MAX_QUEUED_REQUESTS
+            && self.bytes.saturating_add(frame.len()) <= MAX_QUEUED_BYTES
+    }
 }
 
 impl ClientSession {
@@ -57,14 +93,26 @@ impl ClientSession {
             token,
             phase: Phase::Disconnected,
             session: None,
+            version: *VERSIONS.start(),
             last_id: 0,
-            open: BTreeMap::new(),
+            open: SortedMap::new(),
+            queued: Queued::default(),
             outbox: VecDeque::new(),
         }
     }
 
     pub fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// Whether a handshake has succeeded: there is something to take up again.
+    pub fn has_begun(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// Whether a reply is awaited.
+    pub fn is_awaiting(&self) -> bool {
+        self.open.len() > self.queued.requests
     }
 
     /// The token for the next handshake.
@@ -100,28 +148,51 @@ impl ClientSession {
     /// Makes a request; it is sent as soon as the session is open.
     ///
     /// # Errors
-    /// When it is longer than a frame may be; then nothing was sent.
-    pub fn request(&mut self, request: Request, payload: &[u8]) -> Result<RequestId, WireError> {
+    /// When it is longer than a frame may be, or too much waits for a connection already; then it is never sent.
+    pub fn request(&mut self, request: Request, payload: &[u8]) -> Result<RequestId, SessionError> {
         let id = RequestId(self.last_id + 1);
+        let is_read = request.is_read();
         let frame = encode(&ClientMessage::Request { id, request }, payload)?;
-        self.last_id = id.0;
         let sent = self.phase == Phase::Open;
         if sent {
             self.outbox.push_back(frame.clone());
+        } else if self.queued.has_room(&frame) {
+            self.queued.add(&frame);
+        } else {
+            return Err(SessionError::QueueFull);
         }
-        self.open.insert(id, OpenRequest { frame, sent });
+        self.last_id = id.0;
+        self.open.insert(id, OpenRequest { frame, sent, is_read, cancelled: false });
         Ok(id)
     }
 
-    /// Says that nobody waits for a request any more. A reply comes all the same.
+    /// Says that nobody waits for a request any more. One that was never sent is forgotten; to another a reply comes all
+    /// the same.
     pub fn cancel(&mut self, id: RequestId) {
-        if self.phase == Phase::Open && self.open.contains_key(&id) {
+        let Some(request) = self.open.get_mut(&id) else { return };
+        if !request.sent {
+            self.queued.remove(&request.frame);
+            self.open.remove(&id);
+            return;
+        }
+        request.cancelled = true;
+        if self.phase == Phase::Open {
             self.push(&ClientMessage::Cancel { id });
         }
     }
 
+    /// Asks the relay for a sign of life; `false` where it is too old to be asked.
+    pub fn ping(&mut self) -> bool {
+        let can = self.phase == Phase::Open && self.version >= PINGS_SINCE;
+        if can {
+            self.push(&ClientMessage::Ping);
+        }
+        can
+    }
+
     /// Gives up every open request, and names them.
     pub fn abandon(&mut self) -> Vec<RequestId> {
+        self.queued = Queued::default();
         std::mem::take(&mut self.open).into_keys().collect()
     }
 
@@ -133,7 +204,10 @@ impl ClientSession {
         if self.phase == Phase::Greeting {
             return self.greeted(decode_handshake(frame)?).map(Some);
         }
-        let (ServerMessage::Reply { id, reply }, payload) = decode(frame)?;
+        let (id, reply, payload) = match decode(frame)? {
+            (ServerMessage::Reply { id, reply }, payload) => (id, reply, payload),
+            (ServerMessage::Pong, _) => return Ok(None),
+        };
         self.push(&ClientMessage::Acknowledge { id });
         // A reply that came before the last reconnect, and comes again.
         if self.open.remove(&id).is_none() {
@@ -156,26 +230,44 @@ impl ClientSession {
             Answer::Welcome { version, .. } if !VERSIONS.contains(&version) => {
                 Err(SessionError::Version { version })
             }
-            Answer::Welcome { session, resumed, .. } => {
+            Answer::Welcome { version, session, resumed } => {
+                self.version = version;
                 self.session = Some(session);
                 self.phase = Phase::Open;
-                let mut lost = Vec::new();
-                if !resumed {
-                    // What an earlier session had sent may have been performed: sending it again could do it twice.
-                    lost = self.open.iter().filter(|(_, r)| r.sent).map(|(id, _)| *id).collect();
-                    lost.iter().for_each(|id| drop(self.open.remove(id)));
-                }
-                for request in self.open.values_mut() {
-                    request.sent = true;
-                    self.outbox.push_back(request.frame.clone());
-                }
+                let lost = if resumed { Vec::new() } else { self.forget_performed() };
+                self.send_open();
                 Ok(ClientEvent::Open { lost })
             }
         }
     }
 
-    fn push(&mut self, message: &ClientMessage) {
-        let frame = encode(message, &[]).expect("acknowledgements and cancellations are short");
-        self.outbox.push_back(frame);
+    /// What an earlier session had sent may have been performed: sending it again could do it twice.
+    fn forget_performed(&mut self) -> Vec<RequestId> {
+        let lost = self.open.iter().filter(|(_, request)| request.sent && !request.is_read);
+        let lost: Vec<RequestId> = lost.map(|(id, _)| *id).collect();
+        for id in &lost {
+            self.open.remove(id);
+        }
+        lost
     }
+
+    /// Sends every open request, for the first time or again.
+    fn send_open(&mut self) {
+        self.queued = Queued::default();
+        for (id, request) in self.open.iter_mut() {
+            request.sent = true;
+            self.outbox.push_back(request.frame.clone());
+            if request.cancelled {
+                self.outbox.push_back(short(&ClientMessage::Cancel { id: *id }));
+            }
+        }
+    }
+
+    fn push(&mut self, message: &ClientMessage) {
+        self.outbox.push_back(short(message));
+    }
+}
+
+fn short(message: &ClientMessage) -> Vec<u8> {
+    encode(message, &[]).expect("acknowledgements, cancellations and pings are short")
 }

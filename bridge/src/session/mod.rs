@@ -4,15 +4,18 @@
 //! reply until it is acknowledged; after a reconnect the client sends its open requests again and the server recognises
 //! those it has by their id. So each request is performed once, however often the connection breaks.
 //!
-//! Drivers feed frames in (`receive`), take frames out (`transmit`), and say when a connection comes and goes.
+//! Drivers feed frames in (`receive`), take frames out (`transmit`), and say when a connection comes and goes. When to
+//! connect and when to give up is [`Link`]'s.
 
 mod client;
+mod link;
 mod server;
 
 pub use client::{ClientEvent, ClientSession, Phase};
+pub use link::{Link, Step};
 pub use server::{ServerEvent, ServerSession, greet};
 
-use crate::wire::WireError;
+use crate::wire::{MAX_QUEUED_BYTES, MAX_QUEUED_REQUESTS, WireError};
 use thiserror::Error;
 
 /// Why a session cannot go on over this connection.
@@ -23,7 +26,17 @@ pub enum SessionError {
     /// The peer chose a version that was not offered.
     #[error("the relay chose version {version}, which was not offered")]
     Version { version: u16 },
+    /// Too much waits for a connection.
+    #[error(
+        "{MAX_QUEUED_REQUESTS} requests or {MAX_QUEUED_BYTES} bytes of them wait for the connection to come back"
+    )]
+    QueueFull,
+    /// The page sends, and does not read what it is answered.
+    #[error("the page does not read what it is answered")]
+    NotReading,
 }
 
+#[cfg(test)]
+mod link_tests;
 #[cfg(test)]
 mod tests;

@@ -2,11 +2,15 @@
 
 use super::SessionError;
 use crate::wire::{
-    Answer, ClientMessage, FailureCode, Hello, MAX_OPEN_REQUESTS, RefusalCode, Reply, Request,
-    RequestId, ServerMessage, SessionId, VERSIONS, decode, decode_handshake, encode,
+    Answer, ClientMessage, FailureCode, Hello, MAX_KEPT_BYTES, MAX_OPEN_REQUESTS, RefusalCode,
+    Reply, Request, RequestId, ServerMessage, SessionId, VERSIONS, decode, decode_handshake,
+    encode,
 };
 use rangemap::RangeSet;
 use std::collections::{BTreeMap, VecDeque};
+
+/// Most frames that wait for a page that sends and does not read.
+const MAX_OUTBOX_FRAMES: usize = 2 * MAX_OPEN_REQUESTS;
 
 /// What a received frame means for the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,14 +54,24 @@ pub struct ServerSession {
     /// Requests that ended and were acknowledged; ids count up, so this stays one range.
     forgotten: RangeSet<u64>,
     connected: bool,
-    outbox: VecDeque<Vec<u8>>,
+    outbox: VecDeque<Outgoing>,
+    /// Bytes of the replies in `open`.
+    kept_bytes: usize,
 }
 
 #[derive(Debug)]
 enum Progress {
     Running,
-    /// The reply, as the frame to send again.
+    /// The reply, as the frame that the connection carries, and the next one if need be.
     Replied(Vec<u8>),
+}
+
+#[derive(Debug)]
+enum Outgoing {
+    /// The reply to this request.
+    Reply(RequestId),
+    /// A frame that is not kept for another connection.
+    Passing(Vec<u8>),
 }
 
 impl ServerSession {
@@ -70,6 +84,7 @@ impl ServerSession {
             forgotten: RangeSet::new(),
             connected: false,
             outbox: VecDeque::new(),
+            kept_bytes: 0,
         }
     }
 
@@ -96,11 +111,9 @@ impl ServerSession {
     pub fn connected(&mut self) {
         self.connected = true;
         self.outbox.clear();
-        for progress in self.open.values() {
-            if let Progress::Replied(frame) = progress {
-                self.outbox.push_back(frame.clone());
-            }
-        }
+        let replied =
+            self.open.iter().filter(|(_, progress)| matches!(progress, Progress::Replied(_)));
+        self.outbox.extend(replied.map(|(id, _)| Outgoing::Reply(*id)));
     }
 
     /// The connection is gone; requests go on.
@@ -116,9 +129,10 @@ impl ServerSession {
     pub fn receive(&mut self, frame: &[u8]) -> Result<Option<ServerEvent>, SessionError> {
         let (message, payload) = decode(frame)?;
         match message {
-            ClientMessage::Request { id, request } => Ok(self.requested(id, request, payload)),
+            ClientMessage::Request { id, request } => self.requested(id, request, payload),
             ClientMessage::Acknowledge { id } => {
-                if matches!(self.open.get(&id), Some(Progress::Replied(_))) {
+                if let Some(Progress::Replied(frame)) = self.open.get(&id) {
+                    self.kept_bytes -= frame.len();
                     self.open.remove(&id);
                     self.forgotten.insert(id.0..id.0.saturating_add(1));
                 }
@@ -128,6 +142,10 @@ impl ServerSession {
                 let running = matches!(self.open.get(&id), Some(Progress::Running));
                 Ok(running.then_some(ServerEvent::Cancel { id }))
             }
+            ClientMessage::Ping => {
+                self.push(encode(&ServerMessage::Pong, &[])?)?;
+                Ok(None)
+            }
         }
     }
 
@@ -136,45 +154,65 @@ impl ServerSession {
         id: RequestId,
         request: Request,
         payload: &[u8],
-    ) -> Option<ServerEvent> {
-        match self.open.get(&id) {
-            Some(Progress::Running) => return None,
-            Some(Progress::Replied(frame)) => {
-                self.outbox.push_back(frame.clone());
-                return None;
-            }
-            None if self.forgotten.contains(&id.0) => return None,
-            None => {}
+    ) -> Result<Option<ServerEvent>, SessionError> {
+        // Known: it runs, or this connection carries its reply, or that has arrived.
+        if self.open.contains_key(&id) || self.forgotten.contains(&id.0) {
+            return Ok(None);
         }
         if self.open.len() >= MAX_OPEN_REQUESTS {
             // Not remembered: the same id may come again when there is room.
             let message = format!("more than {MAX_OPEN_REQUESTS} requests are open");
             let reply = Reply::Failed { code: FailureCode::Busy, message };
-            self.outbox.push_back(frame_of(id, reply, &[]));
-            return None;
+            self.push(frame_of(id, reply, &[]))?;
+            return Ok(None);
         }
         self.open.insert(id, Progress::Running);
         if let Some(message) = request.problem(payload) {
             self.reply(id, Reply::Failed { code: FailureCode::BadRequest, message }, &[]);
-            return None;
+            return Ok(None);
         }
-        Some(ServerEvent::Start { id, request, payload: payload.to_vec() })
+        Ok(Some(ServerEvent::Start { id, request, payload: payload.to_vec() }))
     }
 
-    /// Ends a request. A second reply to the same id is dropped.
+    /// Ends a request. A second reply to the same id is dropped; one that there is no room to keep becomes an error.
     pub fn reply(&mut self, id: RequestId, reply: Reply, payload: &[u8]) {
         if let Some(progress @ Progress::Running) = self.open.get_mut(&id) {
-            let frame = frame_of(id, reply, payload);
-            if self.connected {
-                self.outbox.push_back(frame.clone());
+            let mut frame = frame_of(id, reply, payload);
+            if self.kept_bytes.saturating_add(frame.len()) > MAX_KEPT_BYTES {
+                let message = format!(
+                    "it ended, but more than {MAX_KEPT_BYTES} bytes of results wait for the page"
+                );
+                frame = frame_of(id, Reply::Failed { code: FailureCode::Unknown, message }, &[]);
             }
+            self.kept_bytes += frame.len();
             *progress = Progress::Replied(frame);
+            if self.connected {
+                self.outbox.push_back(Outgoing::Reply(id));
+            }
         }
+    }
+
+    /// Sends a frame over this connection only.
+    fn push(&mut self, frame: Vec<u8>) -> Result<(), SessionError> {
+        if self.outbox.len() >= MAX_OUTBOX_FRAMES {
+            return Err(SessionError::NotReading);
+        }
+        self.outbox.push_back(Outgoing::Passing(frame));
+        Ok(())
     }
 
     /// The next frame to send.
     pub fn transmit(&mut self) -> Option<Vec<u8>> {
-        self.outbox.pop_front()
+        loop {
+            match self.outbox.pop_front()? {
+                Outgoing::Passing(frame) => return Some(frame),
+                Outgoing::Reply(id) => {
+                    if let Some(Progress::Replied(frame)) = self.open.get(&id) {
+                        return Some(frame.clone());
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::wire::{
-    Answer, CallEntry, FailureCode, RefusalCode, Reply, Request, RequestId, SessionId, VERSIONS,
+    Answer, CallEntry, ClientMessage, FailureCode, MAX_KEPT_BYTES, MAX_QUEUED_BYTES,
+    MAX_QUEUED_REQUESTS, RefusalCode, Reply, Request, RequestId, SessionId, VERSIONS,
     encode_handshake,
 };
 
@@ -117,6 +118,133 @@ fn a_relay_that_forgot_the_session_makes_sent_requests_unknown() {
 }
 
 #[test]
+fn a_read_that_a_relay_forgot_is_sent_again() {
+    let (mut client, mut server) = pair();
+    connect(&mut client, &mut server, false);
+    let read = Request::ReadState { key: "k".into(), offset: 0, length: None };
+    let id = client.request(read, &[]).unwrap();
+    to_server(&mut client, &mut server);
+    let mut other = ServerSession::new(ID, "demo".into());
+    client.disconnected();
+    assert_eq!(connect(&mut client, &mut other, false), ClientEvent::Open { lost: vec![] });
+    let started = to_server(&mut client, &mut other);
+    assert!(matches!(&started[..], [ServerEvent::Start { id: started, .. }] if *started == id));
+}
+
+#[test]
+fn a_reply_is_sent_once_over_each_connection() {
+    let (mut client, mut server) = pair();
+    connect(&mut client, &mut server, false);
+    let id = client.request(call("f"), &[]).unwrap();
+    to_server(&mut client, &mut server);
+    server.reply(id, Reply::Done, &[]);
+    assert!(server.transmit().is_some());
+    // It does not arrive; the client asks again.
+    client.disconnected();
+    server.disconnected();
+    connect(&mut client, &mut server, true);
+    assert!(to_server(&mut client, &mut server).is_empty());
+    assert_eq!(std::iter::from_fn(|| server.transmit()).count(), 1);
+}
+
+#[test]
+fn what_waits_for_a_connection_is_bounded() {
+    let (mut client, mut server) = pair();
+    let first = client.request(call("f"), &[]).unwrap();
+    for _ in 1..MAX_QUEUED_REQUESTS {
+        client.request(call("f"), &[]).unwrap();
+    }
+    assert_eq!(client.request(call("f"), &[]), Err(SessionError::QueueFull));
+    client.cancel(first);
+    client.request(call("f"), &[]).unwrap();
+    assert_eq!(client.request(call("f"), &[]), Err(SessionError::QueueFull));
+    assert!(!client.is_awaiting(), "nothing was sent");
+    connect(&mut client, &mut server, false);
+    let started = to_server(&mut client, &mut server);
+    assert_eq!(started.len(), MAX_QUEUED_REQUESTS);
+    assert!(!started.iter().any(|e| matches!(e, ServerEvent::Start { id, .. } if *id == first)));
+    client.disconnected();
+    client.request(call("f"), &[]).unwrap();
+
+    let (mut client, _) = pair();
+    let long = vec![0; MAX_QUEUED_BYTES / 5];
+    for _ in 0..4 {
+        client.request(call("f"), &long).unwrap();
+    }
+    assert_eq!(client.request(call("f"), &long), Err(SessionError::QueueFull));
+}
+
+#[test]
+fn what_is_kept_for_a_page_that_is_away_is_bounded() {
+    let (mut client, mut server) = pair();
+    connect(&mut client, &mut server, false);
+    let long = vec![0; MAX_KEPT_BYTES / 10];
+    let ids: Vec<RequestId> = (0..10).map(|_| client.request(call("f"), &[]).unwrap()).collect();
+    to_server(&mut client, &mut server);
+    client.disconnected();
+    server.disconnected();
+    for id in &ids {
+        server.reply(*id, Reply::Done, &long);
+    }
+    connect(&mut client, &mut server, true);
+    let replies: Vec<Reply> = std::iter::from_fn(|| server.transmit())
+        .filter_map(|frame| match client.receive(&frame).unwrap() {
+            Some(ClientEvent::Reply { reply, .. }) => Some(reply),
+            _ => None,
+        })
+        .collect();
+    let is_unknown =
+        |reply: &&Reply| matches!(reply, Reply::Failed { code: FailureCode::Unknown, .. });
+    assert_eq!((replies.len(), replies.iter().filter(is_unknown).count()), (10, 1));
+    to_server(&mut client, &mut server);
+    // There is room again.
+    let id = client.request(call("f"), &[]).unwrap();
+    to_server(&mut client, &mut server);
+    server.reply(id, Reply::Done, &long);
+    let replies = to_client(&mut server, &mut client);
+    assert!(matches!(&replies[..], [ClientEvent::Reply { reply: Reply::Done, .. }]));
+}
+
+#[test]
+fn a_page_that_does_not_read_is_cut_off() {
+    let (mut client, mut server) = pair();
+    connect(&mut client, &mut server, false);
+    let ping = crate::wire::encode(&ClientMessage::Ping, &[]).unwrap();
+    let cut = (0..1 << 20).find_map(|_| server.receive(&ping).err());
+    assert_eq!(cut, Some(SessionError::NotReading));
+}
+
+#[test]
+fn only_a_relay_that_knows_pings_is_asked() {
+    let (mut client, mut server) = pair();
+    assert!(!client.ping(), "there is no connection");
+    connect(&mut client, &mut server, false);
+    assert!(client.ping());
+    to_server(&mut client, &mut server);
+    let pong = server.transmit().unwrap();
+    assert_eq!(client.receive(&pong), Ok(None));
+
+    let mut client = ClientSession::new("demo", None);
+    client.connected().unwrap();
+    let welcome = Answer::Welcome { version: 1, session: ID, resumed: false };
+    client.receive(&encode_handshake(&welcome).unwrap()).unwrap();
+    assert!(!client.ping());
+}
+
+#[test]
+fn cancelling_while_disconnected_arrives_later() {
+    let (mut client, mut server) = pair();
+    connect(&mut client, &mut server, false);
+    let id = client.request(call("f"), &[]).unwrap();
+    to_server(&mut client, &mut server);
+    client.disconnected();
+    server.disconnected();
+    client.cancel(id);
+    connect(&mut client, &mut server, true);
+    assert_eq!(to_server(&mut client, &mut server), vec![ServerEvent::Cancel { id }]);
+}
+
+#[test]
 fn cancelling_reaches_a_running_request_only() {
     let (mut client, mut server) = pair();
     connect(&mut client, &mut server, false);
@@ -172,4 +300,9 @@ fn handshakes_settle_the_version_or_say_why_not() {
     assert!(matches!(event, Some(ClientEvent::Refused { code: RefusalCode::Busy, .. })));
     assert_eq!(client.phase(), Phase::Refused);
     assert_eq!(client.request(call("f"), &[]), Ok(RequestId(1)));
+    // A relay that had no room may have some later.
+    client.disconnected();
+    let mut server = ServerSession::new(ID, "demo".into());
+    connect(&mut client, &mut server, false);
+    assert_eq!(to_server(&mut client, &mut server).len(), 1);
 }

@@ -4,7 +4,8 @@
 //! holds for writing, would make it wait for itself: that is told at once. Two runs that wait for each other are not
 //! detected; they wait until one of them is ended.
 
-use std::collections::{BTreeMap, VecDeque};
+use crate::sorted_map::SortedMap;
+use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 
 /// A run that takes locks.
@@ -72,9 +73,9 @@ impl Lock {
 pub(super) struct Locks {
     last_run: u64,
     last_ticket: u64,
-    by_key: BTreeMap<String, Lock>,
+    by_key: SortedMap<String, Lock>,
     /// Who waits, and what to wake when the wait is over.
-    waiting: BTreeMap<Ticket, Option<Waker>>,
+    waiting: SortedMap<Ticket, Option<Waker>>,
 }
 
 impl Locks {
@@ -84,7 +85,7 @@ impl Locks {
     }
 
     pub(super) fn lock(&mut self, run: RunId, key: &str, mode: LockMode) -> LockOutcome {
-        let lock = self.by_key.entry(key.to_owned()).or_default();
+        let lock = self.by_key.get_or_insert_with(key.to_owned(), Lock::default);
         if let Some(holder) = lock.holders.iter().find(|holder| holder.run == run) {
             if (holder.mode, mode) != (LockMode::Read, LockMode::Read) {
                 return LockOutcome::Deadlock;

@@ -18,9 +18,9 @@ mod tests;
 
 pub use lock::{LockMode, LockOutcome, RunId, Ticket};
 
+use crate::sorted_map::SortedMap;
 use lock::Locks;
 use rangemap::RangeSet;
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::task;
 use thiserror::Error;
@@ -57,6 +57,17 @@ impl Chunk {
     }
 }
 
+/// What happened to a value on this host, for those who watch it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Bytes were written here.
+    Written,
+    /// Bytes of the global tier arrived.
+    Pulled,
+    /// Bytes written here reached the global tier.
+    Pushed,
+}
+
 /// The local copy of one state value.
 #[derive(Clone, Debug)]
 pub struct Value {
@@ -79,6 +90,12 @@ impl Value {
     /// The parts of `range` that are not here, in order.
     pub fn missing(&self, range: Range<u64>) -> Vec<Range<u64>> {
         if range.is_empty() { Vec::new() } else { self.present.gaps(&range).collect() }
+    }
+
+    /// The shortest range that holds every missing part of `range`, if any part is.
+    pub fn gap(&self, range: Range<u64>) -> Option<Range<u64>> {
+        let missing = self.missing(range);
+        Some(missing.first()?.start..missing.last()?.end)
     }
 
     /// The bytes of `range`; what is missing reads as zero, so ask [`Value::missing`] first.
@@ -160,8 +177,12 @@ fn to_usize(range: Range<u64>) -> Range<usize> {
 /// The values of one user on this host, by key.
 #[derive(Debug, Default)]
 pub struct LocalTier {
-    values: BTreeMap<String, Value>,
+    values: SortedMap<String, Value>,
     locks: Locks,
+    /// Keys whose changes are noted.
+    watched: Vec<String>,
+    /// What happened to them; each kind once.
+    changes: Vec<(String, Change)>,
 }
 
 impl LocalTier {
@@ -187,7 +208,7 @@ impl LocalTier {
         if size > MAX_VALUE_BYTES {
             return Err(StateError::TooLarge { key: key.to_owned(), size });
         }
-        let value = self.values.entry(key.to_owned()).or_insert_with(|| Value::new(size));
+        let value = self.values.get_or_insert_with(key.to_owned(), || Value::new(size));
         if value.size() != size {
             let (key, have) = (key.to_owned(), value.size());
             return Err(StateError::SizeMismatch { key, have, asked: size });
@@ -215,6 +236,7 @@ impl LocalTier {
     ) -> Result<(), StateError> {
         Self::range(key, size, offset, bytes.len() as u64)?;
         self.open_mut(key, size)?.write(offset, bytes);
+        self.note(key, Change::Written);
         Ok(())
     }
 
@@ -222,7 +244,31 @@ impl LocalTier {
     pub fn fill(&mut self, key: &str, size: u64, chunk: &Chunk) -> Result<(), StateError> {
         Self::range(key, size, chunk.offset, chunk.bytes.len() as u64)?;
         self.open_mut(key, size)?.fill(chunk);
+        self.note(key, Change::Pulled);
         Ok(())
+    }
+
+    /// Puts what a read brought into the tier; `false` where neither tier has the value.
+    ///
+    /// `size` is that of the global value, if there is one; bytes that the global tier does not have read as zero.
+    ///
+    /// # Errors
+    /// When the value has another size here.
+    pub fn take_in(
+        &mut self,
+        key: &str,
+        size: Option<u64>,
+        chunk: &Chunk,
+    ) -> Result<bool, StateError> {
+        match (size, self.get(key).map(Value::size)) {
+            (Some(size), _) => self.fill(key, size, chunk)?,
+            (None, Some(size)) => {
+                let zeros = Chunk { offset: 0, bytes: vec![0; size as usize] };
+                self.fill(key, size, &zeros)?;
+            }
+            (None, None) => return Ok(false),
+        }
+        Ok(true)
     }
 
     /// Replaces the local copy by what an explicit pull brought.
@@ -231,6 +277,7 @@ impl LocalTier {
         value.present = RangeSet::new();
         value.dirty = RangeSet::new();
         value.fill(&Chunk { offset: 0, bytes });
+        self.note(key, Change::Pulled);
         Ok(())
     }
 
@@ -309,6 +356,7 @@ impl LocalTier {
     pub fn absorb(&mut self, key: &str, offset: u64, bytes: &[u8]) {
         if let Some(value) = self.values.get_mut(key) {
             value.absorb(offset, bytes);
+            self.note(key, Change::Written);
         }
     }
 
@@ -318,7 +366,30 @@ impl LocalTier {
     /// When the value has another size by now.
     pub fn refresh(&mut self, key: &str, bytes: &[u8]) -> Result<(), StateError> {
         self.open_mut(key, bytes.len() as u64)?.refresh(bytes);
+        self.note(key, Change::Pulled);
         Ok(())
+    }
+
+    /// Says that a push has reached the global tier.
+    pub fn pushed(&mut self, key: &str) {
+        self.note(key, Change::Pushed);
+    }
+
+    /// Names the keys whose changes are noted from here on.
+    pub fn watch(&mut self, keys: Vec<String>) {
+        self.watched = keys;
+    }
+
+    /// What happened to the watched values since this was asked last, each kind of change once.
+    pub fn take_changes(&mut self) -> Vec<(String, Change)> {
+        std::mem::take(&mut self.changes)
+    }
+
+    fn note(&mut self, key: &str, change: Change) {
+        let is_noted = |(noted, kind): &(String, Change)| noted == key && *kind == change;
+        if self.watched.iter().any(|watched| watched == key) && !self.changes.iter().any(is_noted) {
+            self.changes.push((key.to_owned(), change));
+        }
     }
 
     /// A name for a run that takes locks.

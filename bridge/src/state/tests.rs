@@ -53,3 +53,40 @@ fn ranges_outside_the_value_are_refused() {
     assert!(matches!(LocalTier::range("k", 4, u64::MAX, 2), Err(StateError::OutOfRange { .. })));
     assert!(tier.get("k").is_none());
 }
+
+#[test]
+fn watched_values_tell_what_happened_to_them() {
+    use Change::{Pulled, Pushed, Written};
+    let mut tier = LocalTier::new();
+    tier.write("k", 4, 0, b"ab").unwrap();
+    assert!(tier.take_changes().is_empty(), "nobody watched");
+    tier.watch(vec!["k".into()]);
+    tier.write("k", 4, 0, b"cd").unwrap();
+    tier.write("k", 4, 1, b"e").unwrap();
+    tier.write("other", 1, 0, b"x").unwrap();
+    let of =
+        |kinds: &[Change]| kinds.iter().map(|kind| ("k".to_owned(), *kind)).collect::<Vec<_>>();
+    assert_eq!(tier.take_changes(), of(&[Written]));
+    assert!(tier.take_in("k", Some(4), &chunk(2, b"fg")).unwrap());
+    tier.absorb("k", 0, b"z");
+    tier.take_dirty("k").unwrap();
+    tier.pushed("k");
+    assert_eq!(tier.take_changes(), of(&[Pulled, Written, Pushed]));
+    tier.replace("k", b"0123".to_vec()).unwrap();
+    tier.refresh("k", b"0123").unwrap();
+    assert_eq!(tier.take_changes(), of(&[Pulled]));
+    tier.watch(Vec::new());
+    tier.write("k", 4, 0, b"a").unwrap();
+    assert!(tier.take_changes().is_empty());
+}
+
+#[test]
+fn what_neither_tier_has_is_not_taken_in() {
+    let mut tier = LocalTier::new();
+    assert!(!tier.take_in("k", None, &chunk(0, b"")).unwrap());
+    tier.write("k", 4, 1, b"b").unwrap();
+    assert_eq!(tier.get("k").unwrap().gap(0..4), Some(0..4));
+    assert!(tier.take_in("k", None, &chunk(0, b"")).unwrap());
+    assert_eq!(tier.get("k").unwrap().read(0..4), b"\0b\0\0");
+    assert_eq!(tier.get("k").unwrap().gap(0..4), None);
+}

@@ -1,7 +1,7 @@
 //! Bounds of everything a peer can send.
 
 /// Versions of the protocol this build speaks, oldest first.
-pub const VERSIONS: std::ops::RangeInclusive<u16> = 1..=1;
+pub const VERSIONS: std::ops::RangeInclusive<u16> = 1..=2;
 
 /// First bytes of the handshake.
 pub const MAGIC: [u8; 4] = *b"FAsy";
@@ -32,6 +32,24 @@ pub const MAX_STRINGS: usize = 1024;
 
 /// Most chunks in one state transfer.
 pub const MAX_CHUNKS: usize = 4096;
+
+/// Longest body of a batch over HTTP, bytes: room for the longest frame.
+pub const MAX_BATCH_BYTES: usize = TURN_BYTES + FRAME_PREFIX_BYTES + MAX_FRAME_BYTES;
+
+/// Bytes of a [`Turn`](super::Turn).
+pub const TURN_BYTES: usize = 24;
+
+/// Bytes of a frame's length in a batch.
+pub const FRAME_PREFIX_BYTES: usize = 4;
+
+/// Most requests a client keeps while it has no connection.
+pub const MAX_QUEUED_REQUESTS: usize = 8 * 1024;
+
+/// Most bytes of them.
+pub const MAX_QUEUED_BYTES: usize = 256 * 1024 * 1024;
+
+/// Most bytes of replies that a relay keeps for one session until they are acknowledged, besides short errors.
+pub const MAX_KEPT_BYTES: usize = 256 * 1024 * 1024;
 
 /// Most requests one session may have open: running, or answered and not acknowledged.
 pub const MAX_OPEN_REQUESTS: usize = 16 * 1024;

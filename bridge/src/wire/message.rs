@@ -76,6 +76,9 @@ pub enum ClientMessage {
     Cancel {
         id: RequestId,
     },
+    /// Asks for a sign of life, for pages do not see a WebSocket's own pings. Answered by [`ServerMessage::Pong`] at once.
+    /// Since version 2.
+    Ping,
 }
 
 /// What a page asks for.
@@ -120,7 +123,12 @@ pub struct ChunkHeader {
 /// From relay to page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ServerMessage {
-    Reply { id: RequestId, reply: Reply },
+    Reply {
+        id: RequestId,
+        reply: Reply,
+    },
+    /// Answers [`ClientMessage::Ping`]. Since version 2.
+    Pong,
 }
 
 /// How a request ended.
@@ -190,6 +198,19 @@ impl Hello {
 }
 
 impl Request {
+    /// Whether it changes nothing, so that performing it twice does no harm.
+    pub fn is_read(&self) -> bool {
+        match self {
+            Request::ReadState { .. } | Request::ReadAppended { .. } | Request::ReadFile { .. } => {
+                true
+            }
+            Request::Call { .. }
+            | Request::WriteState { .. }
+            | Request::AppendState { .. }
+            | Request::ClearAppended { .. } => false,
+        }
+    }
+
     /// What is out of bounds, if anything.
     pub fn problem(&self, payload: &[u8]) -> Option<String> {
         match self {

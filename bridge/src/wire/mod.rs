@@ -4,11 +4,15 @@
 //! after it, the payload (an input, an output, bytes of a state value), which is never copied into the envelope. Numbers
 //! are little-endian or varint, as `postcard` defines them. The first frame of each side is the handshake
 //! ([`Hello`], [`Answer`]); its form is the same in every version of the protocol, and it begins with [`MAGIC`].
+//!
+//! Over plain HTTP the same frames travel in batches, each after its length: [`append_frame`], [`FrameReader`].
 
+mod batch;
 mod codec;
 mod limits;
 mod message;
 
+pub use batch::{ConnectionId, FrameReader, Turn, append_frame};
 pub use codec::{WireError, decode, decode_handshake, encode, encode_handshake};
 pub use limits::*;
 pub use message::*;

@@ -1,6 +1,7 @@
 //! Routes, and what every answer has in common.
 
 mod body;
+mod fetch;
 mod files;
 mod origin;
 mod shared;
@@ -11,17 +12,19 @@ use crate::config::{App, Config};
 use crate::session::Sessions;
 use bytes::Bytes;
 use files::Files;
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use origin::Guard;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-pub(crate) type Answer = Response<Full<Bytes>>;
+pub(crate) type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// Keeps a connection's place among those the server has room for.
 pub(crate) type Place = Arc<OwnedSemaphorePermit>;
@@ -81,9 +84,17 @@ async fn route(
         site.guard.check(request.headers())?;
         return websocket::upgrade(site, place, request);
     }
+    if let Some(action) = fetch::action(path) {
+        if request.method() == Method::OPTIONS {
+            return preflight(site, &request, "POST");
+        }
+        only(&request, &[Method::POST])?;
+        site.guard.check(request.headers())?;
+        return fetch::answer(site, action, request).await;
+    }
     if let Some(name) = path.strip_prefix("/f/") {
         if request.method() == Method::OPTIONS {
-            return preflight(site, &request);
+            return preflight(site, &request, "PUT");
         }
         only(&request, &[Method::PUT])?;
         site.guard.check(request.headers())?;
@@ -92,7 +103,7 @@ async fn route(
     }
     if let Some(path) = path.strip_prefix("/files/") {
         if request.method() == Method::OPTIONS {
-            return preflight(site, &request);
+            return preflight(site, &request, "PUT");
         }
         only(&request, &[Method::GET, Method::PUT])?;
         // Reading too: what functions share is not for other sites.
@@ -111,12 +122,16 @@ async fn route(
     }
 }
 
-/// What a browser asks before a page of an allowed site uploads.
-fn preflight(site: &Site, request: &Request<Incoming>) -> Result<Answer, Refusal> {
+/// What a browser asks before a page of an allowed site sends something.
+fn preflight(
+    site: &Site,
+    request: &Request<Incoming>,
+    method: &'static str,
+) -> Result<Answer, Refusal> {
     site.guard.check(request.headers())?;
     let mut answer = plain(StatusCode::NO_CONTENT, "text/plain", "");
     let headers = answer.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("PUT"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(method));
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type"));
     Ok(answer)
 }
@@ -165,7 +180,7 @@ impl Refusal {
 }
 
 fn plain(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+    let mut answer = Response::new(Full::new(body.into()).boxed_unsync());
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     answer

@@ -42,7 +42,7 @@ impl Guard {
         Self { hosts: known, any_port, origins: origins.collect() }
     }
 
-    /// For requests that do something: uploads and WebSockets.
+    /// For requests that do something: uploads and sessions.
     pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let host = single(headers, HOST)?.unwrap_or_default();
         if !self.is_known(&host) {

@@ -1,7 +1,7 @@
 //! `GET /ws`: from HTTP to a WebSocket that carries a session.
 
 use super::{Answer, Place, Refusal, Site, plain};
-use crate::session::{carry, websocket_config};
+use crate::session::{Watched, carry, websocket_config};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, StatusCode};
@@ -41,7 +41,7 @@ pub(super) fn upgrade(
     let site = Arc::clone(site);
     tokio::spawn(async move {
         let upgraded = match upgrading.await {
-            Ok(upgraded) => TokioIo::new(upgraded),
+            Ok(upgraded) => Watched::new(TokioIo::new(upgraded)),
             Err(error) => return tracing::debug!(%error, "upgrade failed"),
         };
         let config = Some(websocket_config());

@@ -3,14 +3,19 @@
 //! The protocol is `faasm_bridge::session::ServerSession`; here are the connections, the tasks and the bounds. No lock
 //! is held across an await.
 
-mod connection;
+mod fetch;
+mod handshake;
+mod progress;
 mod requests;
+mod websocket;
 
-pub(crate) use connection::{carry, websocket_config};
+pub(crate) use fetch::{Ending, FetchConnection, Lasting, begin};
+pub(crate) use progress::Watched;
+pub(crate) use websocket::{carry, websocket_config};
 
 use crate::config::Timings;
 use faasm_bridge::session::ServerSession;
-use faasm_bridge::wire::{RequestId, SessionId};
+use faasm_bridge::wire::{ConnectionId, RequestId, SessionId};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,11 +35,14 @@ const MAX_PAYLOADS: usize = 256 * 1024 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     by_id: Mutex<HashMap<SessionId, Arc<Session>>>,
+    /// Connections over HTTP; each carries another session, or is about to end.
+    fetching: Mutex<HashMap<ConnectionId, Arc<FetchConnection>>>,
 }
 
 /// One session.
 #[derive(Debug)]
 pub(crate) struct Session {
+    id: SessionId,
     live: Mutex<Live>,
     /// Number of the connection that carries the session; one that finds another number here has been replaced.
     carrier: watch::Sender<u64>,
@@ -52,6 +60,12 @@ struct Live {
     tasks: HashMap<RequestId, AbortHandle>,
 }
 
+impl Live {
+    fn is_idle(&self) -> bool {
+        !self.machine.is_connected() && self.machine.open_requests() == 0
+    }
+}
+
 /// A connection's hold on its session; the session is without a connection once this is dropped.
 #[derive(Debug)]
 struct Carrier {
@@ -60,8 +74,8 @@ struct Carrier {
     number: u64,
     wake: Arc<Notify>,
     timings: Timings,
-    /// The page has said that it will not come back.
-    is_over: AtomicBool,
+    /// The connection has ended, although something still holds on to it.
+    has_left: AtomicBool,
 }
 
 impl Sessions {
@@ -73,7 +87,10 @@ impl Sessions {
             return Some((Arc::clone(session), true));
         }
         if by_id.len() >= MAX_SESSIONS {
-            return None;
+            // One that nothing is lost with: its page is away, and awaits nothing.
+            let idle = by_id.iter().find(|(_, session)| lock(&session.live).is_idle());
+            let idle = *idle?.0;
+            by_id.remove(&idle);
         }
         let mut id = [0; 16];
         getrandom::fill(&mut id).ok()?;
@@ -88,7 +105,7 @@ impl Sessions {
         let mut by_id = lock(&self.by_id);
         let live = lock(&session.live);
         if *session.carrier.borrow() == number && !live.machine.is_connected() {
-            by_id.remove(&live.machine.id());
+            by_id.remove(&session.id);
         }
     }
 }
@@ -101,6 +118,7 @@ impl Session {
             tasks: HashMap::new(),
         };
         Self {
+            id,
             live: Mutex::new(live),
             carrier: watch::Sender::new(0),
             running: Arc::new(Semaphore::new(MAX_RUNNING)),
@@ -121,18 +139,38 @@ impl Carrier {
         session.carrier.send_modify(|number| *number += 1);
         let number = *session.carrier.borrow();
         drop(live);
-        Self { session, sessions, number, wake, timings, is_over: AtomicBool::new(false) }
-    }
-
-    /// Nobody takes this session up again.
-    fn end_session(&self) {
-        self.is_over.store(true, Ordering::Relaxed);
+        Self { session, sessions, number, wake, timings, has_left: AtomicBool::new(false) }
     }
 
     /// The session, while this connection carries it.
     fn live(&self) -> Option<MutexGuard<'_, Live>> {
         let live = lock(&self.session.live);
-        (*self.session.carrier.borrow() == self.number).then_some(live)
+        let carries = *self.session.carrier.borrow() == self.number;
+        (carries && !self.has_left.load(Ordering::Relaxed)).then_some(live)
+    }
+
+    /// Ends the connection's hold; the session is kept for the page to come back. Where it said that it will not, nobody
+    /// waits for what is running either.
+    fn leave(&self, comes_back: bool) {
+        let Some(mut live) = self.live() else { return };
+        self.has_left.store(true, Ordering::Relaxed);
+        live.machine.disconnected();
+        if !comes_back {
+            live.tasks.drain().for_each(|(_, task)| task.abort());
+        }
+        drop(live);
+        let (sessions, session) = (Arc::clone(&self.sessions), Arc::clone(&self.session));
+        let (number, kept) = (self.number, self.timings.session_kept);
+        if !comes_back {
+            return sessions.expire(&session, number);
+        }
+        // Outside a runtime everything ends anyway.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                tokio::time::sleep(kept).await;
+                sessions.expire(&session, number);
+            });
+        }
     }
 
     /// Completes when another connection carries the session.
@@ -145,21 +183,7 @@ impl Carrier {
 
 impl Drop for Carrier {
     fn drop(&mut self) {
-        let Some(mut live) = self.live() else { return };
-        live.machine.disconnected();
-        drop(live);
-        let (sessions, session) = (Arc::clone(&self.sessions), Arc::clone(&self.session));
-        let (number, kept) = (self.number, self.timings.session_kept);
-        if self.is_over.load(Ordering::Relaxed) {
-            return sessions.expire(&session, number);
-        }
-        // Outside a runtime everything ends anyway.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                tokio::time::sleep(kept).await;
-                sessions.expire(&session, number);
-            });
-        }
+        self.leave(true);
     }
 }
 
@@ -184,12 +208,17 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_sessions_is_bounded() {
-        let sessions = Sessions::default();
-        for _ in 0..MAX_SESSIONS {
-            assert!(sessions.enter("ada", None).is_some());
-        }
-        assert!(sessions.enter("ada", None).is_none());
+    fn the_number_of_sessions_is_bounded_and_idle_ones_make_room() {
+        let sessions = Arc::new(Sessions::default());
+        let enter = || sessions.enter("ada", None).map(|(session, _)| session);
+        let carry = |session| Carrier::attach(session, Arc::clone(&sessions), Timings::default());
+        let carriers: Vec<Carrier> = (0..MAX_SESSIONS).map(|_| carry(enter().unwrap())).collect();
+        assert!(enter().is_none(), "all are connected");
+        carriers[7].leave(true);
+        let id = carriers[7].session.id;
+        carry(enter().unwrap());
+        assert!(!sessions.enter("ada", Some(id)).is_some_and(|(_, resumed)| resumed));
+        assert_eq!(lock(&sessions.by_id).len(), MAX_SESSIONS);
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use super::{Live, MAX_PAYLOADS, Session, lock};
 use crate::cluster::{Call, ClusterError, Outcome};
 use crate::config::App;
 use crate::store::StoreError;
-use faasm_bridge::session::ServerEvent;
+use faasm_bridge::session::{ServerEvent, SessionError};
 use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::{ChunkHeader, FailureCode, Reply, Request, RequestId, TRANSFER_BYTES};
 use futures_util::FutureExt;
@@ -13,12 +13,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Does what a received frame means.
-pub(super) fn handle(session: &Arc<Session>, live: &mut Live, event: ServerEvent, app: &App) {
-    match event {
-        ServerEvent::Start { id, request, payload } => {
+///
+/// # Errors
+/// When the frame breaks the protocol: end the connection.
+pub(super) fn take(
+    session: &Arc<Session>,
+    live: &mut Live,
+    frame: &[u8],
+    app: &App,
+) -> Result<(), SessionError> {
+    match live.machine.receive(frame)? {
+        None => {}
+        Some(ServerEvent::Start { id, request, payload }) => {
             start(session, live, id, request, payload, app);
         }
-        ServerEvent::Cancel { id } => {
+        Some(ServerEvent::Cancel { id }) => {
             if let Some(task) = live.tasks.remove(&id) {
                 task.abort();
                 let message = "cancelled by the page".to_owned();
@@ -27,6 +36,9 @@ pub(super) fn handle(session: &Arc<Session>, live: &mut Live, event: ServerEvent
             }
         }
     }
+    // What is answered at once is in the outbox now.
+    live.wake.notify_one();
+    Ok(())
 }
 
 fn start(

@@ -139,3 +139,30 @@ pub(crate) const FOREIGN: &str = r#"(module
         (if (call $is (i32.const 2)) (then (drop (call $mpi (i32.const 0) (i32.const 0)))))
         (if (call $is (i32.const 3))
             (then (drop (call $python (i32.const 0) (i32.const 0) (i32.const 0)))))))"#;
+
+/// Appends its input to list `ticks` and gives it as output.
+pub(crate) const TICK: &str = r#"(module
+    (import "env" "__faasm_read_input" (func $read (param i32 i32) (result i32)))
+    (import "env" "__faasm_append_state" (func $append (param i32 i32 i32)))
+    (import "env" "__faasm_write_output" (func $write (param i32 i32)))
+    (memory 1)
+    (data (i32.const 0) "ticks\00")
+    (func (export "_start") (local $length i32)
+        (local.set $length (call $read (i32.const 16) (i32.const 99)))
+        (call $append (i32.const 0) (i32.const 16) (local.get $length))
+        (call $write (i32.const 16) (local.get $length))))"#;
+
+/// Pulls state `gate` (1 byte) until it is not 0, and then appends a byte to list `ticks`.
+pub(crate) const LATE: &str = r#"(module
+    (import "env" "__faasm_pull_state" (func $pull (param i32 i32)))
+    (import "env" "__faasm_read_state" (func $read (param i32 i32 i32) (result i32)))
+    (import "env" "__faasm_append_state" (func $append (param i32 i32 i32)))
+    (memory 1)
+    (data (i32.const 0) "ticks\00")
+    (data (i32.const 8) "gate\00")
+    (func (export "_start")
+        (loop $again
+            (call $pull (i32.const 8) (i32.const 1))
+            (drop (call $read (i32.const 8) (i32.const 17) (i32.const 1)))
+            (br_if $again (i32.eqz (i32.load8_u (i32.const 17)))))
+        (call $append (i32.const 0) (i32.const 0) (i32.const 1))))"#;

@@ -1,16 +1,23 @@
-//! The relay from outside: a real server on a free port, a WebSocket client, and the binary itself.
+//! The relay from outside: a real server on a free port, clients over both transports, and the binary itself.
 
 // Clippy knows test functions, and not what they call.
 #![allow(clippy::unwrap_used)]
 
 mod calls;
+mod carriers;
 mod cli;
+mod client;
 mod failures;
+mod fetch;
 mod files;
 mod fixtures;
 mod http;
 mod legacy;
 mod locks;
+// The tests of `ci/browser` use all of it.
+#[allow(dead_code)]
+mod proxy;
 mod sessions;
 mod state;
 mod support;
+mod transports;

@@ -3,14 +3,13 @@
 use crate::fixtures::*;
 use crate::support::*;
 use faasm_bridge::session::{ClientEvent, ClientSession};
-use faasm_bridge::wire::{FailureCode, RefusalCode, Reply};
+use faasm_bridge::wire::{ChunkHeader, FailureCode, RefusalCode, Reply, Request};
 use faasm_relay::cluster::embedded::EmbeddedConfig;
 use faasm_relay::{Config, Timings};
 use futures_util::{SinkExt, StreamExt};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 /// How the relay closes a connection; `None` where it just ends.
@@ -51,7 +50,7 @@ async fn a_call_survives_its_connection_and_runs_once() {
 async fn a_session_has_one_connection_and_the_newer_wins() {
     let relay = Relay::start().await.with(&[("hello", HELLO)]).await;
     let mut page = relay.client().await;
-    let mut first = page.socket.take().unwrap();
+    let mut first = page.take_socket();
     assert_eq!(page.connect(relay.address).await, ClientEvent::Open { lost: vec![] });
     assert_eq!(closed(&mut first).await, Some(CloseCode::Normal));
     assert_eq!(page.call("hello", b"again").await, (0, "Hello, again".into()));
@@ -74,20 +73,6 @@ async fn a_session_that_was_forgotten_says_which_requests_are_lost() {
     }
     assert_eq!(other.write("gate", &[1]).await, Reply::Done);
     assert_eq!(other.read("count").await, Some(vec![1]));
-}
-
-#[tokio::test]
-async fn a_page_that_says_goodbye_has_no_session_any_more() {
-    let relay = Relay::start().await.with(&[("gate", GATE)]).await;
-    let mut page = relay.client().await;
-    let call = page.send(main("gate"), b"").await;
-    let mut socket = page.socket.take().unwrap();
-    let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
-    socket.close(Some(frame)).await.unwrap();
-    // To the end: the relay has heard it by then.
-    closed(&mut socket).await;
-    page.cut();
-    assert_eq!(page.connect(relay.address).await, ClientEvent::Open { lost: vec![call] });
 }
 
 #[tokio::test]
@@ -120,7 +105,7 @@ async fn nonsense_is_refused_with_a_reason() {
     assert_eq!(closed(&mut socket).await, Some(CloseCode::Protocol));
 
     let mut page = relay.client().await;
-    let socket = page.socket.as_mut().unwrap();
+    let socket = &mut page.take_socket();
     socket.send(Message::binary(&[0xff; 20][..])).await.unwrap();
     assert_eq!(closed(socket).await, Some(CloseCode::Protocol));
 }
@@ -129,7 +114,7 @@ async fn nonsense_is_refused_with_a_reason() {
 async fn a_frame_above_the_bound_ends_the_connection_before_it_is_read() {
     let relay = Relay::start().await;
     let mut page = relay.client().await;
-    let socket = page.socket.as_mut().unwrap();
+    let socket = &mut page.take_socket();
     // Final, binary, masked, 1 GiB long; and then nothing.
     let header = [&[0x82, 0xff][..], &(1_u64 << 30).to_be_bytes(), &[1, 2, 3, 4]].concat();
     socket.get_mut().write_all(&header).await.unwrap();
@@ -151,7 +136,7 @@ async fn silent_connections_are_given_up() {
 
     let mut page = relay.client().await;
     // Reading answers pings, so pings come in and the connection stays.
-    let socket = page.socket.as_mut().unwrap();
+    let socket = &mut page.take_socket();
     for _ in 0..30 {
         let ping = tokio::time::timeout(LONG, socket.next()).await.unwrap().unwrap().unwrap();
         assert!(matches!(ping, Message::Ping(_)), "{ping:?}");
@@ -163,11 +148,35 @@ async fn silent_connections_are_given_up() {
 }
 
 #[tokio::test]
+async fn a_long_frame_on_a_slow_network_is_no_silence() {
+    let timings = Timings { silence: Duration::from_millis(400), ..Timings::default() };
+    let config = Config { timings, ..Config::default() };
+    let relay = Relay::start_with(config, EmbeddedConfig::default()).await;
+    let mut page = relay.client().await;
+    let value = vec![7; 4000];
+    let chunks = vec![ChunkHeader { offset: 0, length: 4000 }];
+    let write = Request::WriteState { key: "slow".into(), size: 4000, chunks };
+    page.machine.request(write, &value).unwrap();
+    let frame = page.machine.transmit().unwrap();
+    let mut socket = page.take_socket();
+    // Final, binary, with a mask of zeros.
+    let length = u16::try_from(frame.len()).unwrap().to_be_bytes();
+    let message = [&[0x82, 0xfe], &length[..], &[0; 4], &frame].concat();
+    let mut pace = tokio::time::interval(Duration::from_millis(100));
+    for piece in message.chunks(400) {
+        pace.tick().await;
+        socket.get_mut().write_all(piece).await.unwrap();
+    }
+    let answered = tokio::time::timeout(LONG, socket.next()).await.unwrap();
+    assert!(matches!(answered, Some(Ok(Message::Binary(_)))), "{answered:?}");
+}
+
+#[tokio::test]
 async fn stopping_closes_connections_and_ends() {
     let relay = Relay::start().await;
     let mut page = relay.client().await;
     relay.stop.send(()).unwrap();
-    let socket = page.socket.as_mut().unwrap();
+    let socket = &mut page.take_socket();
     assert_eq!(closed(socket).await, Some(CloseCode::Away));
     page.cut();
     tokio::time::timeout(LONG, relay.ended).await.expect("it ends").unwrap().unwrap();

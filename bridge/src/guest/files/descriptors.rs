@@ -3,7 +3,7 @@
 use super::tree::{Inode, ROOT};
 use super::{Files, MAX_DESCRIPTORS};
 use crate::guest::errno::Errno;
-use std::collections::BTreeMap;
+use crate::sorted_map::SortedMap;
 
 /// What a descriptor may be used for, as WASI says it.
 ///
@@ -110,14 +110,14 @@ impl Open {
 #[derive(Clone, Debug)]
 pub(super) struct Descriptors {
     /// From descriptor to open file.
-    slots: BTreeMap<u32, u32>,
-    open: BTreeMap<u32, Open>,
+    slots: SortedMap<u32, u32>,
+    open: SortedMap<u32, Open>,
     next: u32,
 }
 
 impl Default for Descriptors {
     fn default() -> Self {
-        let mut descriptors = Self { slots: BTreeMap::new(), open: BTreeMap::new(), next: 0 };
+        let mut descriptors = Self { slots: SortedMap::new(), open: SortedMap::new(), next: 0 };
         let only = |base| Rights { base, inheriting: 0 };
         let all = Rights { base: Rights::OF_FOLDER, ..Rights::of_mode(true, true) };
         for (target, rights, preopened) in [

@@ -1,7 +1,7 @@
 //! One folder: its names, and the order in which they are listed.
 
 use super::tree::Inode;
-use std::collections::BTreeMap;
+use crate::sorted_map::SortedMap;
 
 /// Places in a listing below this are `.` and `..`.
 const FIRST_PLACE: u64 = 3;
@@ -13,8 +13,8 @@ const FIRST_PLACE: u64 = 3;
 #[derive(Clone, Debug)]
 pub(super) struct Folder {
     pub(super) parent: Inode,
-    names: BTreeMap<String, (Inode, u64)>,
-    places: BTreeMap<u64, String>,
+    names: SortedMap<String, (Inode, u64)>,
+    places: SortedMap<u64, String>,
     next_place: u64,
 }
 
@@ -29,7 +29,7 @@ pub(in crate::guest) struct Listed<'a> {
 
 impl Folder {
     pub(super) fn new(parent: Inode) -> Self {
-        let (names, places) = (BTreeMap::new(), BTreeMap::new());
+        let (names, places) = (SortedMap::new(), SortedMap::new());
         Self { parent, names, places, next_place: FIRST_PLACE }
     }
 
@@ -74,7 +74,7 @@ impl Folder {
             Listed { place: 1, name: ".", inode: own },
             Listed { place: 2, name: "..", inode: self.parent },
         ];
-        let entries = self.places.range(after.saturating_add(1)..).filter_map(|(place, name)| {
+        let entries = self.places.iter_from(after.saturating_add(1)).filter_map(|(place, name)| {
             Some(Listed { place: *place, name, inode: self.get(name)? })
         });
         dots.into_iter().filter(move |dot| dot.place > after).chain(entries)

@@ -8,13 +8,13 @@ use crate::guest::errno::{Errno, Stop};
 use crate::guest::wasi::is_wasi;
 use crate::guest::{Args, Clock, Context, Fault, Flow, Guest, Operation};
 use crate::host::HostCall;
-use std::collections::BTreeMap;
+use crate::sorted_map::SortedMap;
 
 /// The shared files a run knows of.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shared {
     /// By name without scheme; none where the cluster has no such file.
-    known: BTreeMap<String, Option<Inode>>,
+    known: SortedMap<String, Option<Inode>>,
     /// What the run waits for.
     awaited: Option<String>,
 }

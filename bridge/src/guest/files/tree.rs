@@ -3,7 +3,7 @@
 use super::folder::{Folder, Listed};
 use super::{MAX_NAME_BYTES, MAX_TREE_BYTES, NODE_BYTES};
 use crate::guest::errno::Errno;
-use std::collections::BTreeMap;
+use crate::sorted_map::SortedMap;
 
 /// Number of a node; never given twice in a run, and never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,7 +55,7 @@ pub(super) struct Node {
 /// All nodes of a run.
 #[derive(Clone, Debug)]
 pub(super) struct Tree {
-    nodes: BTreeMap<Inode, Node>,
+    nodes: SortedMap<Inode, Node>,
     next: u64,
     /// What all this counts against [`MAX_TREE_BYTES`].
     used: u64,
@@ -63,7 +63,7 @@ pub(super) struct Tree {
 
 impl Default for Tree {
     fn default() -> Self {
-        let mut tree = Self { nodes: BTreeMap::new(), next: ROOT.0, used: 0 };
+        let mut tree = Self { nodes: SortedMap::new(), next: ROOT.0, used: 0 };
         let node = Node {
             content: Content::Folder(Folder::new(ROOT)),
             links: 1,
@@ -330,7 +330,7 @@ impl Tree {
             counted += node.content.bytes() + NODE_BYTES;
             assert!(node.links + node.opens > 0, "{inode:?} should be gone");
         }
-        for (inode, node) in &self.nodes {
+        for (inode, node) in self.nodes.iter() {
             if let Content::Folder(folder) = &node.content {
                 let names = folder.list(*inode, 2).map(|listed| listed.name.len() as u64);
                 counted += names.map(|name| name + NODE_BYTES).sum::<u64>();

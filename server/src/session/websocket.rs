@@ -1,9 +1,9 @@
 //! One WebSocket: handshake, then frames both ways until either side or another connection ends it.
 
-use super::{Carrier, Sessions, requests};
+use super::progress::Watched;
+use super::{Carrier, Sessions, handshake, requests};
 use crate::config::{App, Timings};
-use faasm_bridge::session::greet;
-use faasm_bridge::wire::{Answer, MAX_FRAME_BYTES, RefusalCode, encode_handshake};
+use faasm_bridge::wire::{Answer, MAX_FRAME_BYTES, encode_handshake};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use std::borrow::Cow;
@@ -49,7 +49,7 @@ impl Ending {
 
 /// Carries a session over this WebSocket to the connection's end.
 pub(crate) async fn carry<S>(
-    mut socket: WebSocketStream<S>,
+    mut socket: WebSocketStream<Watched<S>>,
     app: App,
     sessions: Arc<Sessions>,
     timings: Timings,
@@ -72,8 +72,10 @@ pub(crate) async fn carry<S>(
             return close(&mut socket, &Ending::new(CloseCode::Policy, "no handshake")).await;
         }
     };
+    let seen = socket.get_ref().seen();
     let (mut sink, mut stream) = socket.split();
     let ending = tokio::select! {
+        () = seen.silent_for(carrier.timings.silence) => Ending::new(CloseCode::Policy, "no sign of life"),
         ending = receive(&mut stream, &carrier, &app) => ending,
         ending = transmit(&mut sink, &carrier) => ending,
         () = carrier.replaced() => Ending::new(CloseCode::Normal, "another connection carries the session"),
@@ -112,31 +114,9 @@ where
             Some(Err(error)) => return Err(ending_of(&error)),
         }
     };
-    let settled = greet(&frame).and_then(|(hello, version)| {
-        match sessions.enter(&hello.user, hello.resume) {
-            Some((session, resumed)) => Ok((session, resumed, version)),
-            None => Err(Answer::Refused {
-                code: RefusalCode::Busy,
-                message: "the relay has too many sessions; try again later".into(),
-            }),
-        }
-    });
-    match settled {
-        Err(refusal) => {
-            answer(socket, &refusal).await?;
-            Err(Ending::new(CloseCode::Policy, "refused"))
-        }
-        Ok((session, resumed, version)) => {
-            // From here on the session's frames wait for this connection; the welcome goes before them.
-            let carrier = Carrier::attach(session, Arc::clone(sessions), timings);
-            let session = carrier.live().map(|live| live.machine.id());
-            let Some(session) = session else {
-                return Err(Ending::new(CloseCode::Normal, "another connection came first"));
-            };
-            answer(socket, &Answer::Welcome { version, session, resumed }).await?;
-            Ok(carrier)
-        }
-    }
+    let (greeting, carrier) = handshake::enter(&frame, sessions, &timings);
+    answer(socket, &greeting).await?;
+    carrier.ok_or_else(|| Ending::new(CloseCode::Policy, "refused"))
 }
 
 async fn answer<S>(socket: &mut WebSocketStream<S>, answer: &Answer) -> Result<(), Ending>
@@ -166,11 +146,10 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     loop {
-        let message = match tokio::time::timeout(carrier.timings.silence, stream.next()).await {
-            Err(_) => return Ending::new(CloseCode::Policy, "no sign of life"),
-            Ok(None) => return Ending::new(CloseCode::Normal, "closed by the page"),
-            Ok(Some(Err(error))) => return ending_of(&error),
-            Ok(Some(Ok(message))) => message,
+        let message = match stream.next().await {
+            None => return Ending::new(CloseCode::Normal, "closed by the page"),
+            Some(Err(error)) => return ending_of(&error),
+            Some(Ok(message)) => message,
         };
         match message {
             Message::Binary(frame) => {
@@ -180,18 +159,15 @@ where
                         "another connection carries the session",
                     );
                 };
-                match live.machine.receive(&frame) {
-                    Ok(Some(event)) => requests::handle(&carrier.session, &mut live, event, app),
-                    Ok(None) => {}
-                    Err(error) => return Ending::new(CloseCode::Protocol, error.to_string()),
+                let taken = requests::take(&carrier.session, &mut live, &frame, app);
+                if let Err(error) = taken {
+                    return Ending::new(CloseCode::Protocol, error.to_string());
                 }
-                // A request that came again has its reply in the outbox now.
-                live.wake.notify_one();
             }
             Message::Close(frame) => {
                 // A page that goes away, or a browser that gives up, has another code or none.
                 if frame.is_some_and(|frame| frame.code == CloseCode::Normal) {
-                    carrier.end_session();
+                    carrier.leave(false);
                 }
                 return Ending::new(CloseCode::Normal, "closed by the page");
             }

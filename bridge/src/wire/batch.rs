@@ -1,0 +1,108 @@
+//! Frames over plain HTTP: each after its length, and before those of a page the connection they belong to.
+
+use super::WireError;
+use super::limits::{FRAME_PREFIX_BYTES, MAX_FRAME_BYTES, TURN_BYTES};
+
+/// Names a connection over HTTP. Chosen by the relay at random: who knows it can speak for its session.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub [u8; 16]);
+
+impl std::fmt::Debug for ConnectionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // A secret: only enough of it to tell two apart.
+        write!(f, "ConnectionId({:02x}{:02x}…)", self.0[0], self.0[1])
+    }
+}
+
+/// First bytes of every HTTP request of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    pub connection: ConnectionId,
+    /// How many batches went before this one; where frames are asked for, how many arrived.
+    pub number: u64,
+}
+
+impl Turn {
+    /// The connection, then the number, little-endian.
+    pub fn to_bytes(self) -> [u8; TURN_BYTES] {
+        let mut bytes = [0; TURN_BYTES];
+        bytes[..16].copy_from_slice(&self.connection.0);
+        bytes[16..].copy_from_slice(&self.number.to_le_bytes());
+        bytes
+    }
+
+    pub fn from_bytes(bytes: [u8; TURN_BYTES]) -> Self {
+        let mut connection = [0; 16];
+        connection.copy_from_slice(&bytes[..16]);
+        let mut number = [0; 8];
+        number.copy_from_slice(&bytes[16..]);
+        Self { connection: ConnectionId(connection), number: u64::from_le_bytes(number) }
+    }
+}
+
+/// Appends a frame: its length, 4 bytes little-endian, and its bytes. One of length 0 says only that somebody is there.
+pub fn append_frame(batch: &mut Vec<u8>, frame: &[u8]) {
+    let length = u32::try_from(frame.len()).expect("a frame is at most MAX_FRAME_BYTES long");
+    batch.extend_from_slice(&length.to_le_bytes());
+    batch.extend_from_slice(frame);
+}
+
+/// Takes frames out of bytes that arrive in pieces, wherever they are cut.
+#[derive(Debug, Default)]
+pub struct FrameReader {
+    prefix: Vec<u8>,
+    /// The frame that is arriving, and how many bytes of it are missing.
+    frame: Option<(Vec<u8>, usize)>,
+}
+
+impl FrameReader {
+    /// Takes one piece, and gives the frames that it completes; without those of length 0.
+    ///
+    /// # Errors
+    /// When a frame is longer than the protocol allows.
+    pub fn push(&mut self, mut bytes: &[u8]) -> Result<Vec<Vec<u8>>, WireError> {
+        let mut frames = Vec::new();
+        loop {
+            let (mut frame, missing) = match self.frame.take() {
+                Some(arriving) => arriving,
+                None => match self.begin(&mut bytes)? {
+                    Some(length) => (Vec::new(), length),
+                    None => return Ok(frames),
+                },
+            };
+            let (now, later) = bytes.split_at(missing.min(bytes.len()));
+            frame.extend_from_slice(now);
+            bytes = later;
+            match missing - now.len() {
+                0 if frame.is_empty() => {}
+                0 => frames.push(frame),
+                missing => {
+                    self.frame = Some((frame, missing));
+                    return Ok(frames);
+                }
+            }
+        }
+    }
+
+    /// Whether the last frame is complete.
+    pub fn is_at_boundary(&self) -> bool {
+        self.prefix.is_empty() && self.frame.is_none()
+    }
+
+    /// The next frame's length, once all of it is here.
+    fn begin(&mut self, bytes: &mut &[u8]) -> Result<Option<usize>, WireError> {
+        let (now, later) =
+            bytes.split_at((FRAME_PREFIX_BYTES - self.prefix.len()).min(bytes.len()));
+        self.prefix.extend_from_slice(now);
+        *bytes = later;
+        let Ok(prefix) = <[u8; FRAME_PREFIX_BYTES]>::try_from(self.prefix.as_slice()) else {
+            return Ok(None);
+        };
+        self.prefix.clear();
+        let length = u32::from_le_bytes(prefix) as usize;
+        if length > MAX_FRAME_BYTES {
+            return Err(WireError::FrameTooLong { bytes: length });
+        }
+        Ok(Some(length))
+    }
+}

@@ -1,0 +1,145 @@
+//! `POST /session…`: sessions for networks that break WebSockets.
+
+use super::body::{self, Bound};
+use super::{Answer, Refusal, Site, plain};
+use crate::session::{Ending, FetchConnection, Lasting, begin};
+use bytes::Bytes;
+use faasm_bridge::wire::{
+    FRAME_PREFIX_BYTES, FrameReader, MAX_BATCH_BYTES, MAX_ENVELOPE_BYTES, TURN_BYTES, Turn,
+};
+use futures_util::StreamExt;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Request, Response, StatusCode};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest pause while a batch arrives.
+const PAUSE: Duration = Duration::from_secs(30);
+
+const FRAMES: &str = "application/octet-stream";
+
+/// What a request of a session is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Action {
+    /// Shakes hands: begins a connection.
+    Begin,
+    /// Brings frames of the page.
+    Send,
+    /// Asks for frames of the relay.
+    Receive(Lasting),
+    /// Ends the session.
+    End,
+}
+
+/// What a path asks for, if it is one of a session.
+pub(super) fn action(path: &str) -> Option<Action> {
+    match path {
+        "/session" => Some(Action::Begin),
+        "/session/send" => Some(Action::Send),
+        "/session/receive" => Some(Action::Receive(Lasting::Long)),
+        "/session/poll" => Some(Action::Receive(Lasting::Short)),
+        "/session/end" => Some(Action::End),
+        _ => None,
+    }
+}
+
+/// Answers a request whose origin and host were checked.
+pub(super) async fn answer(
+    site: &Arc<Site>,
+    action: Action,
+    request: Request<Incoming>,
+) -> Result<Answer, Refusal> {
+    if let Action::Begin = action {
+        return shake_hands(site, request).await;
+    }
+    let bound = if let Action::Send = action { MAX_BATCH_BYTES } else { TURN_BYTES };
+    let (connection, turn, rest) = arrive(site, request, bound).await?;
+    match action {
+        Action::Send => connection.take(turn, &rest, &site.app)?,
+        Action::Receive(lasting) => return Ok(stream(connection.body(turn, lasting)?)),
+        Action::End => connection.end(false),
+        Action::Begin => {}
+    }
+    Ok(plain(StatusCode::NO_CONTENT, FRAMES, ""))
+}
+
+async fn shake_hands(site: &Arc<Site>, request: Request<Incoming>) -> Result<Answer, Refusal> {
+    let bytes = FRAME_PREFIX_BYTES + MAX_ENVELOPE_BYTES;
+    let body = body::receive(request, Bound { what: "a handshake", bytes }).await?;
+    let frames = FrameReader::default().push(&body).map_err(Ending::from)?;
+    let frame = frames.into_iter().next().unwrap_or_default();
+    let begun = begin(&frame, &site.sessions, &site.config.timings, site.stopping());
+    let batch = begun.map_err(|error| {
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, format!("no session: {error}"))
+    })?;
+    Ok(uncached(plain(StatusCode::OK, FRAMES, batch)))
+}
+
+/// The connection a request belongs to, and what comes after its [`Turn`]. A stranger's body is not read to its end.
+async fn arrive(
+    site: &Site,
+    request: Request<Incoming>,
+    bound: usize,
+) -> Result<(Arc<FetchConnection>, Turn, Vec<u8>), Refusal> {
+    let mut body = request.into_body();
+    let mut bytes = Vec::new();
+    let mut known = None;
+    loop {
+        let frame = tokio::time::timeout(PAUSE, body.frame()).await.map_err(|_| {
+            let what = format!("nothing arrived for {} s", PAUSE.as_secs());
+            Refusal::new(StatusCode::REQUEST_TIMEOUT, what)
+        })?;
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(|error| {
+            Refusal::new(StatusCode::BAD_REQUEST, format!("the batch did not arrive: {error}"))
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() + data.len() > bound {
+            let what = format!("this takes at most {bound} bytes");
+            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, what));
+        }
+        bytes.extend_from_slice(&data);
+        if let Some(turn) = bytes.first_chunk::<TURN_BYTES>() {
+            // Each piece shows that the page is there.
+            let turn = Turn::from_bytes(*turn);
+            known = Some((site.sessions.fetching(turn.connection)?, turn));
+        }
+    }
+    let (connection, turn) = known.ok_or_else(|| {
+        let what = format!("a request of a session begins with {TURN_BYTES} bytes that say which");
+        Refusal::new(StatusCode::BAD_REQUEST, what)
+    })?;
+    bytes.drain(..TURN_BYTES);
+    Ok((connection, turn, bytes))
+}
+
+fn stream(frames: impl futures_util::Stream<Item = Bytes> + Send + 'static) -> Answer {
+    let frames = frames.map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)));
+    let mut answer = Response::new(StreamBody::new(frames).boxed_unsync());
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(FRAMES));
+    // Or nginx keeps frames back.
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    uncached(answer)
+}
+
+/// No proxy may keep this, or change it on its way.
+fn uncached(mut answer: Answer) -> Answer {
+    let value = HeaderValue::from_static("no-store, no-transform");
+    answer.headers_mut().insert(header::CACHE_CONTROL, value);
+    answer
+}
+
+impl From<Ending> for Refusal {
+    fn from(ending: Ending) -> Self {
+        let status = match &ending {
+            Ending::Gone => StatusCode::GONE,
+            Ending::OutOfStep { .. } => StatusCode::CONFLICT,
+            Ending::CutOff | Ending::Session(_) => StatusCode::BAD_REQUEST,
+        };
+        Refusal::new(status, ending.to_string())
+    }
+}

@@ -1,0 +1,266 @@
+//! A connection over plain HTTP: the page posts batches of frames, and asks for a body that brings the relay's.
+//!
+//! Each answers for its own order: batches carry their number, and a page that asks for frames says how many arrived.
+//! Where that does not fit, something was lost on the way; the page then connects again and resumes its session.
+
+use super::progress::Seen;
+use super::{Carrier, Sessions, handshake, lock, requests};
+use crate::config::{App, Timings};
+use bytes::Bytes;
+use faasm_bridge::session::SessionError;
+use faasm_bridge::wire::{
+    ConnectionId, FrameReader, Turn, WireError, append_frame, encode_handshake,
+};
+use futures_util::stream::{Stream, unfold};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// Longest piece of a frame that is handed to HTTP at once; small frames go together up to this size.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// A page's connection, over however many HTTP requests.
+#[derive(Debug)]
+pub(crate) struct FetchConnection {
+    id: ConnectionId,
+    carrier: Carrier,
+    /// How many batches were taken.
+    batches: Mutex<u64>,
+    /// How many frames were given to a body.
+    frames: AtomicU64,
+    /// Number of the body that brings frames now; earlier ones end.
+    body: watch::Sender<u64>,
+    /// When the page was last known to be there.
+    seen: Seen,
+    stop: watch::Receiver<bool>,
+}
+
+/// When a body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lasting {
+    /// After a while.
+    Long,
+    /// As soon as it brought something, for networks that keep an answer back until it is complete.
+    Short,
+}
+
+/// Why a request of a connection is not taken.
+#[derive(Debug, Error)]
+pub(crate) enum Ending {
+    #[error("there is no such connection any more: connect again")]
+    Gone,
+    #[error("{expected} were taken, and the page counts {given}: connect again")]
+    OutOfStep { expected: u64, given: u64 },
+    #[error("the last frame is cut off")]
+    CutOff,
+    #[error(transparent)]
+    Session(#[from] SessionError),
+}
+
+impl From<WireError> for Ending {
+    fn from(error: WireError) -> Self {
+        SessionError::from(error).into()
+    }
+}
+
+/// Shakes hands; the batch to answer with has the answer and, unless it is a refusal, the connection's id.
+///
+/// # Errors
+/// When the answer cannot be encoded, or there are no random numbers.
+pub(crate) fn begin(
+    frame: &[u8],
+    sessions: &Arc<Sessions>,
+    timings: &Timings,
+    stop: watch::Receiver<bool>,
+) -> std::io::Result<Vec<u8>> {
+    let (answer, carrier) = handshake::enter(frame, sessions, timings);
+    let mut batch = Vec::new();
+    append_frame(&mut batch, &encode_handshake(&answer).map_err(std::io::Error::other)?);
+    if let Some(carrier) = carrier {
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).map_err(std::io::Error::other)?;
+        append_frame(&mut batch, &id);
+        let connection = Arc::new(FetchConnection {
+            id: ConnectionId(id),
+            carrier,
+            batches: Mutex::new(0),
+            frames: AtomicU64::new(0),
+            body: watch::Sender::new(0),
+            seen: Seen::now(),
+            stop,
+        });
+        lock(&sessions.fetching).insert(connection.id, Arc::clone(&connection));
+        tokio::spawn(async move { connection.keep().await });
+    }
+    Ok(batch)
+}
+
+impl Sessions {
+    /// The connection that a request names.
+    pub(crate) fn fetching(&self, id: ConnectionId) -> Result<Arc<FetchConnection>, Ending> {
+        let connection = lock(&self.fetching).get(&id).map(Arc::clone).ok_or(Ending::Gone)?;
+        connection.seen.see();
+        Ok(connection)
+    }
+}
+
+impl FetchConnection {
+    /// Takes a batch of frames. One that came before is ignored: browsers send a request again on their own.
+    pub(crate) fn take(&self, turn: Turn, batch: &[u8], app: &App) -> Result<(), Ending> {
+        self.seen.see();
+        let mut reader = FrameReader::default();
+        let frames = reader.push(batch)?;
+        if !reader.is_at_boundary() {
+            return Err(Ending::CutOff);
+        }
+        let mut batches = lock(&self.batches);
+        match turn.number {
+            given if given < *batches => return Ok(()),
+            given if given > *batches => {
+                return Err(Ending::OutOfStep { expected: *batches, given });
+            }
+            _ => {}
+        }
+        let mut live = self.carrier.live().ok_or(Ending::Gone)?;
+        for frame in frames {
+            if let Err(error) = requests::take(&self.carrier.session, &mut live, &frame, app) {
+                drop(live);
+                self.end(true);
+                return Err(error.into());
+            }
+        }
+        *batches += 1;
+        Ok(())
+    }
+
+    /// A body that brings frames until another one does, the connection ends, or it has lasted long enough: the page asks
+    /// for the next one, and shows by that that it is there.
+    pub(crate) fn body(
+        self: Arc<Self>,
+        turn: Turn,
+        lasting: Lasting,
+    ) -> Result<impl Stream<Item = Bytes> + Send + 'static, Ending> {
+        // Under the lock that frames are taken under, so that no earlier body takes one in between.
+        let live = self.carrier.live().ok_or(Ending::Gone)?;
+        let expected = self.frames.load(Ordering::Relaxed);
+        if turn.number != expected {
+            return Err(Ending::OutOfStep { expected, given: turn.number });
+        }
+        self.body.send_modify(|number| *number += 1);
+        let number = *self.body.borrow();
+        drop(live);
+        let began = Instant::now();
+        let rest = Bytes::new();
+        let body = Body { connection: self, number, lasting, began, rest, quiet_since: None };
+        Ok(unfold(body, async |mut body| body.next().await.map(|piece| (piece, body))))
+    }
+
+    /// Ends the connection, and the session with it where the page does not come back.
+    pub(crate) fn end(&self, comes_back: bool) {
+        self.carrier.leave(comes_back);
+        lock(&self.carrier.sessions.fetching).remove(&self.id);
+        // No body has this number.
+        self.body.send_replace(u64::MAX);
+    }
+
+    /// Ends the connection when another one carries the session, the page is silent for too long, or the relay stops.
+    async fn keep(&self) {
+        let mut stop = self.stop.clone();
+        let mut body = self.body.subscribe();
+        tokio::select! {
+            () = self.carrier.replaced() => {}
+            () = self.seen.silent_for(self.carrier.timings.silence) => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+            _ = body.wait_for(|number| *number == u64::MAX) => {}
+        }
+        self.end(true);
+    }
+}
+
+/// A body under way.
+struct Body {
+    connection: Arc<FetchConnection>,
+    number: u64,
+    lasting: Lasting,
+    began: Instant,
+    /// Of a long frame.
+    rest: Bytes,
+    /// When the last bytes went out; none did yet where there is none.
+    quiet_since: Option<Instant>,
+}
+
+impl Body {
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(piece) = self.piece() {
+                // HTTP took what came before, so the page reads.
+                self.connection.seen.see();
+                self.quiet_since = Some(Instant::now());
+                return Some(piece);
+            }
+            let connection = &self.connection;
+            let timings = &connection.carrier.timings;
+            let wake = &connection.carrier.wake;
+            let mut body = connection.body.subscribe();
+            let mut stop = connection.stop.clone();
+            let quiet_since = match (self.lasting, self.quiet_since) {
+                (Lasting::Long, None) => {
+                    // Sends the head, and shows the page that bodies get through to it.
+                    self.quiet_since = Some(Instant::now());
+                    return Some(Self::sign_of_life());
+                }
+                (Lasting::Short, Some(_)) => return None,
+                (_, quiet_since) => quiet_since.unwrap_or(self.began),
+            };
+            tokio::select! {
+                () = wake.notified() => {
+                    if *connection.body.borrow() != self.number {
+                        // Meant for the body that replaced this one.
+                        wake.notify_one();
+                        return None;
+                    }
+                }
+                _ = body.wait_for(|number| *number != self.number) => return None,
+                () = connection.carrier.replaced() => return None,
+                _ = stop.wait_for(|stop| *stop) => return None,
+                () = tokio::time::sleep_until(self.began + timings.silence / 2) => return None,
+                () = tokio::time::sleep_until(quiet_since + timings.ping) => {
+                    self.quiet_since = Some(Instant::now());
+                    return Some(Self::sign_of_life());
+                }
+            }
+        }
+    }
+
+    /// An empty frame.
+    fn sign_of_life() -> Bytes {
+        let mut frame = Vec::new();
+        append_frame(&mut frame, &[]);
+        frame.into()
+    }
+
+    /// What there is to send.
+    fn piece(&mut self) -> Option<Bytes> {
+        if self.rest.is_empty() {
+            self.rest = self.frames()?.into();
+        }
+        Some(self.rest.split_to(PIECE_BYTES.min(self.rest.len())))
+    }
+
+    /// The next frames of the session: small ones together, a long one last.
+    fn frames(&self) -> Option<Vec<u8>> {
+        let mut live = self.connection.carrier.live()?;
+        if *self.connection.body.borrow() != self.number {
+            return None;
+        }
+        let mut batch = Vec::new();
+        while batch.len() < PIECE_BYTES {
+            let Some(frame) = live.machine.transmit() else { break };
+            self.connection.frames.fetch_add(1, Ordering::Relaxed);
+            append_frame(&mut batch, &frame);
+        }
+        (!batch.is_empty()).then_some(batch)
+    }
+}

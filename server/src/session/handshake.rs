@@ -1,0 +1,27 @@
+//! From a client's first frame to a session that this connection carries, whatever brought the frame.
+
+use super::{Carrier, Sessions};
+use crate::config::Timings;
+use faasm_bridge::session::greet;
+use faasm_bridge::wire::{Answer, RefusalCode};
+use std::sync::Arc;
+
+/// The answer to send, before any of the session's frames, and the hold on the session unless it is refused.
+pub(super) fn enter(
+    frame: &[u8],
+    sessions: &Arc<Sessions>,
+    timings: &Timings,
+) -> (Answer, Option<Carrier>) {
+    let (hello, version) = match greet(frame) {
+        Ok(greeted) => greeted,
+        Err(refusal) => return (refusal, None),
+    };
+    let Some((session, resumed)) = sessions.enter(&hello.user, hello.resume) else {
+        let message = "the relay has too many sessions; try again later".into();
+        return (Answer::Refused { code: RefusalCode::Busy, message }, None);
+    };
+    let id = session.id;
+    // From here on the session's frames wait for this connection.
+    let carrier = Carrier::attach(session, Arc::clone(sessions), timings.clone());
+    (Answer::Welcome { version, session: id, resumed }, Some(carrier))
+}

@@ -1,0 +1,195 @@
+//! A page, without a browser.
+
+use crate::carriers::{Broken, Carrier, Fetch, Kind, Socket, post};
+use crate::support::{LONG, USER};
+use faasm_bridge::session::{ClientEvent, ClientSession};
+use faasm_bridge::wire::{CallEntry, ChunkHeader, Reply, Request, RequestId, Turn};
+use futures_util::StreamExt;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+pub(crate) struct Client {
+    pub(crate) machine: ClientSession,
+    kind: Kind,
+    carrier: Option<Carrier>,
+    replies: HashMap<RequestId, (Reply, Vec<u8>)>,
+}
+
+impl Client {
+    pub(crate) fn new(kind: Kind) -> Self {
+        let machine = ClientSession::new(USER, None);
+        Self { machine, kind, carrier: None, replies: HashMap::new() }
+    }
+
+    /// Connects again or for the first time; what it had is left open. Gives the event that ends the handshake.
+    pub(crate) async fn connect(&mut self, address: SocketAddr) -> ClientEvent {
+        self.try_connect(address).await.unwrap_or_else(|broken| panic!("{}", broken.0))
+    }
+
+    pub(crate) async fn try_connect(&mut self, address: SocketAddr) -> Result<ClientEvent, Broken> {
+        self.carrier = Some(Carrier::open(self.kind, address).await?);
+        self.machine.connected().unwrap();
+        self.try_event().await
+    }
+
+    /// From the next connection on.
+    pub(crate) fn use_transport(&mut self, kind: Kind) {
+        self.kind = kind;
+    }
+
+    /// Cuts the connection, without a word.
+    pub(crate) fn cut(&mut self) {
+        self.carrier = None;
+        self.machine.disconnected();
+    }
+
+    /// Ends the session, as a page does that will not come back.
+    pub(crate) async fn say_goodbye(&mut self) {
+        match self.carrier.take().unwrap() {
+            Carrier::WebSocket(mut socket) => {
+                let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+                socket.close(Some(frame)).await.unwrap();
+                // To the end: the relay has heard it by then.
+                while let Some(Ok(_)) = socket.next().await {}
+            }
+            Carrier::Fetch(fetch) => {
+                let turn = Turn { connection: fetch.id.unwrap(), number: fetch.batches };
+                let ended = post(fetch.address, "/session/end", turn.to_bytes().to_vec()).await;
+                assert_eq!(ended.unwrap().status(), 204);
+            }
+        }
+    }
+
+    /// Takes the connection's WebSocket away.
+    pub(crate) fn take_socket(&mut self) -> Socket {
+        match self.carrier.take() {
+            Some(Carrier::WebSocket(socket)) => *socket,
+            _ => panic!("there is no WebSocket"),
+        }
+    }
+
+    /// The connection's HTTP side.
+    pub(crate) fn fetch(&mut self) -> &mut Fetch {
+        match &mut self.carrier {
+            Some(Carrier::Fetch(fetch)) => fetch,
+            _ => panic!("there is no connection over HTTP"),
+        }
+    }
+
+    pub(crate) async fn flush(&mut self) {
+        self.try_flush().await.unwrap_or_else(|broken| panic!("{}", broken.0));
+    }
+
+    async fn try_flush(&mut self) -> Result<(), Broken> {
+        let frames = std::iter::from_fn(|| self.machine.transmit()).collect();
+        self.carrier.as_mut().unwrap().send(frames).await
+    }
+
+    async fn event(&mut self) -> ClientEvent {
+        self.try_event().await.unwrap_or_else(|broken| panic!("{}", broken.0))
+    }
+
+    async fn try_event(&mut self) -> Result<ClientEvent, Broken> {
+        loop {
+            self.try_flush().await?;
+            let next = self.carrier.as_mut().unwrap().next();
+            let frame = tokio::time::timeout(LONG, next).await.expect("an answer in time")?;
+            if let Some(event) = self.machine.receive(&frame).unwrap() {
+                // What this fails to send, the next one fails to send too.
+                let _ = self.try_flush().await;
+                return Ok(event);
+            }
+        }
+    }
+
+    /// The next reply, over as many connections as that takes; no request is lost on the way.
+    pub(crate) async fn persist(&mut self, address: SocketAddr) -> (RequestId, Reply, Vec<u8>) {
+        loop {
+            if self.carrier.is_some() {
+                match self.try_event().await {
+                    Ok(ClientEvent::Reply { id, reply, payload }) => return (id, reply, payload),
+                    Ok(other) => panic!("{other:?} instead of a reply"),
+                    Err(_) => self.cut(),
+                }
+            }
+            match self.try_connect(address).await {
+                Ok(event) => assert_eq!(event, ClientEvent::Open { lost: vec![] }),
+                Err(_) => self.cut(),
+            }
+        }
+    }
+
+    pub(crate) async fn send(&mut self, request: Request, payload: &[u8]) -> RequestId {
+        let id = self.machine.request(request, payload).unwrap();
+        self.flush().await;
+        id
+    }
+
+    /// The next reply, whatever it answers.
+    pub(crate) async fn next_reply(&mut self) -> (RequestId, Reply, Vec<u8>) {
+        match self.event().await {
+            ClientEvent::Reply { id, reply, payload } => (id, reply, payload),
+            other => panic!("{other:?} instead of a reply"),
+        }
+    }
+
+    pub(crate) async fn reply(&mut self, id: RequestId) -> (Reply, Vec<u8>) {
+        loop {
+            if let Some(reply) = self.replies.remove(&id) {
+                return reply;
+            }
+            let (id, reply, payload) = self.next_reply().await;
+            self.replies.insert(id, (reply, payload));
+        }
+    }
+
+    pub(crate) async fn ask(&mut self, request: Request, payload: &[u8]) -> (Reply, Vec<u8>) {
+        let id = self.send(request, payload).await;
+        self.reply(id).await
+    }
+
+    pub(crate) async fn call(&mut self, function: &str, input: &[u8]) -> (i32, String) {
+        returned(self.ask(main(function), input).await)
+    }
+
+    /// The global value of a key.
+    pub(crate) async fn read(&mut self, key: &str) -> Option<Vec<u8>> {
+        let request = Request::ReadState { key: key.into(), offset: 0, length: None };
+        match self.ask(request, b"").await {
+            (Reply::State { size, offset: 0 }, bytes) => size.map(|_| bytes),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn write(&mut self, key: &str, bytes: &[u8]) -> Reply {
+        let size = bytes.len() as u64;
+        let chunks = vec![ChunkHeader { offset: 0, length: size }];
+        self.ask(Request::WriteState { key: key.into(), size, chunks }, bytes).await.0
+    }
+}
+
+pub(crate) fn main(function: &str) -> Request {
+    enter(function, CallEntry::Main)
+}
+
+pub(crate) fn enter(function: &str, entry: CallEntry) -> Request {
+    Request::Call { function: function.into(), entry, args: vec![], env: vec![] }
+}
+
+/// Code and reason of a call that failed.
+pub(crate) fn failed((reply, reason): (Reply, Vec<u8>)) -> (String, String) {
+    match reply {
+        Reply::CallFailed { code } => (code, String::from_utf8(reason).unwrap()),
+        other => panic!("{other:?} instead of a failure"),
+    }
+}
+
+/// Return value and output of a call.
+pub(crate) fn returned((reply, output): (Reply, Vec<u8>)) -> (i32, String) {
+    match reply {
+        Reply::Call { return_value } => (return_value, String::from_utf8(output).unwrap()),
+        other => panic!("{other:?} instead of a result"),
+    }
+}
