@@ -1,6 +1,7 @@
 //! `cargo xtask`: the one door to building, demonstrating and testing this project. Each subcommand
 //! is one file in `commands`.
 
+mod browsers;
 mod commands;
 mod process;
 mod relay;
@@ -33,6 +34,8 @@ enum Command {
     Functions(commands::functions::Args),
     Build(commands::build::Args),
     Package(commands::package::Args),
+    Bench(commands::bench::Args),
+    Fuzz(commands::fuzz::Args),
     Docs(commands::docs::Args),
 }
 
@@ -46,6 +49,8 @@ fn main() -> ExitCode {
         Command::Functions(args) => args.run(&workspace),
         Command::Build(args) => args.run(&workspace),
         Command::Package(args) => args.run(&workspace),
+        Command::Bench(args) => args.run(&workspace),
+        Command::Fuzz(args) => args.run(&workspace),
         Command::Docs(args) => args.run(&workspace),
     });
     match result {

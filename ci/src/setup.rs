@@ -1,4 +1,4 @@
-//! What must be on the machine: Rust targets and components, a browser, a compiler for C and C++
+//! What must be on the machine: Rust targets and components, browsers, a compiler for C and C++
 //! functions. Missing parts are installed where that is safe; otherwise the error says how.
 
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use std::{env, fs};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::browsers;
 use crate::process::{find_program, run, succeeds};
 use crate::workspace::{Workspace, create_folder};
 
@@ -15,10 +16,6 @@ pub(crate) const WASI: &str = "wasm32-wasip1";
 /// The target of the browser runtime.
 pub(crate) const WEB: &str = "wasm32-unknown-unknown";
 
-const BROWSERS: [&str; 4] =
-    ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
-const BROWSER_PACKAGES: &[&str] = &["chromium"];
-const DRIVER_PACKAGES: &[&str] = &["chromium-driver"];
 /// Debian packages that make `clang-19` able to build C and C++ functions.
 pub(crate) const CLANG_PACKAGES: &[&str] = &[
     "clang-19",
@@ -66,34 +63,31 @@ fn rustup(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
     run(Command::new("rustup").args(arguments).current_dir(workspace.root()))
 }
 
-/// An error that says how to install a browser, unless there is one with its driver.
-pub(crate) fn require_browser() -> Result<()> {
-    let packages = missing_browser_packages();
-    if packages.is_empty() {
-        return Ok(());
-    }
-    bail!(
-        "no Chromium with its WebDriver on the PATH; on Debian: `apt-get install {}`; elsewhere: \
-         install Chromium or Chrome, and `chromedriver` of the same version",
-        packages.join(" ")
-    )
-}
-
 /// Installs what the tests need besides Rust, on Debian and Ubuntu as root; elsewhere an error
 /// that says what is missing.
 pub(crate) fn test_packages(workspace: &Workspace) -> Result<()> {
-    let mut packages = missing_browser_packages();
+    require_node()?;
+    let mut packages = browsers::missing_packages();
     if Clang::find(workspace)?.is_none() {
         packages.extend(CLANG_PACKAGES);
     }
-    if packages.is_empty() {
-        return Ok(());
+    if !packages.is_empty() {
+        install(&packages)?;
+        if Clang::find(workspace)?.is_none() {
+            bail!("clang-19 is installed and still cannot build for wasm32-wasi with sysroot /usr");
+        }
     }
+    browsers::geckodriver(workspace)
+}
+
+/// Installs Debian packages, or says which ones are needed.
+fn install(packages: &[&str]) -> Result<()> {
     let install = ["install", "-y", "--no-install-recommends"];
     if !Path::new("/etc/debian_version").is_file() || find_program(&["apt-get"]).is_none() {
         bail!(
-            "the tests need Chromium with chromedriver, and a clang that builds for \
-             wasm32-wasi (set WASI_SDK_PATH to a WASI SDK); on Debian these are the packages {}",
+            "the tests need Chromium with chromedriver, Firefox, WebKitGTK with WebKitWebDriver, Xvfb, \
+             and a clang that builds for wasm32-wasi (set WASI_SDK_PATH to a WASI SDK); what is missing \
+             here is in these packages of Debian: {}",
             packages.join(" ")
         );
     }
@@ -111,23 +105,23 @@ pub(crate) fn test_packages(workspace: &Workspace) -> Result<()> {
         command
     };
     run(apt_get().arg("update"))?;
-    run(apt_get().args(install).args(&packages))?;
-    require_browser()?;
-    if Clang::find(workspace)?.is_none() {
-        bail!("clang-19 is installed and still cannot build for wasm32-wasi with sysroot /usr");
-    }
-    Ok(())
+    run(apt_get().args(install).args(packages))
 }
 
-fn missing_browser_packages() -> Vec<&'static str> {
-    let mut packages = Vec::new();
-    if find_program(&BROWSERS).is_none() {
-        packages.extend(BROWSER_PACKAGES);
+/// An error that says how to get Node.js, unless there is one for Vite, and npm.
+///
+/// Not installed here: Debian's is too old, and its users have their own way to have another.
+fn require_node() -> Result<()> {
+    let new_enough = "const [major, minor] = process.versions.node.split('.').map(Number); \
+         process.exit(major > 22 || (major === 22 && minor >= 12) || (major === 20 && minor >= 19) ? 0 : 1)";
+    let has_node = succeeds(Command::new("node").args(["-e", new_enough]));
+    if !has_node || !succeeds(Command::new("npm").arg("--version")) {
+        bail!(
+            "the tests of the npm package need Node.js 20.19, or 22.12 or newer, with npm on the PATH: \
+             https://nodejs.org"
+        );
     }
-    if find_program(&["chromedriver"]).is_none() {
-        packages.extend(DRIVER_PACKAGES);
-    }
-    packages
+    Ok(())
 }
 
 fn is_root() -> bool {

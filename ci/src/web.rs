@@ -6,7 +6,10 @@ use std::fs;
 
 use anyhow::{Context as _, Result};
 
-use crate::workspace::{Workspace, copy_folder, create_folder, remove_folder};
+use crate::workspace::{Workspace, copy_file, copy_folder, create_folder, remove_folder};
+
+/// The example page.
+const PAGES: [&str; 4] = ["index.html", "app.js", "style.css", "worker.js"];
 
 /// Puts pages and runtime beside the functions; what was there of an earlier time goes.
 pub(crate) fn assemble(workspace: &Workspace) -> Result<()> {
@@ -20,6 +23,9 @@ pub(crate) fn assemble(workspace: &Workspace) -> Result<()> {
             remove_folder(&path)?;
         }
     }
-    copy_folder(&workspace.root().join("examples/web"), &web)?;
+    // Single files: the app beside them has a bundler of its own.
+    for file in PAGES {
+        copy_file(&workspace.root().join("examples/web").join(file), &web.join(file))?;
+    }
     copy_folder(&workspace.npm(), &web.join("runtime"))
 }

@@ -41,3 +41,15 @@ export function importFunction(handle, memory, slots, row, params) {
     return handle(row);
   };
 }
+
+/**
+ * The function to import for a row that can wait, in a module without the rewriter's halves of it: it tries, and gives a
+ * promise only where it has to wait. The guest is suspended meanwhile, also while `finish` calls its `malloc`.
+ *
+ * @param {(...args: (number | bigint)[]) => number} begin  1 where it has to wait
+ * @param {() => Promise<void>} suspend
+ * @param {() => number} finish
+ */
+export function waitingFunction(begin, suspend, finish) {
+  return (...args) => (begin(...args) === 0 ? finish() : suspend().then(() => finish()));
+}

@@ -1,6 +1,11 @@
-// The package's entry: instantiates the runtime once, at the first connection.
+// The package's entry: instantiates the runtime once, at the first connection. The types are in `index.d.ts`.
 
 import init, * as runtime from "./faasm_runtime.js";
+
+if (Symbol.dispose) {
+  // Rather than wasm-bindgen's own, which frees an object and leaves what it has begun.
+  runtime.Runtime.prototype[Symbol.dispose] = runtime.Runtime.prototype.dispose;
+}
 
 let ready;
 

@@ -6,8 +6,9 @@
 //!
 //! * [`api`]: what pages see; its types are in `types.d.ts`.
 //! * [`connection`]: one session with a relay, over a [`transport`].
-//! * [`function`]: loading of built functions.
-//! * [`run`]: one run, from instantiation to result.
+//! * [`function`]: loading of functions, built ones and originals.
+//! * [`shared`]: what everything of one `Runtime` shares; [`tier`] is its state.
+//! * [`run`]: one run, from instantiation to result, or until it is [`stop`]ped.
 //! * [`host`]: the imports of a running function.
 //! * [`engine`]: how a function is suspended and resumed.
 
@@ -18,5 +19,9 @@ mod error;
 mod function;
 mod global;
 mod host;
+mod object;
 mod run;
+mod shared;
+mod stop;
+mod tier;
 mod transport;

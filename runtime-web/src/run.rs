@@ -1,76 +1,20 @@
 //! One run of a function in the page: instantiate, call its entries through all suspensions, collect the result.
 
-use crate::connection::Connection;
-use crate::engine::{Asyncify, Engine, Interruption};
+use crate::engine::{Asyncify, Engine, Interruption, Jspi, Kind};
 use crate::error::{Code, FaasmError, describe};
-use crate::function::Loaded;
-use crate::global::{RUNTIME, console_error, performance_now};
-use crate::host::{Bindings, import_object};
-use faasm_bridge::guest::{Fault, Invocation, Stream};
+use crate::function::{Loaded, Program};
+use crate::global::{RUNTIME, performance_now};
+use crate::host::{Bindings, Listeners, import_object};
+use crate::shared::Shared;
+use crate::stop::Stop;
+use faasm_bridge::guest::{Fault, Invocation};
 use faasm_bridge::manifest::{GROW_EXPORT, UnwindBuffer};
 use faasm_bridge::names::name_frames;
-use faasm_bridge::state::LocalTier;
+use futures_util::future::LocalBoxFuture;
 use js_sys::{Array, Error, Function, Object, Reflect, WebAssembly};
-use std::cell::RefCell;
 use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{TextDecodeOptions, TextDecoder};
-
-/// What a page wants to hear of a run.
-pub(crate) struct Listeners {
-    stdout: Option<Listener>,
-    stderr: Option<Listener>,
-}
-
-struct Listener {
-    callback: Function,
-    /// Keeps the bytes of a character that was printed in two parts.
-    decoder: TextDecoder,
-}
-
-impl Listeners {
-    pub(crate) fn new(stdout: Option<Function>, stderr: Option<Function>) -> Result<Self, JsValue> {
-        let listen = |callback: Option<Function>| match callback {
-            Some(callback) => {
-                TextDecoder::new().map(|decoder| Some(Listener { callback, decoder }))
-            }
-            None => Ok(None),
-        };
-        Ok(Self { stdout: listen(stdout)?, stderr: listen(stderr)? })
-    }
-
-    /// Passes on what is left of a character that the guest did not finish.
-    pub(crate) fn flush(&self) {
-        for listener in [&self.stdout, &self.stderr].into_iter().flatten() {
-            let rest = listener.decoder.decode().unwrap_or_default();
-            if !rest.is_empty() {
-                listener.tell(&rest);
-            }
-        }
-    }
-
-    pub(crate) fn print(&self, stream: Stream, bytes: &[u8]) {
-        let listener = match stream {
-            Stream::Stdout => &self.stdout,
-            Stream::Stderr => &self.stderr,
-        };
-        let Some(listener) = listener else { return };
-        let options = TextDecodeOptions::new();
-        options.set_stream(true);
-        let text = listener.decoder.decode_with_u8_array_and_options(bytes, &options);
-        listener.tell(&text.unwrap_or_default());
-    }
-}
-
-impl Listener {
-    fn tell(&self, text: &str) {
-        // A listener that throws must not end the guest it listens to.
-        if let Err(thrown) = self.callback.call1(&JsValue::UNDEFINED, &text.into()) {
-            console_error(&format!("a listener of a function threw: {}", describe(&thrown)));
-        }
-    }
-}
 
 /// How a run ended.
 #[derive(Debug)]
@@ -83,6 +27,8 @@ pub(crate) struct Outcome {
 /// Figures of a run; times in milliseconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Stats {
+    /// None where the run was not in this page.
+    pub(crate) engine: Option<Kind>,
     pub(crate) suspensions: u32,
     pub(crate) chained_calls: u32,
     pub(crate) total: f64,
@@ -92,54 +38,70 @@ pub(crate) struct Stats {
 /// Runs a loaded function in this page.
 pub(crate) async fn run(
     loaded: &Loaded,
+    engine: Kind,
     invocation: Invocation,
-    connection: Rc<Connection>,
-    tier: Rc<RefCell<LocalTier>>,
+    shared: Rc<Shared>,
     listeners: Listeners,
+    stop: Rc<Stop>,
 ) -> Result<Outcome, FaasmError> {
     let began = performance_now();
-    // A module that is not instrumented never suspends, so its engine's buffer is never used.
-    let instrumented = loaded.manifest.engines.asyncify.buffer;
-    let buffer = instrumented.unwrap_or(UnwindBuffer { bytes: 0 });
-    let bindings = Bindings::new(invocation, buffer.bytes, connection, tier, listeners);
-    let pending = bindings.clone();
-    let wait = Box::new(move || {
-        let future: futures_util::future::LocalBoxFuture<'static, ()> =
-            Box::pin(pending.clone().wait());
-        future
-    });
-    let asyncify = Rc::new(Asyncify::new(buffer, wait));
-    let engine: Rc<dyn Engine> = asyncify.clone();
+    let program = loaded.program(engine).await?;
+    // A module that is not instrumented has nothing to hide, and its engine's buffer is never used.
+    let buffer = program.buffer.unwrap_or(UnwindBuffer { bytes: 0 });
+    let bindings = Bindings::new(invocation, buffer.bytes, shared, listeners, stop.clone());
+    let (engine, attach) = suspender(&program, buffer, &bindings);
 
-    let (imports, closures) = import_object(&loaded.module, &bindings, &engine)?;
-    let exports = instantiate(&loaded.module, &imports).await?;
+    let (imports, closures) = import_object(&program, &bindings, &engine)?;
+    let exports = instantiate(&program.module, &imports).await?;
     let guest = Exports { exports, loaded };
     let memory = guest.memory()?;
     bindings.attach(memory.clone(), guest.malloc(), guest.grow(&memory));
-    if instrumented.is_some() {
+    if let Some(asyncify) = attach {
         asyncify.attach(&guest.exports, &memory)?;
     }
 
     let ended = enter(&guest, engine.as_ref(), &bindings).await;
     bindings.end();
     drop(closures);
+    if let Some(reason) = stop.reason() {
+        return Err(reason.clone());
+    }
     let return_value = match ended {
         Ok(value) => value,
-        Err(error) => return Err(with_names(error, loaded).await),
+        Err(error) => return Err(with_names(error, loaded, engine.kind()).await),
     };
     let stats = Stats {
+        engine: Some(engine.kind()),
         suspensions: engine.suspensions(),
-        chained_calls: bindings.chained.get(),
+        chained_calls: bindings.chained(),
         total: performance_now() - began,
         suspended: bindings.waited.get(),
     };
     Ok(Outcome { return_value, output: bindings.take_output(), stats })
 }
 
+/// The engine for a program; for an instrumented one also as what has to be attached to its instance.
+fn suspender(
+    program: &Program,
+    buffer: UnwindBuffer,
+    bindings: &Rc<Bindings>,
+) -> (Rc<dyn Engine>, Option<Rc<Asyncify>>) {
+    let pending = bindings.clone();
+    let wait =
+        Box::new(move || -> LocalBoxFuture<'static, ()> { Box::pin(pending.clone().wait()) });
+    match program.engine {
+        Kind::Jspi => (Rc::new(Jspi::new(wait)), None),
+        Kind::Asyncify => {
+            let asyncify = Rc::new(Asyncify::new(buffer, wait));
+            (asyncify.clone(), program.buffer.map(|_| asyncify))
+        }
+    }
+}
+
 /// A trap in the words of the source: its stack, and what its message says of functions.
-async fn with_names(mut error: FaasmError, loaded: &Loaded) -> FaasmError {
+async fn with_names(mut error: FaasmError, loaded: &Loaded, engine: Kind) -> FaasmError {
     let Some(stack) = &error.stack else { return error };
-    let Some(names) = loaded.names().await else { return error };
+    let Some(names) = loaded.names(engine).await else { return error };
     let named = |text: &str| name_frames(text, RUNTIME, names);
     (error.stack, error.message) = (Some(named(stack)), named(&error.message));
     error
@@ -152,7 +114,7 @@ async fn enter(
     bindings: &Bindings,
 ) -> Result<i32, FaasmError> {
     let mut return_value = 0;
-    for name in &guest.loaded.manifest.entry.main {
+    for name in &guest.loaded.entry.main {
         let entry = guest.function(name)?;
         match engine.call(&entry, &Array::new()).await {
             Ok(value) => return_value = value.as_f64().map_or(0, |number| number as i32),
@@ -174,7 +136,7 @@ fn ended(interruption: Interruption, bindings: &Bindings) -> Result<i32, FaasmEr
             // The cause knows better than the kernel whether the connection is gone.
             let code = match (&fault, bindings.take_failure()) {
                 (Fault::Operation { .. }, Some(failure)) => failure.code,
-                _ => Code::Fault(fault.code()),
+                _ => Code::named(fault.code()),
             };
             Err(FaasmError::new(code, fault.to_string()))
         }
@@ -231,12 +193,12 @@ impl Exports<'_> {
     }
 
     fn memory(&self) -> Result<WebAssembly::Memory, FaasmError> {
-        let name = &self.loaded.manifest.entry.memory;
+        let name = &self.loaded.entry.memory;
         self.get(name).dyn_into().map_err(|_| self.missing("memory", name))
     }
 
     fn malloc(&self) -> Option<Function> {
-        self.get(self.loaded.manifest.entry.malloc.as_deref()?).dyn_into().ok()
+        self.get(self.loaded.entry.malloc.as_deref()?).dyn_into().ok()
     }
 
     /// How the host makes memory grow: past the unwind buffer, where the module has one.
@@ -253,7 +215,7 @@ impl Exports<'_> {
     fn missing(&self, kind: &str, name: &str) -> FaasmError {
         let message = format!(
             "the manifest of `{}` names a {kind} `{name}` that the module does not export: build it again",
-            self.loaded.manifest.name
+            self.loaded.name
         );
         FaasmError::new(Code::CannotLoad, message)
     }

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use clap::Parser;
-use faasm_browser_tests::{Chromium, Page, Place, Run, Site};
+use faasm_browser_tests::{Browser, Kind, Page, Place, Run, Site};
 
 #[derive(Parser)]
 enum Command {
@@ -23,7 +23,7 @@ async fn main() -> Result<()> {
     if functions.is_empty() {
         bail!("there are no functions: run `cargo xtask demo`");
     }
-    let browser = Chromium::start().await?;
+    let browser = Browser::start(Kind::Chromium).await?;
     let page = Page::open(&browser, &url, &user).await?;
     let mut wrong = 0;
     for function in &functions {

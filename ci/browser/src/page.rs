@@ -1,13 +1,13 @@
 //! A page that uses the runtime as any page would: it imports the package and runs functions.
 
-use crate::Chromium;
+use crate::Browser;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// Runs one function and reports; `arguments[0]` is the [`Run`], as JSON.
 const RUN: &str = r#"
-const [{ name, input, where, worker, user }, done] = arguments;
+const [{ name, input, where, worker, user, engine }, done] = arguments;
 (async () => {
   let ticks = 0, before = performance.now(), longest = 0;
   const timer = setInterval(() => {
@@ -19,17 +19,21 @@ const [{ name, input, where, worker, user }, done] = arguments;
     const manifest = new URL(`/functions/${name}.json`, location.href).href;
     let result;
     if (worker) {
-      const thread = new Worker("/worker.js", { type: "module" });
+      // One for all runs: Firefox makes connections wait after one whose worker was ended.
+      const threads = window.faasmTestThreads ??= {};
       const ask = (message) => new Promise((resolve, reject) => {
-        thread.onmessage = ({ data }) => data.error ? reject(Object.assign(new Error(), data.error)) : resolve(data.result);
-        thread.postMessage({ id: 0, ...message });
+        threads[engine].onmessage = ({ data }) => data.error ? reject(Object.assign(new Error(), data.error)) : resolve(data.result);
+        threads[engine].postMessage({ id: 0, ...message });
       });
-      await ask({ connect: { user } });
+      if (!threads[engine]) {
+        threads[engine] = new Worker("/worker.js", { type: "module" });
+        await ask({ connect: { user, engine } });
+      }
       result = await ask({ manifest, options: { input, where } });
-      thread.terminate();
     } else {
       const { connect } = await import("/runtime/index.js");
-      const runtime = globalThis.faasmTestRuntime ??= await connect({ user });
+      const runtimes = window.faasmTestRuntimes ??= {};
+      const runtime = runtimes[engine] ??= await connect({ user, engine });
       const loaded = await runtime.load(manifest);
       result = await loaded.run({ input, where, onStdout: (text) => { stdout += text; } });
     }
@@ -67,6 +71,8 @@ pub struct Finished {
     pub output: Vec<u8>,
     /// Empty for runs in a worker or in the cluster.
     pub stdout: String,
+    /// `asyncify` or `jspi`; none for runs in the cluster.
+    pub engine: Option<String>,
     pub suspensions: u32,
     pub chained_calls: u32,
     pub suspended_ms: f64,
@@ -98,15 +104,21 @@ enum Report {
 /// A page of a relay in a browser.
 #[derive(Debug)]
 pub struct Page<'a> {
-    browser: &'a Chromium,
+    browser: &'a Browser,
     user: &'a str,
+    engine: &'a str,
 }
 
 impl<'a> Page<'a> {
     /// Opens the relay's example page, for scripts of tests.
-    pub async fn open(browser: &'a Chromium, url: &str, user: &'a str) -> Result<Self> {
+    pub async fn open(browser: &'a Browser, url: &str, user: &'a str) -> Result<Self> {
         browser.client().goto(url).await.with_context(|| format!("opening {url}"))?;
-        Ok(Self { browser, user })
+        Ok(Self { browser, user, engine: "auto" })
+    }
+
+    /// The same page, with another engine for what it runs from now on.
+    pub fn with_engine(self, engine: &'a str) -> Self {
+        Self { engine, ..self }
     }
 
     /// Runs a function to its end.
@@ -117,6 +129,7 @@ impl<'a> Page<'a> {
             "where": if run.place == Place::Cluster { "cluster" } else { "browser" },
             "worker": run.place == Place::Worker,
             "user": self.user,
+            "engine": self.engine,
         });
         let report = self.browser.client().execute_async(RUN, vec![argument]).await;
         let report = report.with_context(|| format!("running {run:?}"))?;

@@ -1,45 +1,45 @@
 //! A relay of the test's own, as the real program on a free port.
 
 use anyhow::{Context as _, Result, ensure};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-/// A running relay with an empty store; it ends with this value.
+/// A running relay with a store of its own; it ends with this value.
 #[derive(Debug)]
 pub struct Relay {
     child: Child,
     url: String,
+    /// What it was started with.
+    arguments: Vec<OsString>,
     _data: TempDir,
 }
 
 impl Relay {
     /// Starts a relay that serves `web`.
     pub async fn start(web: &Path) -> Result<Self> {
+        Self::start_with(web, &[]).await
+    }
+
+    /// The same with further options for `faasm-relay serve`.
+    pub async fn start_with(web: &Path, options: &[&str]) -> Result<Self> {
         let data = tempfile::tempdir()?;
-        let program = program("FAASM_RELAY_BIN", "faasm-relay")?;
-        let mut child = Command::new(&program)
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(data.path())
-            .arg("--web")
-            .arg(web)
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("starting {}", program.display()))?;
-        let stdout = child.stdout.take().context("the relay's output is piped")?;
-        let mut lines = BufReader::new(stdout).lines();
-        let line =
-            lines.next_line().await?.context("the relay ended at once; see its message above")?;
-        let url = line
-            .strip_prefix("listening on ")
-            .with_context(|| format!("the relay said `{line}`"))?
-            .trim_end_matches('/')
-            .to_owned();
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Ok(Self { child, url, _data: data })
+        let mut arguments: Vec<OsString> =
+            ["serve", "--listen", "127.0.0.1:0", "--data"].map(OsString::from).into();
+        arguments.extend([data.path().into(), "--web".into(), web.into()]);
+        arguments.extend(options.iter().map(OsString::from));
+        let (child, url) = spawn(&arguments).await?;
+        Ok(Self { child, url, arguments, _data: data })
+    }
+
+    /// Ends it without a chance to say goodbye, and starts it again on the same store and another port.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.child.kill().await?;
+        (self.child, self.url) = spawn(&self.arguments).await?;
+        Ok(())
     }
 
     /// `http://HOST:PORT`
@@ -65,6 +65,28 @@ impl Relay {
     pub async fn kill(mut self) -> Result<()> {
         Ok(self.child.kill().await?)
     }
+}
+
+/// The program, and the address that it says it listens on.
+async fn spawn(arguments: &[OsString]) -> Result<(Child, String)> {
+    let program = program("FAASM_RELAY_BIN", "faasm-relay")?;
+    let mut child = Command::new(&program)
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("starting {}", program.display()))?;
+    let stdout = child.stdout.take().context("the relay's output is piped")?;
+    let mut lines = BufReader::new(stdout).lines();
+    let line =
+        lines.next_line().await?.context("the relay ended at once; see its message above")?;
+    let url = line
+        .strip_prefix("listening on ")
+        .with_context(|| format!("the relay said `{line}`"))?
+        .trim_end_matches('/')
+        .to_owned();
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    Ok((child, url))
 }
 
 /// A program of this workspace: where the variable says, or beside this one.

@@ -1,8 +1,8 @@
-//! What a page hears of a trap, in real Chromium: the functions on the stack by the names of the source, wherever these
+//! What a page hears of a trap, in every browser: the functions on the stack by the names of the source, wherever these
 //! are kept.
 
 use anyhow::{Context as _, Result};
-use faasm_browser_tests::{Chromium, Page, Relay, Site};
+use faasm_browser_tests::{Browser, Kind, Page, Relay, Site};
 use serde_json::{Value, json};
 
 /// Sleeps, then traps in `crate::fails_here` where its input is not empty.
@@ -10,10 +10,10 @@ const FAULT: &str = include_str!("functions/fault.wat");
 
 /// Runs a function twice, without and with a trap; gives the error, and which names were fetched after each run.
 const TRAP: &str = r#"
-const [name, done] = arguments;
+const [name, engine, done] = arguments;
 (async () => {
   const { connect } = await import("/runtime/index.js");
-  const runtime = await connect({ user: "demo" });
+  const runtime = await connect({ user: "demo", engine });
   const loaded = await runtime.load(new URL(`/functions/${name}.json`, location.href));
   const fetched = () => performance.getEntriesByType("resource")
     .map((entry) => new URL(entry.name).pathname).filter((path) => path.endsWith(`${name}.names.json`));
@@ -27,13 +27,27 @@ const [name, done] = arguments;
 })().then(done, (error) => done({ error: String(error) }));
 "#;
 
-async fn trap(browser: &Chromium, relay: &Relay, name: &str) -> Result<Value> {
+async fn trap(browser: &Browser, relay: &Relay, name: &str, engine: &str) -> Result<Value> {
     let page = Page::open(browser, relay.url(), "demo").await?;
-    page.script_async(TRAP, vec![json!(name)]).await
+    page.script_async(TRAP, vec![json!(name), json!(engine)]).await
 }
 
 #[tokio::test]
-async fn a_trap_names_functions_of_the_source() -> Result<()> {
+async fn a_trap_names_functions_of_the_source_in_chromium() -> Result<()> {
+    a_trap_names_functions_of_the_source(Kind::Chromium).await
+}
+
+#[tokio::test]
+async fn a_trap_names_functions_of_the_source_in_firefox() -> Result<()> {
+    a_trap_names_functions_of_the_source(Kind::Firefox).await
+}
+
+#[tokio::test]
+async fn a_trap_names_functions_of_the_source_in_webkit() -> Result<()> {
+    a_trap_names_functions_of_the_source(Kind::WebKit).await
+}
+
+async fn a_trap_names_functions_of_the_source(kind: Kind) -> Result<()> {
     let mut site = Site::new()?;
     for how in ["keep", "strip", "move"] {
         site.add_with(&format!("fault_{how}"), FAULT, &["--debug-info", how]).await?;
@@ -50,38 +64,44 @@ async fn a_trap_names_functions_of_the_source() -> Result<()> {
         std::fs::read_to_string(&names)?.replace("crate::fails_here", "crate::elsewhere"),
     )?;
     let relay = Relay::start(site.path()).await?;
-    let browser = Chromium::start().await?;
+    let browser = Browser::start(kind).await?;
 
-    let mut stacks = Vec::new();
-    for (name, named, fetched) in [
-        ("fault_keep", true, 0),
-        ("fault_strip", false, 0),
-        // The same bytes, which Chromium shows under the address it had them from first.
-        ("fault_move", true, 1),
-        ("fault_tampered", false, 1),
-    ] {
-        let report = trap(&browser, &relay, name).await?;
-        assert_eq!(
-            (&report["returnValue"], &report["code"]),
-            (&json!(0), &json!("trap")),
-            "{report}"
-        );
-        assert_eq!(
-            report["before"],
-            json!([]),
-            "{name}: names are fetched for a trap only: {report}"
-        );
-        let after = report["after"].as_array().context("what was fetched")?;
-        assert_eq!(!after.is_empty(), fetched > 0, "{name}: {report}");
-        assert_eq!(report["same"], json!(true), "{name}: {report}");
-        let stack = report["stack"].as_str().context("a stack")?.to_owned();
-        assert_eq!(stack.contains("crate::fails_here"), named, "{name}: {stack}");
-        assert_eq!(stack.contains("_start"), named, "{name}: {stack}");
-        assert!(!stack.contains("elsewhere"), "{name}: {stack}");
-        stacks.push(stack);
+    for engine in kind.engines() {
+        let mut stacks = Vec::new();
+        for (name, named, fetched) in [
+            ("fault_keep", true, 0),
+            ("fault_strip", false, 0),
+            // The same bytes, which Chromium shows under the address it had them from first.
+            ("fault_move", true, 1),
+            ("fault_tampered", false, 1),
+        ] {
+            let report = trap(&browser, &relay, name, engine).await?;
+            assert_eq!(
+                (&report["returnValue"], &report["code"]),
+                (&json!(0), &json!("trap")),
+                "{report}"
+            );
+            assert_eq!(
+                report["before"],
+                json!([]),
+                "{name}: names are fetched for a trap only: {report}"
+            );
+            let after = report["after"].as_array().context("what was fetched")?;
+            assert_eq!(!after.is_empty(), fetched > 0, "{name}: {report}");
+            assert_eq!(report["same"], json!(true), "{name}: {report}");
+            let stack = report["stack"].as_str().context("a stack")?.to_owned();
+            assert_eq!(stack.contains("crate::fails_here"), named, "{name}: {stack}");
+            assert_eq!(stack.contains("_start"), named, "{name}: {stack}");
+            assert!(!stack.contains("elsewhere"), "{name}: {stack}");
+            stacks.push(stack);
+        }
+        // Frames of the runtime itself have no names, and get none. A guest with a stack of its own has none of them on it,
+        // and WebKit shows no addresses.
+        let runtime =
+            |stack: &String| stack.matches("faasm_runtime_bg.wasm:wasm-function[").count();
+        if *engine == "asyncify" && kind != Kind::WebKit {
+            assert!(stacks.iter().all(|stack| runtime(stack) > 0), "{stacks:?}");
+        }
     }
-    // Frames of the runtime itself have no names, and get none.
-    let runtime = |stack: &String| stack.matches("faasm_runtime_bg.wasm:wasm-function[").count();
-    assert!(stacks.iter().all(|stack| runtime(stack) > 0), "{stacks:?}");
     browser.close().await
 }

@@ -1,5 +1,6 @@
 //! A case: a function with its input and surroundings, and what must come of it.
 
+use crate::column::is_among;
 use crate::outcome::Code;
 
 /// How bytes are compared.
@@ -51,10 +52,10 @@ pub struct Case {
     pub stdout: Text,
     pub stderr: Text,
     pub after: Vec<After>,
-    /// Ids of the columns it makes sense in; empty for all.
+    /// The columns it makes sense in, as [`is_among`] reads them; empty for all.
     pub only: &'static [&'static str],
     /// Columns that cannot run it, and what it must end with there instead.
-    pub limit: Option<(&'static [&'static str], Code)>,
+    pub limits: Vec<(&'static [&'static str], Code)>,
     /// Whether its calls may take only [`crate::lab::SHORT_TIMEOUT`].
     pub impatient: bool,
     /// What has to be installed to build the function; without it the case is skipped.
@@ -75,7 +76,7 @@ pub fn case(name: &str, function: &'static str, input: impl Into<Vec<u8>>) -> Ca
         stderr: Text::Any,
         after: Vec::new(),
         only: &[],
-        limit: None,
+        limits: Vec::new(),
         impatient: false,
         needs: None,
     }
@@ -199,16 +200,21 @@ impl Case {
 
     /// These columns cannot run it, and must say so with this code; the matrix shows it as a limit.
     pub fn limit(mut self, columns: &'static [&'static str], code: Code) -> Self {
-        self.limit = Some((columns, code));
+        self.limits.push((columns, code));
         self
     }
 
     /// What is asked of a column: the case itself, or that it ends as the limit says.
     pub fn in_column(&self, column: &str) -> (Self, bool) {
-        match self.limit {
-            Some((columns, code)) if columns.contains(&column) => (self.clone().fails(code), true),
-            _ => (self.clone(), false),
+        match self.limits.iter().find(|(columns, _)| is_among(column, columns)) {
+            Some((_, code)) => (self.clone().fails(*code), true),
+            None => (self.clone(), false),
         }
+    }
+
+    /// Whether it makes sense in a column.
+    pub fn is_for(&self, column: &str) -> bool {
+        self.only.is_empty() || is_among(column, self.only)
     }
 
     /// Its calls may take only [`crate::lab::SHORT_TIMEOUT`].

@@ -15,6 +15,8 @@ const PAGE: &str = "<!doctype html><meta charset=\"utf-8\"><title>Conformance</t
 pub(crate) const FUNCTIONS: &str = "functions";
 /// The same, built with Asyncify's asserts.
 pub(crate) const FUNCTIONS_WITH_ASSERTS: &str = "functions-with-asserts";
+/// The originals, for pages that load them as they are.
+pub(crate) const ORIGINALS: &str = "originals";
 
 /// Where originals, and the site with what was built of them, are.
 #[derive(Clone, Debug)]
@@ -109,7 +111,7 @@ impl Folders {
         fs::write(&path, wasm).with_context(|| format!("writing {}", path.display()))
     }
 
-    /// The page, its script, and the runtime.
+    /// The page, its script, the runtime, and the originals.
     fn site(&self) -> Result<()> {
         fs::create_dir_all(&self.web)?;
         fs::write(self.web.join("index.html"), PAGE)?;
@@ -119,11 +121,14 @@ impl Folders {
             "no runtime in {}: run `cargo xtask package`",
             self.runtime.display()
         );
-        let runtime = self.web.join("runtime");
-        if runtime.exists() {
-            fs::remove_dir_all(&runtime)?;
+        for (from, to) in [(&self.runtime, "runtime"), (&self.originals, ORIGINALS)] {
+            let to = self.web.join(to);
+            if to.exists() {
+                fs::remove_dir_all(&to)?;
+            }
+            copy_folder(from, &to)?;
         }
-        copy_folder(&self.runtime, &runtime)
+        Ok(())
     }
 }
 

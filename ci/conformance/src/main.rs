@@ -18,7 +18,7 @@ struct Opts {
     /// Only cases whose names contain this
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// Only columns whose names contain this: embedded, page, worker, asserts
+    /// Only columns whose names contain this: embedded, chromium, firefox, webkit, asyncify, jspi, page, worker
     #[arg(long, value_name = "NAME")]
     column: Option<String>,
     /// Write the figures of each column to this file, as JSON
@@ -46,7 +46,7 @@ async fn run(opts: Opts) -> Result<bool> {
         // Some are made to be refused.
         let refused = |case: &&Case| {
             case.end == End::Fails(Code::CannotLoad)
-                || case.limit.is_some_and(|(_, code)| code == Code::CannotLoad)
+                || case.limits.iter().any(|(_, code)| *code == Code::CannotLoad)
         };
         if !cases.iter().filter(refused).any(|case| case.function == function) {
             eprintln!("warning: {problem}");

@@ -5,6 +5,7 @@ use crate::column::Column;
 use crate::lab::Lab;
 use crate::outcome::{Difference, Ended, Observed, differences};
 use anyhow::Result;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -93,7 +94,9 @@ impl Summary {
     }
 }
 
-/// Runs cases in columns, one after the other, and prints each row when it is known.
+/// Runs cases in columns, and prints each row when it is known.
+///
+/// A case is in all columns at once, but those that share a browser wait for each other.
 pub async fn fill(
     lab: &Lab,
     columns: &[Box<dyn Column>],
@@ -105,33 +108,32 @@ pub async fn fill(
         columns: columns.iter().map(|column| column.title()).collect(),
         ..Summary::default()
     };
-    write!(out, "{:width$}", "")?;
-    for column in columns {
-        write!(out, "  {}", column.title())?;
+    for (number, column) in (1..).zip(columns) {
+        writeln!(out, "{number:2}  {} ({})", column.title(), column.id())?;
     }
-    writeln!(out)?;
+    let heads: String = (1..=columns.len()).map(|number| format!("  {number:<5}")).collect();
+    writeln!(out, "{:width$}{}", "", heads.trim_end())?;
     for case in cases {
         let missing = !lab.has(case.function);
         if missing && let Some(what) = case.needs {
             summary.notes.push(format!("{} skipped: {what} is not installed", case.name));
         }
-        write!(out, "{:width$}", case.name)?;
-        let mut details = Vec::new();
-        for column in columns {
-            let skips = missing && case.needs.is_some()
-                || !case.only.is_empty() && !case.only.contains(&column.id());
-            let cell = if skips { Cell::Skipped } else { run(lab, column.as_ref(), case).await };
-            write!(out, "  {:1$}", cell.word(), column.title().chars().count())?;
-            out.flush()?;
+        let cells = join_all(columns.iter().map(async |column| {
+            let skips = missing && case.needs.is_some() || !case.is_for(column.id());
+            if skips { Cell::Skipped } else { run(lab, column.as_ref(), case).await }
+        }));
+        let cells = cells.await;
+        let words: String = cells.iter().map(|cell| format!("  {:<5}", cell.word())).collect();
+        writeln!(out, "{:width$}{}", case.name, words.trim_end())?;
+        for (column, cell) in columns.iter().zip(cells) {
             summary.add(column.title(), case, &cell);
             if let Cell::Differs(differences) = cell {
-                details.extend(differences.into_iter().map(|it| (column.title(), it)));
+                for difference in differences {
+                    writeln!(out, "  {}: {difference}", column.title())?;
+                }
             }
         }
-        writeln!(out)?;
-        for (column, difference) in details {
-            writeln!(out, "  {column}: {difference}")?;
-        }
+        out.flush()?;
     }
     Ok(summary)
 }

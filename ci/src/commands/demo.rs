@@ -13,7 +13,7 @@ use crate::process::run;
 use crate::relay::Relay;
 use crate::stages::{Stages, figure, in_words, write_figures};
 use crate::workspace::{Workspace, wasm_files};
-use crate::{setup, web};
+use crate::{browsers, setup, web};
 
 /// The user whose functions the demo's pages run.
 const USER: &str = "demo";
@@ -43,7 +43,7 @@ impl Args {
         let was_built = workspace.binary("faasm-relay").is_file();
         if self.check {
             // Now rather than after minutes of building.
-            setup::require_browser()?;
+            browsers::require_one()?;
         }
 
         stages.run("set up", || setup::rust_targets(workspace, &[setup::WASI, setup::WEB]))?;

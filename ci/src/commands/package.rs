@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use wasm_bindgen_cli_support::Bindgen;
 
-use crate::process::run;
+use crate::process::{find_program, run};
 use crate::setup;
 use crate::workspace::{Workspace, copy_file, copy_folder, create_folder, remove_folder};
 
@@ -33,6 +34,16 @@ const PACKAGE_JSON: &str = r#"{
 }
 "#;
 
+/// What a page should have to download at most, bytes, compressed.
+const MOST_DOWNLOADED: u64 = 120 * 1024;
+
+/// Prints what the files given as arguments come to, each compressed as a server would.
+const BROTLI: &str = r#"
+const { brotliCompressSync } = require("zlib");
+const { readFileSync } = require("fs");
+console.log(process.argv.slice(1).reduce((sum, file) => sum + brotliCompressSync(readFileSync(file)).length, 0));
+"#;
+
 /// Make the npm package of the browser runtime in dist/npm
 #[derive(clap::Args)]
 pub(crate) struct Args {}
@@ -45,14 +56,17 @@ impl Args {
         remove_folder(&npm)?;
         create_folder(&npm)?;
         bind(&module, &npm).with_context(|| format!("bindings of {}", module.display()))?;
-        copy_folder(&workspace.root().join("runtime-web/package"), &npm)?;
+        let runtime = workspace.root().join("runtime-web");
+        copy_folder(&runtime.join("package"), &npm)?;
+        copy_file(&runtime.join("src/types.d.ts"), &npm.join("index.d.ts"))?;
         describe(workspace, &npm)?;
         let mut files = Vec::new();
         list(&npm, &mut files)?;
-        for (file, size) in files {
-            println!("{size:>9} bytes  {}", workspace.show(&file));
+        for (file, size) in &files {
+            println!("{size:>9} bytes  {}", workspace.show(file));
         }
-        Ok(())
+        let downloaded = files.into_iter().map(|(file, _)| file).filter(|file| is_downloaded(file));
+        show_download(&downloaded.collect::<Vec<_>>())
     }
 }
 
@@ -70,14 +84,15 @@ fn compile(workspace: &Workspace) -> Result<PathBuf> {
     Ok(workspace.target().join(setup::WEB).join("web/faasm_runtime_web.wasm"))
 }
 
-/// JavaScript and TypeScript around the module, for pages that load it without a bundler; bundlers
+/// JavaScript around the module, for pages that load it without a bundler; bundlers
 /// take it too.
 fn bind(module: &Path, folder: &Path) -> Result<()> {
     Bindgen::new()
         .input_path(module)
         .out_name(NAME)
         .web(true)?
-        .typescript(true)
+        // The types are written by hand, with their documentation.
+        .typescript(false)
         // `init()` finds the module beside the script.
         .omit_default_module_path(false)
         .remove_name_section(true)
@@ -100,6 +115,30 @@ fn describe(workspace: &Workspace, npm: &Path) -> Result<()> {
             Some(from) => copy_file(&from, &npm.join(to))?,
             None => eprintln!("the package has no {to}: there is none in the checkout"),
         }
+    }
+    Ok(())
+}
+
+/// Whether a page downloads the file.
+fn is_downloaded(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "js" || extension == "wasm")
+}
+
+/// Shows what a page downloads from a server that compresses, where node is there to compress it.
+fn show_download(files: &[PathBuf]) -> Result<()> {
+    if find_program(&["node"]).is_none() {
+        println!("compressed size: not measured, since there is no node");
+        return Ok(());
+    }
+    let output = Command::new("node").arg("-e").arg(BROTLI).args(files).output();
+    let output = output.context("measuring with node")?;
+    let bytes = String::from_utf8_lossy(&output.stdout).trim().parse::<u64>();
+    let bytes = bytes.with_context(|| {
+        format!("measuring with node: {}", String::from_utf8_lossy(&output.stderr))
+    })?;
+    println!("{bytes:>9} bytes  to download, compressed with brotli");
+    if bytes > MOST_DOWNLOADED {
+        println!("          which is more than the {MOST_DOWNLOADED} it should be");
     }
     Ok(())
 }

@@ -1,50 +1,57 @@
-//! What pages see: `connect`, `Runtime`, `FaasmFunction`. Types and their documentation are in `types.d.ts`.
+//! What pages see: `connect`, `Runtime`, `FaasmFunction`, `RuntimeState`. Their types and documentation are in `types.d.ts`.
+
+mod function;
+mod input;
+mod options;
+mod promise;
+mod state;
+mod token;
+mod triggers;
+
+pub use function::FaasmFunction;
+pub use state::RuntimeState;
 
 use crate::connection::Connection;
+use crate::engine::{Kind, Wanted, choose};
 use crate::error::{Code, FaasmError};
-use crate::function::{Loaded, load};
+use crate::function::{Modules, load, load_bytes};
 use crate::global::location;
-use crate::host::unexpected;
-use crate::run::{Listeners, Outcome, Stats, run};
-use faasm_bridge::guest::Invocation;
-use faasm_bridge::state::LocalTier;
-use faasm_bridge::wire::{CallEntry, Reply, Request};
-use js_sys::{Array, Function, Object, Reflect, Uint8Array};
+use crate::shared::{Shared, closed};
+use input::Input;
+use js_sys::{Promise, Reflect};
+use options::{Options, address, bytes, wrong};
+use promise::promise;
 use std::cell::RefCell;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
-use web_sys::Url;
-
-#[wasm_bindgen(typescript_custom_section)]
-const TYPES: &str = include_str!("types.d.ts");
-
-#[wasm_bindgen]
-extern "C" {
-    /// Options of [`connect`].
-    #[wasm_bindgen(typescript_type = "ConnectOptions")]
-    pub type ConnectOptions;
-
-    /// Options of a run.
-    #[wasm_bindgen(typescript_type = "RunOptions")]
-    pub type RunOptions;
-
-    #[wasm_bindgen(typescript_type = "Promise<RunResult>")]
-    pub type RunPromise;
-
-    #[wasm_bindgen(typescript_type = "RunResult")]
-    pub type RunResult;
-}
+use web_sys::{Blob, Url};
 
 /// Connects to a relay.
-#[wasm_bindgen]
-pub async fn connect(options: ConnectOptions) -> Result<Runtime, JsValue> {
-    let options = Options(options.into());
+#[wasm_bindgen(skip_typescript)]
+pub fn connect(options: JsValue) -> Promise {
+    promise(async { Ok(open(Options(options)).await?.into()) })
+}
+
+async fn open(options: Options) -> Result<Runtime, FaasmError> {
     let user = options
         .string("user")?
         .ok_or_else(|| FaasmError::new(Code::BadOptions, "connect needs a `user`"))?;
     let url = relay_address(options.string("url")?)?;
-    let connection = Connection::open(url, &user, options.string("token")?).await?;
-    Ok(Runtime { connection, tier: Rc::default() })
+    let reach = options.reach()?;
+    let token = options.token()?;
+    let wanted = options.engine()?.unwrap_or(Wanted::Auto);
+    if let Wanted::This(_) = wanted {
+        // Said before there is a connection.
+        choose(wanted).await?;
+    }
+    let first = token.get().await?;
+    // Which engine suits this browser is found out while the relay answers.
+    let connecting = Connection::open(url, &user, first.clone(), reach);
+    let (connection, engine) = futures_util::future::try_join(connecting, choose(wanted)).await?;
+    let shared = Shared::new(connection);
+    token.renew(first, &shared);
+    let state = RuntimeState::new(&shared).into();
+    Ok(Runtime { shared: RefCell::new(Some(shared)), engine, modules: Rc::default(), state })
 }
 
 /// The WebSocket address for a relay given by any address, or for the one that served this page.
@@ -70,11 +77,27 @@ fn relay_address(given: Option<String>) -> Result<String, FaasmError> {
     Ok(url.href())
 }
 
+/// The bytes of an original that a page has itself.
+fn original(source: &JsValue) -> Result<Input, FaasmError> {
+    let blob = || source.dyn_ref::<Blob>().cloned().map(Input::Blob);
+    let expected = "a URL, a File, a Blob, a Uint8Array or an ArrayBuffer";
+    bytes(source).map(Input::Bytes).or_else(blob).ok_or_else(|| wrong("source", expected))
+}
+
+/// The function's name, where a `File` has one.
+fn file_name(source: &JsValue) -> Option<String> {
+    let name = Reflect::get(source, &"name".into()).ok()?.as_string()?;
+    Some(name.strip_suffix(".wasm").unwrap_or(&name).to_owned())
+}
+
 /// A connection to a relay, and this page's copy of the user's state.
-#[wasm_bindgen]
+#[wasm_bindgen(skip_typescript)]
 pub struct Runtime {
-    connection: Rc<Connection>,
-    tier: Rc<RefCell<LocalTier>>,
+    /// Empty once it is disposed of.
+    shared: RefCell<Option<Rc<Shared>>>,
+    engine: Kind,
+    modules: Rc<Modules>,
+    state: JsValue,
 }
 
 impl std::fmt::Debug for Runtime {
@@ -85,200 +108,42 @@ impl std::fmt::Debug for Runtime {
 
 #[wasm_bindgen]
 impl Runtime {
-    /// Fetches a built function by the address of its manifest.
-    pub async fn load(
-        &self,
-        #[wasm_bindgen(unchecked_param_type = "string | URL")] manifest: JsValue,
-    ) -> Result<FaasmFunction, JsValue> {
-        let (connection, tier) = (self.connection.clone(), self.tier.clone());
-        let manifest = address(&manifest).ok_or_else(|| Options::wrong("manifest", "a URL"))?;
-        let loaded = Rc::new(load(&manifest).await?);
-        Ok(FaasmFunction { loaded, connection, tier })
+    /// Loads a built function by the address of its manifest, or an original by its address or bytes.
+    pub fn load(&self, source: JsValue, options: JsValue) -> Promise {
+        let shared = self.shared.borrow().clone();
+        let (modules, engine) = (Rc::clone(&self.modules), self.engine);
+        promise(async move {
+            let shared = shared.ok_or_else(closed)?;
+            let options = Options(options);
+            let (wanted, name) = (options.engine()?, options.string("name")?);
+            let loaded = match address(&source) {
+                Some(address) => {
+                    let engine = options.engine_or(engine).await?;
+                    load(&address, engine, wanted, name, &modules).await?
+                }
+                None => {
+                    let name = name.or_else(|| file_name(&source));
+                    load_bytes(&original(&source)?.read().await?, wanted, name).await?
+                }
+            };
+            if shared.is_disposed() {
+                return Err(closed());
+            }
+            Ok(FaasmFunction::new(loaded, shared).into())
+        })
     }
 
-    /// Ends the connection; runs that wait for the relay end with an error.
-    pub fn close(&self) {
-        self.connection.close();
-    }
-}
-
-/// A loaded function.
-#[wasm_bindgen]
-pub struct FaasmFunction {
-    loaded: Rc<Loaded>,
-    connection: Rc<Connection>,
-    tier: Rc<RefCell<LocalTier>>,
-}
-
-impl std::fmt::Debug for FaasmFunction {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "FaasmFunction({})", self.loaded.manifest.name)
-    }
-}
-
-#[wasm_bindgen]
-impl FaasmFunction {
-    /// Its name.
+    /// The page's own access to the state.
     #[wasm_bindgen(getter)]
-    pub fn name(&self) -> String {
-        self.loaded.manifest.name.clone()
+    pub fn state(&self) -> JsValue {
+        self.state.clone()
     }
 
-    /// Runs the function, as often as you like and at the same time.
-    pub fn run(&self, options: Option<RunOptions>) -> RunPromise {
-        let options = Options(options.map_or(JsValue::UNDEFINED, Into::into));
-        let this = Self {
-            loaded: self.loaded.clone(),
-            connection: self.connection.clone(),
-            tier: self.tier.clone(),
-        };
-        let promise =
-            wasm_bindgen_futures::future_to_promise(async move { this.start(options).await });
-        promise.unchecked_into()
-    }
-}
-
-impl FaasmFunction {
-    async fn start(self, options: Options) -> Result<JsValue, JsValue> {
-        let invocation = Invocation {
-            function: self.name(),
-            input: options.bytes("input")?,
-            index: 0,
-            args: options.strings("args")?,
-            env: options.pairs("env")?,
-        };
-        let outcome = match options.string("where")?.as_deref() {
-            Some("cluster") => self.run_in_cluster(invocation).await?,
-            None | Some("browser") => {
-                self.check_runs_here()?;
-                let listeners =
-                    Listeners::new(options.callback("onStdout")?, options.callback("onStderr")?)?;
-                run(&self.loaded, invocation, self.connection, self.tier, listeners).await?
-            }
-            Some(other) => {
-                let message = format!("`where` is \"browser\" or \"cluster\", not \"{other}\"");
-                return Err(FaasmError::new(Code::BadOptions, message).into());
-            }
-        };
-        Ok(to_result(&outcome))
-    }
-
-    /// Imports that only a cluster has are reported before anything runs.
-    fn check_runs_here(&self) -> Result<(), FaasmError> {
-        let imports = &self.loaded.manifest.imports.cluster_only;
-        if imports.is_empty() {
-            return Ok(());
+    /// Ends the connection and everything that runs, and frees what it has loaded.
+    pub fn dispose(&self) {
+        if let Some(shared) = self.shared.take() {
+            shared.dispose();
+            self.modules.clear();
         }
-        let message = format!(
-            "`{}` imports {}, which only a cluster has: run it with {{ where: \"cluster\" }}",
-            self.loaded.manifest.name,
-            imports.join(", ")
-        );
-        Err(FaasmError::new(Code::ClusterOnly, message))
-    }
-
-    async fn run_in_cluster(&self, invocation: Invocation) -> Result<Outcome, FaasmError> {
-        let began = crate::global::performance_now();
-        let Invocation { function, input, args, env, .. } = invocation;
-        let request = Request::Call { function, entry: CallEntry::Main, args, env };
-        let (reply, output) = self.connection.request(request, &input)?.answer().await?;
-        let return_value = match reply {
-            Reply::Call { return_value } => return_value,
-            Reply::CallFailed { code } => {
-                let reason = String::from_utf8_lossy(&output);
-                return Err(FaasmError::new(Code::Cluster(code), reason));
-            }
-            reply => return Err(unexpected(reply)),
-        };
-        let total = crate::global::performance_now() - began;
-        Ok(Outcome { return_value, output, stats: Stats { total, ..Stats::default() } })
-    }
-}
-
-fn to_result(outcome: &Outcome) -> JsValue {
-    let stats = object(&[
-        ("suspensions", outcome.stats.suspensions.into()),
-        ("chainedCalls", outcome.stats.chained_calls.into()),
-        ("totalMs", outcome.stats.total.into()),
-        ("suspendedMs", outcome.stats.suspended.into()),
-    ]);
-    object(&[
-        ("returnValue", outcome.return_value.into()),
-        ("output", Uint8Array::from(outcome.output.as_slice()).into()),
-        ("stats", stats),
-    ])
-}
-
-fn object(fields: &[(&str, JsValue)]) -> JsValue {
-    let object = Object::new();
-    for (name, value) in fields {
-        Reflect::set(&object, &(*name).into(), value)
-            .expect("properties of a plain object can be set");
-    }
-    object.into()
-}
-
-/// A string, or the address of a `URL`.
-fn address(value: &JsValue) -> Option<String> {
-    value.dyn_ref::<Url>().map(Url::href).or_else(|| value.as_string())
-}
-
-/// An options object from JavaScript.
-struct Options(JsValue);
-
-impl Options {
-    fn get(&self, name: &str) -> Option<JsValue> {
-        if self.0.is_null_or_undefined() {
-            return None;
-        }
-        let value = Reflect::get(&self.0, &name.into()).ok()?;
-        (!value.is_null_or_undefined()).then_some(value)
-    }
-
-    fn wrong(name: &str, expected: &str) -> FaasmError {
-        FaasmError::new(Code::BadOptions, format!("`{name}` must be {expected}"))
-    }
-
-    /// A string, or a `URL`.
-    fn string(&self, name: &str) -> Result<Option<String>, FaasmError> {
-        let Some(value) = self.get(name) else { return Ok(None) };
-        address(&value).map(Some).ok_or_else(|| Self::wrong(name, "a string"))
-    }
-
-    fn callback(&self, name: &str) -> Result<Option<Function>, FaasmError> {
-        let Some(value) = self.get(name) else { return Ok(None) };
-        value.dyn_into().map(Some).map_err(|_| Self::wrong(name, "a function"))
-    }
-
-    fn bytes(&self, name: &str) -> Result<Vec<u8>, FaasmError> {
-        let Some(value) = self.get(name) else { return Ok(Vec::new()) };
-        if let Some(text) = value.as_string() {
-            return Ok(text.into_bytes());
-        }
-        if value.is_instance_of::<js_sys::ArrayBuffer>() || value.is_instance_of::<Uint8Array>() {
-            return Ok(Uint8Array::new(&value).to_vec());
-        }
-        Err(Self::wrong(name, "a string, a Uint8Array or an ArrayBuffer"))
-    }
-
-    fn strings(&self, name: &str) -> Result<Vec<String>, FaasmError> {
-        let Some(value) = self.get(name) else { return Ok(Vec::new()) };
-        let expected = "an array of strings";
-        let array: Array = value.dyn_into().map_err(|_| Self::wrong(name, expected))?;
-        let strings: Option<Vec<String>> = array.iter().map(|item| item.as_string()).collect();
-        strings.ok_or_else(|| Self::wrong(name, expected))
-    }
-
-    fn pairs(&self, name: &str) -> Result<Vec<(String, String)>, FaasmError> {
-        let Some(value) = self.get(name) else { return Ok(Vec::new()) };
-        let expected = "an object of strings";
-        let object: Object = value.dyn_into().map_err(|_| Self::wrong(name, expected))?;
-        let entries = Object::entries(&object);
-        let pair = |entry: JsValue| {
-            let entry: Array = entry.unchecked_into();
-            Some((entry.get(0).as_string()?, entry.get(1).as_string()?))
-        };
-        let pairs: Option<Vec<_>> = entries.iter().map(pair).collect();
-        pairs.ok_or_else(|| Self::wrong(name, expected))
     }
 }

@@ -5,7 +5,7 @@
 //! resume, `asyncify_start_rewind` is called and the same function entered again: every function restores its locals and
 //! goes on where it was, down to the import, which ends the rewinding.
 
-use super::{Engine, Interruption, Wait};
+use super::{Engine, Interruption, Kind, Wait};
 use crate::error::{Code, FaasmError};
 use faasm_bridge::manifest::UnwindBuffer;
 use futures_util::future::{FutureExt, LocalBoxFuture};
@@ -130,6 +130,14 @@ impl Asyncify {
 }
 
 impl Engine for Asyncify {
+    fn kind(&self) -> Kind {
+        Kind::Asyncify
+    }
+
+    fn suspending(&self, import: &Function) -> Result<JsValue, JsValue> {
+        Ok(import.into())
+    }
+
     fn suspend(&self) -> Result<JsValue, Interruption> {
         self.with_controls(|controls| {
             if self.state.get() == State::Rewinding {

@@ -1,8 +1,13 @@
-//! How a function is suspended and resumed.
+//! How a function is suspended and resumed, in one of two ways, and which of them suits this browser.
 
 mod asyncify;
+mod choice;
+mod jspi;
+mod trial;
 
 pub(crate) use asyncify::Asyncify;
+pub(crate) use choice::{Wanted, choose};
+pub(crate) use jspi::Jspi;
 
 use crate::error::FaasmError;
 use futures_util::future::LocalBoxFuture;
@@ -27,9 +32,31 @@ impl From<JsValue> for Interruption {
 /// Performs the operation the function waits for; called once for each suspension.
 pub(crate) type Wait = Box<dyn Fn() -> LocalBoxFuture<'static, ()>>;
 
+/// Which way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Asyncify,
+    Jspi,
+}
+
+impl Kind {
+    /// As options and figures have it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Kind::Asyncify => "asyncify",
+            Kind::Jspi => "jspi",
+        }
+    }
+}
+
 /// A way to suspend WebAssembly.
 pub(crate) trait Engine {
-    /// The import `faasm_bridge.suspend`: the guest calls it where it has to wait.
+    fn kind(&self) -> Kind;
+
+    /// What a module imports for a function that can suspend it.
+    fn suspending(&self, import: &Function) -> Result<JsValue, JsValue>;
+
+    /// The guest has to wait: called in an import that can suspend, which returns what this gives.
     fn suspend(&self) -> Result<JsValue, Interruption>;
 
     /// Calls a function of the guest, and takes it through all its suspensions.

@@ -1,119 +1,128 @@
-//! Loading of built functions: manifest, module, integrity; and, for the stack of a trap, names.
+//! Loading of functions: built ones by their manifest, and originals.
 
-use crate::error::{Code, FaasmError, describe};
-use crate::global::{console_error, fetch, location};
-use faasm_bridge::manifest::{Artefact, Manifest, SCHEMA};
-use faasm_bridge::names::{Functions, Names};
-use js_sys::{Object, Promise, Reflect, WebAssembly};
-use std::cell::OnceCell;
-use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
-use web_sys::{Response, Url};
+mod built;
+mod documents;
+mod fetch;
+mod modules;
+mod original;
+
+pub(crate) use modules::Modules;
+pub(crate) use original::Storage;
+
+use crate::engine::{Kind, Wanted, choose};
+use crate::error::{Code, FaasmError};
+use crate::global::location;
+use built::Built;
+use faasm_bridge::manifest::{Entry, UnwindBuffer};
+use faasm_bridge::names::Functions;
+use js_sys::WebAssembly;
+use original::Original;
+use std::rc::Rc;
+use web_sys::Url;
 
 /// A function ready to run any number of times.
-#[derive(Debug)]
 pub(crate) struct Loaded {
-    pub(crate) manifest: Manifest,
+    pub(crate) name: String,
+    pub(crate) entry: Entry,
+    /// Imports that only a cluster answers.
+    pub(crate) cluster_only: Vec<String>,
+    /// The engine of runs that do not ask for one.
+    pub(crate) engine: Kind,
+    source: Source,
+}
+
+enum Source {
+    Built(Box<Built>),
+    Original { module: WebAssembly::Module, storage: Vec<Storage> },
+}
+
+/// What one engine runs.
+pub(crate) struct Program {
+    pub(crate) engine: Kind,
     pub(crate) module: WebAssembly::Module,
-    /// Where the manifest came from.
-    url: String,
-    /// Names of the module's functions, once a stack needed them.
-    names: OnceCell<Functions>,
+    /// Where the module is instrumented.
+    pub(crate) buffer: Option<UnwindBuffer>,
+    /// What it imports besides functions.
+    pub(crate) storage: Vec<Storage>,
 }
 
 impl Loaded {
-    /// The names of the module's functions, where they are not in the module itself; fetched the first time.
-    ///
-    /// Why they cannot be had is said on the console only: a stack without names is still a stack.
-    pub(crate) async fn names(&self) -> Option<&Functions> {
-        let artefact = self.manifest.names.as_ref()?;
-        if self.names.get().is_none() {
-            let names = fetch_names(&self.url, artefact).await.inspect_err(|error| {
-                console_error(&format!("a stack stays without names: {}", error.message));
-            });
-            // Another run may have been faster, with the same names.
-            let _ = self.names.set(names.ok()?.asyncify);
-        }
-        self.names.get()
-    }
-}
-
-/// Fetches the names that a manifest speaks of.
-async fn fetch_names(base: &str, artefact: &Artefact) -> Result<Names, FaasmError> {
-    let url = resolve(&artefact.file, base)?;
-    let text = text(&url, Some(&artefact.integrity)).await?;
-    serde_json::from_str(&text).map_err(|error| cannot(&url, &error.to_string()))
-}
-
-/// Fetches a manifest and the module it names.
-pub(crate) async fn load(address: &str) -> Result<Loaded, FaasmError> {
-    let url = resolve(address, &location())?;
-    let manifest = parse(&url, &text(&url, None).await?)?;
-    let artefact = &manifest.engines.asyncify.artefact;
-    let module_url = resolve(&artefact.file, &url)?;
-    let response = get(&module_url, Some(&artefact.integrity)).await?;
-    let response: JsValue = response.into();
-    let module = WebAssembly::compile_streaming(&Promise::resolve(&response));
-    let module = JsFuture::from(module)
-        .await
-        .map_err(|thrown| cannot(&module_url, &describe(&thrown)))?
-        .unchecked_into();
-    Ok(Loaded { manifest, module, url, names: OnceCell::new() })
-}
-
-fn parse(url: &str, text: &str) -> Result<Manifest, FaasmError> {
-    let value: serde_json::Value = serde_json::from_str(text).map_err(|error| {
-        cannot(
-            url,
-            &format!("it is not JSON ({error}); give the manifest that faasm-asyncify wrote"),
-        )
-    })?;
-    let schema = value.get("schema").and_then(serde_json::Value::as_u64);
-    if schema != Some(u64::from(SCHEMA)) {
-        let found = schema.map_or_else(|| "none".to_owned(), |schema| schema.to_string());
-        let problem = format!(
-            "it has manifest schema {found}, this runtime reads {SCHEMA}: build the function with the faasm-asyncify of the same version"
-        );
-        return Err(cannot(url, &problem));
-    }
-    serde_json::from_value(value).map_err(|error| cannot(url, &error.to_string()))
-}
-
-fn resolve(address: &str, base: &str) -> Result<String, FaasmError> {
-    Url::new_with_base(address, base)
-        .map(|url| url.href())
-        .map_err(|_| FaasmError::new(Code::BadOptions, format!("`{address}` is not a URL")))
-}
-
-async fn text(url: &str, integrity: Option<&str>) -> Result<String, FaasmError> {
-    let failed = |thrown: JsValue| cannot(url, &describe(&thrown));
-    let text = get(url, integrity).await?.text().map_err(failed)?;
-    Ok(JsFuture::from(text).await.map_err(failed)?.as_string().unwrap_or_default())
-}
-
-/// Fetches, and refuses anything but success and, where it is given, the right bytes.
-async fn get(url: &str, integrity: Option<&str>) -> Result<Response, FaasmError> {
-    let options = Object::new();
-    if let Some(integrity) = integrity {
-        Reflect::set(&options, &"integrity".into(), &integrity.into())
-            .expect("properties of a plain object can be set");
-    }
-    let response = JsFuture::from(fetch(url, &options)).await.map_err(|thrown: JsValue| {
-        let hint = match integrity {
-            Some(_) => {
-                "; if it is there, its bytes are not those of the manifest: deploy both together"
+    /// The module for an engine; fetched the first time.
+    pub(crate) async fn program(&self, engine: Kind) -> Result<Program, FaasmError> {
+        match (&self.source, engine) {
+            (Source::Built(built), _) => built.program(engine).await,
+            (Source::Original { module, storage }, Kind::Jspi) => {
+                let (module, storage) = (module.clone(), storage.clone());
+                Ok(Program { engine, module, buffer: None, storage })
             }
-            None => "",
-        };
-        cannot(url, &format!("{}{hint}", describe(&thrown)))
-    })?;
-    let response: Response = response.unchecked_into();
-    if !response.ok() {
-        return Err(cannot(url, &format!("HTTP status {}", response.status())));
+            (Source::Original { .. }, Kind::Asyncify) => Err(needs_building(&self.name)),
+        }
     }
-    Ok(response)
+
+    /// The names of a module's functions, where they are not in the module itself.
+    pub(crate) async fn names(&self, engine: Kind) -> Option<&Functions> {
+        match &self.source {
+            Source::Built(built) => built.names(engine).await,
+            Source::Original { .. } => None,
+        }
+    }
 }
 
-fn cannot(url: &str, why: &str) -> FaasmError {
-    FaasmError::new(Code::CannotLoad, format!("cannot load {url}: {why}"))
+fn needs_building(name: &str) -> FaasmError {
+    let message = format!(
+        "`{name}` was not built, and the engine \"asyncify\" needs that: `faasm-asyncify build` does it"
+    );
+    FaasmError::new(Code::BadOptions, message)
+}
+
+/// Loads what is at an address: an original where that ends with `.wasm`, else a manifest with the module it names for the
+/// engine. `wanted` is what the page has asked for itself, if anything.
+pub(crate) async fn load(
+    address: &str,
+    engine: Kind,
+    wanted: Option<Wanted>,
+    name: Option<String>,
+    modules: &Rc<Modules>,
+) -> Result<Loaded, FaasmError> {
+    let url = fetch::resolve(address, &location())?;
+    let path = Url::new(&url).map(|url| url.pathname()).unwrap_or_default();
+    let file = path.rsplit('/').next().unwrap_or_default();
+    match file.strip_suffix(".wasm") {
+        Some(stem) => {
+            let name = name.unwrap_or_else(|| stem.to_owned());
+            check_engine(wanted, &name).await?;
+            load_original(&fetch::bytes(&url).await?, name, file).await
+        }
+        None => built::load(&url, engine, modules).await,
+    }
+}
+
+/// Loads an original that the page has already.
+pub(crate) async fn load_bytes(
+    bytes: &[u8],
+    wanted: Option<Wanted>,
+    name: Option<String>,
+) -> Result<Loaded, FaasmError> {
+    let name = name.unwrap_or_else(|| "function".to_owned());
+    check_engine(wanted, &name).await?;
+    load_original(bytes, name, "these bytes").await
+}
+
+/// Only the browser itself can suspend what was not built.
+async fn check_engine(wanted: Option<Wanted>, name: &str) -> Result<(), FaasmError> {
+    if wanted == Some(Wanted::This(Kind::Asyncify)) {
+        return Err(needs_building(name));
+    }
+    choose(Wanted::This(Kind::Jspi)).await.map(drop).map_err(|_| {
+        let message = format!(
+            "this browser has no JavaScript Promise Integration, so it cannot run `{name}` as it is: build it with `faasm-asyncify build`, and load the manifest"
+        );
+        FaasmError::new(Code::NoJspi, message)
+    })
+}
+
+async fn load_original(bytes: &[u8], name: String, from: &str) -> Result<Loaded, FaasmError> {
+    let Original { module, entry, cluster_only, storage } = original::read(bytes, from).await?;
+    let source = Source::Original { module, storage };
+    Ok(Loaded { name, entry, cluster_only, engine: Kind::Jspi, source })
 }

@@ -1,10 +1,8 @@
 //! The browser, as the kernel sees it during one host call.
 
 use super::Bindings;
-use crate::connection::Waiting;
 use crate::global::{RUNTIME, get_random_values, performance_now};
 use faasm_bridge::guest::{CallId, CallResult, Clock, GuestMemory, Host, Stream, Target};
-use faasm_bridge::wire::{CallEntry, Reply, Request};
 use js_sys::{Error, Reflect, Uint8Array, WebAssembly};
 use wasm_bindgen::JsValue;
 
@@ -63,38 +61,11 @@ impl Host for BrowserHost<'_> {
     }
 
     fn start_call(&mut self, id: CallId, target: Target, input: Vec<u8>) {
-        let bindings = self.bindings;
-        let (function, entry) = match target {
-            Target::Function(name) => (name, CallEntry::Main),
-            Target::Pointer(index) => (bindings.function.clone(), CallEntry::Pointer(index)),
-            Target::Index(index) => (bindings.function.clone(), CallEntry::Index(index)),
-        };
-        let (args, env) = (Vec::new(), Vec::new());
-        let request = Request::Call { function, entry, args, env };
-        bindings.chained.set(bindings.chained.get() + 1);
-        match bindings.connection.request(request, &input) {
-            Ok(waiting) => drop(bindings.calls.borrow_mut().insert(id, waiting)),
-            Err(error) => *bindings.failure.borrow_mut() = Some(error),
-        }
+        self.bindings.start_call(id, target, &input);
     }
 
     fn take_finished(&mut self, id: CallId) -> Option<CallResult> {
-        let mut calls = self.bindings.calls.borrow_mut();
-        let result = match calls.get_mut(&id)?.try_answer()? {
-            Ok((Reply::Call { return_value }, output)) => CallResult { return_value, output },
-            Ok((Reply::CallFailed { .. }, reason)) => {
-                CallResult { return_value: 1, output: reason }
-            }
-            // Anything else goes the long way, which ends in an error that says why.
-            other => {
-                let (sender, receiver) = futures_channel::oneshot::channel();
-                let _ = sender.send(other);
-                calls.insert(id, Waiting::resolved(receiver));
-                return None;
-            }
-        };
-        calls.remove(&id);
-        Some(result)
+        self.bindings.calls.take_finished(id)
     }
 
     fn print(&mut self, stream: Stream, bytes: &[u8]) {

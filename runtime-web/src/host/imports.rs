@@ -2,7 +2,8 @@
 
 use super::{Bindings, Raise};
 use crate::engine::{Engine, Interruption};
-use crate::error::{Code, FaasmError};
+use crate::error::{Code, FaasmError, describe};
+use crate::function::Program;
 use faasm_bridge::guest::Fault;
 use faasm_bridge::host::{HostCall, ImportClass, Suspends, ValType, classify};
 use js_sys::{Function, Object, Reflect, WebAssembly};
@@ -19,25 +20,31 @@ extern "C" {
         row: u32,
         params: &str,
     ) -> Function;
+
+    #[wasm_bindgen(js_name = waitingFunction)]
+    fn waiting_function(begin: &Function, suspend: &Function, finish: &Function) -> Function;
 }
 
 /// Import module of the calls the rewriter adds.
-const BRIDGE: &str = "faasm_bridge";
+pub(crate) const BRIDGE: &str = "faasm_bridge";
 
 type Handler = Closure<dyn Fn(u32) -> Result<i32, JsValue>>;
 
 /// The closures that the import object holds on to; dropped with the run.
-pub(crate) type Closures = Vec<Handler>;
+#[derive(Debug)]
+pub(crate) struct Closures {
+    _handlers: [Handler; 4],
+    _suspend: Closure<dyn Fn() -> Result<JsValue, JsValue>>,
+}
 
 /// The import object of a module, and what keeps it alive.
 pub(crate) fn import_object(
-    module: &WebAssembly::Module,
+    program: &Program,
     bindings: &Rc<Bindings>,
     engine: &Rc<dyn Engine>,
 ) -> Result<(Object, Closures), FaasmError> {
-    let (calls, calls_closure) = handler(bindings, |bindings, row| Ok(bindings.call(known(row)?)?));
-    let (begins, begins_closure) =
-        handler(bindings, |bindings, row| Ok(bindings.begin(known(row)?)?));
+    let (calls, calls_closure) = handler(bindings, |bindings, row| bindings.call(known(row)?));
+    let (begins, begins_closure) = handler(bindings, |bindings, row| bindings.begin(known(row)?));
     let (finishes, finishes_closure) =
         handler(bindings, |bindings, row| bindings.finish(known(row)?));
     let (traps, traps_closure) = handler(bindings, |bindings, position| {
@@ -49,18 +56,16 @@ pub(crate) fn import_object(
         }
         .into())
     });
-    let engine = Rc::downgrade(engine);
-    let fault = Rc::downgrade(bindings);
-    let suspend = Handler::new(move |_| {
-        suspend(&engine, &fault)?;
-        Ok(0)
-    });
-    let suspend_function: Function = suspend.as_ref().unchecked_ref::<Function>().clone();
+    let (weak_engine, weak_bindings) = (Rc::downgrade(engine), Rc::downgrade(bindings));
+    let suspend_closure: Closure<dyn Fn() -> Result<JsValue, JsValue>> =
+        Closure::new(move || suspend(&weak_engine, &weak_bindings));
+    let suspend: &Function = suspend_closure.as_ref().unchecked_ref();
+    let suspending = |import: &Function| engine.suspending(import).map_err(cannot_provide);
 
     let memory = wasm_bindgen::memory();
     let slots = bindings.slots.as_ptr().cast::<u64>();
     let imports = Object::new();
-    for import in WebAssembly::Module::imports(module).iter() {
+    for import in WebAssembly::Module::imports(&program.module).iter() {
         let field = |name: &str| {
             let value = Reflect::get(&import, &name.into()).ok().and_then(|v| v.as_string());
             value.unwrap_or_default()
@@ -69,41 +74,52 @@ pub(crate) fn import_object(
         let bind = |handle: &Function, row: u32, params: &[ValType]| {
             import_function(handle, &memory, slots, row, &letters(params))
         };
-        let function = if from == BRIDGE {
+        let begin = |call: HostCall| bind(&begins, call.index(), call.row().params);
+        let finish = |call: HostCall| bind(&finishes, call.index(), &[]);
+        let trap = |import: String| {
+            let mut names = bindings.traps.borrow_mut();
+            names.push(import);
+            bind(&traps, names.len() as u32 - 1, &[])
+        };
+        let function: JsValue = if from == BRIDGE {
             match name.split_once(':') {
-                None if name == "suspend" => suspend_function.clone(),
-                Some(("begin", row)) => {
-                    let call = row_named(row)?;
-                    bind(&begins, call.index(), call.row().params)
-                }
-                Some(("finish", row)) => bind(&finishes, row_named(row)?.index(), &[]),
-                Some(("trap", import)) => {
-                    let mut names = bindings.traps.borrow_mut();
-                    names.push(import.to_owned());
-                    bind(&traps, names.len() as u32 - 1, &[])
-                }
+                None if name == "suspend" => suspending(suspend)?,
+                Some(("begin", row)) => begin(row_named(row)?).into(),
+                Some(("finish", row)) => finish(row_named(row)?).into(),
+                Some(("trap", import)) => trap(import.to_owned()).into(),
                 _ => return Err(unbound(&from, &name)),
             }
-        } else {
+        } else if field("kind") == "function" {
             match classify(&from, &name) {
                 ImportClass::Known(call) if call.row().suspends == Suspends::Never => {
-                    bind(&calls, call.index(), call.row().params)
+                    bind(&calls, call.index(), call.row().params).into()
                 }
-                _ => return Err(unbound(&from, &name)),
+                // The rest is only in originals; what is built has it behind the calls of the bridge.
+                ImportClass::Known(call) => {
+                    suspending(&waiting_function(&begin(call), suspend, &finish(call)))?
+                }
+                ImportClass::Family(_) | ImportClass::Unknown => {
+                    trap(format!("{from}.{name}")).into()
+                }
             }
+        } else {
+            let mut storage = program.storage.iter();
+            let found = storage.find(|storage| (&storage.module, &storage.name) == (&from, &name));
+            let storage = found.ok_or_else(|| unbound(&from, &name))?;
+            storage.make().map_err(cannot_provide)?
         };
         set(&imports, &from, &name, &function);
     }
-    let closures = vec![calls_closure, begins_closure, finishes_closure, traps_closure, suspend];
-    Ok((imports, closures))
+    let _handlers = [calls_closure, begins_closure, finishes_closure, traps_closure];
+    Ok((imports, Closures { _handlers, _suspend: suspend_closure }))
 }
 
-fn suspend(engine: &Weak<dyn Engine>, bindings: &Weak<Bindings>) -> Result<(), JsValue> {
+fn suspend(engine: &Weak<dyn Engine>, bindings: &Weak<Bindings>) -> Result<JsValue, JsValue> {
     let (Some(engine), Some(bindings)) = (engine.upgrade(), bindings.upgrade()) else {
         return Err(JsValue::from_str("the run is over"));
     };
     match engine.suspend() {
-        Ok(_) => Ok(()),
+        Ok(value) => Ok(value),
         Err(Interruption::Thrown(thrown)) => Err(thrown),
         Err(Interruption::Failed(error)) => {
             let thrown = JsValue::from_str(&error.message);
@@ -143,12 +159,17 @@ fn letters(params: &[ValType]) -> String {
     params.iter().map(letter).collect()
 }
 
-fn set(imports: &Object, module: &str, name: &str, function: &Function) {
+fn set(imports: &Object, module: &str, name: &str, function: &JsValue) {
     let existing = Reflect::get(imports, &module.into()).unwrap_or(JsValue::UNDEFINED);
     let namespace: Object = existing.dyn_into().unwrap_or_else(|_| Object::new());
     let fits = "properties of a plain object can be set";
     Reflect::set(&namespace, &name.into(), function).expect(fits);
     Reflect::set(imports, &module.into(), &namespace).expect(fits);
+}
+
+fn cannot_provide(thrown: JsValue) -> FaasmError {
+    let message = format!("what the module imports cannot be made: {}", describe(&thrown));
+    FaasmError::new(Code::CannotLoad, message)
 }
 
 fn unbound(module: &str, name: &str) -> FaasmError {

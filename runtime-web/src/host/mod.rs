@@ -2,38 +2,43 @@
 //!
 //! * this file: the two halves of a call, and the guest's allocator;
 //! * `browser`: what the kernel needs from the page;
+//! * `calls`: chained calls;
+//! * `listeners`: what the page wants to hear;
 //! * `operations`: what is done while the function is suspended;
 //! * `imports`: the import object.
 
 mod browser;
+mod calls;
 mod imports;
+mod listeners;
 mod operations;
 
-pub(crate) use imports::import_object;
-pub(crate) use operations::unexpected;
+pub(crate) use imports::{BRIDGE, import_object};
+pub(crate) use listeners::Listeners;
+pub(crate) use operations::{read_state, take_bytes, take_done, unexpected, write_state};
 
-use crate::connection::{Connection, Waiting};
 use crate::error::FaasmError;
 use crate::global::performance_now;
-use crate::run::Listeners;
+use crate::shared::Shared;
+use crate::stop::Stop;
 use browser::BrowserHost;
+use calls::Calls;
 use faasm_bridge::guest::{
-    Begin, CallId, Completion, Fault, Finish, Guest, Host, Invocation, MAX_PARAMS, Operation,
+    Begin, Completion, Fault, Finish, Guest, Host, Invocation, MAX_PARAMS, Operation,
 };
 use faasm_bridge::host::HostCall;
 use faasm_bridge::state::LocalTier;
 use js_sys::{Function, WebAssembly};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use wasm_bindgen::JsValue;
 
 /// What a run shares with the imports of its instance.
 pub(crate) struct Bindings {
     guest: RefCell<Guest>,
-    pub(crate) tier: Rc<RefCell<LocalTier>>,
-    connection: Rc<Connection>,
-    listeners: Listeners,
+    shared: Rc<Shared>,
+    listeners: Rc<Listeners>,
+    stop: Rc<Stop>,
     function: String,
     /// Imports that only trap, by the position given to their import function.
     traps: RefCell<Vec<String>>,
@@ -47,14 +52,13 @@ pub(crate) struct Bindings {
     grow: RefCell<Option<Function>>,
     /// While the host is inside the guest's `malloc`, below which nothing can suspend.
     allocating: Cell<bool>,
-    calls: RefCell<BTreeMap<CallId, Waiting>>,
+    calls: Calls,
     /// What the guest waits for, between `begin` and the end of the suspension.
     pending: RefCell<Option<Operation>>,
     /// Why a host call ended the run.
     pub(crate) fault: RefCell<Option<Fault>>,
     /// The cause behind a failed operation.
     failure: RefCell<Option<FaasmError>>,
-    pub(crate) chained: Cell<u32>,
     pub(crate) waited: Cell<f64>,
 }
 
@@ -62,28 +66,27 @@ impl Bindings {
     pub(crate) fn new(
         invocation: Invocation,
         hidden: u32,
-        connection: Rc<Connection>,
-        tier: Rc<RefCell<LocalTier>>,
+        shared: Rc<Shared>,
         listeners: Listeners,
+        stop: Rc<Stop>,
     ) -> Rc<Self> {
         Rc::new(Self {
             function: invocation.function.clone(),
             traps: RefCell::default(),
             guest: RefCell::new(Guest::new(invocation)),
-            tier,
-            connection,
-            listeners,
+            shared,
+            listeners: Rc::new(listeners),
+            stop,
             slots: Box::default(),
             memory: RefCell::new(None),
             hidden,
             malloc: RefCell::new(None),
             grow: RefCell::new(None),
             allocating: Cell::new(false),
-            calls: RefCell::default(),
+            calls: Calls::default(),
             pending: RefCell::new(None),
             fault: RefCell::new(None),
             failure: RefCell::new(None),
-            chained: Cell::new(0),
             waited: Cell::new(0.0),
         })
     }
@@ -100,16 +103,23 @@ impl Bindings {
         *self.grow.borrow_mut() = grow;
     }
 
-    /// Ends the run: what it wrote through mappings joins the local tier, and its locks are free.
+    /// How many calls the run has chained.
+    pub(crate) fn chained(&self) -> u32 {
+        self.calls.chained()
+    }
+
+    /// Ends the run: what it wrote through mappings joins the local tier, and its locks are free. Calls that it has not
+    /// awaited go on, unless it was stopped.
     pub(crate) fn end(&self) {
         self.listeners.flush();
+        self.calls.end(self.stop.reason().is_some());
         let ended = self.with_guest(|guest, host, tier| {
             guest.end(host, tier);
             Ok(())
         });
         // There is no memory where the module could not even be instantiated.
         if ended.is_err() {
-            self.guest.borrow_mut().abandon(&mut self.tier.borrow_mut());
+            self.shared.tier.with(|tier| self.guest.borrow_mut().abandon(tier));
         }
     }
 
@@ -131,12 +141,16 @@ impl Bindings {
         let operation = self.pending.borrow_mut().take();
         let Some(operation) = operation else { return };
         let began = performance_now();
-        let completion = self.perform(operation).await.unwrap_or_else(|error| {
+        self.listeners.suspended(&operation);
+        let performed = self.stop.unless(self.perform(operation)).await;
+        let completion = performed.unwrap_or_else(|error| {
             let message = error.message.clone();
             *self.failure.borrow_mut() = Some(error);
             Completion::Failed(message)
         });
-        self.waited.set(self.waited.get() + performance_now() - began);
+        let waited = performance_now() - began;
+        self.waited.set(self.waited.get() + waited);
+        self.listeners.resumed(waited);
         if let Err(fault) = self.guest.borrow_mut().complete(completion) {
             *self.fault.borrow_mut() = Some(fault);
         }
@@ -152,26 +166,36 @@ impl Bindings {
             return Err(Fault::Order { call: "a host call before the instance was there" });
         };
         let mut host = BrowserHost::new(self, memory);
-        act(&mut self.guest.borrow_mut(), &mut host, &mut self.tier.borrow_mut())
+        self.shared.tier.with(|tier| act(&mut self.guest.borrow_mut(), &mut host, tier))
     }
 
     fn args(&self) -> [u64; MAX_PARAMS] {
         std::array::from_fn(|slot| self.slots[slot].get())
     }
 
-    fn call(&self, call: HostCall) -> Result<i32, Fault> {
+    fn call(&self, call: HostCall) -> Result<i32, Raise> {
+        self.check_goes_on()?;
         let args = self.args();
-        self.with_guest(|guest, host, tier| guest.call(call, &args, host, tier))
+        Ok(self.with_guest(|guest, host, tier| guest.call(call, &args, host, tier))?)
+    }
+
+    /// A run that is to end does so at its next host call.
+    fn check_goes_on(&self) -> Result<(), Raise> {
+        match self.stop.reason() {
+            Some(reason) => Err(Raise::Thrown(JsValue::from_str(&reason.message))),
+            None => Ok(()),
+        }
     }
 
     /// 0 where the call is ready to finish, 1 where the guest has to suspend first.
-    fn begin(&self, call: HostCall) -> Result<i32, Fault> {
+    fn begin(&self, call: HostCall) -> Result<i32, Raise> {
+        self.check_goes_on()?;
         let args = self.args();
         match self.with_guest(|guest, host, tier| guest.begin(call, &args, host, tier))? {
             Begin::Ready => Ok(0),
             Begin::Wait(_) if self.allocating.get() => {
                 let message = "the guest's malloc wants to wait, which it cannot".to_owned();
-                Err(Fault::Operation { call, message })
+                Err(Fault::Operation { call, message }.into())
             }
             Begin::Wait(operation) => {
                 *self.pending.borrow_mut() = Some(operation);

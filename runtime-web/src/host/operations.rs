@@ -4,7 +4,7 @@ use super::Bindings;
 use crate::connection::{Answer, Connection};
 use crate::error::{Code, FaasmError};
 use crate::global::sleep;
-use faasm_bridge::guest::{CallResult, Completion, Operation};
+use faasm_bridge::guest::{Completion, Operation};
 use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::{ChunkHeader, FailureCode, MAX_CHUNKS, Reply, Request, TRANSFER_BYTES};
 use std::future::poll_fn;
@@ -14,63 +14,93 @@ const NANOSECONDS_PER_MILLISECOND: f64 = 1e6;
 
 impl Bindings {
     pub(super) async fn perform(&self, operation: Operation) -> Result<Completion, FaasmError> {
-        let connection = &self.connection;
+        let connection = &self.shared.connection;
         match operation {
             Operation::Sleep { nanoseconds } => {
                 sleep(nanoseconds as f64 / NANOSECONDS_PER_MILLISECOND).await;
                 Ok(Completion::Done)
             }
             Operation::AwaitLock(ticket) => {
-                poll_fn(|cx| self.tier.borrow_mut().poll_lock(ticket, cx)).await;
+                poll_fn(|cx| self.shared.tier.with(|tier| tier.poll_lock(ticket, cx))).await;
                 Ok(Completion::Done)
             }
-            Operation::AwaitCall(id) => {
-                let waiting = self.calls.borrow_mut().remove(&id);
-                match waiting {
-                    Some(waiting) => call_result(waiting.answer().await).map(Completion::Call),
-                    // It could not even be started; `start_call` kept the reason.
-                    None => Err(self.take_failure().unwrap_or_else(|| {
-                        FaasmError::new(Code::Fault("internal"), "a call was not started")
-                    })),
+            Operation::AwaitCall(id) => match self.calls.take(id) {
+                Some(finished) => {
+                    finished.await.unwrap_or_else(|_| Err(not_started())).map(Completion::Call)
                 }
-            }
-            Operation::ReadState { key, offset, length } => {
-                read_state(connection, &key, offset, length).await
-            }
+                // `start_call` kept the reason.
+                None => Err(self.take_failure().unwrap_or_else(not_started)),
+            },
+            Operation::ReadState { key, offset, length } => self.pull(&key, offset, length).await,
             Operation::WriteState { key, size, chunks } => {
-                write_state(connection, &key, size, chunks).await?;
+                self.push(&key, size, chunks).await?;
                 Ok(Completion::Done)
             }
             Operation::ExchangeState { key, size, chunks } => {
-                write_state(connection, &key, size, chunks).await?;
-                read_state(connection, &key, 0, None).await
+                self.push(&key, size, chunks).await?;
+                self.pull(&key, 0, None).await
             }
             Operation::AppendState { key, bytes } => {
-                let request = Request::AppendState { key };
-                done(connection.request(request, &bytes)?.answer().await)
+                let request = Request::AppendState { key: key.clone() };
+                take_done(connection.request(request, &bytes)?.answer().await)?;
+                self.listeners.pushed(&key, bytes.len() as u64);
+                Ok(Completion::Done)
             }
             Operation::ReadAppended { key, count } => {
-                let request = Request::ReadAppended { key, count };
-                bytes(connection.request(request, &[])?.answer().await)
+                let request = Request::ReadAppended { key: key.clone(), count };
+                let bytes = take_bytes(connection.request(request, &[])?.answer().await)?;
+                self.listeners.pulled(&key, bytes.as_ref().map_or(0, Vec::len) as u64);
+                Ok(read(bytes))
             }
             Operation::ClearAppended { key } => {
                 let request = Request::ClearAppended { key };
-                done(connection.request(request, &[])?.answer().await)
+                take_done(connection.request(request, &[])?.answer().await)?;
+                Ok(Completion::Done)
             }
             Operation::ReadFile { path } => {
-                bytes(connection.request(Request::ReadFile { path }, &[])?.answer().await)
+                let request = connection.request(Request::ReadFile { path }, &[])?;
+                take_bytes(request.answer().await).map(read)
             }
         }
     }
+
+    async fn pull(
+        &self,
+        key: &str,
+        offset: u64,
+        length: Option<u64>,
+    ) -> Result<Completion, FaasmError> {
+        let (size, chunk) = read_state(&self.shared.connection, key, offset, length).await?;
+        self.listeners.pulled(key, chunk.bytes.len() as u64);
+        Ok(Completion::State { size, chunk })
+    }
+
+    async fn push(&self, key: &str, size: u64, chunks: Vec<Chunk>) -> Result<(), FaasmError> {
+        let bytes = chunks.iter().map(|chunk| chunk.bytes.len() as u64).sum();
+        write_state(&self.shared.connection, key, size, chunks).await?;
+        self.shared.tier.with(|tier| tier.pushed(key));
+        self.listeners.pushed(key, bytes);
+        Ok(())
+    }
+}
+
+fn read(bytes: Option<Vec<u8>>) -> Completion {
+    bytes.map_or(Completion::Missing, Completion::Bytes)
+}
+
+fn not_started() -> FaasmError {
+    FaasmError::new(Code::Internal, "a call was not started")
 }
 
 /// Reads as many bytes as were asked for, in as many requests as that takes.
-async fn read_state(
+///
+/// The size is that of the value, if there is one.
+pub(crate) async fn read_state(
     connection: &Rc<Connection>,
     key: &str,
     offset: u64,
     length: Option<u64>,
-) -> Result<Completion, FaasmError> {
+) -> Result<(Option<u64>, Chunk), FaasmError> {
     let mut chunk = Chunk { offset, bytes: Vec::new() };
     loop {
         let have = chunk.bytes.len() as u64;
@@ -87,13 +117,13 @@ async fn read_state(
         let last = part.is_empty();
         chunk.bytes.extend(part);
         if last || size.is_none_or(|size| chunk.range().end >= end(size)) {
-            return Ok(Completion::State { size, chunk });
+            return Ok((size, chunk));
         }
     }
 }
 
 /// Writes chunks in as many requests as that takes; each of them is all or nothing.
-async fn write_state(
+pub(crate) async fn write_state(
     connection: &Rc<Connection>,
     key: &str,
     size: u64,
@@ -106,7 +136,7 @@ async fn write_state(
         let chunks = headers.collect();
         let request = Request::WriteState { key: key.to_owned(), size, chunks };
         let payload: Vec<u8> = part.into_iter().flat_map(|chunk| chunk.bytes).collect();
-        done(connection.request(request, &payload)?.answer().await)?;
+        take_done(connection.request(request, &payload)?.answer().await)?;
     }
     Ok(())
 }
@@ -136,40 +166,29 @@ fn transfers(chunks: Vec<Chunk>) -> Vec<Vec<Chunk>> {
     transfers
 }
 
-fn done(answer: Answer) -> Result<Completion, FaasmError> {
+/// The reply to something that just has to be done.
+pub(crate) fn take_done(answer: Answer) -> Result<(), FaasmError> {
     match answer? {
-        (Reply::Done, _) => Ok(Completion::Done),
+        (Reply::Done, _) => Ok(()),
         (reply, _) => Err(unexpected(reply)),
     }
 }
 
-fn bytes(answer: Answer) -> Result<Completion, FaasmError> {
+/// The reply to something that reads; none where it does not exist.
+pub(crate) fn take_bytes(answer: Answer) -> Result<Option<Vec<u8>>, FaasmError> {
     match answer? {
-        (Reply::Bytes, bytes) => Ok(Completion::Bytes(bytes)),
-        (Reply::Missing, _) => Ok(Completion::Missing),
-        (reply, _) => Err(unexpected(reply)),
-    }
-}
-
-/// How a chained call ended, for the guest. A call the cluster refused is one that failed; a call of which nothing is
-/// known ends the run.
-fn call_result(answer: Answer) -> Result<CallResult, FaasmError> {
-    match answer? {
-        (Reply::Call { return_value }, output) => Ok(CallResult { return_value, output }),
-        (Reply::CallFailed { .. }, reason) => Ok(CallResult { return_value: 1, output: reason }),
-        (Reply::Failed { code: FailureCode::BadRequest | FailureCode::Cancelled, message }, _) => {
-            Ok(CallResult { return_value: 1, output: message.into_bytes() })
-        }
+        (Reply::Bytes, bytes) => Ok(Some(bytes)),
+        (Reply::Missing, _) => Ok(None),
         (reply, _) => Err(unexpected(reply)),
     }
 }
 
 pub(crate) fn unexpected(reply: Reply) -> FaasmError {
     match reply {
-        Reply::Failed { message, .. } => FaasmError::new(Code::Fault("operation-failed"), message),
-        _ => FaasmError::new(
-            Code::Fault("operation-failed"),
-            "the relay's reply does not fit the request",
-        ),
+        Reply::Failed { code: FailureCode::Unknown, message } => {
+            FaasmError::new(Code::OutcomeUnknown, message)
+        }
+        Reply::Failed { message, .. } => FaasmError::new(Code::OperationFailed, message),
+        _ => FaasmError::new(Code::OperationFailed, "the relay's reply does not fit the request"),
     }
 }

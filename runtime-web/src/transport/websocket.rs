@@ -1,12 +1,12 @@
 //! Frames as binary WebSocket messages.
 
-use super::{Events, Transport, TransportEvent};
+use super::{Ends, Events, Transport, TransportEvent};
 use crate::error::{Code, FaasmError, describe};
-use js_sys::{ArrayBuffer, Uint8Array};
+use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
 
-/// Close code of a normal end (RFC 6455, 7.4.1).
+/// Close code of a normal end (RFC 6455, 7.4.1), by which the relay knows that the session is over.
 const NORMAL_CLOSURE: u16 = 1000;
 
 /// A WebSocket and the closures it calls, which live as long as it does.
@@ -32,10 +32,12 @@ impl WebSocketTransport {
 
         let sink = events.clone();
         let on_message = Closure::<dyn FnMut(_)>::new(move |event: MessageEvent| {
-            match event.data().dyn_into::<ArrayBuffer>() {
-                Ok(buffer) => sink(TransportEvent::Frame(Uint8Array::new(&buffer).to_vec())),
-                Err(_) => sink(TransportEvent::Closed("the relay sent text, not a frame".into())),
-            }
+            // By the binary type it is a string or an `ArrayBuffer`, perhaps one of another realm.
+            let data = event.data();
+            sink(match data.is_string() {
+                true => TransportEvent::Closed("the relay sent text, not a frame".into()),
+                false => TransportEvent::Frame(Uint8Array::new(&data).to_vec()),
+            });
         });
         socket.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
 
@@ -60,17 +62,24 @@ impl Transport for WebSocketTransport {
         }
     }
 
-    fn close(&self) {
+    fn unsent(&self) -> u32 {
+        self.socket.buffered_amount()
+    }
+
+    fn close(&self, ends: Ends) {
         self.socket.set_onopen(None);
         self.socket.set_onmessage(None);
         self.socket.set_onclose(None);
         // Throws for close codes out of range only.
-        let _ = self.socket.close_with_code(NORMAL_CLOSURE);
+        let _ = match ends {
+            Ends::Session => self.socket.close_with_code(NORMAL_CLOSURE),
+            Ends::Connection => self.socket.close(),
+        };
     }
 }
 
 impl Drop for WebSocketTransport {
     fn drop(&mut self) {
-        self.close();
+        self.close(Ends::Connection);
     }
 }

@@ -1,21 +1,24 @@
-//! The places a function can run in, one file each. A new one is a file with a [`Column`], and a row in [`KINDS`].
+//! The places a function can run in. A new kind is a file with a [`Column`]; a new place for a kind is a row in a list here.
 
-mod chromium;
+mod browser;
 mod embedded;
 
 use crate::case::Case;
 use crate::lab::Lab;
 use crate::outcome::Observed;
 use anyhow::Result;
+use browser::{Functions, InBrowser, Place, Shared};
+use faasm_browser_tests::Kind;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
+use tokio::sync::Mutex;
 
 /// A place that runs functions.
 pub trait Column: Send + Sync {
-    /// One word for the command line.
+    /// What it is, in words with `-` between them, for the command line and the cases.
     fn id(&self) -> &'static str;
 
-    /// The head of the column.
+    /// What it is, for people.
     fn title(&self) -> &'static str;
 
     /// Runs a case to its end for a user whose state is prepared.
@@ -30,24 +33,76 @@ pub trait Column: Send + Sync {
     }
 }
 
-/// The columns whose engine is Asyncify.
-pub const ASYNCIFY: &[&str] = &["page", "worker", "asserts"];
+/// Whether a column is one of those that a case names: its id has all the words of one of the names.
+pub fn is_among(id: &str, names: &[&str]) -> bool {
+    names.iter().any(|name| name.split('-').all(|word| id.split('-').any(|part| part == word)))
+}
 
-type Open = fn(&Arc<Lab>) -> Box<dyn Column>;
-
-/// Every column, from left to right.
-const KINDS: &[Open] = &[
-    |lab| Box::new(embedded::Embedded::new(lab)),
-    |lab| Box::new(chromium::Asyncify::new(lab, chromium::Variant::Page)),
-    |lab| Box::new(chromium::Asyncify::new(lab, chromium::Variant::Worker)),
-    |lab| Box::new(chromium::Asyncify::new(lab, chromium::Variant::Asserts)),
+/// The places in browsers, from left to right.
+const PLACES: &[(&str, &str, Kind)] = &[
+    ("chromium-asyncify-page", "Chromium, Asyncify, in the page", Kind::Chromium),
+    ("chromium-asyncify-worker", "Chromium, Asyncify, in a worker", Kind::Chromium),
+    ("chromium-asyncify-asserts", "Chromium, Asyncify with asserts", Kind::Chromium),
+    ("chromium-jspi-page", "Chromium, JSPI, in the page", Kind::Chromium),
+    ("chromium-jspi-worker", "Chromium, JSPI, in a worker", Kind::Chromium),
+    ("chromium-original-page", "Chromium, JSPI, not built", Kind::Chromium),
+    ("firefox-asyncify-page", "Firefox, Asyncify, in the page", Kind::Firefox),
+    ("firefox-asyncify-worker", "Firefox, Asyncify, in a worker", Kind::Firefox),
+    ("firefox-jspi-page", "Firefox, JSPI, in the page", Kind::Firefox),
+    ("firefox-jspi-worker", "Firefox, JSPI, in a worker", Kind::Firefox),
+    ("webkit-asyncify-page", "WebKit, Asyncify, in the page", Kind::WebKit),
+    ("webkit-asyncify-worker", "WebKit, Asyncify, in a worker", Kind::WebKit),
 ];
+
+/// A place by the words of its id.
+fn place(id: &'static str, title: &'static str, browser: Kind) -> Place {
+    let is = |word| is_among(id, &[word]);
+    let functions = match is("asserts") {
+        true => Functions::WithAsserts,
+        false if is("original") => Functions::Originals,
+        false => Functions::Built,
+    };
+    let engine = if is("asyncify") { "asyncify" } else { "jspi" };
+    Place { id, title, browser, engine, worker: is("worker"), functions }
+}
 
 /// The columns whose id or title contains a text; all without one. Nothing is started before it is needed.
 pub fn open(lab: &Arc<Lab>, filter: Option<&str>) -> Vec<Box<dyn Column>> {
-    let all = KINDS.iter().map(|open| open(lab));
-    all.filter(|column| {
+    let browsers = Kind::ALL.map(|kind| (kind, Arc::<Mutex<Shared>>::default()));
+    let mut all: Vec<Box<dyn Column>> = vec![Box::new(embedded::Embedded::new(lab))];
+    for (id, title, kind) in PLACES {
+        for (_, browser) in browsers.iter().filter(|(browser, _)| browser == kind) {
+            all.push(Box::new(InBrowser::new(lab, place(id, title, *kind), browser)));
+        }
+    }
+    all.retain(|column| {
         filter.is_none_or(|text| column.id().contains(text) || column.title().contains(text))
-    })
-    .collect()
+    });
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_named_by_words() {
+        let id = "firefox-jspi-page";
+        for names in [&["jspi"] as &[_], &["asyncify", "page"], &["firefox-jspi"], &["page-jspi"]] {
+            assert!(is_among(id, names), "{names:?}");
+        }
+        for names in [&[] as &[_], &["asyncify"], &["firefox-asyncify", "webkit"], &["jsp"]] {
+            assert!(!is_among(id, names), "{names:?}");
+        }
+    }
+
+    #[test]
+    fn a_place_is_what_its_id_says() {
+        let Place { engine, worker, functions, .. } =
+            place("chromium-jspi-worker", "", Kind::Chromium);
+        assert_eq!((engine, worker, functions), ("jspi", true, Functions::Built));
+        let Place { engine, worker, functions, .. } =
+            place("chromium-asyncify-asserts", "", Kind::Chromium);
+        assert_eq!((engine, worker, functions), ("asyncify", false, Functions::WithAsserts));
+    }
 }

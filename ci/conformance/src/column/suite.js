@@ -18,24 +18,25 @@ async function shown(bytes, maxShown) {
   return btoa(`[${bytes.length} bytes, sha256 ${hex}]`);
 }
 
-export async function runCase({ functions, function: name, input, args, env, user, relay, maxShown }) {
+export async function runCase({ address, engine, input, args, env, user, relay, maxShown }) {
   let [stdout, stderr] = ["", ""];
   let runtime;
   try {
-    runtime = await connect({ user, url: relay });
-    const loaded = await runtime.load(new URL(`/${functions}/${name}.json`, self.location.href));
-    const { returnValue, output } = await loaded.run({
+    runtime = await connect({ user, url: relay, engine });
+    const loaded = await runtime.load(new URL(address, self.location.href));
+    const { returnValue, output, stats } = await loaded.run({
       input: decode(input), args,
       env: Object.fromEntries(env),
       onStdout: (text) => { stdout += text; },
       onStderr: (text) => { stderr += text; },
     });
+    if (stats.engine !== engine) return { broken: `it ran with the engine ${stats.engine}` };
     return { returnValue, output: await shown(output, maxShown), stdout, stderr };
   } catch (error) {
     if (error.name !== "FaasmError") return { broken: `not a FaasmError: ${error.stack ?? error}` };
     return { error: { code: String(error.code), message: String(error.message) }, stdout, stderr };
   } finally {
-    runtime?.close();
+    runtime?.dispose();
   }
 }
 

@@ -1,15 +1,15 @@
-//! Headless Chromium with the Asyncify engine: in the page, or in a worker of it. One page runs all cases, one after the
+//! A real browser: in the page, or in a worker of it. One page runs all cases of all columns of its browser, one after the
 //! other; it is opened again only where a case has broken it.
 
 use super::Column;
 use crate::case::Case;
-use crate::functions::{FUNCTIONS, FUNCTIONS_WITH_ASSERTS};
+use crate::functions::{FUNCTIONS, FUNCTIONS_WITH_ASSERTS, ORIGINALS};
 use crate::lab::Lab;
 use crate::outcome::{Ended, MAX_SHOWN_BYTES, Observed};
 use anyhow::{Context as _, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use faasm_browser_tests::Chromium;
+use faasm_browser_tests::{Browser, Kind};
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::json;
@@ -36,25 +36,39 @@ const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Where in a page, and what runs there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Variant {
-    Page,
-    Worker,
-    /// In the page, built with Asyncify's asserts: a function that is on the stack when another suspends, and is not
-    /// instrumented, traps.
-    Asserts,
+pub(super) struct Place {
+    /// Browser, engine, and where; see [`Column::id`].
+    pub(super) id: &'static str,
+    pub(super) title: &'static str,
+    pub(super) browser: Kind,
+    /// As `connect` has it.
+    pub(super) engine: &'static str,
+    pub(super) worker: bool,
+    pub(super) functions: Functions,
 }
 
-pub(super) struct Asyncify {
-    lab: Arc<Lab>,
-    variant: Variant,
-    browser: Mutex<Browser>,
+/// What of the originals is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Functions {
+    Built,
+    /// Built with Asyncify's asserts: a function that is on the stack when another suspends, and is not instrumented,
+    /// traps.
+    WithAsserts,
+    /// Not built: the originals themselves.
+    Originals,
 }
 
-/// The browser, once it was needed, and how often it had to be replaced.
+/// The browser of several columns, once it was needed, and the cases for which it had to be replaced.
 #[derive(Default)]
-struct Browser {
-    open: Option<Chromium>,
+pub(super) struct Shared {
+    open: Option<Browser>,
     broken_by: Vec<String>,
+}
+
+pub(super) struct InBrowser {
+    lab: Arc<Lab>,
+    place: Place,
+    browser: Arc<Mutex<Shared>>,
 }
 
 /// What `suite.js` tells of a run.
@@ -79,28 +93,29 @@ struct Failure {
     message: String,
 }
 
-impl Asyncify {
-    pub(super) fn new(lab: &Arc<Lab>, variant: Variant) -> Self {
-        Self { lab: Arc::clone(lab), variant, browser: Mutex::default() }
+impl InBrowser {
+    pub(super) fn new(lab: &Arc<Lab>, place: Place, browser: &Arc<Mutex<Shared>>) -> Self {
+        Self { lab: Arc::clone(lab), place, browser: Arc::clone(browser) }
     }
 
-    async fn ask(&self, browser: &mut Browser, case: &Case, user: &str) -> Result<Answer> {
+    async fn ask(&self, browser: &mut Shared, case: &Case, user: &str) -> Result<Answer> {
         let browser = match &mut browser.open {
             Some(browser) => browser,
             none => {
-                let fresh = Chromium::start().await?;
+                let fresh = Browser::start(self.place.browser).await?;
                 let page = format!("{}/index.html", self.lab.url());
                 fresh.client().goto(&page).await.with_context(|| format!("opening {page}"))?;
                 none.insert(fresh)
             }
         };
-        let functions = match self.variant {
-            Variant::Page | Variant::Worker => FUNCTIONS,
-            Variant::Asserts => FUNCTIONS_WITH_ASSERTS,
+        let (folder, ending) = match self.place.functions {
+            Functions::Built => (FUNCTIONS, "json"),
+            Functions::WithAsserts => (FUNCTIONS_WITH_ASSERTS, "json"),
+            Functions::Originals => (ORIGINALS, "wasm"),
         };
         let request = json!({
-            "functions": functions,
-            "function": case.function,
+            "address": format!("/{folder}/{}.{ending}", case.function),
+            "engine": self.place.engine,
             "input": STANDARD.encode(&case.input),
             "args": case.args,
             "env": case.env,
@@ -108,7 +123,7 @@ impl Asyncify {
             "relay": self.lab.relay_of(case),
             "maxShown": MAX_SHOWN_BYTES,
         });
-        let arguments = vec![request, (self.variant == Variant::Worker).into()];
+        let arguments = vec![request, self.place.worker.into()];
         let asking = browser.client().execute_async(RUN, arguments);
         let answer = tokio::time::timeout(PATIENCE, asking).await;
         let answer = answer.context("the page does not answer")?.context("the page fails")?;
@@ -116,21 +131,13 @@ impl Asyncify {
     }
 }
 
-impl Column for Asyncify {
+impl Column for InBrowser {
     fn id(&self) -> &'static str {
-        match self.variant {
-            Variant::Page => "page",
-            Variant::Worker => "worker",
-            Variant::Asserts => "asserts",
-        }
+        self.place.id
     }
 
     fn title(&self) -> &'static str {
-        match self.variant {
-            Variant::Page => "Chromium asyncify (page)",
-            Variant::Worker => "Chromium asyncify (worker)",
-            Variant::Asserts => "Chromium asyncify (asserts)",
-        }
+        self.place.title
     }
 
     fn run<'a>(&'a self, case: &'a Case, user: &'a str) -> BoxFuture<'a, Result<Observed>> {
@@ -140,7 +147,7 @@ impl Column for Asyncify {
                 Ok(answer) => answer,
                 Err(error) => {
                     browser.open = None;
-                    browser.broken_by.push(case.name.clone());
+                    browser.broken_by.push(format!("{} ({})", case.name, self.place.id));
                     return Err(error);
                 }
             };
@@ -159,12 +166,13 @@ impl Column for Asyncify {
 
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<Option<String>>> {
         Box::pin(async move {
-            let title = self.title();
-            let Browser { open, broken_by } = self.browser.into_inner();
-            if let Some(browser) = open {
+            let mut browser = self.browser.lock().await;
+            // The first of the columns that share it ends it.
+            if let Some(browser) = browser.open.take() {
                 browser.close().await?;
             }
-            let note = format!("{title}: the page was broken by {}", broken_by.join(", "));
+            let broken_by = std::mem::take(&mut browser.broken_by);
+            let note = format!("{} was broken by {}", self.place.browser, broken_by.join(", "));
             Ok((!broken_by.is_empty()).then_some(note))
         })
     }

@@ -1,0 +1,46 @@
+//! What a workload prints: the time of each round, and a checksum of its results.
+
+use crate::stats::least;
+use anyhow::{Context as _, Result, ensure};
+
+/// One run of a workload in one instance.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Run {
+    /// Nanoseconds of the fastest round: engines compile while the first ones run, and other programs take their share.
+    pub(crate) fastest: f64,
+    pub(crate) checksum: String,
+}
+
+impl Run {
+    pub(crate) fn parse(printed: &str) -> Result<Run> {
+        let mut rounds = Vec::new();
+        let mut checksum = None;
+        for line in printed.lines() {
+            match line.split_once(' ') {
+                Some(("round", time)) => {
+                    rounds.push(time.parse::<f64>().with_context(|| format!("time of `{line}`"))?);
+                }
+                Some(("checksum", sum)) => checksum = Some(sum.to_owned()),
+                _ => {}
+            }
+        }
+        let checksum =
+            checksum.with_context(|| format!("no checksum in what it printed: {printed}"))?;
+        ensure!(!rounds.is_empty(), "no rounds in what it printed: {printed}");
+        Ok(Run { fastest: least(rounds.into_iter()), checksum })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fastest_round_counts() {
+        let run = Run::parse("round 12\nround 10\nround 11\nchecksum ab\n").unwrap();
+        assert_eq!(run, Run { fastest: 10.0, checksum: "ab".to_owned() });
+        Run::parse("round 12\n").unwrap_err();
+        Run::parse("checksum ab\n").unwrap_err();
+        Run::parse("round 1 differs\nchecksum ab\n").unwrap_err();
+    }
+}

@@ -1,0 +1,56 @@
+//! Headless Firefox, driven through geckodriver.
+
+use crate::browser::{SCRIPT_TIMEOUT, Started, find};
+use crate::driver::Driver;
+use anyhow::{Context as _, Result};
+use serde_json::json;
+use std::path::PathBuf;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+/// What geckodriver prints before its port.
+const STARTED: &str = "Listening on 127.0.0.1:";
+
+/// Browsers by their names on the `PATH`, best first.
+const BROWSERS: [&str; 2] = ["firefox-esr", "firefox"];
+
+pub(crate) async fn start(profile: &TempDir) -> Result<Started> {
+    let binary =
+        find(&BROWSERS).context("no Firefox on the PATH: install the package firefox-esr")?;
+    let command = || {
+        let mut command = Command::new(geckodriver()?);
+        command.args(["--host", "127.0.0.1", "--port", "0", "--websocket-port", "0"]);
+        // Where it makes the profile, and what Firefox takes for its home.
+        command.arg("--profile-root").arg(profile.path()).env("HOME", profile.path());
+        Ok(command)
+    };
+    let port = |line: &str| line.split_once(STARTED)?.1.trim().parse().ok();
+    let (driver, port) = Driver::start(command, port).await?;
+    let capabilities = json!({
+        "moz:firefoxOptions": {
+            "binary": binary,
+            "args": ["-headless", "--width=1200", "--height=1000"],
+            "prefs": {
+                // Nothing but the tests' pages is fetched.
+                "app.update.enabled": false,
+                "browser.safebrowsing.malware.enabled": false,
+                "browser.safebrowsing.phishing.enabled": false,
+                "datareporting.policy.dataSubmissionEnabled": false,
+                "network.captive-portal-service.enabled": false,
+                "network.connectivity-service.enabled": false,
+            },
+        },
+        "timeouts": { "script": SCRIPT_TIMEOUT },
+    });
+    Ok(Started { driver, port, capabilities, display: None })
+}
+
+/// Where `cargo xtask test` installs it, which is beside what cargo builds; or on the `PATH`.
+fn geckodriver() -> Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    let installed = this.ancestors().map(|folder| folder.join("tools/bin/geckodriver"));
+    let installed = installed.into_iter().find(|path| path.is_file());
+    installed.or_else(|| find(&["geckodriver"])).context(
+        "no geckodriver: `cargo xtask test` installs it, as does `cargo install geckodriver`",
+    )
+}

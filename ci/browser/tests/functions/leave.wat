@@ -1,0 +1,15 @@
+;; Chains a call that writes and pushes state `left`, and ends without awaiting it.
+(module
+  (import "env" "__faasm_chain_ptr" (func $chain (param i32 i32 i32) (result i32)))
+  (import "env" "__faasm_write_state" (func $write_state (param i32 i32 i32)))
+  (import "env" "__faasm_push_state" (func $push_state (param i32)))
+  (memory (export "memory") 1)
+  (table 2 2 funcref)
+  (elem (i32.const 1) $callee)
+  (data (i32.const 256) "left\00")
+  (data (i32.const 264) "alone")
+  (func $callee (result i32)
+    (call $write_state (i32.const 256) (i32.const 264) (i32.const 5))
+    (call $push_state (i32.const 256))
+    (i32.const 0))
+  (func (export "_start") (drop (call $chain (i32.const 1) (i32.const 0) (i32.const 0)))))

@@ -1,0 +1,174 @@
+//! `cargo xtask bench`: compiles the workloads and measures what the rewriter makes of them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+use serde_json::Value;
+
+use crate::commands::conformance;
+use crate::commands::functions::{
+    self, CFunction, EXPORT_CONSTRUCTORS, EXPORT_MALLOC, compile_rust, how_to_get_clang,
+};
+use crate::process::run;
+use crate::setup::Clang;
+use crate::workspace::{Workspace, copy_file, create_folder};
+
+/// A workload in C: its source, its name, and what it is compiled with besides.
+struct Source {
+    file: &'static str,
+    name: &'static str,
+    /// Package whose C files it includes, and the folder of these in it.
+    package: Option<(&'static str, &'static str)>,
+    defines: &'static [&'static [&'static str]],
+}
+
+/// For form B.
+const PULL: &[&str] = &["-DPULL"];
+/// Other people's code has warnings.
+const FOREIGN: &[&str] = &["-w"];
+/// What distributions build in, without files, threads and loading of code.
+const SQLITE_OPTIONS: &[&str] = &[
+    "-DSQLITE_OS_OTHER=1",
+    "-DSQLITE_THREADSAFE=0",
+    "-DSQLITE_OMIT_LOAD_EXTENSION",
+    "-DSQLITE_ENABLE_COLUMN_METADATA",
+    "-DSQLITE_ENABLE_DBSTAT_VTAB",
+    "-DSQLITE_ENABLE_FTS3",
+    "-DSQLITE_ENABLE_FTS3_PARENTHESIS",
+    "-DSQLITE_ENABLE_FTS5",
+    "-DSQLITE_ENABLE_RTREE",
+    "-DSQLITE_ENABLE_STAT4",
+    "-DSQLITE_SOUNDEX",
+];
+const SQLITE: Option<(&str, &str)> = Some(("libsqlite3-sys", "sqlite3"));
+const LUA: Option<(&str, &str)> = Some(("lua-src", "lua-5.4.9"));
+
+/// A folder in `ci/bench/functions`, named unlike those of other workspaces of functions: their target folders have these names.
+const RUST: &str = "rust_workload";
+
+/// In `ci/bench/functions/c`.
+#[rustfmt::skip]
+const SOURCES: [Source; 5] = [
+    Source { file: "sqlite.c", name: "sqlite_main", package: SQLITE, defines: &[FOREIGN, SQLITE_OPTIONS] },
+    Source { file: "sqlite.c", name: "sqlite_deep", package: SQLITE, defines: &[FOREIGN, SQLITE_OPTIONS, PULL] },
+    Source { file: "lua.c", name: "lua_main", package: LUA, defines: &[FOREIGN] },
+    Source { file: "lua.c", name: "lua_deep", package: LUA, defines: &[FOREIGN, PULL] },
+    Source { file: "fannkuch.c", name: "fannkuch", package: None, defines: &[] },
+];
+
+/// Measure size, time and build time of built functions
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// What to measure
+    what: What,
+    /// Write the figures to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write the tables to this file, as Markdown
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    /// Only workloads whose names contain this
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// How often each column is run
+    #[arg(long, value_name = "N")]
+    rounds: Option<u32>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum What {
+    /// The rewriter's output, against Binaryen's own Asyncify and none
+    Rewriter,
+}
+
+impl Args {
+    pub(crate) fn run(self, workspace: &Workspace) -> Result<()> {
+        let What::Rewriter = self.what;
+        run(workspace.cargo().args(["build", "-p", "faasm-asyncify", "-p", "faasm-bench"]))
+            .context("rewriter and benchmark")?;
+        let workloads = workspace.root().join("dist/bench");
+        compile(workspace, &workloads)?;
+        if self.filter.is_none() {
+            functions::build_all(workspace)?;
+            conformance::functions(workspace)?;
+        }
+        let mut command = std::process::Command::new(workspace.binary("faasm-bench"));
+        command.arg("rewriter").arg("--workloads").arg(&workloads);
+        command.arg("--small").arg(workspace.functions());
+        command.arg("--small").arg(workspace.root().join("dist/conformance/originals"));
+        command.arg("--asyncify").arg(workspace.binary("faasm-asyncify"));
+        for (option, path) in [("--json", &self.json), ("--markdown", &self.markdown)] {
+            if let Some(path) = path {
+                command.arg(option).arg(path);
+            }
+        }
+        if let Some(text) = &self.filter {
+            command.arg("--filter").arg(text);
+        }
+        if let Some(rounds) = self.rounds {
+            command.arg("--rounds").arg(rounds.to_string());
+        }
+        run(&mut command)
+    }
+}
+
+/// Compiles the workloads into this folder.
+fn compile(workspace: &Workspace, workloads: &Path) -> Result<()> {
+    let sources = workspace.root().join("ci/bench/functions");
+    let objects = workspace.target().join("functions/bench");
+    create_folder(workloads)?;
+    create_folder(&objects)?;
+    let Some(clang) = Clang::find(workspace)? else {
+        bail!("no clang that builds for wasm32-wasi: {}", how_to_get_clang());
+    };
+    let packages = packages(workspace, &sources.join(RUST))?;
+    let ours = format!("-I{}", sources.join("c/include").display());
+    let exports = [&EXPORT_MALLOC[..], &[EXPORT_CONSTRUCTORS]].concat();
+    for source in SOURCES {
+        let theirs = match source.package {
+            Some((package, folder)) => {
+                format!("-I{}", folder_of(&packages, package)?.join(folder).display())
+            }
+            None => ours.clone(),
+        };
+        let defines = [&[ours.as_str(), theirs.as_str()], &*source.defines.concat()].concat();
+        let function = CFunction {
+            source: &sources.join("c").join(source.file),
+            output: &workloads.join(format!("{}.wasm", source.name)),
+            objects: &objects,
+            defines: &defines,
+            link: &exports,
+        };
+        function.build(workspace, &clang).with_context(|| format!("workload {}", source.name))?;
+    }
+    for module in compile_rust(workspace, &sources.join(RUST))? {
+        copy_file(
+            &module,
+            &workloads.join(module.file_name().context("a module without a name")?),
+        )?;
+    }
+    Ok(())
+}
+
+/// What cargo says of the packages below a manifest; it downloads them for that.
+fn packages(workspace: &Workspace, folder: &Path) -> Result<Value> {
+    let output = workspace
+        .cargo()
+        .current_dir(folder)
+        .args(["metadata", "--locked", "--format-version", "1"])
+        .output()
+        .context("cargo metadata")?;
+    if !output.status.success() {
+        bail!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    serde_json::from_slice(&output.stdout).context("what cargo metadata says")
+}
+
+fn folder_of(packages: &Value, name: &str) -> Result<PathBuf> {
+    let list = packages["packages"].as_array().context("no packages")?;
+    let package = list.iter().find(|package| package["name"] == name);
+    let manifest = package.and_then(|package| package["manifest_path"].as_str());
+    let folder = manifest.and_then(|manifest| Path::new(manifest).parent());
+    folder.map(Path::to_path_buf).with_context(|| format!("no package {name}"))
+}

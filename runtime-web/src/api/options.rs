@@ -1,0 +1,147 @@
+//! Options objects from JavaScript.
+
+use super::input::Input;
+use super::token::Token;
+use crate::connection::Reach;
+use crate::engine::{Kind, Wanted, choose};
+use crate::error::{Code, FaasmError};
+use crate::transport::Kind as Transport;
+use js_sys::{Array, ArrayBuffer, Function, Object, Reflect, Uint8Array};
+use std::time::Duration;
+use wasm_bindgen::prelude::*;
+use web_sys::{AbortSignal, Blob, ReadableStream, Url};
+
+/// An options object, or undefined.
+pub(super) struct Options(pub(super) JsValue);
+
+impl Options {
+    fn get(&self, name: &str) -> Option<JsValue> {
+        if self.0.is_null_or_undefined() {
+            return None;
+        }
+        let value = Reflect::get(&self.0, &name.into()).ok()?;
+        (!value.is_null_or_undefined()).then_some(value)
+    }
+
+    /// An option that is an object of one class.
+    fn instance<T: JsCast>(&self, name: &str, expected: &str) -> Result<Option<T>, FaasmError> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        value.dyn_into().map(Some).map_err(|_| wrong(name, expected))
+    }
+
+    /// A string, or a `URL`.
+    pub(super) fn string(&self, name: &str) -> Result<Option<String>, FaasmError> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        address(&value).map(Some).ok_or_else(|| wrong(name, "a string"))
+    }
+
+    pub(super) fn engine(&self) -> Result<Option<Wanted>, FaasmError> {
+        self.string("engine")?.as_deref().map(Wanted::parse).transpose()
+    }
+
+    /// The engine that is asked for, or the one that was chosen before.
+    pub(super) async fn engine_or(&self, chosen: Kind) -> Result<Kind, FaasmError> {
+        match self.engine()? {
+            Some(wanted) => choose(wanted).await,
+            None => Ok(chosen),
+        }
+    }
+
+    pub(super) fn callback(&self, name: &str) -> Result<Option<Function>, FaasmError> {
+        self.instance(name, "a function")
+    }
+
+    pub(super) fn signal(&self) -> Result<Option<AbortSignal>, FaasmError> {
+        self.instance("signal", "an AbortSignal")
+    }
+
+    /// Milliseconds; none where there is no end to them.
+    pub(super) fn timeout(&self) -> Result<Option<f64>, FaasmError> {
+        let Some(value) = self.get("timeout") else { return Ok(None) };
+        match value.as_f64() {
+            Some(timeout) if timeout > 0.0 => Ok(Some(timeout).filter(|t| t.is_finite())),
+            _ => Err(wrong("timeout", "a positive number of milliseconds")),
+        }
+    }
+
+    pub(super) fn token(&self) -> Result<Token, FaasmError> {
+        let Some(value) = self.get("token") else { return Ok(Token::Fixed(None)) };
+        if let Some(token) = value.as_string() {
+            return Ok(Token::Fixed(Some(token)));
+        }
+        let provider = value.dyn_into().map_err(|_| wrong("token", "a string or a function"))?;
+        Ok(Token::Provider(provider))
+    }
+
+    /// How to reach the relay.
+    pub(super) fn reach(&self) -> Result<Reach, FaasmError> {
+        let transport = match self.string("transport")?.as_deref() {
+            None | Some("auto") => None,
+            Some("websocket") => Some(Transport::WebSocket),
+            Some("fetch") => Some(Transport::Fetch),
+            Some(_) => return Err(wrong("transport", "\"auto\", \"websocket\" or \"fetch\"")),
+        };
+        let default = Reach::default();
+        let Some(value) = self.get("reconnectTimeout") else {
+            return Ok(Reach { transport, ..default });
+        };
+        let reconnect = value.as_f64().filter(|milliseconds| *milliseconds >= 0.0);
+        let reconnect = reconnect
+            .ok_or_else(|| wrong("reconnectTimeout", "a number of milliseconds, not below 0"))?;
+        let reconnect = Duration::try_from_secs_f64(reconnect / 1000.0);
+        Ok(Reach {
+            transport,
+            reconnect: reconnect.map_or(Reach::LONGEST, |r| r.min(Reach::LONGEST)),
+        })
+    }
+
+    pub(super) fn input(&self) -> Result<Input, FaasmError> {
+        let Some(value) = self.get("input") else { return Ok(Input::Bytes(Vec::new())) };
+        if let Some(bytes) = bytes(&value) {
+            return Ok(Input::Bytes(bytes));
+        }
+        if let Some(blob) = value.dyn_ref::<Blob>() {
+            return Ok(Input::Blob(blob.clone()));
+        }
+        let stream = value.dyn_into::<ReadableStream>();
+        stream.map(Input::Stream).map_err(|_| {
+            wrong("input", "a string, a Uint8Array, an ArrayBuffer, a Blob or a ReadableStream")
+        })
+    }
+
+    pub(super) fn strings(&self, name: &str) -> Result<Vec<String>, FaasmError> {
+        let expected = "an array of strings";
+        let array: Option<Array> = self.instance(name, expected)?;
+        let strings = array.unwrap_or_default().into_iter().map(|item| item.as_string());
+        strings.collect::<Option<_>>().ok_or_else(|| wrong(name, expected))
+    }
+
+    pub(super) fn pairs(&self, name: &str) -> Result<Vec<(String, String)>, FaasmError> {
+        let expected = "an object of strings";
+        let object: Option<Object> = self.instance(name, expected)?;
+        let entries = Object::entries(&object.unwrap_or_default());
+        let pair = |entry: JsValue| {
+            let entry: Array = entry.unchecked_into();
+            Some((entry.get(0).as_string()?, entry.get(1).as_string()?))
+        };
+        entries.iter().map(pair).collect::<Option<_>>().ok_or_else(|| wrong(name, expected))
+    }
+}
+
+/// A string, or the address of a `URL`.
+pub(super) fn address(value: &JsValue) -> Option<String> {
+    value.dyn_ref::<Url>().map(Url::href).or_else(|| value.as_string())
+}
+
+/// The bytes of a string, a `Uint8Array` or an `ArrayBuffer`.
+pub(super) fn bytes(value: &JsValue) -> Option<Vec<u8>> {
+    if let Some(text) = value.as_string() {
+        return Some(text.into_bytes());
+    }
+    let is_binary = value.is_instance_of::<Uint8Array>() || value.is_instance_of::<ArrayBuffer>();
+    is_binary.then(|| Uint8Array::new(value).to_vec())
+}
+
+pub(super) fn wrong(name: &str, expected: &str) -> FaasmError {
+    FaasmError::new(Code::BadOptions, format!("`{name}` must be {expected}"))
+}

@@ -1,0 +1,180 @@
+//! The state for the page's own code: the same two tiers that runs of this page work on.
+
+use super::options::{bytes, wrong};
+use super::promise::promise;
+use crate::error::FaasmError;
+use crate::host::{read_state, take_bytes, take_done, write_state};
+use crate::shared::{Shared, closed};
+use crate::stop::Stop;
+use faasm_bridge::state::Chunk;
+use faasm_bridge::wire::Request;
+use js_sys::{Function, Promise, Uint8Array};
+use std::rc::{Rc, Weak};
+use wasm_bindgen::prelude::*;
+
+/// State values of the user.
+#[wasm_bindgen(skip_typescript)]
+pub struct RuntimeState {
+    shared: Weak<Shared>,
+}
+
+impl std::fmt::Debug for RuntimeState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RuntimeState")
+    }
+}
+
+impl RuntimeState {
+    pub(super) fn new(shared: &Rc<Shared>) -> Self {
+        Self { shared: Rc::downgrade(shared) }
+    }
+
+    fn open(&self, key: &JsValue) -> Result<(Rc<Shared>, String), FaasmError> {
+        let shared = self.shared.upgrade().filter(|shared| !shared.is_disposed());
+        Ok((shared.ok_or_else(closed)?, key.as_string().ok_or_else(|| wrong("key", "a string"))?))
+    }
+
+    /// A promise of what is done with a value, if there is still a runtime.
+    fn with<F: Future<Output = Result<JsValue, FaasmError>> + 'static>(
+        &self,
+        key: JsValue,
+        act: impl FnOnce(Rc<Shared>, String) -> F,
+    ) -> Promise {
+        match self.open(&key) {
+            Ok((shared, key)) => {
+                let stop = Stop::new(None);
+                shared.running.add(&stop);
+                let acting = act(shared, key);
+                promise(async move { stop.unless(acting).await })
+            }
+            Err(error) => Promise::reject(&error.into()),
+        }
+    }
+}
+
+/// What is here of a value.
+enum Here {
+    /// All of it.
+    Whole(JsValue),
+    /// This part is missing, to the end where there is no length.
+    Lacks(u64, Option<u64>),
+}
+
+#[wasm_bindgen]
+impl RuntimeState {
+    /// The value, from this page where it is here; undefined where there is none.
+    pub fn get(&self, key: JsValue) -> Promise {
+        self.with(key, |shared, key| async move {
+            loop {
+                let (offset, length) = match here(&shared, &key) {
+                    Here::Whole(bytes) => return Ok(bytes),
+                    Here::Lacks(offset, length) => (offset, length),
+                };
+                let (size, chunk) = read_state(&shared.connection, &key, offset, length).await?;
+                if !shared.tier.with(|tier| tier.take_in(&key, size, &chunk))? {
+                    return Ok(JsValue::UNDEFINED);
+                }
+            }
+        })
+    }
+
+    /// Writes the value in this page.
+    pub fn put(&self, key: JsValue, value: JsValue) -> Promise {
+        self.with(key, |shared, key| async move {
+            let value = to_bytes(&value)?;
+            shared.tier.with(|tier| tier.write(&key, value.len() as u64, 0, &value))?;
+            Ok(JsValue::UNDEFINED)
+        })
+    }
+
+    /// Takes the value of the cluster instead of what is here, unsent writes included, and gives it.
+    pub fn pull(&self, key: JsValue) -> Promise {
+        self.with(key, |shared, key| async move {
+            let (size, chunk) = read_state(&shared.connection, &key, 0, None).await?;
+            if size.is_some() {
+                shared.tier.with(|tier| tier.replace(&key, chunk.bytes))?;
+            }
+            Ok(match here(&shared, &key) {
+                Here::Whole(bytes) => bytes,
+                Here::Lacks(..) => JsValue::UNDEFINED,
+            })
+        })
+    }
+
+    /// Sends what was written in this page to the cluster.
+    pub fn push(&self, key: JsValue) -> Promise {
+        self.with(key, |shared, key| async move {
+            if let Some((size, chunks)) = shared.tier.with(|tier| tier.take_dirty(&key)) {
+                let sent: Vec<_> = chunks.iter().map(Chunk::range).collect();
+                let pushed = write_state(&shared.connection, &key, size, chunks).await;
+                shared.tier.with(|tier| match pushed {
+                    Ok(()) => tier.pushed(&key),
+                    Err(_) => tier.restore_dirty(&key, &sent),
+                });
+                pushed?;
+            }
+            Ok(JsValue::UNDEFINED)
+        })
+    }
+
+    /// Appends an element to a list of the cluster.
+    pub fn append(&self, key: JsValue, element: JsValue) -> Promise {
+        self.with(key, |shared, key| async move {
+            let element = to_bytes(&element)?;
+            let request = shared.connection.request(Request::AppendState { key }, &element)?;
+            take_done(request.answer().await)?;
+            Ok(JsValue::UNDEFINED)
+        })
+    }
+
+    /// The first elements of a list, one after the other.
+    #[wasm_bindgen(js_name = readAppended)]
+    pub fn read_appended(&self, key: JsValue, count: JsValue) -> Promise {
+        self.with(key, |shared, key| async move {
+            let count = count.as_f64().filter(|count| *count >= 0.0 && count.fract() == 0.0);
+            let count = count.ok_or_else(|| wrong("count", "a whole number"))? as u32;
+            let request = shared.connection.request(Request::ReadAppended { key, count }, &[])?;
+            let elements = take_bytes(request.answer().await)?;
+            Ok(Uint8Array::from(elements.unwrap_or_default().as_slice()).into())
+        })
+    }
+
+    /// Empties a list.
+    #[wasm_bindgen(js_name = clearAppended)]
+    pub fn clear_appended(&self, key: JsValue) -> Promise {
+        self.with(key, |shared, key| async move {
+            let request = shared.connection.request(Request::ClearAppended { key }, &[])?;
+            take_done(request.answer().await)?;
+            Ok(JsValue::UNDEFINED)
+        })
+    }
+
+    /// Has a function called with what happens to a value here, until the function that this gives is called.
+    pub fn subscribe(&self, key: JsValue, callback: JsValue) -> Result<JsValue, JsValue> {
+        let (shared, key) = self.open(&key)?;
+        let callback: Function =
+            callback.dyn_into().map_err(|_| wrong("callback", "a function"))?;
+        let id = shared.tier.subscribe(key, callback);
+        let tier = Rc::downgrade(&shared.tier);
+        let end = Closure::<dyn Fn()>::new(move || {
+            if let Some(tier) = tier.upgrade() {
+                tier.unsubscribe(id);
+            }
+        });
+        Ok(end.into_js_value())
+    }
+}
+
+fn here(shared: &Shared, key: &str) -> Here {
+    shared.tier.with(|tier| match tier.get(key) {
+        None => Here::Lacks(0, None),
+        Some(value) => match value.gap(0..value.size()) {
+            Some(gap) => Here::Lacks(gap.start, Some(gap.end - gap.start)),
+            None => Here::Whole(Uint8Array::from(value.read(0..value.size())).into()),
+        },
+    })
+}
+
+fn to_bytes(value: &JsValue) -> Result<Vec<u8>, FaasmError> {
+    bytes(value).ok_or_else(|| wrong("value", "a string, a Uint8Array or an ArrayBuffer"))
+}

@@ -1,0 +1,69 @@
+//! What a page ends its runs with: an `AbortSignal`, a timeout.
+
+use super::options::Options;
+use crate::error::{Code, FaasmError};
+use crate::global::Timer;
+use crate::stop::Stop;
+use std::rc::Rc;
+use wasm_bindgen::prelude::*;
+use web_sys::AbortSignal;
+
+/// Stops one run while this is alive.
+pub(super) struct Triggers {
+    _signal: Option<Listening>,
+    _timer: Option<Timer>,
+}
+
+impl Triggers {
+    /// The run's stop, and what triggers it.
+    ///
+    /// # Errors
+    /// When the options make no sense, or the signal is aborted already.
+    pub(super) fn new(options: &Options) -> Result<(Rc<Stop>, Self), FaasmError> {
+        let (signal, timeout) = (options.signal()?, options.timeout()?);
+        let stop = Stop::new(timeout);
+        let signal = match signal {
+            Some(signal) if signal.aborted() => return Err(aborted(&signal)),
+            Some(signal) => Some(Listening::new(signal, &stop)),
+            None => None,
+        };
+        let timer = timeout.map(|timeout| {
+            let stop = Rc::clone(&stop);
+            Timer::new(timeout, move || stop.time_out())
+        });
+        Ok((stop, Self { _signal: signal, _timer: timer }))
+    }
+}
+
+/// A listener of a signal, which may live much longer than a run.
+struct Listening {
+    signal: AbortSignal,
+    listener: Closure<dyn Fn()>,
+}
+
+const ABORT: &str = "abort";
+
+impl Listening {
+    fn new(signal: AbortSignal, stop: &Rc<Stop>) -> Self {
+        let (stop, source) = (Rc::clone(stop), signal.clone());
+        let listener = Closure::<dyn Fn()>::new(move || stop.stop(aborted(&source)));
+        signal
+            .add_event_listener_with_callback(ABORT, listener.as_ref().unchecked_ref())
+            .expect("a function can listen");
+        Self { signal, listener }
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let listener = self.listener.as_ref().unchecked_ref();
+        self.signal
+            .remove_event_listener_with_callback(ABORT, listener)
+            .expect("a function can listen, and stop listening");
+    }
+}
+
+fn aborted(signal: &AbortSignal) -> FaasmError {
+    let error = FaasmError::new(Code::Aborted, "the run was aborted by its signal");
+    FaasmError { cause: Some(signal.reason()), ..error }
+}

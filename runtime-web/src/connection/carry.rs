@@ -1,0 +1,238 @@
+//! What carries a session: connects, watches, and connects again.
+
+use super::signal::Signal;
+use super::{Connection, now};
+use crate::error::{Code, FaasmError};
+use crate::global::sleep;
+use crate::transport::{Kind, TransportEvent};
+use faasm_bridge::session::{ClientEvent, Phase, Step};
+use faasm_bridge::wire::{RefusalCode, RequestId};
+use futures_util::future::{Either, select};
+use std::pin::pin;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+/// How long a connection may take to open, and then to shake hands.
+const CONNECT_BOUND: Duration = Duration::from_secs(15);
+
+/// The same for a WebSocket where there is another way.
+const WEBSOCKET_BOUND: Duration = Duration::from_secs(5);
+
+/// After a timer, before anything is taken for lost, milliseconds.
+const GRACE: f64 = 50.0;
+
+/// Keeps a session connected until it ends or nobody has it any more.
+pub(super) async fn keep(connection: Weak<Connection>, signal: Rc<Signal>) {
+    loop {
+        let step = connection.upgrade().and_then(|connection| connection.step());
+        match step {
+            None => return,
+            Some(None) => signal.raised().await,
+            Some(Some(until)) => {
+                let milliseconds = until.saturating_sub(now()).as_secs_f64() * 1000.0;
+                let (event, timer) = (pin!(signal.raised()), pin!(sleep(milliseconds)));
+                if let Either::Right(_) = select(event, timer).await {
+                    // What came while the thread was busy is heard before its time is over.
+                    sleep(GRACE).await;
+                }
+            }
+        }
+    }
+}
+
+impl Connection {
+    /// Does what is due; gives when to come again, and nothing once the session has ended.
+    fn step(self: &Rc<Self>) -> Option<Option<Duration>> {
+        loop {
+            let step = {
+                let state = &mut *self.state.borrow_mut();
+                if state.end.is_some() {
+                    return None;
+                }
+                state.link.step(now(), state.session.is_awaiting())
+            };
+            match step {
+                Step::Wait(until) => return Some(until),
+                Step::Connect => self.connect(),
+                Step::Ping => self.ping(),
+                Step::Drop if self.is_sending() => self.state.borrow_mut().link.heard(now()),
+                Step::Drop => self.lose("it does not answer"),
+                Step::GiveUp => {
+                    let error = self.lost();
+                    self.end(error);
+                }
+            }
+        }
+    }
+
+    fn connect(self: &Rc<Self>) {
+        let (kind, number) = {
+            let state = &mut *self.state.borrow_mut();
+            state.number += 1;
+            state.link.connecting(now(), self.bound(state.kind));
+            (state.kind, state.number)
+        };
+        let weak = Rc::downgrade(self);
+        let events = Rc::new(move |event| {
+            if let Some(connection) = weak.upgrade() {
+                connection.on_event(number, event);
+            }
+        });
+        match kind.open(&self.url, events) {
+            Ok(transport) => self.state.borrow_mut().transport = Some(transport),
+            Err(error) => self.end(error),
+        }
+    }
+
+    fn bound(&self, kind: Kind) -> Duration {
+        match kind {
+            Kind::WebSocket if self.reach.transport.is_none() => WEBSOCKET_BOUND,
+            _ => CONNECT_BOUND,
+        }
+    }
+
+    fn ping(&self) {
+        {
+            let state = &mut *self.state.borrow_mut();
+            state.unsent = state.transport.as_ref().map_or(0, |transport| transport.unsent());
+            if !state.session.ping() {
+                // A relay of version 1 cannot be asked; its silence means nothing.
+                state.link.heard(now());
+            }
+        }
+        self.flush();
+    }
+
+    /// Whether the transport got rid of some bytes since the ping, which may wait behind others.
+    fn is_sending(&self) -> bool {
+        let state = &mut *self.state.borrow_mut();
+        let unsent = state.transport.as_ref().map_or(0, |transport| transport.unsent());
+        state.session.phase() == Phase::Open
+            && std::mem::replace(&mut state.unsent, unsent) > unsent
+    }
+
+    fn on_event(&self, number: u64, event: TransportEvent) {
+        if self.state.borrow().number != number {
+            return;
+        }
+        match event {
+            TransportEvent::Open => {
+                let connected = {
+                    let state = &mut *self.state.borrow_mut();
+                    // The handshake has as much time again.
+                    state.link.connecting(now(), self.bound(state.kind));
+                    state.session.connected()
+                };
+                if let Err(error) = connected {
+                    self.end(FaasmError::new(Code::BadOptions, error.to_string()));
+                }
+            }
+            TransportEvent::Alive => self.state.borrow_mut().link.heard(now()),
+            TransportEvent::Frame(frame) => self.on_frame(&frame),
+            TransportEvent::Closed(reason) => self.lose(&reason),
+            TransportEvent::HeldBack => self.switch_to_polling(),
+        }
+        self.flush();
+    }
+
+    fn on_frame(&self, frame: &[u8]) {
+        let received = {
+            let state = &mut *self.state.borrow_mut();
+            if state.session.phase() == Phase::Open {
+                state.link.carried(now());
+            }
+            state.session.receive(frame)
+        };
+        match received {
+            Ok(None) => {}
+            Ok(Some(ClientEvent::Open { lost })) => self.on_open(&lost),
+            Ok(Some(ClientEvent::Refused { code, message })) => {
+                // Relays that were just started have everybody come back at once.
+                let has_begun = self.state.borrow().session.has_begun();
+                if code == RefusalCode::Busy && has_begun {
+                    return self.lose(&message);
+                }
+                let message = format!("the relay refuses the session: {message}");
+                self.end(FaasmError::new(Code::Refused, message));
+            }
+            Ok(Some(ClientEvent::Reply { id, reply, payload })) => {
+                let waiting = self.state.borrow_mut().waiting.remove(&id);
+                if let Some(waiting) = waiting {
+                    let _ = waiting.send(Ok((reply, payload)));
+                }
+            }
+            Err(error) => self.lose(&error.to_string()),
+        }
+    }
+
+    fn on_open(&self, lost: &[RequestId]) {
+        let state = &mut *self.state.borrow_mut();
+        state.link.opened(now());
+        if let Some(opened) = state.opened.take() {
+            // Nobody listens where the page gave up connecting.
+            let _ = opened.send(Ok(()));
+        }
+        for waiting in lost.iter().filter_map(|id| state.waiting.remove(id)) {
+            let message = "the relay does not know this session any more, perhaps it was started again; what it was doing may or may not have happened";
+            let _ = waiting.send(Err(FaasmError::new(Code::OutcomeUnknown, message)));
+        }
+        self.signal.raise();
+    }
+
+    /// Resumes the session at once, for nothing is wrong with the relay.
+    fn switch_to_polling(&self) {
+        let state = &mut *self.state.borrow_mut();
+        state.drop_transport();
+        state.kind = Kind::Poll;
+        state.link.retry(now());
+        self.signal.raise();
+    }
+
+    /// Does without the transport: tries another one, or ends the session that never began.
+    fn lose(&self, reason: &str) {
+        let failed = {
+            let state = &mut *self.state.borrow_mut();
+            if state.end.is_some() {
+                return;
+            }
+            let was_open = state.session.phase() == Phase::Open;
+            state.drop_transport();
+            state.reason = match state.reason.as_str() {
+                first if !first.is_empty() && !state.session.has_begun() => {
+                    format!("{first}, then {reason}")
+                }
+                _ => reason.to_owned(),
+            };
+            let is_choosing = self.reach.transport.is_none();
+            let tried = state.kind;
+            if is_choosing && !was_open {
+                state.kind = tried.other();
+            }
+            if state.session.has_begun() {
+                state.link.lost(now(), js_sys::Math::random());
+                false
+            } else {
+                state.link.retry(now());
+                !is_choosing || tried == Kind::Fetch
+            }
+        };
+        if failed {
+            let message = format!(
+                "cannot reach a relay at {} ({}): is it running, and does it allow this page's origin?",
+                self.url,
+                self.state.borrow().reason,
+            );
+            self.end(FaasmError::new(Code::CannotConnect, message));
+        }
+        self.signal.raise();
+    }
+
+    fn lost(&self) -> FaasmError {
+        let message = format!(
+            "the connection to the relay was lost ({}), and {} ms were not enough to get another one; what was under way may or may not have happened: connect again",
+            self.state.borrow().reason,
+            self.reach.reconnect.as_millis() as u64,
+        );
+        FaasmError::new(Code::ConnectionLost, message)
+    }
+}

@@ -1,0 +1,48 @@
+//! Hints of the browser that the network may be another one now.
+
+use js_sys::{Reflect, global};
+use wasm_bindgen::prelude::*;
+use web_sys::EventTarget;
+
+/// Events, and which global object they are events of: the page's or worker's own where it is empty.
+const EVENTS: [(&str, &str); 3] =
+    [("", "online"), ("", "offline"), ("document", "visibilitychange")];
+
+/// Listens until it is dropped.
+pub(super) struct NetworkHints {
+    targets: Vec<(EventTarget, &'static str)>,
+    listener: Closure<dyn Fn()>,
+}
+
+impl NetworkHints {
+    pub(super) fn new(listener: impl Fn() + 'static) -> Self {
+        let listener = Closure::<dyn Fn()>::new(listener);
+        let mut targets = Vec::new();
+        for (object, event) in EVENTS {
+            let target = match object {
+                "" => Ok(global().into()),
+                object => Reflect::get(&global(), &object.into()),
+            };
+            // Workers have no document.
+            let Ok(target) = target.unwrap_or(JsValue::UNDEFINED).dyn_into::<EventTarget>() else {
+                continue;
+            };
+            let function = listener.as_ref().unchecked_ref();
+            if target.add_event_listener_with_callback(event, function).is_ok() {
+                targets.push((target, event));
+            }
+        }
+        Self { targets, listener }
+    }
+}
+
+impl Drop for NetworkHints {
+    fn drop(&mut self) {
+        for (target, event) in &self.targets {
+            let function = self.listener.as_ref().unchecked_ref();
+            target
+                .remove_event_listener_with_callback(event, function)
+                .expect("what listens can stop listening");
+        }
+    }
+}

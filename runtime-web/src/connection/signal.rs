@@ -1,0 +1,33 @@
+//! Wakes the one task that keeps a connection.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::task::{Poll, Waker};
+
+/// Raised by events, taken down by whom it wakes.
+#[derive(Debug, Default)]
+pub(super) struct Signal {
+    is_raised: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Signal {
+    pub(super) fn raise(&self) {
+        self.is_raised.set(true);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Completes when it is raised, or was.
+    pub(super) async fn raised(&self) {
+        poll_fn(|cx| match self.is_raised.replace(false) {
+            true => Poll::Ready(()),
+            false => {
+                *self.waker.borrow_mut() = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+}

@@ -1,0 +1,14 @@
+;; Suspends as often as it is told; `trial.wasm` and `trial.asyncify.wasm` are what `faasm-asyncify build --debug-info strip`
+;; made of the shape that its shim gives a host call.
+(module
+  (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "_start")
+    (local $left i32)
+    (local.set $left (i32.load (i32.const 0)))
+    (loop $again
+      (if (local.get $left)
+        (then
+          (drop (call $await (i32.const 1)))
+          (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+          (br $again))))))

@@ -1,0 +1,59 @@
+//! What can go wrong, by the codes that programs go by. `types.d.ts` lists the same ones; a test of `ci/browser` compares.
+
+macro_rules! codes {
+    ($($variant:ident = $text:literal,)+) => {
+        /// What went wrong; `ErrorCode` in `types.d.ts` says what each one means.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Code {
+            $($variant,)+
+        }
+
+        impl Code {
+            pub(crate) const ALL: &[Code] = &[$(Code::$variant,)+];
+
+            pub(crate) fn as_str(self) -> &'static str {
+                match self {
+                    $(Code::$variant => $text,)+
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    Aborted = "aborted",
+    BadEntry = "bad-entry",
+    BadOptions = "bad-options",
+    BadPointer = "bad-pointer",
+    CannotConnect = "cannot-connect",
+    CannotLoad = "cannot-load",
+    Closed = "closed",
+    ClusterOnly = "cluster-only",
+    ConnectionLost = "connection-lost",
+    Deadlock = "deadlock",
+    Internal = "internal",
+    MissingFunction = "missing-function",
+    NoJspi = "no-jspi",
+    NoMalloc = "no-malloc",
+    NoToken = "no-token",
+    NotImplemented = "not-implemented",
+    OperationFailed = "operation-failed",
+    OutOfMemory = "out-of-memory",
+    OutcomeUnknown = "outcome-unknown",
+    QueueFull = "queue-full",
+    Refused = "refused",
+    StackExhausted = "stack-exhausted",
+    StackSize = "stack-size",
+    State = "state",
+    Timeout = "timeout",
+    TooLarge = "too-large",
+    Trap = "trap",
+    UnknownImport = "unknown-import",
+}
+
+impl Code {
+    /// The code that the guest kernel or a cluster names; one that this runtime does not know is `Internal`.
+    pub(crate) fn named(text: &str) -> Code {
+        Self::ALL.iter().copied().find(|code| code.as_str() == text).unwrap_or(Code::Internal)
+    }
+}

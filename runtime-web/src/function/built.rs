@@ -1,0 +1,111 @@
+//! A function that `faasm-asyncify` has built: a manifest, a module for each engine, and, for the stack of a trap, names.
+
+use super::documents::{self, Described};
+use super::fetch::{cannot, resolve, text};
+use super::modules::Modules;
+use super::{Loaded, Program, Source};
+use crate::engine::Kind;
+use crate::error::FaasmError;
+use crate::global::{console_error, location};
+use faasm_bridge::manifest::{Artefact, Engines, UnwindBuffer};
+use faasm_bridge::names::{Functions, Names};
+use std::cell::OnceCell;
+use std::rc::Rc;
+use web_sys::Url;
+
+/// Where everything of a built function is.
+pub(super) struct Built {
+    engines: Engines,
+    /// Names of the modules' functions, where they are not in the modules themselves.
+    names: Option<Artefact>,
+    /// Where the manifest came from.
+    url: String,
+    modules: Rc<Modules>,
+    /// The names, once a stack needed them.
+    fetched: OnceCell<Names>,
+}
+
+impl Built {
+    /// The module for an engine; fetched the first time.
+    pub(super) async fn program(&self, engine: Kind) -> Result<Program, FaasmError> {
+        let (artefact, buffer) = artefact(&self.engines, engine);
+        let url = resolve(&artefact.file, &self.url)?;
+        let module = self.modules.get(&url, &artefact.integrity).await?;
+        Ok(Program { engine, module, buffer, storage: Vec::new() })
+    }
+
+    /// The names of a module's functions, where they are not in the module itself; fetched the first time.
+    ///
+    /// Why they cannot be had is said on the console only: a stack without names is still a stack.
+    pub(super) async fn names(&self, engine: Kind) -> Option<&Functions> {
+        let artefact = self.names.as_ref()?;
+        if self.fetched.get().is_none() {
+            let names = fetch_names(&self.url, artefact).await.inspect_err(|error| {
+                console_error(&format!("a stack stays without names: {}", error.message));
+            });
+            // Another run may have been faster, with the same names.
+            let _ = self.fetched.set(names.ok()?);
+        }
+        self.fetched.get().map(|names| match engine {
+            Kind::Jspi => &names.jspi,
+            Kind::Asyncify => &names.asyncify,
+        })
+    }
+}
+
+fn artefact(engines: &Engines, engine: Kind) -> (&Artefact, Option<UnwindBuffer>) {
+    match engine {
+        Kind::Jspi => (&engines.jspi, None),
+        Kind::Asyncify => (&engines.asyncify.artefact, engines.asyncify.buffer),
+    }
+}
+
+/// Fetches the names that a manifest speaks of.
+async fn fetch_names(base: &str, artefact: &Artefact) -> Result<Names, FaasmError> {
+    let url = resolve(&artefact.file, base)?;
+    let text = text(&url, Some(&artefact.integrity)).await?;
+    documents::names(&text).map_err(|problem| cannot(&url, &problem))
+}
+
+/// Fetches a manifest, and at the same time the module that it probably names for the engine.
+pub(crate) async fn load(
+    address: &str,
+    engine: Kind,
+    modules: &Rc<Modules>,
+) -> Result<Loaded, FaasmError> {
+    let url = resolve(address, &location())?;
+    let probable = probable_module(&url, engine);
+    if let Some(module) = &probable {
+        modules.guess(module);
+    }
+    let loaded = load_from(url, engine, modules).await;
+    if let Some(module) = &probable {
+        modules.forget(module);
+    }
+    loaded
+}
+
+async fn load_from(url: String, engine: Kind, modules: &Rc<Modules>) -> Result<Loaded, FaasmError> {
+    let Described { name, entry, cluster_only, engines, names } =
+        documents::manifest(&url, &text(&url, None).await?)?;
+    let (module, _) = artefact(&engines, engine);
+    modules.get(&resolve(&module.file, &url)?, &module.integrity).await?;
+    let modules = Rc::clone(modules);
+    let built = Built { engines, names, url, modules, fetched: OnceCell::new() };
+    let source = Source::Built(Box::new(built));
+    Ok(Loaded { name, entry, cluster_only, engine, source })
+}
+
+/// Where the rewriter puts the module of a manifest.
+fn probable_module(manifest: &str, engine: Kind) -> Option<String> {
+    let ending = match engine {
+        Kind::Jspi => ".wasm",
+        Kind::Asyncify => ".asyncify.wasm",
+    };
+    let url = Url::new(manifest).ok()?;
+    url.set_pathname(&format!("{}{ending}", url.pathname().strip_suffix(".json")?));
+    // What belongs to the manifest is resolved against its path alone.
+    url.set_search("");
+    url.set_hash("");
+    Some(url.href())
+}

@@ -1,0 +1,129 @@
+//! The JSON documents of a built function, read by the browser: a parser and its tables would be a tenth of the runtime.
+
+use super::fetch::cannot;
+use crate::error::{FaasmError, describe};
+use faasm_bridge::manifest::{Artefact, AsyncifyArtefact, Engines, Entry, SCHEMA, UnwindBuffer};
+use faasm_bridge::names::{Functions, Names};
+use js_sys::{Array, JSON, Object, Reflect};
+use wasm_bindgen::{JsCast, JsValue};
+
+/// What a page needs to know of a [`faasm_bridge::manifest::Manifest`].
+pub(super) struct Described {
+    pub(super) name: String,
+    pub(super) entry: Entry,
+    /// Imports that only a cluster has.
+    pub(super) cluster_only: Vec<String>,
+    pub(super) engines: Engines,
+    pub(super) names: Option<Artefact>,
+}
+
+/// Reads a manifest, which came from `url`.
+pub(super) fn manifest(url: &str, text: &str) -> Result<Described, FaasmError> {
+    let value = JSON::parse(text).map_err(|thrown| {
+        let problem = format!(
+            "it is not JSON ({}); give the manifest that faasm-asyncify wrote, or an original whose address ends with .wasm",
+            describe(&thrown)
+        );
+        cannot(url, &problem)
+    })?;
+    let document = Part { value, name: "it" };
+    let schema = document.part("schema").value.as_f64();
+    if schema != Some(f64::from(SCHEMA)) {
+        let found = schema.map_or_else(|| "none".to_owned(), |schema| (schema as u32).to_string());
+        let problem = format!(
+            "it has manifest schema {found}, this runtime reads {SCHEMA}: build the function with the faasm-asyncify of the same version"
+        );
+        return Err(cannot(url, &problem));
+    }
+    describe_function(&document).map_err(|problem| cannot(url, &problem))
+}
+
+fn describe_function(document: &Part) -> Result<Described, String> {
+    let entry = document.part("entry");
+    let engines = document.part("engines");
+    let asyncify = engines.part("asyncify");
+    let buffer = asyncify.part("buffer").optional();
+    let buffer =
+        buffer.map(|buffer| Ok::<_, String>(UnwindBuffer { bytes: buffer.bytes()? as u32 }));
+    Ok(Described {
+        name: document.part("name").string()?,
+        entry: Entry {
+            main: entry.part("main").strings()?,
+            before_pointer: entry.part("beforePointer").strings()?,
+            table: entry.part("table").optional().map(|name| name.string()).transpose()?,
+            memory: entry.part("memory").string()?,
+            malloc: entry.part("malloc").optional().map(|name| name.string()).transpose()?,
+        },
+        cluster_only: document.part("imports").part("clusterOnly").strings()?,
+        engines: Engines {
+            jspi: engines.part("jspi").artefact()?,
+            asyncify: AsyncifyArtefact {
+                artefact: asyncify.artefact()?,
+                buffer: buffer.transpose()?,
+            },
+        },
+        names: document.part("names").optional().map(|names| names.artefact()).transpose()?,
+    })
+}
+
+/// Reads names of functions.
+pub(super) fn names(text: &str) -> Result<Names, String> {
+    let document = Part { value: JSON::parse(text).map_err(|e| describe(&e))?, name: "it" };
+    let of = |engine| document.part(engine).functions();
+    Ok(Names { jspi: of("jspi")?, asyncify: of("asyncify")? })
+}
+
+/// A part of a document.
+struct Part {
+    value: JsValue,
+    name: &'static str,
+}
+
+impl Part {
+    /// A property; undefined where there is none, which what reads it complains about.
+    fn part(&self, name: &'static str) -> Part {
+        let value = Reflect::get(&self.value, &name.into()).unwrap_or(JsValue::UNDEFINED);
+        Part { value, name }
+    }
+
+    fn optional(self) -> Option<Part> {
+        (!self.value.is_null_or_undefined()).then_some(self)
+    }
+
+    fn wrong(&self) -> String {
+        format!("`{}` is missing, or is not what it should be", self.name)
+    }
+
+    fn string(&self) -> Result<String, String> {
+        self.value.as_string().ok_or_else(|| self.wrong())
+    }
+
+    fn strings(&self) -> Result<Vec<String>, String> {
+        let array = self.value.dyn_ref::<Array>().ok_or_else(|| self.wrong())?;
+        array.iter().map(|item| item.as_string().ok_or_else(|| self.wrong())).collect()
+    }
+
+    /// Its number of bytes.
+    fn bytes(&self) -> Result<f64, String> {
+        let bytes = self.part("bytes");
+        bytes.value.as_f64().filter(|bytes| *bytes >= 0.0).ok_or_else(|| bytes.wrong())
+    }
+
+    fn artefact(&self) -> Result<Artefact, String> {
+        Ok(Artefact {
+            file: self.part("file").string()?,
+            integrity: self.part("integrity").string()?,
+            bytes: self.bytes()? as u64,
+        })
+    }
+
+    fn functions(&self) -> Result<Functions, String> {
+        let object = self.value.dyn_ref::<Object>().ok_or_else(|| self.wrong())?;
+        let function = |entry: JsValue| {
+            let entry: Array = entry.unchecked_into();
+            Some((entry.get(0).as_string()?.parse().ok()?, entry.get(1).as_string()?))
+        };
+        let functions: Option<Functions> = Object::entries(object).iter().map(function).collect();
+        functions.ok_or_else(|| self.wrong())
+    }
+}

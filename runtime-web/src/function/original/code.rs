@@ -1,0 +1,84 @@
+//! Which functions a function's code calls, which is all that is read of code here.
+
+use super::reader::{Problem, Reader};
+
+/// The functions that a body calls directly, each once.
+pub(super) fn calls(body: &[u8]) -> Result<Vec<u32>, Problem> {
+    let mut reader = Reader::new(body);
+    reader.each(|reader| {
+        reader.u32()?;
+        value_type(reader)
+    })?;
+    let mut calls = Vec::new();
+    while !reader.is_at_end() {
+        instruction(&mut reader, &mut calls)?;
+    }
+    calls.sort_unstable();
+    calls.dedup();
+    Ok(calls)
+}
+
+fn instruction(reader: &mut Reader<'_>, calls: &mut Vec<u32>) -> Result<(), Problem> {
+    match reader.byte()? {
+        // Calls and tail calls.
+        0x10 | 0x12 => calls.push(reader.u32()?),
+        0x00 | 0x01 | 0x05 | 0x0b | 0x0f | 0x1a | 0x1b | 0x45..=0xc4 | 0xd1 => {}
+        // Blocks, numbers, and one index.
+        0x02..=0x04 | 0x0c | 0x0d | 0x20..=0x26 | 0x3f..=0x42 | 0xd0 | 0xd2 => {
+            reader.skip_number()?;
+        }
+        0x0e => {
+            reader.each(Reader::u32)?;
+            reader.u32()?;
+        }
+        0x11 | 0x13 => {
+            reader.u32()?;
+            reader.u32()?;
+        }
+        0x1c => drop(reader.each(value_type)?),
+        0x28..=0x3e => memory_argument(reader)?,
+        0x43 => drop(reader.bytes(4)?),
+        0x44 => drop(reader.bytes(8)?),
+        0xfc => match reader.u32()? {
+            0..=7 => {}
+            8 | 10 | 12 | 14 => {
+                reader.u32()?;
+                reader.u32()?;
+            }
+            9 | 11 | 13 | 15..=17 => drop(reader.u32()?),
+            other => return Err(unknown(0xfc, other)),
+        },
+        0xfd => match reader.u32()? {
+            0..=11 | 92 | 93 => memory_argument(reader)?,
+            12 | 13 => drop(reader.bytes(16)?),
+            21..=34 => drop(reader.byte()?),
+            84..=91 => {
+                memory_argument(reader)?;
+                reader.byte()?;
+            }
+            _ => {}
+        },
+        other => return Err(unknown(other, 0)),
+    }
+    Ok(())
+}
+
+fn memory_argument(reader: &mut Reader<'_>) -> Result<(), Problem> {
+    const NAMES_A_MEMORY: u32 = 0x40;
+    if reader.u32()? & NAMES_A_MEMORY != 0 {
+        reader.u32()?;
+    }
+    reader.skip_number()
+}
+
+/// A number, vector or plain reference.
+pub(super) fn value_type(reader: &mut Reader<'_>) -> Result<u8, Problem> {
+    match reader.byte()? {
+        known @ (0x6f | 0x70 | 0x7b..=0x7f) => Ok(known),
+        other => Err(format!("it has a type 0x{other:02x}")),
+    }
+}
+
+fn unknown(opcode: u8, further: u32) -> Problem {
+    format!("it has an instruction 0x{opcode:02x} {further}")
+}

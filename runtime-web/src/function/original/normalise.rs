@@ -1,0 +1,152 @@
+//! What the rewriter's first stage settles, settled here as far as exports and imports show it: what to call in which
+//! order, and that the host can reach it. See `rewriter/src/normalise.rs` and `constructors.rs` for the reasons.
+//!
+//! Code is never changed: only exports are added, or pointed at what a linker has wrapped, and a start function becomes
+//! the first export to call, since it cannot wait during instantiation.
+
+use super::binary::{Binary, Export, FUNCTION, MEMORY};
+use super::code;
+use super::reader::Problem;
+use faasm_bridge::manifest::Entry;
+
+const START: &str = "_start";
+const MAIN: &str = "main";
+const ZYGOTE: &str = "_faasm_zygote";
+const CTORS: &str = "__wasm_call_ctors";
+/// What a linker appends to the name of a function that runs constructors and destructors around another.
+const WRAPPED: &str = ".command_export";
+
+/// How deep below an entry the call of the constructors may lie.
+const DEPTH: usize = 3;
+
+/// What to call, and the exports by which.
+pub(super) fn normalise(binary: &Binary<'_>) -> Result<(Entry, Vec<Export>), Problem> {
+    let mut exports = Exports { all: binary.exports.clone() };
+    if !binary.has_memory {
+        return Err("it has no memory".into());
+    }
+    let memory = exports.name("memory", MEMORY, 0);
+    let start = binary.start.map(|function| exports.name("faasm:start", FUNCTION, function));
+    let ctors = constructors(binary);
+    let malloc = unwrapped_malloc(binary, ctors, &mut exports)?;
+
+    let mut main: Vec<String> = start.into_iter().collect();
+    let mut before_pointer = main.clone();
+    if let Some(function) = ctors {
+        before_pointer.push(exports.name("faasm:ctors", FUNCTION, function));
+    }
+    let (name, entry) = entry(binary)?;
+    let runs_them = match ctors {
+        Some(ctors) => calls(binary, entry, ctors, DEPTH)?,
+        None => true,
+    };
+    if !(runs_them || name == START && is_emscripten(binary)) {
+        main.clone_from(&before_pointer);
+    }
+    // JavaScript passes 0 for arguments that it leaves out, so a `main` with `argc` and `argv` can be called as it is.
+    if name == MAIN && binary.exported(ZYGOTE).is_some() {
+        main.push(ZYGOTE.to_owned());
+    }
+    main.push(name.to_owned());
+    Ok((Entry { main, before_pointer, table: None, memory, malloc }, exports.all))
+}
+
+struct Exports {
+    all: Vec<Export>,
+}
+
+impl Exports {
+    /// The name under which something is exported; a new export where there is none.
+    fn name(&mut self, wanted: &str, kind: u8, index: u32) -> String {
+        let same = |export: &&Export| (export.kind, export.index) == (kind, index);
+        if let Some(export) = self.all.iter().find(same) {
+            return export.name.clone();
+        }
+        let mut name = wanted.to_owned();
+        while self.all.iter().any(|export| export.name == name) {
+            name.insert_str(0, "faasm:");
+        }
+        self.all.push(Export { name: name.clone(), kind, index });
+        name
+    }
+}
+
+/// The program, by its export.
+fn entry(binary: &Binary<'_>) -> Result<(&'static str, u32), Problem> {
+    if let Some(start) = binary.exported(START) {
+        return match binary.signature(start)?.is_words(0, 0) {
+            true => Ok((START, start)),
+            false => Err("its `_start` takes or gives something".into()),
+        };
+    }
+    if binary.exported("_initialize").is_some() {
+        return Err("it is a library (a WASI reactor) and no program".into());
+    }
+    let main = binary.exported(MAIN).ok_or("it exports neither `_start` nor `main`")?;
+    let signature = binary.signature(main)?;
+    let fits = [(0, 0), (0, 1), (2, 1)];
+    match fits.iter().any(|(params, results)| signature.is_words(*params, *results)) {
+        true => Ok((MAIN, main)),
+        false => Err("its `main` takes or gives something else than a main does".into()),
+    }
+}
+
+/// The function that runs the constructors, where it can be told.
+fn constructors(binary: &Binary<'_>) -> Option<u32> {
+    let found = binary.exported(CTORS).or_else(|| binary.by_name(CTORS))?;
+    binary.signature(found).ok()?.is_words(0, 0).then_some(found)
+}
+
+/// The export of the allocator, pointed at the allocator itself where the linker has wrapped it.
+fn unwrapped_malloc(
+    binary: &Binary<'_>,
+    ctors: Option<u32>,
+    exports: &mut Exports,
+) -> Result<Option<String>, Problem> {
+    const MALLOC: &str = "malloc";
+    let Some(function) = binary.exported(MALLOC) else { return Ok(None) };
+    if !binary.signature(function)?.is_words(1, 1) {
+        return Ok(None);
+    }
+    let wrapped = binary.name(function).and_then(|name| name.strip_suffix(WRAPPED));
+    if let Some(inner) = wrapped {
+        let inner = binary.by_name(inner).ok_or("its `malloc` runs constructors at each call")?;
+        for export in exports.all.iter_mut().filter(|export| export.name == MALLOC) {
+            export.index = inner;
+        }
+    } else if ctors.is_none() && !binary.has_names() && could_wrap(binary, function) {
+        // With names one could tell; with the constructors exported nothing is wrapped.
+        return Err("whether its `malloc` runs constructors at each call cannot be told".into());
+    }
+    Ok(Some(MALLOC.to_owned()))
+}
+
+/// Whether a function does little more than call others.
+fn could_wrap(binary: &Binary<'_>, function: u32) -> bool {
+    const LONGEST: usize = 24;
+    binary.body(function).is_none_or(|body| body.len() <= LONGEST)
+}
+
+fn is_emscripten(binary: &Binary<'_>) -> bool {
+    let is_its = |name: &str| {
+        name == "stackSave" || name.starts_with("emscripten_") || name.starts_with("_emscripten_")
+    };
+    binary.exports.iter().any(|export| is_its(&export.name))
+        || binary.imports.iter().any(|import| import.module == "env" && is_its(import.name))
+}
+
+fn calls(binary: &Binary<'_>, from: u32, target: u32, depth: usize) -> Result<bool, Problem> {
+    let Some(body) = binary.body(from) else { return Ok(false) };
+    let callees = code::calls(body)?;
+    if callees.contains(&target) {
+        return Ok(true);
+    }
+    if depth > 1 {
+        for callee in callees {
+            if calls(binary, callee, target, depth - 1)? {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}

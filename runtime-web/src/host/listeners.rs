@@ -1,0 +1,136 @@
+//! What a page hears of a run: what the function prints, and what happens to it.
+
+use crate::error::describe;
+use crate::global::{console_error, performance_now};
+use crate::object::object;
+use faasm_bridge::guest::{CallId, CallResult, Operation, Stream, Target};
+use js_sys::Function;
+use wasm_bindgen::JsValue;
+use web_sys::{TextDecodeOptions, TextDecoder};
+
+/// A run's listeners.
+pub(crate) struct Listeners {
+    stdout: Option<Printed>,
+    stderr: Option<Printed>,
+    event: Option<Function>,
+    began: f64,
+}
+
+struct Printed {
+    callback: Function,
+    /// Keeps the bytes of a character that was printed in two parts.
+    decoder: TextDecoder,
+}
+
+impl Listeners {
+    /// Listeners of a run that begins now.
+    pub(crate) fn new(
+        stdout: Option<Function>,
+        stderr: Option<Function>,
+        event: Option<Function>,
+    ) -> Self {
+        let printed = |callback| Printed {
+            callback,
+            decoder: TextDecoder::new().expect("every browser decodes UTF-8"),
+        };
+        let (stdout, stderr) = (stdout.map(printed), stderr.map(printed));
+        Self { stdout, stderr, event, began: performance_now() }
+    }
+
+    /// Passes on what is left of a character that the guest did not finish.
+    pub(super) fn flush(&self) {
+        for printed in [&self.stdout, &self.stderr].into_iter().flatten() {
+            let rest = printed.decoder.decode().unwrap_or_default();
+            if !rest.is_empty() {
+                tell(&printed.callback, &rest.into());
+            }
+        }
+    }
+
+    pub(super) fn print(&self, stream: Stream, bytes: &[u8]) {
+        let printed = match stream {
+            Stream::Stdout => &self.stdout,
+            Stream::Stderr => &self.stderr,
+        };
+        let Some(printed) = printed else { return };
+        let options = TextDecodeOptions::new();
+        options.set_stream(true);
+        let text = printed.decoder.decode_with_u8_array_and_options(bytes, &options);
+        tell(&printed.callback, &text.unwrap_or_default().into());
+    }
+
+    pub(super) fn suspended(&self, operation: &Operation) {
+        self.event("suspended", || {
+            let awaited = match operation {
+                Operation::AwaitCall(_) => "call",
+                Operation::Sleep { .. } => "sleep",
+                Operation::AwaitLock(_) => "lock",
+                Operation::ReadFile { .. } => "file",
+                Operation::ReadState { .. }
+                | Operation::WriteState { .. }
+                | Operation::ExchangeState { .. }
+                | Operation::AppendState { .. }
+                | Operation::ReadAppended { .. }
+                | Operation::ClearAppended { .. } => "state",
+            };
+            [("awaits", awaited.into())]
+        });
+    }
+
+    pub(super) fn resumed(&self, suspended_ms: f64) {
+        self.event("resumed", || [("suspendedMs", suspended_ms.into())]);
+    }
+
+    pub(super) fn chained(&self, id: CallId, target: &Target, own_name: &str, input: usize) {
+        self.event("chained", || {
+            let (name, entry) = match target {
+                Target::Function(name) => (name.as_str(), JsValue::NULL),
+                Target::Pointer(pointer) => (own_name, object(&[("pointer", (*pointer).into())])),
+                Target::Index(index) => (own_name, object(&[("index", (*index).into())])),
+            };
+            [
+                ("callId", id.0.into()),
+                ("function", name.into()),
+                ("entry", entry),
+                ("inputBytes", (input as f64).into()),
+            ]
+        });
+    }
+
+    pub(super) fn call_finished(&self, id: CallId, result: &CallResult) {
+        self.event("callFinished", || {
+            [
+                ("callId", id.0.into()),
+                ("returnValue", result.return_value.into()),
+                ("outputBytes", (result.output.len() as f64).into()),
+            ]
+        });
+    }
+
+    pub(super) fn pulled(&self, key: &str, bytes: u64) {
+        self.event("statePulled", || [("key", key.into()), ("bytes", (bytes as f64).into())]);
+    }
+
+    pub(super) fn pushed(&self, key: &str, bytes: u64) {
+        self.event("statePushed", || [("key", key.into()), ("bytes", (bytes as f64).into())]);
+    }
+
+    fn event<const N: usize>(
+        &self,
+        kind: &str,
+        fields: impl FnOnce() -> [(&'static str, JsValue); N],
+    ) {
+        let Some(callback) = &self.event else { return };
+        let mut all =
+            vec![("type", kind.into()), ("atMs", (performance_now() - self.began).into())];
+        all.extend(fields());
+        tell(callback, &object(&all));
+    }
+}
+
+/// Calls a listener; one that throws must not end the guest it listens to.
+fn tell(callback: &Function, what: &JsValue) {
+    if let Err(thrown) = callback.call1(&JsValue::UNDEFINED, what) {
+        console_error(&format!("a listener of a function threw: {}", describe(&thrown)));
+    }
+}

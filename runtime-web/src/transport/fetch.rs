@@ -1,0 +1,295 @@
+//! Frames over plain HTTP, for networks that break WebSockets: batches go out one `POST` after the other, and come in over
+//! the body of one that the relay answers for as long as it can. Either one failing ends the connection; the session is
+//! then resumed over another.
+
+use super::{Ends, Events, Transport, TransportEvent};
+use crate::error::{Code, FaasmError, describe};
+use crate::global::{fetch, sleep, spawn};
+use crate::object::object;
+use faasm_bridge::wire::{ConnectionId, FrameReader, Turn, append_frame};
+use futures_util::future::{Either, select};
+use js_sys::{ArrayBuffer, JSON, Reflect, Uint8Array};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::rc::Rc;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{AbortController, ReadableStreamDefaultReader, Response, Url};
+
+/// Last part of the relay's path, where that of its WebSocket is `ws`.
+const PATH: &str = "session";
+
+/// Frames go together up to about this size.
+const BATCH_BYTES: usize = 1024 * 1024;
+
+/// The relay begins each long answer at once; one of which nothing is here after this time is kept back on its way until
+/// it is complete, milliseconds.
+const HELD_BACK: f64 = 5000.0;
+
+const ENDED_EARLY: &str = "the relay's answer ended early";
+
+/// A connection over HTTP.
+pub(crate) struct FetchTransport(Rc<Shared>);
+
+/// What the tasks that send and receive share.
+struct Shared {
+    address: String,
+    events: Events,
+    /// Asks for short answers.
+    polls: bool,
+    queue: RefCell<VecDeque<Vec<u8>>>,
+    is_sending: Cell<bool>,
+    /// Once hands are shaken.
+    connection: Cell<Option<ConnectionId>>,
+    /// Batches sent.
+    batches: Cell<u64>,
+    is_closed: Cell<bool>,
+    abort: AbortController,
+}
+
+impl FetchTransport {
+    /// Begins to connect to the relay whose WebSocket is at `url`.
+    pub(crate) fn open(url: &str, events: Events, polls: bool) -> Result<Self, FaasmError> {
+        let bad = |thrown: JsValue| {
+            let message = format!("`{url}` is not an address of a relay: {}", describe(&thrown));
+            FaasmError::new(Code::BadOptions, message)
+        };
+        let shared = Rc::new(Shared {
+            address: address(url).map_err(bad)?,
+            events,
+            polls,
+            queue: RefCell::default(),
+            is_sending: Cell::new(false),
+            connection: Cell::new(None),
+            batches: Cell::new(0),
+            is_closed: Cell::new(false),
+            abort: AbortController::new().map_err(bad)?,
+        });
+        let this = Rc::clone(&shared);
+        // There is nothing to wait for: the handshake is the first request.
+        spawn(async move { this.tell(TransportEvent::Open) });
+        Ok(Self(shared))
+    }
+}
+
+impl Transport for FetchTransport {
+    fn send(&self, frame: &[u8]) {
+        let shared = &self.0;
+        shared.queue.borrow_mut().push_back(frame.to_vec());
+        if !shared.is_closed.get() && !shared.is_sending.replace(true) {
+            let this = Rc::clone(shared);
+            spawn(async move {
+                let sent = this.send_queued().await;
+                this.is_sending.set(false);
+                this.fail_unless(sent);
+            });
+        }
+    }
+
+    fn unsent(&self) -> u32 {
+        // Browsers do not say; signs of life come over the other request meanwhile.
+        0
+    }
+
+    fn close(&self, ends: Ends) {
+        let shared = &self.0;
+        shared.close();
+        let connection = shared.connection.take().filter(|_| ends == Ends::Session);
+        if let Some(connection) = connection {
+            let turn = Turn { connection, number: shared.batches.get() };
+            // On its own, for what belongs to this transport is aborted. It may outlive the page.
+            let init = init(&turn.to_bytes(), &[("keepalive", true.into())]);
+            let request = fetch(&format!("{}/end", shared.address), &init);
+            spawn(async move {
+                // A relay that does not hear it forgets the session after a while.
+                let _ = JsFuture::from(request).await;
+            });
+        }
+    }
+}
+
+impl Drop for FetchTransport {
+    fn drop(&mut self) {
+        self.close(Ends::Connection);
+    }
+}
+
+impl Shared {
+    fn tell(&self, event: TransportEvent) {
+        if !self.is_closed.get() {
+            (self.events)(event);
+        }
+    }
+
+    fn close(&self) {
+        self.is_closed.set(true);
+        self.abort.abort();
+    }
+
+    fn fail_unless(&self, result: Result<(), String>) {
+        if let Err(reason) = result {
+            self.fail(TransportEvent::Closed(reason));
+        }
+    }
+
+    fn fail(&self, event: TransportEvent) {
+        if !self.is_closed.get() {
+            self.close();
+            (self.events)(event);
+        }
+    }
+
+    /// Sends what is queued, and what is queued meanwhile.
+    async fn send_queued(self: &Rc<Self>) -> Result<(), String> {
+        loop {
+            let Some(connection) = self.connection.get() else {
+                let frame = self.queue.borrow_mut().pop_front();
+                let Some(frame) = frame else { return Ok(()) };
+                self.shake_hands(&frame).await?;
+                continue;
+            };
+            let turn = Turn { connection, number: self.batches.get() };
+            let mut batch = turn.to_bytes().to_vec();
+            if !self.take_queued(&mut batch) {
+                return Ok(());
+            }
+            self.post("/send", &batch).await?;
+            self.batches.set(turn.number + 1);
+        }
+    }
+
+    /// Whether there was anything.
+    fn take_queued(&self, batch: &mut Vec<u8>) -> bool {
+        let mut queue = self.queue.borrow_mut();
+        let empty = batch.len();
+        while let Some(frame) = queue.front() {
+            if batch.len() > empty && batch.len() + frame.len() > BATCH_BYTES {
+                break;
+            }
+            append_frame(batch, frame);
+            queue.pop_front();
+        }
+        batch.len() > empty
+    }
+
+    async fn shake_hands(self: &Rc<Self>, frame: &[u8]) -> Result<(), String> {
+        let mut batch = Vec::new();
+        append_frame(&mut batch, frame);
+        let response = self.post("", &batch).await?;
+        let body = response.array_buffer().map_err(|thrown| describe(&thrown))?;
+        let body = JsFuture::from(body).await.map_err(|thrown| describe(&thrown))?;
+        let body = Uint8Array::new(&body.unchecked_into::<ArrayBuffer>()).to_vec();
+        let frames = FrameReader::default().push(&body).map_err(|error| error.to_string())?;
+        let mut frames = frames.into_iter();
+        let answer = frames.next().ok_or("the relay's answer is empty")?;
+        // A refusal comes alone.
+        let id = frames.next().and_then(|id| <[u8; 16]>::try_from(id).ok()).map(ConnectionId);
+        if let Some(id) = id {
+            self.connection.set(Some(id));
+            let this = Rc::clone(self);
+            spawn(async move { this.fail_unless(this.receive(id).await) });
+        }
+        self.tell(TransportEvent::Frame(answer));
+        Ok(())
+    }
+
+    /// Asks for frames, again each time the relay ends its answer.
+    async fn receive(&self, connection: ConnectionId) -> Result<(), String> {
+        let mut number = 0;
+        loop {
+            let Some((reader, first)) = self.begin_answer(Turn { connection, number }).await?
+            else {
+                self.fail(TransportEvent::HeldBack);
+                return Ok(());
+            };
+            let mut frames = FrameReader::default();
+            let mut arrived = Some(first);
+            while let Some(bytes) = arrived {
+                self.tell(TransportEvent::Alive);
+                for frame in frames.push(&bytes).map_err(|error| error.to_string())? {
+                    number += 1;
+                    self.tell(TransportEvent::Frame(frame));
+                }
+                arrived = read(&reader).await?;
+            }
+            if !frames.is_at_boundary() {
+                return Err(ENDED_EARLY.into());
+            }
+        }
+    }
+
+    /// An answer with frames, and its first bytes; none where they are kept back.
+    async fn begin_answer(
+        &self,
+        turn: Turn,
+    ) -> Result<Option<(ReadableStreamDefaultReader, Vec<u8>)>, String> {
+        let path = if self.polls { "/poll" } else { "/receive" };
+        let beginning = async {
+            let response = self.post(path, &turn.to_bytes()).await?;
+            let body = response.body().ok_or("the relay's answer has no body")?;
+            let reader: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
+            let first = read(&reader).await?.ok_or(ENDED_EARLY)?;
+            Ok((reader, first))
+        };
+        if self.polls {
+            return beginning.await.map(Some);
+        }
+        match select(pin!(beginning), pin!(sleep(HELD_BACK))).await {
+            Either::Left((begun, _)) => begun.map(Some),
+            Either::Right(_) => Ok(None),
+        }
+    }
+
+    async fn post(&self, path: &str, body: &[u8]) -> Result<Response, String> {
+        let init = init(body, &[("signal", self.abort.signal().into())]);
+        let response = JsFuture::from(fetch(&format!("{}{path}", self.address), &init)).await;
+        let response: Response = response.map_err(|thrown| describe(&thrown))?.unchecked_into();
+        if response.ok() {
+            return Ok(response);
+        }
+        let why = reason(&response).await.unwrap_or_default();
+        Err(format!("HTTP status {}: {why}", response.status()))
+    }
+}
+
+/// `…/session` beside the WebSocket at `…/ws`.
+fn address(url: &str) -> Result<String, JsValue> {
+    let url = Url::new(url)?;
+    match url.protocol().as_str() {
+        "ws:" => url.set_protocol("http:"),
+        "wss:" => url.set_protocol("https:"),
+        _ => {}
+    }
+    let path = url.pathname();
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    url.set_pathname(&format!("{folder}/{PATH}"));
+    url.set_search("");
+    url.set_hash("");
+    Ok(url.href())
+}
+
+fn init(body: &[u8], more: &[(&str, JsValue)]) -> JsValue {
+    let body = Uint8Array::from(body);
+    let mut fields =
+        vec![("method", "POST".into()), ("cache", "no-store".into()), ("body", body.into())];
+    fields.extend_from_slice(more);
+    object(&fields)
+}
+
+/// The next bytes of a body; `None` at its end.
+async fn read(reader: &ReadableStreamDefaultReader) -> Result<Option<Vec<u8>>, String> {
+    let read = JsFuture::from(reader.read()).await.map_err(|thrown| describe(&thrown))?;
+    let get = |name: &str| Reflect::get(&read, &name.into()).unwrap_or(JsValue::UNDEFINED);
+    if get("done").is_truthy() {
+        return Ok(None);
+    }
+    Ok(Some(get("value").unchecked_into::<Uint8Array>().to_vec()))
+}
+
+/// What an error answer of the relay says.
+async fn reason(response: &Response) -> Option<String> {
+    let text = JsFuture::from(response.text().ok()?).await.ok()?.as_string()?;
+    let said = JSON::parse(&text).ok()?;
+    Reflect::get(&said, &"error".into()).ok()?.as_string()
+}
