@@ -29,7 +29,7 @@ pub(crate) struct Opts {
     /// The `faasm-asyncify` binary
     #[arg(long, value_name = "FILE")]
     asyncify: PathBuf,
-    /// Only workloads whose names contain this
+    /// Only workloads whose names contain this, or `small functions`
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
     /// How often each column is run
@@ -82,13 +82,14 @@ pub(crate) fn run(opts: &Opts) -> Result<()> {
         measured.push(lab.measure(*workload).with_context(|| format!("workload {workload}"))?);
         println!("{}", report::workload(measured.last().context("just pushed")?));
     }
-    let small = if opts.filter.is_none() {
+    let wants_small = |text: &str| "small functions".contains(&text.to_lowercase());
+    let small = if opts.filter.as_deref().is_none_or(wants_small) {
         small::measure(&opts.small, &opts.asyncify)?
     } else {
         Vec::new()
     };
     ensure!(
-        !measured.is_empty(),
+        !measured.is_empty() || !small.is_empty(),
         "no workload contains `{}`",
         opts.filter.as_deref().unwrap_or_default()
     );

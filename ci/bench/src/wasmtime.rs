@@ -102,7 +102,8 @@ fn linker(engine: &Engine) -> Call<Linker<Host>> {
 
 fn memory(guest: &mut Guest<'_>) -> Call<Memory> {
     let memory = guest.get_export("memory").and_then(|export| export.into_memory());
-    memory.ok_or(Trap::MemoryOutOfBounds.into())
+    // An error takes a backtrace when it is made, so only where there is one.
+    memory.ok_or_else(|| Trap::MemoryOutOfBounds.into())
 }
 
 fn put(guest: &mut Guest<'_>, to: i32, number: usize) -> Call<()> {

@@ -68,7 +68,7 @@ pub(crate) struct Args {
     /// Write the tables to this file, as Markdown
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
-    /// Only workloads whose names contain this
+    /// Only workloads whose names contain this, or `small functions`
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
     /// How often each column is run
