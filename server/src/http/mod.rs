@@ -3,6 +3,7 @@
 mod body;
 mod fetch;
 mod files;
+mod message;
 mod origin;
 mod shared;
 mod upload;
@@ -34,6 +35,8 @@ pub(crate) struct Site {
     config: Config,
     app: App,
     sessions: Arc<Sessions>,
+    /// Calls that came as messages.
+    calls: message::Calls,
     guard: Guard,
     files: Option<Files>,
     stopping: watch::Receiver<bool>,
@@ -48,7 +51,8 @@ impl Site {
     ) -> io::Result<Self> {
         let guard = Guard::new(address, &config.allow_hosts, &config.allow_origins);
         let files = config.web.as_deref().map(Files::new).transpose()?;
-        Ok(Self { config, app, sessions: Arc::default(), guard, files, stopping })
+        let (sessions, calls) = Default::default();
+        Ok(Self { config, app, sessions, calls, guard, files, stopping })
     }
 
     /// Turns true when the server stops.
@@ -83,6 +87,13 @@ async fn route(
         only(&request, &[Method::GET])?;
         site.guard.check(request.headers())?;
         return websocket::upgrade(site, place, request);
+    }
+    if path == "/" && request.method() == Method::POST {
+        site.guard.check(request.headers())?;
+        return message::answer(site, request).await;
+    }
+    if path == "/" && request.method() == Method::OPTIONS {
+        return preflight(site, &request, "POST");
     }
     if let Some(action) = fetch::action(path) {
         if request.method() == Method::OPTIONS {

@@ -14,6 +14,7 @@ mod fixtures;
 mod http;
 mod legacy;
 mod locks;
+mod messages;
 // The tests of `ci/browser` use all of it.
 #[allow(dead_code)]
 mod proxy;
