@@ -1,7 +1,7 @@
 //! From an original to the artefact of a column. All begin alike; what differs is what Binaryen is asked for.
 
-use crate::column::Column;
-use crate::optimise;
+use super::column::Column;
+use super::optimise;
 use anyhow::{Context as _, Result, anyhow};
 use faasm_asyncify::{Binaryen, Normalised, Options, features, normalise, shim};
 use std::path::Path;
@@ -47,8 +47,10 @@ fn ours(original: &[u8], asyncify: &Path) -> Result<Artefact> {
         by_default: built.reach.by_default,
         total: built.reach.total,
     };
-    let buffer = built.manifest.engines.asyncify.buffer.map(|buffer| buffer.bytes);
-    Ok(Artefact { wasm: built.asyncify, buffer, reach: Some(reach) })
+    let wasm = built.asyncify.context("it has no Asyncify artefact")?;
+    let asyncify = built.manifest.engines.asyncify.artefact();
+    let buffer = asyncify.and_then(|asyncify| asyncify.buffer).map(|buffer| buffer.bytes);
+    Ok(Artefact { wasm, buffer, reach: Some(reach) })
 }
 
 /// Functions get names without meaning and data none, as in the rewriter: Binaryen can fail over those in the wild.

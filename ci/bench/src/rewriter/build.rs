@@ -1,7 +1,7 @@
 //! Measures how long an artefact takes to make, and how much memory: each time in a process that does nothing else.
 
-use crate::artefact::{self, Artefact, Reach};
-use crate::column::Column;
+use super::artefact::{self, Artefact, Reach};
+use super::column::Column;
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;

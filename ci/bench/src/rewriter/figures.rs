@@ -1,11 +1,11 @@
 //! The figures that have targets, and whether these are met.
 
-use crate::column::Column;
-use crate::small::Small;
+use super::column::Column;
+use super::small::Small;
+use super::suite::{Measured, MeasuredColumn};
+use super::workload::{Form, KERNEL};
+use crate::figure::{Figure, Target};
 use crate::stats::{Ratio, geometric_mean, least, median};
-use crate::suite::{Measured, MeasuredColumn};
-use crate::workload::{Form, KERNEL};
-use serde_json::{Value, json};
 
 /// Of `-O2`, where only `main` can block.
 const MAIN_SIZE: f64 = 1.01;
@@ -16,42 +16,6 @@ const DEEP_GROWTH: f64 = 0.8;
 const DEEP_PROGRAMS: usize = 2;
 const BUILD_TIME: f64 = 1.3;
 const SMALL_SIZE: f64 = 1.08;
-
-/// One measured number; it is to be at most the target.
-#[derive(Clone, Debug)]
-pub(crate) struct Figure {
-    pub(crate) name: String,
-    pub(crate) value: f64,
-    pub(crate) unit: &'static str,
-    pub(crate) target: Option<f64>,
-    pub(crate) note: String,
-}
-
-impl Figure {
-    fn ratio(name: String, value: f64, target: Option<f64>) -> Figure {
-        Figure { name, value, unit: "ratio", target, note: String::new() }
-    }
-
-    fn note(self, note: impl Into<String>) -> Figure {
-        Figure { note: note.into(), ..self }
-    }
-
-    pub(crate) fn met(&self) -> Option<bool> {
-        self.target.map(|target| self.value <= target)
-    }
-
-    pub(crate) fn json(&self) -> Value {
-        let rounded = |value: f64| (value * 10_000.0).round() / 10_000.0;
-        json!({
-            "name": self.name,
-            "value": rounded(self.value),
-            "unit": self.unit,
-            "target": self.target.map(rounded),
-            "met": self.met(),
-            "note": self.note,
-        })
-    }
-}
 
 impl Measured {
     pub(crate) fn column(&self, column: Column) -> &MeasuredColumn {
@@ -113,12 +77,15 @@ pub(crate) fn all(measured: &[Measured], small: &[Small]) -> Vec<Figure> {
                 (Form::Main, _) => (Some(MAIN_TIME), "of -O2"),
                 (Form::Deep, _) => (Some(default), "of -O2; the target is Binaryen's default"),
             };
-            figures
-                .push(Figure::ratio(format!("{workload}: {what}, ours"), ours, target).note(note));
+            figures.push(
+                Figure::ratio(format!("{workload}: {what}, ours"), ours)
+                    .target(target.map(Target::AtMost))
+                    .note(note),
+            );
         }
         let build = one.build(Column::Ours).value;
         let name = format!("{workload}: build time, ours");
-        figures.push(Figure::ratio(name, build, Some(BUILD_TIME)).note("of -O2 only"));
+        figures.push(Figure::ratio(name, build).at_most(BUILD_TIME).note("of -O2 only"));
     }
     figures.extend(growth(measured));
     figures.extend(small_size(small));
@@ -140,15 +107,16 @@ fn growth(measured: &[Measured]) -> Vec<Figure> {
             .collect();
         for (one, share) in deep.iter().zip(&shares) {
             let name = format!("{}: growth in {what}, ours of default's", one.workload);
-            figures.push(Figure::ratio(name, *share, None));
+            figures.push(Figure::ratio(name, *share));
         }
         if deep.len() > DEEP_PROGRAMS {
             let mut sorted = shares;
             sorted.sort_by(f64::total_cmp);
             let name = format!("B: growth in {what}, ours of default's, second best program");
             let note = "at most this for two of three programs";
-            figures
-                .push(Figure::ratio(name, sorted[DEEP_PROGRAMS - 1], Some(DEEP_GROWTH)).note(note));
+            figures.push(
+                Figure::ratio(name, sorted[DEEP_PROGRAMS - 1]).at_most(DEEP_GROWTH).note(note),
+            );
         }
     }
     figures
@@ -164,25 +132,12 @@ fn small_size(small: &[Small]) -> Vec<Figure> {
     if !compiled.is_empty() {
         let note = format!("geometric mean of {}, compiled from C, C++ and Rust", compiled.len());
         let name = "small functions: size, ours".to_owned();
-        figures.push(Figure::ratio(name, mean(&compiled), Some(SMALL_SIZE)).note(note));
+        figures.push(Figure::ratio(name, mean(&compiled)).at_most(SMALL_SIZE).note(note));
     }
     if !assembled.is_empty() {
         let note = format!("geometric mean of {}, some hundred bytes each", assembled.len());
         let name = "functions assembled by hand: size, ours".to_owned();
-        figures.push(Figure::ratio(name, mean(&assembled), None).note(note));
+        figures.push(Figure::ratio(name, mean(&assembled)).note(note));
     }
     figures
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_figure_says_whether_its_target_is_met() {
-        let met = |value, target| Figure::ratio("f".to_owned(), value, target).met();
-        assert_eq!(met(1.0, Some(1.05)), Some(true));
-        assert_eq!(met(1.1, Some(1.05)), Some(false));
-        assert_eq!(met(1.1, None), None);
-    }
 }

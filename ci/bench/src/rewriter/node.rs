@@ -1,15 +1,15 @@
 //! Runs modules under V8: each in a Node process of its own, with the driver in `js`.
 
-use crate::run::Run;
+use super::run::Run;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const SCRIPTS: [(&str, &str); 3] = [
-    ("driver.mjs", include_str!("../js/driver.mjs")),
-    ("host.mjs", include_str!("../js/host.mjs")),
-    ("suspending.mjs", include_str!("../js/suspending.mjs")),
+    ("driver.mjs", include_str!("../../js/driver.mjs")),
+    ("host.mjs", include_str!("../../js/host.mjs")),
+    ("suspending.mjs", include_str!("../../js/suspending.mjs")),
 ];
 
 /// Only V8's optimising compiler: else it depends on what else the machine does when a function gets there.

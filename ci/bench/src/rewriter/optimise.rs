@@ -1,7 +1,7 @@
 //! Binaryen for the columns that are not ours, in a process of its own: the same two runs as in the rewriter, Asyncify as
 //! it comes and then `-O2`.
 
-use crate::column::Column;
+use super::column::Column;
 use anyhow::{Context as _, Result, bail, ensure};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,17 +19,30 @@ pub(crate) struct Opts {
     output: PathBuf,
     #[arg(long = "feature")]
     features: Vec<String>,
+    /// The import that suspends.
+    #[arg(long, default_value = SUSPENDING)]
+    suspending: String,
+}
+
+/// Binaryen's Asyncify as it comes, and `-O2`, for a module with an import that suspends, as `module.name`.
+pub(crate) fn asyncified(wasm: &[u8], suspending: &str) -> Result<Vec<u8>> {
+    run_child(wasm, Column::Default, &["--suspending", suspending])
 }
 
 /// Runs this program for one module.
 pub(crate) fn in_child(wasm: &[u8], column: Column, features: &[&str]) -> Result<Vec<u8>> {
+    let features: Vec<&str> = features.iter().flat_map(|feature| ["--feature", feature]).collect();
+    run_child(wasm, column, &features)
+}
+
+fn run_child(wasm: &[u8], column: Column, more: &[&str]) -> Result<Vec<u8>> {
     let folder = tempfile::tempdir().context("a temporary folder")?;
     let [input, scratch, output] =
         ["input", "scratch", "output"].map(|name| folder.path().join(name));
     std::fs::write(&input, wasm).context("writing Binaryen's input")?;
     let mut command = Command::new(std::env::current_exe().context("own program")?);
     command.args([SUBCOMMAND, column.id()]).args([&input, &scratch, &output]);
-    command.args(features.iter().flat_map(|feature| ["--feature", feature]));
+    command.args(more);
     let status = command.status().context("starting Binaryen")?;
     ensure!(status.success(), "Binaryen failed: {status}");
     std::fs::read(&output).context("reading Binaryen's output")
@@ -45,7 +58,7 @@ pub(crate) fn run(opts: &Opts) -> Result<()> {
     let instrumented: &Path = match opts.column {
         Column::O2 => &opts.input,
         Column::Default | Column::Floor => {
-            asyncify(&features, opts.column).run(&opts.input, &opts.scratch)?;
+            asyncify(&features, opts).run(&opts.input, &opts.scratch)?;
             &opts.scratch
         }
         Column::Ours => bail!("faasm-asyncify makes this column"),
@@ -54,13 +67,13 @@ pub(crate) fn run(opts: &Opts) -> Result<()> {
     Ok(())
 }
 
-fn asyncify(features: &[Feature], column: Column) -> OptimizationOptions {
+fn asyncify(features: &[Feature], opts: &Opts) -> OptimizationOptions {
     let mut options = options(features);
     options
         .add_default_passes(false)
         .add_pass(Pass::Asyncify)
-        .set_pass_arg("asyncify-imports", SUSPENDING);
-    if column == Column::Floor {
+        .set_pass_arg("asyncify-imports", &opts.suspending);
+    if opts.column == Column::Floor {
         options.set_pass_arg("asyncify-ignore-indirect", "1");
     }
     options

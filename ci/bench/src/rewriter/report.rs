@@ -1,14 +1,14 @@
 //! Tables for people, figures for programs.
 
-use crate::column::Column;
-use crate::figures::{self, Figure};
-use crate::node::Node;
-use crate::small::Small;
+use super::column::Column;
+use super::figures;
+use super::node::Node;
+use super::small::Small;
+use super::suite::Measured;
+use crate::figure;
 use crate::stats::{Ratio, least};
-use crate::suite::Measured;
 use crate::table::Table;
-use anyhow::{Context as _, Result};
-use serde_json::Value;
+use anyhow::Result;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -23,23 +23,20 @@ pub(crate) fn write(
     markdown: Option<&Path>,
 ) -> Result<()> {
     let figures = figures::all(measured, small);
-    let targets = targets(&figures);
+    let targets = figure::table(&figures);
     let small = small_functions(small);
     println!("{small}\n{targets}");
     if let Some(path) = json {
-        let list: Value = figures.iter().map(Figure::json).collect();
-        write_file(path, &format!("{list:#}\n"))?;
+        figure::write(&figures, path)?;
     }
     if let Some(path) = markdown {
         let tables: Vec<String> = measured.iter().map(workload).collect();
-        let text = format!("{}\n{}\n{small}\n{targets}", machine()?, tables.join("\n"));
-        write_file(path, &text)?;
+        let machine = figure::machine();
+        let machine = format!("{machine}; Node {}, wasmtime {WASMTIME}.\n", Node::version()?);
+        let text = format!("{machine}\n{}\n{small}\n{targets}", tables.join("\n"));
+        figure::write_file(path, &text)?;
     }
     Ok(())
-}
-
-fn write_file(path: &Path, text: &str) -> Result<()> {
-    std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
 }
 
 /// One workload's table.
@@ -105,26 +102,4 @@ fn small_functions(small: &[Small]) -> String {
         ]);
     }
     table.to_string()
-}
-
-fn targets(figures: &[Figure]) -> String {
-    let mut table = Table::new(&["figure", "value", "target", "met"]);
-    for figure in figures {
-        table.row([
-            figure.name.clone(),
-            format!("{:.3}", figure.value),
-            figure.target.map(|target| format!("{target:.3}")).unwrap_or_default(),
-            figure.met().map(|met| if met { "yes" } else { "no" }.to_owned()).unwrap_or_default(),
-        ]);
-    }
-    table.to_string()
-}
-
-/// What it was measured on.
-fn machine() -> Result<String> {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let model = model.map_or("unknown processor", |(_, model)| model);
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-    Ok(format!("{cores} cores, {model}; Node {}, wasmtime {WASMTIME}.\n", Node::version()?))
 }

@@ -1,6 +1,6 @@
 //! How large a module is without what no engine needs.
 
-use crate::artefact::read;
+use super::artefact::read;
 use anyhow::{Context as _, Result};
 
 /// Magic number and version.

@@ -1,8 +1,8 @@
 //! Small functions: what instrumentation adds to the size of each one that can suspend.
 
-use crate::artefact;
-use crate::column::Column;
-use crate::size;
+use super::artefact;
+use super::column::Column;
+use super::size;
 use anyhow::{Context as _, Result};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

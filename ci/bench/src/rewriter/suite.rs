@@ -1,12 +1,12 @@
 //! The whole benchmark: each workload in each column, built, run side by side, and checked.
 
-use crate::artefact::{Artefact, Reach};
-use crate::build::{self, Cost};
-use crate::column::Column;
-use crate::node::Node;
-use crate::wasmtime::Wasmtime;
-use crate::workload::{Form, WORKLOADS, Workload};
-use crate::{report, size, small, unshim};
+use super::artefact::{Artefact, Reach};
+use super::build::{self, Cost};
+use super::column::Column;
+use super::node::Node;
+use super::wasmtime::Wasmtime;
+use super::workload::{Form, WORKLOADS, Workload};
+use super::{report, size, small, unshim};
 use anyhow::{Context as _, Result, ensure};
 use faasm_asyncify::normalise;
 use std::path::{Path, PathBuf};

@@ -12,7 +12,7 @@
 //! The instrumented code stays as it is, and no engine can know that the state is always "normal": it is in a mutable
 //! global, and the functions that would change it are still there.
 
-use crate::artefact::read;
+use super::artefact::read;
 use anyhow::{Context as _, Result, anyhow, bail};
 use faasm_asyncify::{BRIDGE_MODULE, SUSPEND};
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! Runs modules under wasmtime, with as little of a host as the workloads need: host calls should cost little beside what
 //! is measured, as in `js/host.mjs`.
 
-use crate::run::Run;
+use super::run::Run;
 use anyhow::{Result, anyhow};
 use nix::time::{ClockId, clock_gettime};
 use std::collections::HashMap;
