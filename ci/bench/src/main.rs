@@ -1,6 +1,8 @@
 //! `faasm-bench`: measures what functions and the runtime cost. `cargo xtask bench` builds what it needs and calls it.
 
 mod figure;
+mod process;
+mod relay;
 mod rewriter;
 mod runtime;
 mod stats;
@@ -23,6 +25,7 @@ struct Cli {
 enum Command {
     Rewriter(suite::Opts),
     Runtime(runtime::Opts),
+    Relay(relay::Opts),
     /// The process in which one artefact is made and measured
     #[command(name = build::SUBCOMMAND, hide = true)]
     Build(build::Opts),
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
     let result: Result<()> = match Cli::parse().command {
         Command::Rewriter(opts) => suite::run(&opts),
         Command::Runtime(opts) => runtime::run(&opts),
+        Command::Relay(opts) => relay::run(&opts),
         Command::Build(opts) => build::run(&opts),
         Command::Optimise(opts) => optimise::run(&opts),
     };

@@ -83,6 +83,8 @@ enum What {
     Rewriter,
     /// The browser runtime, against other drivers, plain JavaScript and bare messages, in every browser
     Runtime,
+    /// The relay, against bare WebSocket servers and nginx
+    Relay,
 }
 
 impl Args {
@@ -90,6 +92,7 @@ impl Args {
         let mut command = match self.what {
             What::Rewriter => self.rewriter(workspace)?,
             What::Runtime => runtime(workspace)?,
+            What::Relay => relay(workspace)?,
         };
         for (option, path) in [("--json", &self.json), ("--markdown", &self.markdown)] {
             if let Some(path) = path {
@@ -140,15 +143,39 @@ fn runtime(workspace: &Workspace) -> Result<Command> {
     package::Args {}.run(workspace)?;
     let mut command = Command::new(workspace.binary("faasm-bench"));
     command.env("FAASM_ASYNCIFY_BIN", workspace.binary("faasm-asyncify"));
-    let release = workspace.target().join("release");
-    command.env("FAASM_RELAY_BIN", release.join("faasm-relay"));
-    command.env("FAASM_ECHO_BIN", release.join("examples/echo"));
-    command.arg("runtime").arg("--package").arg(workspace.npm());
+    command.envs(servers(workspace)).arg("runtime").arg("--package").arg(workspace.npm());
     command.arg("--npm").arg(workspace.root().join("dist/bench/npm"));
     if let Some(bytes) = package::download(workspace)? {
         command.arg("--download").arg(bytes.to_string());
     }
     Ok(command)
+}
+
+fn relay(workspace: &Workspace) -> Result<Command> {
+    setup::nginx()?;
+    run(workspace.cargo().args(["build", "-p", "faasm-asyncify", "-p", "faasm-bench"]))
+        .context("benchmark")?;
+    optimised_relay(workspace)?;
+    let mut command = Command::new(workspace.binary("faasm-bench"));
+    command.env("FAASM_ASYNCIFY_BIN", workspace.binary("faasm-asyncify"));
+    command.envs(servers(workspace)).arg("relay");
+    Ok(command)
+}
+
+fn optimised_relay(workspace: &Workspace) -> Result<()> {
+    let relay = ["build", "-p", "faasm-relay", "--release", "--bins", "--examples"];
+    run(workspace.cargo().args(relay)).context("relay")
+}
+
+/// Where the benchmark finds the servers that it measures.
+fn servers(workspace: &Workspace) -> [(&'static str, PathBuf); 4] {
+    let release = workspace.target().join("release");
+    [
+        ("FAASM_RELAY_BIN", release.join("faasm-relay")),
+        ("FAASM_ECHO_BIN", release.join("examples/echo")),
+        ("FAASM_ECHO_FAST_BIN", release.join("examples/echo_fast")),
+        ("FAASM_WARM_START_BIN", release.join("examples/warm_start")),
+    ]
 }
 
 /// Compiles the workloads into this folder.

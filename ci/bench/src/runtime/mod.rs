@@ -1,14 +1,14 @@
 //! What the browser runtime costs: in each browser, beside others that do the same, in one page and one run.
 
-mod echo;
 mod figures;
 mod npm;
 mod site;
 
 use crate::figure::{self, Figure};
+use crate::process::Server;
 use crate::table::Table;
 use anyhow::{Context as _, Result, ensure};
-use faasm_browser_tests::{Browser, Kind, Page, Relay};
+use faasm_browser_tests::{Browser, Kind, Page, Relay, program};
 use figures::Group;
 use serde_json::{Value, json};
 use site::Site;
@@ -75,7 +75,7 @@ pub(crate) async fn run(opts: &Opts) -> Result<()> {
     let site = Site::new(&opts.package, &npm::asyncify_wasm(&opts.npm)?)?;
     let relay = Relay::start(site.path()).await?;
     relay.upload(USER, &site.originals()).await?;
-    let echo = echo::Echo::start().await?;
+    let echo = Server::start(&program("FAASM_ECHO_BIN", "examples/echo")?).await?;
     let paths = json!({
         "engine": site.engine()?, "functions": "/functions", "echo": echo.url(),
     });
