@@ -27,7 +27,7 @@ pub(crate) struct Gate {
 /// What a session may do, by the newest token it was shown.
 #[derive(Clone, Debug)]
 pub(super) struct Pass {
-    grant: Grant,
+    grant: Arc<Grant>,
     user: Arc<User>,
     limits: Arc<Limits>,
     /// Of the protocol.
@@ -66,6 +66,7 @@ impl Gate {
         let left = left.filter(|left| *left > 0).map(Duration::from_secs);
         let left = left.filter(|left| *left <= MAX_RENEWAL);
         let renewal = left.map(|left| Instant::now() + left);
+        let grant = Arc::new(grant);
         Ok(Pass { grant, user, limits: Arc::clone(&self.limits), version, renewal })
     }
 }
@@ -74,7 +75,7 @@ impl Pass {
     /// Of a session that nobody has come for yet: it allows nothing.
     pub(super) fn none(limits: &Arc<Limits>) -> Self {
         Self {
-            grant: Grant::nothing(),
+            grant: Arc::new(Grant::nothing()),
             user: Arc::new(User::new(limits)),
             limits: Arc::clone(limits),
             version: 1,
@@ -144,5 +145,36 @@ impl Pass {
             payload.len()
         );
         (Reply::Failed { code: FailureCode::BadRequest, message }, Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_not_shown_a_token_may_nothing_and_is_told_so_in_words_they_know() {
+        let limits = Arc::new(Limits::default());
+        let read = Request::ReadState { key: "k".into(), offset: 0, length: None };
+        for (version, expected) in [
+            (1, FailureCode::BadRequest),
+            (2, FailureCode::BadRequest),
+            (3, FailureCode::Unauthorised),
+        ] {
+            let pass = Pass { version, ..Pass::none(&limits) };
+            let Err(Reply::Failed { code, .. }) = pass.check(&read, 0, 1) else {
+                panic!("{version}: it is refused");
+            };
+            assert_eq!(code, expected, "{version}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_is_sent_for_a_token_once() {
+        let limits = Arc::new(Limits::default());
+        let pass = Pass { renewal: Some(Instant::now()), ..Pass::none(&limits) };
+        pass.expires().await;
+        let none = futures_util::FutureExt::now_or_never(Pass::none(&limits).expires());
+        assert_eq!(none, None);
     }
 }

@@ -304,4 +304,7 @@ async fn other_sites_may_send_tokens_only_where_they_are_allowed() {
     let put = |origin| format!("PUT /f/ada/f\nOrigin: {origin}\nAuthorization: Bearer {token}");
     assert_eq!(relay.http(&put("https://app.example"), &upload()).await.0, 200);
     assert_eq!(relay.http(&put("https://evil.test"), &upload()).await.0, 403);
+    // Nor does it get as far as showing one by a WebSocket.
+    assert!(open(relay.address, &[("Origin", "https://app.example")]).await.is_ok());
+    assert!(open(relay.address, &[("Origin", "https://evil.test")]).await.is_err());
 }
