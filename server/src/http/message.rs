@@ -6,13 +6,14 @@
 //! {"user": "demo", "function": "hello", "status": true, "id": 7}              200, `RUNNING`, `SUCCESS: …` or `FAILED: …`
 //! ```
 //!
-//! For old pages, and for `curl`: each call is a request of its own, input and output are text in the message, and what
+//! With a token as `Authorization: Bearer`, where the relay wants one. For old pages, and for `curl`: each call is a request of its own, input and output are text in the message, and what
 //! is asked for twice is done twice. Sessions do better.
 
 use super::body::{self, Bound};
-use super::{Answer, Refusal, Site, plain};
+use super::{Answer, Refusal, Site, access, plain};
+use crate::auth::Operation;
 use crate::cluster::{Call, Outcome};
-use faasm_bridge::wire::{CallEntry, is_valid_name};
+use faasm_bridge::wire::{self, CallEntry, is_valid_name};
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use serde::Deserialize;
@@ -72,7 +73,8 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     let bound = Bound { what: "a message", bytes: MAX_MESSAGE_BYTES };
-    let message = body::receive(request, bound).await?;
+    let headers = request.headers().clone();
+    let message = body::receive(request, bound, &site.config.limits).await?;
     let message: Message = serde_json::from_slice(&message).map_err(|error| {
         bad(format!("the body is a JSON message with `user` and `function`: {error}"))
     })?;
@@ -81,9 +83,16 @@ pub(super) async fn answer(
             "names of users and functions have A-Z a-z 0-9 _ - and ., and do not begin with a dot",
         ));
     }
+    let gate = &site.sessions.gate;
+    access::check(gate, &headers, Some(&message.user), Operation::Request(&message.request()))?;
     if message.asks_status {
         return status(site, &message);
     }
+    let input = message.input_data.len();
+    gate.may_call(&message.user, input).map_err(|(is_busy, why)| {
+        let (busy, large) = (StatusCode::TOO_MANY_REQUESTS, StatusCode::PAYLOAD_TOO_LARGE);
+        Refusal::new(if is_busy { busy } else { large }, why)
+    })?;
     if message.is_async {
         return start(site, message);
     }
@@ -96,11 +105,26 @@ fn bad(what: impl Into<String>) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, what)
 }
 
-async fn perform(site: &Site, message: Message) -> Result<Ended, Refusal> {
-    let mut call = Call::new(message.user, message.function, message.input_data.into_bytes());
-    if message.index != 0 {
-        call.entry = CallEntry::Index(message.index);
+impl Message {
+    fn entry(&self) -> CallEntry {
+        match self.index {
+            0 => CallEntry::Main,
+            index => CallEntry::Index(index),
+        }
     }
+
+    /// The call as a session would ask for it.
+    fn request(&self) -> wire::Request {
+        let (function, entry) = (self.function.clone(), self.entry());
+        wire::Request::Call { function, entry, args: Vec::new(), env: Vec::new() }
+    }
+}
+
+async fn perform(site: &Site, message: Message) -> Result<Ended, Refusal> {
+    let _room = site.sessions.gate.room(&message.user).await;
+    let entry = message.entry();
+    let mut call = Call::new(message.user, message.function, message.input_data.into_bytes());
+    call.entry = entry;
     let outcome = site.app.cluster.call(call).await.map_err(|error| {
         tracing::error!(%error, "call by message");
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())

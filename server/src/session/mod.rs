@@ -5,28 +5,26 @@
 
 mod fetch;
 mod handshake;
+mod pass;
 mod progress;
 mod requests;
+mod users;
 mod websocket;
 
 pub(crate) use fetch::{Ending, FetchConnection, Lasting, begin};
+pub(crate) use pass::Gate;
 pub(crate) use progress::Watched;
 pub(crate) use websocket::{carry, websocket_config};
 
-use crate::config::Timings;
+use crate::config::{Limits, Timings};
 use faasm_bridge::session::ServerSession;
 use faasm_bridge::wire::{ConnectionId, RequestId, SessionId};
+use pass::Pass;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
-
-/// Most sessions, with and without a connection.
-const MAX_SESSIONS: usize = 1024;
-
-/// Most requests of one session performed at once; more of them wait.
-const MAX_RUNNING: usize = 64;
 
 /// Most payload bytes that requests of one session may hold while they wait and run.
 const MAX_PAYLOADS: usize = 256 * 1024 * 1024;
@@ -34,6 +32,7 @@ const MAX_PAYLOADS: usize = 256 * 1024 * 1024;
 /// Every session, by id.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
+    pub(crate) gate: Gate,
     by_id: Mutex<HashMap<SessionId, Arc<Session>>>,
     /// Connections over HTTP; each carries another session, or is about to end.
     fetching: Mutex<HashMap<ConnectionId, Arc<FetchConnection>>>,
@@ -55,6 +54,8 @@ pub(crate) struct Session {
 #[derive(Debug)]
 struct Live {
     machine: ServerSession,
+    /// By the newest handshake.
+    pass: Pass,
     /// Tells the connection that carries the session that there is something to send; each has its own.
     wake: Arc<Notify>,
     tasks: HashMap<RequestId, AbortHandle>,
@@ -79,6 +80,10 @@ struct Carrier {
 }
 
 impl Sessions {
+    pub(crate) fn new(gate: Gate) -> Self {
+        Self { gate, ..Self::default() }
+    }
+
     /// Takes up a session again, or starts one; `None` when there are too many. The second value says which.
     fn enter(&self, user: &str, resume: Option<SessionId>) -> Option<(Arc<Session>, bool)> {
         let mut by_id = lock(&self.by_id);
@@ -86,16 +91,19 @@ impl Sessions {
         if let Some(session) = known.filter(|session| lock(&session.live).machine.user() == user) {
             return Some((Arc::clone(session), true));
         }
-        if by_id.len() >= MAX_SESSIONS {
-            // One that nothing is lost with: its page is away, and awaits nothing.
-            let idle = by_id.iter().find(|(_, session)| lock(&session.live).is_idle());
-            let idle = *idle?.0;
-            by_id.remove(&idle);
+        let limits = &self.gate.limits;
+        let is_theirs = |session: &Session| lock(&session.live).machine.user() == user;
+        let theirs = by_id.values().filter(|session| is_theirs(session)).count();
+        if theirs >= limits.sessions_per_user {
+            make_room(&mut by_id, is_theirs)?;
+        }
+        if by_id.len() >= limits.sessions {
+            make_room(&mut by_id, |_| true)?;
         }
         let mut id = [0; 16];
         getrandom::fill(&mut id).ok()?;
         let id = SessionId(id);
-        let session = Arc::new(Session::new(id, user));
+        let session = Arc::new(Session::new(id, user, limits));
         by_id.insert(id, Arc::clone(&session));
         Some((session, false))
     }
@@ -110,10 +118,23 @@ impl Sessions {
     }
 }
 
+/// Forgets a session of this kind that nothing is lost with: its page is away, and awaits nothing.
+fn make_room(
+    by_id: &mut HashMap<SessionId, Arc<Session>>,
+    kind: impl Fn(&Session) -> bool,
+) -> Option<()> {
+    let is_idle = |session: &Session| lock(&session.live).is_idle();
+    let idle = by_id.iter().find(|(_, session)| kind(session) && is_idle(session));
+    let idle = *idle?.0;
+    by_id.remove(&idle);
+    Some(())
+}
+
 impl Session {
-    fn new(id: SessionId, user: &str) -> Self {
+    fn new(id: SessionId, user: &str, limits: &Arc<Limits>) -> Self {
         let live = Live {
             machine: ServerSession::new(id, user.to_owned()),
+            pass: Pass::none(limits),
             wake: Arc::default(),
             tasks: HashMap::new(),
         };
@@ -121,7 +142,9 @@ impl Session {
             id,
             live: Mutex::new(live),
             carrier: watch::Sender::new(0),
-            running: Arc::new(Semaphore::new(MAX_RUNNING)),
+            running: Arc::new(Semaphore::new(
+                limits.running_per_session.min(Semaphore::MAX_PERMITS),
+            )),
             payload_bytes: AtomicUsize::new(0),
         }
     }
@@ -173,6 +196,12 @@ impl Carrier {
         }
     }
 
+    /// Completes when the page should come back with a fresh token.
+    async fn token_expires(&self) {
+        let pass = lock(&self.session.live).pass.clone();
+        pass.expires().await;
+    }
+
     /// Completes when another connection carries the session.
     async fn replaced(&self) {
         let mut carrier = self.session.carrier.subscribe();
@@ -209,16 +238,34 @@ mod tests {
 
     #[test]
     fn the_number_of_sessions_is_bounded_and_idle_ones_make_room() {
-        let sessions = Arc::new(Sessions::default());
+        let limits = Limits { sessions: 4, ..Limits::default() };
+        let sessions = Arc::new(Sessions::new(Gate::new(None, limits)));
         let enter = || sessions.enter("ada", None).map(|(session, _)| session);
         let carry = |session| Carrier::attach(session, Arc::clone(&sessions), Timings::default());
-        let carriers: Vec<Carrier> = (0..MAX_SESSIONS).map(|_| carry(enter().unwrap())).collect();
+        let carriers: Vec<Carrier> = (0..4).map(|_| carry(enter().unwrap())).collect();
         assert!(enter().is_none(), "all are connected");
-        carriers[7].leave(true);
-        let id = carriers[7].session.id;
+        carriers[2].leave(true);
+        let id = carriers[2].session.id;
         carry(enter().unwrap());
         assert!(!sessions.enter("ada", Some(id)).is_some_and(|(_, resumed)| resumed));
-        assert_eq!(lock(&sessions.by_id).len(), MAX_SESSIONS);
+        assert_eq!(lock(&sessions.by_id).len(), 4);
+    }
+
+    #[test]
+    fn a_user_who_has_many_sessions_leaves_room_for_others() {
+        let limits = Limits { sessions: 8, sessions_per_user: 2, ..Limits::default() };
+        let sessions = Arc::new(Sessions::new(Gate::new(None, limits)));
+        let carry = |user| {
+            let (session, _) = sessions.enter(user, None)?;
+            Some(Carrier::attach(session, Arc::clone(&sessions), Timings::default()))
+        };
+        let bob = carry("bob").unwrap();
+        bob.leave(true);
+        let [first, _second] = [carry("ada").unwrap(), carry("ada").unwrap()];
+        assert!(carry("ada").is_none(), "bob's idle session is no room for ada");
+        first.leave(true);
+        assert!(carry("ada").is_some(), "her own is");
+        assert!(sessions.enter("bob", Some(bob.session.id)).unwrap().1);
     }
 
     #[tokio::test]

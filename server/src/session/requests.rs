@@ -49,20 +49,29 @@ fn start(
     payload: Vec<u8>,
     app: &App,
 ) {
+    let open = live.machine.open_requests();
+    if let Err(refusal) = live.pass.check(&request, payload.len(), open) {
+        live.machine.reply(id, refusal, &[]);
+        return;
+    }
     let Some(held) = Held::take(session, payload.len()) else {
         let message = format!("requests with more than {MAX_PAYLOADS} bytes wait and run");
         live.machine.reply(id, Reply::Failed { code: FailureCode::Busy, message }, &[]);
         return;
     };
     let (app, user) = (app.clone(), live.machine.user().to_owned());
+    let pass = live.pass.clone();
     let task = tokio::spawn(async move {
         let session = Arc::clone(&held.session);
+        // First among the user's: those who wait there hold up nothing else.
+        let _room = pass.room(&request).await;
         let Ok(_permit) = session.running.acquire().await else { return };
         let performing = AssertUnwindSafe(perform(&app, user, request, payload)).catch_unwind();
         let (reply, payload) = performing.await.unwrap_or_else(|_| {
             let message = "the relay failed while performing the request".to_owned();
             (Reply::Failed { code: FailureCode::Unknown, message }, Vec::new())
         });
+        let (reply, payload) = pass.bound(reply, payload);
         let mut live = lock(&session.live);
         live.tasks.remove(&id);
         live.machine.reply(id, reply, &payload);
@@ -163,7 +172,7 @@ struct Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let code = match &error {
-            StoreError::State(_) => FailureCode::State,
+            StoreError::State(_) | StoreError::ValueTooLong { .. } => FailureCode::State,
             StoreError::ElementTooLong { .. } | StoreError::ListFull { .. } => {
                 FailureCode::BadRequest
             }
@@ -177,6 +186,9 @@ impl From<ClusterError> for Failure {
     fn from(error: ClusterError) -> Self {
         match error {
             ClusterError::Store(error) => error.into(),
+            error @ ClusterError::Full { .. } => {
+                Self { code: FailureCode::Busy, message: error.to_string() }
+            }
             error => Self { code: FailureCode::Unavailable, message: error.to_string() },
         }
     }

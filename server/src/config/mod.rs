@@ -1,8 +1,17 @@
 //! What a relay is started with.
+//!
+//! Here is what [`crate::serve`] takes; `settings/` is how the program gets there: from a file, the environment, and flags.
 
+mod limits;
+pub mod settings;
+
+pub use limits::Limits;
+
+use crate::auth::Authority;
 use crate::cluster::embedded::{Embedded, EmbeddedConfig};
 use crate::cluster::{Cluster, ClusterError};
 use crate::store::{FileStore, StateStore, Stores};
+use crate::tls::Tls;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +26,11 @@ pub struct Config {
     /// Names this relay is reached by besides those of the loopback interface, with or without a port.
     pub allow_hosts: Vec<String>,
     pub timings: Timings,
+    pub limits: Limits,
+    /// Checks tokens. Without it the relay is open: whoever reaches it acts as any user.
+    pub tokens: Option<Authority>,
+    /// Certificate and key; without it connections are in plain text.
+    pub tls: Option<Tls>,
 }
 
 /// How long the relay waits for what.
