@@ -1,6 +1,8 @@
 //! The embedded cluster: functions run in this process, with wasmtime.
 //!
-//! * `program.rs`: from an original to something that can be instantiated, once per content.
+//! * `engine.rs`: the engine, and the memory it keeps ready.
+//! * `program.rs`: from an original to something that can be instantiated, once per content; `compiled.rs`: what outlives the
+//!   process of that.
 //! * `linker.rs`: binds imports to the guest kernel of `faasm-bridge`.
 //! * `host.rs`: what the kernel needs from here: memory, clocks, randomness, printing.
 //! * `operations.rs`: what is done while a function is suspended.
@@ -37,7 +39,9 @@
 //! ```
 
 mod chain;
+mod compiled;
 mod ending;
+mod engine;
 mod entry;
 mod host;
 mod linker;
@@ -49,26 +53,20 @@ use super::{Call, Cluster, ClusterError, Outcome, Uploaded};
 use crate::integrity;
 use crate::store::{StoredFunction, Stores};
 use chain::Origin;
+use compiled::Compiled;
 use faasm_bridge::guest::Stream;
 use faasm_bridge::state::LocalTier;
 use futures_util::future::BoxFuture;
 use program::{Program, Programs};
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use wasmtime::{Config, Engine};
+use wasmtime::Engine;
 
 /// How often running functions are asked to give way.
 const TICK: Duration = Duration::from_millis(10);
-
-/// Stack of a function; one that needs more ends as `stack-exhausted`. About what browsers give. It holds return addresses
-/// and what does not fit into registers: C and C++ keep arrays and whatever has an address in linear memory.
-const MAX_WASM_STACK_BYTES: usize = 1024 * 1024;
-
-/// Stack of the fiber a function runs on: its own, and as much again for the host calls made at its end, so that these
-/// can never overflow it.
-const FIBER_STACK_BYTES: usize = 2 * MAX_WASM_STACK_BYTES;
 
 /// Takes what a guest prints: user, function, and bytes as they came.
 ///
@@ -111,6 +109,8 @@ pub struct EmbeddedConfig {
     pub max_chain_depth: usize,
     /// Most chained calls that descend from one call and run at once.
     pub max_chained: usize,
+    /// Folder for compiled code, which outlives the process; without it there is none. Its own, made if it is not there.
+    pub compiled: Option<PathBuf>,
     pub printing: Printing,
 }
 
@@ -120,9 +120,10 @@ impl Default for EmbeddedConfig {
             call_timeout: Duration::from_secs(60),
             max_memory: 1024 * 1024 * 1024,
             max_table_elements: 1 << 20,
-            max_instances: 4096,
+            max_instances: 2048,
             max_chain_depth: 64,
             max_chained: 1024,
+            compiled: None,
             printing: Printing::Log,
         }
     }
@@ -158,25 +159,16 @@ impl Embedded {
     /// # Errors
     /// When this machine cannot run WebAssembly or start a thread.
     pub fn new(config: EmbeddedConfig, stores: Stores) -> Result<Self, ClusterError> {
-        let engine = engine().map_err(|error| ClusterError::Internal(format!("{error:#}")))?;
+        let engine = engine::engine(&config)
+            .map_err(|error| ClusterError::Internal(format!("{error:#}")))?;
         tick(&engine).map_err(|error| ClusterError::Internal(error.to_string()))?;
-        let programs = Programs::new(engine.clone());
+        let compiled = Compiled::open(&engine, config.compiled.as_deref());
+        let programs = Programs::new(engine.clone(), compiled);
         let tiers = Mutex::default();
         let instances = Arc::new(Semaphore::new(config.max_instances.min(Semaphore::MAX_PERMITS)));
         let inner = Inner { config, engine, programs, stores, instances, tiers };
         Ok(Self { inner: Arc::new(inner) })
     }
-}
-
-fn engine() -> wasmtime::Result<Engine> {
-    let mut config = Config::new();
-    config
-        .epoch_interruption(true)
-        .max_wasm_stack(MAX_WASM_STACK_BYTES)
-        .async_stack_size(FIBER_STACK_BYTES)
-        .wasm_memory64(false)
-        .wasm_multi_memory(false);
-    Engine::new(&config)
 }
 
 /// Advances the engine's epoch for as long as the engine lives.
@@ -201,16 +193,17 @@ impl Inner {
 
     /// The compiled function; `None` where it was never uploaded.
     async fn find(&self, user: &str, function: &str) -> Result<Option<Arc<Program>>, ClusterError> {
-        let Some(integrity) = self.stores.functions.integrity(user, function).await? else {
-            return Ok(None);
-        };
-        if let Some(program) = self.programs.ready(&integrity) {
+        if let Some(program) = self.programs.known(user, function) {
             return Ok(Some(program));
         }
-        match self.stores.functions.get(user, function).await? {
-            Some(stored) => self.programs.compile(stored.integrity, stored.wasm).await.map(Some),
-            None => Ok(None),
-        }
+        let uploads = self.programs.uploads();
+        let Some(stored) = self.stores.functions.get(user, function).await? else {
+            return Ok(None);
+        };
+        let integrity = stored.integrity.clone();
+        let program = self.programs.compile(stored.integrity, stored.wasm).await?;
+        self.programs.learn(user, function, integrity, uploads);
+        Ok(Some(program))
     }
 }
 
@@ -236,6 +229,7 @@ impl Cluster for Embedded {
                 .functions
                 .put(&user, &function, StoredFunction { integrity, wasm })
                 .await?;
+            inner.programs.forget(&user, &function);
             Ok(uploaded)
         })
     }

@@ -1,5 +1,6 @@
 //! From an original to something that can be instantiated: normalise, compile, link; once per content.
 
+use super::compiled::Compiled;
 use super::linker;
 use super::lock;
 use super::run::RunState;
@@ -8,7 +9,7 @@ use faasm_bridge::manifest::Entry;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use tokio::sync::OnceCell;
-use wasmtime::{Engine, InstancePre, Module};
+use wasmtime::{Engine, InstancePre};
 
 /// Most compiled functions kept; the one unused for longest goes first.
 const MAX_PROGRAMS: usize = 128;
@@ -22,11 +23,11 @@ pub(super) struct Program {
 
 impl Program {
     /// Takes a while: call it where blocking is allowed.
-    fn build(engine: &Engine, original: &[u8]) -> Result<Self, ClusterError> {
+    fn build(engine: &Engine, compiled: &Compiled, original: &[u8]) -> Result<Self, ClusterError> {
         let normalised = faasm_asyncify::normalise(original)
             .map_err(|error| ClusterError::NotAFunction(error.to_string()))?;
         let refused = |error: wasmtime::Error| ClusterError::NotAFunction(format!("{error:#}"));
-        let module = Module::new(engine, &normalised.wasm).map_err(refused)?;
+        let module = compiled.module(engine, &normalised.wasm).map_err(refused)?;
         let pre = linker::link(engine, &module).map_err(refused)?;
         Ok(Self { pre, entry: normalised.entry })
     }
@@ -37,6 +38,7 @@ type Slot = Arc<OnceCell<Arc<Program>>>;
 /// The compiled functions, by content hash of the original.
 pub(super) struct Programs {
     engine: Engine,
+    compiled: Arc<Compiled>,
     cache: Mutex<Cache>,
 }
 
@@ -45,21 +47,52 @@ struct Cache {
     slots: HashMap<String, (u64, Slot)>,
     /// Counts uses; tells which slot was used last.
     clock: u64,
+    /// Content hashes of functions by user and name, so that a call need not ask the store.
+    names: HashMap<String, HashMap<String, String>>,
+    /// Counts uploads: who learned a name before one has to ask again.
+    uploads: u64,
 }
 
 impl Programs {
-    pub(super) fn new(engine: Engine) -> Self {
-        Self { engine, cache: Mutex::default() }
+    pub(super) fn new(engine: Engine, compiled: Compiled) -> Self {
+        Self { engine, compiled: Arc::new(compiled), cache: Mutex::default() }
     }
 
-    /// What is compiled already.
-    pub(super) fn ready(&self, integrity: &str) -> Option<Arc<Program>> {
+    /// The function of that name, where it is compiled and nobody has uploaded another one since.
+    pub(super) fn known(&self, user: &str, function: &str) -> Option<Arc<Program>> {
         let mut cache = lock(&self.cache);
-        cache.clock += 1;
-        let clock = cache.clock;
-        let (used, slot) = cache.slots.get_mut(integrity)?;
-        *used = clock;
+        let Cache { slots, clock, names, .. } = &mut *cache;
+        let (used, slot) = slots.get_mut(names.get(user)?.get(function)?)?;
+        *clock += 1;
+        *used = *clock;
         slot.get().cloned()
+    }
+
+    /// How many uploads there were.
+    pub(super) fn uploads(&self) -> u64 {
+        lock(&self.cache).uploads
+    }
+
+    /// What a function was when there had been so many uploads.
+    pub(super) fn learn(&self, user: &str, function: &str, integrity: String, uploads: u64) {
+        let mut cache = lock(&self.cache);
+        if cache.uploads != uploads {
+            return;
+        }
+        // Those of functions that are no longer compiled are of no use.
+        if cache.names.values().map(HashMap::len).sum::<usize>() >= 2 * MAX_PROGRAMS {
+            cache.names.clear();
+        }
+        cache.names.entry(user.to_owned()).or_default().insert(function.to_owned(), integrity);
+    }
+
+    /// Another function has this name now.
+    pub(super) fn forget(&self, user: &str, function: &str) {
+        let mut cache = lock(&self.cache);
+        cache.uploads += 1;
+        if let Some(names) = cache.names.get_mut(user) {
+            names.remove(function);
+        }
     }
 
     /// Compiles, unless it is done or under way already: then it waits for that.
@@ -69,10 +102,11 @@ impl Programs {
         original: Vec<u8>,
     ) -> Result<Arc<Program>, ClusterError> {
         let slot = self.slot(&integrity);
-        let engine = self.engine.clone();
+        let (engine, compiled) = (self.engine.clone(), Arc::clone(&self.compiled));
         let build = async move || {
             let building =
-                tokio::task::spawn_blocking(move || Program::build(&engine, &original)).await;
+                tokio::task::spawn_blocking(move || Program::build(&engine, &compiled, &original))
+                    .await;
             let program = building.map_err(|error| {
                 ClusterError::Internal(format!("compiling a function: {error}"))
             })??;

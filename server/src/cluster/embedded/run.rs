@@ -2,6 +2,7 @@
 
 use super::chain::{Chain, Origin};
 use super::ending::Ending;
+use super::engine::MAX_TABLES;
 use super::entry::{enter_main, enter_pointer};
 use super::host::{Printer, View};
 use super::program::Program;
@@ -54,7 +55,7 @@ impl RunState {
             .table_elements(inner.config.max_table_elements)
             .instances(1)
             .memories(1)
-            .tables(8)
+            .tables(MAX_TABLES as usize)
             .build();
         let printing = inner.config.printing.clone();
         let printer = Printer { printing, user: user.clone(), function: function.clone() };

@@ -21,6 +21,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Folder for compiled functions in the data folder.
+const COMPILED: &str = "compiled";
+
 /// Where a relay listens unless it is told otherwise.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
@@ -107,6 +110,7 @@ impl Settings {
             max_instances: self.guests.instances,
             max_chain_depth: self.guests.chain_depth,
             max_chained: self.guests.chained_calls,
+            compiled: self.data.as_ref().map(|data| data.join(COMPILED)),
             ..EmbeddedConfig::default()
         }
     }
