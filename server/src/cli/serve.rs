@@ -183,13 +183,15 @@ fn say_who_may(address: SocketAddr, has_tokens: bool, is_tls: bool) {
 /// Reads keys and certificate again at each signal, for ever.
 async fn read_again(mut hang_up: Signal, tokens: Option<Authority>, tls: Option<Tls>) {
     while hang_up.recv().await.is_some() {
-        match tokens.as_ref().map_or(Ok(()), Authority::reload) {
-            Ok(()) => tracing::info!("keys of tokens read again"),
-            Err(error) => tracing::error!(%error, "the keys of tokens stay what they were"),
+        match tokens.as_ref().map(Authority::reload) {
+            None => {}
+            Some(Ok(())) => tracing::info!("keys of tokens read again"),
+            Some(Err(error)) => tracing::error!(%error, "the keys of tokens stay what they were"),
         }
-        match tls.as_ref().map_or(Ok(()), Tls::reload) {
-            Ok(()) => tracing::info!("certificate read again"),
-            Err(error) => tracing::error!(%error, "the certificate stays what it was"),
+        match tls.as_ref().map(Tls::reload) {
+            None => {}
+            Some(Ok(())) => tracing::info!("certificate read again"),
+            Some(Err(error)) => tracing::error!(%error, "the certificate stays what it was"),
         }
     }
     std::future::pending().await

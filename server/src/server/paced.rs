@@ -108,7 +108,8 @@ mod tests {
             pace.tick().await;
             peer.read_exact(&mut piece).await.unwrap();
         }
-        let error = writing.await.unwrap().unwrap_err();
+        let written = tokio::time::timeout(20 * PATIENCE, writing).await;
+        let error = written.expect("it comes to an end").unwrap().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(began.elapsed() >= 3 * (PATIENCE / 2) + PATIENCE, "all that was taken gave time");
     }

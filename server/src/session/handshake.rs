@@ -21,7 +21,7 @@ pub(super) fn enter(
         Err(refusal) => return (refusal, None),
     };
     let Some((session, resumed)) = sessions.enter(&hello.user, hello.resume) else {
-        let message = "the relay has too many sessions; try again later".into();
+        let message = "the relay, or this user, has too many sessions; try again later".into();
         return (Answer::Refused { code: RefusalCode::Busy, message }, None);
     };
     let id = session.id;

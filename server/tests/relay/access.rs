@@ -80,6 +80,14 @@ impl Operation {
     }
 }
 
+/// All that a session can ask for, with payloads.
+pub(crate) fn every_request() -> impl Iterator<Item = (Request, &'static [u8])> {
+    OPERATIONS.into_iter().filter_map(|operation| {
+        let payload: &[u8] = if let WriteState = operation { b"x" } else { b"" };
+        Some((operation.request()?, payload))
+    })
+}
+
 fn upload() -> Vec<u8> {
     wat::parse_str(r#"(module (memory 1) (func (export "_start")))"#).unwrap()
 }

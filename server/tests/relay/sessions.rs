@@ -14,14 +14,17 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 /// How the relay closes a connection; `None` where it just ends.
 pub(crate) async fn closed(socket: &mut Socket) -> Option<CloseCode> {
-    loop {
-        let next = tokio::time::timeout(LONG, socket.next()).await.expect("it is closed in time");
-        match next {
-            Some(Ok(Message::Close(frame))) => return frame.map(|frame| frame.code),
-            Some(Ok(_)) => {}
-            Some(Err(_)) | None => return None,
+    let closing = async {
+        loop {
+            match socket.next().await {
+                Some(Ok(Message::Close(frame))) => return frame.map(|frame| frame.code),
+                // Pings too: they are no sign of an end.
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return None,
+            }
         }
-    }
+    };
+    tokio::time::timeout(LONG, closing).await.expect("it is closed in time")
 }
 
 #[tokio::test]

@@ -1,12 +1,13 @@
 //! Tokens: which keys and claims are good, and what happens when one expires.
 
+use crate::access::every_request;
 use crate::fixtures::*;
 use crate::sessions::closed;
 use crate::support::*;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use faasm_bridge::session::ClientEvent;
-use faasm_bridge::wire::{FailureCode, RefusalCode, Reply, Request};
+use faasm_bridge::wire::{FailureCode, RefusalCode, Reply};
 use faasm_relay::Config;
 use faasm_relay::auth::{
     Authority, Claims, Denied, KeyFile, LEEWAY_SECONDS, Right, Signer, TokenSettings,
@@ -197,6 +198,23 @@ fn tokens_name_their_key_in_a_set() {
 }
 
 #[test]
+fn rsa_keys_of_a_set_have_no_bytes_of_their_own() {
+    let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/relay/keys");
+    let jwk = std::fs::read_to_string(keys.join("rsa.jwk.json")).unwrap();
+    let jwk: Value = serde_json::from_str(&jwk).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jwks.json");
+    std::fs::write(&path, json!({ "keys": [jwk] }).to_string()).unwrap();
+    let authority = load(KeyFile::Set(path)).unwrap();
+    let signer = Signer::load(&keys.join("rsa.pem"), Some("rsa".into())).unwrap();
+    let token = signer.sign(&claims("ada")).unwrap();
+    assert!(authority.verify(&token).is_ok());
+    let (message, signature) = token.rsplit_once('.').unwrap();
+    let reversed: String = signature.chars().rev().collect();
+    assert!(authority.verify(&format!("{message}.{reversed}")).is_err());
+}
+
+#[test]
 fn a_key_file_that_is_no_use_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let pair = KeyPair::generate_for(&PKCS_ED25519).unwrap();
@@ -320,8 +338,10 @@ async fn requests_are_refused_after_a_token_expired_until_there_is_a_fresh_one()
             assert!(began.elapsed() < LONG, "it is never refused");
         };
         assert!(message.contains("expired"), "{message}");
-        let read = Request::ReadState { key: "k".into(), offset: 0, length: None };
-        assert!(unauthorised(page.ask(read, b"").await).is_some());
+        for (request, payload) in every_request() {
+            let answer = page.ask(request, payload).await;
+            assert!(unauthorised(answer.clone()).is_some(), "{answer:?}");
+        }
         page.cut();
         let refused = page.connect(relay.address).await;
         let expected = RefusalCode::Unauthorised;
