@@ -77,10 +77,16 @@ pub(crate) fn warm_start(microseconds: f64) -> Figure {
     Figure::new("warm start, p50", microseconds, "µs").at_most(START).note("of 20 000 calls")
 }
 
-/// Settings of a relay with room for so many sessions of one user.
-pub(crate) fn room_for(sessions: &str) -> Vec<&str> {
-    let _ = sessions;
-    vec![]
+/// Settings of a relay with room for so many connections and sessions of one user, and any number of calls.
+pub(crate) fn room_for(sessions: usize) -> Vec<String> {
+    let room = [
+        ("limits.connections", sessions),
+        ("limits.connections_per_address", sessions),
+        ("limits.sessions", sessions),
+        ("limits.sessions_per_user", sessions),
+        ("limits.calls_per_second", 0),
+    ];
+    room.iter().flat_map(|(key, value)| ["--set".to_owned(), format!("{key}={value}")]).collect()
 }
 
 /// Lets this process, and those it starts, have so many files open.

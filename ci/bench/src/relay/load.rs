@@ -8,6 +8,8 @@ use hdrhistogram::Histogram;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 /// Slowest answer that is told apart, nanoseconds.
@@ -129,6 +131,9 @@ impl Line {
             }
             times.saturating_record(began.elapsed().as_nanos() as u64);
         }
+        // Ends the session, too.
+        let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+        self.socket.close(Some(frame)).await?;
         Ok(times)
     }
 }

@@ -94,17 +94,19 @@ pub(crate) async fn run(opts: &Opts) -> Result<()> {
     Ok(())
 }
 
-/// A relay with a folder of its own and these settings.
-async fn relay(options: &[&str]) -> Result<(Relay, String)> {
+/// A relay with a folder of its own and room for so many sessions.
+async fn relay(sessions: usize) -> Result<(Relay, String)> {
     let web = tempfile::tempdir().context("a temporary folder")?;
-    let relay = Relay::start_with(web.path(), options).await?;
+    let options = figures::room_for(sessions);
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let relay = Relay::start_with(web.path(), &options).await?;
     let url = format!("{}/ws", relay.url().replacen("http", "ws", 1));
     Ok((relay, url))
 }
 
 /// Calls of a function that does nothing, and echoes, in turns.
 async fn calls(opts: &Opts) -> Result<(Table, Vec<Figure>)> {
-    let (relay, url) = relay(&[]).await?;
+    let (relay, url) = relay(2 * usize::from(opts.connections)).await?;
     let folder = tempfile::tempdir().context("a temporary folder")?;
     let original = folder.path().join("nothing.wasm");
     std::fs::write(&original, wat::parse_str(NOTHING)?).context("writing a function")?;
@@ -136,9 +138,9 @@ async fn calls(opts: &Opts) -> Result<(Table, Vec<Figure>)> {
 
 /// What a session weighs whose page does nothing.
 async fn idle(count: usize) -> Result<Figure> {
-    let room = (count + 100).to_string();
-    let (relay, url) = relay(&figures::room_for(&room)).await?;
+    // Inherited by the relay.
     figures::raise_file_limit(2 * count as u64 + 1000)?;
+    let (relay, url) = relay(count + 200).await?;
     let process = relay.id().context("the relay has ended")?;
     // What the first sessions bring about stays.
     let mut sessions = Vec::with_capacity(count);

@@ -26,7 +26,7 @@ pub(crate) async fn measure(rounds: u32) -> Result<Vec<Figure>> {
     let value: Vec<u8> = (0..VALUE_BYTES)
         .map(|at| (at as u32).wrapping_mul(2_654_435_761).to_le_bytes()[3])
         .collect();
-    let (_relay, url) = relay(&[]).await?;
+    let (_relay, url) = relay(8).await?;
     let nginx = Nginx::start(&value).await?;
     let mut page = Page::open(&url).await?;
     let mut tier = LocalTier::new();
