@@ -2,7 +2,7 @@
 
 use crate::cluster::embedded::{Embedded, EmbeddedConfig};
 use crate::cluster::{Cluster, ClusterError};
-use crate::store::{FileStore, StateStore, Stores};
+use crate::store::{FileStore, Journal, StateStore, Stores};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,9 @@ pub struct Timings {
     pub silence: Duration,
     /// That a session without a connection is kept.
     pub session_kept: Duration,
-    /// For open connections, once the relay is told to stop.
+    /// For what is running, once the relay is told to stop.
+    pub drain: Duration,
+    /// For open connections after that.
     pub grace: Duration,
 }
 
@@ -43,6 +45,7 @@ impl Default for Timings {
             silence: Duration::from_secs(90),
             // As long as a page tries to come back, unless it is told otherwise.
             session_kept: Duration::from_secs(300),
+            drain: Duration::from_secs(30),
             grace: Duration::from_secs(10),
         }
     }
@@ -54,6 +57,7 @@ pub struct App {
     pub cluster: Arc<dyn Cluster>,
     pub state: Arc<dyn StateStore>,
     pub files: Arc<dyn FileStore>,
+    pub journal: Arc<dyn Journal>,
 }
 
 impl App {
@@ -63,8 +67,9 @@ impl App {
     /// See [`Embedded::new`].
     pub fn embedded(config: EmbeddedConfig, stores: Stores) -> Result<Self, ClusterError> {
         let (state, files) = (Arc::clone(&stores.state), Arc::clone(&stores.files));
+        let journal = Arc::clone(&stores.journal);
         let cluster = Arc::new(Embedded::new(config, stores)?);
-        Ok(Self { cluster, state, files })
+        Ok(Self { cluster, state, files, journal })
     }
 }
 

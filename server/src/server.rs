@@ -23,7 +23,8 @@ const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// Pause after `accept` failed, for one for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `shutdown` completes, and then until connections have ended or [`crate::Timings::grace`] is over.
+/// Serves until `shutdown` completes, then until what runs has ended or [`crate::Timings::drain`] is over, and then until
+/// connections have ended or [`crate::Timings::grace`] is over.
 ///
 /// # Errors
 /// When the listener's address, or the folder of static files, cannot be read.
@@ -42,6 +43,7 @@ pub async fn serve(
         () = shutdown => {}
     }
     drop(listener);
+    site.drain().await;
     stop.send_replace(true);
     let all = u32::try_from(MAX_CONNECTIONS).unwrap_or(u32::MAX);
     if tokio::time::timeout(grace, room.acquire_many(all)).await.is_err() {

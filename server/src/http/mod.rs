@@ -48,7 +48,14 @@ impl Site {
     ) -> io::Result<Self> {
         let guard = Guard::new(address, &config.allow_hosts, &config.allow_origins);
         let files = config.web.as_deref().map(Files::new).transpose()?;
-        Ok(Self { config, app, sessions: Arc::default(), guard, files, stopping })
+        let kept = config.timings.session_kept;
+        let sessions = Arc::new(Sessions::new(Arc::clone(&app.journal), kept));
+        Ok(Self { config, app, sessions, guard, files, stopping })
+    }
+
+    /// Lets what runs in sessions end, and begins nothing new.
+    pub(crate) async fn drain(&self) {
+        self.sessions.drain(self.config.timings.drain).await;
     }
 
     /// Turns true when the server stops.

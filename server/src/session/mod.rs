@@ -1,8 +1,9 @@
 //! Sessions of pages: who they are, which connection carries each one now, and what they have running.
 //!
-//! The protocol is `faasm_bridge::session::ServerSession`; here are the connections, the tasks and the bounds. No lock
-//! is held across an await.
+//! The protocol is `faasm_bridge::session::ServerSession`; here are the connections, the tasks and the bounds. What has to
+//! outlive the relay goes to the journal. No lock is held across an await.
 
+mod drain;
 mod fetch;
 mod handshake;
 mod progress;
@@ -14,12 +15,15 @@ pub(crate) use progress::Watched;
 pub(crate) use websocket::{carry, websocket_config};
 
 use crate::config::Timings;
-use faasm_bridge::session::ServerSession;
+use crate::store::{Journal, SessionKey, StoreError};
+use drain::Drain;
+use faasm_bridge::session::{Remains, ServerSession};
 use faasm_bridge::wire::{ConnectionId, RequestId, SessionId};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Notify, Semaphore, watch};
+use std::time::Duration;
+use tokio::sync::{Notify, OnceCell, Semaphore, watch};
 use tokio::task::AbortHandle;
 
 /// Most sessions, with and without a connection.
@@ -32,17 +36,30 @@ const MAX_RUNNING: usize = 64;
 const MAX_PAYLOADS: usize = 256 * 1024 * 1024;
 
 /// Every session, by id.
-#[derive(Debug, Default)]
 pub(crate) struct Sessions {
+    journal: Arc<dyn Journal>,
+    drain: Drain,
     by_id: Mutex<HashMap<SessionId, Arc<Session>>>,
     /// Connections over HTTP; each carries another session, or is about to end.
     fetching: Mutex<HashMap<ConnectionId, Arc<FetchConnection>>>,
+}
+
+impl std::fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sessions").field("by_id", &self.by_id).finish_non_exhaustive()
+    }
 }
 
 /// One session.
 #[derive(Debug)]
 pub(crate) struct Session {
     id: SessionId,
+    /// What the journal calls it.
+    key: SessionKey,
+    /// Whether the journal has it.
+    begun: OnceCell<()>,
+    /// Of all sessions of this relay.
+    drain: Drain,
     live: Mutex<Live>,
     /// Number of the connection that carries the session; one that finds another number here has been replaced.
     carrier: watch::Sender<u64>,
@@ -79,51 +96,126 @@ struct Carrier {
 }
 
 impl Sessions {
-    /// Takes up a session again, or starts one; `None` when there are too many. The second value says which.
-    fn enter(&self, user: &str, resume: Option<SessionId>) -> Option<(Arc<Session>, bool)> {
+    /// No sessions yet. Those that an earlier relay left in the journal are kept for as long as one without a connection.
+    pub(crate) fn new(journal: Arc<dyn Journal>, kept: Duration) -> Self {
+        let left = Arc::clone(&journal);
+        // Outside a runtime nobody comes back anyway.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                tokio::time::sleep(kept).await;
+                left.end_left_over();
+            });
+        }
+        Self {
+            journal,
+            drain: Drain::default(),
+            by_id: Mutex::default(),
+            fetching: Mutex::default(),
+        }
+    }
+
+    /// Takes up a session again, also one of a relay that ended, or starts one; `None` when there are too many. The
+    /// second value says which.
+    async fn enter(&self, user: &str, resume: Option<SessionId>) -> Option<(Arc<Session>, bool)> {
+        let remains = match resume {
+            Some(id) if self.known(&lock(&self.by_id), user, id).is_none() => {
+                self.remains(user, id).await
+            }
+            _ => None,
+        };
+        let (session, resumed) = self.place(user, resume, remains)?;
+        // A journal that fails now may work by the time that something has to be in it.
+        if let Err(error) = session.begin(&*self.journal).await {
+            tracing::warn!(%error, "a session begins outside the journal");
+        }
+        Some((session, resumed))
+    }
+
+    fn known(
+        &self,
+        by_id: &HashMap<SessionId, Arc<Session>>,
+        user: &str,
+        id: SessionId,
+    ) -> Option<Arc<Session>> {
+        let session = by_id.get(&id)?;
+        let is_theirs = lock(&session.live).machine.user() == user;
+        is_theirs.then(|| Arc::clone(session))
+    }
+
+    /// What the journal has of a session.
+    async fn remains(&self, user: &str, id: SessionId) -> Option<Remains> {
+        let taken = self.journal.take_up(id.into(), user).await;
+        taken.unwrap_or_else(|error| {
+            tracing::error!(%error, "a session cannot be taken up");
+            None
+        })
+    }
+
+    /// The session among those that are carried, where it now has a place.
+    fn place(
+        &self,
+        user: &str,
+        resume: Option<SessionId>,
+        remains: Option<Remains>,
+    ) -> Option<(Arc<Session>, bool)> {
         let mut by_id = lock(&self.by_id);
-        let known = resume.and_then(|id| by_id.get(&id));
-        if let Some(session) = known.filter(|session| lock(&session.live).machine.user() == user) {
-            return Some((Arc::clone(session), true));
+        // Also where another connection of the same page was quicker.
+        if let Some(session) = resume.and_then(|id| self.known(&by_id, user, id)) {
+            return Some((session, true));
         }
         if by_id.len() >= MAX_SESSIONS {
             // One that nothing is lost with: its page is away, and awaits nothing.
             let idle = by_id.iter().find(|(_, session)| lock(&session.live).is_idle());
             let idle = *idle?.0;
             by_id.remove(&idle);
+            self.journal.end(idle.into());
         }
-        let mut id = [0; 16];
-        getrandom::fill(&mut id).ok()?;
-        let id = SessionId(id);
-        let session = Arc::new(Session::new(id, user));
-        by_id.insert(id, Arc::clone(&session));
-        Some((session, false))
+        let (machine, resumed) = match (resume, remains) {
+            (Some(id), Some(remains)) => {
+                (ServerSession::restore(id, user.to_owned(), remains), true)
+            }
+            _ => {
+                let mut id = [0; 16];
+                getrandom::fill(&mut id).ok()?;
+                (ServerSession::new(SessionId(id), user.to_owned()), false)
+            }
+        };
+        let session = Arc::new(Session::new(machine, self.drain.clone(), resumed));
+        by_id.insert(session.id, Arc::clone(&session));
+        Some((session, resumed))
     }
 
     /// Forgets a session that still has no connection since `number` went away; what it has running goes on.
     fn expire(&self, session: &Session, number: u64) {
         let mut by_id = lock(&self.by_id);
         let live = lock(&session.live);
-        if *session.carrier.borrow() == number && !live.machine.is_connected() {
-            by_id.remove(&session.id);
+        let is_away = *session.carrier.borrow() == number && !live.machine.is_connected();
+        if is_away && by_id.remove(&session.id).is_some() {
+            self.journal.end(session.key);
         }
     }
 }
 
 impl Session {
-    fn new(id: SessionId, user: &str) -> Self {
-        let live = Live {
-            machine: ServerSession::new(id, user.to_owned()),
-            wake: Arc::default(),
-            tasks: HashMap::new(),
-        };
+    fn new(machine: ServerSession, drain: Drain, is_journaled: bool) -> Self {
+        let id = machine.id();
+        let live = Live { machine, wake: Arc::default(), tasks: HashMap::new() };
         Self {
             id,
+            key: id.into(),
+            begun: OnceCell::new_with(is_journaled.then_some(())),
+            drain,
             live: Mutex::new(live),
             carrier: watch::Sender::new(0),
             running: Arc::new(Semaphore::new(MAX_RUNNING)),
             payload_bytes: AtomicUsize::new(0),
         }
+    }
+
+    /// Makes sure that the journal has the session.
+    async fn begin(&self, journal: &dyn Journal) -> Result<(), StoreError> {
+        let user = lock(&self.live).machine.user().to_owned();
+        self.begun.get_or_try_init(|| journal.begin(self.key, &user)).await.map(|()| ())
     }
 }
 
@@ -133,6 +225,9 @@ impl Carrier {
         let wake = Arc::new(Notify::new());
         let mut live = lock(&session.live);
         live.machine.connected();
+        if session.drain.has_begun() {
+            live.machine.take_no_more();
+        }
         live.wake = Arc::clone(&wake);
         // Something may be in the outbox already.
         wake.notify_one();
@@ -173,6 +268,11 @@ impl Carrier {
         }
     }
 
+    /// Whether the relay stops, and nothing of this session runs any more.
+    fn is_drained(&self) -> bool {
+        self.session.drain.has_begun() && self.live().is_none_or(|live| live.tasks.is_empty())
+    }
+
     /// Completes when another connection carries the session.
     async fn replaced(&self) {
         let mut carrier = self.session.carrier.subscribe();
@@ -195,37 +295,52 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
+
+    fn sessions() -> Sessions {
+        let stores = crate::store::Stores::in_memory().unwrap();
+        Sessions::new(stores.journal, Duration::MAX)
+    }
+
+    fn enter(
+        sessions: &Sessions,
+        user: &str,
+        resume: Option<SessionId>,
+    ) -> Option<(Arc<Session>, bool)> {
+        // A journal in memory does nothing, and so never waits.
+        sessions.enter(user, resume).now_or_never().unwrap()
+    }
 
     #[test]
     fn a_session_is_taken_up_only_by_its_user() {
-        let sessions = Sessions::default();
-        let (session, resumed) = sessions.enter("ada", None).unwrap();
+        let sessions = sessions();
+        let (session, resumed) = enter(&sessions, "ada", None).unwrap();
         assert!(!resumed);
         let id = lock(&session.live).machine.id();
-        assert!(sessions.enter("ada", Some(id)).unwrap().1);
-        assert!(!sessions.enter("bob", Some(id)).unwrap().1);
-        assert!(!sessions.enter("ada", Some(SessionId([0; 16]))).unwrap().1);
+        assert!(enter(&sessions, "ada", Some(id)).unwrap().1);
+        assert!(!enter(&sessions, "bob", Some(id)).unwrap().1);
+        assert!(!enter(&sessions, "ada", Some(SessionId([0; 16]))).unwrap().1);
     }
 
     #[test]
     fn the_number_of_sessions_is_bounded_and_idle_ones_make_room() {
-        let sessions = Arc::new(Sessions::default());
-        let enter = || sessions.enter("ada", None).map(|(session, _)| session);
+        let sessions = Arc::new(sessions());
+        let new = || enter(&sessions, "ada", None).map(|(session, _)| session);
         let carry = |session| Carrier::attach(session, Arc::clone(&sessions), Timings::default());
-        let carriers: Vec<Carrier> = (0..MAX_SESSIONS).map(|_| carry(enter().unwrap())).collect();
-        assert!(enter().is_none(), "all are connected");
+        let carriers: Vec<Carrier> = (0..MAX_SESSIONS).map(|_| carry(new().unwrap())).collect();
+        assert!(new().is_none(), "all are connected");
         carriers[7].leave(true);
         let id = carriers[7].session.id;
-        carry(enter().unwrap());
-        assert!(!sessions.enter("ada", Some(id)).is_some_and(|(_, resumed)| resumed));
+        carry(new().unwrap());
+        assert!(!enter(&sessions, "ada", Some(id)).is_some_and(|(_, resumed)| resumed));
         assert_eq!(lock(&sessions.by_id).len(), MAX_SESSIONS);
     }
 
     #[tokio::test]
     async fn a_session_without_a_connection_is_forgotten_and_a_connected_one_is_not() {
-        let timings = Timings { session_kept: std::time::Duration::ZERO, ..Timings::default() };
-        let sessions = Arc::new(Sessions::default());
-        let (session, _) = sessions.enter("ada", None).unwrap();
+        let timings = Timings { session_kept: Duration::ZERO, ..Timings::default() };
+        let sessions = Arc::new(sessions());
+        let (session, _) = enter(&sessions, "ada", None).unwrap();
         let attach =
             || Carrier::attach(Arc::clone(&session), Arc::clone(&sessions), timings.clone());
         let first = attach();
