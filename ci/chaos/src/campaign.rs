@@ -25,10 +25,10 @@ const CLIENTS: u64 = 12;
 const CALLERS: u64 = 3;
 
 /// Time between two faults of relay or disk.
-const BETWEEN: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(2500)];
+const BETWEEN: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(700)];
 
 /// How long a disk is full.
-const FULL: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(1500)];
+const FULL: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(700)];
 
 /// Longest that everything may take to come to its end once nothing fails any more.
 const PATIENCE: Duration = Duration::from_secs(90);
