@@ -31,7 +31,7 @@ const BETWEEN: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis
 const FULL: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(700)];
 
 /// Longest that everything may take to come to its end once nothing fails any more.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Longest that a relay is tried to be started while its disk is full.
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
@@ -107,8 +107,12 @@ pub async fn run(settings: &Settings, folder: &Path) -> Result<(Arc<Ledger>, Eve
         }
         anyhow::Ok(())
     };
-    if let Ok(ended) = tokio::time::timeout(PATIENCE, ending).await {
-        ended?;
+    match tokio::time::timeout(PATIENCE, ending).await {
+        Ok(ended) => ended?,
+        Err(_) => {
+            let what = format!("{} tasks of pages wait for something", pages.len());
+            ledger.violate(Violation::Untold, what);
+        }
     }
     ledger.check_told();
     // What was acknowledged has to outlive this, too.

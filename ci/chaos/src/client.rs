@@ -139,7 +139,8 @@ impl Driver {
                 }
                 Step::Ping => {
                     self.session.ping();
-                    None
+                    // It goes out below, when the link says how long to wait for its answer.
+                    continue;
                 }
                 Step::Drop => {
                     self.lose();
