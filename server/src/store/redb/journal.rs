@@ -174,18 +174,18 @@ impl Journal for RedbStore {
                     return Box::pin(async { Err(error.into()) });
                 }
                 let bytes = chunks.iter().map(|chunk| chunk.bytes.len()).sum();
-                self.change("write state", bytes, move |transaction| {
+                self.commit("write state", bytes, move |transaction| {
                     let write = || values::write(transaction, (&user, &key), size, &chunks);
                     marked(transaction, &write)
                 })
             }
             Change::Append { key, element } => {
-                self.change("append to a list", element.len(), move |transaction| {
+                self.commit("append to a list", element.len(), move |transaction| {
                     let append = || lists::append(transaction, (&user, &key), &element);
                     marked(transaction, &append)
                 })
             }
-            Change::Clear { key } => self.change("clear a list", 0, move |transaction| {
+            Change::Clear { key } => self.commit("clear a list", 0, move |transaction| {
                 let clear = || lists::clear(transaction, (&user, &key));
                 marked(transaction, &clear)
             }),

@@ -172,7 +172,7 @@ impl RedbStore {
     }
 
     /// Makes a change of about so many bytes, all of it or nothing, and lasting.
-    fn change(
+    fn commit(
         &self,
         action: &'static str,
         bytes: usize,
@@ -231,7 +231,7 @@ impl FunctionStore for RedbStore {
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         let (user, function) = (user.to_owned(), function.to_owned());
         let bytes = stored.wasm.len();
-        self.change("store a function", bytes, move |transaction| {
+        self.commit("store a function", bytes, move |transaction| {
             let key = (user.as_str(), function.as_str());
             let value = (stored.integrity.as_str(), stored.wasm.as_slice());
             transaction.open_table(FUNCTIONS)?.insert(key, value)?;
@@ -262,7 +262,7 @@ impl FileStore for RedbStore {
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         let path = path.to_owned();
         let length = bytes.len();
-        self.change("store a file", length, move |transaction| {
+        self.commit("store a file", length, move |transaction| {
             transaction.open_table(FILES)?.insert(path.as_str(), bytes.as_slice())?;
             Ok(Ok(()))
         })
@@ -295,7 +295,7 @@ impl StateStore for RedbStore {
         }
         let (user, key) = (user.to_owned(), key.to_owned());
         let bytes = chunks.iter().map(|chunk| chunk.bytes.len()).sum();
-        self.change("write state", bytes, move |transaction| {
+        self.commit("write state", bytes, move |transaction| {
             values::write(transaction, (&user, &key), size, &chunks)
         })
     }
@@ -307,7 +307,7 @@ impl StateStore for RedbStore {
         element: Vec<u8>,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         let (user, key) = (user.to_owned(), key.to_owned());
-        self.change("append to a list", element.len(), move |transaction| {
+        self.commit("append to a list", element.len(), move |transaction| {
             lists::append(transaction, (&user, &key), &element)
         })
     }
@@ -328,9 +328,11 @@ impl StateStore for RedbStore {
         key: &'a str,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         let (user, key) = (user.to_owned(), key.to_owned());
-        self.change("clear a list", 0, move |transaction| lists::clear(transaction, (&user, &key)))
+        self.commit("clear a list", 0, move |transaction| lists::clear(transaction, (&user, &key)))
     }
 }
 
+#[cfg(test)]
+mod journal_tests;
 #[cfg(test)]
 mod tests;
