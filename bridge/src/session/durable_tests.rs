@@ -3,7 +3,8 @@
 
 use super::*;
 use crate::wire::{
-    Answer, CallEntry, FailureCode, Reply, Request, RequestId, SessionId, encode_handshake,
+    Answer, CallEntry, ClientMessage, FailureCode, Reply, Request, RequestId, ServerMessage,
+    SessionId, decode, encode, encode_handshake,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -168,7 +169,7 @@ impl World {
         self.restarts += 1;
     }
 
-    fn to_server(&mut self) {
+    fn send(&mut self) {
         let (true, Some(server)) = (self.is_connected, &mut self.server) else { return };
         let Some(frame) = self.client.transmit() else { return };
         match server.receive(&frame).unwrap() {
@@ -184,7 +185,7 @@ impl World {
         }
     }
 
-    fn to_client(&mut self) {
+    fn answer(&mut self) {
         let (true, Some(server)) = (self.is_connected, &mut self.server) else { return };
         let Some(frame) = server.transmit() else { return };
         match self.client.receive(&frame).unwrap() {
@@ -255,8 +256,8 @@ impl World {
     fn step(&mut self) {
         match self.random.below(100) {
             0..12 => self.ask(),
-            12..35 => self.to_server(),
-            35..55 => self.to_client(),
+            12..35 => self.send(),
+            35..55 => self.answer(),
             55..68 => self.begin(),
             68..78 => self.end(),
             78..88 => self.write_note(),
@@ -278,7 +279,7 @@ impl World {
         self.connect();
         for _ in 0..4 * self.asked.len() + 8 {
             for _ in 0..4 * self.asked.len() + 8 {
-                self.to_server();
+                self.send();
             }
             let random = std::mem::replace(&mut self.random, Rng(3));
             while let Some((id, kind)) = self.waiting.pop() {
@@ -293,7 +294,7 @@ impl World {
                 self.end();
             }
             for _ in 0..4 * self.asked.len() + 8 {
-                self.to_client();
+                self.answer();
             }
         }
     }
@@ -342,7 +343,7 @@ fn each_effect_happens_once_or_is_told_unknown_wherever_connections_break_and_re
 fn what_a_restored_session_knows_is_answered_and_not_begun_again() {
     let reply = |id| reply_frame(RequestId(id), Reply::Done, &[]);
     let remains = Remains {
-        forgotten: vec![1..3],
+        forgotten: vec![1..2, 2..3],
         begun: vec![(RequestId(2), None), (RequestId(3), Some(reply(3))), (RequestId(5), None)],
     };
     let mut server = ServerSession::restore(ID, "demo".into(), remains);
@@ -350,8 +351,8 @@ fn what_a_restored_session_knows_is_answered_and_not_begun_again() {
     assert_eq!(server.open_requests(), 2);
     let request = |id| {
         let request = Request::AppendState { key: "k".into() };
-        let message = crate::wire::ClientMessage::Request { id: RequestId(id), request };
-        crate::wire::encode(&message, &[]).unwrap()
+        let message = ClientMessage::Request { id: RequestId(id), request };
+        encode(&message, &[]).unwrap()
     };
     for id in [2, 3, 5] {
         assert_eq!(server.receive(&request(id)), Ok(None), "{id}");
@@ -359,18 +360,15 @@ fn what_a_restored_session_knows_is_answered_and_not_begun_again() {
     let started = server.receive(&request(4)).unwrap();
     assert!(matches!(started, Some(ServerEvent::Start { id: RequestId(4), .. })));
     assert_eq!(server.transmit(), Some(reply(3)));
-    let unknown: (crate::wire::ServerMessage, &[u8]) =
-        crate::wire::decode(&server.transmit().unwrap())
-            .map(|(message, _)| (message, &[][..]))
-            .unwrap();
-    let crate::wire::ServerMessage::Reply { id: RequestId(5), reply: Reply::Failed { code, .. } } =
-        unknown.0
+    let unknown = server.transmit().unwrap();
+    let (ServerMessage::Reply { id: RequestId(5), reply: Reply::Failed { code, .. } }, []) =
+        decode(&unknown).unwrap()
     else {
         panic!("{unknown:?}");
     };
     assert_eq!(code, FailureCode::Unknown);
-    let acknowledge = crate::wire::ClientMessage::Acknowledge { id: RequestId(3) };
-    let forget = server.receive(&crate::wire::encode(&acknowledge, &[]).unwrap());
+    let acknowledge = ClientMessage::Acknowledge { id: RequestId(3) };
+    let forget = server.receive(&encode(&acknowledge, &[]).unwrap());
     assert_eq!(forget, Ok(Some(ServerEvent::Forget { ids: 1..4 })));
 }
 
@@ -381,11 +379,11 @@ fn a_session_that_takes_no_more_leaves_requests_to_the_next_relay() {
     let request = Request::AppendState { key: "k".into() };
     let id = world.client.request(request, &[WRITE]).unwrap();
     world.server.as_mut().unwrap().take_no_more();
-    world.to_server();
+    world.send();
     assert!(world.waiting.is_empty());
     world.kill();
     world.connect();
-    world.to_server();
+    world.send();
     assert_eq!(world.waiting, [(id, WRITE)]);
 }
 
@@ -396,12 +394,12 @@ fn ids_that_were_never_sent_do_not_add_up() {
     for id in (1..60_000).step_by(2) {
         let id = RequestId(id);
         let request = Request::AppendState { key: "k".into() };
-        let message = crate::wire::ClientMessage::Request { id, request };
-        server.receive(&crate::wire::encode(&message, &[]).unwrap()).unwrap();
+        let message = ClientMessage::Request { id, request };
+        server.receive(&encode(&message, &[]).unwrap()).unwrap();
         server.reply(id, Reply::Done, &[]);
         while server.transmit().is_some() {}
-        let message = crate::wire::ClientMessage::Acknowledge { id };
-        server.receive(&crate::wire::encode(&message, &[]).unwrap()).unwrap();
+        let message = ClientMessage::Acknowledge { id };
+        server.receive(&encode(&message, &[]).unwrap()).unwrap();
     }
     assert!(server.forgotten_ranges() <= 4097);
 }

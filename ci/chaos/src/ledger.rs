@@ -98,7 +98,7 @@ impl Ledger {
     pub fn check(&self, kind: Kind, list: &[u8]) {
         let mut inner = self.lock();
         let mut counts = vec![0_u64; inner.entries.len()];
-        if list.len() % NAME_BYTES != 0 {
+        if !list.len().is_multiple_of(NAME_BYTES) {
             inner.violate(Violation::Wrong, format!("the list of {kind:?}s has a part of a name"));
         }
         for element in list.chunks(NAME_BYTES) {

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What the short form asks, and for how long.
-const SHORT: (u64, u64, Duration) = (600, 600, Duration::from_secs(15));
+const SHORT: (u64, u64, Duration) = (4000, 4000, Duration::from_secs(18));
 
 /// Look for what a relay loses or does twice
 #[derive(Debug, Parser)]
@@ -28,7 +28,7 @@ struct Opts {
     /// Longest time for them
     #[arg(long, value_name = "N", default_value_t = 900)]
     seconds: u64,
-    /// Some hundreds of each, for about 20 s
+    /// Fewer of each, for less than 20 s
     #[arg(long, conflicts_with_all = ["calls", "operations", "seconds"])]
     short: bool,
     /// Write figures to this file, as JSON

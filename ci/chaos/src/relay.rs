@@ -29,16 +29,24 @@ pub struct Place {
 }
 
 impl Place {
-    /// The program that `cargo xtask chaos` built, and a folder.
+    /// The relay that `FAASM_RELAY_BIN` names, or that was built beside this program; and a folder.
     pub fn new(folder: &Path, data: &Path) -> Result<Self> {
-        let program = std::env::var_os("FAASM_RELAY_BIN").context(
-            "FAASM_RELAY_BIN is not set: run `cargo xtask chaos`, which builds the relay",
-        )?;
+        let named = std::env::var_os("FAASM_RELAY_BIN").map(PathBuf::from);
+        let program = named
+            .or_else(beside)
+            .context("there is no relay: run `cargo xtask chaos`, which builds it")?;
         let web = folder.join("web");
         std::fs::create_dir_all(&web).with_context(|| format!("making {}", web.display()))?;
         let (data, log) = (data.join("data"), folder.join("relay.log"));
-        Ok(Self { program: program.into(), data, web, log, host: "127.0.0.1".into() })
+        Ok(Self { program, data, web, log, host: "127.0.0.1".into() })
     }
+}
+
+/// In the folder of this program, or above it: tests are one below.
+fn beside() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    let name = format!("faasm-relay{}", std::env::consts::EXE_SUFFIX);
+    program.ancestors().skip(1).take(2).map(|folder| folder.join(&name)).find(|path| path.is_file())
 }
 
 /// A running relay; it is killed when this is dropped.

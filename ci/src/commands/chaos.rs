@@ -23,7 +23,7 @@ pub(crate) struct Args {
     /// Longest time for them
     #[arg(long, value_name = "N", default_value_t = 900)]
     seconds: u64,
-    /// Some hundreds of each, for about 20 s
+    /// Fewer of each, for less than 20 s
     #[arg(long, conflicts_with_all = ["calls", "operations", "seconds"])]
     short: bool,
     /// Write figures to this file, as JSON

@@ -117,18 +117,32 @@ impl Sessions {
     /// Takes up a session again, also one of a relay that ended, or starts one; `None` when there are too many. The
     /// second value says which.
     async fn enter(&self, user: &str, resume: Option<SessionId>) -> Option<(Arc<Session>, bool)> {
-        let remains = match resume {
-            Some(id) if self.known(&lock(&self.by_id), user, id).is_none() => {
-                self.remains(user, id).await
+        let mut remains = None;
+        if let Some(id) = resume {
+            if let Some(session) = self.known(&lock(&self.by_id), user, id) {
+                return Some((session, true));
             }
-            _ => None,
-        };
-        let (session, resumed) = self.place(user, resume, remains)?;
+            remains = self.remains(user, id).await.map(|remains| (id, remains));
+        }
+        if let Some((id, remains)) = remains {
+            let machine = ServerSession::restore(id, user.to_owned(), remains);
+            let session = Session::new(machine, self.drain.clone());
+            // It is in the journal, which it came from.
+            let _ = session.begun.set(());
+            return self.place(session);
+        }
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).ok()?;
+        let machine = ServerSession::new(SessionId(id), user.to_owned());
+        let session = Session::new(machine, self.drain.clone());
+        let unplaced = Unplaced { journal: &*self.journal, key: session.key };
         // A journal that fails now may work by the time that something has to be in it.
         if let Err(error) = session.begin(&*self.journal).await {
             tracing::warn!(%error, "a session begins outside the journal");
         }
-        Some((session, resumed))
+        let (session, _) = self.place(session)?;
+        std::mem::forget(unplaced);
+        Some((session, false))
     }
 
     fn known(
@@ -151,17 +165,12 @@ impl Sessions {
         })
     }
 
-    /// The session among those that are carried, where it now has a place.
-    fn place(
-        &self,
-        user: &str,
-        resume: Option<SessionId>,
-        remains: Option<Remains>,
-    ) -> Option<(Arc<Session>, bool)> {
+    /// The session, with a place among those that are carried; or, where another connection of the same page was quicker,
+    /// the one that this made.
+    fn place(&self, session: Session) -> Option<(Arc<Session>, bool)> {
         let mut by_id = lock(&self.by_id);
-        // Also where another connection of the same page was quicker.
-        if let Some(session) = resume.and_then(|id| self.known(&by_id, user, id)) {
-            return Some((session, true));
+        if let Some(session) = by_id.get(&session.id) {
+            return Some((Arc::clone(session), true));
         }
         if by_id.len() >= MAX_SESSIONS {
             // One that nothing is lost with: its page is away, and awaits nothing.
@@ -170,19 +179,9 @@ impl Sessions {
             by_id.remove(&idle);
             self.journal.end(idle.into());
         }
-        let (machine, resumed) = match (resume, remains) {
-            (Some(id), Some(remains)) => {
-                (ServerSession::restore(id, user.to_owned(), remains), true)
-            }
-            _ => {
-                let mut id = [0; 16];
-                getrandom::fill(&mut id).ok()?;
-                (ServerSession::new(SessionId(id), user.to_owned()), false)
-            }
-        };
-        let session = Arc::new(Session::new(machine, self.drain.clone(), resumed));
+        let session = Arc::new(session);
         by_id.insert(session.id, Arc::clone(&session));
-        Some((session, resumed))
+        Some((session, true))
     }
 
     /// Forgets a session that still has no connection since `number` went away; what it has running goes on.
@@ -196,14 +195,26 @@ impl Sessions {
     }
 }
 
+/// A session that is in the journal and nowhere else, as long as its handshake may be given up.
+struct Unplaced<'a> {
+    journal: &'a dyn Journal,
+    key: SessionKey,
+}
+
+impl Drop for Unplaced<'_> {
+    fn drop(&mut self) {
+        self.journal.end(self.key);
+    }
+}
+
 impl Session {
-    fn new(machine: ServerSession, drain: Drain, is_journaled: bool) -> Self {
+    fn new(machine: ServerSession, drain: Drain) -> Self {
         let id = machine.id();
         let live = Live { machine, wake: Arc::default(), tasks: HashMap::new() };
         Self {
             id,
             key: id.into(),
-            begun: OnceCell::new_with(is_journaled.then_some(())),
+            begun: OnceCell::new(),
             drain,
             live: Mutex::new(live),
             carrier: watch::Sender::new(0),
@@ -215,7 +226,7 @@ impl Session {
     /// Makes sure that the journal has the session.
     async fn begin(&self, journal: &dyn Journal) -> Result<(), StoreError> {
         let user = lock(&self.live).machine.user().to_owned();
-        self.begun.get_or_try_init(|| journal.begin(self.key, &user)).await.map(|()| ())
+        self.begun.get_or_try_init(|| journal.begin(self.key, &user)).await.copied()
     }
 }
 

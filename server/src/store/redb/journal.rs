@@ -9,6 +9,7 @@ use faasm_bridge::session::Remains;
 use faasm_bridge::wire::RequestId;
 use futures_util::future::BoxFuture;
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// By session and request: the frame that says how the change ended.
@@ -76,12 +77,12 @@ pub(super) fn mark(
 fn marks_of(
     transaction: &ReadTransaction,
     session: SessionKey,
-) -> Result<Vec<(RequestId, Option<Vec<u8>>)>, redb::Error> {
+) -> Result<BTreeMap<RequestId, Vec<u8>>, redb::Error> {
     let marks = transaction.open_table(MARKS)?;
-    let mut found = Vec::new();
+    let mut found = BTreeMap::new();
     for row in marks.range((&session.0, 0)..=(&session.0, u64::MAX))? {
         let (key, reply) = row?;
-        found.push((RequestId(key.value().1), Some(reply.value().to_vec())));
+        found.insert(RequestId(key.value().1), reply.value().to_vec());
     }
     Ok(found)
 }
@@ -115,7 +116,7 @@ impl Journal for RedbStore {
             let Some(mut remains) = recorder.take_up(session, user).await? else { return Ok(None) };
             let marks =
                 self.look("read its marks", move |transaction| marks_of(&transaction, session));
-            remains.begun.extend(marks.await?);
+            remains.begun.extend(marks.await?.into_iter().map(|(id, reply)| (id, Some(reply))));
             Ok(Some(remains))
         })
     }

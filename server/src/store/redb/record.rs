@@ -195,12 +195,12 @@ impl Writer {
                     }
                 }
             }
-            Record::Accept { session, .. } if !group.begins(*session) => {
-                if !self.image.contains(*session) {
-                    let reason = "the session has ended".to_owned();
-                    let _ = done.send(Err(StoreError::Backend { action: ACTION, reason }));
-                    return;
-                }
+            Record::Accept { session, .. }
+                if !group.begins(*session) && !self.image.contains(*session) =>
+            {
+                let reason = "the session has ended".to_owned();
+                let _ = done.send(Err(StoreError::Backend { action: ACTION, reason }));
+                return;
             }
             _ => {}
         }
