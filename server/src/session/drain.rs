@@ -5,46 +5,61 @@
 
 use super::{Sessions, lock};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// Whether a relay stops, and how many requests it performs; clones are of the same relay.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Drain {
-    has_begun: Arc<watch::Sender<bool>>,
-    running: Arc<watch::Sender<usize>>,
+pub(super) struct Drain(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    has_begun: AtomicBool,
+    running: AtomicUsize,
+    /// Told when nothing runs any more, once it has begun.
+    is_over: Notify,
 }
 
 impl Drain {
     pub(super) fn has_begun(&self) -> bool {
-        *self.has_begun.borrow()
+        self.0.has_begun.load(Ordering::SeqCst)
     }
 
     pub(super) fn enter(&self) {
-        self.running.send_modify(|running| *running += 1);
+        self.0.running.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(super) fn leave(&self) {
-        self.running.send_modify(|running| *running -= 1);
+        let running = self.0.running.fetch_sub(1, Ordering::SeqCst) - 1;
+        if running == 0 && self.has_begun() {
+            self.0.is_over.notify_one();
+        }
+    }
+
+    fn running(&self) -> usize {
+        self.0.running.load(Ordering::SeqCst)
+    }
+
+    async fn is_over(&self) {
+        while self.running() > 0 {
+            self.0.is_over.notified().await;
+        }
     }
 }
 
 impl Sessions {
     /// Takes no more requests, and waits for those that run; then everything that came of them is in the journal.
     pub(crate) async fn drain(&self, patience: Duration) {
-        self.drain.has_begun.send_replace(true);
+        self.drain.0.has_begun.store(true, Ordering::SeqCst);
         let sessions: Vec<_> = lock(&self.by_id).values().cloned().collect();
         for session in sessions {
             let mut live = lock(&session.live);
             live.machine.take_no_more();
             live.wake.notify_one();
         }
-        let mut running = self.drain.running.subscribe();
-        // Its sender is here.
-        let ending = running.wait_for(|running| *running == 0);
-        let is_over = tokio::time::timeout(patience, ending).await.is_err();
-        if is_over {
-            let running = *self.drain.running.borrow();
+        if tokio::time::timeout(patience, self.drain.is_over()).await.is_err() {
+            let running = self.drain.running();
             tracing::warn!(running, "requests are cut off after {} s", patience.as_secs());
         }
         self.journal.settle().await;
