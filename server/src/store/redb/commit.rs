@@ -98,7 +98,7 @@ enum Stage {
 
 fn commit(slot: &Slot, jobs: Vec<Job>, forgettable: &Forgettable) {
     let bytes = jobs.iter().map(|job| job.bytes).sum();
-    if let Err(reason) = slot.has_room(bytes) {
+    if let Err(reason) = slot.takes_changes(bytes) {
         tracing::warn!(reason, "the store takes no changes");
         return jobs.into_iter().for_each(|job| {
             let error = StoreError::Backend { action: job.action, reason: reason.clone() };

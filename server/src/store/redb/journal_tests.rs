@@ -217,6 +217,15 @@ impl StorageBackend for Disk {
     }
 }
 
+/// As soon as the store takes changes again.
+async fn append_at_last(store: &RedbStore, element: &[u8]) {
+    let begun = std::time::Instant::now();
+    while let Err(error) = store.append("u", "l", element.to_vec()).await {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{error}");
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn wherever_the_storage_fails_the_answer_is_what_happened() {
     let (mut refused, mut done) = (0, 0);
@@ -234,7 +243,7 @@ async fn wherever_the_storage_fails_the_answer_is_what_happened() {
             Err(error) => panic!("operation {operation}: {error}"),
         };
         assert_eq!(list(&store).await, expected, "operation {operation}: {changed:?}");
-        store.append("u", "l", b"after".to_vec()).await.unwrap();
+        append_at_last(&store, b"after").await;
         assert_eq!(list(&store).await, [expected, b"after"].concat());
         if !has_failed {
             break;
@@ -264,11 +273,7 @@ async fn a_full_disk_refuses_changes_loses_nothing_and_is_used_again_when_there_
     assert!(!written.is_empty());
     assert!(list(&store).await == written, "it is read as before");
     disk.0.is_full.store(false, Ordering::SeqCst);
-    let begun = std::time::Instant::now();
-    while let Err(error) = store.append("u", "l", b"more".to_vec()).await {
-        assert!(begun.elapsed() < Duration::from_secs(10), "{error}");
-        tokio::task::yield_now().await;
-    }
+    append_at_last(&store, b"more").await;
     written.extend(b"more");
     assert!(list(&store).await == written);
 }

@@ -1,7 +1,8 @@
 //! The open database, and another one in its place after its storage failed.
 //!
 //! After an input or output error redb refuses everything until it is opened again, reads included. So it is closed and
-//! opened at once, on which redb goes back to its last commit, and no oftener than [`PAUSE`], for that can take a while.
+//! opened at once, on which redb goes back to its last commit. After that it takes no changes for a while: what made one fail
+//! is likely to make the next one fail, and reads would wait for it to be opened again and again.
 
 use crate::store::StoreError;
 use redb::{Database, DatabaseError};
@@ -9,8 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-/// Least time between two attempts to open a database again.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Least time between opening a database again and the next change, or the next attempt to open it.
+const REST: Duration = Duration::from_millis(200);
+
+/// The same, as a multiple of the time that opening took: a large database takes long.
+const REST_FACTOR: u32 = 10;
 
 /// Least room on the disk for a change, besides four times its own bytes: a change is written beside what it replaces.
 /// A little is left for the journal, which needs little.
@@ -31,7 +35,13 @@ struct Current {
     database: Option<Database>,
     /// Counts databases.
     number: u64,
-    opened_at: Option<Instant>,
+    rests_until: Option<Instant>,
+}
+
+impl Current {
+    fn rests(&self) -> bool {
+        self.rests_until.is_some_and(|until| Instant::now() < until)
+    }
 }
 
 /// Why something came to nothing.
@@ -80,7 +90,7 @@ impl Slot {
         opening: Option<Opening>,
         folder: Option<PathBuf>,
     ) -> Self {
-        let current = Current { database: Some(database), number: 0, opened_at: None };
+        let current = Current { database: Some(database), number: 0, rests_until: None };
         Self { current: RwLock::new(current), opening, folder }
     }
 
@@ -118,14 +128,15 @@ impl Slot {
         if current.number != failed.number() {
             return current.database.is_some();
         }
-        if current.opened_at.is_some_and(|opened_at| opened_at.elapsed() < PAUSE) {
+        if current.rests() {
             return false;
         }
         tracing::warn!(reason = failed.reason(), "the store failed; it is opened again");
         // It has the file locked until it is dropped.
         current.database = None;
+        let begun = Instant::now();
         let opened = opening();
-        current.opened_at = Some(Instant::now());
+        current.rests_until = Some(Instant::now() + REST + begun.elapsed() * REST_FACTOR);
         match opened {
             Ok(database) => {
                 (current.database, current.number) = (Some(database), current.number + 1);
@@ -138,8 +149,12 @@ impl Slot {
         }
     }
 
-    /// Whether there is room for a change of so many bytes.
-    pub(super) fn has_room(&self, bytes: usize) -> Result<(), String> {
+    /// Whether a change of so many bytes can be tried now.
+    pub(super) fn takes_changes(&self, bytes: usize) -> Result<(), String> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        if current.database.is_some() && current.rests() {
+            return Err("its storage failed a moment ago".into());
+        }
         let Some(free) = self.folder.as_deref().and_then(free_bytes) else { return Ok(()) };
         let needed = MIN_ROOM_BYTES.saturating_add(4 * bytes as u64);
         if free >= needed {
