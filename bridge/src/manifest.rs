@@ -88,7 +88,29 @@ pub struct Engines {
     /// For engines with JavaScript Promise Integration: shimmed, not instrumented.
     pub jspi: Artefact,
     /// For every engine.
-    pub asyncify: AsyncifyArtefact,
+    pub asyncify: Asyncify,
+}
+
+/// The instrumented artefact, or why there is none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Asyncify {
+    Artefact(AsyncifyArtefact),
+    /// The function does what Asyncify cannot suspend; it runs with JavaScript Promise Integration, and in a cluster.
+    Unsupported {
+        /// What that is, in which functions, and what to do about it.
+        unsupported: String,
+    },
+}
+
+impl Asyncify {
+    /// The artefact, where there is one.
+    pub fn artefact(&self) -> Option<&AsyncifyArtefact> {
+        match self {
+            Asyncify::Artefact(artefact) => Some(artefact),
+            Asyncify::Unsupported { .. } => None,
+        }
+    }
 }
 
 /// The instrumented artefact.

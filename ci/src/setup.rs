@@ -80,6 +80,14 @@ pub(crate) fn test_packages(workspace: &Workspace) -> Result<()> {
     browsers::geckodriver(workspace)
 }
 
+/// The web server that the relay is compared with.
+pub(crate) fn nginx() -> Result<()> {
+    if find_program(&["nginx"]).is_none() {
+        install(&["nginx-light"])?;
+    }
+    Ok(())
+}
+
 /// Installs Debian packages, or says which ones are needed.
 fn install(packages: &[&str]) -> Result<()> {
     let install = ["install", "-y", "--no-install-recommends"];

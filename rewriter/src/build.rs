@@ -1,11 +1,11 @@
 //! The whole way of one function: all stages, and the manifest that describes the result.
 
 use crate::{
-    Binaryen, Bound, DebugInfo, Error, Instrumentation, Made, Normalised, Reach, Warning, analyse,
-    debug_info, features, instrument, normalise, optimize, shim, verify,
+    Binaryen, Bound, DebugInfo, Error, Instrumentation, Instrumented, Made, Normalised, Reach,
+    Warning, analyse, debug_info, features, instrument, normalise, optimize, shim, verify,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use faasm_bridge::manifest::{Artefact, AsyncifyArtefact, Engines, Manifest, SCHEMA};
+use faasm_bridge::manifest::{Artefact, Asyncify, AsyncifyArtefact, Engines, Manifest, SCHEMA};
 use sha2::{Digest, Sha256};
 use std::fmt;
 
@@ -35,8 +35,8 @@ impl Options {
 pub struct Built {
     /// For engines with JavaScript Promise Integration.
     pub jspi: Vec<u8>,
-    /// For every engine.
-    pub asyncify: Vec<u8>,
+    /// For every engine; none where the function does what Asyncify cannot suspend, of which the manifest says more.
+    pub asyncify: Option<Vec<u8>>,
     /// Names of functions, as JSON, where they are to be beside the artefacts.
     pub names: Option<Vec<u8>>,
     pub manifest: Manifest,
@@ -69,23 +69,25 @@ impl fmt::Display for Stage {
     }
 }
 
-/// Builds the function `name` from `wasm`, which was read from a file called `file`.
+/// Builds the function `name` from `original`, which was read from a file called `file`.
 ///
 /// The same input gives the same output, byte for byte. `progress` hears of each stage as it begins.
+///
+/// What Asyncify cannot do is no error: then there is only the artefact for JavaScript Promise Integration, and a warning.
 ///
 /// # Errors
 /// Any stage's; nothing has been written.
 pub fn build(
     name: &str,
     file: &str,
-    wasm: &[u8],
+    original: &[u8],
     options: &Options,
     mut progress: impl FnMut(Stage),
 ) -> Result<Built, Error> {
     check_name(name)?;
     progress(Stage::Normalise);
-    let Normalised { wasm: normalised, entry, era, imports, mut warnings } = normalise(wasm)?;
-    warnings.extend(debug_info::warning(options.debug_info, wasm));
+    let Normalised { wasm: normalised, entry, era, imports, mut warnings } = normalise(original)?;
+    warnings.extend(debug_info::warning(options.debug_info, original));
     progress(Stage::Shim);
     let mut jspi = shim(&normalised)?;
     let features = features::used(&jspi);
@@ -95,38 +97,49 @@ pub fn build(
     }
     progress(Stage::Instrument);
     let how = Instrumentation { stack_size: options.stack_size, asserts: options.asserts };
-    let mut instrumented = instrument(&jspi, &features, how, &options.binaryen)?;
-    let unwinding = instrumented.unwinding;
+    let mut instrumented = match instrument(&jspi, &features, how, &options.binaryen) {
+        Ok(instrumented) => Ok(instrumented),
+        Err(error) if error.is_limit_of_asyncify() => Err(error.to_string()),
+        Err(error) => return Err(error),
+    };
     progress(Stage::Verify);
     let made = if options.optimize { Made::Optimized } else { Made::Shimmed };
     verify(&normalised, &jspi, &features, made)?;
-    let made = if unwinding.is_some() { Made::Instrumented } else { made };
-    verify(&normalised, &instrumented.wasm, &features, made)?;
-    let lowered = unwinding.iter().flat_map(|unwinding| &unwinding.lowered);
-    warnings.extend(lowered.map(|function| Warning::TailCalls { function: function.clone() }));
+    match &instrumented {
+        Ok(Instrumented { wasm, unwinding }) => {
+            let made = if unwinding.is_some() { Made::Instrumented } else { made };
+            verify(&normalised, wasm, &features, made)?;
+            let lowered = unwinding.iter().flat_map(|unwinding| &unwinding.lowered).cloned();
+            warnings.extend(lowered.map(|function| Warning::TailCalls { function }));
+        }
+        Err(limit) => warnings.push(Warning::OnlyJspi { limit: limit.clone() }),
+    }
     let reach = analyse::reach(&jspi)?;
-    let names = debug_info::settle(options.debug_info, &mut jspi, &mut instrumented.wasm)?;
+    let wasm = instrumented.as_mut().ok().map(|instrumented| &mut instrumented.wasm);
+    let names = debug_info::settle(options.debug_info, &mut jspi, wasm)?;
 
+    let described = match &instrumented {
+        Ok(Instrumented { wasm, unwinding }) => Asyncify::Artefact(AsyncifyArtefact {
+            artefact: artefact(format!("{name}.asyncify.wasm"), wasm),
+            buffer: unwinding.as_ref().map(|unwinding| unwinding.buffer),
+        }),
+        Err(limit) => Asyncify::Unsupported { unsupported: limit.clone() },
+    };
     let manifest = Manifest {
         schema: SCHEMA,
         name: name.to_owned(),
-        original: artefact(file.to_owned(), wasm),
+        original: artefact(file.to_owned(), original),
         era,
         entry,
         imports,
-        engines: Engines {
-            jspi: artefact(format!("{name}.wasm"), &jspi),
-            asyncify: AsyncifyArtefact {
-                artefact: artefact(format!("{name}.asyncify.wasm"), &instrumented.wasm),
-                buffer: unwinding.as_ref().map(|unwinding| unwinding.buffer),
-            },
-        },
+        engines: Engines { jspi: artefact(format!("{name}.wasm"), &jspi), asyncify: described },
         features: features.iter().map(|feature| feature.name.to_owned()).collect(),
         names: names.as_ref().map(|names| artefact(format!("{name}.names.json"), names)),
         generator: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
-    let bound = unwinding.map(|unwinding| unwinding.bound);
-    Ok(Built { jspi, asyncify: instrumented.wasm, names, manifest, reach, bound, warnings })
+    let (asyncify, unwinding) = instrumented.ok().map(|made| (made.wasm, made.unwinding)).unzip();
+    let bound = unwinding.flatten().map(|unwinding| unwinding.bound);
+    Ok(Built { jspi, asyncify, names, manifest, reach, bound, warnings })
 }
 
 fn artefact(file: String, bytes: &[u8]) -> Artefact {

@@ -22,11 +22,11 @@ pub enum DebugInfo {
     Strip,
 }
 
-/// Takes the names out of both artefacts if they are not to stay; gives them, as JSON, if they are to move.
+/// Takes the names out of the artefacts if they are not to stay; gives them, as JSON, if they are to move.
 pub(crate) fn settle(
     wanted: DebugInfo,
     jspi: &mut Vec<u8>,
-    asyncify: &mut Vec<u8>,
+    asyncify: Option<&mut Vec<u8>>,
 ) -> Result<Option<Vec<u8>>, Error> {
     if wanted == DebugInfo::Keep {
         return Ok(None);
@@ -38,7 +38,8 @@ pub(crate) fn settle(
         *artefact = stripped;
         Ok(functions)
     };
-    let names = Names { jspi: take(jspi)?, asyncify: take(asyncify)? };
+    let asyncify = asyncify.map(take).transpose()?.unwrap_or_default();
+    let names = Names { jspi: take(jspi)?, asyncify };
     if wanted == DebugInfo::Strip {
         return Ok(None);
     }
@@ -112,16 +113,16 @@ mod tests {
         let anonymous = wat.replace("$_ZN3foo3barEi", "").replace("$main", "");
         let mut jspi = whole.clone();
         let mut asyncify = whole.clone();
-        let names = settle(DebugInfo::Move, &mut jspi, &mut asyncify).unwrap().unwrap();
+        let names = settle(DebugInfo::Move, &mut jspi, Some(&mut asyncify)).unwrap().unwrap();
         let names: Names = serde_json::from_slice(&names).unwrap();
         assert_eq!(jspi, wat::parse_str(anonymous).unwrap());
         assert_eq!(asyncify, jspi);
         let functions = [(1, "foo::bar(int)"), (3, "main")].map(|(i, n)| (i, n.to_owned()));
         assert_eq!((names.jspi, names.asyncify), (functions.clone().into(), functions.into()));
 
-        assert_eq!(settle(DebugInfo::Strip, &mut jspi, &mut asyncify).unwrap(), None);
+        assert_eq!(settle(DebugInfo::Strip, &mut jspi, Some(&mut asyncify)).unwrap(), None);
         let (mut kept, mut also) = (whole.clone(), whole.clone());
-        assert_eq!(settle(DebugInfo::Keep, &mut kept, &mut also).unwrap(), None);
+        assert_eq!(settle(DebugInfo::Keep, &mut kept, Some(&mut also)).unwrap(), None);
         assert_eq!((&kept, &also), (&whole, &whole));
     }
 

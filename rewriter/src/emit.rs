@@ -1,4 +1,4 @@
-//! The last step: three or four files, all of them or none.
+//! The last step: two to four files, all of them or none.
 //!
 //! Each is written beside its destination under a temporary name and renamed when all are complete, the manifest last:
 //! a reader that finds a manifest finds what it describes.
@@ -12,33 +12,33 @@ use tempfile::NamedTempFile;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
     pub jspi: PathBuf,
-    pub asyncify: PathBuf,
+    /// Where the function can be instrumented.
+    pub asyncify: Option<PathBuf>,
     /// Where names of functions are beside the artefacts.
     pub names: Option<PathBuf>,
     pub manifest: PathBuf,
 }
 
-/// Writes `NAME.wasm`, `NAME.asyncify.wasm`, `NAME.names.json` where there are names to write, and `NAME.json` into
-/// `folder`, which is made if it is missing.
+/// Writes `NAME.wasm`, `NAME.asyncify.wasm` where there is one, `NAME.names.json` where there are names to write, and
+/// `NAME.json` into `folder`, which is made if it is missing.
 ///
 /// # Errors
 /// [`Error::File`], with the path.
 pub fn emit(built: &Built, folder: &Path) -> Result<Files, Error> {
     std::fs::create_dir_all(folder).map_err(|source| at(folder, source))?;
+    let engines = &built.manifest.engines;
     let files = Files {
-        jspi: folder.join(&built.manifest.engines.jspi.file),
-        asyncify: folder.join(&built.manifest.engines.asyncify.artefact.file),
+        jspi: folder.join(&engines.jspi.file),
+        asyncify: engines.asyncify.artefact().map(|asyncify| folder.join(&asyncify.artefact.file)),
         names: built.manifest.names.as_ref().map(|names| folder.join(&names.file)),
         manifest: folder.join(format!("{}.json", built.manifest.name)),
     };
     let json = serde_json::to_string_pretty(&built.manifest)
         .map_err(|error| at(&files.manifest, error.into()))?;
-    let mut staged = vec![
-        (stage(folder, &built.jspi)?, &files.jspi),
-        (stage(folder, &built.asyncify)?, &files.asyncify),
-    ];
-    if let (Some(names), Some(path)) = (&built.names, &files.names) {
-        staged.push((stage(folder, names)?, path));
+    let mut staged = vec![(stage(folder, &built.jspi)?, &files.jspi)];
+    let optional = [(&built.asyncify, &files.asyncify), (&built.names, &files.names)];
+    for (bytes, path) in optional.iter().filter_map(|(b, p)| b.as_ref().zip(p.as_ref())) {
+        staged.push((stage(folder, bytes)?, path));
     }
     staged.push((stage(folder, format!("{json}\n").as_bytes())?, &files.manifest));
     for (file, path) in staged {

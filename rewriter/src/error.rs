@@ -133,6 +133,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the function does what Asyncify, or the Binaryen in use, cannot do, and nothing else is wrong with it.
+    pub fn is_limit_of_asyncify(&self) -> bool {
+        matches!(self, Error::Unsupported { .. } | Error::Unreadable { .. } | Error::Feature { .. })
+    }
+
     pub(crate) fn changed(stage: &'static str, what: impl Into<String>) -> Error {
         Error::Changed { stage, what: what.into() }
     }

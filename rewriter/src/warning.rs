@@ -25,6 +25,8 @@ pub enum Warning {
     NoConstructors { import: String },
     /// Debug information that no artefact keeps, in bytes.
     Dwarf { bytes: usize },
+    /// There is no artefact for Asyncify: what it cannot do, where, and what to do.
+    OnlyJspi { limit: String },
     /// A function that can suspend makes tail calls, which become plain ones.
     TailCalls { function: String },
 }
@@ -32,6 +34,10 @@ pub enum Warning {
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Warning::OnlyJspi { limit } => write!(
+                f,
+                "built for JavaScript Promise Integration only, so that it cannot run in browsers without that: {limit}"
+            ),
             Warning::TailCalls { function } => write!(
                 f,
                 "`{function}` can suspend, so that its tail calls become plain ones and need stack: recursion by them has \

@@ -9,12 +9,13 @@
 //! * [`function`]: loading of functions, built ones and originals.
 //! * [`shared`]: what everything of one `Runtime` shares; [`tier`] is its state.
 //! * [`run`]: one run, from instantiation to result, or until it is [`stop`]ped.
-//! * [`host`]: the imports of a running function.
+//! * [`host`]: the imports of a running function, whose calls arrive at [`entry`].
 //! * [`engine`]: how a function is suspended and resumed.
 
 pub mod api;
 mod connection;
 mod engine;
+pub mod entry;
 mod error;
 mod function;
 mod global;

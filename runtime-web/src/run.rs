@@ -1,19 +1,19 @@
 //! One run of a function in the page: instantiate, call its entries through all suspensions, collect the result.
 
-use crate::engine::{Asyncify, Engine, Interruption, Jspi, Kind};
+use crate::api::promise;
+use crate::engine::{self, Engine, Kind};
 use crate::error::{Code, FaasmError, describe};
-use crate::function::{Loaded, Program};
+use crate::function::Loaded;
 use crate::global::{RUNTIME, performance_now};
-use crate::host::{Bindings, Listeners, import_object};
+use crate::host::{Bindings, Listeners, Number, import_object};
 use crate::shared::Shared;
 use crate::stop::Stop;
 use faasm_bridge::guest::{Fault, Invocation};
 use faasm_bridge::manifest::{GROW_EXPORT, UnwindBuffer};
 use faasm_bridge::names::name_frames;
-use futures_util::future::LocalBoxFuture;
-use js_sys::{Array, Error, Function, Object, Reflect, WebAssembly};
+use js_sys::{Array, Error, Function, Object, Promise, Reflect, WebAssembly};
 use std::rc::Rc;
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
 /// How a run ended.
@@ -49,29 +49,36 @@ pub(crate) async fn run(
     // A module that is not instrumented has nothing to hide, and its engine's buffer is never used.
     let buffer = program.buffer.unwrap_or(UnwindBuffer { bytes: 0 });
     let bindings = Bindings::new(invocation, buffer.bytes, shared, listeners, stop.clone());
-    let (engine, attach) = suspender(&program, buffer, &bindings);
+    let number = Number::of(&bindings);
+    let wait = waiting(&bindings);
+    let wait_function = wait.as_ref().unchecked_ref();
+    let engine = match program.engine {
+        Kind::Jspi => engine::jspi(wait_function),
+        Kind::Asyncify => engine::asyncify(wait_function, buffer.bytes),
+    };
 
-    let (imports, closures) = import_object(&program, &bindings, &engine)?;
+    let imports = import_object(&program, &bindings, &number, &engine)?;
     let exports = instantiate(&program.module, &imports).await?;
     let guest = Exports { exports, loaded };
     let memory = guest.memory()?;
-    bindings.attach(memory.clone(), guest.malloc(), guest.grow(&memory));
-    if let Some(asyncify) = attach {
-        asyncify.attach(&guest.exports, &memory)?;
+    bindings.attach(&memory, guest.malloc(), guest.grow(&memory));
+    // One that is not instrumented cannot suspend.
+    if program.engine == Kind::Jspi || program.buffer.is_some() {
+        engine.attach(&guest.exports, &memory).map_err(|thrown| failed(&thrown))?;
     }
 
-    let ended = enter(&guest, engine.as_ref(), &bindings).await;
+    let ended = enter(&guest, &engine, &bindings).await;
     bindings.end();
-    drop(closures);
+    drop((number, wait));
     if let Some(reason) = stop.reason() {
         return Err(reason.clone());
     }
     let return_value = match ended {
         Ok(value) => value,
-        Err(error) => return Err(with_names(error, loaded, engine.kind()).await),
+        Err(error) => return Err(with_names(error, loaded, program.engine).await),
     };
     let stats = Stats {
-        engine: Some(engine.kind()),
+        engine: Some(program.engine),
         suspensions: engine.suspensions(),
         chained_calls: bindings.chained(),
         total: performance_now() - began,
@@ -80,22 +87,18 @@ pub(crate) async fn run(
     Ok(Outcome { return_value, output: bindings.take_output(), stats })
 }
 
-/// The engine for a program; for an instrumented one also as what has to be attached to its instance.
-fn suspender(
-    program: &Program,
-    buffer: UnwindBuffer,
-    bindings: &Rc<Bindings>,
-) -> (Rc<dyn Engine>, Option<Rc<Asyncify>>) {
-    let pending = bindings.clone();
-    let wait =
-        Box::new(move || -> LocalBoxFuture<'static, ()> { Box::pin(pending.clone().wait()) });
-    match program.engine {
-        Kind::Jspi => (Rc::new(Jspi::new(wait)), None),
-        Kind::Asyncify => {
-            let asyncify = Rc::new(Asyncify::new(buffer, wait));
-            (asyncify.clone(), program.buffer.map(|_| asyncify))
-        }
-    }
+/// What the engine calls for each suspension: a promise that the guest may go on.
+fn waiting(bindings: &Rc<Bindings>) -> Closure<dyn Fn() -> Promise> {
+    let bindings = Rc::downgrade(bindings);
+    Closure::new(move || {
+        let bindings = bindings.upgrade();
+        promise(async move {
+            if let Some(bindings) = bindings {
+                bindings.wait().await;
+            }
+            Ok(JsValue::UNDEFINED)
+        })
+    })
 }
 
 /// A trap in the words of the source: its stack, and what its message says of functions.
@@ -110,26 +113,40 @@ async fn with_names(mut error: FaasmError, loaded: &Loaded, engine: Kind) -> Faa
 /// Calls the entries in order; the last gives the return value, or whichever exits.
 async fn enter(
     guest: &Exports<'_>,
-    engine: &dyn Engine,
+    engine: &Engine,
     bindings: &Bindings,
 ) -> Result<i32, FaasmError> {
     let mut return_value = 0;
     for name in &guest.loaded.entry.main {
         let entry = guest.function(name)?;
-        match engine.call(&entry, &Array::new()).await {
+        match call(engine, &entry).await {
             Ok(value) => return_value = value.as_f64().map_or(0, |number| number as i32),
-            Err(interruption) => return ended(interruption, bindings),
+            Err(thrown) => return ended(&thrown, bindings),
         }
     }
     Ok(return_value)
 }
 
+async fn call(engine: &Engine, entry: &Function) -> Result<JsValue, JsValue> {
+    JsFuture::from(engine.call(entry, &Array::new())?).await
+}
+
+/// The code of an error that the engine itself threw.
+fn code_of(thrown: &JsValue) -> Option<Code> {
+    let code = Reflect::get(thrown.dyn_ref::<Error>()?, &"code".into()).ok()?;
+    code.as_string().map(|code| Code::named(&code))
+}
+
+/// An error that the engine itself threw.
+fn failed(thrown: &JsValue) -> FaasmError {
+    FaasmError::new(code_of(thrown).unwrap_or(Code::Internal), describe(thrown))
+}
+
 /// What an interrupted call means: the guest's exit, or an error.
-fn ended(interruption: Interruption, bindings: &Bindings) -> Result<i32, FaasmError> {
-    let thrown = match interruption {
-        Interruption::Failed(error) => return Err(error),
-        Interruption::Thrown(thrown) => thrown,
-    };
+fn ended(thrown: &JsValue, bindings: &Bindings) -> Result<i32, FaasmError> {
+    if code_of(thrown).is_some() {
+        return Err(failed(thrown));
+    }
     match bindings.take_fault() {
         Some(Fault::Exit(code)) => Ok(code),
         Some(fault) => {
@@ -144,12 +161,12 @@ fn ended(interruption: Interruption, bindings: &Bindings) -> Result<i32, FaasmEr
             if let Some(failure) = bindings.take_failure() {
                 return Err(failure);
             }
-            let exhausted = is_stack_exhaustion(&thrown);
+            let exhausted = is_stack_exhaustion(thrown);
             let (code, what) = match exhausted {
                 true => (Code::StackExhausted, "used up its stack"),
                 false => (Code::Trap, "trapped"),
             };
-            let message = format!("the function {what}: {}", describe(&thrown));
+            let message = format!("the function {what}: {}", describe(thrown));
             let mut error = FaasmError::new(code, message);
             error.stack = thrown
                 .dyn_ref::<Error>()

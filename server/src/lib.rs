@@ -11,13 +11,16 @@
 //! * [`serve`] takes a bound listener, what to serve, and a future that ends it.
 //! * [`cluster`]: where functions run. Backends implement [`cluster::Cluster`].
 //! * [`store`]: where originals, state, shared files and the journal are kept.
+//! * [`auth`]: tokens, and the right that each operation needs.
 //! * `session`: connections, over WebSockets and plain HTTP, over the session state machine of `faasm-bridge`.
+//! * [`settings`]: the configuration file, the environment and flags, for [`Config`].
 //! * `http`: routes, static files, uploads, and the checks that keep other web sites out.
 //!
 //! In another program, without HTTP: see [`cluster::embedded`].
 //!
 //! What a host call means is not here: that is `faasm_bridge::guest`, which this crate only drives.
 
+pub mod auth;
 pub mod cluster;
 mod config;
 mod http;
@@ -25,7 +28,9 @@ mod integrity;
 mod server;
 mod session;
 pub mod store;
+mod tls;
 
-pub use config::{App, Config, Timings};
+pub use config::{App, Config, Limits, Timings, settings};
 pub use integrity::integrity;
 pub use server::serve;
+pub use tls::{Tls, TlsError};

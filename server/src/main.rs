@@ -19,6 +19,7 @@ struct Opts {
 enum Command {
     Serve(cli::serve::Opts),
     Run(cli::run::Opts),
+    Token(cli::token::Opts),
 }
 
 fn main() -> ExitCode {
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
     let quiet = match &opts.command {
         Command::Serve(_) => "info",
         // What a function prints is the output of this command.
-        Command::Run(_) => "warn",
+        Command::Run(_) | Command::Token(_) => "warn",
     };
     tracing_subscriber::fmt()
         .with_env_filter(
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
             match opts.command {
                 Command::Serve(opts) => opts.run().await,
                 Command::Run(opts) => opts.run().await,
+                Command::Token(opts) => opts.run(),
             }
         })
     });

@@ -17,6 +17,23 @@ pub trait GuestMemory {
     /// Copies in; the kernel has checked the bounds.
     fn write_from(&mut self, pointer: u32, source: &[u8]);
 
+    /// Length of the string at `pointer`, up to its NUL; `None` where none of `most` bytes is one. The kernel has checked
+    /// that these are inside memory.
+    fn string_length(&self, pointer: u32, most: u32) -> Option<u32> {
+        const STEP: usize = 256;
+        let mut buffer = [0; STEP];
+        let mut at = 0;
+        while at < most {
+            let step = &mut buffer[..STEP.min((most - at) as usize)];
+            self.read_into(pointer + at, step);
+            if let Some(end) = step.iter().position(|byte| *byte == 0) {
+                return Some(at + end as u32);
+            }
+            at += step.len() as u32;
+        }
+        None
+    }
+
     /// Adds pages of 64 KiB at the end, zeroed; gives the size before, in pages, or `None` where there is no room.
     fn grow(&mut self, pages: u32) -> Option<u32>;
 }
@@ -78,24 +95,12 @@ pub trait GuestMemoryExt: GuestMemory {
 
     /// The bytes from `pointer` up to a NUL.
     fn read_terminated(&self, pointer: u32) -> Result<Vec<u8>, Fault> {
-        const STEP: u64 = 256;
-        let mut bytes = Vec::new();
-        let mut at = u64::from(pointer);
-        loop {
-            let step = STEP.min(self.size().saturating_sub(at));
-            if step == 0 || bytes.len() > MAX_STRING_BYTES as usize {
-                return Err(Fault::UnterminatedString { pointer });
-            }
-            let start = bytes.len();
-            bytes.resize(start + step as usize, 0);
-            let from = u32::try_from(at).map_err(|_| Fault::UnterminatedString { pointer })?;
-            self.read_into(from, &mut bytes[start..]);
-            if let Some(end) = bytes[start..].iter().position(|byte| *byte == 0) {
-                bytes.truncate(start + end);
-                return Ok(bytes);
-            }
-            at += step;
-        }
+        let here = self.size().saturating_sub(u64::from(pointer));
+        let most = here.min(u64::from(MAX_STRING_BYTES) + 1) as u32;
+        let length = self.string_length(pointer, most);
+        let mut bytes = vec![0; length.ok_or(Fault::UnterminatedString { pointer })? as usize];
+        self.read_into(pointer, &mut bytes);
+        Ok(bytes)
     }
 }
 

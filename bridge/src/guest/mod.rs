@@ -266,7 +266,6 @@ impl Allocation {
 }
 
 enum Stage {
-    Returned(i32),
     Waiting,
     Completed(Completion),
     Allocating(Allocation),
@@ -323,6 +322,8 @@ pub struct Guest {
     /// Chained calls by id; `true` while nobody has awaited them.
     calls: SortedMap<CallId, bool>,
     frames: Vec<Frame>,
+    /// The result of a call that had nothing to wait for, until [`Guest::finish`] is called, which is next.
+    ready: Option<i32>,
     mappings: Mappings,
     /// This run's name among those that take locks, once it has taken one.
     run: Option<RunId>,
@@ -354,6 +355,7 @@ impl Guest {
             output: Vec::new(),
             calls: SortedMap::new(),
             frames: Vec::new(),
+            ready: None,
             mappings: Mappings::default(),
             run: None,
             files: files::Files::default(),
@@ -407,7 +409,10 @@ impl Guest {
         let args = Args::new(args);
         let flow = self.handle(call, &args, &mut Context { host, tier })?;
         let (stage, begin, pushed) = match flow {
-            Flow::Return(value) => (Stage::Returned(value), Begin::Ready, None),
+            Flow::Return(value) => {
+                self.ready = Some(value);
+                return Ok(Begin::Ready);
+            }
             Flow::Allocate(wanted) => (Stage::Allocating(wanted), Begin::Ready, None),
             Flow::Wait(operation) => {
                 self.mappings.absorb(host, tier);
@@ -458,6 +463,9 @@ impl Guest {
     /// # Errors
     /// A fault ends the run.
     pub fn finish(&mut self, host: &mut dyn Host, tier: &mut LocalTier) -> Result<Finish, Fault> {
+        if let Some(value) = self.ready.take() {
+            return Ok(Finish::Return(value));
+        }
         let Some(Frame { call, args, stage, pushed }) = self.frames.pop() else {
             return Err(Fault::Order { call: "finish" });
         };
@@ -466,7 +474,6 @@ impl Guest {
         }
         let context = &mut Context { host, tier };
         let flow = match stage {
-            Stage::Returned(value) => Flow::Return(value),
             Stage::Allocating(wanted) => Flow::Allocate(wanted),
             Stage::Allocated(Allocation::Output(result), pointer) => {
                 Flow::Return(self.deliver_output(&args, &result, pointer, context)?)

@@ -1,7 +1,7 @@
 //! Bounds of everything a peer can send.
 
 /// Versions of the protocol this build speaks, oldest first.
-pub const VERSIONS: std::ops::RangeInclusive<u16> = 1..=2;
+pub const VERSIONS: std::ops::RangeInclusive<u16> = 1..=3;
 
 /// First bytes of the handshake.
 pub const MAGIC: [u8; 4] = *b"FAsy";

@@ -176,6 +176,8 @@ pub enum FailureCode {
     Busy,
     /// State: another size, or outside the value.
     State,
+    /// The session's token does not allow it, or has expired. Since version 3.
+    Unauthorised,
 }
 
 /// Whether `name` can name a user or a function: it becomes part of paths and of keys in the cluster.

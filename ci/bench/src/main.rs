@@ -1,27 +1,19 @@
-//! `faasm-bench`: measures what the rewriter's output costs. `cargo xtask bench` builds what it needs and calls it.
+//! `faasm-bench`: measures what functions and the runtime cost. `cargo xtask bench` builds what it needs and calls it.
 
-mod artefact;
-mod build;
-mod column;
-mod figures;
-mod node;
-mod optimise;
-mod report;
-mod run;
-mod size;
-mod small;
+mod figure;
+mod process;
+mod relay;
+mod rewriter;
+mod runtime;
 mod stats;
-mod suite;
 mod table;
-mod unshim;
-mod wasmtime;
-mod workload;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use rewriter::{build, optimise, suite};
 use std::process::ExitCode;
 
-/// Measures what the rewriter's output costs
+/// Measures what functions and the runtime cost
 #[derive(Debug, Parser)]
 #[command(name = "faasm-bench", version)]
 struct Cli {
@@ -32,6 +24,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Rewriter(suite::Opts),
+    Runtime(runtime::Opts),
+    Relay(relay::Opts),
     /// The process in which one artefact is made and measured
     #[command(name = build::SUBCOMMAND, hide = true)]
     Build(build::Opts),
@@ -43,6 +37,8 @@ enum Command {
 fn main() -> ExitCode {
     let result: Result<()> = match Cli::parse().command {
         Command::Rewriter(opts) => suite::run(&opts),
+        Command::Runtime(opts) => runtime::run(&opts),
+        Command::Relay(opts) => relay::run(&opts),
         Command::Build(opts) => build::run(&opts),
         Command::Optimise(opts) => optimise::run(&opts),
     };

@@ -47,6 +47,11 @@ impl Relay {
         &self.url
     }
 
+    /// Its process.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Uploads original binaries for a user.
     pub async fn upload(&self, user: &str, functions: &[PathBuf]) -> Result<()> {
         let status = Command::new(program("FAASM_ASYNCIFY_BIN", "faasm-asyncify")?)

@@ -48,9 +48,9 @@ pub enum Told {
 impl Told {
     /// Whether it was not performed.
     pub fn is_refused(&self) -> bool {
-        use FailureCode::{BadRequest, Busy, State, Unavailable};
+        use FailureCode::{BadRequest, Busy, State, Unauthorised, Unavailable};
         let Told::Reply(Reply::Failed { code, .. }, _) = self else { return false };
-        matches!(code, BadRequest | Busy | State | Unavailable)
+        matches!(code, BadRequest | Busy | State | Unauthorised | Unavailable)
     }
 }
 

@@ -44,6 +44,7 @@ codes! {
     Timeout "timeout",
     MissingFunction "missing-function",
     CannotLoad "cannot-load",
+    BadOptions "bad-options",
 }
 
 /// What a column saw of a run.

@@ -48,7 +48,7 @@ pub enum Verdict {
     Alike(Report),
     /// Nothing was wrong as far as it could be compared.
     Inconclusive(&'static str, Report),
-    /// Not built, with an error that is an answer; what comes before Asyncify was alike.
+    /// Not built for Asyncify, for a reason that is an answer; what was built was alike.
     Refused(String, Report),
     /// It does not run here at all.
     Skipped(String),
@@ -104,7 +104,10 @@ fn checked(tools: &Tools, wasm: &[u8], scenario: Scenario) -> Result<Verdict, Fi
         let observed = run_artefact(tools, form, scenario, "optimised")?;
         inconclusive = inconclusive.or(verdict("optimised", &expected, &observed)?);
     }
-    inconclusive = inconclusive.or(instrumented(tools, &built, scenario, &expected)?);
+    let Some(asyncify) = &built.asyncify else {
+        return Ok(Verdict::Refused("OnlyJspi".to_owned(), report));
+    };
+    inconclusive = inconclusive.or(instrumented(tools, &built, asyncify, scenario, &expected)?);
     if scenario.draw("twice").is_multiple_of(BUILT_TWICE) {
         let again = self::built(wasm, &options)?.map_err(|error| unexpected("build", &error))?;
         if again.asyncify != built.asyncify || again.manifest != built.manifest {
@@ -142,11 +145,13 @@ fn built(wasm: &[u8], options: &Options) -> Result<Result<Built, Error>, Finding
 fn instrumented(
     tools: &Tools,
     built: &Built,
+    wasm: &[u8],
     scenario: Scenario,
     expected: &Observed,
 ) -> Result<Option<&'static str>, Finding> {
-    let buffer = built.manifest.engines.asyncify.buffer.map(|buffer| buffer.bytes);
-    let form = Form { wasm: &built.asyncify, entry: &built.manifest.entry, buffer };
+    let asyncify = built.manifest.engines.asyncify.artefact();
+    let buffer = asyncify.and_then(|asyncify| asyncify.buffer).map(|buffer| buffer.bytes);
+    let form = Form { wasm, entry: &built.manifest.entry, buffer };
     let observed = run_artefact(tools, form, scenario, "instrumented")?;
     if let Some(Bound::Bytes(bound)) = built.bound
         && observed.unwound as u64 > bound

@@ -148,7 +148,9 @@ pub fn check(tools: &Tools, wasm: &[u8], built: bool) -> Result<Outcome, Finding
         let options = Options::new(tools.binaryen.clone());
         let built = guarded("build", || build("fuzz", "fuzz.wasm", wasm, &options, |_| {}))?;
         if let Some(built) = outcome.note(built) {
-            valid("build", &built.asyncify)?;
+            for artefact in [Some(built.jspi), built.asyncify].into_iter().flatten() {
+                valid("build", &artefact)?;
+            }
         }
     }
     Ok(outcome)

@@ -1,17 +1,18 @@
-//! `cargo xtask bench`: compiles the workloads and measures what the rewriter makes of them.
+//! `cargo xtask bench`: makes what is measured, and has it measured.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 use serde_json::Value;
 
-use crate::commands::conformance;
 use crate::commands::functions::{
     self, CFunction, EXPORT_CONSTRUCTORS, EXPORT_MALLOC, compile_rust, how_to_get_clang,
 };
+use crate::commands::{conformance, package};
 use crate::process::run;
-use crate::setup::Clang;
+use crate::setup::{self, Clang};
 use crate::workspace::{Workspace, copy_file, create_folder};
 
 /// A workload in C: its source, its name, and what it is compiled with besides.
@@ -57,7 +58,7 @@ const SOURCES: [Source; 5] = [
     Source { file: "fannkuch.c", name: "fannkuch", package: None, defines: &[] },
 ];
 
-/// Measure size, time and build time of built functions
+/// Measure what functions and the runtime cost, beside others that do the same
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// What to measure
@@ -68,10 +69,10 @@ pub(crate) struct Args {
     /// Write the tables to this file, as Markdown
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
-    /// Only workloads whose names contain this, or `small functions`
+    /// Only workloads whose names contain this, or `small functions`; only browsers, for the runtime
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// How often each column is run
+    /// How often each column is measured
     #[arg(long, value_name = "N")]
     rounds: Option<u32>,
 }
@@ -80,24 +81,19 @@ pub(crate) struct Args {
 enum What {
     /// The rewriter's output, against Binaryen's own Asyncify and none
     Rewriter,
+    /// The browser runtime, against other drivers, plain JavaScript and bare messages, in every browser
+    Runtime,
+    /// The relay, against bare WebSocket servers and nginx
+    Relay,
 }
 
 impl Args {
     pub(crate) fn run(self, workspace: &Workspace) -> Result<()> {
-        let What::Rewriter = self.what;
-        run(workspace.cargo().args(["build", "-p", "faasm-asyncify", "-p", "faasm-bench"]))
-            .context("rewriter and benchmark")?;
-        let workloads = workspace.root().join("dist/bench");
-        compile(workspace, &workloads)?;
-        if self.filter.is_none() {
-            functions::build_all(workspace)?;
-            conformance::functions(workspace)?;
-        }
-        let mut command = std::process::Command::new(workspace.binary("faasm-bench"));
-        command.arg("rewriter").arg("--workloads").arg(&workloads);
-        command.arg("--small").arg(workspace.functions());
-        command.arg("--small").arg(workspace.root().join("dist/conformance/originals"));
-        command.arg("--asyncify").arg(workspace.binary("faasm-asyncify"));
+        let mut command = match self.what {
+            What::Rewriter => self.rewriter(workspace)?,
+            What::Runtime => runtime(workspace)?,
+            What::Relay => relay(workspace)?,
+        };
         for (option, path) in [("--json", &self.json), ("--markdown", &self.markdown)] {
             if let Some(path) = path {
                 command.arg(option).arg(path);
@@ -111,6 +107,75 @@ impl Args {
         }
         run(&mut command)
     }
+
+    fn rewriter(&self, workspace: &Workspace) -> Result<Command> {
+        run(workspace.cargo().args(["build", "-p", "faasm-asyncify", "-p", "faasm-bench"]))
+            .context("rewriter and benchmark")?;
+        let workloads = workspace.root().join("dist/bench");
+        compile(workspace, &workloads)?;
+        if self.filter.is_none() {
+            functions::build_all(workspace)?;
+            conformance::functions(workspace)?;
+        }
+        let mut command = Command::new(workspace.binary("faasm-bench"));
+        command.arg("rewriter").arg("--workloads").arg(&workloads);
+        command.arg("--small").arg(workspace.functions());
+        command.arg("--small").arg(workspace.root().join("dist/conformance/originals"));
+        command.arg("--asyncify").arg(workspace.binary("faasm-asyncify"));
+        Ok(command)
+    }
+}
+
+/// The relay is built with optimisation: how long its answers take is measured, too.
+fn runtime(workspace: &Workspace) -> Result<Command> {
+    setup::test_packages(workspace)?;
+    run(workspace.cargo().args(["build", "-p", "faasm-asyncify", "-p", "faasm-bench"]))
+        .context("rewriter and benchmark")?;
+    run(workspace.cargo().args([
+        "build",
+        "-p",
+        "faasm-relay",
+        "--release",
+        "--bins",
+        "--examples",
+    ]))
+    .context("relay")?;
+    package::Args {}.run(workspace)?;
+    let mut command = Command::new(workspace.binary("faasm-bench"));
+    command.env("FAASM_ASYNCIFY_BIN", workspace.binary("faasm-asyncify"));
+    command.envs(servers(workspace)).arg("runtime").arg("--package").arg(workspace.npm());
+    command.arg("--npm").arg(workspace.root().join("dist/bench/npm"));
+    if let Some(bytes) = package::download(workspace)? {
+        command.arg("--download").arg(bytes.to_string());
+    }
+    Ok(command)
+}
+
+fn relay(workspace: &Workspace) -> Result<Command> {
+    setup::nginx()?;
+    run(workspace.cargo().args(["build", "-p", "faasm-asyncify", "-p", "faasm-bench"]))
+        .context("benchmark")?;
+    optimised_relay(workspace)?;
+    let mut command = Command::new(workspace.binary("faasm-bench"));
+    command.env("FAASM_ASYNCIFY_BIN", workspace.binary("faasm-asyncify"));
+    command.envs(servers(workspace)).arg("relay");
+    Ok(command)
+}
+
+fn optimised_relay(workspace: &Workspace) -> Result<()> {
+    let relay = ["build", "-p", "faasm-relay", "--release", "--bins", "--examples"];
+    run(workspace.cargo().args(relay)).context("relay")
+}
+
+/// Where the benchmark finds the servers that it measures.
+fn servers(workspace: &Workspace) -> [(&'static str, PathBuf); 4] {
+    let release = workspace.target().join("release");
+    [
+        ("FAASM_RELAY_BIN", release.join("faasm-relay")),
+        ("FAASM_ECHO_BIN", release.join("examples/echo")),
+        ("FAASM_ECHO_FAST_BIN", release.join("examples/echo_fast")),
+        ("FAASM_WARM_START_BIN", release.join("examples/warm_start")),
+    ]
 }
 
 /// Compiles the workloads into this folder.

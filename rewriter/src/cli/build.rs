@@ -5,6 +5,7 @@ use super::{name_of, print, read};
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use faasm_asyncify::{Binaryen, DebugInfo, Options, Stage, by_default, features};
+use faasm_bridge::manifest::Asyncify;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -12,8 +13,8 @@ use std::time::Duration;
 
 /// Build functions for the browser
 ///
-/// Writes NAME.wasm (for engines with JavaScript Promise Integration), NAME.asyncify.wasm (for all others) and NAME.json
-/// (the manifest) for each function; NAME is the input's file name without its ending. Prints for each the sizes of these
+/// Writes NAME.wasm (for engines with JavaScript Promise Integration), NAME.asyncify.wasm (for all others, where the
+/// function does nothing that Asyncify cannot suspend) and NAME.json (the manifest) for each function; NAME is the input's file name without its ending. Prints for each the sizes of these
 /// files, how many of its functions are instrumented because they can be on the stack when it suspends, how many there
 /// are, how many Binaryen would instrument by itself, and the room for the suspended stack.
 ///
@@ -32,6 +33,9 @@ pub(crate) struct Arguments {
     /// Refuse functions with imports that are not in the host interface
     #[arg(long)]
     deny_unknown: bool,
+    /// Refuse functions that can be built for JavaScript Promise Integration only
+    #[arg(long)]
+    deny_only_jspi: bool,
     /// What becomes of the names of functions
     #[arg(long, value_name = "HOW", default_value = "keep")]
     debug_info: Names,
@@ -171,8 +175,12 @@ fn build(path: &Path, arguments: &Arguments, options: &Options) -> Result<Outcom
             unknown.join(", ")
         );
     }
-    if let Some(most) = arguments.max_size_growth {
-        let growth = growth(&built);
+    if let (true, Asyncify::Unsupported { unsupported }) =
+        (arguments.deny_only_jspi, &built.manifest.engines.asyncify)
+    {
+        bail!("it has no Asyncify artefact, and --deny-only-jspi is given: {unsupported}");
+    }
+    if let (Some(most), Some(growth)) = (arguments.max_size_growth, growth(&built.manifest)) {
         ensure!(
             growth <= f64::from(most),
             "instrumented, it is {growth:.1} % larger, and --max-size-growth allows {most} %; `faasm-asyncify inspect \

@@ -2,7 +2,7 @@
 
 use super::{human, table::table};
 use faasm_asyncify::{Bound, Built, Files};
-use faasm_bridge::manifest::UnwindBuffer;
+use faasm_bridge::manifest::{Manifest, UnwindBuffer};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -13,8 +13,8 @@ pub(crate) struct Outcome {
     pub(crate) name: String,
     files: Vec<PathBuf>,
     pub(crate) bytes: Sizes,
-    /// By how much the Asyncify artefact is larger than the other, in percent.
-    growth: f64,
+    /// By how much the Asyncify artefact is larger than the other, in percent; null where there is none.
+    growth: Option<f64>,
     suspending: Vec<String>,
     functions: Functions,
     buffer: Option<UnwindBuffer>,
@@ -37,7 +37,7 @@ struct Functions {
 pub(crate) struct Sizes {
     original: u64,
     jspi: u64,
-    asyncify: u64,
+    asyncify: Option<u64>,
     /// What the last would be if Binaryen chose what to instrument, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) by_default: Option<u64>,
@@ -45,18 +45,20 @@ pub(crate) struct Sizes {
 
 impl Outcome {
     pub(crate) fn new(built: Built, files: Files) -> Outcome {
-        let growth = growth(&built);
+        let growth = growth(&built.manifest);
         let manifest = built.manifest;
+        let asyncify = manifest.engines.asyncify.artefact();
         Outcome {
             name: manifest.name,
-            files: [files.jspi, files.asyncify, files.manifest]
+            files: [files.jspi, files.manifest]
                 .into_iter()
+                .chain(files.asyncify)
                 .chain(files.names)
                 .collect(),
             bytes: Sizes {
                 original: manifest.original.bytes,
                 jspi: manifest.engines.jspi.bytes,
-                asyncify: manifest.engines.asyncify.artefact.bytes,
+                asyncify: asyncify.map(|asyncify| asyncify.artefact.bytes),
                 by_default: None,
             },
             growth,
@@ -66,7 +68,7 @@ impl Outcome {
                 total: built.reach.total,
                 by_default: built.reach.by_default,
             },
-            buffer: manifest.engines.asyncify.buffer,
+            buffer: asyncify.and_then(|asyncify| asyncify.buffer),
             bound: built.bound,
             warnings: built.warnings.iter().map(ToString::to_string).collect(),
         }
@@ -80,8 +82,8 @@ impl Outcome {
             ("function", self.name.clone()),
             ("original", human(original)),
             ("JSPI", human(jspi)),
-            ("Asyncify", human(asyncify)),
-            ("growth", format!("{:+.1} %", self.growth)),
+            ("Asyncify", asyncify.map_or("none".to_owned(), human)),
+            ("growth", self.growth.map_or(String::new(), |growth| format!("{growth:+.1} %"))),
             ("instrumented", functions.instrumented.to_string()),
             ("of", functions.total.to_string()),
             ("by default", functions.by_default.to_string()),
@@ -112,9 +114,9 @@ pub(crate) fn show(outcomes: &[Outcome], compared: bool) -> String {
     table(&headings.chain(cells).collect::<Vec<_>>())
 }
 
-/// By how much the Asyncify artefact is larger than the other, in percent.
-pub(crate) fn growth(built: &Built) -> f64 {
-    let engines = &built.manifest.engines;
-    let (jspi, asyncify) = (engines.jspi.bytes as f64, engines.asyncify.artefact.bytes as f64);
-    (asyncify - jspi) / jspi * 100.0
+/// By how much the Asyncify artefact is larger than the other, in percent; none where there is none.
+pub(crate) fn growth(manifest: &Manifest) -> Option<f64> {
+    let jspi = manifest.engines.jspi.bytes as f64;
+    let asyncify = manifest.engines.asyncify.artefact()?.artefact.bytes as f64;
+    Some((asyncify - jspi) / jspi * 100.0)
 }

@@ -38,6 +38,9 @@ pub(crate) struct Arguments {
     /// Upload the one function under another name
     #[arg(long)]
     name: Option<String>,
+    /// Token for a relay that asks for one; it needs the right `upload`
+    #[arg(long, env = "FAASM_TOKEN", hide_env_values = true)]
+    token: Option<String>,
 }
 
 /// What a relay says of a function that it took.
@@ -78,10 +81,13 @@ fn upload(agent: &ureq::Agent, path: &Path, arguments: &Arguments) -> Result<()>
     };
     check_name("the function's name", name)?;
     let url = format!("{}/f/{}/{name}", arguments.to.trim_end_matches('/'), arguments.user);
-    let mut response =
-        agent.put(&url).content_type("application/wasm").send(&wasm).with_context(|| {
-            format!("PUT {url} failed; is a relay or an upload server running there?")
-        })?;
+    let mut request = agent.put(&url).content_type("application/wasm");
+    if let Some(token) = &arguments.token {
+        request = request.header("authorization", format!("Bearer {}", token.trim()));
+    }
+    let mut response = request.send(&wasm).with_context(|| {
+        format!("PUT {url} failed; is a relay or an upload server running there?")
+    })?;
     let status = response.status();
     let answer = response.body_mut().read_to_string().unwrap_or_default();
     let answer: String = answer.trim().chars().take(SHOWN).collect();

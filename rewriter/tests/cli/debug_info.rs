@@ -48,13 +48,13 @@ fn names_move_with_the_indices_of_the_final_artefacts() {
     assert_eq!((json.len() as u64, faasm_asyncify::integrity(&json)), (file.bytes, file.integrity));
     let Names { jspi, asyncify } = serde_json::from_slice(&json).unwrap();
     assert_eq!(jspi, names(&kept, &whole.engines.jspi));
-    assert_eq!(asyncify, names(&kept, &whole.engines.asyncify.artefact));
+    assert_eq!(asyncify, names(&kept, &whole.engines.asyncify.artefact().unwrap().artefact));
     assert_ne!(jspi, asyncify);
     assert!(asyncify.values().any(|name| name == "again"), "{asyncify:?}");
 
     let engines = apart.engines;
     assert_eq!(names(&moved, &engines.jspi), Functions::new());
-    assert_eq!(names(&moved, &engines.asyncify.artefact), Functions::new());
+    assert_eq!(names(&moved, &engines.asyncify.artefact().unwrap().artefact), Functions::new());
 }
 
 #[test]
@@ -64,7 +64,10 @@ fn stripped_names_are_gone() {
     assert_eq!(manifest.names, None);
     assert_eq!(bench.files(), ["chain.asyncify.wasm", "chain.json", "chain.wasm"]);
     assert_eq!(names(&bench, &manifest.engines.jspi), Functions::new());
-    assert_eq!(names(&bench, &manifest.engines.asyncify.artefact), Functions::new());
+    assert_eq!(
+        names(&bench, &manifest.engines.asyncify.artefact().unwrap().artefact),
+        Functions::new()
+    );
 }
 
 #[test]

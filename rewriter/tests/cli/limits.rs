@@ -1,7 +1,9 @@
 //! What Asyncify or Binaryen cannot do, told by function; the bounds of the child; another `wasm-opt`.
 
 use crate::{Bench, WAITING};
+use faasm_bridge::manifest::Manifest;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 /// A function that waits and does this besides, in a function called `$culprit`.
@@ -19,6 +21,24 @@ fn with(culprit: &str) -> String {
     )
 }
 
+/// Builds, and expects the artefact for JavaScript Promise Integration only, with these parts in the warning; or an error
+/// with them, where that does not do.
+fn only_jspi(bench: &Bench, input: &Path, more: &[&str], parts: &[&str]) {
+    bench.refused(input, &[more, &["--deny-only-jspi"]].concat(), parts);
+    let outcome = bench.run("build", input, more);
+    assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+    assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
+    for part in parts.iter().chain(&["warning", "JavaScript Promise Integration only"]) {
+        assert!(outcome.stderr.contains(part), "no `{part}` in: {}", outcome.stderr);
+    }
+    let name = input.file_stem().unwrap().to_str().unwrap();
+    assert_eq!(bench.files(), [format!("{name}.json"), format!("{name}.wasm")]);
+    let manifest = fs::read(bench.out().join(format!("{name}.json"))).unwrap();
+    let manifest: Manifest = serde_json::from_slice(&manifest).unwrap();
+    assert!(manifest.engines.asyncify.artefact().is_none());
+    fs::remove_dir_all(bench.out()).unwrap();
+}
+
 #[test]
 fn what_asyncify_cannot_do_is_told_by_function() {
     let bench = Bench::new();
@@ -27,14 +47,16 @@ fn what_asyncify_cannot_do_is_told_by_function() {
       (func $passes_on (drop (call $await (i32.const 1)))
         (call $holder (table.get $table (i32.const 0))))
       (func $culprit (call $passes_on))"#;
-    bench.refused(
+    only_jspi(
+        &bench,
         &bench.wat("kept.wasm", &with(kept)),
         &[],
         &["references that are held while the function waits", " in `holder`;", "an index"],
     );
     let overwrites = r#"(func $culprit (table.set $table (i32.const 1) (ref.func $innocent))
         (call_indirect $table (i32.const 1)))"#;
-    bench.refused(
+    only_jspi(
+        &bench,
         &bench.wat("overwrites.wasm", &with(overwrites)),
         &[],
         &["a table whose slots the module overwrites", " in `culprit`;", "stays as it is"],
@@ -45,21 +67,24 @@ fn what_asyncify_cannot_do_is_told_by_function() {
         "(table.fill $table (i32.const 0) (ref.null func) (i32.const 1))",
         "(elem.drop $passive)",
     ] {
-        bench.refused(
+        only_jspi(
+            &bench,
             &bench.wat("bulk.wasm", &with(&format!("(func $culprit {bulk})"))),
             &[],
             &["bulk operations on tables", " in `culprit`;", "--wasm-opt"],
         );
     }
     let throws = "(tag $oops) (func $culprit (throw $oops))";
-    bench.refused(
+    only_jspi(
+        &bench,
         &bench.wat("throws.wasm", &with(throws)),
         &[],
         &["exceptions, which Binaryen 116 cannot read", " in `culprit`;", "--wasm-opt"],
     );
     let catches = "(tag $oops) (func $culprit
         (block $caught (try_table (catch $oops $caught) (call $innocent))))";
-    bench.refused(
+    only_jspi(
+        &bench,
         &bench.wat("catches.wasm", &with(catches)),
         &["--wasm-opt", "/nowhere"],
         &["exceptions in a function that can suspend", " in `culprit`;"],
@@ -71,13 +96,15 @@ fn what_binaryen_cannot_read_is_told_by_function() {
     let bench = Bench::new();
     let block =
         "(func $culprit (i32.const 1) (block (param i32) (result i32) (call $await)) (drop))";
-    bench.refused(
+    only_jspi(
+        &bench,
         &bench.wat("block.wasm", &with(block)),
         &[],
         &["blocks with parameters", " in `culprit`;", "--wasm-opt"],
     );
     let declared = "(elem declare funcref (ref.null func)) (func $culprit)";
-    bench.refused(
+    only_jspi(
+        &bench,
         &bench.wat("declared.wasm", &with(declared)),
         &[],
         &["cannot read", "--wasm-opt"],

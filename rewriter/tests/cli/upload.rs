@@ -54,6 +54,20 @@ fn an_upload_puts_the_original_on_a_relay_or_an_upload_server() {
 }
 
 #[test]
+fn a_relay_that_asks_for_a_token_is_shown_one() {
+    let bench = Bench::new();
+    let wasm = wat::parse_str(WAITING).unwrap();
+    let has = |request: &[u8], header: &str| {
+        String::from_utf8_lossy(request).to_ascii_lowercase().contains(header)
+    };
+    let (outcome, request) = upload(&bench, &["--token", "a.b.c"], "200 OK", &stored(&wasm));
+    assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""));
+    assert!(has(&request, "\r\nauthorization: bearer a.b.c\r\n"));
+    let (_, request) = upload(&bench, &[], "200 OK", &stored(&wasm));
+    assert!(!has(&request, "authorization"));
+}
+
+#[test]
 fn what_goes_wrong_on_the_other_side_is_shown() {
     let bench = Bench::new();
     for (status, body, parts) in [

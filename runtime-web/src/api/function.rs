@@ -93,7 +93,7 @@ async fn start(
     if let Place::Browser = place {
         check_runs_here(loaded)?;
     }
-    let engine = options.engine_or(loaded.engine).await?;
+    let engine = loaded.engine(options.engine()?).await?;
     let (stop, _triggers) = Triggers::new(&options)?;
     shared.running.add(&stop);
     let input = stop.unless(input.read()).await?;

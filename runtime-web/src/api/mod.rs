@@ -12,7 +12,7 @@ pub use function::FaasmFunction;
 pub use state::RuntimeState;
 
 use crate::connection::Connection;
-use crate::engine::{Kind, Wanted, choose};
+use crate::engine::{Wanted, choose};
 use crate::error::{Code, FaasmError};
 use crate::function::{Modules, load, load_bytes};
 use crate::global::location;
@@ -20,7 +20,7 @@ use crate::shared::{Shared, closed};
 use input::Input;
 use js_sys::{Promise, Reflect};
 use options::{Options, address, bytes, wrong};
-use promise::promise;
+pub(crate) use promise::promise;
 use std::cell::RefCell;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
@@ -47,11 +47,11 @@ async fn open(options: Options) -> Result<Runtime, FaasmError> {
     let first = token.get().await?;
     // Which engine suits this browser is found out while the relay answers.
     let connecting = Connection::open(url, &user, first.clone(), reach);
-    let (connection, engine) = futures_util::future::try_join(connecting, choose(wanted)).await?;
+    let (connection, _) = futures_util::future::try_join(connecting, choose(wanted)).await?;
     let shared = Shared::new(connection);
     token.renew(first, &shared);
     let state = RuntimeState::new(&shared).into();
-    Ok(Runtime { shared: RefCell::new(Some(shared)), engine, modules: Rc::default(), state })
+    Ok(Runtime { shared: RefCell::new(Some(shared)), wanted, modules: Rc::default(), state })
 }
 
 /// The WebSocket address for a relay given by any address, or for the one that served this page.
@@ -95,7 +95,8 @@ fn file_name(source: &JsValue) -> Option<String> {
 pub struct Runtime {
     /// Empty once it is disposed of.
     shared: RefCell<Option<Rc<Shared>>>,
-    engine: Kind,
+    /// The engine of functions that are loaded without asking for one.
+    wanted: Wanted,
     modules: Rc<Modules>,
     state: JsValue,
 }
@@ -111,16 +112,14 @@ impl Runtime {
     /// Loads a built function by the address of its manifest, or an original by its address or bytes.
     pub fn load(&self, source: JsValue, options: JsValue) -> Promise {
         let shared = self.shared.borrow().clone();
-        let (modules, engine) = (Rc::clone(&self.modules), self.engine);
+        let (modules, wanted) = (Rc::clone(&self.modules), self.wanted);
         promise(async move {
             let shared = shared.ok_or_else(closed)?;
             let options = Options(options);
-            let (wanted, name) = (options.engine()?, options.string("name")?);
+            let wanted = options.engine()?.unwrap_or(wanted);
+            let name = options.string("name")?;
             let loaded = match address(&source) {
-                Some(address) => {
-                    let engine = options.engine_or(engine).await?;
-                    load(&address, engine, wanted, name, &modules).await?
-                }
+                Some(address) => load(&address, wanted, name, &modules).await?,
                 None => {
                     let name = name.or_else(|| file_name(&source));
                     load_bytes(&original(&source)?.read().await?, wanted, name).await?

@@ -3,7 +3,7 @@
 use super::input::Input;
 use super::token::Token;
 use crate::connection::Reach;
-use crate::engine::{Kind, Wanted, choose};
+use crate::engine::Wanted;
 use crate::error::{Code, FaasmError};
 use crate::transport::Kind as Transport;
 use js_sys::{Array, ArrayBuffer, Function, Object, Reflect, Uint8Array};
@@ -37,14 +37,6 @@ impl Options {
 
     pub(super) fn engine(&self) -> Result<Option<Wanted>, FaasmError> {
         self.string("engine")?.as_deref().map(Wanted::parse).transpose()
-    }
-
-    /// The engine that is asked for, or the one that was chosen before.
-    pub(super) async fn engine_or(&self, chosen: Kind) -> Result<Kind, FaasmError> {
-        match self.engine()? {
-            Some(wanted) => choose(wanted).await,
-            None => Ok(chosen),
-        }
     }
 
     pub(super) fn callback(&self, name: &str) -> Result<Option<Function>, FaasmError> {

@@ -7,7 +7,7 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::future_to_promise;
 
 /// A promise of what a future gives. It begins once the caller is done.
-pub(super) fn promise(
+pub(crate) fn promise(
     future: impl Future<Output = Result<JsValue, FaasmError>> + 'static,
 ) -> Promise {
     drive(future.boxed_local())

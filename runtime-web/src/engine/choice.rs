@@ -3,13 +3,15 @@
 //! What a browser has is tried, and what it costs is measured, once for each page; names of browsers play no part. Both
 //! are in `docs/engines.md`, with figures.
 
-use super::{Interruption, Kind, trial::Trial};
+use super::Kind;
+use super::trial::{self, Trial};
 use crate::error::{Code, FaasmError};
 use crate::global::performance_now;
 use futures_util::future::{FutureExt, LocalBoxFuture, Shared};
 use js_sys::{Reflect, global};
 use std::cell::RefCell;
 use wasm_bindgen::JsValue;
+use wasm_bindgen_futures::JsFuture;
 
 /// Suspensions between two looks at the clock.
 const LAP: u32 = 16;
@@ -80,7 +82,7 @@ async fn find() -> Found {
     let without = Found { jspi: false, best: Kind::Asyncify };
     let Some(jspi) = working_jspi().await else { return without };
     // Where Asyncify itself could not be tried, the other one works.
-    let best = match Trial::new(Kind::Asyncify) {
+    let best = match trial::of(Kind::Asyncify) {
         Ok(asyncify) => cheaper(&jspi, &asyncify).await.unwrap_or(Kind::Jspi),
         Err(_) => Kind::Jspi,
     };
@@ -96,12 +98,16 @@ async fn working_jspi() -> Option<Trial> {
     if !has("Suspending") || !has("promising") {
         return None;
     }
-    let trial = Trial::new(Kind::Jspi).ok()?;
-    trial.suspend(LAP).await.ok()?;
+    let trial = trial::of(Kind::Jspi).ok()?;
+    lap(&trial).await.ok()?;
     (trial.suspensions() == LAP).then_some(trial)
 }
 
-async fn cheaper(jspi: &Trial, asyncify: &Trial) -> Result<Kind, Interruption> {
+async fn lap(trial: &Trial) -> Result<(), JsValue> {
+    JsFuture::from(trial.suspend(LAP)?).await.map(drop)
+}
+
+async fn cheaper(jspi: &Trial, asyncify: &Trial) -> Result<Kind, JsValue> {
     // Code is compiled in the first lap, and the next round begins with a tick of the clock.
     rate(asyncify).await?;
     let began = performance_now();
@@ -115,11 +121,11 @@ async fn cheaper(jspi: &Trial, asyncify: &Trial) -> Result<Kind, Interruption> {
 }
 
 /// Suspensions for each millisecond, over one tick of the clock.
-async fn rate(trial: &Trial) -> Result<f64, Interruption> {
+async fn rate(trial: &Trial) -> Result<f64, JsValue> {
     let began = performance_now();
     let mut suspensions = 0;
     loop {
-        trial.suspend(LAP).await?;
+        lap(trial).await?;
         suspensions += LAP;
         let passed = performance_now() - began;
         if passed > 0.0 {

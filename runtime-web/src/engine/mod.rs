@@ -1,36 +1,14 @@
 //! How a function is suspended and resumed, in one of two ways, and which of them suits this browser.
+//!
+//! The ways themselves are in `js/engine.js`: between a suspension and the next there is then nothing but the browser.
 
-mod asyncify;
 mod choice;
-mod jspi;
 mod trial;
 
-pub(crate) use asyncify::Asyncify;
 pub(crate) use choice::{Wanted, choose};
-pub(crate) use jspi::Jspi;
 
-use crate::error::FaasmError;
-use futures_util::future::LocalBoxFuture;
-use js_sys::{Array, Function};
-use wasm_bindgen::JsValue;
-
-/// Why a call into the guest ended without a result.
-#[derive(Debug)]
-pub(crate) enum Interruption {
-    /// Thrown out of the guest: a trap, or what a host call threw.
-    Thrown(JsValue),
-    /// The engine itself could not go on.
-    Failed(FaasmError),
-}
-
-impl From<JsValue> for Interruption {
-    fn from(thrown: JsValue) -> Self {
-        Interruption::Thrown(thrown)
-    }
-}
-
-/// Performs the operation the function waits for; called once for each suspension.
-pub(crate) type Wait = Box<dyn Fn() -> LocalBoxFuture<'static, ()>>;
+use js_sys::{Array, Function, Object, Promise, WebAssembly};
+use wasm_bindgen::prelude::*;
 
 /// Which way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,23 +27,42 @@ impl Kind {
     }
 }
 
-/// A way to suspend WebAssembly.
-pub(crate) trait Engine {
-    fn kind(&self) -> Kind;
+#[wasm_bindgen(module = "/js/engine.js")]
+extern "C" {
+    /// A way to suspend one instance.
+    pub(crate) type Engine;
 
-    /// What a module imports for a function that can suspend it.
-    fn suspending(&self, import: &Function) -> Result<JsValue, JsValue>;
+    /// By Asyncify, into so many bytes at the end of memory; `wait` gives a promise for each suspension.
+    pub(crate) fn asyncify(wait: &Function, bytes: u32) -> Engine;
+
+    /// By JavaScript Promise Integration.
+    pub(crate) fn jspi(wait: &Function) -> Engine;
 
     /// The guest has to wait: called in an import that can suspend, which returns what this gives.
-    fn suspend(&self) -> Result<JsValue, Interruption>;
+    #[wasm_bindgen(method, getter)]
+    pub(crate) fn suspend(this: &Engine) -> Function;
+
+    /// What a module imports for a function that can suspend it.
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn suspending(this: &Engine, import: &Function) -> Result<JsValue, JsValue>;
+
+    /// Binds the engine to its instance.
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn attach(
+        this: &Engine,
+        exports: &Object,
+        memory: &WebAssembly::Memory,
+    ) -> Result<(), JsValue>;
 
     /// Calls a function of the guest, and takes it through all its suspensions.
-    fn call<'a>(
-        &'a self,
-        function: &'a Function,
-        args: &'a Array,
-    ) -> LocalBoxFuture<'a, Result<JsValue, Interruption>>;
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn call(
+        this: &Engine,
+        function: &Function,
+        args: &Array,
+    ) -> Result<Promise, JsValue>;
 
     /// How often the guest was suspended.
-    fn suspensions(&self) -> u32;
+    #[wasm_bindgen(method)]
+    pub(crate) fn suspensions(this: &Engine) -> u32;
 }

@@ -3,11 +3,11 @@
 use super::documents::{self, Described};
 use super::fetch::{cannot, resolve, text};
 use super::modules::Modules;
-use super::{Loaded, Program, Source};
-use crate::engine::Kind;
+use super::{Loaded, Program, Source, needs_asyncify, select};
+use crate::engine::{Kind, Wanted, choose};
 use crate::error::FaasmError;
 use crate::global::{console_error, location};
-use faasm_bridge::manifest::{Artefact, Engines, UnwindBuffer};
+use faasm_bridge::manifest::{Artefact, Asyncify, Engines, UnwindBuffer};
 use faasm_bridge::names::{Functions, Names};
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -26,9 +26,14 @@ pub(super) struct Built {
 }
 
 impl Built {
+    /// Why there is no module for Asyncify, where there is none.
+    pub(super) fn without_asyncify(&self) -> Option<&str> {
+        without_asyncify(&self.engines)
+    }
+
     /// The module for an engine; fetched the first time.
-    pub(super) async fn program(&self, engine: Kind) -> Result<Program, FaasmError> {
-        let (artefact, buffer) = artefact(&self.engines, engine);
+    pub(super) async fn program(&self, engine: Kind, name: &str) -> Result<Program, FaasmError> {
+        let (artefact, buffer) = artefact(&self.engines, engine, name)?;
         let url = resolve(&artefact.file, &self.url)?;
         let module = self.modules.get(&url, &artefact.integrity).await?;
         Ok(Program { engine, module, buffer, storage: Vec::new() })
@@ -53,10 +58,24 @@ impl Built {
     }
 }
 
-fn artefact(engines: &Engines, engine: Kind) -> (&Artefact, Option<UnwindBuffer>) {
-    match engine {
-        Kind::Jspi => (&engines.jspi, None),
-        Kind::Asyncify => (&engines.asyncify.artefact, engines.asyncify.buffer),
+fn without_asyncify(engines: &Engines) -> Option<&str> {
+    match &engines.asyncify {
+        Asyncify::Artefact(_) => None,
+        Asyncify::Unsupported { unsupported } => Some(unsupported),
+    }
+}
+
+fn artefact<'a>(
+    engines: &'a Engines,
+    engine: Kind,
+    name: &str,
+) -> Result<(&'a Artefact, Option<UnwindBuffer>), FaasmError> {
+    match (engine, &engines.asyncify) {
+        (Kind::Jspi, _) => Ok((&engines.jspi, None)),
+        (Kind::Asyncify, Asyncify::Artefact(asyncify)) => Ok((&asyncify.artefact, asyncify.buffer)),
+        (Kind::Asyncify, Asyncify::Unsupported { unsupported }) => {
+            Err(needs_asyncify(name, unsupported))
+        }
     }
 }
 
@@ -67,28 +86,37 @@ async fn fetch_names(base: &str, artefact: &Artefact) -> Result<Names, FaasmErro
     documents::names(&text).map_err(|problem| cannot(&url, &problem))
 }
 
-/// Fetches a manifest, and at the same time the module that it probably names for the engine.
+/// Fetches a manifest, and at the same time the module that it probably names for the engine that is wanted.
 pub(crate) async fn load(
     address: &str,
-    engine: Kind,
+    wanted: Wanted,
     modules: &Rc<Modules>,
 ) -> Result<Loaded, FaasmError> {
     let url = resolve(address, &location())?;
+    let engine = choose(wanted).await?;
     let probable = probable_module(&url, engine);
     if let Some(module) = &probable {
         modules.guess(module);
     }
-    let loaded = load_from(url, engine, modules).await;
+    let loaded = load_from(url, engine, wanted, modules).await;
     if let Some(module) = &probable {
         modules.forget(module);
     }
     loaded
 }
 
-async fn load_from(url: String, engine: Kind, modules: &Rc<Modules>) -> Result<Loaded, FaasmError> {
+async fn load_from(
+    url: String,
+    mut engine: Kind,
+    wanted: Wanted,
+    modules: &Rc<Modules>,
+) -> Result<Loaded, FaasmError> {
     let Described { name, entry, cluster_only, engines, names } =
         documents::manifest(&url, &text(&url, None).await?)?;
-    let (module, _) = artefact(&engines, engine);
+    if let (Kind::Asyncify, Some(why)) = (engine, without_asyncify(&engines)) {
+        engine = select(wanted, &name, Some(why)).await?;
+    }
+    let (module, _) = artefact(&engines, engine, &name)?;
     modules.get(&resolve(&module.file, &url)?, &module.integrity).await?;
     let modules = Rc::clone(modules);
     let built = Built { engines, names, url, modules, fetched: OnceCell::new() };

@@ -2,7 +2,9 @@
 
 use super::fetch::cannot;
 use crate::error::{FaasmError, describe};
-use faasm_bridge::manifest::{Artefact, AsyncifyArtefact, Engines, Entry, SCHEMA, UnwindBuffer};
+use faasm_bridge::manifest::{
+    Artefact, Asyncify, AsyncifyArtefact, Engines, Entry, SCHEMA, UnwindBuffer,
+};
 use faasm_bridge::names::{Functions, Names};
 use js_sys::{Array, JSON, Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
@@ -41,10 +43,6 @@ pub(super) fn manifest(url: &str, text: &str) -> Result<Described, FaasmError> {
 fn describe_function(document: &Part) -> Result<Described, String> {
     let entry = document.part("entry");
     let engines = document.part("engines");
-    let asyncify = engines.part("asyncify");
-    let buffer = asyncify.part("buffer").optional();
-    let buffer =
-        buffer.map(|buffer| Ok::<_, String>(UnwindBuffer { bytes: buffer.bytes()? as u32 }));
     Ok(Described {
         name: document.part("name").string()?,
         entry: Entry {
@@ -57,10 +55,7 @@ fn describe_function(document: &Part) -> Result<Described, String> {
         cluster_only: document.part("imports").part("clusterOnly").strings()?,
         engines: Engines {
             jspi: engines.part("jspi").artefact()?,
-            asyncify: AsyncifyArtefact {
-                artefact: asyncify.artefact()?,
-                buffer: buffer.transpose()?,
-            },
+            asyncify: engines.part("asyncify").asyncify()?,
         },
         names: document.part("names").optional().map(|names| names.artefact()).transpose()?,
     })
@@ -115,6 +110,17 @@ impl Part {
             integrity: self.part("integrity").string()?,
             bytes: self.bytes()? as u64,
         })
+    }
+
+    fn asyncify(&self) -> Result<Asyncify, String> {
+        if let Some(unsupported) = self.part("unsupported").optional() {
+            return Ok(Asyncify::Unsupported { unsupported: unsupported.string()? });
+        }
+        let buffer = match self.part("buffer").optional() {
+            Some(buffer) => Some(UnwindBuffer { bytes: buffer.bytes()? as u32 }),
+            None => None,
+        };
+        Ok(Asyncify::Artefact(AsyncifyArtefact { artefact: self.artefact()?, buffer }))
     }
 
     fn functions(&self) -> Result<Functions, String> {

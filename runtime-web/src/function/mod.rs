@@ -47,15 +47,25 @@ pub(crate) struct Program {
 }
 
 impl Loaded {
+    /// The engine for a run: the one that is `wanted`, or the one it was loaded for.
+    pub(crate) async fn engine(&self, wanted: Option<Wanted>) -> Result<Kind, FaasmError> {
+        let Some(wanted) = wanted else { return Ok(self.engine) };
+        let without = match &self.source {
+            Source::Built(built) => built.without_asyncify(),
+            Source::Original { .. } => Some(NOT_BUILT),
+        };
+        select(wanted, &self.name, without).await
+    }
+
     /// The module for an engine; fetched the first time.
     pub(crate) async fn program(&self, engine: Kind) -> Result<Program, FaasmError> {
         match (&self.source, engine) {
-            (Source::Built(built), _) => built.program(engine).await,
+            (Source::Built(built), _) => built.program(engine, &self.name).await,
             (Source::Original { module, storage }, Kind::Jspi) => {
                 let (module, storage) = (module.clone(), storage.clone());
                 Ok(Program { engine, module, buffer: None, storage })
             }
-            (Source::Original { .. }, Kind::Asyncify) => Err(needs_building(&self.name)),
+            (Source::Original { .. }, Kind::Asyncify) => Err(needs_asyncify(&self.name, NOT_BUILT)),
         }
     }
 
@@ -68,19 +78,38 @@ impl Loaded {
     }
 }
 
-fn needs_building(name: &str) -> FaasmError {
-    let message = format!(
-        "`{name}` was not built, and the engine \"asyncify\" needs that: `faasm-asyncify build` does it"
-    );
+/// Why an original has no module for Asyncify.
+const NOT_BUILT: &str =
+    "it was not built; build it with `faasm-asyncify build`, and load the manifest";
+
+/// The engine for a function, which may be `without_asyncify` for a reason.
+async fn select(
+    wanted: Wanted,
+    name: &str,
+    without_asyncify: Option<&str>,
+) -> Result<Kind, FaasmError> {
+    let Some(why) = without_asyncify else { return choose(wanted).await };
+    if wanted == Wanted::This(Kind::Asyncify) {
+        return Err(needs_asyncify(name, why));
+    }
+    choose(Wanted::This(Kind::Jspi)).await.map_err(|_| {
+        let message = format!(
+            "this browser has no JavaScript Promise Integration, and `{name}` has nothing for the engine \"asyncify\": {why}"
+        );
+        FaasmError::new(Code::NoJspi, message)
+    })
+}
+
+fn needs_asyncify(name: &str, why: &str) -> FaasmError {
+    let message = format!("`{name}` has nothing for the engine \"asyncify\": {why}");
     FaasmError::new(Code::BadOptions, message)
 }
 
 /// Loads what is at an address: an original where that ends with `.wasm`, else a manifest with the module it names for the
-/// engine. `wanted` is what the page has asked for itself, if anything.
+/// engine.
 pub(crate) async fn load(
     address: &str,
-    engine: Kind,
-    wanted: Option<Wanted>,
+    wanted: Wanted,
     name: Option<String>,
     modules: &Rc<Modules>,
 ) -> Result<Loaded, FaasmError> {
@@ -90,35 +119,22 @@ pub(crate) async fn load(
     match file.strip_suffix(".wasm") {
         Some(stem) => {
             let name = name.unwrap_or_else(|| stem.to_owned());
-            check_engine(wanted, &name).await?;
+            select(wanted, &name, Some(NOT_BUILT)).await?;
             load_original(&fetch::bytes(&url).await?, name, file).await
         }
-        None => built::load(&url, engine, modules).await,
+        None => built::load(&url, wanted, modules).await,
     }
 }
 
 /// Loads an original that the page has already.
 pub(crate) async fn load_bytes(
     bytes: &[u8],
-    wanted: Option<Wanted>,
+    wanted: Wanted,
     name: Option<String>,
 ) -> Result<Loaded, FaasmError> {
     let name = name.unwrap_or_else(|| "function".to_owned());
-    check_engine(wanted, &name).await?;
+    select(wanted, &name, Some(NOT_BUILT)).await?;
     load_original(bytes, name, "these bytes").await
-}
-
-/// Only the browser itself can suspend what was not built.
-async fn check_engine(wanted: Option<Wanted>, name: &str) -> Result<(), FaasmError> {
-    if wanted == Some(Wanted::This(Kind::Asyncify)) {
-        return Err(needs_building(name));
-    }
-    choose(Wanted::This(Kind::Jspi)).await.map(drop).map_err(|_| {
-        let message = format!(
-            "this browser has no JavaScript Promise Integration, so it cannot run `{name}` as it is: build it with `faasm-asyncify build`, and load the manifest"
-        );
-        FaasmError::new(Code::NoJspi, message)
-    })
 }
 
 async fn load_original(bytes: &[u8], name: String, from: &str) -> Result<Loaded, FaasmError> {

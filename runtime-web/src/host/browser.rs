@@ -3,45 +3,57 @@
 use super::Bindings;
 use crate::global::{RUNTIME, get_random_values, performance_now};
 use faasm_bridge::guest::{CallId, CallResult, Clock, GuestMemory, Host, Stream, Target};
-use js_sys::{Error, Reflect, Uint8Array, WebAssembly};
-use wasm_bindgen::JsValue;
+use js_sys::{Error, Reflect, WebAssembly};
+use wasm_bindgen::prelude::*;
 
 const NANOSECONDS_PER_MILLISECOND: f64 = 1e6;
 
-pub(super) struct BrowserHost<'a> {
-    bindings: &'a Bindings,
-    memory: &'a WebAssembly::Memory,
-    /// Made anew for each call, and when memory grows: that takes the old buffer away.
-    view: Uint8Array,
+#[wasm_bindgen(module = "/js/host.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = openGuest)]
+    pub(super) fn open_guest(run: u32, memory: &WebAssembly::Memory);
+
+    #[wasm_bindgen(js_name = memorySize)]
+    fn memory_size(run: u32) -> f64;
+
+    #[wasm_bindgen(js_name = copyFromGuest)]
+    fn copy_from_guest(run: u32, from: u32, to: *mut u8, length: usize);
+
+    #[wasm_bindgen(js_name = copyToGuest)]
+    fn copy_to_guest(run: u32, to: u32, from: *const u8, length: usize);
+
+    #[wasm_bindgen(js_name = stringLength)]
+    fn string_length(run: u32, from: u32, most: u32) -> i32;
 }
 
-impl<'a> BrowserHost<'a> {
-    pub(super) fn new(bindings: &'a Bindings, memory: &'a WebAssembly::Memory) -> Self {
-        Self { bindings, memory, view: Uint8Array::new(&memory.buffer()) }
-    }
+pub(super) struct BrowserHost<'a>(pub(super) &'a Bindings);
 
-    fn slice(&self, pointer: u32, length: usize) -> Uint8Array {
-        self.view.subarray(pointer, pointer + length as u32)
+impl BrowserHost<'_> {
+    fn run(&self) -> u32 {
+        self.0.number.get()
     }
 }
 
 impl GuestMemory for BrowserHost<'_> {
     fn size(&self) -> u64 {
-        u64::from(self.view.length() - self.bindings.hidden)
+        memory_size(self.run()) as u64 - u64::from(self.0.hidden)
     }
 
     fn read_into(&self, pointer: u32, target: &mut [u8]) {
-        self.slice(pointer, target.len()).copy_to(target);
+        copy_from_guest(self.run(), pointer, target.as_mut_ptr(), target.len());
     }
 
     fn write_from(&mut self, pointer: u32, source: &[u8]) {
-        self.slice(pointer, source.len()).copy_from(source);
+        copy_to_guest(self.run(), pointer, source.as_ptr(), source.len());
+    }
+
+    fn string_length(&self, pointer: u32, most: u32) -> Option<u32> {
+        u32::try_from(string_length(self.run(), pointer, most)).ok()
     }
 
     fn grow(&mut self, pages: u32) -> Option<u32> {
-        let grow = self.bindings.grow.borrow().clone()?;
+        let grow = self.0.grow.borrow().clone()?;
         let before = grow.call1(&JsValue::UNDEFINED, &pages.into()).ok()?.as_f64()? as i32;
-        self.view = Uint8Array::new(&self.memory.buffer());
         // -1 is failure, and any other number is a size.
         (before != -1).then_some(before as u32)
     }
@@ -61,15 +73,15 @@ impl Host for BrowserHost<'_> {
     }
 
     fn start_call(&mut self, id: CallId, target: Target, input: Vec<u8>) {
-        self.bindings.start_call(id, target, &input);
+        self.0.start_call(id, target, &input);
     }
 
     fn take_finished(&mut self, id: CallId) -> Option<CallResult> {
-        self.bindings.calls.take_finished(id)
+        self.0.calls.take_finished(id)
     }
 
     fn print(&mut self, stream: Stream, bytes: &[u8]) {
-        self.bindings.listeners.print(stream, bytes);
+        self.0.listeners.print(stream, bytes);
     }
 
     fn backtrace(&mut self) -> String {

@@ -5,27 +5,28 @@
 //! * `calls`: chained calls;
 //! * `listeners`: what the page wants to hear;
 //! * `operations`: what is done while the function is suspended;
-//! * `imports`: the import object.
+//! * `imports`: the import object; [`crate::entry`] is where its calls arrive;
+//! * `runs`: which run a call belongs to.
 
 mod browser;
 mod calls;
 mod imports;
 mod listeners;
 mod operations;
+mod runs;
 
 pub(crate) use imports::{BRIDGE, import_object};
 pub(crate) use listeners::Listeners;
 pub(crate) use operations::{read_state, take_bytes, take_done, unexpected, write_state};
+pub(crate) use runs::{Number, numbered};
 
 use crate::error::FaasmError;
 use crate::global::performance_now;
 use crate::shared::Shared;
 use crate::stop::Stop;
-use browser::BrowserHost;
+use browser::{BrowserHost, open_guest};
 use calls::Calls;
-use faasm_bridge::guest::{
-    Begin, Completion, Fault, Finish, Guest, Host, Invocation, MAX_PARAMS, Operation,
-};
+use faasm_bridge::guest::{Begin, Completion, Fault, Finish, Guest, Host, Invocation, Operation};
 use faasm_bridge::host::HostCall;
 use faasm_bridge::state::LocalTier;
 use js_sys::{Function, WebAssembly};
@@ -41,10 +42,11 @@ pub(crate) struct Bindings {
     stop: Rc<Stop>,
     function: String,
     /// Imports that only trap, by the position given to their import function.
-    traps: RefCell<Vec<String>>,
-    /// Where the JavaScript side of an import leaves its arguments.
-    slots: Box<[Cell<u64>; MAX_PARAMS]>,
-    memory: RefCell<Option<WebAssembly::Memory>>,
+    pub(crate) traps: RefCell<Vec<String>>,
+    /// What JavaScript knows the run by.
+    number: Cell<u32>,
+    /// The instance is there, and its memory.
+    attached: Cell<bool>,
     /// Bytes at the end of memory that the guest does not know of.
     hidden: u32,
     malloc: RefCell<Option<Function>>,
@@ -77,8 +79,8 @@ impl Bindings {
             shared,
             listeners: Rc::new(listeners),
             stop,
-            slots: Box::default(),
-            memory: RefCell::new(None),
+            number: Cell::new(0),
+            attached: Cell::new(false),
             hidden,
             malloc: RefCell::new(None),
             grow: RefCell::new(None),
@@ -94,11 +96,12 @@ impl Bindings {
     /// Binds the exports of the instance.
     pub(crate) fn attach(
         &self,
-        memory: WebAssembly::Memory,
+        memory: &WebAssembly::Memory,
         malloc: Option<Function>,
         grow: Option<Function>,
     ) {
-        *self.memory.borrow_mut() = Some(memory);
+        open_guest(self.number.get(), memory);
+        self.attached.set(true);
         *self.malloc.borrow_mut() = malloc;
         *self.grow.borrow_mut() = grow;
     }
@@ -161,22 +164,16 @@ impl Bindings {
         &self,
         act: impl FnOnce(&mut Guest, &mut dyn Host, &mut LocalTier) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        let memory = self.memory.borrow();
-        let Some(memory) = memory.as_ref() else {
+        if !self.attached.get() {
             return Err(Fault::Order { call: "a host call before the instance was there" });
-        };
-        let mut host = BrowserHost::new(self, memory);
+        }
+        let mut host = BrowserHost(self);
         self.shared.tier.with(|tier| act(&mut self.guest.borrow_mut(), &mut host, tier))
     }
 
-    fn args(&self) -> [u64; MAX_PARAMS] {
-        std::array::from_fn(|slot| self.slots[slot].get())
-    }
-
-    fn call(&self, call: HostCall) -> Result<i32, Raise> {
+    pub(crate) fn call(&self, call: HostCall, args: &[u64]) -> Result<i32, Raise> {
         self.check_goes_on()?;
-        let args = self.args();
-        Ok(self.with_guest(|guest, host, tier| guest.call(call, &args, host, tier))?)
+        Ok(self.with_guest(|guest, host, tier| guest.call(call, args, host, tier))?)
     }
 
     /// A run that is to end does so at its next host call.
@@ -188,10 +185,9 @@ impl Bindings {
     }
 
     /// 0 where the call is ready to finish, 1 where the guest has to suspend first.
-    fn begin(&self, call: HostCall) -> Result<i32, Raise> {
+    pub(crate) fn begin(&self, call: HostCall, args: &[u64]) -> Result<i32, Raise> {
         self.check_goes_on()?;
-        let args = self.args();
-        match self.with_guest(|guest, host, tier| guest.begin(call, &args, host, tier))? {
+        match self.with_guest(|guest, host, tier| guest.begin(call, args, host, tier))? {
             Begin::Ready => Ok(0),
             Begin::Wait(_) if self.allocating.get() => {
                 let message = "the guest's malloc wants to wait, which it cannot".to_owned();
@@ -204,7 +200,7 @@ impl Bindings {
         }
     }
 
-    fn finish(&self, call: HostCall) -> Result<i32, Raise> {
+    pub(crate) fn finish(&self, call: HostCall) -> Result<i32, Raise> {
         loop {
             match self.with_guest(|guest, host, tier| guest.finish(host, tier))? {
                 Finish::Return(value) => return Ok(value),
@@ -229,7 +225,7 @@ impl Bindings {
     }
 
     /// Keeps why the run ends, and gives JavaScript something to throw.
-    fn throw(&self, raise: Raise) -> JsValue {
+    pub(crate) fn throw(&self, raise: Raise) -> JsValue {
         match raise {
             Raise::Thrown(thrown) => thrown,
             Raise::Fault(fault) => {
@@ -242,7 +238,7 @@ impl Bindings {
 }
 
 /// What a host call throws through the guest.
-enum Raise {
+pub(crate) enum Raise {
     Fault(Fault),
     /// Thrown by the guest's `malloc`: its own trap.
     Thrown(JsValue),

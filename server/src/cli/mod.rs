@@ -2,11 +2,12 @@
 
 pub(crate) mod run;
 pub(crate) mod serve;
+pub(crate) mod token;
 
 use faasm_relay::cluster::embedded::{EmbeddedConfig, Printing};
 use std::time::Duration;
 
-/// Bounds of every call.
+/// Bounds of every call of `run`; `serve` has settings.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LimitOpts {
     /// Longest any one call may take
@@ -24,6 +25,7 @@ impl LimitOpts {
             call_timeout: Duration::from_secs(self.call_timeout),
             max_memory: usize::try_from(bytes).unwrap_or(usize::MAX),
             printing,
+            ..EmbeddedConfig::default()
         }
     }
 }

@@ -1,80 +1,196 @@
 //! `faasm-relay serve`: the relay with its embedded cluster.
 
-use super::LimitOpts;
-use anyhow::{Context, Result, ensure};
-use faasm_relay::cluster::embedded::Printing;
+use anyhow::{Context, Result};
+use faasm_relay::auth::Authority;
+use faasm_relay::settings::{Flag, Mistakes, Read, Settings, Sources};
 use faasm_relay::store::Stores;
-use faasm_relay::{App, Config, Timings};
+use faasm_relay::{App, Config, Tls};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Database file in the data folder.
 const DATABASE: &str = "relay.redb";
 
 /// Serves web pages, and runs functions for them
 ///
-/// Prints `listening on http://ADDRESS:PORT/` once it accepts connections, and ends on ctrl-c or SIGTERM.
+/// Prints `listening on http://ADDRESS:PORT/` once it accepts connections, and ends on ctrl-c or SIGTERM. On SIGHUP it reads
+/// its certificate and its keys for tokens again.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Each setting can be in the file, in the environment (limits.connections as FAASM_RELAY_LIMITS_CONNECTIONS), \
+    or given by --set, which wins over the environment as that does over the file. docs/operating.md lists them; so does \
+    --check-config."
+)]
 pub(crate) struct Opts {
-    /// Address and port to listen on; port 0 takes a free one. Only loopback addresses so far
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
-    listen: SocketAddr,
+    /// TOML file with settings [env: FAASM_RELAY_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Prints the settings, and where they come from, or everything that is wrong with them, and ends
+    #[arg(long)]
+    check_config: bool,
+    /// Any setting (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Address and port to listen on; port 0 takes a free one. Beyond this machine it takes tokens or --insecure
+    /// [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
     /// Folder for functions and state; made if it is not there
     #[arg(long, value_name = "DIR")]
-    data: PathBuf,
+    data: Option<String>,
     /// Folder of web pages to serve
     #[arg(long, value_name = "DIR")]
-    web: PathBuf,
+    web: Option<String>,
     /// Lets pages of this origin use the relay, as https://example.org (repeatable)
     #[arg(long, value_name = "URL")]
     allow_origin: Vec<String>,
     /// A name this relay is reached by, with or without a port (repeatable)
     #[arg(long, value_name = "HOST")]
     allow_host: Vec<String>,
-    #[command(flatten)]
-    limits: LimitOpts,
+    /// Listens beyond this machine without tokens, for everybody who can reach it
+    #[arg(long)]
+    insecure: bool,
+    /// Longest any one call may take [default: 60]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    call_timeout: Option<u64>,
+    /// Most memory any one instance of a function may have [default: 1024]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=4096))]
+    max_memory: Option<u64>,
 }
 
 impl Opts {
     pub(crate) async fn run(self) -> Result<ExitCode> {
-        ensure!(
-            self.listen.ip().is_loopback(),
-            "cannot listen on {}: there are no tokens yet, so anyone who reaches the relay can use it; listen on 127.0.0.1 or [::1]",
-            self.listen
-        );
-        let data = self.data.display();
-        std::fs::create_dir_all(&self.data).with_context(|| format!("making folder {data}"))?;
-        let path = self.data.join(DATABASE);
-        let stores = Stores::open(&path).with_context(|| format!("opening {}", path.display()))?;
-        let app = App::embedded(self.limits.config(Printing::Log), stores)
-            .context("starting the embedded cluster")?;
-        let listener = TcpListener::bind(self.listen)
-            .await
-            .with_context(|| format!("listening on {}", self.listen))?;
-        let address = listener.local_addr()?;
-        // Before the first connection, so that a signal is never missed.
-        let mut terminate = signal(SignalKind::terminate())?;
-        let shutdown = async move {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            tracing::info!("stopping");
-        };
-        tracing::warn!("open: whoever reaches {address} acts as any user, there are no tokens yet");
-        let mut out = std::io::stdout();
-        writeln!(out, "listening on http://{address}/").and_then(|()| out.flush())?;
-        let config = Config {
-            web: Some(self.web),
-            allow_origins: self.allow_origin,
-            allow_hosts: self.allow_host,
-            timings: Timings::default(),
-        };
-        faasm_relay::serve(listener, config, app, shutdown).await.context("serving")?;
-        Ok(ExitCode::SUCCESS)
+        let check_config = self.check_config;
+        let mut read = self.sources()?.read();
+        let (tokens, tls) = complete(&mut read);
+        if !read.mistakes.0.is_empty() {
+            return Err(read.mistakes.into());
+        }
+        if check_config {
+            let mut out = std::io::stdout();
+            out.write_all(read.shown().as_bytes()).and_then(|()| out.flush())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        serve(read.settings, tokens, tls).await
     }
+
+    /// Flags that have a name of their own come after `--set`.
+    fn sources(self) -> Result<Sources> {
+        let mut flags = Vec::new();
+        for set in &self.set {
+            let (key, value) = set
+                .split_once('=')
+                .with_context(|| format!("--set {set}: give it as KEY=VALUE"))?;
+            let (key, values) = (key.trim().to_owned(), vec![value.trim().to_owned()]);
+            flags.push(Flag { shown: format!("--set {key}"), key, values });
+        }
+        let mut flag = |shown: &str, key: &str, values: Vec<String>| {
+            if !values.is_empty() {
+                flags.push(Flag { shown: shown.to_owned(), key: key.to_owned(), values });
+            }
+        };
+        let one = |value: Option<String>| value.into_iter().collect();
+        let bytes = self.max_memory.map(|mib| mib * 1024 * 1024);
+        flag("--listen", "listen", one(self.listen.map(|listen| listen.to_string())));
+        flag("--data", "data", one(self.data));
+        flag("--web", "web", one(self.web));
+        flag("--allow-origin", "allow_origins", self.allow_origin);
+        flag("--allow-host", "allow_hosts", self.allow_host);
+        flag("--insecure", "insecure", one(self.insecure.then(|| "true".to_owned())));
+        flag("--call-timeout", "guests.call_time", one(self.call_timeout.map(|s| s.to_string())));
+        flag("--max-memory", "guests.memory_bytes", one(bytes.map(|bytes| bytes.to_string())));
+        Ok(Sources { file: self.config, variables: std::env::vars_os().collect(), flags })
+    }
+}
+
+/// Reads what the settings name, and adds what is wrong with it to the mistakes.
+fn complete(read: &mut Read) -> (Option<Authority>, Option<Tls>) {
+    let Read { settings, mistakes: Mistakes(mistakes), .. } = read;
+    let mut told = |mistake: String| mistakes.push(mistake);
+    let (tokens, tls) = (settings.authority(), settings.certificate());
+    // Whoever meant to have tokens is not told to get some.
+    let has_tokens = !matches!(tokens, Ok(None));
+    let tokens = tokens.map_err(&mut told).ok().flatten();
+    let tls = tls.map_err(&mut told).ok().flatten();
+    settings.mistakes(has_tokens).into_iter().for_each(told);
+    (tokens, tls)
+}
+
+async fn serve(
+    settings: Settings,
+    tokens: Option<Authority>,
+    tls: Option<Tls>,
+) -> Result<ExitCode> {
+    let folder = settings.data.clone().context("data is missing")?;
+    let shown = folder.display();
+    std::fs::create_dir_all(&folder).with_context(|| format!("making folder {shown}"))?;
+    let path = folder.join(DATABASE);
+    let stores = Stores::open(&path).with_context(|| format!("opening {}", path.display()))?;
+    let stores = stores.with_values_up_to(settings.state_value_bytes as u64);
+    let app =
+        App::embedded(settings.embedded(), stores).context("starting the embedded cluster")?;
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .with_context(|| format!("listening on {}", settings.listen))?;
+    let address = listener.local_addr()?;
+    // Before the first connection, so that a signal is never missed.
+    let (mut terminate, hang_up) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    let shutdown = async move {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("stopping");
+    };
+    say_who_may(address, tokens.is_some(), tls.is_some());
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let mut out = std::io::stdout();
+    writeln!(out, "listening on {scheme}://{address}/").and_then(|()| out.flush())?;
+    let config = Config {
+        web: settings.web,
+        allow_origins: settings.allow_origins,
+        allow_hosts: settings.allow_hosts,
+        timings: settings.timings,
+        limits: settings.limits,
+        tokens: tokens.clone(),
+        tls: tls.clone(),
+    };
+    tokio::select! {
+        served = faasm_relay::serve(listener, config, app, shutdown) => served.context("serving")?,
+        () = read_again(hang_up, tokens, tls) => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The first line of the log.
+fn say_who_may(address: SocketAddr, has_tokens: bool, is_tls: bool) {
+    match (has_tokens, is_tls || address.ip().is_loopback()) {
+        (false, _) => tracing::warn!(
+            "open: there are no tokens, so whoever reaches {address} acts as any user"
+        ),
+        (true, false) => tracing::warn!(
+            "tokens are asked for, and reach {address} in plain text unless a proxy in front does TLS"
+        ),
+        (true, true) => tracing::info!("tokens are asked for"),
+    }
+}
+
+/// Reads keys and certificate again at each signal, for ever.
+async fn read_again(mut hang_up: Signal, tokens: Option<Authority>, tls: Option<Tls>) {
+    while hang_up.recv().await.is_some() {
+        match tokens.as_ref().map_or(Ok(()), Authority::reload) {
+            Ok(()) => tracing::info!("keys of tokens read again"),
+            Err(error) => tracing::error!(%error, "the keys of tokens stay what they were"),
+        }
+        match tls.as_ref().map_or(Ok(()), Tls::reload) {
+            Ok(()) => tracing::info!("certificate read again"),
+            Err(error) => tracing::error!(%error, "the certificate stays what it was"),
+        }
+    }
+    std::future::pending().await
 }

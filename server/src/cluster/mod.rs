@@ -103,6 +103,9 @@ pub enum ClusterError {
     /// The upload is not a function this cluster can run.
     #[error("{0}")]
     NotAFunction(String),
+    /// As many instances run as may.
+    #[error("the cluster runs {instances} instances, and may run no more: try again later")]
+    Full { instances: usize },
     /// Something in the cluster itself.
     #[error("the cluster failed: {0}")]
     Internal(String),

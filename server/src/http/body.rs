@@ -1,15 +1,15 @@
-//! Bodies of uploads, bounded in size and time.
+//! Bodies of requests, bounded in size and time: who sends slowly is let go.
 
 use super::Refusal;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use crate::config::Limits;
+use bytes::Bytes;
+use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper::{Request, StatusCode};
 use std::time::Duration;
+use tokio::time::Instant;
 
-/// Longest an upload may take to arrive.
-const UPLOAD_TIMEOUT: Duration = Duration::from_secs(120);
-
-/// What is uploaded, for messages, and how long it may be.
+/// What is sent, for messages, and how long it may be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bound {
     pub(super) what: &'static str,
@@ -24,23 +24,79 @@ impl Bound {
 }
 
 /// The whole body.
-pub(super) async fn receive(request: Request<Incoming>, bound: Bound) -> Result<Vec<u8>, Refusal> {
-    let body = request.into_body();
-    if body.size_hint().lower() > bound.bytes as u64 {
-        return Err(bound.too_large());
+pub(super) async fn receive(
+    request: Request<Incoming>,
+    bound: Bound,
+    limits: &Limits,
+) -> Result<Vec<u8>, Refusal> {
+    let mut arriving = Arriving::new(request, bound, limits)?;
+    let mut bytes = Vec::new();
+    while let Some(piece) = arriving.next().await? {
+        bytes.extend_from_slice(&piece);
     }
-    let arriving = Limited::new(body, bound.bytes).collect();
-    match tokio::time::timeout(UPLOAD_TIMEOUT, arriving).await {
-        Ok(Ok(body)) => Ok(body.to_bytes().to_vec()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(bound.too_large()),
-        Ok(Err(error)) => {
-            let what = format!("{} did not arrive: {error}", bound.what);
-            Err(Refusal::new(StatusCode::BAD_REQUEST, what))
+    Ok(bytes)
+}
+
+/// A body, piece by piece.
+pub(super) struct Arriving<'a> {
+    body: Incoming,
+    bound: Bound,
+    limits: &'a Limits,
+    began: Instant,
+    bytes: usize,
+}
+
+impl<'a> Arriving<'a> {
+    /// # Errors
+    /// When the request says that its body is too long.
+    pub(super) fn new(
+        request: Request<Incoming>,
+        bound: Bound,
+        limits: &'a Limits,
+    ) -> Result<Self, Refusal> {
+        let body = request.into_body();
+        if body.size_hint().lower() > bound.bytes as u64 {
+            return Err(bound.too_large());
         }
-        Err(_) => {
-            let seconds = UPLOAD_TIMEOUT.as_secs();
-            let what = format!("{} did not arrive in {seconds} s", bound.what);
-            Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, what))
+        Ok(Self { body, bound, limits, began: Instant::now(), bytes: 0 })
+    }
+
+    /// What arrives next; `None` at the end.
+    ///
+    /// # Errors
+    /// When it is too long, takes too long, or breaks off.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+        loop {
+            let pause = Instant::now() + self.limits.body_pause;
+            let due = self.due();
+            let arrived = tokio::time::timeout_at(pause.min(due), self.body.frame()).await;
+            let what = self.bound.what;
+            let frame = arrived.map_err(|_| {
+                let message = if pause < due {
+                    let seconds = self.limits.body_pause.as_secs_f64();
+                    format!("nothing of {what} arrived for {seconds} s")
+                } else {
+                    let seconds = self.began.elapsed().as_secs();
+                    format!("{what} arrives too slowly: {} bytes in {seconds} s", self.bytes)
+                };
+                Refusal::new(StatusCode::REQUEST_TIMEOUT, message)
+            })?;
+            let Some(frame) = frame else { return Ok(None) };
+            let frame = frame.map_err(|error| {
+                Refusal::new(StatusCode::BAD_REQUEST, format!("{what} did not arrive: {error}"))
+            })?;
+            let Ok(data) = frame.into_data() else { continue };
+            self.bytes += data.len();
+            if self.bytes > self.bound.bytes {
+                return Err(self.bound.too_large());
+            }
+            return Ok(Some(data));
         }
+    }
+
+    /// When what is still to come has to be here: each byte that arrived gives a little more time.
+    fn due(&self) -> Instant {
+        let earned = self.bytes / self.limits.body_rate.max(1);
+        self.began + self.limits.body_time + Duration::from_secs(earned as u64)
     }
 }

@@ -1,12 +1,10 @@
 //! `POST /session…`: sessions for networks that break WebSockets.
 
-use super::body::{self, Bound};
+use super::body::{self, Arriving, Bound};
 use super::{Answer, Refusal, Site, plain};
 use crate::session::{Ending, FetchConnection, Lasting, begin};
 use bytes::Bytes;
-use faasm_bridge::wire::{
-    FRAME_PREFIX_BYTES, FrameReader, MAX_BATCH_BYTES, MAX_ENVELOPE_BYTES, TURN_BYTES, Turn,
-};
+use faasm_bridge::wire::{FRAME_PREFIX_BYTES, FrameReader, MAX_ENVELOPE_BYTES, TURN_BYTES, Turn};
 use futures_util::StreamExt;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -14,10 +12,6 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// Longest pause while a batch arrives.
-const PAUSE: Duration = Duration::from_secs(30);
 
 const FRAMES: &str = "application/octet-stream";
 
@@ -55,7 +49,8 @@ pub(super) async fn answer(
     if let Action::Begin = action {
         return shake_hands(site, request).await;
     }
-    let bound = if let Action::Send = action { MAX_BATCH_BYTES } else { TURN_BYTES };
+    let frame = FRAME_PREFIX_BYTES + site.config.limits.frame_bytes;
+    let bound = if let Action::Send = action { TURN_BYTES + frame } else { TURN_BYTES };
     let (connection, turn, rest) = arrive(site, request, bound).await?;
     match action {
         Action::Send => connection.take(turn, &rest, &site.app)?,
@@ -68,7 +63,8 @@ pub(super) async fn answer(
 
 async fn shake_hands(site: &Arc<Site>, request: Request<Incoming>) -> Result<Answer, Refusal> {
     let bytes = FRAME_PREFIX_BYTES + MAX_ENVELOPE_BYTES;
-    let body = body::receive(request, Bound { what: "a handshake", bytes }).await?;
+    let body =
+        body::receive(request, Bound { what: "a handshake", bytes }, &site.config.limits).await?;
     let frames = FrameReader::default().push(&body).map_err(Ending::from)?;
     let frame = frames.into_iter().next().unwrap_or_default();
     let begun = begin(&frame, &site.sessions, &site.config.timings, site.stopping()).await;
@@ -84,24 +80,12 @@ async fn arrive(
     request: Request<Incoming>,
     bound: usize,
 ) -> Result<(Arc<FetchConnection>, Turn, Vec<u8>), Refusal> {
-    let mut body = request.into_body();
+    let bound = Bound { what: "a batch", bytes: bound };
+    let mut arriving = Arriving::new(request, bound, &site.config.limits)?;
     let mut bytes = Vec::new();
     let mut known = None;
-    loop {
-        let frame = tokio::time::timeout(PAUSE, body.frame()).await.map_err(|_| {
-            let what = format!("nothing arrived for {} s", PAUSE.as_secs());
-            Refusal::new(StatusCode::REQUEST_TIMEOUT, what)
-        })?;
-        let Some(frame) = frame else { break };
-        let frame = frame.map_err(|error| {
-            Refusal::new(StatusCode::BAD_REQUEST, format!("the batch did not arrive: {error}"))
-        })?;
-        let Ok(data) = frame.into_data() else { continue };
-        if bytes.len() + data.len() > bound {
-            let what = format!("this takes at most {bound} bytes");
-            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, what));
-        }
-        bytes.extend_from_slice(&data);
+    while let Some(piece) = arriving.next().await? {
+        bytes.extend_from_slice(&piece);
         if let Some(turn) = bytes.first_chunk::<TURN_BYTES>() {
             // Each piece shows that the page is there.
             let turn = Turn::from_bytes(*turn);

@@ -1,15 +1,20 @@
 //! Routes, and what every answer has in common.
 
+mod access;
 mod body;
 mod fetch;
 mod files;
+mod message;
 mod origin;
 mod shared;
 mod upload;
 mod websocket;
 
-use crate::config::{App, Config};
-use crate::session::Sessions;
+use crate::auth::Operation;
+use crate::config::{App, Config, Limits};
+use crate::server::Visitor;
+use crate::session::{Gate, Sessions};
+use crate::tls::Tls;
 use bytes::Bytes;
 use files::Files;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -17,23 +22,22 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use origin::Guard;
+use origin::{Guard, Known};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
 pub(crate) type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
-
-/// Keeps a connection's place among those the server has room for.
-pub(crate) type Place = Arc<OwnedSemaphorePermit>;
 
 /// Everything a request can need.
 pub(crate) struct Site {
     config: Config,
     app: App,
     sessions: Arc<Sessions>,
+    /// Calls that came as messages.
+    calls: message::Calls,
     guard: Guard,
     files: Option<Files>,
     stopping: watch::Receiver<bool>,
@@ -46,16 +50,32 @@ impl Site {
         address: SocketAddr,
         stopping: watch::Receiver<bool>,
     ) -> io::Result<Self> {
-        let guard = Guard::new(address, &config.allow_hosts, &config.allow_origins);
+        let known = Known {
+            address,
+            is_tls: config.tls.is_some(),
+            hosts: &config.allow_hosts,
+            origins: &config.allow_origins,
+        };
+        let guard = Guard::new(&known, config.tokens.is_some());
         let files = config.web.as_deref().map(Files::new).transpose()?;
+        let gate = Gate::new(config.tokens.clone(), config.limits.clone());
         let kept = config.timings.session_kept;
-        let sessions = Arc::new(Sessions::new(Arc::clone(&app.journal), kept));
-        Ok(Self { config, app, sessions, guard, files, stopping })
+        let sessions = Arc::new(Sessions::new(gate, Arc::clone(&app.journal), kept));
+        let calls = message::Calls::default();
+        Ok(Self { config, app, sessions, calls, guard, files, stopping })
     }
 
     /// Lets what runs in sessions end, and begins nothing new.
     pub(crate) async fn drain(&self) {
         self.sessions.drain(self.config.timings.drain).await;
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.config.limits
+    }
+
+    pub(crate) fn tls(&self) -> Option<&Tls> {
+        self.config.tls.as_ref()
     }
 
     /// Turns true when the server stops.
@@ -65,10 +85,14 @@ impl Site {
 }
 
 /// Answers one request.
-pub(crate) async fn answer(site: Arc<Site>, place: Place, request: Request<Incoming>) -> Answer {
+pub(crate) async fn answer(
+    site: Arc<Site>,
+    visitor: Visitor,
+    request: Request<Incoming>,
+) -> Answer {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let origin = request.headers().get(header::ORIGIN).cloned();
-    let routed = route(&site, place, request).await;
+    let routed = route(&site, visitor, request).await;
     let mut answer = routed.unwrap_or_else(Refusal::into_answer);
     let headers = answer.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -82,21 +106,28 @@ pub(crate) async fn answer(site: Arc<Site>, place: Place, request: Request<Incom
 
 async fn route(
     site: &Arc<Site>,
-    place: Place,
+    visitor: Visitor,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     let path = request.uri().path();
     if path == "/ws" {
         only(&request, &[Method::GET])?;
-        site.guard.check(request.headers())?;
-        return websocket::upgrade(site, place, request);
+        site.guard.check_acting(request.headers(), visitor.peer())?;
+        return websocket::upgrade(site, visitor, request);
+    }
+    if path == "/" && request.method() == Method::POST {
+        site.guard.check_acting(request.headers(), visitor.peer())?;
+        return message::answer(site, request).await;
+    }
+    if path == "/" && request.method() == Method::OPTIONS {
+        return preflight(site, &request, "POST");
     }
     if let Some(action) = fetch::action(path) {
         if request.method() == Method::OPTIONS {
             return preflight(site, &request, "POST");
         }
         only(&request, &[Method::POST])?;
-        site.guard.check(request.headers())?;
+        site.guard.check_acting(request.headers(), visitor.peer())?;
         return fetch::answer(site, action, request).await;
     }
     if let Some(name) = path.strip_prefix("/f/") {
@@ -104,8 +135,10 @@ async fn route(
             return preflight(site, &request, "PUT");
         }
         only(&request, &[Method::PUT])?;
-        site.guard.check(request.headers())?;
+        site.guard.check_acting(request.headers(), visitor.peer())?;
         let (user, function) = upload::names(name)?;
+        let operation = Operation::UploadFunction(&function);
+        access::check(&site.sessions.gate, request.headers(), Some(&user), operation)?;
         return upload::receive(site, user, function, request).await;
     }
     if let Some(path) = path.strip_prefix("/files/") {
@@ -113,13 +146,17 @@ async fn route(
             return preflight(site, &request, "PUT");
         }
         only(&request, &[Method::GET, Method::PUT])?;
-        // Reading too: what functions share is not for other sites.
-        site.guard.check(request.headers())?;
         let path = shared::path(path)?;
-        return match *request.method() {
-            Method::PUT => shared::receive(site, path, request).await,
-            _ => shared::send(site, &path).await,
-        };
+        let gate = &site.sessions.gate;
+        if *request.method() == Method::PUT {
+            site.guard.check_acting(request.headers(), visitor.peer())?;
+            access::check(gate, request.headers(), None, Operation::UploadFile)?;
+            return shared::receive(site, path, request).await;
+        }
+        // What functions share is not for other sites.
+        site.guard.check(request.headers())?;
+        access::check(gate, request.headers(), None, Operation::FetchFile)?;
+        return shared::send(site, &path).await;
     }
     only(&request, &[Method::GET, Method::HEAD])?;
     match (path, &site.files) {
@@ -139,7 +176,10 @@ fn preflight(
     let mut answer = plain(StatusCode::NO_CONTENT, "text/plain", "");
     let headers = answer.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(method));
-    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type"));
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("authorization, content-type"),
+    );
     Ok(answer)
 }
 
@@ -160,11 +200,13 @@ pub(crate) struct Refusal {
     message: String,
     /// For the `Allow` header.
     allow: Option<String>,
+    /// Another token would help.
+    wants_a_token: bool,
 }
 
 impl Refusal {
     fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), allow: None }
+        Self { status, message: message.into(), allow: None, wants_a_token: false }
     }
 
     fn not_found(path: &str) -> Self {
@@ -178,7 +220,11 @@ impl Refusal {
         if let Some(Ok(allow)) = allow {
             answer.headers_mut().insert(header::ALLOW, allow);
         }
-        if self.status == StatusCode::PAYLOAD_TOO_LARGE {
+        if self.wants_a_token {
+            let scheme = HeaderValue::from_static("Bearer");
+            answer.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        if matches!(self.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
             // The rest of the body is not read.
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

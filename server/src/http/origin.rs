@@ -8,10 +8,22 @@
 use super::Refusal;
 use hyper::StatusCode;
 use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-/// Port that `http` URLs do not show.
+/// Ports that URLs do not show.
 const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
+
+/// What a relay is known by.
+pub(super) struct Known<'a> {
+    /// Where it listens.
+    pub(super) address: SocketAddr,
+    pub(super) is_tls: bool,
+    /// Its names besides those of the loopback interface, with or without a port.
+    pub(super) hosts: &'a [String],
+    /// Origins of other sites whose pages may use it.
+    pub(super) origins: &'a [String],
+}
 
 /// Who may talk to this relay.
 #[derive(Debug)]
@@ -21,28 +33,47 @@ pub(super) struct Guard {
     /// Of those in `hosts`, the ones that are good with any port.
     any_port: Vec<String>,
     origins: Vec<String>,
+    /// Of its own origins, up to the host.
+    scheme: &'static str,
+    /// Whoever acts shows a token.
+    has_tokens: bool,
 }
 
 impl Guard {
-    pub(super) fn new(address: SocketAddr, hosts: &[String], origins: &[String]) -> Self {
-        let port = address.port();
+    pub(super) fn new(relay: &Known<'_>, has_tokens: bool) -> Self {
+        let port = relay.address.port();
+        let (scheme, hidden) =
+            if relay.is_tls { ("https://", HTTPS_PORT) } else { ("http://", HTTP_PORT) };
         let mut known = Vec::new();
         for name in ["127.0.0.1", "localhost", "[::1]"] {
             known.push(format!("{name}:{port}"));
-            if port == HTTP_PORT {
+            if port == hidden {
                 known.push(name.to_owned());
             }
         }
         let mut any_port = Vec::new();
-        for host in hosts {
+        for host in relay.hosts {
             let host = host.to_ascii_lowercase();
             if without_port(&host) == host { any_port.push(host) } else { known.push(host) }
         }
-        let origins = origins.iter().map(|o| o.trim_end_matches('/').to_ascii_lowercase());
-        Self { hosts: known, any_port, origins: origins.collect() }
+        let origins = relay.origins.iter().map(|o| o.trim_end_matches('/').to_ascii_lowercase());
+        let origins = origins.collect();
+        Self { hosts: known, any_port, origins, scheme, has_tokens }
     }
 
-    /// For requests that do something: uploads and sessions.
+    /// For requests that do something, uploads and sessions, by this peer. A program has no `Origin`: it shows a token, or
+    /// is on this machine.
+    pub(super) fn check_acting(&self, headers: &HeaderMap, peer: IpAddr) -> Result<(), Refusal> {
+        self.check(headers)?;
+        if self.has_tokens || peer.to_canonical().is_loopback() || headers.contains_key(ORIGIN) {
+            return Ok(());
+        }
+        Err(forbidden(format!(
+            "without an `Origin` this relay takes requests from its own machine only, not from {peer}: give it tokens to let programs in"
+        )))
+    }
+
+    /// For every request that is not for everybody.
     pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let host = single(headers, HOST)?.unwrap_or_default();
         if !self.is_known(&host) {
@@ -71,7 +102,7 @@ impl Guard {
     }
 
     fn is_own(&self, origin: &str) -> bool {
-        origin.strip_prefix("http://").is_some_and(|host| self.is_known(host))
+        origin.strip_prefix(self.scheme).is_some_and(|host| self.is_known(host))
     }
 }
 
@@ -103,16 +134,52 @@ fn forbidden(message: String) -> Refusal {
 mod tests {
     use super::*;
 
-    fn allowed(host: &str, origin: Option<&str>) -> bool {
+    fn guard(is_tls: bool, has_tokens: bool) -> Guard {
         let hosts = ["relay.test".to_owned(), "relay.test:99".to_owned(), "box:7".to_owned()];
         let origins = ["https://App.example/".to_owned()];
-        let guard = Guard::new(([127, 0, 0, 1], 8080).into(), &hosts, &origins);
+        let address = ([127, 0, 0, 1], 8080).into();
+        Guard::new(&Known { address, is_tls, hosts: &hosts, origins: &origins }, has_tokens)
+    }
+
+    fn headers(host: &str, origin: Option<&str>) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, host.parse().unwrap());
         if let Some(origin) = origin {
             headers.insert(ORIGIN, origin.parse().unwrap());
         }
-        guard.check(&headers).is_ok()
+        headers
+    }
+
+    fn allowed(host: &str, origin: Option<&str>) -> bool {
+        guard(false, false).check(&headers(host, origin)).is_ok()
+    }
+
+    #[test]
+    fn programs_from_elsewhere_need_tokens_to_be_let_in() {
+        let [here, mapped, elsewhere] =
+            ["127.0.0.1", "::ffff:127.0.0.1", "192.0.2.1"].map(|peer| peer.parse().unwrap());
+        let program = headers("relay.test", None);
+        let page = headers("relay.test", Some("https://app.example"));
+        let other_page = headers("relay.test", Some("https://evil.test"));
+        for has_tokens in [true, false] {
+            let guard = guard(false, has_tokens);
+            for peer in [here, mapped, elsewhere] {
+                assert!(guard.check_acting(&page, peer).is_ok());
+                assert!(guard.check_acting(&other_page, peer).is_err());
+                let expected = has_tokens || peer != elsewhere;
+                assert_eq!(guard.check_acting(&program, peer).is_ok(), expected, "{peer}");
+            }
+        }
+    }
+
+    #[test]
+    fn with_tls_its_own_pages_are_those_of_https() {
+        let check = |origin| {
+            let headers = headers("localhost:8080", Some(origin));
+            guard(true, false).check(&headers).is_ok()
+        };
+        assert!(check("https://localhost:8080"));
+        assert!(!check("http://localhost:8080"));
     }
 
     #[test]
@@ -162,7 +229,7 @@ mod tests {
 
     #[test]
     fn two_hosts_are_one_too_many() {
-        let guard = Guard::new(([127, 0, 0, 1], 8080).into(), &[], &[]);
+        let guard = guard(false, false);
         let mut headers = HeaderMap::new();
         headers.append(HOST, "localhost:8080".parse().unwrap());
         headers.append(HOST, "evil.test".parse().unwrap());

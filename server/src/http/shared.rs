@@ -3,7 +3,7 @@
 use super::body::{self, Bound};
 use super::files::decode;
 use super::{Answer, Refusal, Site, plain};
-use crate::store::{MAX_FILE_BYTES, StoreError, is_valid_path};
+use crate::store::{StoreError, is_valid_path};
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 
@@ -22,8 +22,9 @@ pub(super) async fn receive(
     path: String,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
-    let bound = Bound { what: "a shared file", bytes: MAX_FILE_BYTES };
-    let file = body::receive(request, bound).await?;
+    let limits = &site.config.limits;
+    let bound = Bound { what: "a shared file", bytes: limits.file_bytes };
+    let file = body::receive(request, bound, limits).await?;
     let bytes = file.len();
     site.app.files.write_file(&path, file).await.map_err(unavailable)?;
     tracing::info!(path, bytes, "shared file stored");

@@ -27,7 +27,7 @@ pub(super) async fn receive(
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     let bound = Bound { what: "a function", bytes: MAX_FUNCTION_BYTES };
-    let wasm = body::receive(request, bound).await?;
+    let wasm = body::receive(request, bound, &site.config.limits).await?;
     let uploaded = site.app.cluster.upload(user.clone(), function.clone(), wasm).await;
     let uploaded = uploaded.map_err(|error| match error {
         ClusterError::NotAFunction(why) => {

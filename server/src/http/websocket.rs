@@ -1,6 +1,6 @@
 //! `GET /ws`: from HTTP to a WebSocket that carries a session.
 
-use super::{Answer, Place, Refusal, Site, plain};
+use super::{Answer, Refusal, Site, Visitor, plain};
 use crate::session::{Watched, carry, websocket_config};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -17,7 +17,7 @@ const WEBSOCKET_VERSION: &str = "13";
 /// Answers the upgrade and leaves the WebSocket to a task. Origin and host were checked.
 pub(super) fn upgrade(
     site: &Arc<Site>,
-    place: Place,
+    visitor: Visitor,
     mut request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     let headers = request.headers();
@@ -44,11 +44,11 @@ pub(super) fn upgrade(
             Ok(upgraded) => Watched::new(TokioIo::new(upgraded)),
             Err(error) => return tracing::debug!(%error, "upgrade failed"),
         };
-        let config = Some(websocket_config());
+        let config = Some(websocket_config(site.config.limits.frame_bytes));
         let socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, config).await;
         let (app, sessions) = (site.app.clone(), Arc::clone(&site.sessions));
         carry(socket, app, sessions, site.config.timings.clone(), site.stopping()).await;
-        drop(place);
+        drop(visitor);
     });
 
     let mut answer = plain(StatusCode::SWITCHING_PROTOCOLS, "text/plain", "");

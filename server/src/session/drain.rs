@@ -26,11 +26,7 @@ impl Drain {
         self.0.has_begun.load(Ordering::SeqCst)
     }
 
-    pub(super) fn enter(&self) {
-        self.0.running.fetch_add(1, Ordering::SeqCst);
-    }
-
-    pub(super) fn leave(&self) {
+    fn leave(&self) {
         let running = self.0.running.fetch_sub(1, Ordering::SeqCst) - 1;
         if running == 0 && self.has_begun() {
             self.0.is_over.notify_one();
@@ -45,6 +41,23 @@ impl Drain {
         while self.running() > 0 {
             self.0.is_over.notified().await;
         }
+    }
+}
+
+/// Something that runs, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Running(Drain);
+
+impl Running {
+    pub(super) fn new(drain: &Drain) -> Self {
+        drain.0.running.fetch_add(1, Ordering::SeqCst);
+        Self(drain.clone())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }
 
@@ -63,6 +76,12 @@ impl Sessions {
             tracing::warn!(running, "requests are cut off after {} s", patience.as_secs());
         }
         self.journal.settle().await;
+    }
+
+    /// Keeps the relay from ending while something runs outside of sessions; `None` where it stops already.
+    pub(crate) fn run(&self) -> Option<Running> {
+        let running = Running::new(&self.drain);
+        (!self.is_draining()).then_some(running)
     }
 
     /// Whether new sessions and connections are turned away.

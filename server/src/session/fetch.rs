@@ -171,6 +171,7 @@ impl FetchConnection {
         let mut body = self.body.subscribe();
         tokio::select! {
             () = self.carrier.replaced() => {}
+            () = self.carrier.token_expires() => {}
             () = self.seen.silent_for(self.carrier.timings.silence) => {}
             _ = stop.wait_for(|stop| *stop) => {}
             _ = body.wait_for(|number| *number == u64::MAX) => {}

@@ -1,6 +1,6 @@
 //! From a client's first frame to a session that this connection carries, whatever brought the frame.
 
-use super::{Carrier, Sessions};
+use super::{Carrier, Sessions, lock};
 use crate::config::Timings;
 use faasm_bridge::session::greet;
 use faasm_bridge::wire::{Answer, RefusalCode};
@@ -20,11 +20,16 @@ pub(super) async fn enter(
         let message = "the relay stops; connect again".into();
         return (Answer::Refused { code: RefusalCode::Busy, message }, None);
     }
+    let pass = match sessions.gate.admit(&hello, version) {
+        Ok(pass) => pass,
+        Err(refusal) => return (refusal, None),
+    };
     let Some((session, resumed)) = sessions.enter(&hello.user, hello.resume).await else {
         let message = "the relay has too many sessions; try again later".into();
         return (Answer::Refused { code: RefusalCode::Busy, message }, None);
     };
     let id = session.id;
+    lock(&session.live).pass = pass;
     // From here on the session's frames wait for this connection.
     let carrier = Carrier::attach(session, Arc::clone(sessions), timings.clone());
     (Answer::Welcome { version, session: id, resumed }, Some(carrier))

@@ -6,19 +6,23 @@
 mod drain;
 mod fetch;
 mod handshake;
+mod pass;
 mod progress;
 mod requests;
+mod users;
 mod websocket;
 
 pub(crate) use fetch::{Ending, FetchConnection, Lasting, begin};
+pub(crate) use pass::Gate;
 pub(crate) use progress::Watched;
 pub(crate) use websocket::{carry, websocket_config};
 
-use crate::config::Timings;
+use crate::config::{Limits, Timings};
 use crate::store::{Journal, SessionKey, StoreError};
 use drain::Drain;
 use faasm_bridge::session::{Remains, ServerSession};
 use faasm_bridge::wire::{ConnectionId, RequestId, SessionId};
+use pass::Pass;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,17 +30,12 @@ use std::time::Duration;
 use tokio::sync::{Notify, OnceCell, Semaphore, watch};
 use tokio::task::AbortHandle;
 
-/// Most sessions, with and without a connection.
-const MAX_SESSIONS: usize = 1024;
-
-/// Most requests of one session performed at once; more of them wait.
-const MAX_RUNNING: usize = 64;
-
 /// Most payload bytes that requests of one session may hold while they wait and run.
 const MAX_PAYLOADS: usize = 256 * 1024 * 1024;
 
 /// Every session, by id.
 pub(crate) struct Sessions {
+    pub(crate) gate: Gate,
     journal: Arc<dyn Journal>,
     drain: Drain,
     by_id: Mutex<HashMap<SessionId, Arc<Session>>>,
@@ -72,6 +71,8 @@ pub(crate) struct Session {
 #[derive(Debug)]
 struct Live {
     machine: ServerSession,
+    /// By the newest handshake.
+    pass: Pass,
     /// Tells the connection that carries the session that there is something to send; each has its own.
     wake: Arc<Notify>,
     tasks: HashMap<RequestId, AbortHandle>,
@@ -97,7 +98,7 @@ struct Carrier {
 
 impl Sessions {
     /// No sessions yet. Those that an earlier relay left in the journal are kept for as long as one without a connection.
-    pub(crate) fn new(journal: Arc<dyn Journal>, kept: Duration) -> Self {
+    pub(crate) fn new(gate: Gate, journal: Arc<dyn Journal>, kept: Duration) -> Self {
         let left = Arc::clone(&journal);
         // Outside a runtime nobody comes back anyway.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -107,6 +108,7 @@ impl Sessions {
             });
         }
         Self {
+            gate,
             journal,
             drain: Drain::default(),
             by_id: Mutex::default(),
@@ -126,7 +128,7 @@ impl Sessions {
         }
         if let Some((id, remains)) = remains {
             let machine = ServerSession::restore(id, user.to_owned(), remains);
-            let session = Session::new(machine, self.drain.clone());
+            let session = self.session(machine);
             // It is in the journal, which it came from.
             let _ = session.begun.set(());
             return self.place(session);
@@ -134,7 +136,7 @@ impl Sessions {
         let mut id = [0; 16];
         getrandom::fill(&mut id).ok()?;
         let machine = ServerSession::new(SessionId(id), user.to_owned());
-        let session = Session::new(machine, self.drain.clone());
+        let session = self.session(machine);
         let unplaced = Unplaced { journal: &*self.journal, key: session.key };
         // A journal that fails now may work by the time that something has to be in it.
         if let Err(error) = session.begin(&*self.journal).await {
@@ -143,6 +145,10 @@ impl Sessions {
         let (session, _) = self.place(session)?;
         std::mem::forget(unplaced);
         Some((session, false))
+    }
+
+    fn session(&self, machine: ServerSession) -> Session {
+        Session::new(machine, self.drain.clone(), &self.gate.limits)
     }
 
     fn known(
@@ -172,16 +178,33 @@ impl Sessions {
         if let Some(session) = by_id.get(&session.id) {
             return Some((Arc::clone(session), true));
         }
-        if by_id.len() >= MAX_SESSIONS {
-            // One that nothing is lost with: its page is away, and awaits nothing.
-            let idle = by_id.iter().find(|(_, session)| lock(&session.live).is_idle());
-            let idle = *idle?.0;
-            by_id.remove(&idle);
-            self.journal.end(idle.into());
+        let limits = &self.gate.limits;
+        let user = lock(&session.live).machine.user().to_owned();
+        let is_theirs = |session: &Session| lock(&session.live).machine.user() == user;
+        let theirs = by_id.values().filter(|session| is_theirs(session)).count();
+        if theirs >= limits.sessions_per_user {
+            self.make_room(&mut by_id, is_theirs)?;
+        }
+        if by_id.len() >= limits.sessions {
+            self.make_room(&mut by_id, |_| true)?;
         }
         let session = Arc::new(session);
         by_id.insert(session.id, Arc::clone(&session));
         Some((session, true))
+    }
+
+    /// Forgets a session of this kind that nothing is lost with: its page is away, and awaits nothing.
+    fn make_room(
+        &self,
+        by_id: &mut HashMap<SessionId, Arc<Session>>,
+        kind: impl Fn(&Session) -> bool,
+    ) -> Option<()> {
+        let is_idle = |session: &Session| lock(&session.live).is_idle();
+        let idle = by_id.iter().find(|(_, session)| kind(session) && is_idle(session));
+        let idle = *idle?.0;
+        by_id.remove(&idle);
+        self.journal.end(idle.into());
+        Some(())
     }
 
     /// Forgets a session that still has no connection since `number` went away; what it has running goes on.
@@ -208,9 +231,10 @@ impl Drop for Unplaced<'_> {
 }
 
 impl Session {
-    fn new(machine: ServerSession, drain: Drain) -> Self {
+    fn new(machine: ServerSession, drain: Drain, limits: &Arc<Limits>) -> Self {
         let id = machine.id();
-        let live = Live { machine, wake: Arc::default(), tasks: HashMap::new() };
+        let live =
+            Live { machine, pass: Pass::none(limits), wake: Arc::default(), tasks: HashMap::new() };
         Self {
             id,
             key: id.into(),
@@ -218,7 +242,9 @@ impl Session {
             drain,
             live: Mutex::new(live),
             carrier: watch::Sender::new(0),
-            running: Arc::new(Semaphore::new(MAX_RUNNING)),
+            running: Arc::new(Semaphore::new(
+                limits.running_per_session.min(Semaphore::MAX_PERMITS),
+            )),
             payload_bytes: AtomicUsize::new(0),
         }
     }
@@ -284,6 +310,12 @@ impl Carrier {
         self.session.drain.has_begun() && self.live().is_none_or(|live| live.tasks.is_empty())
     }
 
+    /// Completes when the page should come back with a fresh token.
+    async fn token_expires(&self) {
+        let pass = lock(&self.session.live).pass.clone();
+        pass.expires().await;
+    }
+
     /// Completes when another connection carries the session.
     async fn replaced(&self) {
         let mut carrier = self.session.carrier.subscribe();
@@ -308,9 +340,9 @@ mod tests {
     use super::*;
     use futures_util::FutureExt;
 
-    fn sessions() -> Sessions {
+    fn sessions(limits: Limits) -> Sessions {
         let stores = crate::store::Stores::in_memory().unwrap();
-        Sessions::new(stores.journal, Duration::MAX)
+        Sessions::new(Gate::new(None, limits), stores.journal, Duration::MAX)
     }
 
     fn enter(
@@ -324,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_session_is_taken_up_only_by_its_user() {
-        let sessions = sessions();
+        let sessions = sessions(Limits::default());
         let (session, resumed) = enter(&sessions, "ada", None).unwrap();
         assert!(!resumed);
         let id = lock(&session.live).machine.id();
@@ -335,22 +367,40 @@ mod tests {
 
     #[test]
     fn the_number_of_sessions_is_bounded_and_idle_ones_make_room() {
-        let sessions = Arc::new(sessions());
+        let limits = Limits { sessions: 4, ..Limits::default() };
+        let sessions = Arc::new(sessions(limits));
         let new = || enter(&sessions, "ada", None).map(|(session, _)| session);
         let carry = |session| Carrier::attach(session, Arc::clone(&sessions), Timings::default());
-        let carriers: Vec<Carrier> = (0..MAX_SESSIONS).map(|_| carry(new().unwrap())).collect();
+        let carriers: Vec<Carrier> = (0..4).map(|_| carry(new().unwrap())).collect();
         assert!(new().is_none(), "all are connected");
-        carriers[7].leave(true);
-        let id = carriers[7].session.id;
+        carriers[2].leave(true);
+        let id = carriers[2].session.id;
         carry(new().unwrap());
         assert!(!enter(&sessions, "ada", Some(id)).is_some_and(|(_, resumed)| resumed));
-        assert_eq!(lock(&sessions.by_id).len(), MAX_SESSIONS);
+        assert_eq!(lock(&sessions.by_id).len(), 4);
+    }
+
+    #[test]
+    fn a_user_who_has_many_sessions_leaves_room_for_others() {
+        let limits = Limits { sessions: 8, sessions_per_user: 2, ..Limits::default() };
+        let sessions = Arc::new(sessions(limits));
+        let carry = |user| {
+            let (session, _) = enter(&sessions, user, None)?;
+            Some(Carrier::attach(session, Arc::clone(&sessions), Timings::default()))
+        };
+        let bob = carry("bob").unwrap();
+        bob.leave(true);
+        let [first, _second] = [carry("ada").unwrap(), carry("ada").unwrap()];
+        assert!(carry("ada").is_none(), "bob's idle session is no room for ada");
+        first.leave(true);
+        assert!(carry("ada").is_some(), "her own is");
+        assert!(enter(&sessions, "bob", Some(bob.session.id)).unwrap().1);
     }
 
     #[tokio::test]
     async fn a_session_without_a_connection_is_forgotten_and_a_connected_one_is_not() {
         let timings = Timings { session_kept: Duration::ZERO, ..Timings::default() };
-        let sessions = Arc::new(sessions());
+        let sessions = Arc::new(sessions(Limits::default()));
         let (session, _) = enter(&sessions, "ada", None).unwrap();
         let attach =
             || Carrier::attach(Arc::clone(&session), Arc::clone(&sessions), timings.clone());

@@ -1,5 +1,6 @@
 //! Performs what a page asks for: each request a task, whose reply goes to the session whatever connection carries it.
 
+use super::drain::Running;
 use super::{Live, MAX_PAYLOADS, Session, lock};
 use crate::cluster::{Call, ClusterError, Outcome};
 use crate::config::App;
@@ -52,14 +53,22 @@ fn start(
     payload: Vec<u8>,
     app: &App,
 ) {
+    let open = live.machine.open_requests();
+    if let Err(refusal) = live.pass.check(&request, payload.len(), open) {
+        live.machine.reply(id, refusal, &[]);
+        return;
+    }
     let Some(held) = Held::take(session, payload.len()) else {
         let message = format!("requests with more than {MAX_PAYLOADS} bytes wait and run");
         live.machine.reply(id, Reply::Failed { code: FailureCode::Busy, message }, &[]);
         return;
     };
     let (app, user) = (app.clone(), live.machine.user().to_owned());
+    let pass = live.pass.clone();
     let task = tokio::spawn(async move {
         let session = Arc::clone(&held.session);
+        // First among the user's: those who wait there hold up nothing else.
+        let _room = pass.room(&request).await;
         let Ok(_permit) = session.running.acquire().await else { return };
         if session.drain.has_begun() {
             // Not begun, so the page can send it to the next relay.
@@ -76,6 +85,7 @@ fn start(
             let message = "the relay failed while performing the request".to_owned();
             (Reply::Failed { code: FailureCode::Unknown, message }, Vec::new())
         });
+        let (reply, payload) = pass.bound(reply, payload);
         let mut live = lock(&session.live);
         live.tasks.remove(&id);
         let frame = live.machine.reply(id, reply, &payload);
@@ -93,14 +103,15 @@ fn start(
 struct Held {
     session: Arc<Session>,
     bytes: usize,
+    _running: Running,
 }
 
 impl Held {
     fn take(session: &Arc<Session>, bytes: usize) -> Option<Self> {
         // Only the session's one connection adds, under its lock.
         let held = session.payload_bytes.fetch_add(bytes, Ordering::Relaxed);
-        session.drain.enter();
-        let this = Self { session: Arc::clone(session), bytes };
+        let running = Running::new(&session.drain);
+        let this = Self { session: Arc::clone(session), bytes, _running: running };
         (held + bytes <= MAX_PAYLOADS).then_some(this)
     }
 }
@@ -108,7 +119,6 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.session.payload_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-        self.session.drain.leave();
     }
 }
 
@@ -221,7 +231,7 @@ struct Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let code = match &error {
-            StoreError::State(_) => FailureCode::State,
+            StoreError::State(_) | StoreError::ValueTooLong { .. } => FailureCode::State,
             StoreError::ElementTooLong { .. } | StoreError::ListFull { .. } => {
                 FailureCode::BadRequest
             }
@@ -236,6 +246,9 @@ impl From<ClusterError> for Failure {
     fn from(error: ClusterError) -> Self {
         match error {
             ClusterError::Store(error) => error.into(),
+            error @ ClusterError::Full { .. } => {
+                Self { code: FailureCode::Busy, message: error.to_string() }
+            }
             error => Self { code: FailureCode::Unavailable, message: error.to_string() },
         }
     }

@@ -21,10 +21,10 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 const WRITE_BUFFER_BYTES: usize = 128 * 1024;
 
 /// Bounds of the WebSocket layer, after those of the protocol.
-pub(crate) fn websocket_config() -> WebSocketConfig {
+pub(crate) fn websocket_config(frame_bytes: usize) -> WebSocketConfig {
     WebSocketConfig::default()
-        .max_message_size(Some(MAX_FRAME_BYTES))
-        .max_frame_size(Some(MAX_FRAME_BYTES))
+        .max_message_size(Some(frame_bytes))
+        .max_frame_size(Some(frame_bytes))
         .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_write_buffer_size(2 * MAX_FRAME_BYTES)
 }
@@ -82,6 +82,7 @@ pub(crate) async fn carry<S>(
         () = seen.silent_for(carrier.timings.silence) => Ending::new(CloseCode::Policy, "no sign of life"),
         ending = receive(&mut stream, &carrier, &app) => ending,
         ending = transmit(&mut sink, &carrier) => ending,
+        () = carrier.token_expires() => Ending::new(CloseCode::Policy, "the token expires: connect again with a fresh one"),
         () = carrier.replaced() => Ending::new(CloseCode::Normal, "another connection carries the session"),
         _ = stop.wait_for(|stop| *stop) => Ending::new(CloseCode::Away, "the relay stops"),
     };

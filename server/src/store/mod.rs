@@ -1,5 +1,6 @@
 //! Where originals, state, shared files and the journal are kept: the traits, and what can go wrong.
 
+mod bounded;
 mod journal;
 mod redb;
 
@@ -44,6 +45,9 @@ pub enum StoreError {
         "list `{key}` would have {elements} elements of {bytes} bytes together; at most {MAX_LIST_ELEMENTS} and {MAX_LIST_BYTES} are allowed: clear it"
     )]
     ListFull { key: String, elements: u32, bytes: u64 },
+    /// A value longer than this relay keeps.
+    #[error("state `{key}` would have {size} bytes; this relay keeps at most {most}")]
+    ValueTooLong { key: String, size: u64, most: u64 },
     /// The storage itself failed, and nothing was changed.
     #[error("the store cannot {action}: {reason}")]
     Backend { action: &'static str, reason: String },
@@ -187,6 +191,13 @@ impl Stores {
     /// When there is no memory for it.
     pub fn in_memory() -> Result<Self, StoreError> {
         RedbStore::in_memory().map(Self::in_one)
+    }
+
+    /// The same stores, with state values of at most so many bytes.
+    pub fn with_values_up_to(mut self, most: u64) -> Self {
+        self.state = Arc::new(bounded::Bounded::new(self.state, most));
+        self.journal = Arc::new(bounded::BoundedJournal::new(self.journal, most));
+        self
     }
 
     /// Everything in one database file, made if it is not there.

@@ -19,7 +19,12 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(kind: Kind) -> Self {
-        let machine = ClientSession::new(USER, None);
+        Self::of(USER, None, kind)
+    }
+
+    /// Of a user, with a token.
+    pub(crate) fn of(user: &str, token: Option<String>, kind: Kind) -> Self {
+        let machine = ClientSession::new(user, token);
         Self { machine, kind, carrier: None, replies: HashMap::new() }
     }
 
@@ -91,7 +96,7 @@ impl Client {
         self.try_event().await.unwrap_or_else(|broken| panic!("{}", broken.0))
     }
 
-    async fn try_event(&mut self) -> Result<ClientEvent, Broken> {
+    pub(crate) async fn try_event(&mut self) -> Result<ClientEvent, Broken> {
         loop {
             self.try_flush().await?;
             let next = self.carrier.as_mut().unwrap().next();

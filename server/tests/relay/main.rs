@@ -3,6 +3,7 @@
 // Clippy knows test functions, and not what they call.
 #![allow(clippy::unwrap_used)]
 
+mod access;
 mod calls;
 mod carriers;
 mod cli;
@@ -14,11 +15,16 @@ mod files;
 mod fixtures;
 mod http;
 mod legacy;
+mod limits;
 mod locks;
+mod messages;
 // The tests of `ci/browser` use all of it.
 #[allow(dead_code)]
 mod proxy;
 mod sessions;
+mod settings;
 mod state;
 mod support;
+mod tls;
+mod tokens;
 mod transports;

@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 /// How the relay closes a connection; `None` where it just ends.
-async fn closed(socket: &mut Socket) -> Option<CloseCode> {
+pub(crate) async fn closed(socket: &mut Socket) -> Option<CloseCode> {
     loop {
         let next = tokio::time::timeout(LONG, socket.next()).await.expect("it is closed in time");
         match next {

@@ -43,7 +43,14 @@ impl Relay {
     }
 
     pub(crate) async fn start_with(config: Config, embedded: EmbeddedConfig) -> Self {
-        let stores = Stores::in_memory().unwrap();
+        Self::start_over(config, embedded, Stores::in_memory().unwrap()).await
+    }
+
+    pub(crate) async fn start_over(
+        config: Config,
+        embedded: EmbeddedConfig,
+        stores: Stores,
+    ) -> Self {
         let cluster = Embedded::new(embedded, stores.clone()).unwrap();
         let (state, files) = (stores.state.clone(), stores.files.clone());
         let journal = stores.journal.clone();

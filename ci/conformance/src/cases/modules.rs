@@ -3,9 +3,6 @@
 use crate::case::{Case, case, probe};
 use crate::outcome::Code;
 
-/// Where functions are built first. One that cannot be built for Asyncify is not built for JSPI either.
-const BUILT: &[&str] = &["asyncify", "jspi"];
-
 /// Little-endian words.
 fn words(words: &[i32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
@@ -36,18 +33,18 @@ pub(super) fn cases() -> Vec<Case> {
         case("module/some-names-only", "some_names", "").output("named"),
         case("module/bulk-operations", "bulk", "").output("paspassive!!6009"),
         case("module/passive-data-only-dropped", "data_drop", "").output("read"),
-        // What Asyncify cannot rewind, or Binaryen cannot read, is refused when it is built, and not run wrongly.
         case("module/tail-calls", "tail_calls", "").returns(1_001_001),
         // In functions that can wait, tail calls need stack.
         case("module/tail-calls-without-end", "tail_calls_deep", "")
             .returns(1_000_001)
             .limit(&["asyncify"], Code::StackExhausted),
+        // What Asyncify cannot rewind, or Binaryen cannot read, is built for JSPI only, and not run wrongly.
         case("module/references-to-functions", "references", "")
             .returns(6)
-            .limit(BUILT, Code::CannotLoad),
+            .limit(&["asyncify"], Code::BadOptions),
         case("module/bulk-operations-on-tables", "bulk_tables", "")
             .returns(6)
-            .limit(BUILT, Code::CannotLoad),
+            .limit(&["asyncify"], Code::BadOptions),
         case("module/imported-memory-and-table", "imported_memory", "").output("importedi"),
         // Building translates it.
         case("module/draft-simd", "draft_simd", "")

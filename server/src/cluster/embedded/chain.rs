@@ -1,7 +1,7 @@
 //! Calls that a call starts: each one a task of its own, which goes on when its caller ends.
 
 use super::run;
-use super::{Inner, Program};
+use super::{EmbeddedConfig, Inner, Program};
 use crate::cluster::Call;
 use faasm_bridge::guest::{CallId, CallResult, Target};
 use faasm_bridge::wire::{CallEntry, is_valid_name};
@@ -9,35 +9,32 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-/// How deep calls may chain.
-const MAX_DEPTH: usize = 64;
-
-/// Most chained calls that descend from one call and run at once.
-const MAX_CHAINED: usize = 1024;
-
 /// Where in a tree of calls a run stands.
 #[derive(Clone)]
 pub(super) struct Origin {
-    depth: usize,
+    /// How deep calls may still chain.
+    depth_left: usize,
     /// Shared by all that descend from one call.
     room: Arc<Semaphore>,
 }
 
 impl Origin {
     /// Of a call that nobody chained.
-    pub(super) fn root() -> Self {
-        Self { depth: 0, room: Arc::new(Semaphore::new(MAX_CHAINED)) }
+    pub(super) fn root(config: &EmbeddedConfig) -> Self {
+        let chained = config.max_chained.min(Semaphore::MAX_PERMITS);
+        Self { depth_left: config.max_chain_depth, room: Arc::new(Semaphore::new(chained)) }
     }
 
     /// Of a call that this one chains.
-    fn descend(&self) -> Result<(Self, OwnedSemaphorePermit), String> {
-        if self.depth >= MAX_DEPTH {
-            return Err(format!("calls chained more than {MAX_DEPTH} deep"));
-        }
+    fn descend(&self, config: &EmbeddedConfig) -> Result<(Self, OwnedSemaphorePermit), String> {
+        let depth_left = self
+            .depth_left
+            .checked_sub(1)
+            .ok_or_else(|| format!("calls chained more than {} deep", config.max_chain_depth))?;
         let permit = Arc::clone(&self.room).try_acquire_owned().map_err(|_| {
-            format!("more than {MAX_CHAINED} chained calls of one call would run at once")
+            format!("more than {} chained calls of one call would run at once", config.max_chained)
         })?;
-        Ok((Self { depth: self.depth + 1, room: Arc::clone(&self.room) }, permit))
+        Ok((Self { depth_left, room: Arc::clone(&self.room) }, permit))
     }
 }
 
@@ -74,7 +71,7 @@ impl Chain {
         target: Target,
         input: Vec<u8>,
     ) -> Result<impl Future<Output = CallResult> + Send + use<>, String> {
-        let (origin, permit) = self.origin.descend()?;
+        let (origin, permit) = self.origin.descend(&self.inner.config)?;
         let itself = || (self.function.clone(), Some(Arc::clone(&self.program)));
         let ((function, program), entry) = match target {
             Target::Function(name) if !is_valid_name(&name) => {

@@ -56,6 +56,7 @@ use program::{Program, Programs};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use wasmtime::{Config, Engine};
 
 /// How often running functions are asked to give way.
@@ -102,6 +103,14 @@ pub struct EmbeddedConfig {
     pub call_timeout: Duration,
     /// Most memory any one instance may have, bytes.
     pub max_memory: usize,
+    /// Most elements any one table may have.
+    pub max_table_elements: usize,
+    /// Most instances at once; a call that would need another one fails.
+    pub max_instances: usize,
+    /// How deep calls may chain.
+    pub max_chain_depth: usize,
+    /// Most chained calls that descend from one call and run at once.
+    pub max_chained: usize,
     pub printing: Printing,
 }
 
@@ -110,6 +119,10 @@ impl Default for EmbeddedConfig {
         Self {
             call_timeout: Duration::from_secs(60),
             max_memory: 1024 * 1024 * 1024,
+            max_table_elements: 1 << 20,
+            max_instances: 4096,
+            max_chain_depth: 64,
+            max_chained: 1024,
             printing: Printing::Log,
         }
     }
@@ -133,6 +146,8 @@ struct Inner {
     engine: Engine,
     programs: Programs,
     stores: Stores,
+    /// Room for instances.
+    instances: Arc<Semaphore>,
     /// This host's copy of each user's state.
     tiers: Mutex<HashMap<String, Arc<Mutex<LocalTier>>>>,
 }
@@ -147,7 +162,8 @@ impl Embedded {
         tick(&engine).map_err(|error| ClusterError::Internal(error.to_string()))?;
         let programs = Programs::new(engine.clone());
         let tiers = Mutex::default();
-        let inner = Inner { config, engine, programs, stores, tiers };
+        let instances = Arc::new(Semaphore::new(config.max_instances.min(Semaphore::MAX_PERMITS)));
+        let inner = Inner { config, engine, programs, stores, instances, tiers };
         Ok(Self { inner: Arc::new(inner) })
     }
 }
@@ -200,7 +216,7 @@ impl Inner {
 
 impl Cluster for Embedded {
     fn call(&self, call: Call) -> BoxFuture<'static, Result<Outcome, ClusterError>> {
-        run::call(Arc::clone(&self.inner), call, Origin::root())
+        run::call(Arc::clone(&self.inner), call, Origin::root(&self.inner.config))
     }
 
     fn upload(

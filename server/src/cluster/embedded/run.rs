@@ -18,9 +18,6 @@ use wasmtime::{
     UpdateDeadline,
 };
 
-/// Most elements a table may have.
-const MAX_TABLE_ELEMENTS: usize = 1 << 20;
-
 /// Epochs between two yields of a running function.
 const YIELD_TICKS: u64 = 1;
 
@@ -54,7 +51,7 @@ impl RunState {
         let Call { user, function, entry, input, args, env } = call;
         let limits = StoreLimitsBuilder::new()
             .memory_size(inner.config.max_memory)
-            .table_elements(MAX_TABLE_ELEMENTS)
+            .table_elements(inner.config.max_table_elements)
             .instances(1)
             .memories(1)
             .tables(8)
@@ -157,6 +154,9 @@ pub(super) fn call_program(
 ) -> BoxFuture<'static, Result<Outcome, ClusterError>> {
     Box::pin(async move {
         let timeout = inner.config.call_timeout;
+        // Not waited for: who waits for a chained call has an instance itself.
+        let full = ClusterError::Full { instances: inner.config.max_instances };
+        let _instance = Arc::clone(&inner.instances).try_acquire_owned().map_err(|_| full)?;
         // A run that is cut off is dropped before this goes on, and gives its locks back.
         match tokio::time::timeout(timeout, run(inner, program, call, origin)).await {
             Ok(outcome) => Ok(outcome),
@@ -229,8 +229,12 @@ mod tests {
         let wasm = wat::parse_str(wat).unwrap();
         let inner = Arc::clone(&cluster.inner);
         let program = inner.programs.compile("f".into(), wasm).await.unwrap();
-        let state =
-            RunState::new(inner, Arc::clone(&program), Call::new("u", "f", vec![]), Origin::root());
+        let state = RunState::new(
+            inner,
+            Arc::clone(&program),
+            Call::new("u", "f", vec![]),
+            Origin::root(&cluster.inner.config),
+        );
         let mut store = Store::new(&cluster.inner.engine, state);
         store.limiter(|run| &mut run.limits);
         store.set_epoch_deadline(u64::MAX / 2);

@@ -1,0 +1,17 @@
+;; Reads 8 bytes of state as often as its input, a u32, says.
+(module
+  (import "env" "__faasm_read_input" (func $input (param i32 i32) (result i32)))
+  (import "env" "__faasm_read_state" (func $read (param i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 16) "counter\00")
+  (func (export "_start")
+    (local $left i32)
+    (drop (call $input (i32.const 0) (i32.const 4)))
+    (local.set $left (i32.load (i32.const 0)))
+    (loop $again
+      (if (local.get $left)
+        (then
+          (if (i32.ne (call $read (i32.const 16) (i32.const 32) (i32.const 8)) (i32.const 8))
+            (then (unreachable)))
+          (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+          (br $again))))))

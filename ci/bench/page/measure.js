@@ -1,0 +1,30 @@
+// Measures columns in turns: whatever else the machine does meets all of them, and the fastest time of each counts.
+
+/**
+ * @param {Record<string, (times: number) => Promise<unknown>>} columns  each does its work so many times
+ * @param {{ rounds: number, sample: number }} options  `sample`: how long one measurement lasts, milliseconds
+ * @returns {Promise<Record<string, number[]>>}  microseconds for each time, by round
+ */
+export async function measure(columns, { rounds, sample }) {
+  const plans = [];
+  for (const [name, work] of Object.entries(columns)) {
+    // As often as fills a sample, after the code was compiled.
+    let times = 1, took = 0;
+    for (;;) {
+      took = await timed(work, times);
+      if (took > sample / 4) break;
+      times *= took > sample / 64 ? 2 : 8;
+    }
+    plans.push({ name, work, times: Math.max(1, Math.ceil((times * sample) / took)), found: [] });
+  }
+  for (let round = 0; round < rounds; round++) {
+    for (const plan of plans) plan.found.push(((await timed(plan.work, plan.times)) * 1000) / plan.times);
+  }
+  return Object.fromEntries(plans.map(({ name, found }) => [name, found]));
+}
+
+async function timed(work, times) {
+  const began = performance.now();
+  await work(times);
+  return performance.now() - began;
+}

@@ -1,0 +1,92 @@
+//! The figures that have targets.
+
+use super::load::Answers;
+use super::middle;
+use crate::figure::Figure;
+use crate::table::Table;
+use anyhow::{Context as _, Result};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::collections::BTreeMap;
+
+pub(crate) const ECHO: &str = "echo, tokio-tungstenite";
+pub(crate) const ECHO_FAST: &str = "echo, fastwebsockets";
+pub(crate) const CALL: &str = "call of an embedded function";
+
+/// Of the echo's messages in a second.
+const CALLS: f64 = 0.4;
+/// Of the echo's 99th percentile.
+const SLOWEST: f64 = 3.0;
+/// Of an idle session, KiB.
+const IDLE: f64 = 24.0;
+/// Of nginx's throughput.
+const PULL: f64 = 0.7;
+/// Bytes that a push of 4 KiB sends.
+const PUSH: f64 = 4096.0 + 256.0;
+/// Microseconds, in the middle.
+const START: f64 = 100.0;
+
+/// All columns, the middle of their rounds.
+pub(crate) fn answers(found: &BTreeMap<&str, Vec<Answers>>) -> Table {
+    let mut table = Table::new(&["", "answers/s", "p50, µs", "p99, µs"]);
+    for (name, rounds) in found {
+        let quantile = |at| middle(rounds.iter().map(|round| round.quantile(at)));
+        table.row([
+            (*name).to_owned(),
+            format!("{:.0}", middle(rounds.iter().map(Answers::per_second))),
+            format!("{:.0}", quantile(0.5)),
+            format!("{:.0}", quantile(0.99)),
+        ]);
+    }
+    table
+}
+
+pub(crate) fn calls(found: &BTreeMap<&str, Vec<Answers>>) -> Vec<Figure> {
+    let ratio = |of: fn(&Answers) -> f64, base: &str| -> f64 {
+        let (Some(calls), Some(bases)) = (found.get(CALL), found.get(base)) else {
+            return f64::NAN;
+        };
+        middle(calls.iter().zip(bases).map(|(call, base)| of(call) / of(base)))
+    };
+    let slowest = |answers: &Answers| answers.quantile(0.99);
+    let rate = |base| {
+        Figure::ratio(format!("calls in a second, of {base}"), ratio(Answers::per_second, base))
+    };
+    let p99 =
+        |base| Figure::ratio(format!("99th percentile of calls, of {base}"), ratio(slowest, base));
+    vec![
+        rate(ECHO).at_least(CALLS).note("the middle of the rounds"),
+        p99(ECHO).at_most(SLOWEST).note("the middle of the rounds"),
+        rate(ECHO_FAST),
+        p99(ECHO_FAST),
+    ]
+}
+
+pub(crate) fn idle(kibibytes: f64, count: usize) -> Figure {
+    Figure::new("idle session", kibibytes, "KiB").at_most(IDLE).note(format!("of {count}"))
+}
+
+pub(crate) fn pull(ratio: f64) -> Figure {
+    Figure::ratio("pull of 64 MiB of state, of a file from nginx, throughput", ratio).at_least(PULL)
+}
+
+pub(crate) fn push(bytes: f64) -> Figure {
+    Figure::new("push of 4 KiB of 64 MiB, sent", bytes, "bytes").at_most(PUSH)
+}
+
+pub(crate) fn warm_start(microseconds: f64) -> Figure {
+    Figure::new("warm start, p50", microseconds, "µs").at_most(START).note("of 20 000 calls")
+}
+
+/// Settings of a relay with room for so many sessions of one user.
+pub(crate) fn room_for(sessions: &str) -> Vec<&str> {
+    let _ = sessions;
+    vec![]
+}
+
+/// Lets this process, and those it starts, have so many files open.
+pub(crate) fn raise_file_limit(files: u64) -> Result<()> {
+    let (_, most) =
+        getrlimit(Resource::RLIMIT_NOFILE).context("asking how many files may be open")?;
+    let files = files.min(most);
+    setrlimit(Resource::RLIMIT_NOFILE, files, most).context("allowing more open files")
+}

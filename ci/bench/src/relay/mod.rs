@@ -1,0 +1,178 @@
+//! What the relay costs: calls through session, protocol and an embedded instance, idle sessions, state; beside bare servers
+//! in the same run.
+
+mod figures;
+mod load;
+mod nginx;
+mod state;
+
+use crate::figure::{self, Figure};
+use crate::process::{Server, resident};
+use crate::stats::median;
+use crate::table::Table;
+use anyhow::{Context as _, Result, ensure};
+use faasm_browser_tests::{Relay, program};
+use load::{Answers, Talk, load, open_session};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+/// The user whose functions these are.
+const USER: &str = "bench";
+
+/// As many bytes as a call's request has.
+const MESSAGE_BYTES: usize = 24;
+
+/// Does nothing.
+const NOTHING: &str = include_str!("../../functions/wat/nothing.wat");
+
+/// Compare the relay with bare servers
+#[derive(Debug, clap::Args)]
+pub(crate) struct Opts {
+    /// Connections at the same time
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
+    connections: u16,
+    /// How long one measurement lasts
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
+    seconds: f64,
+    /// How often each column is measured
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// Sessions that are open and do nothing
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    idle: usize,
+    /// Only what contains this: calls, idle, state, start
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Write the figures to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write the tables to this file, as Markdown
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+}
+
+#[tokio::main]
+pub(crate) async fn run(opts: &Opts) -> Result<()> {
+    let wants = |group: &str| {
+        opts.filter.as_deref().is_none_or(|text| group.contains(&text.to_lowercase()))
+    };
+    let mut figures = Vec::new();
+    let mut tables = Vec::new();
+    if wants("calls") {
+        let (table, found) = calls(opts).await.context("calls")?;
+        tables.push(table);
+        figures.extend(found);
+    }
+    if wants("idle") {
+        figures.push(idle(opts.idle).await.context("idle sessions")?);
+    }
+    if wants("state") {
+        figures.extend(state::measure(opts.rounds).await.context("state")?);
+    }
+    if wants("start") {
+        let (table, found) = warm_start()?;
+        tables.push(table);
+        figures.push(found);
+    }
+    ensure!(
+        !figures.is_empty(),
+        "nothing contains `{}`",
+        opts.filter.as_deref().unwrap_or_default()
+    );
+    let targets = figure::table(&figures);
+    let tables: Vec<String> = tables.iter().map(Table::to_string).collect();
+    println!("{}\n{targets}", tables.join("\n"));
+    if let Some(path) = &opts.json {
+        figure::write(&figures, path)?;
+    }
+    if let Some(path) = &opts.markdown {
+        let text = format!("{}.\n\n{}\n{targets}", figure::machine(), tables.join("\n"));
+        figure::write_file(path, &text)?;
+    }
+    Ok(())
+}
+
+/// A relay with a folder of its own and these settings.
+async fn relay(options: &[&str]) -> Result<(Relay, String)> {
+    let web = tempfile::tempdir().context("a temporary folder")?;
+    let relay = Relay::start_with(web.path(), options).await?;
+    let url = format!("{}/ws", relay.url().replacen("http", "ws", 1));
+    Ok((relay, url))
+}
+
+/// Calls of a function that does nothing, and echoes, in turns.
+async fn calls(opts: &Opts) -> Result<(Table, Vec<Figure>)> {
+    let (relay, url) = relay(&[]).await?;
+    let folder = tempfile::tempdir().context("a temporary folder")?;
+    let original = folder.path().join("nothing.wasm");
+    std::fs::write(&original, wat::parse_str(NOTHING)?).context("writing a function")?;
+    relay.upload(USER, &[original]).await?;
+    let plain = Server::start(&program("FAASM_ECHO_BIN", "examples/echo")?).await?;
+    let fast = Server::start(&program("FAASM_ECHO_FAST_BIN", "examples/echo_fast")?).await?;
+    let echo = Talk::Echo(MESSAGE_BYTES);
+    let call = Talk::Call { user: USER.to_owned(), function: "nothing".to_owned() };
+    let columns = [
+        (figures::ECHO, plain.url(), &echo),
+        (figures::ECHO_FAST, fast.url(), &echo),
+        (figures::CALL, &url, &call),
+    ];
+    let mut found: BTreeMap<&str, Vec<Answers>> = BTreeMap::new();
+    let connections = usize::from(opts.connections);
+    for round in 0..=opts.rounds {
+        eprintln!("calls, {round} of {}", opts.rounds);
+        for (name, url, talk) in columns {
+            let lasting = Duration::from_secs_f64(opts.seconds);
+            let answers = load(url, talk, connections, lasting).await.context(name)?;
+            // The first round warms.
+            if round > 0 {
+                found.entry(name).or_default().push(answers);
+            }
+        }
+    }
+    Ok((figures::answers(&found), figures::calls(&found)))
+}
+
+/// What a session weighs whose page does nothing.
+async fn idle(count: usize) -> Result<Figure> {
+    let room = (count + 100).to_string();
+    let (relay, url) = relay(&figures::room_for(&room)).await?;
+    figures::raise_file_limit(2 * count as u64 + 1000)?;
+    let process = relay.id().context("the relay has ended")?;
+    // What the first sessions bring about stays.
+    let mut sessions = Vec::with_capacity(count);
+    for _ in 0..100 {
+        sessions.push(open_session(&url, USER).await?);
+    }
+    let before = resident(process)?;
+    for _ in 0..count {
+        sessions.push(open_session(&url, USER).await?);
+    }
+    let each = (resident(process)? - before) as f64 / count as f64 / 1024.0;
+    Ok(figures::idle(each, count))
+}
+
+/// A call within the process that runs it.
+fn warm_start() -> Result<(Table, Figure)> {
+    let program = program("FAASM_WARM_START_BIN", "examples/warm_start")?;
+    let output = Command::new(&program)
+        .output()
+        .with_context(|| format!("starting {}", program.display()))?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let quantiles: BTreeMap<String, f64> =
+        serde_json::from_slice(&output.stdout).context("what it printed")?;
+    let mut table = Table::new(&["warm start", "µs"]);
+    let mut rows: Vec<_> = quantiles.iter().collect();
+    rows.sort_by(|(_, a), (_, b)| a.total_cmp(b));
+    for (quantile, time) in rows {
+        table.row([quantile.clone(), format!("{time:.1}")]);
+    }
+    let middle = quantiles.get("p50").context("no p50")?;
+    Ok((table, figures::warm_start(*middle)))
+}
+
+/// The middle of what rounds gave.
+fn middle(values: impl Iterator<Item = f64>) -> f64 {
+    median(&values.collect::<Vec<_>>())
+}

@@ -1,0 +1,16 @@
+//! What the rewriter's output costs: size, time and build time, compared with Binaryen's own Asyncify.
+
+mod artefact;
+pub(crate) mod build;
+mod column;
+mod figures;
+mod node;
+pub(crate) mod optimise;
+mod report;
+mod run;
+mod size;
+mod small;
+pub(crate) mod suite;
+mod unshim;
+mod wasmtime;
+mod workload;

@@ -1,0 +1,112 @@
+// How a function is suspended and resumed, in two ways with one shape:
+//
+// * `suspend`: called in an import that can suspend; the import returns what this gives.
+// * `suspending(f)`: what a module imports for such an import `f`.
+// * `attach(exports, memory)`: the instance is there.
+// * `call(f, args)`: calls a function of the guest, and takes it through all its suspensions.
+// * `suspensions()`: how often it was suspended.
+//
+// Both get `wait`, which is called once for each suspension and gives a promise: the guest goes on when it is resolved.
+
+const NORMAL = 0, UNWINDING = 1, REWINDING = 2;
+
+// Bytes of Asyncify's own two pointers at the start of the buffer: next free byte, and end.
+const HEADER_BYTES = 8;
+
+/**
+ * Suspension by Binaryen's Asyncify: the guest's code unwinds its own stack into linear memory, and rewinds it later.
+ *
+ * The instrumented module exports four functions that switch its state. To suspend, `asyncify_start_unwind` is called
+ * inside the import; every function then saves its locals and returns, until the outermost call comes back here. To resume,
+ * `asyncify_start_rewind` is called and the same function entered again: every function restores its locals and goes on
+ * where it was, down to the import, which ends the rewinding.
+ *
+ * @param {() => Promise<void>} wait
+ * @param {number} bytes  at the end of memory, for the unwound stack
+ */
+export function asyncify(wait, bytes) {
+  let state = NORMAL, suspensions = 0, buffer = 0;
+  let memory, pointers, startUnwind, stopUnwind, startRewind, stopRewind;
+
+  // The buffer is where memory ends, wherever that is. A rewinding leaves its pointers as they were before.
+  const place = () => {
+    buffer = memory.buffer.byteLength - bytes;
+    pointers = new DataView(memory.buffer, buffer, HEADER_BYTES);
+    pointers.setUint32(0, buffer + HEADER_BYTES, true);
+    pointers.setUint32(4, buffer + bytes, true);
+  };
+
+  return {
+    suspend() {
+      if (state === REWINDING) {
+        stopRewind();
+        state = NORMAL;
+        return;
+      }
+      // A start function would run before the exports are known; the rewriter makes it an export of its own.
+      if (!memory) throw new Error("suspended while it was being instantiated");
+      // A buffer of before memory grew is detached.
+      if (pointers?.buffer !== memory.buffer) place();
+      startUnwind(buffer);
+      state = UNWINDING;
+      suspensions++;
+    },
+    suspending: (f) => f,
+    attach(exports, itsMemory) {
+      const control = (name) => {
+        if (typeof exports[name] === "function") return exports[name];
+        const error = new Error(`the module does not export \`${name}\`: build it again with faasm-asyncify`);
+        throw Object.assign(error, { code: "cannot-load" });
+      };
+      startUnwind = control("asyncify_start_unwind");
+      stopUnwind = control("asyncify_stop_unwind");
+      startRewind = control("asyncify_start_rewind");
+      stopRewind = control("asyncify_stop_rewind");
+      memory = itsMemory;
+    },
+    async call(f, args) {
+      for (;;) {
+        let value;
+        try {
+          value = f(...args);
+        } catch (thrown) {
+          if (state !== UNWINDING) throw thrown;
+          // The buffer ends where memory ends, so unwinding traps where it does not fit.
+          const error = new Error(
+            `the function's stack did not fit in the ${bytes} bytes kept for suspending it: build it with a larger --stack-size`,
+          );
+          throw Object.assign(error, { code: "stack-size" });
+        }
+        if (state !== UNWINDING) return value;
+        stopUnwind();
+        state = NORMAL;
+        await wait();
+        startRewind(buffer);
+        state = REWINDING;
+      }
+    },
+    suspensions: () => suspensions,
+  };
+}
+
+/**
+ * Suspension by JavaScript Promise Integration: the browser keeps the guest's stack, and the guest's code is as it was.
+ *
+ * The import that suspends is a `WebAssembly.Suspending`: it gives a promise, and the browser sets the stack aside until the
+ * promise is resolved. Entries are called through `WebAssembly.promising`, which gives a promise of their result.
+ *
+ * @param {() => Promise<void>} wait
+ */
+export function jspi(wait) {
+  let suspensions = 0;
+  return {
+    suspend() {
+      suspensions++;
+      return wait();
+    },
+    suspending: (f) => new WebAssembly.Suspending(f),
+    attach() {},
+    call: (f, args) => WebAssembly.promising(f)(...args),
+    suspensions: () => suspensions,
+  };
+}

@@ -1,0 +1,102 @@
+//! Where host calls of guests arrive: functions of numbers, which `js/host.js` calls without the bindings between.
+
+use crate::host::{Bindings, Raise, numbered};
+use faasm_bridge::guest::{Fault, MAX_PARAMS};
+use faasm_bridge::host::{HostCall, ImportClass, classify};
+use std::cell::Cell;
+use wasm_bindgen::prelude::*;
+
+/// Most arguments that arrive as such; no row of the host interface has more that are all `i32`.
+const WORDS: usize = 7;
+
+/// Beside the row: the arguments are in [`WIDE_ARGUMENTS`].
+const WIDE: u32 = 1 << 31;
+
+thread_local! {
+    /// Where JavaScript leaves the arguments of a call that has wider ones than `i32`.
+    static WIDE_ARGUMENTS: [Cell<u64>; MAX_PARAMS] = const { [const { Cell::new(0) }; MAX_PARAMS] };
+}
+
+/// The address of [`WIDE_ARGUMENTS`].
+pub(crate) fn wide_arguments() -> *const u64 {
+    WIDE_ARGUMENTS.with(|slots| slots.as_ptr().cast())
+}
+
+fn arguments(row: u32, words: [u32; WORDS]) -> [u64; MAX_PARAMS] {
+    if row & WIDE != 0 {
+        return WIDE_ARGUMENTS.with(|slots| std::array::from_fn(|slot| slots[slot].get()));
+    }
+    std::array::from_fn(|slot| words.get(slot).map_or(0, |word| u64::from(*word)))
+}
+
+/// Performs a host call; what it throws goes through the guest.
+fn enter(run: u32, act: impl FnOnce(&Bindings) -> Result<i32, Raise>) -> i32 {
+    let thrown = match numbered(run) {
+        None => JsValue::from_str("the run is over"),
+        Some(bindings) => match act(&bindings) {
+            Ok(value) => return value,
+            Err(raise) => bindings.throw(raise),
+        },
+    };
+    // Nothing that has to be dropped is alive here.
+    wasm_bindgen::throw_val(thrown)
+}
+
+fn known(row: u32) -> Result<HostCall, Fault> {
+    let call = HostCall::from_index(row & !WIDE);
+    call.ok_or(Fault::Order { call: "a row that is not in the table" })
+}
+
+/// A call that never waits.
+#[allow(clippy::too_many_arguments, reason = "those of a host call, one by one")]
+#[wasm_bindgen(skip_typescript)]
+pub fn host_call(
+    run: u32,
+    row: u32,
+    a: u32,
+    b: u32,
+    c: u32,
+    d: u32,
+    e: u32,
+    f: u32,
+    g: u32,
+) -> i32 {
+    enter(run, |bindings| bindings.call(known(row)?, &arguments(row, [a, b, c, d, e, f, g])))
+}
+
+/// First half of a call that may wait: 1 where the guest has to suspend before the second.
+#[allow(clippy::too_many_arguments, reason = "those of a host call, one by one")]
+#[wasm_bindgen(skip_typescript)]
+pub fn host_begin(
+    run: u32,
+    row: u32,
+    a: u32,
+    b: u32,
+    c: u32,
+    d: u32,
+    e: u32,
+    f: u32,
+    g: u32,
+) -> i32 {
+    enter(run, |bindings| bindings.begin(known(row)?, &arguments(row, [a, b, c, d, e, f, g])))
+}
+
+/// Second half.
+#[wasm_bindgen(skip_typescript)]
+pub fn host_finish(run: u32, row: u32) -> i32 {
+    enter(run, |bindings| bindings.finish(known(row)?))
+}
+
+/// An import that only traps.
+#[wasm_bindgen(skip_typescript)]
+pub fn host_trap(run: u32, position: u32) -> i32 {
+    enter(run, |bindings| {
+        let import = bindings.traps.borrow().get(position as usize).cloned().unwrap_or_default();
+        let (module, name) = import.split_once('.').unwrap_or_default();
+        Err(match classify(module, name) {
+            ImportClass::Family(_) => Fault::ClusterOnly { import },
+            _ => Fault::UnknownImport { import },
+        }
+        .into())
+    })
+}

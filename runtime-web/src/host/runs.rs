@@ -1,0 +1,53 @@
+//! Runs by number: how JavaScript, and a guest through it, names the run that a host call belongs to.
+
+use super::Bindings;
+use std::cell::RefCell;
+use std::rc::Rc;
+use wasm_bindgen::prelude::*;
+
+#[wasm_bindgen(module = "/js/host.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = closeGuest)]
+    fn close_guest(run: u32);
+}
+
+thread_local! {
+    static RUNS: RefCell<Vec<Option<Rc<Bindings>>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A run's number. Another run has it once this is dropped: nothing of a guest is on the stack any more then, and nothing
+/// else calls its imports.
+#[derive(Debug)]
+pub(crate) struct Number(u32);
+
+impl Number {
+    pub(crate) fn of(bindings: &Rc<Bindings>) -> Self {
+        let number = RUNS.with_borrow_mut(|runs| {
+            let free = runs.iter().position(Option::is_none).unwrap_or_else(|| {
+                runs.push(None);
+                runs.len() - 1
+            });
+            runs[free] = Some(Rc::clone(bindings));
+            free as u32
+        });
+        bindings.number.set(number);
+        Self(number)
+    }
+
+    pub(crate) fn get(&self) -> u32 {
+        self.0
+    }
+}
+
+impl Drop for Number {
+    fn drop(&mut self) {
+        close_guest(self.0);
+        // What it holds is dropped after the borrow.
+        let _bindings = RUNS.with_borrow_mut(|runs| runs[self.0 as usize].take());
+    }
+}
+
+/// The run with this number.
+pub(crate) fn numbered(number: u32) -> Option<Rc<Bindings>> {
+    RUNS.with_borrow(|runs| runs.get(number as usize)?.clone())
+}

@@ -1,0 +1,131 @@
+//! Rights, and which one each operation needs.
+
+use faasm_bridge::wire::Request;
+use std::fmt;
+
+/// What a token can allow, besides the user it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// To call functions.
+    Invoke,
+    /// To read state values, lists and shared files.
+    StateRead,
+    /// To write state values and lists.
+    StateWrite,
+    /// To store functions and shared files.
+    Upload,
+}
+
+impl Right {
+    pub const ALL: [Right; 4] = [Right::Invoke, Right::StateRead, Right::StateWrite, Right::Upload];
+
+    /// As tokens have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Right::Invoke => "invoke",
+            Right::StateRead => "state:read",
+            Right::StateWrite => "state:write",
+            Right::Upload => "upload",
+        }
+    }
+
+    /// The right of that name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|right| right.name() == name)
+    }
+
+    fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A set of rights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rights(u8);
+
+impl Rights {
+    /// What a token allows that names no rights: all that a page needs. Uploads have to be asked for.
+    pub fn of_a_page() -> Self {
+        [Right::Invoke, Right::StateRead, Right::StateWrite].into_iter().collect()
+    }
+
+    pub fn all() -> Self {
+        Right::ALL.into_iter().collect()
+    }
+
+    pub fn has(self, right: Right) -> bool {
+        self.0 & right.bit() != 0
+    }
+}
+
+impl FromIterator<Right> for Rights {
+    fn from_iter<I: IntoIterator<Item = Right>>(rights: I) -> Self {
+        Self(rights.into_iter().fold(0, |bits, right| bits | right.bit()))
+    }
+}
+
+/// Everything that needs a right, whichever way it comes in.
+#[derive(Clone, Copy, Debug)]
+pub enum Operation<'a> {
+    /// What a session asks for.
+    Request(&'a Request),
+    /// `PUT /f/USER/FUNCTION`, of this function.
+    UploadFunction(&'a str),
+    /// `PUT /files/PATH`.
+    UploadFile,
+    /// `GET /files/PATH`.
+    FetchFile,
+}
+
+impl<'a> Operation<'a> {
+    /// The table. An operation that is not in it does not compile.
+    pub fn right(self) -> Right {
+        match self {
+            Operation::Request(request) => match request {
+                Request::Call { .. } => Right::Invoke,
+                Request::ReadState { .. }
+                | Request::ReadAppended { .. }
+                | Request::ReadFile { .. } => Right::StateRead,
+                Request::WriteState { .. }
+                | Request::AppendState { .. }
+                | Request::ClearAppended { .. } => Right::StateWrite,
+            },
+            Operation::FetchFile => Right::StateRead,
+            Operation::UploadFunction(_) | Operation::UploadFile => Right::Upload,
+        }
+    }
+
+    /// The function it is about, which a token may not be for.
+    pub fn function(self) -> Option<&'a str> {
+        match self {
+            Operation::Request(Request::Call { function, .. }) => Some(function),
+            Operation::UploadFunction(function) => Some(function),
+            Operation::Request(_) | Operation::UploadFile | Operation::FetchFile => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_has_what_was_put_into_it() {
+        for right in Right::ALL {
+            let only: Rights = [right].into_iter().collect();
+            for other in Right::ALL {
+                assert_eq!(only.has(other), other == right, "{other} in {right}");
+            }
+            assert_eq!(Right::of_name(right.name()), Some(right));
+            assert!(Rights::all().has(right));
+            assert_eq!(Rights::of_a_page().has(right), right != Right::Upload);
+        }
+        assert_eq!(Right::of_name("admin"), None);
+    }
+}

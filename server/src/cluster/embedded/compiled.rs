@@ -1,0 +1,162 @@
+//! Compiled code on disk, so that a relay that starts again does not compile again.
+//!
+//! Loading compiled code is as good as running a program: whoever can write these files can run what they like as this
+//! relay. So they are read only from a folder that belongs to this user and that nobody else can write to, and only where
+//! their content has the hash that was written with it: a file cut off by a power failure is compiled again.
+
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+use wasmtime::{Engine, Module, Result};
+
+/// Most files kept; the ones used longest ago go first.
+const MAX_FILES: usize = 512;
+
+const HASH_BYTES: usize = 32;
+
+/// Where compiled modules are kept, if anywhere.
+#[derive(Debug, Default)]
+pub(super) struct Compiled {
+    folder: Option<PathBuf>,
+}
+
+impl Compiled {
+    /// A folder below this one for what this engine compiles, which no other version or setting can read.
+    pub(super) fn open(engine: &Engine, below: Option<&Path>) -> Self {
+        let Some(below) = below else { return Self::default() };
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        let folder = below.join(format!("{:016x}", hasher.finish()));
+        match private(below).and_then(|()| private(&folder)) {
+            Ok(()) => Self { folder: Some(folder) },
+            Err(error) => {
+                tracing::warn!(%error, folder = %below.display(), "compiled functions are not kept");
+                Self::default()
+            }
+        }
+    }
+
+    /// The module, compiled now or before.
+    pub(super) fn module(&self, engine: &Engine, wasm: &[u8]) -> Result<Module> {
+        let Some(folder) = &self.folder else { return Module::new(engine, wasm) };
+        let path = folder.join(hex(&Sha256::digest(wasm)));
+        if let Some(module) = load(engine, &path) {
+            return Ok(module);
+        }
+        let module = Module::new(engine, wasm)?;
+        let kept = module.serialize().map_err(io::Error::other).and_then(|code| keep(&path, &code));
+        if let Err(error) = kept.and_then(|()| make_room(folder)) {
+            tracing::warn!(%error, path = %path.display(), "a compiled function is not kept");
+        }
+        Ok(module)
+    }
+}
+
+/// Makes a folder that only this user can look into, or checks that it is one.
+fn private(folder: &Path) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(0o700).recursive(false).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let found = fs::symlink_metadata(folder)?;
+    // Whoever could make this folder owns what it makes.
+    let probe = tempfile::tempfile_in(folder)?.metadata()?;
+    let is_ours = found.is_dir() && found.uid() == probe.uid();
+    if is_ours && found.permissions().mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    let message = "it belongs to somebody else, or others can write to it; delete it";
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn load(engine: &Engine, path: &Path) -> Option<Module> {
+    let file = fs::read(path).ok()?;
+    let (hash, code) = file.split_at_checked(HASH_BYTES)?;
+    if hash != Sha256::digest(code).as_slice() {
+        return None;
+    }
+    // Tells `make_room` that it is in use.
+    let now = fs::File::options().append(true).open(path).ok()?;
+    let _ = now.set_modified(SystemTime::now());
+    // SAFETY: the bytes are those that `Module::serialize` gave an engine of the same version and settings: nobody but this
+    // user can write to the folder, the folder is this engine's, and the content has the hash it was written with.
+    unsafe { Module::deserialize(engine, code) }.ok()
+}
+
+/// Writes all of a file or nothing.
+fn keep(path: &Path, code: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(&Sha256::digest(code))?;
+    file.write_all(code)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+fn make_room(folder: &Path) -> io::Result<()> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        files.push((entry.metadata()?.modified()?, entry.path()));
+    }
+    files.sort();
+    for (_, path) in files.iter().take(files.len().saturating_sub(MAX_FILES)) {
+        fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(folder: &Path) -> Vec<PathBuf> {
+        let inner = fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+        fs::read_dir(inner).unwrap().map(|entry| entry.unwrap().path()).collect()
+    }
+
+    #[test]
+    fn what_was_compiled_is_loaded_and_what_was_damaged_is_compiled_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let below = folder.path().join("compiled");
+        let engine = Engine::default();
+        let wasm = wat::parse_str("(module (func (export \"f\")))").unwrap();
+        let compiled = Compiled::open(&engine, Some(&below));
+        compiled.module(&engine, &wasm).unwrap();
+        let [path] = &files(&below)[..] else { panic!("one file") };
+        let whole = fs::read(path).unwrap();
+        assert!(load(&engine, path).is_some());
+        // Byte by byte it would take a while.
+        for damaged in [0, HASH_BYTES, whole.len() / 2, whole.len() - 1] {
+            let mut bytes = whole.clone();
+            bytes[damaged] ^= 1;
+            fs::write(path, &bytes).unwrap();
+            assert!(load(&engine, path).is_none());
+            fs::write(path, &whole[..damaged]).unwrap();
+            assert!(load(&engine, path).is_none());
+        }
+        let module = Compiled::open(&engine, Some(&below)).module(&engine, &wasm).unwrap();
+        assert_eq!(module.exports().count(), 1);
+        assert_eq!(fs::read(path).unwrap(), whole);
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_to_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let below = folder.path().join("compiled");
+        fs::create_dir(&below).unwrap();
+        fs::set_permissions(&below, fs::Permissions::from_mode(0o777)).unwrap();
+        let engine = Engine::default();
+        assert!(Compiled::open(&engine, Some(&below)).folder.is_none());
+        assert_eq!(fs::read_dir(&below).unwrap().count(), 0);
+    }
+}

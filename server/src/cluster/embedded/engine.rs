@@ -1,0 +1,73 @@
+//! The engine that runs functions: with a place ready for each instance, where the machine has the address space for that.
+//!
+//! A place is memory that was mapped before: an instance begins by mapping its data over it, which copies on write, and ends
+//! by giving back the pages it changed. Without places each call maps and unmaps gigabytes of address space.
+
+use super::EmbeddedConfig;
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result};
+
+/// Stack of a function; one that needs more ends as `stack-exhausted`. About what browsers give. It holds return addresses
+/// and what does not fit into registers: C and C++ keep arrays and whatever has an address in linear memory.
+const MAX_WASM_STACK_BYTES: usize = 1024 * 1024;
+
+/// Stack of the fiber a function runs on: its own, and as much again for the host calls made at its end, so that these
+/// can never overflow it.
+const FIBER_STACK_BYTES: usize = 2 * MAX_WASM_STACK_BYTES;
+
+/// Most tables a function may have.
+pub(super) const MAX_TABLES: u32 = 8;
+
+/// Of a place, as much stays with it when an instance ends: clearing it costs less than giving it back.
+const KEPT_MEMORY_BYTES: usize = 128 * 1024;
+const KEPT_STACK_BYTES: usize = 32 * 1024;
+const KEPT_TABLE_BYTES: usize = 16 * 1024;
+
+/// Fibers for each instance: its own, and one for calls of its `malloc` during a host call.
+const STACKS: u32 = 2;
+
+/// Makes the engine.
+///
+/// # Errors
+/// When this machine cannot run WebAssembly.
+pub(super) fn engine(config: &EmbeddedConfig) -> Result<Engine> {
+    let mut with_places = settings();
+    with_places.allocation_strategy(InstanceAllocationStrategy::Pooling(places(config)));
+    Engine::new(&with_places).or_else(|error| {
+        tracing::warn!(
+            error = format!("{error:#}"),
+            "no places for {} instances of {} bytes: calls are slower; ask for fewer or smaller ones",
+            config.max_instances,
+            config.max_memory
+        );
+        Engine::new(&settings())
+    })
+}
+
+fn settings() -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .max_wasm_stack(MAX_WASM_STACK_BYTES)
+        .async_stack_size(FIBER_STACK_BYTES)
+        .wasm_memory64(false)
+        .wasm_multi_memory(false);
+    config
+}
+
+fn places(config: &EmbeddedConfig) -> PoolingAllocationConfig {
+    let instances = u32::try_from(config.max_instances).unwrap_or(u32::MAX);
+    let mut places = PoolingAllocationConfig::new();
+    places
+        .total_core_instances(instances)
+        .total_memories(instances)
+        .total_tables(instances.saturating_mul(MAX_TABLES))
+        .total_stacks(instances.saturating_mul(STACKS))
+        .max_tables_per_module(MAX_TABLES)
+        .max_memories_per_module(1)
+        .max_memory_size(config.max_memory)
+        .table_elements(config.max_table_elements)
+        .linear_memory_keep_resident(KEPT_MEMORY_BYTES)
+        .async_stack_keep_resident(KEPT_STACK_BYTES)
+        .table_keep_resident(KEPT_TABLE_BYTES);
+    places
+}

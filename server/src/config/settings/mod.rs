@@ -1,0 +1,170 @@
+//! The settings of `faasm-relay serve`, and where they come from: defaults, one TOML file, the environment, flags; each
+//! later one wins.
+//!
+//! * `table.rs`: every setting, once: its key, unit, bounds, and what it is about.
+//! * `value.rs`: from what was given to a setting, and back for `--check-config`.
+//! * `sources.rs`: the file, the environment and flags. Every mistake is reported, not only the first.
+
+mod sources;
+mod table;
+mod value;
+
+pub use sources::{Flag, Mistakes, Read, Sources};
+pub use table::TABLE;
+pub use value::{Field, Setting};
+
+use super::{Limits, Timings};
+use crate::auth::{Authority, KeyFile, TokenSettings};
+use crate::cluster::embedded::EmbeddedConfig;
+use crate::tls::Tls;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where a relay listens unless it is told otherwise.
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// Everything that can be set.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub listen: SocketAddr,
+    pub data: Option<PathBuf>,
+    pub web: Option<PathBuf>,
+    pub allow_origins: Vec<String>,
+    pub allow_hosts: Vec<String>,
+    pub insecure: bool,
+    pub tokens: Tokens,
+    pub tls: TlsFiles,
+    pub limits: Limits,
+    pub state_value_bytes: usize,
+    pub guests: Guests,
+    pub timings: Timings,
+}
+
+/// How tokens are checked; without a key the relay is open.
+#[derive(Clone, Debug, Default)]
+pub struct Tokens {
+    pub secret_file: Option<PathBuf>,
+    pub public_key_file: Option<PathBuf>,
+    pub jwks_file: Option<PathBuf>,
+    pub audience: Option<String>,
+    pub issuer: Option<String>,
+}
+
+/// Both or none.
+#[derive(Clone, Debug, Default)]
+pub struct TlsFiles {
+    pub certificate_file: Option<PathBuf>,
+    pub key_file: Option<PathBuf>,
+}
+
+/// Bounds of functions in the embedded cluster.
+#[derive(Clone, Debug)]
+pub struct Guests {
+    pub call_time: Duration,
+    pub memory_bytes: usize,
+    pub table_elements: usize,
+    pub instances: usize,
+    pub chain_depth: usize,
+    pub chained_calls: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let guests = EmbeddedConfig::default();
+        let most = faasm_bridge::state::MAX_VALUE_BYTES;
+        Self {
+            listen: LISTEN,
+            data: None,
+            web: None,
+            allow_origins: Vec::new(),
+            allow_hosts: Vec::new(),
+            insecure: false,
+            tokens: Tokens::default(),
+            tls: TlsFiles::default(),
+            limits: Limits::default(),
+            state_value_bytes: usize::try_from(most).unwrap_or(usize::MAX),
+            guests: Guests {
+                call_time: guests.call_timeout,
+                memory_bytes: guests.max_memory,
+                table_elements: guests.max_table_elements,
+                instances: guests.max_instances,
+                chain_depth: guests.max_chain_depth,
+                chained_calls: guests.max_chained,
+            },
+            timings: Timings::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// For the embedded cluster.
+    pub fn embedded(&self) -> EmbeddedConfig {
+        EmbeddedConfig {
+            call_timeout: self.guests.call_time,
+            max_memory: self.guests.memory_bytes,
+            max_table_elements: self.guests.table_elements,
+            max_instances: self.guests.instances,
+            max_chain_depth: self.guests.chain_depth,
+            max_chained: self.guests.chained_calls,
+            ..EmbeddedConfig::default()
+        }
+    }
+
+    /// Reads the keys, if tokens are asked for.
+    ///
+    /// # Errors
+    /// What to change in the settings, or in the files they name.
+    pub fn authority(&self) -> Result<Option<Authority>, String> {
+        let Tokens { secret_file, public_key_file, jwks_file, audience, issuer } = &self.tokens;
+        let files = [
+            secret_file.clone().map(KeyFile::Secret),
+            public_key_file.clone().map(KeyFile::Public),
+            jwks_file.clone().map(KeyFile::Set),
+        ];
+        let mut files = files.into_iter().flatten();
+        let Some(key) = files.next() else {
+            if audience.is_some() || issuer.is_some() {
+                return Err("tokens.audience and tokens.issuer say what tokens must have, and there is no key to check tokens with: give one of tokens.secret_file, tokens.public_key_file and tokens.jwks_file".to_owned());
+            }
+            return Ok(None);
+        };
+        if files.next().is_some() {
+            return Err("tokens are checked with one of tokens.secret_file, tokens.public_key_file and tokens.jwks_file: leave the others out".to_owned());
+        }
+        let settings = TokenSettings { key, audience: audience.clone(), issuer: issuer.clone() };
+        Authority::load(settings).map(Some).map_err(|error| error.to_string())
+    }
+
+    /// Reads the certificate, if there is one.
+    ///
+    /// # Errors
+    /// What to change in the settings, or in the files they name.
+    pub fn certificate(&self) -> Result<Option<Tls>, String> {
+        match (&self.tls.certificate_file, &self.tls.key_file) {
+            (None, None) => Ok(None),
+            (Some(certificate), Some(key)) => {
+                Tls::load(certificate, key).map(Some).map_err(|error| error.to_string())
+            }
+            _ => Err("TLS takes both tls.certificate_file and tls.key_file".to_owned()),
+        }
+    }
+
+    /// What one setting alone does not show. Keys and certificates have [`Settings::authority`] and
+    /// [`Settings::certificate`].
+    pub fn mistakes(&self, has_tokens: bool) -> Vec<String> {
+        let mut mistakes = Vec::new();
+        if self.data.is_none() {
+            mistakes.push(
+                "data is missing, the folder for functions and state: give --data DIR".to_owned(),
+            );
+        }
+        if !has_tokens && !self.insecure && !self.listen.ip().is_loopback() {
+            mistakes.push(format!(
+                "cannot listen on {} without tokens: whoever reaches the relay could use it as any user; set tokens.secret_file or another key, listen on 127.0.0.1 or [::1], or give --insecure if everybody who can reach it may",
+                self.listen
+            ));
+        }
+        mistakes
+    }
+}

@@ -1,0 +1,45 @@
+//! Tokens of HTTP requests: `Authorization: Bearer`.
+
+use super::Refusal;
+use crate::auth::{Denied, Operation};
+use crate::session::Gate;
+use hyper::StatusCode;
+use hyper::header::{AUTHORIZATION, HeaderMap};
+
+/// Whether the request's token allows this, for this user where it is about one.
+pub(super) fn check(
+    gate: &Gate,
+    headers: &HeaderMap,
+    user: Option<&str>,
+    operation: Operation<'_>,
+) -> Result<(), Refusal> {
+    let checked = gate.grant(token(headers)?).and_then(|grant| {
+        user.map_or(Ok(()), |user| grant.check_user(user))?;
+        grant.check(operation)
+    });
+    checked.map_err(|denied| {
+        tracing::info!(?operation, reason = %denied, "request refused");
+        Refusal::from(denied)
+    })
+}
+
+fn token(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = value.to_str().ok().filter(|_| values.next().is_none());
+    // The scheme's case does not matter (RFC 9110).
+    let token = text
+        .and_then(|text| text.split_once(' '))
+        .and_then(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()));
+    token.map(Some).ok_or_else(|| {
+        Denied::Invalid("give it as `Authorization: Bearer TOKEN`, once".to_owned()).into()
+    })
+}
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        let wants_a_token = denied.wants_a_token();
+        let status = if wants_a_token { StatusCode::UNAUTHORIZED } else { StatusCode::FORBIDDEN };
+        Refusal { wants_a_token, ..Refusal::new(status, denied.to_string()) }
+    }
+}

@@ -1,0 +1,205 @@
+//! `POST /`: one JSON message that calls a function or asks after a call, as clients of Faasm's endpoint of 2020 send it.
+//!
+//! ```text
+//! {"user": "demo", "function": "hello", "input_data": "Ada"}                  200, the output; 500 where it failed
+//! {"user": "demo", "function": "hello", "index": 3, "async": true}            200, the call's id
+//! {"user": "demo", "function": "hello", "status": true, "id": 7}              200, `RUNNING`, `SUCCESS: …` or `FAILED: …`
+//! ```
+//!
+//! With a token as `Authorization: Bearer`, where the relay wants one. For old pages, and for `curl`: each call is a request of its own, input and output are text in the message, and what
+//! is asked for twice is done twice. Sessions do better.
+
+use super::body::{self, Bound};
+use super::{Answer, Refusal, Site, access, plain};
+use crate::auth::Operation;
+use crate::cluster::{Call, Outcome};
+use faasm_bridge::wire::{self, CallEntry, is_valid_name};
+use hyper::body::Incoming;
+use hyper::{Request, StatusCode};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Longest message, bytes.
+const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
+
+/// Most calls whose end nobody has asked for; the oldest that have ended are forgotten first.
+const MAX_CALLS: usize = 1024;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// A message. What else clients put into it is ignored.
+#[derive(Debug, Deserialize)]
+struct Message {
+    user: String,
+    function: String,
+    #[serde(default)]
+    index: u32,
+    #[serde(default)]
+    input_data: String,
+    #[serde(default, rename = "async")]
+    is_async: bool,
+    #[serde(default, rename = "status")]
+    asks_status: bool,
+    id: Option<u32>,
+}
+
+/// Calls that were not waited for.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    by_id: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    last_id: u32,
+    calls: BTreeMap<u32, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    user: String,
+    function: String,
+    /// None while it runs.
+    ended: Option<Ended>,
+}
+
+/// Whether it succeeded, and its output or the reason.
+type Ended = (bool, Vec<u8>);
+
+/// Answers a message.
+pub(super) async fn answer(
+    site: &Arc<Site>,
+    request: Request<Incoming>,
+) -> Result<Answer, Refusal> {
+    let bound = Bound { what: "a message", bytes: MAX_MESSAGE_BYTES };
+    let headers = request.headers().clone();
+    let message = body::receive(request, bound, &site.config.limits).await?;
+    let message: Message = serde_json::from_slice(&message).map_err(|error| {
+        bad(format!("the body is a JSON message with `user` and `function`: {error}"))
+    })?;
+    if !is_valid_name(&message.user) || !is_valid_name(&message.function) {
+        return Err(bad(
+            "names of users and functions have A-Z a-z 0-9 _ - and ., and do not begin with a dot",
+        ));
+    }
+    let gate = &site.sessions.gate;
+    access::check(gate, &headers, Some(&message.user), Operation::Request(&message.request()))?;
+    if message.asks_status {
+        return status(site, &message);
+    }
+    let input = message.input_data.len();
+    gate.may_call(&message.user, input).map_err(|(is_busy, why)| {
+        let (busy, large) = (StatusCode::TOO_MANY_REQUESTS, StatusCode::PAYLOAD_TOO_LARGE);
+        Refusal::new(if is_busy { busy } else { large }, why)
+    })?;
+    if message.is_async {
+        return start(site, message);
+    }
+    let (succeeded, output) = perform(site, message).await?;
+    let status = if succeeded { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
+    Ok(plain(status, TEXT, output))
+}
+
+fn bad(what: impl Into<String>) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, what)
+}
+
+impl Message {
+    fn entry(&self) -> CallEntry {
+        match self.index {
+            0 => CallEntry::Main,
+            index => CallEntry::Index(index),
+        }
+    }
+
+    /// The call as a session would ask for it.
+    fn request(&self) -> wire::Request {
+        let (function, entry) = (self.function.clone(), self.entry());
+        wire::Request::Call { function, entry, args: Vec::new(), env: Vec::new() }
+    }
+}
+
+async fn perform(site: &Site, message: Message) -> Result<Ended, Refusal> {
+    let _running = site.sessions.run().ok_or_else(|| {
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the relay stops; try again later")
+    })?;
+    let _room = site.sessions.gate.room(&message.user).await;
+    let entry = message.entry();
+    let mut call = Call::new(message.user, message.function, message.input_data.into_bytes());
+    call.entry = entry;
+    let outcome = site.app.cluster.call(call).await.map_err(|error| {
+        tracing::error!(%error, "call by message");
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    })?;
+    Ok(match outcome {
+        Outcome::Returned(result) => (result.return_value == 0, result.output),
+        Outcome::Failed { message, .. } => (false, message.into_bytes()),
+    })
+}
+
+/// Starts a call that goes on by itself.
+fn start(site: &Arc<Site>, message: Message) -> Result<Answer, Refusal> {
+    let id = site.calls.add(&message).ok_or_else(|| {
+        let what = format!("{MAX_CALLS} calls run that nobody waits for; try again later");
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, what)
+    })?;
+    let site = Arc::clone(site);
+    tokio::spawn(async move {
+        let ended = perform(&site, message).await;
+        site.calls.end(id, ended.unwrap_or_else(|refusal| (false, refusal.message.into_bytes())));
+    });
+    Ok(plain(StatusCode::OK, TEXT, id.to_string()))
+}
+
+fn status(site: &Site, message: &Message) -> Result<Answer, Refusal> {
+    let id =
+        message.id.ok_or_else(|| bad("a message that asks for a status has the call's `id`"))?;
+    let text = site.calls.status(id, message).ok_or_else(|| {
+        let what = format!("no call {id} of {}/{}", message.user, message.function);
+        Refusal::new(StatusCode::NOT_FOUND, what)
+    })?;
+    Ok(plain(StatusCode::OK, TEXT, text))
+}
+
+impl Calls {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A new call's id, unless too many run.
+    fn add(&self, message: &Message) -> Option<u32> {
+        let mut table = self.table();
+        if table.calls.len() >= MAX_CALLS {
+            let ended = table.calls.iter().find(|(_, call)| call.ended.is_some());
+            let oldest = *ended?.0;
+            table.calls.remove(&oldest);
+        }
+        table.last_id = table.last_id.wrapping_add(1);
+        let id = table.last_id;
+        let (user, function) = (message.user.clone(), message.function.clone());
+        table.calls.insert(id, Entry { user, function, ended: None });
+        Some(id)
+    }
+
+    fn end(&self, id: u32, ended: Ended) {
+        if let Some(call) = self.table().calls.get_mut(&id) {
+            call.ended = Some(ended);
+        }
+    }
+
+    /// How a call is doing, in Faasm's words.
+    fn status(&self, id: u32, message: &Message) -> Option<Vec<u8>> {
+        let table = self.table();
+        let call = table.calls.get(&id)?;
+        if (&call.user, &call.function) != (&message.user, &message.function) {
+            return None;
+        }
+        let (word, output) = match &call.ended {
+            None => return Some(b"RUNNING".to_vec()),
+            Some((true, output)) => ("SUCCESS: ", output),
+            Some((false, reason)) => ("FAILED: ", reason),
+        };
+        Some([word.as_bytes(), output].concat())
+    }
+}

@@ -1,0 +1,115 @@
+//! Drops peers that take nothing of what is sent to them.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+/// A stream whose writes fail once the peer has taken nothing for so long.
+#[derive(Debug)]
+pub(super) struct Paced<S> {
+    stream: S,
+    patience: Duration,
+    /// Since bytes wait; made with the first ones that have to.
+    waiting: Option<Pin<Box<Sleep>>>,
+    is_waiting: bool,
+}
+
+impl<S> Paced<S> {
+    pub(super) fn new(stream: S, patience: Duration) -> Self {
+        Self { stream, patience, waiting: None, is_waiting: false }
+    }
+
+    /// What became of a write: progress ends the waiting, and too much waiting the connection.
+    fn settle<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.is_waiting = false;
+            return polled;
+        }
+        let due = Instant::now() + self.patience;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        if !self.is_waiting {
+            waiting.as_mut().reset(due);
+            self.is_waiting = true;
+        }
+        ready!(waiting.as_mut().poll(cx));
+        let seconds = self.patience.as_secs_f64();
+        let reason = format!("the peer took nothing for {seconds} s");
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, reason)))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.settle(cx, polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
+        self.settle(cx, polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        self.settle(cx, polled)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.settle(cx, polled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    const PATIENCE: Duration = Duration::from_secs(1);
+
+    #[tokio::test]
+    async fn who_takes_nothing_is_dropped_and_who_takes_little_is_not() {
+        let (mut peer, stream) = tokio::io::duplex(1000);
+        let mut paced = Paced::new(stream, PATIENCE);
+        let began = Instant::now();
+        let writing = tokio::spawn(async move { paced.write_all(&[0; 9000]).await });
+        let mut piece = [0; 1000];
+        let mut pace = tokio::time::interval(PATIENCE / 2);
+        for _ in 0..4 {
+            pace.tick().await;
+            peer.read_exact(&mut piece).await.unwrap();
+        }
+        let error = writing.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(began.elapsed() >= 3 * (PATIENCE / 2) + PATIENCE, "all that was taken gave time");
+    }
+}
