@@ -36,6 +36,7 @@ enum Command {
     Package(commands::package::Args),
     Bench(commands::bench::Args),
     Fuzz(commands::fuzz::Args),
+    Chaos(commands::chaos::Args),
     Docs(commands::docs::Args),
 }
 
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         Command::Package(args) => args.run(&workspace),
         Command::Bench(args) => args.run(&workspace),
         Command::Fuzz(args) => args.run(&workspace),
+        Command::Chaos(args) => args.run(&workspace),
         Command::Docs(args) => args.run(&workspace),
     });
     match result {

@@ -3,13 +3,14 @@
 //! ```text
 //!   page ──WebSocket── session ──┬── Cluster        runs functions        (embedded: wasmtime)
 //!   CLI  ──HTTP PUT─── http ─────┤── StateStore     the global tier       (redb)
+//!                                ├── Journal        what outlives a relay (redb and a log)
 //!                                ├── FileStore      files functions share (redb)
 //!                                └── FunctionStore  originals             (redb)
 //! ```
 //!
 //! * [`serve`] takes a bound listener, what to serve, and a future that ends it.
 //! * [`cluster`]: where functions run. Backends implement [`cluster::Cluster`].
-//! * [`store`]: where originals, state and shared files are kept.
+//! * [`store`]: where originals, state, shared files and the journal are kept.
 //! * [`auth`]: tokens, and the right that each operation needs.
 //! * `session`: connections, over WebSockets and plain HTTP, over the session state machine of `faasm-bridge`.
 //! * [`settings`]: the configuration file, the environment and flags, for [`Config`].

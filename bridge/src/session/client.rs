@@ -115,6 +115,11 @@ impl ClientSession {
         self.open.len() > self.queued.requests
     }
 
+    /// Whether the reply to this request is still to come.
+    pub fn is_open(&self, id: RequestId) -> bool {
+        self.open.get(&id).is_some()
+    }
+
     /// The token for the next handshake.
     pub fn set_token(&mut self, token: Option<String>) {
         self.token = token;

@@ -4,6 +4,9 @@
 //! reply until it is acknowledged; after a reconnect the client sends its open requests again and the server recognises
 //! those it has by their id. So each request is performed once, however often the connection breaks.
 //!
+//! A session can also outlive the relay's process, with a journal of what was begun and what came of it
+//! ([`ServerSession::restore`]). What was begun and has no result is then unknown, and not begun again.
+//!
 //! Drivers feed frames in (`receive`), take frames out (`transmit`), and say when a connection comes and goes. When to
 //! connect and when to give up is [`Link`]'s.
 
@@ -13,7 +16,7 @@ mod server;
 
 pub use client::{ClientEvent, ClientSession, Phase};
 pub use link::{Link, Step};
-pub use server::{ServerEvent, ServerSession, greet};
+pub use server::{Remains, ServerEvent, ServerSession, greet, reply_frame};
 
 use crate::wire::{MAX_QUEUED_BYTES, MAX_QUEUED_REQUESTS, WireError};
 use thiserror::Error;
@@ -36,6 +39,8 @@ pub enum SessionError {
     NotReading,
 }
 
+#[cfg(test)]
+mod durable_tests;
 #[cfg(test)]
 mod link_tests;
 #[cfg(test)]

@@ -1,4 +1,7 @@
 //! The relay's end of a session.
+//!
+//! It can outlive the relay's process, too: what has to be remembered for that comes out ([`ServerEvent::Start`], the
+//! frame that [`ServerSession::reply`] gives, [`ServerEvent::Forget`]), and [`ServerSession::restore`] takes it in again.
 
 use super::SessionError;
 use crate::wire::{
@@ -8,9 +11,14 @@ use crate::wire::{
 };
 use rangemap::RangeSet;
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 /// Most frames that wait for a page that sends and does not read.
 const MAX_OUTBOX_FRAMES: usize = 2 * MAX_OPEN_REQUESTS;
+
+/// Most ranges of forgotten ids. Between two of them are open requests, and ids that the page took back before it sent
+/// them.
+const MAX_FORGOTTEN_RANGES: usize = 4096;
 
 /// What a received frame means for the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +27,17 @@ pub enum ServerEvent {
     Start { id: RequestId, request: Request, payload: Vec<u8> },
     /// Nobody waits for this request any more; reply all the same.
     Cancel { id: RequestId },
+    /// The page has the replies to all of these and will never send them again: a journal can forget them.
+    Forget { ids: Range<u64> },
+}
+
+/// What is left of a session whose relay ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remains {
+    /// Ids whose replies the page has.
+    pub forgotten: Vec<Range<u64>>,
+    /// Requests that were begun, with the frames that [`ServerSession::reply`] gave for those that ended.
+    pub begun: Vec<(RequestId, Option<Vec<u8>>)>,
 }
 
 /// Reads a handshake and settles the version.
@@ -57,6 +76,7 @@ pub struct ServerSession {
     outbox: VecDeque<Outgoing>,
     /// Bytes of the replies in `open`.
     kept_bytes: usize,
+    takes_requests: bool,
 }
 
 #[derive(Debug)]
@@ -85,7 +105,29 @@ impl ServerSession {
             connected: false,
             outbox: VecDeque::new(),
             kept_bytes: 0,
+            takes_requests: true,
         }
+    }
+
+    /// A session of a relay that ended. A request that was begun and has no reply may have been performed in part:
+    /// nobody can tell, and it is not begun again. Requests that are not among the remains were never begun; the page
+    /// sends them again.
+    pub fn restore(id: SessionId, user: String, remains: Remains) -> Self {
+        let mut session = Self::new(id, user);
+        session.forgotten.extend(remains.forgotten.into_iter().filter(|ids| !ids.is_empty()));
+        for (id, reply) in remains.begun {
+            if session.forgotten.contains(&id.0) || session.open.contains_key(&id) {
+                continue;
+            }
+            let frame = reply.unwrap_or_else(|| {
+                let message = "the relay ended while it was performed: it may have had effects";
+                let message = message.to_owned();
+                reply_frame(id, Reply::Failed { code: FailureCode::Unknown, message }, &[])
+            });
+            session.kept_bytes = session.kept_bytes.saturating_add(frame.len());
+            session.open.insert(id, Progress::Replied(frame));
+        }
+        session
     }
 
     pub fn id(&self) -> SessionId {
@@ -105,6 +147,12 @@ impl ServerSession {
     /// Requests that are running, or whose reply is not acknowledged.
     pub fn open_requests(&self) -> usize {
         self.open.len()
+    }
+
+    /// How many ranges of forgotten ids there are.
+    #[cfg(test)]
+    pub(super) fn forgotten_ranges(&self) -> usize {
+        self.forgotten.len()
     }
 
     /// A connection is up and its handshake answered: unacknowledged replies are sent again.
@@ -131,12 +179,10 @@ impl ServerSession {
         match message {
             ClientMessage::Request { id, request } => self.requested(id, request, payload),
             ClientMessage::Acknowledge { id } => {
-                if let Some(Progress::Replied(frame)) = self.open.get(&id) {
-                    self.kept_bytes -= frame.len();
-                    self.open.remove(&id);
-                    self.forgotten.insert(id.0..id.0.saturating_add(1));
-                }
-                Ok(None)
+                let Some(Progress::Replied(frame)) = self.open.get(&id) else { return Ok(None) };
+                self.kept_bytes -= frame.len();
+                self.open.remove(&id);
+                Ok(Some(ServerEvent::Forget { ids: self.forget(id) }))
             }
             ClientMessage::Cancel { id } => {
                 let running = matches!(self.open.get(&id), Some(Progress::Running));
@@ -146,6 +192,33 @@ impl ServerSession {
                 self.push(encode(&ServerMessage::Pong, &[])?)?;
                 Ok(None)
             }
+        }
+    }
+
+    /// Gives the whole range of forgotten ids that this one is in now.
+    fn forget(&mut self, id: RequestId) -> Range<u64> {
+        let ids = id.0..id.0.saturating_add(1);
+        self.forgotten.insert(ids.clone());
+        if self.forgotten.len() > MAX_FORGOTTEN_RANGES {
+            // Pages send ids in order, so what was not sent long ago never will be.
+            let gap = self.forgotten.gaps(&(0..id.0)).find(|gap| {
+                let ids = RequestId(gap.start)..RequestId(gap.end);
+                gap.start > 0 && self.open.range(ids).next().is_none()
+            });
+            self.forgotten.extend(gap);
+        }
+        self.forgotten.get(&id.0).cloned().unwrap_or(ids)
+    }
+
+    /// From here on new requests are left to the page, which sends them again to the next relay.
+    pub fn take_no_more(&mut self) {
+        self.takes_requests = false;
+    }
+
+    /// Forgets a request that was given to be started, and was not.
+    pub fn put_back(&mut self, id: RequestId) {
+        if let Some(Progress::Running) = self.open.get(&id) {
+            self.open.remove(&id);
         }
     }
 
@@ -159,11 +232,14 @@ impl ServerSession {
         if self.open.contains_key(&id) || self.forgotten.contains(&id.0) {
             return Ok(None);
         }
+        if !self.takes_requests {
+            return Ok(None);
+        }
         if self.open.len() >= MAX_OPEN_REQUESTS {
             // Not remembered: the same id may come again when there is room.
             let message = format!("more than {MAX_OPEN_REQUESTS} requests are open");
             let reply = Reply::Failed { code: FailureCode::Busy, message };
-            self.push(frame_of(id, reply, &[]))?;
+            self.push(reply_frame(id, reply, &[]))?;
             return Ok(None);
         }
         self.open.insert(id, Progress::Running);
@@ -175,21 +251,27 @@ impl ServerSession {
     }
 
     /// Ends a request. A second reply to the same id is dropped; one that there is no room to keep becomes an error.
-    pub fn reply(&mut self, id: RequestId, reply: Reply, payload: &[u8]) {
+    ///
+    /// Gives the frame that is kept until the page acknowledges it.
+    pub fn reply(&mut self, id: RequestId, reply: Reply, payload: &[u8]) -> Option<&[u8]> {
         if let Some(progress @ Progress::Running) = self.open.get_mut(&id) {
-            let mut frame = frame_of(id, reply, payload);
+            let mut frame = reply_frame(id, reply, payload);
             if self.kept_bytes.saturating_add(frame.len()) > MAX_KEPT_BYTES {
                 let message = format!(
                     "it ended, but more than {MAX_KEPT_BYTES} bytes of results wait for the page"
                 );
-                frame = frame_of(id, Reply::Failed { code: FailureCode::Unknown, message }, &[]);
+                frame = reply_frame(id, Reply::Failed { code: FailureCode::Unknown, message }, &[]);
             }
             self.kept_bytes += frame.len();
             *progress = Progress::Replied(frame);
             if self.connected {
                 self.outbox.push_back(Outgoing::Reply(id));
             }
+            if let Progress::Replied(frame) = progress {
+                return Some(frame);
+            }
         }
+        None
     }
 
     /// Sends a frame over this connection only.
@@ -217,7 +299,7 @@ impl ServerSession {
 }
 
 /// A reply as a frame; one too long to send becomes the error that says so.
-fn frame_of(id: RequestId, reply: Reply, payload: &[u8]) -> Vec<u8> {
+pub fn reply_frame(id: RequestId, reply: Reply, payload: &[u8]) -> Vec<u8> {
     encode(&ServerMessage::Reply { id, reply }, payload).unwrap_or_else(|error| {
         let message = format!("the result cannot be sent: {error}");
         let reply = Reply::Failed { code: FailureCode::BadRequest, message };

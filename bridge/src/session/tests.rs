@@ -26,6 +26,7 @@ fn connect(client: &mut ClientSession, server: &mut ServerSession, resumed: bool
 fn to_server(client: &mut ClientSession, server: &mut ServerSession) -> Vec<ServerEvent> {
     std::iter::from_fn(|| client.transmit())
         .filter_map(|frame| server.receive(&frame).unwrap())
+        .filter(|event| !matches!(event, ServerEvent::Forget { .. }))
         .collect()
 }
 

@@ -10,7 +10,7 @@ pub use limits::Limits;
 use crate::auth::Authority;
 use crate::cluster::embedded::{Embedded, EmbeddedConfig};
 use crate::cluster::{Cluster, ClusterError};
-use crate::store::{FileStore, StateStore, Stores};
+use crate::store::{FileStore, Journal, StateStore, Stores};
 use crate::tls::Tls;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -45,7 +45,9 @@ pub struct Timings {
     pub silence: Duration,
     /// That a session without a connection is kept.
     pub session_kept: Duration,
-    /// For open connections, once the relay is told to stop.
+    /// For what is running, once the relay is told to stop.
+    pub drain: Duration,
+    /// For open connections after that.
     pub grace: Duration,
 }
 
@@ -57,6 +59,7 @@ impl Default for Timings {
             silence: Duration::from_secs(90),
             // As long as a page tries to come back, unless it is told otherwise.
             session_kept: Duration::from_secs(300),
+            drain: Duration::from_secs(30),
             grace: Duration::from_secs(10),
         }
     }
@@ -68,6 +71,7 @@ pub struct App {
     pub cluster: Arc<dyn Cluster>,
     pub state: Arc<dyn StateStore>,
     pub files: Arc<dyn FileStore>,
+    pub journal: Arc<dyn Journal>,
 }
 
 impl App {
@@ -77,8 +81,9 @@ impl App {
     /// See [`Embedded::new`].
     pub fn embedded(config: EmbeddedConfig, stores: Stores) -> Result<Self, ClusterError> {
         let (state, files) = (Arc::clone(&stores.state), Arc::clone(&stores.files));
+        let journal = Arc::clone(&stores.journal);
         let cluster = Arc::new(Embedded::new(config, stores)?);
-        Ok(Self { cluster, state, files })
+        Ok(Self { cluster, state, files, journal })
     }
 }
 

@@ -67,7 +67,7 @@ async fn shake_hands(site: &Arc<Site>, request: Request<Incoming>) -> Result<Ans
         body::receive(request, Bound { what: "a handshake", bytes }, &site.config.limits).await?;
     let frames = FrameReader::default().push(&body).map_err(Ending::from)?;
     let frame = frames.into_iter().next().unwrap_or_default();
-    let begun = begin(&frame, &site.sessions, &site.config.timings, site.stopping());
+    let begun = begin(&frame, &site.sessions, &site.config.timings, site.stopping()).await;
     let batch = begun.map_err(|error| {
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, format!("no session: {error}"))
     })?;

@@ -121,6 +121,9 @@ impl Message {
 }
 
 async fn perform(site: &Site, message: Message) -> Result<Ended, Refusal> {
+    let _running = site.sessions.run().ok_or_else(|| {
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the relay stops; try again later")
+    })?;
     let _room = site.sessions.gate.room(&message.user).await;
     let entry = message.entry();
     let mut call = Call::new(message.user, message.function, message.input_data.into_bytes());

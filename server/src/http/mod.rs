@@ -59,9 +59,15 @@ impl Site {
         let guard = Guard::new(&known, config.tokens.is_some());
         let files = config.web.as_deref().map(Files::new).transpose()?;
         let gate = Gate::new(config.tokens.clone(), config.limits.clone());
-        let sessions = Arc::new(Sessions::new(gate));
+        let kept = config.timings.session_kept;
+        let sessions = Arc::new(Sessions::new(gate, Arc::clone(&app.journal), kept));
         let calls = message::Calls::default();
         Ok(Self { config, app, sessions, calls, guard, files, stopping })
+    }
+
+    /// Lets what runs in sessions end, and begins nothing new.
+    pub(crate) async fn drain(&self) {
+        self.sessions.drain(self.config.timings.drain).await;
     }
 
     pub(crate) fn limits(&self) -> &Limits {

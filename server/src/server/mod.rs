@@ -42,7 +42,8 @@ impl Visitor {
     }
 }
 
-/// Serves until `shutdown` completes, and then until connections have ended or [`crate::Timings::grace`] is over.
+/// Serves until `shutdown` completes, then until what runs has ended or [`crate::Timings::drain`] is over, and then until
+/// connections have ended or [`crate::Timings::grace`] is over.
 ///
 /// # Errors
 /// When the listener's address, or the folder of static files, cannot be read.
@@ -71,6 +72,7 @@ pub async fn serve(
         () = shutdown => {}
     }
     drop(listener);
+    site.drain().await;
     stop.send_replace(true);
     if tokio::time::timeout(grace, room.acquire_many(all)).await.is_err() {
         tracing::warn!("connections are still open after {} s", grace.as_secs());

@@ -69,13 +69,13 @@ impl From<WireError> for Ending {
 ///
 /// # Errors
 /// When the answer cannot be encoded, or there are no random numbers.
-pub(crate) fn begin(
+pub(crate) async fn begin(
     frame: &[u8],
     sessions: &Arc<Sessions>,
     timings: &Timings,
     stop: watch::Receiver<bool>,
 ) -> std::io::Result<Vec<u8>> {
-    let (answer, carrier) = handshake::enter(frame, sessions, timings);
+    let (answer, carrier) = handshake::enter(frame, sessions, timings).await;
     let mut batch = Vec::new();
     append_frame(&mut batch, &encode_handshake(&answer).map_err(std::io::Error::other)?);
     if let Some(carrier) = carrier {

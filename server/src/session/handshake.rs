@@ -7,7 +7,7 @@ use faasm_bridge::wire::{Answer, RefusalCode};
 use std::sync::Arc;
 
 /// The answer to send, before any of the session's frames, and the hold on the session unless it is refused.
-pub(super) fn enter(
+pub(super) async fn enter(
     frame: &[u8],
     sessions: &Arc<Sessions>,
     timings: &Timings,
@@ -16,11 +16,15 @@ pub(super) fn enter(
         Ok(greeted) => greeted,
         Err(refusal) => return (refusal, None),
     };
+    if sessions.is_draining() {
+        let message = "the relay stops; connect again".into();
+        return (Answer::Refused { code: RefusalCode::Busy, message }, None);
+    }
     let pass = match sessions.gate.admit(&hello, version) {
         Ok(pass) => pass,
         Err(refusal) => return (refusal, None),
     };
-    let Some((session, resumed)) = sessions.enter(&hello.user, hello.resume) else {
+    let Some((session, resumed)) = sessions.enter(&hello.user, hello.resume).await else {
         let message = "the relay, or this user, has too many sessions; try again later".into();
         return (Answer::Refused { code: RefusalCode::Busy, message }, None);
     };

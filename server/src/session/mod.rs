@@ -1,8 +1,9 @@
 //! Sessions of pages: who they are, which connection carries each one now, and what they have running.
 //!
-//! The protocol is `faasm_bridge::session::ServerSession`; here are the connections, the tasks and the bounds. No lock
-//! is held across an await.
+//! The protocol is `faasm_bridge::session::ServerSession`; here are the connections, the tasks and the bounds. What has to
+//! outlive the relay goes to the journal. No lock is held across an await.
 
+mod drain;
 mod fetch;
 mod handshake;
 mod pass;
@@ -17,31 +18,47 @@ pub(crate) use progress::Watched;
 pub(crate) use websocket::{carry, websocket_config};
 
 use crate::config::{Limits, Timings};
-use faasm_bridge::session::ServerSession;
+use crate::store::{Journal, SessionKey, StoreError};
+use drain::Drain;
+use faasm_bridge::session::{Remains, ServerSession};
 use faasm_bridge::wire::{ConnectionId, RequestId, SessionId};
 use pass::Pass;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Notify, Semaphore, watch};
+use std::time::Duration;
+use tokio::sync::{Notify, OnceCell, Semaphore, watch};
 use tokio::task::AbortHandle;
 
 /// Most payload bytes that requests of one session may hold while they wait and run.
 const MAX_PAYLOADS: usize = 256 * 1024 * 1024;
 
 /// Every session, by id.
-#[derive(Debug, Default)]
 pub(crate) struct Sessions {
     pub(crate) gate: Gate,
+    journal: Arc<dyn Journal>,
+    drain: Drain,
     by_id: Mutex<HashMap<SessionId, Arc<Session>>>,
     /// Connections over HTTP; each carries another session, or is about to end.
     fetching: Mutex<HashMap<ConnectionId, Arc<FetchConnection>>>,
+}
+
+impl std::fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sessions").field("by_id", &self.by_id).finish_non_exhaustive()
+    }
 }
 
 /// One session.
 #[derive(Debug)]
 pub(crate) struct Session {
     id: SessionId,
+    /// What the journal calls it.
+    key: SessionKey,
+    /// Whether the journal has it.
+    begun: OnceCell<()>,
+    /// Of all sessions of this relay.
+    drain: Drain,
     live: Mutex<Live>,
     /// Number of the connection that carries the session; one that finds another number here has been replaced.
     carrier: watch::Sender<u64>,
@@ -80,66 +97,149 @@ struct Carrier {
 }
 
 impl Sessions {
-    pub(crate) fn new(gate: Gate) -> Self {
-        Self { gate, ..Self::default() }
+    /// No sessions yet. Those that an earlier relay left in the journal are kept for as long as one without a connection.
+    pub(crate) fn new(gate: Gate, journal: Arc<dyn Journal>, kept: Duration) -> Self {
+        let left = Arc::clone(&journal);
+        // Outside a runtime nobody comes back anyway.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                tokio::time::sleep(kept).await;
+                left.end_left_over();
+            });
+        }
+        Self {
+            gate,
+            journal,
+            drain: Drain::default(),
+            by_id: Mutex::default(),
+            fetching: Mutex::default(),
+        }
     }
 
-    /// Takes up a session again, or starts one; `None` when there are too many. The second value says which.
-    fn enter(&self, user: &str, resume: Option<SessionId>) -> Option<(Arc<Session>, bool)> {
-        let mut by_id = lock(&self.by_id);
-        let known = resume.and_then(|id| by_id.get(&id));
-        if let Some(session) = known.filter(|session| lock(&session.live).machine.user() == user) {
-            return Some((Arc::clone(session), true));
+    /// Takes up a session again, also one of a relay that ended, or starts one; `None` when there are too many. The
+    /// second value says which.
+    async fn enter(&self, user: &str, resume: Option<SessionId>) -> Option<(Arc<Session>, bool)> {
+        let mut remains = None;
+        if let Some(id) = resume {
+            if let Some(session) = self.known(&lock(&self.by_id), user, id) {
+                return Some((session, true));
+            }
+            remains = self.remains(user, id).await.map(|remains| (id, remains));
         }
-        let limits = &self.gate.limits;
-        let is_theirs = |session: &Session| lock(&session.live).machine.user() == user;
-        let theirs = by_id.values().filter(|session| is_theirs(session)).count();
-        if theirs >= limits.sessions_per_user {
-            make_room(&mut by_id, is_theirs)?;
-        }
-        if by_id.len() >= limits.sessions {
-            make_room(&mut by_id, |_| true)?;
+        if let Some((id, remains)) = remains {
+            let machine = ServerSession::restore(id, user.to_owned(), remains);
+            let session = self.session(machine);
+            // It is in the journal, which it came from.
+            let _ = session.begun.set(());
+            return self.place(session);
         }
         let mut id = [0; 16];
         getrandom::fill(&mut id).ok()?;
-        let id = SessionId(id);
-        let session = Arc::new(Session::new(id, user, limits));
-        by_id.insert(id, Arc::clone(&session));
+        let machine = ServerSession::new(SessionId(id), user.to_owned());
+        let session = self.session(machine);
+        let unplaced = Unplaced { journal: &*self.journal, key: session.key };
+        // A journal that fails now may work by the time that something has to be in it.
+        if let Err(error) = session.begin(&*self.journal).await {
+            tracing::warn!(%error, "a session begins outside the journal");
+        }
+        let (session, _) = self.place(session)?;
+        std::mem::forget(unplaced);
         Some((session, false))
+    }
+
+    fn session(&self, machine: ServerSession) -> Session {
+        Session::new(machine, self.drain.clone(), &self.gate.limits)
+    }
+
+    fn known(
+        &self,
+        by_id: &HashMap<SessionId, Arc<Session>>,
+        user: &str,
+        id: SessionId,
+    ) -> Option<Arc<Session>> {
+        let session = by_id.get(&id)?;
+        let is_theirs = lock(&session.live).machine.user() == user;
+        is_theirs.then(|| Arc::clone(session))
+    }
+
+    /// What the journal has of a session.
+    async fn remains(&self, user: &str, id: SessionId) -> Option<Remains> {
+        let taken = self.journal.take_up(id.into(), user).await;
+        taken.unwrap_or_else(|error| {
+            tracing::error!(%error, "a session cannot be taken up");
+            None
+        })
+    }
+
+    /// The session, with a place among those that are carried; or, where another connection of the same page was quicker,
+    /// the one that this made.
+    fn place(&self, session: Session) -> Option<(Arc<Session>, bool)> {
+        let mut by_id = lock(&self.by_id);
+        if let Some(session) = by_id.get(&session.id) {
+            return Some((Arc::clone(session), true));
+        }
+        let limits = &self.gate.limits;
+        let user = lock(&session.live).machine.user().to_owned();
+        let is_theirs = |session: &Session| lock(&session.live).machine.user() == user;
+        let theirs = by_id.values().filter(|session| is_theirs(session)).count();
+        if theirs >= limits.sessions_per_user {
+            self.make_room(&mut by_id, is_theirs)?;
+        }
+        if by_id.len() >= limits.sessions {
+            self.make_room(&mut by_id, |_| true)?;
+        }
+        let session = Arc::new(session);
+        by_id.insert(session.id, Arc::clone(&session));
+        Some((session, true))
+    }
+
+    /// Forgets a session of this kind that nothing is lost with: its page is away, and awaits nothing.
+    fn make_room(
+        &self,
+        by_id: &mut HashMap<SessionId, Arc<Session>>,
+        kind: impl Fn(&Session) -> bool,
+    ) -> Option<()> {
+        let is_idle = |session: &Session| lock(&session.live).is_idle();
+        let idle = by_id.iter().find(|(_, session)| kind(session) && is_idle(session));
+        let idle = *idle?.0;
+        by_id.remove(&idle);
+        self.journal.end(idle.into());
+        Some(())
     }
 
     /// Forgets a session that still has no connection since `number` went away; what it has running goes on.
     fn expire(&self, session: &Session, number: u64) {
         let mut by_id = lock(&self.by_id);
         let live = lock(&session.live);
-        if *session.carrier.borrow() == number && !live.machine.is_connected() {
-            by_id.remove(&session.id);
+        let is_away = *session.carrier.borrow() == number && !live.machine.is_connected();
+        if is_away && by_id.remove(&session.id).is_some() {
+            self.journal.end(session.key);
         }
     }
 }
 
-/// Forgets a session of this kind that nothing is lost with: its page is away, and awaits nothing.
-fn make_room(
-    by_id: &mut HashMap<SessionId, Arc<Session>>,
-    kind: impl Fn(&Session) -> bool,
-) -> Option<()> {
-    let is_idle = |session: &Session| lock(&session.live).is_idle();
-    let idle = by_id.iter().find(|(_, session)| kind(session) && is_idle(session));
-    let idle = *idle?.0;
-    by_id.remove(&idle);
-    Some(())
+/// A session that is in the journal and nowhere else, as long as its handshake may be given up.
+struct Unplaced<'a> {
+    journal: &'a dyn Journal,
+    key: SessionKey,
+}
+
+impl Drop for Unplaced<'_> {
+    fn drop(&mut self) {
+        self.journal.end(self.key);
+    }
 }
 
 impl Session {
-    fn new(id: SessionId, user: &str, limits: &Arc<Limits>) -> Self {
-        let live = Live {
-            machine: ServerSession::new(id, user.to_owned()),
-            pass: Pass::none(limits),
-            wake: Arc::default(),
-            tasks: HashMap::new(),
-        };
+    fn new(machine: ServerSession, drain: Drain, limits: &Arc<Limits>) -> Self {
+        let id = machine.id();
+        let live =
+            Live { machine, pass: Pass::none(limits), wake: Arc::default(), tasks: HashMap::new() };
         Self {
             id,
+            key: id.into(),
+            begun: OnceCell::new(),
+            drain,
             live: Mutex::new(live),
             carrier: watch::Sender::new(0),
             running: Arc::new(Semaphore::new(
@@ -147,6 +247,12 @@ impl Session {
             )),
             payload_bytes: AtomicUsize::new(0),
         }
+    }
+
+    /// Makes sure that the journal has the session.
+    async fn begin(&self, journal: &dyn Journal) -> Result<(), StoreError> {
+        let user = lock(&self.live).machine.user().to_owned();
+        self.begun.get_or_try_init(|| journal.begin(self.key, &user)).await.copied()
     }
 }
 
@@ -156,6 +262,9 @@ impl Carrier {
         let wake = Arc::new(Notify::new());
         let mut live = lock(&session.live);
         live.machine.connected();
+        if session.drain.has_begun() {
+            live.machine.take_no_more();
+        }
         live.wake = Arc::clone(&wake);
         // Something may be in the outbox already.
         wake.notify_one();
@@ -196,6 +305,11 @@ impl Carrier {
         }
     }
 
+    /// Whether the relay stops, and nothing of this session runs any more.
+    fn is_drained(&self) -> bool {
+        self.session.drain.has_begun() && self.live().is_none_or(|live| live.tasks.is_empty())
+    }
+
     /// Completes when the page should come back with a fresh token.
     async fn token_expires(&self) {
         let pass = lock(&self.session.live).pass.clone();
@@ -224,39 +338,54 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
+
+    fn sessions(limits: Limits) -> Sessions {
+        let stores = crate::store::Stores::in_memory().unwrap();
+        Sessions::new(Gate::new(None, limits), stores.journal, Duration::MAX)
+    }
+
+    fn enter(
+        sessions: &Sessions,
+        user: &str,
+        resume: Option<SessionId>,
+    ) -> Option<(Arc<Session>, bool)> {
+        // A journal in memory does nothing, and so never waits.
+        sessions.enter(user, resume).now_or_never().unwrap()
+    }
 
     #[test]
     fn a_session_is_taken_up_only_by_its_user() {
-        let sessions = Sessions::default();
-        let (session, resumed) = sessions.enter("ada", None).unwrap();
+        let sessions = sessions(Limits::default());
+        let (session, resumed) = enter(&sessions, "ada", None).unwrap();
         assert!(!resumed);
         let id = lock(&session.live).machine.id();
-        assert!(sessions.enter("ada", Some(id)).unwrap().1);
-        assert!(!sessions.enter("bob", Some(id)).unwrap().1);
-        assert!(!sessions.enter("ada", Some(SessionId([0; 16]))).unwrap().1);
+        assert!(enter(&sessions, "ada", Some(id)).unwrap().1);
+        assert!(!enter(&sessions, "bob", Some(id)).unwrap().1);
+        assert!(!enter(&sessions, "ada", Some(SessionId([0; 16]))).unwrap().1);
     }
 
     #[test]
     fn the_number_of_sessions_is_bounded_and_idle_ones_make_room() {
         let limits = Limits { sessions: 4, ..Limits::default() };
-        let sessions = Arc::new(Sessions::new(Gate::new(None, limits)));
-        let enter = || sessions.enter("ada", None).map(|(session, _)| session);
+        let sessions = Arc::new(sessions(limits));
+        let new = || enter(&sessions, "ada", None).map(|(session, _)| session);
         let carry = |session| Carrier::attach(session, Arc::clone(&sessions), Timings::default());
-        let carriers: Vec<Carrier> = (0..4).map(|_| carry(enter().unwrap())).collect();
-        assert!(enter().is_none(), "all are connected");
+        let carriers: Vec<Carrier> = (0..4).map(|_| carry(new().unwrap())).collect();
+        assert!(new().is_none(), "all are connected");
         carriers[2].leave(true);
         let id = carriers[2].session.id;
-        carry(enter().unwrap());
-        assert!(!sessions.enter("ada", Some(id)).is_some_and(|(_, resumed)| resumed));
+        carry(new().unwrap());
+        assert!(!enter(&sessions, "ada", Some(id)).is_some_and(|(_, resumed)| resumed));
         assert_eq!(lock(&sessions.by_id).len(), 4);
     }
 
     #[test]
     fn a_user_who_has_many_sessions_leaves_room_for_others() {
         let limits = Limits { sessions: 8, sessions_per_user: 2, ..Limits::default() };
-        let sessions = Arc::new(Sessions::new(Gate::new(None, limits)));
+        let sessions = Arc::new(sessions(limits));
         let carry = |user| {
-            let (session, _) = sessions.enter(user, None)?;
+            let (session, _) = enter(&sessions, user, None)?;
             Some(Carrier::attach(session, Arc::clone(&sessions), Timings::default()))
         };
         let bob = carry("bob").unwrap();
@@ -265,14 +394,14 @@ mod tests {
         assert!(carry("ada").is_none(), "bob's idle session is no room for ada");
         first.leave(true);
         assert!(carry("ada").is_some(), "her own is");
-        assert!(sessions.enter("bob", Some(bob.session.id)).unwrap().1);
+        assert!(enter(&sessions, "bob", Some(bob.session.id)).unwrap().1);
     }
 
     #[tokio::test]
     async fn a_session_without_a_connection_is_forgotten_and_a_connected_one_is_not() {
-        let timings = Timings { session_kept: std::time::Duration::ZERO, ..Timings::default() };
-        let sessions = Arc::new(Sessions::default());
-        let (session, _) = sessions.enter("ada", None).unwrap();
+        let timings = Timings { session_kept: Duration::ZERO, ..Timings::default() };
+        let sessions = Arc::new(sessions(Limits::default()));
+        let (session, _) = enter(&sessions, "ada", None).unwrap();
         let attach =
             || Carrier::attach(Arc::clone(&session), Arc::clone(&sessions), timings.clone());
         let first = attach();

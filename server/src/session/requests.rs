@@ -1,10 +1,11 @@
 //! Performs what a page asks for: each request a task, whose reply goes to the session whatever connection carries it.
 
+use super::drain::Running;
 use super::{Live, MAX_PAYLOADS, Session, lock};
 use crate::cluster::{Call, ClusterError, Outcome};
 use crate::config::App;
-use crate::store::StoreError;
-use faasm_bridge::session::{ServerEvent, SessionError};
+use crate::store::{Change, Mark, StoreError};
+use faasm_bridge::session::{ServerEvent, SessionError, reply_frame};
 use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::{ChunkHeader, FailureCode, Reply, Request, RequestId, TRANSFER_BYTES};
 use futures_util::FutureExt;
@@ -32,9 +33,12 @@ pub(super) fn take(
                 task.abort();
                 let message = "cancelled by the page".to_owned();
                 let reply = Reply::Failed { code: FailureCode::Cancelled, message };
-                live.machine.reply(id, reply, &[]);
+                if let Some(frame) = live.machine.reply(id, reply, &[]) {
+                    app.journal.finish(session.key, id, frame);
+                }
             }
         }
+        Some(ServerEvent::Forget { ids }) => app.journal.forget(session.key, ids),
     }
     // What is answered at once is in the outbox now.
     live.wake.notify_one();
@@ -66,7 +70,17 @@ fn start(
         // First among the user's: those who wait there hold up nothing else.
         let _room = pass.room(&request).await;
         let Ok(_permit) = session.running.acquire().await else { return };
-        let performing = AssertUnwindSafe(perform(&app, user, request, payload)).catch_unwind();
+        if session.drain.has_begun() {
+            // Not begun, so the page can send it to the next relay.
+            let mut live = lock(&session.live);
+            live.tasks.remove(&id);
+            live.machine.put_back(id);
+            live.wake.notify_one();
+            return;
+        }
+        let is_call = matches!(request, Request::Call { .. });
+        let asked = Asked { session: &session, id, user, request, payload };
+        let performing = AssertUnwindSafe(asked.perform(&app)).catch_unwind();
         let (reply, payload) = performing.await.unwrap_or_else(|_| {
             let message = "the relay failed while performing the request".to_owned();
             (Reply::Failed { code: FailureCode::Unknown, message }, Vec::new())
@@ -74,7 +88,11 @@ fn start(
         let (reply, payload) = pass.bound(reply, payload);
         let mut live = lock(&session.live);
         live.tasks.remove(&id);
-        live.machine.reply(id, reply, &payload);
+        let frame = live.machine.reply(id, reply, &payload);
+        // What else is not marked is performed again where its reply was lost: reads, and what was refused.
+        if let (true, Some(frame)) = (is_call, frame) {
+            app.journal.finish(session.key, id, frame);
+        }
         live.wake.notify_one();
     });
     // The task needs this lock to end, so it is still in the table to be removed.
@@ -85,13 +103,15 @@ fn start(
 struct Held {
     session: Arc<Session>,
     bytes: usize,
+    _running: Running,
 }
 
 impl Held {
     fn take(session: &Arc<Session>, bytes: usize) -> Option<Self> {
         // Only the session's one connection adds, under its lock.
         let held = session.payload_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let this = Self { session: Arc::clone(session), bytes };
+        let running = Running::new(&session.drain);
+        let this = Self { session: Arc::clone(session), bytes, _running: running };
         (held + bytes <= MAX_PAYLOADS).then_some(this)
     }
 }
@@ -102,52 +122,91 @@ impl Drop for Held {
     }
 }
 
-async fn perform(app: &App, user: String, request: Request, payload: Vec<u8>) -> (Reply, Vec<u8>) {
-    let performed = match request {
-        Request::Call { function, entry, args, env } => {
-            let call = Call { user, function, entry, input: payload, args, env };
-            app.cluster.call(call).await.map_err(Failure::from).map(|outcome| match outcome {
-                Outcome::Returned(result) => {
-                    (Reply::Call { return_value: result.return_value }, result.output)
-                }
-                Outcome::Failed { code, message } => {
-                    (Reply::CallFailed { code: code.to_owned() }, message.into_bytes())
-                }
-            })
+/// A request that is to be performed now.
+struct Asked<'a> {
+    session: &'a Session,
+    id: RequestId,
+    user: String,
+    request: Request,
+    payload: Vec<u8>,
+}
+
+impl Asked<'_> {
+    async fn perform(self, app: &App) -> (Reply, Vec<u8>) {
+        let Self { session, id, user, request, payload } = self;
+        let performed = match request {
+            Request::Call { function, entry, args, env } => {
+                let call = Call { user, function, entry, input: payload, args, env };
+                called(app, session, id, call).await
+            }
+            Request::ReadState { key, offset, length } => {
+                let length = length.unwrap_or(TRANSFER_BYTES).min(TRANSFER_BYTES);
+                let read = app.state.read(&user, &key, offset, Some(length)).await;
+                read.map_err(Failure::from).map(|read| {
+                    (Reply::State { size: read.size, offset: read.chunk.offset }, read.chunk.bytes)
+                })
+            }
+            Request::WriteState { key, size, chunks } => {
+                let chunks = split(&chunks, &payload);
+                changed(app, session, id, &user, Change::Write { key, size, chunks }).await
+            }
+            Request::AppendState { key } => {
+                changed(app, session, id, &user, Change::Append { key, element: payload }).await
+            }
+            Request::ClearAppended { key } => {
+                changed(app, session, id, &user, Change::Clear { key }).await
+            }
+            Request::ReadAppended { key, count } => {
+                let read = app.state.read_appended(&user, &key, count).await;
+                read.map_err(Failure::from).map(|bytes| (Reply::Bytes, bytes))
+            }
+            Request::ReadFile { path } => {
+                let read = app.files.read_file(&path).await;
+                read.map_err(Failure::from).map(|found| match found {
+                    Some(bytes) => (Reply::Bytes, bytes),
+                    None => (Reply::Missing, Vec::new()),
+                })
+            }
+        };
+        performed.unwrap_or_else(|Failure { code, message }| {
+            tracing::warn!(?code, message, "request failed");
+            (Reply::Failed { code, message }, Vec::new())
+        })
+    }
+}
+
+/// Runs a function, once the journal says that it may have begun.
+async fn called(
+    app: &App,
+    session: &Session,
+    id: RequestId,
+    call: Call,
+) -> Result<(Reply, Vec<u8>), Failure> {
+    session.begin(&*app.journal).await?;
+    app.journal.accept(session.key, id).await?;
+    Ok(match app.cluster.call(call).await? {
+        Outcome::Returned(result) => {
+            (Reply::Call { return_value: result.return_value }, result.output)
         }
-        Request::ReadState { key, offset, length } => {
-            let length = length.unwrap_or(TRANSFER_BYTES).min(TRANSFER_BYTES);
-            let read = app.state.read(&user, &key, offset, Some(length)).await;
-            read.map_err(Failure::from).map(|read| {
-                (Reply::State { size: read.size, offset: read.chunk.offset }, read.chunk.bytes)
-            })
+        Outcome::Failed { code, message } => {
+            (Reply::CallFailed { code: code.to_owned() }, message.into_bytes())
         }
-        Request::WriteState { key, size, chunks } => {
-            let chunks = split(&chunks, &payload);
-            done(app.state.write(&user, &key, size, chunks).await)
-        }
-        Request::AppendState { key } => done(app.state.append(&user, &key, payload).await),
-        Request::ReadAppended { key, count } => {
-            let read = app.state.read_appended(&user, &key, count).await;
-            read.map_err(Failure::from).map(|bytes| (Reply::Bytes, bytes))
-        }
-        Request::ClearAppended { key } => done(app.state.clear_appended(&user, &key).await),
-        Request::ReadFile { path } => {
-            let read = app.files.read_file(&path).await;
-            read.map_err(Failure::from).map(|found| match found {
-                Some(bytes) => (Reply::Bytes, bytes),
-                None => (Reply::Missing, Vec::new()),
-            })
-        }
-    };
-    performed.unwrap_or_else(|Failure { code, message }| {
-        tracing::warn!(?code, message, "request failed");
-        (Reply::Failed { code, message }, Vec::new())
     })
 }
 
-fn done(result: Result<(), StoreError>) -> Result<(Reply, Vec<u8>), Failure> {
-    result.map(|()| (Reply::Done, Vec::new())).map_err(Failure::from)
+/// Changes state, and marks that it was.
+async fn changed(
+    app: &App,
+    session: &Session,
+    id: RequestId,
+    user: &str,
+    change: Change,
+) -> Result<(Reply, Vec<u8>), Failure> {
+    session.begin(&*app.journal).await?;
+    let reply = reply_frame(id, Reply::Done, &[]);
+    let mark = Mark { session: session.key, request: id, reply };
+    app.journal.change(mark, user, change).await?;
+    Ok((Reply::Done, Vec::new()))
 }
 
 /// The chunks of a write, whose lengths were checked to add up to the payload's.
@@ -177,6 +236,7 @@ impl From<StoreError> for Failure {
                 FailureCode::BadRequest
             }
             StoreError::Backend { .. } => FailureCode::Unavailable,
+            StoreError::Uncertain { .. } => FailureCode::Unknown,
         };
         Self { code, message: error.to_string() }
     }

@@ -8,6 +8,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -27,6 +28,9 @@ pub(crate) fn websocket_config(frame_bytes: usize) -> WebSocketConfig {
         .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_write_buffer_size(2 * MAX_FRAME_BYTES)
 }
+
+/// Longest wait for a peer that may not listen any more.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a connection ends, for the peer and the log.
 #[derive(Debug)]
@@ -83,6 +87,10 @@ pub(crate) async fn carry<S>(
         _ = stop.wait_for(|stop| *stop) => Ending::new(CloseCode::Away, "the relay stops"),
     };
     tracing::debug!(reason = %ending.reason, "connection ends");
+    if *stop.borrow() {
+        // What came of the last requests.
+        let _ = tokio::time::timeout(PATIENCE, transmit(&mut sink, &carrier)).await;
+    }
     drop(carrier);
     // It goes after what is still buffered.
     if let Ok(mut socket) = sink.reunite(stream) {
@@ -95,7 +103,6 @@ async fn close<S>(socket: &mut WebSocketStream<S>, ending: &Ending)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
     let _ = tokio::time::timeout(PATIENCE, socket.close(Some(ending.frame()))).await;
 }
 
@@ -115,7 +122,7 @@ where
             Some(Err(error)) => return Err(ending_of(&error)),
         }
     };
-    let (greeting, carrier) = handshake::enter(&frame, sessions, &timings);
+    let (greeting, carrier) = handshake::enter(&frame, sessions, &timings).await;
     answer(socket, &greeting).await?;
     carrier.ok_or_else(|| Ending::new(CloseCode::Policy, "refused"))
 }
@@ -195,6 +202,9 @@ where
                 return Ending::new(CloseCode::Normal, "another connection carries the session");
             }
             Some(Some(frame)) => Message::binary(frame),
+            Some(None) if carrier.is_drained() => {
+                return Ending::new(CloseCode::Away, "the relay stops");
+            }
             Some(None) => tokio::select! {
                 () = carrier.wake.notified() => continue,
                 _ = pings.tick() => Message::Ping(Default::default()),

@@ -1,8 +1,11 @@
 //! A store of state with shorter values than the protocol has, for pages and functions alike.
 
-use super::{StateRead, StateStore, StoreError};
+use super::{Change, Journal, Mark, SessionKey, StateRead, StateStore, StoreError};
+use faasm_bridge::session::Remains;
 use faasm_bridge::state::Chunk;
+use faasm_bridge::wire::RequestId;
 use futures_util::future::BoxFuture;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Refuses writes of values that are too long; everything else is the inner store's.
@@ -36,12 +39,10 @@ impl StateStore for Bounded {
         size: u64,
         chunks: Vec<Chunk>,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
-        if size > self.most {
-            let most = self.most;
-            let error = StoreError::ValueTooLong { key: key.to_owned(), size, most };
-            return Box::pin(async move { Err(error) });
+        match check(key, size, self.most) {
+            Ok(()) => self.inner.write(user, key, size, chunks),
+            Err(error) => Box::pin(async move { Err(error) }),
         }
-        self.inner.write(user, key, size, chunks)
     }
 
     fn append<'a>(
@@ -68,5 +69,85 @@ impl StateStore for Bounded {
         key: &'a str,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         self.inner.clear_appended(user, key)
+    }
+}
+
+/// The same for changes that pages ask for.
+pub(super) struct BoundedJournal {
+    inner: Arc<dyn Journal>,
+    /// Bytes.
+    most: u64,
+}
+
+impl BoundedJournal {
+    pub(super) fn new(inner: Arc<dyn Journal>, most: u64) -> Self {
+        Self { inner, most }
+    }
+}
+
+fn check(key: &str, size: u64, most: u64) -> Result<(), StoreError> {
+    if size <= most {
+        return Ok(());
+    }
+    Err(StoreError::ValueTooLong { key: key.to_owned(), size, most })
+}
+
+impl Journal for BoundedJournal {
+    fn begin<'a>(
+        &'a self,
+        session: SessionKey,
+        user: &'a str,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.inner.begin(session, user)
+    }
+
+    fn take_up<'a>(
+        &'a self,
+        session: SessionKey,
+        user: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Remains>, StoreError>> {
+        self.inner.take_up(session, user)
+    }
+
+    fn accept(
+        &self,
+        session: SessionKey,
+        request: RequestId,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inner.accept(session, request)
+    }
+
+    fn finish(&self, session: SessionKey, request: RequestId, reply: &[u8]) {
+        self.inner.finish(session, request, reply);
+    }
+
+    fn forget(&self, session: SessionKey, requests: Range<u64>) {
+        self.inner.forget(session, requests);
+    }
+
+    fn end(&self, session: SessionKey) {
+        self.inner.end(session);
+    }
+
+    fn end_left_over(&self) {
+        self.inner.end_left_over();
+    }
+
+    fn change<'a>(
+        &'a self,
+        mark: Mark,
+        user: &'a str,
+        change: Change,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        if let Change::Write { key, size, .. } = &change
+            && let Err(error) = check(key, *size, self.most)
+        {
+            return Box::pin(async move { Err(error) });
+        }
+        self.inner.change(mark, user, change)
+    }
+
+    fn settle(&self) -> BoxFuture<'_, ()> {
+        self.inner.settle()
     }
 }

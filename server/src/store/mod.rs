@@ -1,8 +1,10 @@
-//! Where originals, state and shared files are kept: the traits, and what can go wrong.
+//! Where originals, state, shared files and the journal are kept: the traits, and what can go wrong.
 
 mod bounded;
+mod journal;
 mod redb;
 
+pub use self::journal::{Change, Journal, Mark, SessionKey};
 pub use self::redb::RedbStore;
 
 use faasm_bridge::state::{Chunk, StateError};
@@ -46,9 +48,12 @@ pub enum StoreError {
     /// A value longer than this relay keeps.
     #[error("state `{key}` would have {size} bytes; this relay keeps at most {most}")]
     ValueTooLong { key: String, size: u64, most: u64 },
-    /// The storage itself failed.
+    /// The storage itself failed, and nothing was changed.
     #[error("the store cannot {action}: {reason}")]
     Backend { action: &'static str, reason: String },
+    /// The storage failed in the middle of a change, and whether it was made cannot be found out.
+    #[error("the store failed while it was to {action}, and cannot tell whether it did: {reason}")]
+    Uncertain { action: &'static str, reason: String },
 }
 
 /// A function as the toolchain made it.
@@ -169,13 +174,15 @@ pub struct Stores {
     pub functions: Arc<dyn FunctionStore>,
     pub state: Arc<dyn StateStore>,
     pub files: Arc<dyn FileStore>,
+    pub journal: Arc<dyn Journal>,
 }
 
 impl Stores {
     /// Everything in one store.
-    pub fn in_one<S: FunctionStore + StateStore + FileStore + 'static>(store: S) -> Self {
+    pub fn in_one<S: FunctionStore + StateStore + FileStore + Journal + 'static>(store: S) -> Self {
         let store = Arc::new(store);
-        Self { functions: store.clone(), state: store.clone(), files: store }
+        let (functions, state, files) = (store.clone(), store.clone(), store.clone());
+        Self { functions, state, files, journal: store }
     }
 
     /// Everything in memory, gone with the process.
@@ -189,6 +196,7 @@ impl Stores {
     /// The same stores, with state values of at most so many bytes.
     pub fn with_values_up_to(mut self, most: u64) -> Self {
         self.state = Arc::new(bounded::Bounded::new(self.state, most));
+        self.journal = Arc::new(bounded::BoundedJournal::new(self.journal, most));
         self
     }
 

@@ -229,8 +229,13 @@ pub const TABLE: &[Setting] = &[
         field: Field::Time(0.0..=86_400.0, |s| &mut s.timings.session_kept),
     },
     Setting {
+        key: "timings.drain",
+        about: "For what is running, once the relay is told to stop",
+        field: Field::Time(0.0..=86_400.0, |s| &mut s.timings.drain),
+    },
+    Setting {
         key: "timings.grace",
-        about: "For open connections, once the relay is told to stop",
+        about: "For open connections, after that",
         field: Field::Time(0.0..=86_400.0, |s| &mut s.timings.grace),
     },
 ];

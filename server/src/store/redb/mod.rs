@@ -9,22 +9,39 @@
 //! | `lists` | user, key | number of the list, how many elements it has, their bytes |
 //! | `elements` | number of a list, position | one element |
 //! | `numbers` | `last` | the last number given to a value or list |
+//! | | `commits` | how many commits there were |
+//! | `marks` | session, request | what a change of state is answered, once it was made |
+//!
+//! Changes wait in a queue and share commits (`commit.rs`). The journal's log of sessions and calls is a file beside the
+//! database (`log.rs`).
 //!
 //! Numbers keep keys of blocks short: a state key has up to 64 KiB.
 
+mod commit;
+mod image;
+mod journal;
 mod lists;
+mod log;
+mod queue;
+mod record;
+mod slot;
 mod values;
 
 use super::{
     FileStore, FunctionStore, StateRead, StateStore, StoreError, StoredFunction, is_valid_path,
 };
+use commit::Committer;
 use faasm_bridge::state::Chunk;
 use futures_util::future::BoxFuture;
+use log::Log;
+use record::Recorder;
 use redb::backends::InMemoryBackend;
 use redb::{
-    Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
+    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
+    WriteTransaction,
 };
-use std::path::Path;
+use slot::Slot;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const FUNCTIONS: TableDefinition<'_, (&str, &str), (&str, &[u8])> =
@@ -32,11 +49,17 @@ const FUNCTIONS: TableDefinition<'_, (&str, &str), (&str, &[u8])> =
 const FILES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("files");
 const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 
-/// Key of the one row of `numbers`.
+/// Key of the one row of `numbers` that numbers come from.
 const LAST: &str = "last";
+
+/// How many tables there are.
+const TABLES: usize = 8;
 
 /// Most bytes of the file that are kept in memory.
 const CACHE_BYTES: usize = 128 * 1024 * 1024;
+
+/// What is put behind the database's name for the journal's log.
+const LOG_EXTENSION: &str = "journal";
 
 /// What a transaction gives: its error is redb's, and whatever else is wrong is inside.
 type Checked<T> = Result<Result<T, StoreError>, redb::Error>;
@@ -44,16 +67,33 @@ type Checked<T> = Result<Result<T, StoreError>, redb::Error>;
 /// Functions, state and files in one redb database; clones are handles to the same one.
 #[derive(Clone, Debug)]
 pub struct RedbStore {
-    database: Arc<Database>,
+    inner: Arc<Inner>,
+}
+
+/// The threads come first, for they are to end before the database is closed.
+#[derive(Debug)]
+struct Inner {
+    committer: Committer,
+    recorder: Option<Recorder>,
+    slot: Arc<Slot>,
 }
 
 impl RedbStore {
-    /// Opens the database file, or makes it.
+    /// Opens the database file, or makes it, and the journal's log beside it.
     ///
     /// # Errors
-    /// When the file cannot be used, for one because another relay has it open.
+    /// When the files cannot be used, for one because another relay has them open.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Self::prepare(Self::builder().create(path).map_err(backend("open its file"))?)
+        let file = path.to_owned();
+        let opening = move || Self::builder().create(&file);
+        // The database first: it is locked, so that nobody else has the log.
+        let database = opening().map_err(backend("open its file"))?;
+        let log = Log::open(&path.with_extension(LOG_EXTENSION), log::boot());
+        let (log, image) = log.map_err(backend("open its journal"))?;
+        Self::prepare(&database, |session| image.contains(session))?;
+        let recorder = Recorder::start(log, image).map_err(backend("start its journal"))?;
+        let folder = path.parent().map(Path::to_owned);
+        Self::start(database, Some(Box::new(opening)), folder, Some(recorder))
     }
 
     /// A store that is gone with the process.
@@ -62,7 +102,25 @@ impl RedbStore {
     /// When there is no memory for it.
     pub fn in_memory() -> Result<Self, StoreError> {
         let database = Self::builder().create_with_backend(InMemoryBackend::new());
-        Self::prepare(database.map_err(backend("start"))?)
+        let database = database.map_err(backend("start"))?;
+        Self::prepare(&database, |_| false)?;
+        Self::start(database, None, None, None)
+    }
+
+    fn start(
+        database: Database,
+        opening: Option<Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>>,
+        folder: Option<PathBuf>,
+        recorder: Option<Recorder>,
+    ) -> Result<Self, StoreError> {
+        // A name alone is in the folder that is called nothing.
+        let folder = folder.map(|folder| match folder.as_os_str().is_empty() {
+            true => PathBuf::from("."),
+            false => folder,
+        });
+        let slot = Arc::new(Slot::new(database, opening, folder));
+        let committer = Committer::start(Arc::clone(&slot)).map_err(backend("start"))?;
+        Ok(Self { inner: Arc::new(Inner { committer, recorder, slot }) })
     }
 
     fn builder() -> redb::Builder {
@@ -71,8 +129,20 @@ impl RedbStore {
         builder
     }
 
-    /// Makes the tables, so that readers find them.
-    fn prepare(database: Database) -> Result<Self, StoreError> {
+    /// Makes the tables, so that readers find them, and keeps marks only of sessions that are there. It writes only where
+    /// it has to, so that a relay starts and reads also where its disk is full.
+    fn prepare(
+        database: &Database,
+        is_there: impl Fn(super::SessionKey) -> bool,
+    ) -> Result<(), StoreError> {
+        let is_prepared = || -> Result<bool, redb::Error> {
+            let transaction = database.begin_read()?;
+            let tables = transaction.list_tables()?.count();
+            Ok(tables >= TABLES && !journal::has_stray_marks(&transaction, &is_there)?)
+        };
+        if is_prepared().map_err(backend("read its tables"))? {
+            return Ok(());
+        }
         let make = || -> Result<(), redb::Error> {
             let transaction = database.begin_write()?;
             transaction.open_table(FUNCTIONS)?;
@@ -80,44 +150,35 @@ impl RedbStore {
             transaction.open_table(NUMBERS)?;
             values::prepare(&transaction)?;
             lists::prepare(&transaction)?;
+            journal::prepare(&transaction)?;
+            journal::keep_marks(&transaction, &is_there)?;
             transaction.commit()?;
             Ok(())
         };
-        make().map_err(backend("make its tables"))?;
-        Ok(Self { database: Arc::new(database) })
+        make().map_err(backend("make its tables"))
     }
 
-    /// Runs `work` where it may block.
-    fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Database) -> Result<T, StoreError> + Send + 'static,
-    ) -> BoxFuture<'static, Result<T, StoreError>> {
-        let database = Arc::clone(&self.database);
-        Box::pin(async move {
-            let done = tokio::task::spawn_blocking(move || work(&database)).await;
-            done.map_err(backend("finish"))?
-        })
-    }
-
-    /// Makes a change, all of it or nothing, and lasting.
-    fn change<T: Send + 'static>(
+    /// Reads in a transaction of its own, where it may block.
+    fn look<T: Send + 'static>(
         &self,
         action: &'static str,
-        work: impl FnOnce(&WriteTransaction) -> Checked<T> + Send + 'static,
+        work: impl Fn(ReadTransaction) -> Result<T, redb::Error> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, StoreError>> {
-        self.blocking(move |database| {
-            let write = || -> Checked<T> {
-                let mut transaction = database.begin_write()?;
-                transaction.set_durability(Durability::Immediate)?;
-                let done = work(&transaction)?;
-                // Otherwise it is dropped, and with it undone.
-                if done.is_ok() {
-                    transaction.commit()?;
-                }
-                Ok(done)
-            };
-            write().map_err(backend(action))?
+        let slot = Arc::clone(&self.inner.slot);
+        Box::pin(async move {
+            let reading = move || slot.read(action, |database| work(database.begin_read()?));
+            tokio::task::spawn_blocking(reading).await.map_err(backend("finish"))?
         })
+    }
+
+    /// Makes a change of about so many bytes, all of it or nothing, and lasting.
+    fn commit(
+        &self,
+        action: &'static str,
+        bytes: usize,
+        work: impl FnOnce(&WriteTransaction) -> Checked<()> + Send + 'static,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.inner.committer.change(action, bytes, work))
     }
 }
 
@@ -140,14 +201,10 @@ impl FunctionStore for RedbStore {
         function: &'a str,
     ) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
         let (user, function) = (user.to_owned(), function.to_owned());
-        self.blocking(move |database| {
-            let read = || -> Result<_, redb::Error> {
-                let table = database.begin_read()?.open_table(FUNCTIONS)?;
-                Ok(table
-                    .get((user.as_str(), function.as_str()))?
-                    .map(|found| found.value().0.to_owned()))
-            };
-            read().map_err(backend("look up a function"))
+        self.look("look up a function", move |transaction| {
+            let table = transaction.open_table(FUNCTIONS)?;
+            let found = table.get((user.as_str(), function.as_str()))?;
+            Ok(found.map(|found| found.value().0.to_owned()))
         })
     }
 
@@ -157,15 +214,12 @@ impl FunctionStore for RedbStore {
         function: &'a str,
     ) -> BoxFuture<'a, Result<Option<StoredFunction>, StoreError>> {
         let (user, function) = (user.to_owned(), function.to_owned());
-        self.blocking(move |database| {
-            let read = || -> Result<_, redb::Error> {
-                let table = database.begin_read()?.open_table(FUNCTIONS)?;
-                Ok(table.get((user.as_str(), function.as_str()))?.map(|found| {
-                    let (integrity, wasm) = found.value();
-                    StoredFunction { integrity: integrity.to_owned(), wasm: wasm.to_vec() }
-                }))
-            };
-            read().map_err(backend("read a function"))
+        self.look("read a function", move |transaction| {
+            let table = transaction.open_table(FUNCTIONS)?;
+            Ok(table.get((user.as_str(), function.as_str()))?.map(|found| {
+                let (integrity, wasm) = found.value();
+                StoredFunction { integrity: integrity.to_owned(), wasm: wasm.to_vec() }
+            }))
         })
     }
 
@@ -176,7 +230,8 @@ impl FunctionStore for RedbStore {
         stored: StoredFunction,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         let (user, function) = (user.to_owned(), function.to_owned());
-        self.change("store a function", move |transaction| {
+        let bytes = stored.wasm.len();
+        self.commit("store a function", bytes, move |transaction| {
             let key = (user.as_str(), function.as_str());
             let value = (stored.integrity.as_str(), stored.wasm.as_slice());
             transaction.open_table(FUNCTIONS)?.insert(key, value)?;
@@ -194,12 +249,9 @@ impl FileStore for RedbStore {
             return Box::pin(async { Ok(None) });
         }
         let path = path.to_owned();
-        self.blocking(move |database| {
-            let read = || -> Result<_, redb::Error> {
-                let table = database.begin_read()?.open_table(FILES)?;
-                Ok(table.get(path.as_str())?.map(|found| found.value().to_vec()))
-            };
-            read().map_err(backend("read a file"))
+        self.look("read a file", move |transaction| {
+            let table = transaction.open_table(FILES)?;
+            Ok(table.get(path.as_str())?.map(|found| found.value().to_vec()))
         })
     }
 
@@ -209,7 +261,8 @@ impl FileStore for RedbStore {
         bytes: Vec<u8>,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         let path = path.to_owned();
-        self.change("store a file", move |transaction| {
+        let length = bytes.len();
+        self.commit("store a file", length, move |transaction| {
             transaction.open_table(FILES)?.insert(path.as_str(), bytes.as_slice())?;
             Ok(Ok(()))
         })
@@ -225,9 +278,8 @@ impl StateStore for RedbStore {
         length: Option<u64>,
     ) -> BoxFuture<'a, Result<StateRead, StoreError>> {
         let (user, key) = (user.to_owned(), key.to_owned());
-        self.blocking(move |database| {
-            let read = || values::read(&database.begin_read()?, (&user, &key), offset, length);
-            read().map_err(backend("read state"))
+        self.look("read state", move |transaction| {
+            values::read(&transaction, (&user, &key), offset, length)
         })
     }
 
@@ -242,7 +294,8 @@ impl StateStore for RedbStore {
             return Box::pin(async { Err(error.into()) });
         }
         let (user, key) = (user.to_owned(), key.to_owned());
-        self.change("write state", move |transaction| {
+        let bytes = chunks.iter().map(|chunk| chunk.bytes.len()).sum();
+        self.commit("write state", bytes, move |transaction| {
             values::write(transaction, (&user, &key), size, &chunks)
         })
     }
@@ -254,7 +307,7 @@ impl StateStore for RedbStore {
         element: Vec<u8>,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         let (user, key) = (user.to_owned(), key.to_owned());
-        self.change("append to a list", move |transaction| {
+        self.commit("append to a list", element.len(), move |transaction| {
             lists::append(transaction, (&user, &key), &element)
         })
     }
@@ -266,10 +319,7 @@ impl StateStore for RedbStore {
         count: u32,
     ) -> BoxFuture<'a, Result<Vec<u8>, StoreError>> {
         let (user, key) = (user.to_owned(), key.to_owned());
-        self.blocking(move |database| {
-            let read = || lists::read(&database.begin_read()?, (&user, &key), count);
-            read().map_err(backend("read a list"))
-        })
+        self.look("read a list", move |transaction| lists::read(&transaction, (&user, &key), count))
     }
 
     fn clear_appended<'a>(
@@ -278,9 +328,11 @@ impl StateStore for RedbStore {
         key: &'a str,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         let (user, key) = (user.to_owned(), key.to_owned());
-        self.change("clear a list", move |transaction| lists::clear(transaction, (&user, &key)))
+        self.commit("clear a list", 0, move |transaction| lists::clear(transaction, (&user, &key)))
     }
 }
 
+#[cfg(test)]
+mod journal_tests;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,304 @@
+//! A page without a browser: the session and the link that pages have, over a WebSocket.
+
+use crate::random::Random;
+use anyhow::{Context as _, Result, bail};
+use faasm_bridge::session::{ClientEvent, ClientSession, Link, Step};
+use faasm_bridge::wire::{FailureCode, Reply, Request, RequestId};
+use futures_util::future::{BoxFuture, pending};
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+
+/// Whose functions and state these are.
+pub const USER: &str = "chaos";
+
+/// How much faster the link's clock goes: it waits for half a minute until it gives up a connection that is half open.
+const HASTE: u32 = 25;
+
+/// Longest handshake, by the link's clock.
+const HANDSHAKE: Duration = Duration::from_secs(50);
+
+/// How long a client tries to come back, by the link's clock.
+const GIVES_UP_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+/// Longest that sending a frame may take.
+const SENDS_WITHIN: Duration = Duration::from_secs(2);
+
+/// Requests that wait until the client takes them.
+const WAITING: usize = 64;
+
+type Socket = WebSocketStream<TcpStream>;
+
+/// How a request ended, as far as its page knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    Reply(Reply, Vec<u8>),
+    /// The session was gone: nobody can tell.
+    Lost,
+}
+
+impl Told {
+    /// Whether it was not performed.
+    pub fn is_refused(&self) -> bool {
+        use FailureCode::{BadRequest, Busy, State, Unauthorised, Unavailable};
+        let Told::Reply(Reply::Failed { code, .. }, _) = self else { return false };
+        matches!(code, BadRequest | Busy | State | Unauthorised | Unavailable)
+    }
+}
+
+struct Ask {
+    request: Request,
+    payload: Vec<u8>,
+    cancel_after: Option<Duration>,
+    told: oneshot::Sender<Told>,
+}
+
+/// Asks a relay; clones are the same page.
+#[derive(Clone, Debug)]
+pub struct Client {
+    asks: mpsc::Sender<Ask>,
+}
+
+impl Client {
+    /// A client that connects to this address and goes on until the last clone is gone.
+    pub fn start(address: SocketAddr, random: Random) -> Self {
+        let (asks, asked) = mpsc::channel(WAITING);
+        let driver = Driver {
+            address,
+            random,
+            began: Instant::now(),
+            session: ClientSession::new(USER, None),
+            link: Link::new(GIVES_UP_AFTER),
+            socket: None,
+            opening: None,
+            told: HashMap::new(),
+            cancels: Vec::new(),
+        };
+        tokio::spawn(async move {
+            if let Err(error) = driver.run(asked).await {
+                eprintln!("a client ended: {error:#}");
+            }
+        });
+        Self { asks }
+    }
+
+    /// What a request comes to, however long that takes.
+    pub async fn ask(&self, request: Request, payload: Vec<u8>) -> Result<Told> {
+        self.ask_and_cancel(request, payload, None).await
+    }
+
+    /// The same, and nobody waits for it any more after a while.
+    pub async fn ask_and_cancel(
+        &self,
+        request: Request,
+        payload: Vec<u8>,
+        cancel_after: Option<Duration>,
+    ) -> Result<Told> {
+        let (told, telling) = oneshot::channel();
+        let ask = Ask { request, payload, cancel_after, told };
+        self.asks.send(ask).await.ok().context("the client has ended")?;
+        telling.await.context("the client ended before it told")
+    }
+}
+
+struct Driver {
+    address: SocketAddr,
+    random: Random,
+    began: Instant,
+    session: ClientSession,
+    link: Link,
+    socket: Option<Socket>,
+    opening: Option<BoxFuture<'static, Result<Socket>>>,
+    told: HashMap<RequestId, oneshot::Sender<Told>>,
+    cancels: Vec<(Instant, RequestId)>,
+}
+
+enum Event {
+    Time,
+    Opened(Result<Socket>),
+    Message(Option<Message>),
+    Asked(Option<Ask>),
+}
+
+impl Driver {
+    async fn run(mut self, mut asked: mpsc::Receiver<Ask>) -> Result<()> {
+        loop {
+            let until = match self.link.step(self.now(), self.session.is_awaiting()) {
+                Step::Connect => {
+                    self.link.connecting(self.now(), HANDSHAKE);
+                    self.opening = Some(open(self.address).boxed());
+                    continue;
+                }
+                Step::Ping => {
+                    self.session.ping();
+                    // It goes out below, when the link says how long to wait for its answer.
+                    continue;
+                }
+                Step::Drop => {
+                    self.lose();
+                    continue;
+                }
+                Step::GiveUp => bail!("it tried to connect for too long"),
+                Step::Wait(until) => until.map(|until| self.began + until / HASTE),
+            };
+            if !self.flush().await {
+                self.lose();
+                continue;
+            }
+            let due = self.cancels.iter().map(|(due, _)| *due).chain(until).min();
+            let event = tokio::select! {
+                () = at(due) => Event::Time,
+                opened = opened(&mut self.opening) => Event::Opened(opened),
+                message = message(&mut self.socket) => Event::Message(message),
+                ask = asked.recv() => Event::Asked(ask),
+            };
+            match event {
+                Event::Time => self.cancel(),
+                Event::Opened(opened) => {
+                    self.opening = None;
+                    match opened {
+                        Ok(socket) => {
+                            self.socket = Some(socket);
+                            self.session.connected()?;
+                        }
+                        Err(_) => self.lose(),
+                    }
+                }
+                Event::Message(Some(Message::Binary(frame))) => {
+                    self.link.carried(self.now());
+                    if self.receive(&frame).is_err() {
+                        self.lose();
+                    }
+                }
+                Event::Message(Some(Message::Ping(_) | Message::Pong(_))) => {
+                    self.link.heard(self.now());
+                }
+                Event::Message(_) => self.lose(),
+                Event::Asked(Some(ask)) => {
+                    let id = self.session.request(ask.request, &ask.payload)?;
+                    self.told.insert(id, ask.told);
+                    if let Some(after) = ask.cancel_after {
+                        self.cancels.push((Instant::now() + after, id));
+                    }
+                }
+                Event::Asked(None) => return self.leave().await,
+            }
+        }
+    }
+
+    /// What the link takes for the time.
+    fn now(&self) -> Duration {
+        self.began.elapsed() * HASTE
+    }
+
+    fn lose(&mut self) {
+        self.socket = None;
+        self.opening = None;
+        self.session.disconnected();
+        let random = self.random.fraction();
+        self.link.lost(self.now(), random);
+    }
+
+    /// Whether everything could be sent.
+    async fn flush(&mut self) -> bool {
+        let Some(socket) = &mut self.socket else { return true };
+        while let Some(frame) = self.session.transmit() {
+            let sent = tokio::time::timeout(SENDS_WITHIN, socket.send(Message::binary(frame)));
+            if !matches!(sent.await, Ok(Ok(()))) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn cancel(&mut self) {
+        let now = Instant::now();
+        let session = &mut self.session;
+        let told = &mut self.told;
+        self.cancels.retain(|(due, id)| {
+            if *due > now {
+                return true;
+            }
+            session.cancel(*id);
+            // One that was never sent is forgotten without a word.
+            if !session.is_open(*id)
+                && let Some(told) = told.remove(id)
+            {
+                let message = "taken back before it was sent".to_owned();
+                let reply = Reply::Failed { code: FailureCode::Busy, message };
+                let _ = told.send(Told::Reply(reply, Vec::new()));
+            }
+            false
+        });
+    }
+
+    fn receive(&mut self, frame: &[u8]) -> Result<()> {
+        match self.session.receive(frame)? {
+            None => {}
+            Some(ClientEvent::Open { lost }) => {
+                self.link.opened(self.now());
+                for id in lost {
+                    self.tell(id, Told::Lost);
+                }
+            }
+            Some(ClientEvent::Reply { id, reply, payload }) => {
+                self.tell(id, Told::Reply(reply, payload));
+            }
+            // A relay that stops, or has no room: as pages do, it tries again.
+            Some(ClientEvent::Refused { message, .. }) => bail!("refused: {message}"),
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, id: RequestId, told: Told) {
+        if let Some(waiting) = self.told.remove(&id) {
+            let _ = waiting.send(told);
+        }
+    }
+
+    async fn leave(self) -> Result<()> {
+        if let Some(mut socket) = self.socket {
+            let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+            let _ = tokio::time::timeout(SENDS_WITHIN, socket.close(Some(frame))).await;
+        }
+        Ok(())
+    }
+}
+
+async fn open(address: SocketAddr) -> Result<Socket> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
+    let url = format!("ws://{address}/ws");
+    let opened = tokio_tungstenite::client_async_with_config(url, stream, Some(config)).await?;
+    Ok(opened.0)
+}
+
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => pending().await,
+    }
+}
+
+async fn opened(opening: &mut Option<BoxFuture<'static, Result<Socket>>>) -> Result<Socket> {
+    match opening {
+        Some(opening) => opening.await,
+        None => pending().await,
+    }
+}
+
+async fn message(socket: &mut Option<Socket>) -> Option<Message> {
+    match socket {
+        Some(socket) => socket.next().await?.ok(),
+        None => pending().await,
+    }
+}

@@ -1,0 +1,203 @@
+//! What was asked and what was told, and what must be there then.
+
+use crate::functions::NAME_BYTES;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Most violations that are told in words.
+const MOST_SHOWN: usize = 20;
+
+/// What adds its name to which list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A call, to the list of calls.
+    Call,
+    /// A page, to the list of pages.
+    Append,
+}
+
+/// What a page knows of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// It happened: exactly once.
+    Done,
+    /// Nobody can tell: at most once.
+    Unknown,
+    /// It did not happen: never.
+    Refused,
+}
+
+/// What went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Violation {
+    /// Done, and not there.
+    Lost,
+    /// There more than once.
+    Twice,
+    /// Refused, and there.
+    RefusedAndDone,
+    /// Neither answered nor given up.
+    Untold,
+    /// A reply that belongs to something else, or state that is none of those it can be.
+    Wrong,
+}
+
+/// Everything that was asked so far.
+#[derive(Debug, Default)]
+pub struct Ledger(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    entries: Vec<(Kind, Option<Outcome>)>,
+    /// Operations on state besides appends, by outcome.
+    others: BTreeMap<Outcome, u64>,
+    violations: BTreeMap<Violation, u64>,
+    shown: Vec<String>,
+}
+
+impl Inner {
+    fn violate(&mut self, violation: Violation, what: String) {
+        *self.violations.entry(violation).or_default() += 1;
+        if self.shown.len() < MOST_SHOWN {
+            self.shown.push(format!("{violation:?}: {what}"));
+        }
+    }
+}
+
+impl Ledger {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A name that no other request has.
+    pub fn ask(&self, kind: Kind) -> [u8; NAME_BYTES] {
+        let mut inner = self.lock();
+        let number = inner.entries.len() as u64;
+        inner.entries.push((kind, None));
+        name(number)
+    }
+
+    pub fn tell(&self, name: [u8; NAME_BYTES], outcome: Outcome) {
+        let mut inner = self.lock();
+        let entry = number(&name).and_then(|number| inner.entries.get_mut(number));
+        if let Some((_, told)) = entry {
+            *told = Some(outcome);
+        }
+    }
+
+    /// An operation that adds no name.
+    pub fn note(&self, outcome: Outcome) {
+        *self.lock().others.entry(outcome).or_default() += 1;
+    }
+
+    pub fn violate(&self, violation: Violation, what: String) {
+        self.lock().violate(violation, what);
+    }
+
+    /// Compares with a list as it is in the end.
+    pub fn check(&self, kind: Kind, list: &[u8]) {
+        let mut inner = self.lock();
+        let mut counts = vec![0_u64; inner.entries.len()];
+        if !list.len().is_multiple_of(NAME_BYTES) {
+            inner.violate(Violation::Wrong, format!("the list of {kind:?}s has a part of a name"));
+        }
+        for element in list.chunks(NAME_BYTES) {
+            match number(element) {
+                Some(number) if inner.entries.get(number).is_some_and(|e| e.0 == kind) => {
+                    counts[number] += 1;
+                }
+                _ => inner.violate(Violation::Wrong, format!("{element:?} among the {kind:?}s")),
+            }
+        }
+        for (number, count) in counts.into_iter().enumerate() {
+            let (found, outcome) = inner.entries[number];
+            if found != kind {
+                continue;
+            }
+            let violation = match (outcome, count) {
+                (_, 2..) => Violation::Twice,
+                (Some(Outcome::Done), 0) => Violation::Lost,
+                (Some(Outcome::Refused), 1) => Violation::RefusedAndDone,
+                _ => continue,
+            };
+            inner.violate(
+                violation,
+                format!("{kind:?} {number}: told {outcome:?}, {count} times there"),
+            );
+        }
+    }
+
+    /// Notes those that nobody was told about.
+    pub fn check_told(&self) {
+        let mut inner = self.lock();
+        let entries = inner.entries.iter().enumerate();
+        let untold: Vec<usize> =
+            entries.filter(|(_, (_, told))| told.is_none()).map(|(number, _)| number).collect();
+        for number in untold {
+            let kind = inner.entries[number].0;
+            inner.violate(Violation::Untold, format!("{kind:?} {number}"));
+        }
+    }
+
+    pub fn violations(&self, violation: Violation) -> u64 {
+        self.lock().violations.get(&violation).copied().unwrap_or(0)
+    }
+
+    /// Some of the violations, in words.
+    pub fn shown(&self) -> Vec<String> {
+        self.lock().shown.clone()
+    }
+
+    /// How many calls, or operations on state, came to what.
+    pub fn count(&self, kind: Kind, outcome: Outcome) -> u64 {
+        let inner = self.lock();
+        let told = inner.entries.iter().filter(|entry| **entry == (kind, Some(outcome))).count();
+        let others = match kind {
+            Kind::Call => 0,
+            Kind::Append => inner.others.get(&outcome).copied().unwrap_or(0),
+        };
+        told as u64 + others
+    }
+}
+
+/// A number, and the same mixed with a constant: no other bytes are a name.
+fn name(number: u64) -> [u8; NAME_BYTES] {
+    let mut name = [0; NAME_BYTES];
+    name[..8].copy_from_slice(&number.to_le_bytes());
+    name[8..].copy_from_slice(&(number ^ 0x6368_616f_7321_2121).to_le_bytes());
+    name
+}
+
+fn number(bytes: &[u8]) -> Option<usize> {
+    let number = u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?);
+    (bytes == name(number)).then(|| usize::try_from(number).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_is_compared_with_what_is_there() {
+        let ledger = Ledger::default();
+        let tell = |outcome| {
+            let name = ledger.ask(Kind::Call);
+            ledger.tell(name, outcome);
+            name
+        };
+        let done = [tell(Outcome::Done), tell(Outcome::Done), tell(Outcome::Done)];
+        let unknown = [tell(Outcome::Unknown), tell(Outcome::Unknown), tell(Outcome::Unknown)];
+        let refused = [tell(Outcome::Refused), tell(Outcome::Refused)];
+        ledger.ask(Kind::Append);
+        let twice = [done[1], done[1], unknown[1], unknown[1]];
+        let list = [&[done[0], unknown[0], refused[0]][..], &twice].concat().concat();
+        ledger.check(Kind::Call, &list);
+        ledger.check_told();
+        let found = |violation| ledger.violations(violation);
+        assert_eq!((found(Violation::Lost), found(Violation::Twice)), (1, 2));
+        assert_eq!((found(Violation::RefusedAndDone), found(Violation::Untold)), (1, 1));
+        assert_eq!(found(Violation::Wrong), 0);
+        ledger.check(Kind::Append, &done[0][..9]);
+        assert_eq!(found(Violation::Wrong), 2, "a part of a name is none");
+    }
+}

@@ -1,0 +1,120 @@
+//! A real relay, as a process that is ended and started again on the same port and the same data.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+/// Longest a relay may take to listen: it may have to repair its store first.
+const STARTS_WITHIN: Duration = Duration::from_secs(60);
+
+/// Longest a relay may take to end when it is asked to: longer than it lets calls run.
+const ENDS_WITHIN: Duration = Duration::from_secs(60);
+
+/// Where relays keep their data and find what they need.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub program: PathBuf,
+    pub data: PathBuf,
+    /// A folder without anything in it.
+    pub web: PathBuf,
+    /// Where the relays' logs go, one after the other.
+    pub log: PathBuf,
+    /// A name that clients reach it by, besides its own: they come through a proxy.
+    pub host: String,
+}
+
+impl Place {
+    /// The relay that `FAASM_RELAY_BIN` names, or that was built beside this program; and a folder.
+    pub fn new(folder: &Path, data: &Path) -> Result<Self> {
+        let named = std::env::var_os("FAASM_RELAY_BIN").map(PathBuf::from);
+        let program = named
+            .or_else(beside)
+            .context("there is no relay: run `cargo xtask chaos`, which builds it")?;
+        let web = folder.join("web");
+        std::fs::create_dir_all(&web).with_context(|| format!("making {}", web.display()))?;
+        let (data, log) = (data.join("data"), folder.join("relay.log"));
+        Ok(Self { program, data, web, log, host: "127.0.0.1".into() })
+    }
+}
+
+/// In the folder of this program, or above it: tests are one below.
+fn beside() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    let name = format!("faasm-relay{}", std::env::consts::EXE_SUFFIX);
+    program.ancestors().skip(1).take(2).map(|folder| folder.join(&name)).find(|path| path.is_file())
+}
+
+/// A running relay; it is killed when this is dropped.
+#[derive(Debug)]
+pub struct Relay {
+    child: Child,
+    pub address: SocketAddr,
+}
+
+impl Relay {
+    /// Starts a relay on this port (0: any), and waits until it listens.
+    pub async fn start(place: &Place, port: u16) -> Result<Self> {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(&place.log);
+        let log = log.with_context(|| format!("opening {}", place.log.display()))?;
+        let mut child = Command::new(&place.program)
+            .args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--allow-host", &place.host])
+            .arg("--data")
+            .arg(&place.data)
+            .arg("--web")
+            .arg(&place.web)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("starting {}", place.program.display()))?;
+        let stdout = child.stdout.take().context("the relay has no standard output")?;
+        let mut line = String::new();
+        let reading = async { BufReader::new(stdout).read_line(&mut line).await };
+        tokio::time::timeout(STARTS_WITHIN, reading)
+            .await
+            .context("the relay does not listen")?
+            .context("reading what the relay prints")?;
+        let address = line.trim().strip_prefix("listening on http://");
+        let address = address.map(|address| address.trim_end_matches('/'));
+        let Some(address) = address else {
+            bail!("the relay ended before it listened; its log is {}", place.log.display());
+        };
+        let address = address.parse().with_context(|| format!("the address `{address}`"))?;
+        Ok(Self { child, address })
+    }
+
+    /// As if its machine took it away: `kill -9`.
+    pub async fn kill(&mut self) -> Result<()> {
+        self.child.kill().await.context("killing the relay")
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub async fn terminate(&mut self) -> Result<ExitStatus> {
+        let id = self.child.id().context("the relay has ended already")?;
+        let asked = Command::new("kill").args(["-TERM", &id.to_string()]).status().await;
+        ensure!(asked.context("running kill")?.success(), "kill -TERM {id} failed");
+        let ended = tokio::time::timeout(ENDS_WITHIN, self.child.wait()).await;
+        ended.context("the relay does not end")?.context("waiting for the relay")
+    }
+
+    /// Uploads a function.
+    pub async fn upload(&self, user: &str, name: &str, wasm: &[u8]) -> Result<()> {
+        let mut stream = TcpStream::connect(self.address).await.context("connecting")?;
+        let (address, length) = (self.address, wasm.len());
+        let head = format!(
+            "PUT /f/{user}/{name} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await?;
+        stream.write_all(wasm).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        ensure!(answer.starts_with("HTTP/1.1 200"), "uploading {name}: {answer}");
+        Ok(())
+    }
+}

@@ -1,0 +1,92 @@
+//! What a run came to, for people and for programs.
+
+use crate::campaign::{Events, Settings};
+use crate::ledger::{Kind, Ledger, Outcome, Violation};
+use serde_json::{Value, json};
+
+const VIOLATIONS: [(Violation, &str, &str); 5] = [
+    (Violation::Lost, "lost", "told done, and not there"),
+    (Violation::Twice, "twice", "there more than once"),
+    (Violation::RefusedAndDone, "refused and done", "told refused, and there"),
+    (Violation::Untold, "untold", "neither answered nor given up"),
+    (Violation::Wrong, "wrong", "state, a reply or an exit status that cannot be"),
+];
+
+const OUTCOMES: [(Outcome, &str); 3] =
+    [(Outcome::Done, "done"), (Outcome::Unknown, "unknown"), (Outcome::Refused, "refused")];
+
+/// Whether nothing went wrong.
+pub fn is_clean(ledger: &Ledger) -> bool {
+    VIOLATIONS.iter().all(|(violation, ..)| ledger.violations(*violation) == 0)
+}
+
+/// As the lists of figures have it.
+pub fn figures(settings: &Settings, ledger: &Ledger, events: &Events) -> Vec<Value> {
+    let figure = |name: String, value: u64, target: Option<u64>, note: &str| {
+        let met = target.map(|target| value <= target);
+        json!({ "name": name, "value": value, "unit": "count", "target": target, "met": met, "note": note })
+    };
+    let mut figures = Vec::new();
+    for (violation, name, note) in VIOLATIONS {
+        figures.push(figure(format!("chaos {name}"), ledger.violations(violation), Some(0), note));
+    }
+    for (kind, what) in [(Kind::Call, "calls"), (Kind::Append, "operations")] {
+        for (outcome, name) in OUTCOMES {
+            let note = if outcome == Outcome::Done {
+                format!("seed {}", settings.seed)
+            } else {
+                String::new()
+            };
+            figures.push(figure(
+                format!("chaos {what} {name}"),
+                ledger.count(kind, outcome),
+                None,
+                &note,
+            ));
+        }
+    }
+    let disk = if events.no_disk { "skipped: mounting a small disk takes root" } else { "" };
+    let happened = [
+        ("kill -9", events.kills, ""),
+        ("SIGTERM", events.terminations, ""),
+        ("full disks", events.full, disk),
+        ("relays that started late", events.late, "their disk was full"),
+        ("connections", events.connections, ""),
+    ];
+    figures.extend(
+        happened.map(|(name, value, note)| figure(format!("chaos {name}"), value, None, note)),
+    );
+    for (fault, count) in &events.network {
+        figures.push(figure(format!("chaos network {fault:?}"), *count, None, ""));
+    }
+    figures
+}
+
+/// The same for people.
+pub fn print(settings: &Settings, ledger: &Ledger, events: &Events) {
+    println!("seed {}, {:.1} s", settings.seed, events.took.as_secs_f64());
+    for (kind, what) in [(Kind::Call, "calls"), (Kind::Append, "operations")] {
+        let counts =
+            OUTCOMES.map(|(outcome, name)| format!("{} {name}", ledger.count(kind, outcome)));
+        println!("{what}: {}", counts.join(", "));
+    }
+    println!(
+        "faults: {} kill -9, {} SIGTERM, {} full disks; network {:?} in {} connections",
+        events.kills, events.terminations, events.full, events.network, events.connections
+    );
+    if events.no_disk {
+        println!("skipped: full disks, for mounting a small one takes root");
+    }
+    for (violation, name, note) in VIOLATIONS {
+        println!("{:>6}  {name}: {note}", ledger.violations(violation));
+    }
+    for line in ledger.shown() {
+        println!("  {line}");
+    }
+    if !is_clean(ledger) {
+        println!(
+            "again: cargo xtask chaos --seed {} --calls {} --operations {} (what meets what differs with the machine's load)",
+            settings.seed, settings.calls, settings.operations
+        );
+    }
+}

@@ -1,0 +1,21 @@
+//! A short run with real relays; and proof that the ledger would see what it looks for is in its own tests.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use faasm_chaos::campaign::{self, Settings};
+use faasm_chaos::ledger::{Kind, Outcome};
+use faasm_chaos::report;
+use std::time::Duration;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_and_nothing_happens_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let time = Duration::from_secs(60);
+    let settings = Settings { seed: 1, calls: 1500, operations: 1500, time };
+    let (ledger, events) = campaign::run(&settings, folder.path()).await.unwrap();
+    assert!(report::is_clean(&ledger), "{events:?}: {:#?}", ledger.shown());
+    // What makes a run worth anything.
+    assert!(ledger.count(Kind::Call, Outcome::Done) > 700, "{events:?}");
+    assert!(ledger.count(Kind::Append, Outcome::Done) > 700, "{events:?}");
+    assert!(events.kills > 1 && events.connections > 30 && events.network.len() > 3, "{events:?}");
+}

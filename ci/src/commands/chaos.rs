@@ -1,0 +1,63 @@
+//! `cargo xtask chaos`: builds the relay and what breaks it, and runs it.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::process::run;
+use crate::workspace::Workspace;
+
+/// Kill relays, break networks and fill disks, and count what was lost or done twice
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Where the faults begin; by default another one every time
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// How many calls
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    calls: u64,
+    /// How many operations on state
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    operations: u64,
+    /// Longest time for them
+    #[arg(long, value_name = "N", default_value_t = 900)]
+    seconds: u64,
+    /// Fewer of each, for less than 20 s
+    #[arg(long, conflicts_with_all = ["calls", "operations", "seconds"])]
+    short: bool,
+    /// Write figures to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Measure calls and appends per second of so many sessions instead, without faults
+    #[arg(long, value_name = "SESSIONS")]
+    load: Option<u64>,
+}
+
+impl Args {
+    pub(crate) fn run(self, workspace: &Workspace) -> Result<()> {
+        run(workspace.cargo().args(["build", "-p", "faasm-relay", "-p", "faasm-chaos"]))
+            .context("relay and chaos")?;
+        let mut command = Command::new(workspace.binary("faasm-chaos"));
+        command.env("FAASM_RELAY_BIN", workspace.binary("faasm-relay"));
+        if self.short {
+            command.arg("--short");
+        } else {
+            let numbers = [
+                ("--calls", self.calls),
+                ("--operations", self.operations),
+                ("--seconds", self.seconds),
+            ];
+            for (option, number) in numbers {
+                command.arg(option).arg(number.to_string());
+            }
+        }
+        for (option, number) in [("--seed", self.seed), ("--load", self.load)] {
+            command.args(number.iter().flat_map(|number| [option.to_owned(), number.to_string()]));
+        }
+        if let Some(path) = &self.json {
+            command.arg("--json").arg(path);
+        }
+        run(&mut command)
+    }
+}

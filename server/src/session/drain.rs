@@ -1,0 +1,91 @@
+//! A relay that stops: what runs may end, and nothing new begins.
+//!
+//! Requests that come meanwhile are neither begun nor answered. Their pages are told that the relay goes away, connect
+//! again, and send them to whichever relay is there then: a relay that is replaced refuses nobody.
+
+use super::{Sessions, lock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// Whether a relay stops, and how many requests it performs; clones are of the same relay.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Drain(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    has_begun: AtomicBool,
+    running: AtomicUsize,
+    /// Told when nothing runs any more, once it has begun.
+    is_over: Notify,
+}
+
+impl Drain {
+    pub(super) fn has_begun(&self) -> bool {
+        self.0.has_begun.load(Ordering::SeqCst)
+    }
+
+    fn leave(&self) {
+        let running = self.0.running.fetch_sub(1, Ordering::SeqCst) - 1;
+        if running == 0 && self.has_begun() {
+            self.0.is_over.notify_one();
+        }
+    }
+
+    fn running(&self) -> usize {
+        self.0.running.load(Ordering::SeqCst)
+    }
+
+    async fn is_over(&self) {
+        while self.running() > 0 {
+            self.0.is_over.notified().await;
+        }
+    }
+}
+
+/// Something that runs, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Running(Drain);
+
+impl Running {
+    pub(super) fn new(drain: &Drain) -> Self {
+        drain.0.running.fetch_add(1, Ordering::SeqCst);
+        Self(drain.clone())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+impl Sessions {
+    /// Takes no more requests, and waits for those that run; then everything that came of them is in the journal.
+    pub(crate) async fn drain(&self, patience: Duration) {
+        self.drain.0.has_begun.store(true, Ordering::SeqCst);
+        let sessions: Vec<_> = lock(&self.by_id).values().cloned().collect();
+        for session in sessions {
+            let mut live = lock(&session.live);
+            live.machine.take_no_more();
+            live.wake.notify_one();
+        }
+        if tokio::time::timeout(patience, self.drain.is_over()).await.is_err() {
+            let running = self.drain.running();
+            tracing::warn!(running, "requests are cut off after {} s", patience.as_secs());
+        }
+        self.journal.settle().await;
+    }
+
+    /// Keeps the relay from ending while something runs outside of sessions; `None` where it stops already.
+    pub(crate) fn run(&self) -> Option<Running> {
+        let running = Running::new(&self.drain);
+        (!self.is_draining()).then_some(running)
+    }
+
+    /// Whether new sessions and connections are turned away.
+    pub(super) fn is_draining(&self) -> bool {
+        self.drain.has_begun()
+    }
+}

@@ -1,0 +1,103 @@
+//! What a relay has to remember of its sessions to take them up again after it ended, however it ended: the trait.
+//!
+//! The order is what makes it safe:
+//!
+//! * [`Journal::accept`] completes before a function starts. A call that was accepted and has no result may have had
+//!   effects, so whoever takes the session up says that nobody knows; one that was not accepted never started.
+//! * [`Journal::change`] makes a change of state and its mark in one atomic step, so a request whose mark is there was
+//!   performed, and one without a mark was not.
+//! * Results and what can be forgotten are noted some time later. Where a note is lost, a result is unknown that need not
+//!   be, or a reply is sent again that the page has: neither does anything twice.
+//!
+//! A journal may be shared by several relays; nothing here supposes one process.
+
+use super::StoreError;
+use faasm_bridge::session::Remains;
+use faasm_bridge::state::Chunk;
+use faasm_bridge::wire::{RequestId, SessionId};
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::ops::Range;
+
+/// Names a session in a journal: the hash of its id. Who knows the id can take the session over, so a journal that is
+/// read by somebody else must not have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SessionKey(pub [u8; 32]);
+
+impl From<SessionId> for SessionKey {
+    fn from(id: SessionId) -> Self {
+        Self(Sha256::digest(id.0).into())
+    }
+}
+
+/// Says that a request was performed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    pub session: SessionKey,
+    pub request: RequestId,
+    /// What it is answered, as a frame.
+    pub reply: Vec<u8>,
+}
+
+/// A change of state that a page asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// As [`super::StateStore::write`].
+    Write { key: String, size: u64, chunks: Vec<Chunk> },
+    /// As [`super::StateStore::append`].
+    Append { key: String, element: Vec<u8> },
+    /// As [`super::StateStore::clear_appended`].
+    Clear { key: String },
+}
+
+/// Sessions, the calls they had accepted, what was not acknowledged yet, and marks of changes.
+pub trait Journal: Send + Sync {
+    /// Begins a session, or does nothing where it is begun; what it does is kept from then on.
+    fn begin<'a>(
+        &'a self,
+        session: SessionKey,
+        user: &'a str,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// What is left of a session of this user that nobody carries, if it is there; it is this relay's from here on.
+    fn take_up<'a>(
+        &'a self,
+        session: SessionKey,
+        user: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Remains>, StoreError>>;
+
+    /// Notes that a call is about to start. When this completes it outlives this process.
+    ///
+    /// # Errors
+    /// When it could not be noted, or the session is not begun or has ended: the call must not start.
+    fn accept(
+        &self,
+        session: SessionKey,
+        request: RequestId,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Notes the reply of a call some time soon, as a frame.
+    fn finish(&self, session: SessionKey, request: RequestId, reply: &[u8]);
+
+    /// Notes some time soon that the page has the replies to these.
+    fn forget(&self, session: SessionKey, requests: Range<u64>);
+
+    /// Notes some time soon that nobody comes back to a session.
+    fn end(&self, session: SessionKey);
+
+    /// The same for every session of an earlier process that was not taken up since.
+    fn end_left_over(&self);
+
+    /// Makes a change with its mark, both or neither; lasting when it completes. Where the mark is there already it does
+    /// nothing.
+    fn change<'a>(
+        &'a self,
+        mark: Mark,
+        user: &'a str,
+        change: Change,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Completes when everything that was to be noted soon is.
+    fn settle(&self) -> BoxFuture<'_, ()>;
+}

@@ -1,0 +1,199 @@
+//! Group commit: changes that wait at the same time become one transaction, and share its way to the disk.
+
+use super::queue::{Bounds, Queue};
+use super::slot::{Failed, Slot};
+use super::{Checked, NUMBERS, journal};
+use crate::store::{SessionKey, StoreError};
+use redb::{Durability, ReadableDatabase, ReadableTable, WriteTransaction};
+use std::io;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::oneshot;
+
+/// Most changes and bytes that wait, and that share one commit. A commit of many bytes is slow for all who share it.
+const BOUNDS: Bounds =
+    Bounds { waiting_bytes: 512 * 1024 * 1024, batch: 1024, batch_bytes: 32 * 1024 * 1024 };
+
+/// Marks that can be forgotten wait for a commit that happens anyway, up to so many ranges of them.
+const MAX_FORGETTABLE: usize = 4096;
+
+/// Key of the row of `numbers` that counts commits.
+const COMMITS: &str = "commits";
+
+/// A change that has changed nothing where it gives an error of the store: it shares its transaction with others.
+type Work = Box<dyn FnOnce(&WriteTransaction) -> Checked<()> + Send>;
+
+struct Job {
+    action: &'static str,
+    bytes: usize,
+    work: Work,
+    done: oneshot::Sender<Result<(), StoreError>>,
+}
+
+/// Marks that nobody needs any more.
+type Forgettable = Arc<Mutex<Vec<(SessionKey, Range<u64>)>>>;
+
+/// Makes changes, one commit after the other.
+#[derive(Debug)]
+pub(super) struct Committer {
+    queue: Queue<Job>,
+    forgettable: Forgettable,
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job").field("action", &self.action).finish_non_exhaustive()
+    }
+}
+
+impl Committer {
+    pub(super) fn start(slot: Arc<Slot>) -> io::Result<Self> {
+        let forgettable = Forgettable::default();
+        let waiting = Arc::clone(&forgettable);
+        let work = move |jobs| commit(&slot, jobs, &waiting);
+        Ok(Self { queue: Queue::start("commit", BOUNDS, work)?, forgettable })
+    }
+
+    /// Makes a change, all of it or nothing, and lasting. Dropping the future does not undo it once it is in the queue.
+    pub(super) async fn change(
+        &self,
+        action: &'static str,
+        bytes: usize,
+        work: impl FnOnce(&WriteTransaction) -> Checked<()> + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let (done, doing) = oneshot::channel();
+        self.queue.push(bytes, Job { action, bytes, work: Box::new(work), done }).await;
+        doing.await.unwrap_or_else(|_| {
+            Err(StoreError::Uncertain { action, reason: "the store panicked".into() })
+        })
+    }
+
+    /// Forgets marks with a later commit.
+    pub(super) fn forget_marks(&self, session: SessionKey, requests: Range<u64>) {
+        let mut forgettable = lock(&self.forgettable);
+        forgettable.push((session, requests));
+        if !forgettable.len().is_multiple_of(MAX_FORGETTABLE) {
+            return;
+        }
+        drop(forgettable);
+        let (done, _) = oneshot::channel();
+        let work: Work = Box::new(|_| Ok(Ok(())));
+        let job = Job { action: "forget marks", bytes: 0, work, done };
+        // Where there is no room, there are commits to come.
+        self.queue.try_push(0, job);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How far a transaction came that failed.
+enum Stage {
+    /// Nothing of it is there.
+    Working,
+    /// Its number; whether it is there shows when the database is opened again.
+    Committing(u64),
+}
+
+fn commit(slot: &Slot, jobs: Vec<Job>, forgettable: &Forgettable) {
+    let bytes = jobs.iter().map(|job| job.bytes).sum();
+    if let Err(reason) = slot.takes_changes(bytes) {
+        tracing::warn!(reason, "the store takes no changes");
+        return jobs.into_iter().for_each(|job| {
+            let error = StoreError::Backend { action: job.action, reason: reason.clone() };
+            let _ = job.done.send(Err(error));
+        });
+    }
+    let forgotten = std::mem::take(&mut *lock(forgettable));
+    let (actions, works): (Vec<_>, Vec<_>) =
+        jobs.into_iter().map(|job| ((job.action, job.done), job.work)).unzip();
+    let mut works = Some(works);
+    let mut stage = Stage::Working;
+    let mut transact = |database: &redb::Database| {
+        let works = works.take().unwrap_or_default();
+        transaction(database, works, &forgotten, &mut stage)
+    };
+    let mut made = slot.with(&mut transact);
+    // It had failed before: nothing was tried yet.
+    if let Err(failed @ Failed::Closed(_)) = &made
+        && slot.open_again(failed)
+    {
+        made = slot.with(transact);
+    }
+    let results = match made {
+        Ok(results) => results,
+        Err(failed) => {
+            let reason = failed.reason();
+            let is_open = failed.is_final() && slot.open_again(&failed);
+            let outcome = outcome(slot, &stage, is_open);
+            tracing::error!(reason, changes = actions.len(), ?outcome, "a commit failed");
+            let answer = |action| match outcome {
+                Outcome::There => Ok(()),
+                Outcome::Absent => Err(StoreError::Backend { action, reason: reason.clone() }),
+                Outcome::Uncertain => Err(StoreError::Uncertain { action, reason: reason.clone() }),
+            };
+            actions.iter().map(|(action, _)| answer(action)).collect()
+        }
+    };
+    for ((_, done), result) in actions.into_iter().zip(results) {
+        // Whoever asked may not wait any more.
+        let _ = done.send(result);
+    }
+}
+
+/// What became of a commit that failed.
+#[derive(Clone, Copy, Debug)]
+enum Outcome {
+    There,
+    Absent,
+    Uncertain,
+}
+
+fn outcome(slot: &Slot, stage: &Stage, is_open: bool) -> Outcome {
+    let number = match stage {
+        Stage::Working => return Outcome::Absent,
+        Stage::Committing(number) => *number,
+    };
+    if !is_open {
+        return Outcome::Uncertain;
+    }
+    let last = slot.with(|database| {
+        let numbers = database.begin_read()?.open_table(NUMBERS)?;
+        Ok(numbers.get(COMMITS)?.map_or(0, |last| last.value()))
+    });
+    match last {
+        Ok(last) if last == number => Outcome::There,
+        Ok(_) => Outcome::Absent,
+        Err(_) => Outcome::Uncertain,
+    }
+}
+
+/// One transaction with all of these changes.
+fn transaction(
+    database: &redb::Database,
+    works: Vec<Work>,
+    forgotten: &[(SessionKey, Range<u64>)],
+    stage: &mut Stage,
+) -> Result<Vec<Result<(), StoreError>>, redb::Error> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::Immediate)?;
+    for (session, requests) in forgotten {
+        journal::forget_marks(&transaction, *session, requests.clone())?;
+    }
+    let results = works.into_iter().map(|work| work(&transaction));
+    let results = results.collect::<Result<Vec<_>, _>>()?;
+    if forgotten.is_empty() && results.iter().all(Result::is_err) {
+        transaction.abort()?;
+        return Ok(results);
+    }
+    let number = {
+        let mut numbers = transaction.open_table(NUMBERS)?;
+        let last = numbers.get(COMMITS)?.map_or(0, |last| last.value());
+        numbers.insert(COMMITS, last + 1)?;
+        last + 1
+    };
+    *stage = Stage::Committing(number);
+    transaction.commit()?;
+    Ok(results)
+}

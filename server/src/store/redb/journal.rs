@@ -1,0 +1,203 @@
+//! The journal of one relay: sessions and calls in a log ([`super::log`]), marks of changes in the database, each in the
+//! transaction of its change.
+
+use super::log::Record;
+use super::record::Recorder;
+use super::{Checked, RedbStore, lists, values};
+use crate::store::{Change, Journal, Mark, SessionKey, StoreError};
+use faasm_bridge::session::Remains;
+use faasm_bridge::wire::RequestId;
+use futures_util::future::BoxFuture;
+use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// By session and request: the frame that says how the change ended.
+const MARKS: TableDefinition<'_, (&[u8; 32], u64), &[u8]> = TableDefinition::new("marks");
+
+pub(super) fn prepare(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    transaction.open_table(MARKS)?;
+    Ok(())
+}
+
+pub(super) fn forget_marks(
+    transaction: &WriteTransaction,
+    session: SessionKey,
+    requests: Range<u64>,
+) -> Result<(), redb::Error> {
+    if requests.is_empty() {
+        return Ok(());
+    }
+    let mut marks = transaction.open_table(MARKS)?;
+    let range = (&session.0, requests.start)..(&session.0, requests.end);
+    marks.retain_in(range, |_, _| false)?;
+    Ok(())
+}
+
+/// Whether there are marks of sessions that are not there.
+pub(super) fn has_stray_marks(
+    transaction: &ReadTransaction,
+    is_there: impl Fn(SessionKey) -> bool,
+) -> Result<bool, redb::Error> {
+    for row in transaction.open_table(MARKS)?.iter()? {
+        if !is_there(SessionKey(*row?.0.value().0)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Forgets the marks of sessions that are not there.
+pub(super) fn keep_marks(
+    transaction: &WriteTransaction,
+    is_there: impl Fn(SessionKey) -> bool,
+) -> Result<(), redb::Error> {
+    transaction.open_table(MARKS)?.retain(|(session, _), _| is_there(SessionKey(*session)))?;
+    Ok(())
+}
+
+/// Does what `work` does and marks it, unless it is marked already.
+pub(super) fn mark(
+    transaction: &WriteTransaction,
+    mark: &Mark,
+    work: impl FnOnce() -> Checked<()>,
+) -> Checked<()> {
+    let key = (&mark.session.0, mark.request.0);
+    let mut marks = transaction.open_table(MARKS)?;
+    if marks.get(key)?.is_some() {
+        return Ok(Ok(()));
+    }
+    let done = work()?;
+    if done.is_ok() {
+        marks.insert(key, mark.reply.as_slice())?;
+    }
+    Ok(done)
+}
+
+fn marks_of(
+    transaction: &ReadTransaction,
+    session: SessionKey,
+) -> Result<BTreeMap<RequestId, Vec<u8>>, redb::Error> {
+    let marks = transaction.open_table(MARKS)?;
+    let mut found = BTreeMap::new();
+    for row in marks.range((&session.0, 0)..=(&session.0, u64::MAX))? {
+        let (key, reply) = row?;
+        found.insert(RequestId(key.value().1), reply.value().to_vec());
+    }
+    Ok(found)
+}
+
+impl RedbStore {
+    /// Without a file there is nothing that could outlive this process.
+    fn recorder(&self) -> Option<&Recorder> {
+        self.inner.recorder.as_ref()
+    }
+}
+
+impl Journal for RedbStore {
+    fn begin<'a>(
+        &'a self,
+        session: SessionKey,
+        user: &'a str,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            let Some(recorder) = self.recorder() else { return Ok(()) };
+            recorder.ensure(Record::Begin { session, user: user.to_owned() }).await
+        })
+    }
+
+    fn take_up<'a>(
+        &'a self,
+        session: SessionKey,
+        user: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Remains>, StoreError>> {
+        Box::pin(async move {
+            let Some(recorder) = self.recorder() else { return Ok(None) };
+            let Some(mut remains) = recorder.take_up(session, user).await? else { return Ok(None) };
+            let marks =
+                self.look("read its marks", move |transaction| marks_of(&transaction, session));
+            remains.begun.extend(marks.await?.into_iter().map(|(id, reply)| (id, Some(reply))));
+            Ok(Some(remains))
+        })
+    }
+
+    fn accept(
+        &self,
+        session: SessionKey,
+        request: RequestId,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let Some(recorder) = self.recorder() else { return Ok(()) };
+            recorder.ensure(Record::Accept { session, request }).await
+        })
+    }
+
+    fn finish(&self, session: SessionKey, request: RequestId, reply: &[u8]) {
+        if let Some(recorder) = self.recorder() {
+            recorder.note(Record::Finish { session, request }, reply);
+        }
+    }
+
+    fn forget(&self, session: SessionKey, requests: Range<u64>) {
+        if let Some(recorder) = self.recorder() {
+            recorder.note(Record::Forget { session, requests: requests.clone() }, &[]);
+            self.inner.committer.forget_marks(session, requests);
+        }
+    }
+
+    fn end(&self, session: SessionKey) {
+        if let Some(recorder) = self.recorder() {
+            recorder.note(Record::End { session }, &[]);
+            self.inner.committer.forget_marks(session, 0..u64::MAX);
+        }
+    }
+
+    fn end_left_over(&self) {
+        if let Some(recorder) = self.recorder() {
+            recorder.end_left_over();
+        }
+    }
+
+    fn change<'a>(
+        &'a self,
+        mark: Mark,
+        user: &'a str,
+        change: Change,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        let is_kept = self.recorder().is_some();
+        let marked = move |transaction: &WriteTransaction, work: &dyn Fn() -> Checked<()>| {
+            if is_kept { self::mark(transaction, &mark, work) } else { work() }
+        };
+        let user = user.to_owned();
+        match change {
+            Change::Write { key, size, chunks } => {
+                if let Err(error) = values::check(&key, size, &chunks) {
+                    return Box::pin(async { Err(error.into()) });
+                }
+                let bytes = chunks.iter().map(|chunk| chunk.bytes.len()).sum();
+                self.commit("write state", bytes, move |transaction| {
+                    let write = || values::write(transaction, (&user, &key), size, &chunks);
+                    marked(transaction, &write)
+                })
+            }
+            Change::Append { key, element } => {
+                self.commit("append to a list", element.len(), move |transaction| {
+                    let append = || lists::append(transaction, (&user, &key), &element);
+                    marked(transaction, &append)
+                })
+            }
+            Change::Clear { key } => self.commit("clear a list", 0, move |transaction| {
+                let clear = || lists::clear(transaction, (&user, &key));
+                marked(transaction, &clear)
+            }),
+        }
+    }
+
+    fn settle(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if let Some(recorder) = self.recorder() {
+                recorder.settle().await;
+            }
+        })
+    }
+}

@@ -1,0 +1,279 @@
+//! The journal over restarts, and storage that fails at any point.
+
+use super::*;
+use crate::store::{Change, Journal, Mark, SessionKey};
+use faasm_bridge::session::Remains;
+use faasm_bridge::wire::{RequestId, SessionId};
+use redb::StorageBackend;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, mpsc};
+use std::time::Duration;
+
+const SESSION: SessionId = SessionId([5; 16]);
+
+fn key() -> SessionKey {
+    SESSION.into()
+}
+
+fn mark(request: u64) -> Mark {
+    Mark { session: key(), request: RequestId(request), reply: vec![1, request as u8] }
+}
+
+fn append(element: &[u8]) -> Change {
+    Change::Append { key: "l".into(), element: element.to_vec() }
+}
+
+async fn list(store: &RedbStore) -> Vec<u8> {
+    store.read_appended("u", "l", u32::MAX).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_was_noted_is_there_after_a_restart_and_what_was_forgotten_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("relay.redb");
+    {
+        let store = RedbStore::open(&path).unwrap();
+        store.begin(key(), "u").await.unwrap();
+        for call in [1, 2, 3] {
+            store.accept(key(), RequestId(call)).await.unwrap();
+        }
+        store.finish(key(), RequestId(1), b"one");
+        store.finish(key(), RequestId(3), b"three");
+        store.change(mark(4), "u", append(b"a")).await.unwrap();
+        store.change(mark(4), "u", append(b"a")).await.unwrap();
+        store.change(mark(5), "u", append(b"b")).await.unwrap();
+        store.forget(key(), 1..2);
+        store.forget(key(), 5..6);
+        store.settle().await;
+    }
+    let store = RedbStore::open(&path).unwrap();
+    assert_eq!(list(&store).await, b"ab", "a change that is marked is not made again");
+    assert_eq!(store.take_up(key(), "v").await.unwrap(), None, "another user");
+    let mut remains = store.take_up(key(), "u").await.unwrap().unwrap();
+    // Marks are forgotten with a later commit.
+    remains.begun.retain(|(id, _)| id.0 != 5);
+    let begun = vec![
+        (RequestId(2), None),
+        (RequestId(3), Some(b"three".to_vec())),
+        (RequestId(4), Some(vec![1, 4])),
+    ];
+    assert_eq!(remains, Remains { forgotten: vec![1..2, 5..6], begun });
+    store.end_left_over();
+    assert!(store.take_up(key(), "u").await.unwrap().is_some(), "it was taken up");
+    store.end(key());
+    assert_eq!(store.take_up(key(), "u").await.unwrap(), None);
+    assert!(store.accept(key(), RequestId(6)).await.is_err(), "a call in no session may not start");
+}
+
+#[tokio::test]
+async fn sessions_that_nobody_comes_back_to_end_with_their_marks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("relay.redb");
+    {
+        let store = RedbStore::open(&path).unwrap();
+        store.begin(key(), "u").await.unwrap();
+        store.change(mark(1), "u", append(b"a")).await.unwrap();
+    }
+    {
+        let store = RedbStore::open(&path).unwrap();
+        store.end_left_over();
+        store.settle().await;
+        assert_eq!(store.take_up(key(), "u").await.unwrap(), None);
+    }
+    let store = RedbStore::open(&path).unwrap();
+    store.begin(key(), "u").await.unwrap();
+    let remains = store.take_up(key(), "u").await.unwrap().unwrap();
+    assert_eq!(remains, Remains::default(), "no marks either");
+}
+
+#[tokio::test]
+async fn the_oldest_sessions_that_nobody_came_back_to_make_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("relay.redb");
+    let key = |number: usize| SessionKey::from(SessionId((number as u128).to_le_bytes()));
+    {
+        let store = RedbStore::open(&path).unwrap();
+        for number in 0..record::MAX_JOURNALED_SESSIONS {
+            store.begin(key(number), "u").await.unwrap();
+        }
+    }
+    let store = RedbStore::open(&path).unwrap();
+    store.begin(key(usize::MAX), "u").await.unwrap();
+    let is_there = async |number| store.take_up(key(number), "u").await.unwrap().is_some();
+    assert!(!is_there(0).await && is_there(1).await && is_there(usize::MAX).await);
+}
+
+#[tokio::test]
+async fn changes_that_wait_share_a_commit() {
+    const CHANGES: u64 = 200;
+    let store = RedbStore::in_memory().unwrap();
+    let commits = || {
+        let count = |database: &Database| {
+            let numbers = database.begin_read()?.open_table(NUMBERS)?;
+            Ok(numbers.get("commits")?.map_or(0, |count| count.value()))
+        };
+        store.inner.slot.read("count", count).unwrap()
+    };
+    let (go_on, goes_on) = mpsc::channel::<()>();
+    let held = {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let work = move |_: &WriteTransaction| {
+                let _ = goes_on.recv();
+                Ok(Ok(()))
+            };
+            store.commit("hold the others up", 0, work).await
+        })
+    };
+    let mut changes = tokio::task::JoinSet::new();
+    for _ in 0..CHANGES {
+        let store = store.clone();
+        changes.spawn(async move { store.append("u", "l", b"x".to_vec()).await });
+    }
+    // They are tasks of this thread: once each had a turn, all are in the queue.
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
+    }
+    let too_long = vec![0; crate::store::MAX_ELEMENT_BYTES as usize + 1];
+    go_on.send(()).unwrap();
+    held.await.unwrap().unwrap();
+    let refused = store.append("u", "l", too_long).await.unwrap_err();
+    assert!(matches!(refused, StoreError::ElementTooLong { .. }), "{refused}");
+    while let Some(changed) = changes.join_next().await {
+        changed.unwrap().unwrap();
+    }
+    assert_eq!(list(&store).await.len() as u64, CHANGES);
+    assert!(commits() <= 4, "{} commits", commits());
+}
+
+/// Storage that outlives its database, and fails as it is told to.
+#[derive(Clone, Debug, Default)]
+struct Disk(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    bytes: Mutex<Vec<u8>>,
+    /// The operation that fails, counted from 1; 0 is none.
+    fails_at: AtomicU64,
+    operations: AtomicU64,
+    /// Whether there is no room for more.
+    is_full: AtomicBool,
+}
+
+impl Disk {
+    fn store(&self) -> RedbStore {
+        let disk = self.clone();
+        let opening = move || RedbStore::builder().create_with_backend(disk.clone());
+        let database = opening().unwrap();
+        RedbStore::prepare(&database, |_| true).unwrap();
+        RedbStore::start(database, Some(Box::new(opening)), None, None).unwrap()
+    }
+
+    fn fail_at(&self, operation: u64) {
+        self.0.operations.store(0, Ordering::SeqCst);
+        self.0.fails_at.store(operation, Ordering::SeqCst);
+    }
+
+    fn operate(&self) -> io::Result<()> {
+        let operation = self.0.operations.fetch_add(1, Ordering::SeqCst) + 1;
+        match operation == self.0.fails_at.load(Ordering::SeqCst) {
+            true => Err(io::Error::other("the disk failed")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.bytes.lock().unwrap().len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let bytes = self.0.bytes.lock().unwrap();
+        let found = bytes.get(offset as usize..offset as usize + out.len());
+        out.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.operate()?;
+        let mut bytes = self.0.bytes.lock().unwrap();
+        if len > bytes.len() as u64 && self.0.is_full.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        bytes.resize(len as usize, 0);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.operate()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.operate()?;
+        self.0.bytes.lock().unwrap()[offset as usize..][..data.len()].copy_from_slice(data);
+        Ok(())
+    }
+}
+
+/// As soon as the store takes changes again.
+async fn append_at_last(store: &RedbStore, element: &[u8]) {
+    let begun = std::time::Instant::now();
+    while let Err(error) = store.append("u", "l", element.to_vec()).await {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{error}");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn wherever_the_storage_fails_the_answer_is_what_happened() {
+    let (mut refused, mut done) = (0, 0);
+    for operation in 1.. {
+        let disk = Disk::default();
+        let store = disk.store();
+        store.append("u", "l", b"before ".to_vec()).await.unwrap();
+        disk.fail_at(operation);
+        let changed = store.append("u", "l", b"then ".to_vec()).await;
+        let has_failed = disk.0.operations.load(Ordering::SeqCst) >= operation;
+        disk.fail_at(0);
+        let expected: &[u8] = match &changed {
+            Ok(()) => b"before then ",
+            Err(StoreError::Backend { .. }) => b"before ",
+            Err(error) => panic!("operation {operation}: {error}"),
+        };
+        assert_eq!(list(&store).await, expected, "operation {operation}: {changed:?}");
+        append_at_last(&store, b"after").await;
+        assert_eq!(list(&store).await, [expected, b"after"].concat());
+        if !has_failed {
+            break;
+        }
+        match changed {
+            Ok(()) => done += 1,
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(refused > 1, "{refused} refused, {done} done all the same");
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_changes_loses_nothing_and_is_used_again_when_there_is_room() {
+    let disk = Disk::default();
+    let store = disk.store();
+    disk.0.is_full.store(true, Ordering::SeqCst);
+    let mut written = Vec::new();
+    let refused = loop {
+        let element = vec![written.len() as u8; 100_000];
+        match store.append("u", "l", element.clone()).await {
+            Ok(()) => written.extend(element),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, StoreError::Backend { .. }), "{refused}");
+    assert!(!written.is_empty());
+    assert!(list(&store).await == written, "it is read as before");
+    disk.0.is_full.store(false, Ordering::SeqCst);
+    append_at_last(&store, b"more").await;
+    written.extend(b"more");
+    assert!(list(&store).await == written);
+}

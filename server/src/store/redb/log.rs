@@ -1,0 +1,396 @@
+//! The journal's file: records of sessions and calls, one after the other.
+//!
+//! ```text
+//! header   ┌────────────┬──────────────┐
+//!          │ "FAjl" 1 0 │ boot (36)    │
+//!          └────────────┴──────────────┘
+//! record   ┌────────────────┬─────────────────┬──────────────────┬──────────────────────┐
+//!          │ u32 LE length  │ u64 LE checksum │ postcard: Record │ reply frame, if any  │   the length and the checksum
+//!          └────────────────┴─────────────────┴──────────────────┴──────────────────────┘   are of what follows them
+//! ```
+//!
+//! A record is handed to the system and not forced to the disk. That outlives this process, `kill -9` included, for the
+//! bytes are the system's then; a call waits for a copy into its memory, and not for the disk. It does not outlive the
+//! system. So the header names the system's *boot*: where that is another one, records may be missing at the end, and a
+//! call that is not in the log may have started. Then no session is taken up, and each page is told that the outcome of
+//! what it had sent is unknown.
+
+use super::image::Image;
+use crate::store::SessionKey;
+use faasm_bridge::wire::RequestId;
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Says what the file is, and the version of its records.
+const MAGIC: [u8; 6] = *b"FAjl\x01\x00";
+
+/// Length of a boot's name.
+const BOOT_BYTES: usize = 36;
+
+/// Length of the header.
+const HEADER_BYTES: u64 = (MAGIC.len() + BOOT_BYTES) as u64;
+
+/// Length of what is before a record.
+const PREFIX_BYTES: usize = 12;
+
+/// Longest record: the longest frame, and what is around it.
+const MAX_RECORD_BYTES: usize = faasm_bridge::wire::MAX_FRAME_BYTES + 4096;
+
+/// The log is written anew, without what is not needed any more, when it has more than this and is mostly that.
+const COMPACT_BYTES: u64 = 8 * 1024 * 1024;
+
+/// One thing to remember.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Record {
+    Begin {
+        session: SessionKey,
+        user: String,
+    },
+    Accept {
+        session: SessionKey,
+        request: RequestId,
+    },
+    /// The reply is after the record.
+    Finish {
+        session: SessionKey,
+        request: RequestId,
+    },
+    Forget {
+        session: SessionKey,
+        requests: Range<u64>,
+    },
+    End {
+        session: SessionKey,
+    },
+}
+
+/// Where the reply of a record is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Extent {
+    pub(super) offset: u64,
+    pub(super) length: usize,
+}
+
+/// Names this start of the system; `None` where the system does not say.
+pub(super) fn boot() -> Option<[u8; BOOT_BYTES]> {
+    let id = std::fs::read("/proc/sys/kernel/random/boot_id").ok()?;
+    id.get(..BOOT_BYTES)?.try_into().ok()
+}
+
+/// The open file.
+#[derive(Debug)]
+pub(super) struct Log {
+    path: PathBuf,
+    file: File,
+    boot: [u8; BOOT_BYTES],
+    /// Where the next record goes. What is in the file after that does not count.
+    end: u64,
+    /// Something is there, since a write failed half-way.
+    is_ragged: bool,
+    compact_at: u64,
+}
+
+impl Log {
+    /// Opens the log and reads it, or begins a new one where it is not of this boot. The second value is what it says.
+    pub(super) fn open(path: &Path, boot: Option<[u8; BOOT_BYTES]>) -> io::Result<(Self, Image)> {
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut log = Self {
+            path: path.to_owned(),
+            file,
+            boot: boot.unwrap_or([0; BOOT_BYTES]),
+            end: HEADER_BYTES,
+            is_ragged: false,
+            compact_at: COMPACT_BYTES,
+        };
+        if let Some(image) = boot.and_then(|_| log.read().transpose()).transpose()? {
+            log.file.set_len(log.end)?;
+            return Ok((log, image));
+        }
+        log.file.set_len(0)?;
+        log.file.write_all_at(&log.header(), 0)?;
+        log.end = HEADER_BYTES;
+        Ok((log, Image::default()))
+    }
+
+    fn header(&self) -> Vec<u8> {
+        [&MAGIC[..], &self.boot[..]].concat()
+    }
+
+    /// `None` where the file is not of this boot, or is damaged elsewhere than at its end.
+    fn read(&mut self) -> io::Result<Option<Image>> {
+        let length = self.file.metadata()?.len();
+        let mut header = vec![0; HEADER_BYTES as usize];
+        if length < HEADER_BYTES {
+            return Ok(None);
+        }
+        self.file.read_exact_at(&mut header, 0)?;
+        if header != self.header() {
+            tracing::warn!(
+                "the system was started again: what it had not put on the disk is lost, so no session is taken up"
+            );
+            return Ok(None);
+        }
+        let mut image = Image::default();
+        loop {
+            let mut prefix = [0; PREFIX_BYTES];
+            let rest = length - self.end;
+            if rest < PREFIX_BYTES as u64 {
+                break;
+            }
+            self.file.read_exact_at(&mut prefix, self.end)?;
+            let (size, checksum) = split(prefix);
+            if size > MAX_RECORD_BYTES {
+                return Ok(self.damaged());
+            }
+            // One whose write was cut short: nobody was told that it is there.
+            if rest - (PREFIX_BYTES as u64) < size as u64 {
+                break;
+            }
+            let mut body = vec![0; size];
+            self.file.read_exact_at(&mut body, self.end + PREFIX_BYTES as u64)?;
+            if hash(&body) != checksum {
+                return Ok(self.damaged());
+            }
+            let Ok((record, reply)) = postcard::take_from_bytes::<Record>(&body) else {
+                return Ok(self.damaged());
+            };
+            let next = self.end + (PREFIX_BYTES + size) as u64;
+            let extent = Extent { offset: next - reply.len() as u64, length: reply.len() };
+            image.apply(record, extent);
+            self.end = next;
+        }
+        Ok(Some(image))
+    }
+
+    fn damaged(&self) -> Option<Image> {
+        tracing::error!(
+            path = %self.path.display(),
+            offset = self.end,
+            "the journal is damaged, so no session is taken up"
+        );
+        None
+    }
+
+    /// Writes records, all of them or none.
+    pub(super) fn append(&mut self, records: &Pending) -> io::Result<()> {
+        if self.is_ragged {
+            self.file.set_len(self.end)?;
+            self.is_ragged = false;
+        }
+        if let Err(error) = self.file.write_all_at(&records.bytes, self.end) {
+            // What the file has beyond its end would be read as records, should the relay end now.
+            self.is_ragged = self.file.set_len(self.end).is_err();
+            return Err(error);
+        }
+        self.end += records.bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Where the next record begins.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// The reply that a record carries.
+    pub(super) fn reply(&self, extent: Extent) -> io::Result<Vec<u8>> {
+        let mut reply = vec![0; extent.length];
+        self.file.read_exact_at(&mut reply, extent.offset)?;
+        Ok(reply)
+    }
+
+    /// Writes the log anew, where that makes it much shorter.
+    pub(super) fn compact(&mut self, image: &mut Image) {
+        if self.end < self.compact_at || self.end / 2 < image.bytes() {
+            return;
+        }
+        let new = self.path.with_extension("new");
+        let before = self.end;
+        if let Err(error) = self.rewrite(image, &new) {
+            tracing::warn!(%error, "the journal stays long: it cannot be written anew");
+            let _ = std::fs::remove_file(&new);
+        }
+        tracing::debug!(before, after = self.end, "journal written anew");
+        self.compact_at = self.end + COMPACT_BYTES;
+    }
+
+    fn rewrite(&mut self, image: &mut Image, path: &Path) -> io::Result<()> {
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(true).open(path)?;
+        file.write_all_at(&self.header(), 0)?;
+        let mut moved = Image::default();
+        let mut end = HEADER_BYTES;
+        for (record, extent) in image.records() {
+            let reply = extent.map(|extent| self.reply(extent)).transpose()?.unwrap_or_default();
+            let mut pending = Pending::at(end);
+            pending.push(record, &reply)?;
+            file.write_all_at(&pending.bytes, end)?;
+            end += pending.bytes.len() as u64;
+            pending.apply(&mut moved);
+        }
+        // One step, as far as a process that starts later can tell.
+        std::fs::rename(path, &self.path)?;
+        moved.keep_claims_of(image);
+        (self.file, self.end, self.is_ragged, *image) = (file, end, false, moved);
+        Ok(())
+    }
+}
+
+/// Records that are written together.
+#[derive(Debug)]
+pub(super) struct Pending {
+    start: u64,
+    bytes: Vec<u8>,
+    records: Vec<(Record, Extent)>,
+}
+
+impl Pending {
+    /// To be written at `start`.
+    pub(super) fn at(start: u64) -> Self {
+        Self { start, bytes: Vec::new(), records: Vec::new() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    pub(super) fn push(&mut self, record: Record, reply: &[u8]) -> io::Result<()> {
+        let mut body = postcard::to_allocvec(&record).map_err(io::Error::other)?;
+        body.extend_from_slice(reply);
+        let size = u32::try_from(body.len()).map_err(io::Error::other)?;
+        self.bytes.extend_from_slice(&size.to_le_bytes());
+        self.bytes.extend_from_slice(&hash(&body).to_le_bytes());
+        self.bytes.extend_from_slice(&body);
+        let offset = self.start + (self.bytes.len() - reply.len()) as u64;
+        self.records.push((record, Extent { offset, length: reply.len() }));
+        Ok(())
+    }
+
+    /// Once they are written.
+    pub(super) fn apply(self, image: &mut Image) {
+        for (record, extent) in self.records {
+            image.apply(record, extent);
+        }
+    }
+}
+
+fn split(prefix: [u8; PREFIX_BYTES]) -> (usize, u64) {
+    let [a, b, c, d, checksum @ ..] = prefix;
+    (u32::from_le_bytes([a, b, c, d]) as usize, u64::from_le_bytes(checksum))
+}
+
+/// Of eight bytes at a time: it is to find records that were cut short, not ones that somebody made up.
+fn hash(bytes: &[u8]) -> u64 {
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(PRIME).rotate_left(29);
+    let mut words = bytes.chunks_exact(8);
+    let hash = words.by_ref().fold(0xcbf2_9ce4_8422_2325 ^ bytes.len() as u64, |hash, word| {
+        mix(hash, u64::from_le_bytes(word.try_into().unwrap_or_default()))
+    });
+    words.remainder().iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read as _, Write as _};
+
+    const BOOT: Option<[u8; BOOT_BYTES]> = Some([b'a'; BOOT_BYTES]);
+    const SESSION: SessionKey = SessionKey([9; 32]);
+
+    fn write(log: &mut Log, image: &mut Image, record: Record, reply: &[u8]) {
+        let mut pending = Pending::at(log.end());
+        pending.push(record, reply).unwrap();
+        log.append(&pending).unwrap();
+        pending.apply(image);
+    }
+
+    fn begin() -> Record {
+        Record::Begin { session: SESSION, user: "ada".into() }
+    }
+
+    fn finish(request: u64) -> Record {
+        Record::Finish { session: SESSION, request: RequestId(request) }
+    }
+
+    fn replies(log: &Log, image: &Image) -> Vec<(u64, Option<Vec<u8>>)> {
+        let begun = image.begun(SESSION).unwrap();
+        begun.map(|(id, extent)| (id.0, extent.map(|extent| log.reply(extent).unwrap()))).collect()
+    }
+
+    #[test]
+    fn wherever_the_file_is_cut_off_the_whole_records_before_are_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let mut ends = Vec::new();
+        {
+            let (mut log, mut image) = Log::open(&path, BOOT).unwrap();
+            write(&mut log, &mut image, begin(), b"");
+            for request in 1..5 {
+                ends.push(log.end());
+                let accept = Record::Accept { session: SESSION, request: RequestId(request) };
+                write(&mut log, &mut image, accept, b"");
+            }
+            ends.push(log.end());
+        }
+        let mut bytes = Vec::new();
+        File::open(&path).unwrap().read_to_end(&mut bytes).unwrap();
+        for length in ends[0] as usize..=bytes.len() {
+            File::create(&path).unwrap().write_all(&bytes[..length]).unwrap();
+            let (log, image) = Log::open(&path, BOOT).unwrap();
+            let whole = ends.iter().filter(|end| **end <= length as u64).count() - 1;
+            assert_eq!(replies(&log, &image).len(), whole, "{length}");
+            assert_eq!(log.end(), ends[whole]);
+        }
+        let middle = ends[1] as usize + PREFIX_BYTES + 3;
+        bytes[middle] ^= 1;
+        File::create(&path).unwrap().write_all(&bytes).unwrap();
+        let (_, image) = Log::open(&path, BOOT).unwrap();
+        assert!(image.begun(SESSION).is_none(), "damaged in the middle");
+    }
+
+    #[test]
+    fn a_log_of_another_boot_is_not_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        for (boot, is_there) in
+            [(BOOT, false), (BOOT, true), (Some([b'b'; BOOT_BYTES]), false), (None, false)]
+        {
+            let (mut log, mut image) = Log::open(&path, boot).unwrap();
+            assert_eq!(image.begun(SESSION).is_some(), is_there, "{boot:?}");
+            write(&mut log, &mut image, begin(), b"");
+        }
+        assert!(boot().is_some() || !cfg!(target_os = "linux"));
+    }
+
+    #[test]
+    fn a_long_log_of_little_is_written_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let (mut log, mut image) = Log::open(&path, BOOT).unwrap();
+        write(&mut log, &mut image, begin(), b"");
+        write(&mut log, &mut image, finish(1), b"kept");
+        let long = vec![7; 100_000];
+        let requests = COMPACT_BYTES / long.len() as u64 + 10;
+        for request in 2..requests {
+            write(&mut log, &mut image, finish(request), &long);
+            let forget = Record::Forget { session: SESSION, requests: 2..request + 1 };
+            write(&mut log, &mut image, forget, b"");
+        }
+        let accept = Record::Accept { session: SESSION, request: RequestId(requests) };
+        write(&mut log, &mut image, accept, b"");
+        log.compact(&mut image);
+        assert!(log.end() < 1000, "{}", log.end());
+        let expected = vec![(1, Some(b"kept".to_vec())), (requests, None)];
+        assert_eq!(replies(&log, &image), expected);
+        write(&mut log, &mut image, finish(requests), b"later");
+        drop(log);
+        let (log, image) = Log::open(&path, BOOT).unwrap();
+        assert_eq!(replies(&log, &image)[1], (requests, Some(b"later".to_vec())));
+        assert_eq!(image.forgotten(SESSION), vec![2..requests]);
+    }
+}

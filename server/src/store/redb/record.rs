@@ -1,0 +1,244 @@
+//! Writes the journal's log: records that wait at the same time are one write.
+
+use super::image::Image;
+use super::log::{Extent, Log, Pending, Record};
+use super::queue::{Bounds, Queue};
+use crate::store::{SessionKey, StoreError};
+use faasm_bridge::session::Remains;
+use faasm_bridge::wire::RequestId;
+use std::io;
+use tokio::sync::oneshot;
+
+/// Most records and bytes that wait, and that are written together.
+const BOUNDS: Bounds =
+    Bounds { waiting_bytes: 256 * 1024 * 1024, batch: 4096, batch_bytes: 16 * 1024 * 1024 };
+
+/// Most sessions in the log: those that are carried, and as many that nobody came back to yet.
+pub(super) const MAX_JOURNALED_SESSIONS: usize = 2048;
+
+/// Most bytes of results in the log. Sessions that nobody came back to make room, the oldest first; a result that has none
+/// is unknown once the relay ends.
+pub(super) const MAX_JOURNALED_BYTES: u64 = 1024 * 1024 * 1024;
+
+type Done<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// What the log is asked for.
+#[derive(Debug)]
+pub(super) enum Entry {
+    /// A record that nobody waits for, and its reply.
+    Note(Record, Vec<u8>),
+    /// A record that has to be there before anything else happens.
+    Ensure(Record, Done<()>),
+    /// What the log has of a session of this user; it is claimed.
+    TakeUp(SessionKey, String, Done<Option<Remains>>),
+    EndLeftOver,
+    Settle(oneshot::Sender<()>),
+}
+
+/// The log, with the thread that writes it.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    queue: Queue<Entry>,
+}
+
+impl Recorder {
+    pub(super) fn start(log: Log, image: Image) -> io::Result<Self> {
+        let mut writer = Writer { log, image };
+        Ok(Self { queue: Queue::start("journal", BOUNDS, move |batch| writer.write(batch))? })
+    }
+
+    /// Notes something later. Where there is no room for it, it is left out; see [`crate::store::Journal`].
+    pub(super) fn note(&self, record: Record, reply: &[u8]) {
+        if !self.queue.try_push(reply.len(), Entry::Note(record, reply.to_vec())) {
+            tracing::warn!("the journal cannot keep up, and leaves something out");
+        }
+    }
+
+    /// Notes something, and completes when it is there.
+    pub(super) async fn ensure(&self, record: Record) -> Result<(), StoreError> {
+        self.ask(|done| Entry::Ensure(record, done)).await
+    }
+
+    pub(super) async fn take_up(
+        &self,
+        session: SessionKey,
+        user: &str,
+    ) -> Result<Option<Remains>, StoreError> {
+        self.ask(|done| Entry::TakeUp(session, user.to_owned(), done)).await
+    }
+
+    async fn ask<T>(&self, entry: impl FnOnce(Done<T>) -> Entry) -> Result<T, StoreError> {
+        let (done, doing) = oneshot::channel();
+        self.queue.push(0, entry(done)).await;
+        let panicked = "write its journal";
+        doing.await.unwrap_or_else(|_| {
+            Err(StoreError::Backend { action: panicked, reason: "it panicked".into() })
+        })
+    }
+
+    pub(super) fn end_left_over(&self) {
+        self.queue.try_push(0, Entry::EndLeftOver);
+    }
+
+    pub(super) async fn settle(&self) {
+        let (done, doing) = oneshot::channel();
+        self.queue.push(0, Entry::Settle(done)).await;
+        let _ = doing.await;
+    }
+}
+
+struct Writer {
+    log: Log,
+    image: Image,
+}
+
+impl Writer {
+    fn write(&mut self, batch: Vec<Entry>) {
+        let mut group = Group { pending: Pending::at(self.log.end()), waiting: Vec::new() };
+        for entry in batch {
+            match entry {
+                Entry::Note(record, reply) => self.note(&mut group, record, &reply),
+                Entry::Ensure(record, done) => self.ensure(&mut group, record, done),
+                Entry::TakeUp(session, user, done) => {
+                    // With everything that was noted before.
+                    self.flush(&mut group);
+                    let _ = done.send(self.take_up(session, &user));
+                }
+                Entry::EndLeftOver => {
+                    self.flush(&mut group);
+                    for session in self.image.left_over() {
+                        self.push(&mut group, Record::End { session }, &[]);
+                    }
+                }
+                Entry::Settle(done) => {
+                    self.flush(&mut group);
+                    let _ = done.send(());
+                }
+            }
+        }
+        self.flush(&mut group);
+        self.log.compact(&mut self.image);
+    }
+
+    fn push(&mut self, group: &mut Group, record: Record, reply: &[u8]) {
+        if let Err(error) = group.pending.push(record, reply) {
+            tracing::error!(%error, "a record of the journal cannot be encoded");
+        }
+    }
+
+    /// Writes what was gathered, and tells whoever waits for it.
+    fn flush(&mut self, group: &mut Group) {
+        if group.pending.is_empty() {
+            return;
+        }
+        let written = self.log.append(&group.pending);
+        if let Err(error) = &written {
+            tracing::error!(%error, "the journal cannot be written");
+        }
+        let pending = std::mem::replace(&mut group.pending, Pending::at(self.log.end()));
+        if written.is_ok() {
+            pending.apply(&mut self.image);
+        }
+        for (session, done) in group.waiting.drain(..) {
+            if let Some(session) = session {
+                self.image.claim(session);
+            }
+            let _ = done.send(match &written {
+                Ok(()) => Ok(()),
+                Err(error) => Err(failed(error)),
+            });
+        }
+    }
+
+    fn note(&mut self, group: &mut Group, record: Record, reply: &[u8]) {
+        if !reply.is_empty() {
+            self.make_room(group, reply.len() as u64);
+            let needed = self.image.bytes() + reply.len() as u64;
+            if needed > MAX_JOURNALED_BYTES {
+                tracing::warn!("the journal is full: a result would be unknown if the relay ended");
+                return;
+            }
+        }
+        self.push(group, record, reply);
+        // So that what is counted is what is there.
+        if !reply.is_empty()
+            && self.image.bytes() + BOUNDS.waiting_bytes as u64 > MAX_JOURNALED_BYTES
+        {
+            self.flush(group);
+        }
+    }
+
+    /// Ends sessions that nobody came back to while a result needs their room.
+    fn make_room(&mut self, group: &mut Group, bytes: u64) {
+        if self.image.bytes() + bytes <= MAX_JOURNALED_BYTES {
+            return;
+        }
+        for session in self.image.left_over() {
+            self.push(group, Record::End { session }, &[]);
+            self.flush(group);
+            if self.image.bytes() + bytes <= MAX_JOURNALED_BYTES {
+                return;
+            }
+        }
+    }
+
+    fn ensure(&mut self, group: &mut Group, record: Record, done: Done<()>) {
+        let mut claims = None;
+        match &record {
+            Record::Begin { session, .. } => {
+                claims = Some(*session);
+                // Those of one batch are few.
+                if self.image.len() >= MAX_JOURNALED_SESSIONS {
+                    self.flush(group);
+                    if let Some(session) = self.image.left_over().first().copied() {
+                        self.push(group, Record::End { session }, &[]);
+                    }
+                }
+            }
+            Record::Accept { session, .. }
+                if !group.begins(*session) && !self.image.contains(*session) =>
+            {
+                let reason = "the session has ended".to_owned();
+                let _ = done.send(Err(StoreError::Backend { action: ACTION, reason }));
+                return;
+            }
+            _ => {}
+        }
+        self.push(group, record, &[]);
+        group.waiting.push((claims, done));
+    }
+
+    fn take_up(&mut self, session: SessionKey, user: &str) -> Result<Option<Remains>, StoreError> {
+        if self.image.user(session) != Some(user) {
+            return Ok(None);
+        }
+        let Some(begun) = self.image.begun(session) else { return Ok(None) };
+        let read = |(id, extent): (RequestId, Option<Extent>)| {
+            let reply = extent.map(|extent| self.log.reply(extent)).transpose()?;
+            Ok((id, reply))
+        };
+        let begun = begun.map(read).collect::<io::Result<Vec<_>>>().map_err(|e| failed(&e))?;
+        let forgotten = self.image.forgotten(session);
+        self.image.claim(session);
+        Ok(Some(Remains { forgotten, begun }))
+    }
+}
+
+/// Records that will be one write.
+struct Group {
+    pending: Pending,
+    /// Who waits for it, and which session it begins.
+    waiting: Vec<(Option<SessionKey>, Done<()>)>,
+}
+
+impl Group {
+    fn begins(&self, session: SessionKey) -> bool {
+        self.waiting.iter().any(|(begun, _)| *begun == Some(session))
+    }
+}
+
+const ACTION: &str = "note this in its journal";
+
+fn failed(error: &io::Error) -> StoreError {
+    StoreError::Backend { action: ACTION, reason: error.to_string() }
+}
