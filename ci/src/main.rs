@@ -37,6 +37,7 @@ enum Command {
     Bench(commands::bench::Args),
     Fuzz(commands::fuzz::Args),
     Chaos(commands::chaos::Args),
+    Api(commands::api::Args),
     Docs(commands::docs::Args),
 }
 
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => args.run(&workspace),
         Command::Fuzz(args) => args.run(&workspace),
         Command::Chaos(args) => args.run(&workspace),
+        Command::Api(args) => args.run(&workspace),
         Command::Docs(args) => args.run(&workspace),
     });
     match result {

@@ -25,6 +25,7 @@ pub mod cluster;
 mod config;
 mod http;
 mod integrity;
+mod metrics;
 mod server;
 mod session;
 pub mod store;

@@ -1,5 +1,6 @@
 //! One file per subcommand, each with its arguments and `run`.
 
+pub(crate) mod api;
 pub(crate) mod bench;
 pub(crate) mod build;
 pub(crate) mod chaos;

@@ -14,10 +14,13 @@ pub enum Right {
     StateWrite,
     /// To store functions and shared files.
     Upload,
+    /// To read the relay's metrics, which are about all users.
+    Metrics,
 }
 
 impl Right {
-    pub const ALL: [Right; 4] = [Right::Invoke, Right::StateRead, Right::StateWrite, Right::Upload];
+    pub const ALL: [Right; 5] =
+        [Right::Invoke, Right::StateRead, Right::StateWrite, Right::Upload, Right::Metrics];
 
     /// As tokens have it.
     pub fn name(self) -> &'static str {
@@ -26,6 +29,7 @@ impl Right {
             Right::StateRead => "state:read",
             Right::StateWrite => "state:write",
             Right::Upload => "upload",
+            Right::Metrics => "metrics",
         }
     }
 
@@ -50,7 +54,7 @@ impl fmt::Display for Right {
 pub struct Rights(u8);
 
 impl Rights {
-    /// What a token allows that names no rights: all that a page needs. Uploads have to be asked for.
+    /// What a token allows that names no rights: all that a page needs. Uploads and metrics have to be asked for.
     pub fn of_a_page() -> Self {
         [Right::Invoke, Right::StateRead, Right::StateWrite].into_iter().collect()
     }
@@ -81,6 +85,12 @@ pub enum Operation<'a> {
     UploadFile,
     /// `GET /files/PATH`.
     FetchFile,
+    /// `GET /s/USER/KEY`.
+    FetchState,
+    /// `PUT /s/USER/KEY`.
+    StoreState,
+    /// `GET /metrics`.
+    FetchMetrics,
 }
 
 impl<'a> Operation<'a> {
@@ -96,7 +106,9 @@ impl<'a> Operation<'a> {
                 | Request::AppendState { .. }
                 | Request::ClearAppended { .. } => Right::StateWrite,
             },
-            Operation::FetchFile => Right::StateRead,
+            Operation::FetchFile | Operation::FetchState => Right::StateRead,
+            Operation::StoreState => Right::StateWrite,
+            Operation::FetchMetrics => Right::Metrics,
             Operation::UploadFunction(_) | Operation::UploadFile => Right::Upload,
         }
     }
@@ -106,7 +118,12 @@ impl<'a> Operation<'a> {
         match self {
             Operation::Request(Request::Call { function, .. }) => Some(function),
             Operation::UploadFunction(function) => Some(function),
-            Operation::Request(_) | Operation::UploadFile | Operation::FetchFile => None,
+            Operation::Request(_)
+            | Operation::UploadFile
+            | Operation::FetchFile
+            | Operation::FetchState
+            | Operation::StoreState
+            | Operation::FetchMetrics => None,
         }
     }
 }
@@ -124,7 +141,8 @@ mod tests {
             }
             assert_eq!(Right::of_name(right.name()), Some(right));
             assert!(Rights::all().has(right));
-            assert_eq!(Rights::of_a_page().has(right), right != Right::Upload);
+            let is_for_pages = !matches!(right, Right::Upload | Right::Metrics);
+            assert_eq!(Rights::of_a_page().has(right), is_for_pages);
         }
         assert_eq!(Right::of_name("admin"), None);
     }

@@ -16,7 +16,7 @@ pub struct Claims {
     /// Names, or patterns with `*`; `None` is all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub functions: Option<Vec<String>>,
-    /// `None` is all but [`Right::Upload`].
+    /// `None` is all but [`Right::Upload`] and [`Right::Metrics`].
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "names")]
     pub rights: Option<Vec<Right>>,
     /// When it expires, seconds since 1970.

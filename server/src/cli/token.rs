@@ -21,7 +21,7 @@ pub(crate) struct Opts {
     /// Whose functions and state
     #[arg(long, value_name = "NAME")]
     user: String,
-    /// invoke, state:read, state:write, upload, with commas between them [default: all but upload]
+    /// invoke, state:read, state:write, upload, metrics, with commas between them [default: the first three]
     #[arg(long, value_name = "RIGHTS", value_delimiter = ',', value_parser = right)]
     rights: Option<Vec<Right>>,
     /// Only this function, or those of a pattern with * (repeatable)

@@ -111,6 +111,15 @@ pub enum ClusterError {
     Internal(String),
 }
 
+/// How full a cluster is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Instances of functions in use.
+    pub instances: usize,
+    /// Instances there may be.
+    pub most: usize,
+}
+
 /// A place that keeps and runs functions.
 pub trait Cluster: Send + Sync {
     /// Runs a function to its end. Dropping the future ends the run; calls it chained go on.
@@ -123,4 +132,9 @@ pub trait Cluster: Send + Sync {
         function: String,
         wasm: Vec<u8>,
     ) -> BoxFuture<'static, Result<Uploaded, ClusterError>>;
+
+    /// How full it is, where it knows.
+    fn usage(&self) -> Option<Usage> {
+        None
+    }
 }

@@ -3,6 +3,7 @@
 use super::body::{self, Arriving, Bound};
 use super::{Answer, Refusal, Site, plain};
 use crate::session::{Ending, FetchConnection, Lasting, begin};
+use crate::store::StoreError;
 use bytes::Bytes;
 use faasm_bridge::wire::{FRAME_PREFIX_BYTES, FrameReader, MAX_ENVELOPE_BYTES, TURN_BYTES, Turn};
 use futures_util::StreamExt;
@@ -10,7 +11,6 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
-use std::convert::Infallible;
 use std::sync::Arc;
 
 const FRAMES: &str = "application/octet-stream";
@@ -101,7 +101,7 @@ async fn arrive(
 }
 
 fn stream(frames: impl futures_util::Stream<Item = Bytes> + Send + 'static) -> Answer {
-    let frames = frames.map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)));
+    let frames = frames.map(|bytes| Ok::<_, StoreError>(Frame::data(bytes)));
     let mut answer = Response::new(StreamBody::new(frames).boxed_unsync());
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(FRAMES));

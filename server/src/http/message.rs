@@ -16,7 +16,8 @@ use crate::cluster::{Call, Outcome};
 use faasm_bridge::wire::{self, CallEntry, is_valid_name};
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -33,7 +34,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 struct Message {
     user: String,
     function: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     index: u32,
     #[serde(default)]
     input_data: String,
@@ -41,7 +42,25 @@ struct Message {
     is_async: bool,
     #[serde(default, rename = "status")]
     asks_status: bool,
+    #[serde(default, deserialize_with = "whole_or_none")]
     id: Option<u32>,
+}
+
+/// A whole number in whichever way JSON writes it: to JSON `7.0` is the same as `7`.
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let number = serde_json::Number::deserialize(deserializer)?;
+    let whole = number.as_f64().filter(|number| number.fract() == 0.0 && *number >= 0.0);
+    // Every number below 2^32 is exact as a float.
+    let fits = whole.filter(|number| *number <= f64::from(u32::MAX));
+    let most = u32::MAX;
+    fits.map(|number| number as u32)
+        .ok_or_else(|| D::Error::custom(format!("{number} is no whole number from 0 to {most}")))
+}
+
+fn whole_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    #[derive(Deserialize)]
+    struct Whole(#[serde(deserialize_with = "whole")] u32);
+    Ok(Option::<Whole>::deserialize(deserializer)?.map(|Whole(number)| number))
 }
 
 /// Calls that were not waited for.

@@ -5,15 +5,22 @@ mod body;
 mod fetch;
 mod files;
 mod message;
+mod metrics;
+mod openapi;
 mod origin;
+mod ready;
+mod route;
 mod shared;
+mod state;
 mod upload;
 mod websocket;
 
 use crate::auth::Operation;
 use crate::config::{App, Config, Limits};
+use crate::metrics::{Measured, Metrics};
 use crate::server::Visitor;
 use crate::session::{Gate, Sessions};
+use crate::store::StoreError;
 use crate::tls::Tls;
 use bytes::Bytes;
 use files::Files;
@@ -23,19 +30,21 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use origin::{Guard, Known};
-use std::convert::Infallible;
+use route::Route;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-pub(crate) type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
+/// Bodies that are not there from the start are read from a store, and may break off.
+pub(crate) type Answer = Response<UnsyncBoxBody<Bytes, StoreError>>;
 
 /// Everything a request can need.
 pub(crate) struct Site {
     config: Config,
     app: App,
     sessions: Arc<Sessions>,
+    metrics: Arc<Metrics>,
     /// Calls that came as messages.
     calls: message::Calls,
     guard: Guard,
@@ -46,7 +55,7 @@ pub(crate) struct Site {
 impl Site {
     pub(crate) fn new(
         config: Config,
-        app: App,
+        mut app: App,
         address: SocketAddr,
         stopping: watch::Receiver<bool>,
     ) -> io::Result<Self> {
@@ -60,9 +69,12 @@ impl Site {
         let files = config.web.as_deref().map(Files::new).transpose()?;
         let gate = Gate::new(config.tokens.clone(), config.limits.clone());
         let kept = config.timings.session_kept;
-        let sessions = Arc::new(Sessions::new(gate, Arc::clone(&app.journal), kept));
+        let metrics = Metrics::new();
+        app.cluster = Arc::new(Measured::new(app.cluster, Arc::clone(&metrics)));
+        let journal = Arc::clone(&app.journal);
+        let sessions = Arc::new(Sessions::new(gate, journal, Arc::clone(&metrics), kept));
         let calls = message::Calls::default();
-        Ok(Self { config, app, sessions, calls, guard, files, stopping })
+        Ok(Self { config, app, sessions, metrics, calls, guard, files, stopping })
     }
 
     /// Lets what runs in sessions end, and begins nothing new.
@@ -76,6 +88,10 @@ impl Site {
 
     pub(crate) fn tls(&self) -> Option<&Tls> {
         self.config.tls.as_ref()
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Turns true when the server stops.
@@ -109,60 +125,73 @@ async fn route(
     visitor: Visitor,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
-    let path = request.uri().path();
-    if path == "/ws" {
-        only(&request, &[Method::GET])?;
-        site.guard.check_acting(request.headers(), visitor.peer())?;
-        return websocket::upgrade(site, visitor, request);
+    // What routes borrow from, as the request goes on without it.
+    let path = request.uri().path().to_owned();
+    let route = Route::of(&path);
+    let method = request.method().clone();
+    if let (&Method::OPTIONS, Some(allowed)) = (&method, route.preflight()) {
+        return preflight(site, &request, allowed);
     }
-    if path == "/" && request.method() == Method::POST {
-        site.guard.check_acting(request.headers(), visitor.peer())?;
-        return message::answer(site, request).await;
-    }
-    if path == "/" && request.method() == Method::OPTIONS {
-        return preflight(site, &request, "POST");
-    }
-    if let Some(action) = fetch::action(path) {
-        if request.method() == Method::OPTIONS {
-            return preflight(site, &request, "POST");
+    only(&path, &method, route)?;
+    let gate = &site.sessions.gate;
+    let headers = request.headers();
+    let acting = || site.guard.check_acting(headers, visitor.peer());
+    let is_put = method == Method::PUT;
+    match route {
+        Route::WebSocket => {
+            acting()?;
+            websocket::upgrade(site, visitor, request)
         }
-        only(&request, &[Method::POST])?;
-        site.guard.check_acting(request.headers(), visitor.peer())?;
-        return fetch::answer(site, action, request).await;
-    }
-    if let Some(name) = path.strip_prefix("/f/") {
-        if request.method() == Method::OPTIONS {
-            return preflight(site, &request, "PUT");
+        Route::Root if method == Method::POST => {
+            acting()?;
+            message::answer(site, request).await
         }
-        only(&request, &[Method::PUT])?;
-        site.guard.check_acting(request.headers(), visitor.peer())?;
-        let (user, function) = upload::names(name)?;
-        let operation = Operation::UploadFunction(&function);
-        access::check(&site.sessions.gate, request.headers(), Some(&user), operation)?;
-        return upload::receive(site, user, function, request).await;
-    }
-    if let Some(path) = path.strip_prefix("/files/") {
-        if request.method() == Method::OPTIONS {
-            return preflight(site, &request, "PUT");
+        Route::Session(action) => {
+            acting()?;
+            fetch::answer(site, action, request).await
         }
-        only(&request, &[Method::GET, Method::PUT])?;
-        let path = shared::path(path)?;
-        let gate = &site.sessions.gate;
-        if *request.method() == Method::PUT {
-            site.guard.check_acting(request.headers(), visitor.peer())?;
-            access::check(gate, request.headers(), None, Operation::UploadFile)?;
-            return shared::receive(site, path, request).await;
+        Route::Function(name) => {
+            acting()?;
+            let (user, function) = upload::names(name)?;
+            access::check(gate, headers, Some(&user), Operation::UploadFunction(&function))?;
+            upload::receive(site, user, function, request).await
         }
-        // What functions share is not for other sites.
-        site.guard.check(request.headers())?;
-        access::check(gate, request.headers(), None, Operation::FetchFile)?;
-        return shared::send(site, &path).await;
-    }
-    only(&request, &[Method::GET, Method::HEAD])?;
-    match (path, &site.files) {
-        ("/healthz", _) => Ok(plain(StatusCode::OK, "text/plain", "ok\n")),
-        (_, Some(files)) => files.answer(&request).await,
-        (_, None) => Err(Refusal::not_found(path)),
+        Route::State(name) => {
+            // What a user keeps is not for other sites, and a program from elsewhere reads no more than it may write.
+            acting()?;
+            let name = state::name(name)?;
+            let operation = if is_put { Operation::StoreState } else { Operation::FetchState };
+            access::check(gate, headers, Some(&name.user), operation)?;
+            if is_put {
+                return state::receive(site, name, request).await;
+            }
+            state::send(site, name, &method).await
+        }
+        Route::File(path) if is_put => {
+            acting()?;
+            let path = shared::path(path)?;
+            access::check(gate, headers, None, Operation::UploadFile)?;
+            shared::receive(site, path, request).await
+        }
+        Route::File(path) => {
+            let path = shared::path(path)?;
+            // What functions share is not for other sites.
+            site.guard.check(headers)?;
+            access::check(gate, headers, None, Operation::FetchFile)?;
+            shared::send(site, &path).await
+        }
+        Route::Metrics => {
+            acting()?;
+            access::check(gate, headers, None, Operation::FetchMetrics)?;
+            Ok(metrics::answer(site))
+        }
+        Route::Health => Ok(plain(StatusCode::OK, "text/plain", "ok\n")),
+        Route::Ready => ready::answer(site).await,
+        Route::OpenApi => Ok(openapi::answer()),
+        Route::Root | Route::Web => match &site.files {
+            Some(files) => files.answer(&request).await,
+            None => Err(Refusal::not_found(&path)),
+        },
     }
 }
 
@@ -183,13 +212,14 @@ fn preflight(
     Ok(answer)
 }
 
-fn only(request: &Request<Incoming>, methods: &[Method]) -> Result<(), Refusal> {
-    if methods.contains(request.method()) {
+fn only(path: &str, method: &Method, route: Route<'_>) -> Result<(), Refusal> {
+    let methods = route.methods();
+    if methods.contains(method) {
         return Ok(());
     }
     let allowed: Vec<&str> = methods.iter().map(Method::as_str).collect();
     let allowed = allowed.join(", ");
-    let what = format!("{} takes {allowed}, not {}", request.uri().path(), request.method());
+    let what = format!("{path} takes {allowed}, not {method}");
     Err(Refusal { allow: Some(allowed), ..Refusal::new(StatusCode::METHOD_NOT_ALLOWED, what) })
 }
 
@@ -233,7 +263,8 @@ impl Refusal {
 }
 
 fn plain(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()).boxed_unsync());
+    let mut answer =
+        Response::new(Full::new(body.into()).map_err(|never| match never {}).boxed_unsync());
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     answer

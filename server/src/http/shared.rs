@@ -1,4 +1,4 @@
-//! `PUT` and `GET /files/PATH`: the files that functions of all users can read.
+//! `PUT`, `GET` and `HEAD /files/PATH`: the files that functions of all users can read.
 
 use super::body::{self, Bound};
 use super::files::decode;

@@ -5,6 +5,7 @@ mod paced;
 
 use crate::config::{App, Config};
 use crate::http::{Site, answer};
+use crate::metrics::Present;
 use addresses::{Addresses, Seat};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -33,6 +34,7 @@ struct Place {
     peer: SocketAddr,
     _permit: OwnedSemaphorePermit,
     _seat: Seat,
+    _counted: Present,
 }
 
 impl Visitor {
@@ -90,7 +92,9 @@ async fn accept(listener: &TcpListener, site: &Arc<Site>, room: &Arc<Semaphore>)
                     tracing::debug!(%peer, "closed: too many connections from this address");
                     continue;
                 };
-                let visitor = Visitor(Arc::new(Place { peer, _permit: permit, _seat: seat }));
+                let counted = site.metrics().connection();
+                let place = Place { peer, _permit: permit, _seat: seat, _counted: counted };
+                let visitor = Visitor(Arc::new(place));
                 let site = Arc::clone(site);
                 tokio::spawn(async move {
                     if let Err(error) = welcome(stream, site, visitor).await {

@@ -85,7 +85,7 @@ impl Sessions {
     }
 
     /// Whether new sessions and connections are turned away.
-    pub(super) fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.drain.has_begun()
     }
 }

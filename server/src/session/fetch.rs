@@ -258,7 +258,7 @@ impl Body {
         }
         let mut batch = Vec::new();
         while batch.len() < PIECE_BYTES {
-            let Some(frame) = live.machine.transmit() else { break };
+            let Some(frame) = self.connection.carrier.transmit(&mut live) else { break };
             self.connection.frames.fetch_add(1, Ordering::Relaxed);
             append_frame(&mut batch, &frame);
         }

@@ -18,6 +18,7 @@ pub(crate) use progress::Watched;
 pub(crate) use websocket::{carry, websocket_config};
 
 use crate::config::{Limits, Timings};
+use crate::metrics::Metrics;
 use crate::store::{Journal, SessionKey, StoreError};
 use drain::Drain;
 use faasm_bridge::session::{Remains, ServerSession};
@@ -37,6 +38,7 @@ const MAX_PAYLOADS: usize = 256 * 1024 * 1024;
 pub(crate) struct Sessions {
     pub(crate) gate: Gate,
     journal: Arc<dyn Journal>,
+    metrics: Arc<Metrics>,
     drain: Drain,
     by_id: Mutex<HashMap<SessionId, Arc<Session>>>,
     /// Connections over HTTP; each carries another session, or is about to end.
@@ -59,6 +61,7 @@ pub(crate) struct Session {
     begun: OnceCell<()>,
     /// Of all sessions of this relay.
     drain: Drain,
+    metrics: Arc<Metrics>,
     live: Mutex<Live>,
     /// Number of the connection that carries the session; one that finds another number here has been replaced.
     carrier: watch::Sender<u64>,
@@ -98,7 +101,12 @@ struct Carrier {
 
 impl Sessions {
     /// No sessions yet. Those that an earlier relay left in the journal are kept for as long as one without a connection.
-    pub(crate) fn new(gate: Gate, journal: Arc<dyn Journal>, kept: Duration) -> Self {
+    pub(crate) fn new(
+        gate: Gate,
+        journal: Arc<dyn Journal>,
+        metrics: Arc<Metrics>,
+        kept: Duration,
+    ) -> Self {
         let left = Arc::clone(&journal);
         // Outside a runtime nobody comes back anyway.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -110,6 +118,7 @@ impl Sessions {
         Self {
             gate,
             journal,
+            metrics,
             drain: Drain::default(),
             by_id: Mutex::default(),
             fetching: Mutex::default(),
@@ -148,7 +157,7 @@ impl Sessions {
     }
 
     fn session(&self, machine: ServerSession) -> Session {
-        Session::new(machine, self.drain.clone(), &self.gate.limits)
+        Session::new(machine, self.drain.clone(), Arc::clone(&self.metrics), &self.gate.limits)
     }
 
     fn known(
@@ -207,6 +216,13 @@ impl Sessions {
         Some(())
     }
 
+    /// How many there are, and how many of them have a connection.
+    pub(crate) fn count(&self) -> (usize, usize) {
+        let sessions: Vec<_> = lock(&self.by_id).values().cloned().collect();
+        let connected = |session: &&Arc<Session>| lock(&session.live).machine.is_connected();
+        (sessions.len(), sessions.iter().filter(connected).count())
+    }
+
     /// Forgets a session that still has no connection since `number` went away; what it has running goes on.
     fn expire(&self, session: &Session, number: u64) {
         let mut by_id = lock(&self.by_id);
@@ -231,7 +247,12 @@ impl Drop for Unplaced<'_> {
 }
 
 impl Session {
-    fn new(machine: ServerSession, drain: Drain, limits: &Arc<Limits>) -> Self {
+    fn new(
+        machine: ServerSession,
+        drain: Drain,
+        metrics: Arc<Metrics>,
+        limits: &Arc<Limits>,
+    ) -> Self {
         let id = machine.id();
         let live =
             Live { machine, pass: Pass::none(limits), wake: Arc::default(), tasks: HashMap::new() };
@@ -240,6 +261,7 @@ impl Session {
             key: id.into(),
             begun: OnceCell::new(),
             drain,
+            metrics,
             live: Mutex::new(live),
             carrier: watch::Sender::new(0),
             running: Arc::new(Semaphore::new(
@@ -279,6 +301,13 @@ impl Carrier {
         let live = lock(&self.session.live);
         let carries = *self.session.carrier.borrow() == self.number;
         (carries && !self.has_left.load(Ordering::Relaxed)).then_some(live)
+    }
+
+    /// The next frame for the page, of a session that this connection carries.
+    fn transmit(&self, live: &mut Live) -> Option<Vec<u8>> {
+        let frame = live.machine.transmit()?;
+        self.session.metrics.sent(frame.len());
+        Some(frame)
     }
 
     /// Ends the connection's hold; the session is kept for the page to come back. Where it said that it will not, nobody
@@ -342,7 +371,7 @@ mod tests {
 
     fn sessions(limits: Limits) -> Sessions {
         let stores = crate::store::Stores::in_memory().unwrap();
-        Sessions::new(Gate::new(None, limits), stores.journal, Duration::MAX)
+        Sessions::new(Gate::new(None, limits), stores.journal, Metrics::new(), Duration::MAX)
     }
 
     fn enter(

@@ -23,6 +23,7 @@ pub(super) fn take(
     frame: &[u8],
     app: &App,
 ) -> Result<(), SessionError> {
+    session.metrics.received(frame.len());
     match live.machine.receive(frame)? {
         None => {}
         Some(ServerEvent::Start { id, request, payload }) => {
@@ -33,6 +34,7 @@ pub(super) fn take(
                 task.abort();
                 let message = "cancelled by the page".to_owned();
                 let reply = Reply::Failed { code: FailureCode::Cancelled, message };
+                count(session, &reply);
                 if let Some(frame) = live.machine.reply(id, reply, &[]) {
                     app.journal.finish(session.key, id, frame);
                 }
@@ -55,18 +57,22 @@ fn start(
 ) {
     let open = live.machine.open_requests();
     if let Err(refusal) = live.pass.check(&request, payload.len(), open) {
+        count(session, &refusal);
         live.machine.reply(id, refusal, &[]);
         return;
     }
     let Some(held) = Held::take(session, payload.len()) else {
         let message = format!("requests with more than {MAX_PAYLOADS} bytes wait and run");
-        live.machine.reply(id, Reply::Failed { code: FailureCode::Busy, message }, &[]);
+        let refusal = Reply::Failed { code: FailureCode::Busy, message };
+        count(session, &refusal);
+        live.machine.reply(id, refusal, &[]);
         return;
     };
     let (app, user) = (app.clone(), live.machine.user().to_owned());
     let pass = live.pass.clone();
     let task = tokio::spawn(async move {
         let session = Arc::clone(&held.session);
+        let waiting = session.metrics.waiting();
         // First among the user's: those who wait there hold up nothing else.
         let _room = pass.room(&request).await;
         let Ok(_permit) = session.running.acquire().await else { return };
@@ -78,6 +84,8 @@ fn start(
             live.wake.notify_one();
             return;
         }
+        drop(waiting);
+        let _running = session.metrics.running();
         let is_call = matches!(request, Request::Call { .. });
         let asked = Asked { session: &session, id, user, request, payload };
         let performing = AssertUnwindSafe(asked.perform(&app)).catch_unwind();
@@ -86,6 +94,7 @@ fn start(
             (Reply::Failed { code: FailureCode::Unknown, message }, Vec::new())
         });
         let (reply, payload) = pass.bound(reply, payload);
+        count(&session, &reply);
         let mut live = lock(&session.live);
         live.tasks.remove(&id);
         let frame = live.machine.reply(id, reply, &payload);
@@ -97,6 +106,13 @@ fn start(
     });
     // The task needs this lock to end, so it is still in the table to be removed.
     live.tasks.insert(id, task.abort_handle());
+}
+
+/// Counts a reply that is not a result.
+fn count(session: &Session, reply: &Reply) {
+    if let Reply::Failed { code, .. } = reply {
+        session.metrics.failed(*code);
+    }
 }
 
 /// The room a request takes up until its task ends, also by being aborted.

@@ -196,7 +196,7 @@ where
     let mut pings = tokio::time::interval_at(Instant::now() + period, period);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let next = carrier.live().map(|mut live| live.machine.transmit());
+        let next = carrier.live().map(|mut live| carrier.transmit(&mut live));
         let message = match next {
             None => {
                 return Ending::new(CloseCode::Normal, "another connection carries the session");

@@ -21,11 +21,15 @@ enum Operation {
     UploadFunction,
     UploadFile,
     FetchFile,
+    FetchState,
+    StateSize,
+    StoreState,
+    FetchMetrics,
 }
 
 use Operation::*;
 
-const OPERATIONS: [Operation; 11] = [
+const OPERATIONS: [Operation; 15] = [
     Call,
     CallPointer,
     ReadState,
@@ -37,6 +41,10 @@ const OPERATIONS: [Operation; 11] = [
     UploadFunction,
     UploadFile,
     FetchFile,
+    FetchState,
+    StateSize,
+    StoreState,
+    FetchMetrics,
 ];
 
 impl Operation {
@@ -44,9 +52,12 @@ impl Operation {
     fn right(self) -> Right {
         match self {
             Call | CallPointer => Right::Invoke,
-            ReadState | ReadAppended | ReadFile | FetchFile => Right::StateRead,
-            WriteState | AppendState | ClearAppended => Right::StateWrite,
+            ReadState | ReadAppended | ReadFile | FetchFile | FetchState | StateSize => {
+                Right::StateRead
+            }
+            WriteState | AppendState | ClearAppended | StoreState => Right::StateWrite,
             UploadFunction | UploadFile => Right::Upload,
+            FetchMetrics => Right::Metrics,
         }
     }
 
@@ -65,7 +76,8 @@ impl Operation {
             ReadAppended => Request::ReadAppended { key, count: 1 },
             ClearAppended => Request::ClearAppended { key },
             ReadFile => Request::ReadFile { path: "a".into() },
-            UploadFunction | UploadFile | FetchFile => return None,
+            UploadFunction | UploadFile | FetchFile | FetchState | StateSize | StoreState
+            | FetchMetrics => return None,
         })
     }
 
@@ -75,6 +87,10 @@ impl Operation {
             UploadFunction => Some(format!("PUT /f/{user}/f")),
             UploadFile => Some("PUT /files/a".into()),
             FetchFile => Some("GET /files/a".into()),
+            FetchState => Some(format!("GET /s/{user}/http")),
+            StateSize => Some(format!("HEAD /s/{user}/http")),
+            StoreState => Some(format!("PUT /s/{user}/http")),
+            FetchMetrics => Some("GET /metrics".into()),
             _ => None,
         }
     }
@@ -142,14 +158,14 @@ async fn each_right_allows_its_operations_and_no_others() {
 }
 
 #[tokio::test]
-async fn without_rights_named_a_token_allows_all_but_uploads() {
+async fn without_rights_named_a_token_allows_what_pages_need() {
     let keys = Keys::new();
     let relay = keys.relay().await;
     let token = keys.token(&claims(USER));
     let mut page = Client::of(USER, Some(token.clone()), Kind::WebSocket);
     page.connect(relay.address).await;
     for operation in OPERATIONS {
-        let expected = operation.right() != Right::Upload;
+        let expected = !matches!(operation.right(), Right::Upload | Right::Metrics);
         let allowed = match (operation.request(), operation.http(USER)) {
             (Some(request), _) => {
                 let payload: &[u8] = if let WriteState = operation { b"x" } else { b"" };
@@ -242,6 +258,7 @@ async fn no_stranger_gets_in_anywhere() {
     let stored = relay.stores.functions.integrity(USER, "f").await.unwrap();
     assert_eq!(stored, None);
     assert_eq!(relay.stores.files.read_file("a").await.unwrap(), None);
+    assert_eq!(relay.stores.state.read(USER, "http", 0, None).await.unwrap().size, None);
 }
 
 #[tokio::test]
@@ -263,6 +280,11 @@ async fn users_are_kept_apart() {
     assert_eq!(http(&relay, "PUT /f/ada/f", Some(&bearer)).await.0, 403);
     assert_eq!(http(&relay, "PUT /f/eve/f", Some(&bearer)).await.0, 200);
     assert_eq!(relay.stores.functions.integrity(USER, "f").await.unwrap(), None);
+    for method in ["GET", "HEAD", "PUT"] {
+        let of = |user| format!("{method} /s/{user}/http");
+        assert_eq!(http(&relay, &of("ada"), Some(&bearer)).await.0, 403, "{method}");
+        assert_ne!(http(&relay, &of("eve"), Some(&bearer)).await.0, 403, "{method}");
+    }
 
     // Another user's session is not taken up, whoever knows its id.
     let mut ada = Client::of(USER, Some(keys.token(&all(USER))), Kind::WebSocket);

@@ -18,6 +18,7 @@ mod legacy;
 mod limits;
 mod locks;
 mod messages;
+mod metrics;
 // The tests of `ci/browser` use all of it.
 #[allow(dead_code)]
 mod proxy;
@@ -28,3 +29,4 @@ mod support;
 mod tls;
 mod tokens;
 mod transports;
+mod values;

@@ -37,6 +37,9 @@ async fn a_message_calls_a_function_and_waits() {
     assert_eq!(send(&relay, hello).await, (200, "Hello, Ada".to_owned()));
     let indexed = json!({ "user": "ada", "function": "indexed", "index": 7 });
     assert_eq!(send(&relay, indexed).await, (200, "7".to_owned()));
+    // To JSON this is the same number.
+    let indexed = json!({ "user": "ada", "function": "indexed", "index": 7.0 });
+    assert_eq!(send(&relay, indexed).await, (200, "7".to_owned()));
     let traps = json!({ "user": "ada", "function": "indexed", "input_data": "x" });
     let (status, reason) = send(&relay, traps).await;
     assert_eq!(status, 500);
@@ -79,6 +82,9 @@ async fn what_is_no_message_is_refused() {
         (json!({ "user": "ada" }), "`function`"),
         (json!({ "user": "../ada", "function": "hello" }), "names"),
         (json!({ "user": "ada", "function": "hello", "status": true }), "`id`"),
+        (json!({ "user": "ada", "function": "hello", "index": -1 }), "-1 is no whole number"),
+        (json!({ "user": "ada", "function": "hello", "index": 1.5 }), "1.5 is no whole number"),
+        (json!({ "user": "ada", "function": "hello", "id": 4294967296_u64 }), "4294967296 is no"),
     ] {
         let (status, body) = send(&relay, message).await;
         assert_eq!(status, 400);

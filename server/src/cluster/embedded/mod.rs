@@ -49,7 +49,7 @@ mod operations;
 mod program;
 mod run;
 
-use super::{Call, Cluster, ClusterError, Outcome, Uploaded};
+use super::{Call, Cluster, ClusterError, Outcome, Uploaded, Usage};
 use crate::integrity;
 use crate::store::{StoredFunction, Stores};
 use chain::Origin;
@@ -232,6 +232,12 @@ impl Cluster for Embedded {
             inner.programs.forget(&user, &function);
             Ok(uploaded)
         })
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        let most = self.inner.config.max_instances.min(Semaphore::MAX_PERMITS);
+        let instances = most.saturating_sub(self.inner.instances.available_permits());
+        Some(Usage { instances, most })
     }
 }
 

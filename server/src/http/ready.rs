@@ -1,0 +1,28 @@
+//! `GET /readyz`: whether requests should be sent here. `/healthz` says only that the process answers.
+
+use super::{Answer, Refusal, Site, plain};
+use hyper::StatusCode;
+use std::time::Duration;
+
+/// Longest wait for the store.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A user nobody can be, whose value is asked for.
+const NOBODY: &str = ".";
+
+pub(super) async fn answer(site: &Site) -> Result<Answer, Refusal> {
+    let not_ready =
+        |why: String| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}"));
+    if site.sessions.is_draining() {
+        return Err(not_ready("the relay stops; use another one".to_owned()));
+    }
+    let asked = site.app.state.read(NOBODY, "ready", 0, Some(0));
+    match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(Ok(_)) => Ok(plain(StatusCode::OK, "text/plain", "ready\n")),
+        Ok(Err(error)) => Err(not_ready(error.to_string())),
+        Err(_) => {
+            let seconds = PATIENCE.as_secs();
+            Err(not_ready(format!("the store did not answer for {seconds} s; look at the disk")))
+        }
+    }
+}

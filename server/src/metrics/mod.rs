@@ -1,0 +1,200 @@
+//! What a relay does, in numbers, for Prometheus: each relay has its own, so that several in one process do not mix.
+//!
+//! What is known anyway (sessions, instances) is looked up when somebody asks; the rest is counted where it happens.
+//! `docs/operating.md` lists the names.
+
+mod calls;
+
+pub(crate) use calls::Measured;
+
+use crate::cluster::Usage;
+use faasm_bridge::wire::FailureCode;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use std::sync::Arc;
+
+/// As `Content-Type` of [`Metrics::text`].
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Upper bounds of a call's time, seconds: from what does nothing to what reaches the longest time a call may take.
+const CALL_SECONDS: [f64; 16] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
+    300.0,
+];
+
+/// The numbers of one relay.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    calls_started: Counter,
+    calls_ended: Family<Ended, Counter>,
+    call_seconds: Histogram,
+    requests_failed: Family<Failed, Counter>,
+    requests_waiting: Gauge,
+    requests_running: Gauge,
+    received: Counter,
+    sent: Counter,
+    connections: Gauge,
+    sessions: Gauge,
+    sessions_connected: Gauge,
+    instances: Gauge,
+    instances_most: Gauge,
+}
+
+/// How a call ended: one of a handful of words, so that the numbers stay few.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    outcome: &'static str,
+}
+
+/// Why a request of a session has no result.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Failed {
+    code: String,
+}
+
+/// What is looked up when somebody asks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Census {
+    pub(crate) sessions: usize,
+    /// Of these, with a connection.
+    pub(crate) connected: usize,
+    pub(crate) instances: Option<Usage>,
+}
+
+/// Counts one while it exists.
+#[derive(Debug)]
+pub(crate) struct Present(Gauge);
+
+impl Present {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Arc<Self> {
+        let mut this = Self {
+            registry: Registry::default(),
+            calls_started: Counter::default(),
+            calls_ended: Family::default(),
+            call_seconds: Histogram::new(CALL_SECONDS),
+            requests_failed: Family::default(),
+            requests_waiting: Gauge::default(),
+            requests_running: Gauge::default(),
+            received: Counter::default(),
+            sent: Counter::default(),
+            connections: Gauge::default(),
+            sessions: Gauge::default(),
+            sessions_connected: Gauge::default(),
+            instances: Gauge::default(),
+            instances_most: Gauge::default(),
+        };
+        let mut registry = Registry::with_prefix("faasm_relay");
+        registry.register(
+            "calls_started",
+            "Calls from outside that began",
+            this.calls_started.clone(),
+        );
+        registry.register(
+            "calls_ended",
+            "Calls from outside that ended, by how",
+            this.calls_ended.clone(),
+        );
+        registry.register_with_unit(
+            "call_duration",
+            "How long calls from outside took",
+            Unit::Seconds,
+            this.call_seconds.clone(),
+        );
+        registry.register(
+            "requests_failed",
+            "Requests of sessions without a result, by code",
+            this.requests_failed.clone(),
+        );
+        registry.register_with_unit(
+            "session_received",
+            "Frames from pages",
+            Unit::Bytes,
+            this.received.clone(),
+        );
+        registry.register_with_unit(
+            "session_sent",
+            "Frames to pages",
+            Unit::Bytes,
+            this.sent.clone(),
+        );
+        for (name, help, gauge) in [
+            ("requests_waiting", "Requests of sessions that wait for room", &this.requests_waiting),
+            ("requests_running", "Requests of sessions that are performed", &this.requests_running),
+            ("connections", "Open connections", &this.connections),
+            ("sessions", "Sessions, with and without a connection", &this.sessions),
+            ("sessions_connected", "Sessions with a connection", &this.sessions_connected),
+            ("instances", "Instances of functions in use", &this.instances),
+            ("instances_most", "Instances of functions there may be", &this.instances_most),
+        ] {
+            registry.register(name, help, gauge.clone());
+        }
+        this.registry = registry;
+        Arc::new(this)
+    }
+
+    /// A connection, until what this gives is dropped.
+    pub(crate) fn connection(&self) -> Present {
+        Present::new(&self.connections)
+    }
+
+    /// A request that waits for room, until what this gives is dropped.
+    pub(crate) fn waiting(&self) -> Present {
+        Present::new(&self.requests_waiting)
+    }
+
+    /// A request that is performed, until what this gives is dropped.
+    pub(crate) fn running(&self) -> Present {
+        Present::new(&self.requests_running)
+    }
+
+    /// A request that has no result.
+    pub(crate) fn failed(&self, code: FailureCode) {
+        self.requests_failed.get_or_create(&Failed { code: format!("{code:?}") }).inc();
+    }
+
+    pub(crate) fn received(&self, bytes: usize) {
+        self.received.inc_by(bytes as u64);
+    }
+
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.sent.inc_by(bytes as u64);
+    }
+
+    /// All of them, as Prometheus reads them.
+    pub(crate) fn text(&self, census: Census) -> String {
+        self.sessions.set(number(census.sessions));
+        self.sessions_connected.set(number(census.connected));
+        let usage = census.instances.unwrap_or_default();
+        self.instances.set(number(usage.instances));
+        self.instances_most.set(number(usage.most));
+        let mut text = String::new();
+        if let Err(error) = encode(&mut text, &self.registry) {
+            // A `String` takes everything; what came so far is better than nothing.
+            tracing::error!(%error, "metrics cannot be written down");
+        }
+        text
+    }
+}
+
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

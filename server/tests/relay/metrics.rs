@@ -1,0 +1,148 @@
+//! `/metrics`, `/readyz`, `/openapi.json`: what the relay says about itself.
+
+use crate::fixtures::HELLO;
+use crate::support::*;
+use faasm_relay::Config;
+use faasm_relay::store::{StateRead, StateStore, StoreError, Stores};
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+
+/// Traps.
+const TRAPS: &str = r#"(module (memory 1) (func (export "_start") unreachable))"#;
+
+/// The value of one line, `0` where there is none yet.
+async fn number(relay: &Relay, name: &str) -> f64 {
+    let (status, head, body) = relay.http("GET /metrics", b"").await;
+    assert_eq!(status, 200);
+    assert!(head.contains("content-type: application/openmetrics-text; version=1.0.0"), "{head}");
+    let text = String::from_utf8(body).unwrap();
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.map_or(0.0, |value| value.parse().unwrap())
+}
+
+#[tokio::test]
+async fn calls_are_counted_by_how_they_ended() {
+    let relay = Relay::start().await.with(&[("hello", HELLO), ("traps", TRAPS)]).await;
+    let ended = |outcome| format!(r#"faasm_relay_calls_ended_total{{outcome="{outcome}"}}"#);
+    assert_eq!(number(&relay, "faasm_relay_calls_started_total").await, 0.0);
+    let mut page = relay.client().await;
+    page.call("hello", b"Ada").await;
+    failed(page.ask(main("traps"), b"").await);
+    failed(page.ask(main("nowhere"), b"").await);
+    let message = br#"{"user": "ada", "function": "hello"}"#;
+    assert_eq!(relay.http("POST /", message).await.0, 200);
+    assert_eq!(number(&relay, "faasm_relay_calls_started_total").await, 4.0);
+    assert_eq!(number(&relay, &ended("returned")).await, 2.0);
+    assert_eq!(number(&relay, &ended("trap")).await, 1.0);
+    assert_eq!(number(&relay, &ended("missing-function")).await, 1.0);
+    assert_eq!(number(&relay, "faasm_relay_call_duration_seconds_count").await, 4.0);
+    for name in ["session_received_bytes_total", "session_sent_bytes_total"] {
+        assert!(number(&relay, &format!("faasm_relay_{name}")).await > 0.0, "{name}");
+    }
+    assert_eq!(number(&relay, "faasm_relay_sessions").await, 1.0);
+    assert_eq!(number(&relay, "faasm_relay_sessions_connected").await, 1.0);
+    // The page, and who asks.
+    assert_eq!(number(&relay, "faasm_relay_connections").await, 2.0);
+    for name in ["requests_waiting", "requests_running", "instances"] {
+        assert_eq!(number(&relay, &format!("faasm_relay_{name}")).await, 0.0, "{name}");
+    }
+    assert_eq!(number(&relay, "faasm_relay_instances_most").await, 2048.0);
+}
+
+#[tokio::test]
+async fn requests_that_fail_are_counted_by_code() {
+    let relay = Relay::start().await;
+    let mut page = relay.client().await;
+    page.write("k", b"four").await;
+    let other_size = page.write("k", b"longer").await;
+    assert!(matches!(other_size, faasm_bridge::wire::Reply::Failed { .. }), "{other_size:?}");
+    let failed = r#"faasm_relay_requests_failed_total{code="State"}"#;
+    assert_eq!(number(&relay, failed).await, 1.0);
+}
+
+#[tokio::test]
+async fn metrics_are_not_for_other_sites() {
+    let relay = Relay::start().await;
+    for header in ["Origin: http://evil.test", "Host: evil.test"] {
+        assert_eq!(relay.http(&format!("GET /metrics\n{header}"), b"").await.0, 403, "{header}");
+    }
+}
+
+/// A store whose disk is gone.
+struct Broken;
+
+impl StateStore for Broken {
+    fn read<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a str,
+        _: u64,
+        _: Option<u64>,
+    ) -> BoxFuture<'a, Result<StateRead, StoreError>> {
+        let error = StoreError::Backend { action: "read state", reason: "no disk".into() };
+        Box::pin(async { Err(error) })
+    }
+
+    fn write<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a str,
+        _: u64,
+        _: Vec<faasm_bridge::state::Chunk>,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        unreachable!("nobody writes")
+    }
+
+    fn append<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a str,
+        _: Vec<u8>,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        unreachable!("nobody appends")
+    }
+
+    fn read_appended<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a str,
+        _: u32,
+    ) -> BoxFuture<'a, Result<Vec<u8>, StoreError>> {
+        unreachable!("nobody reads lists")
+    }
+
+    fn clear_appended<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        unreachable!("nobody clears lists")
+    }
+}
+
+#[tokio::test]
+async fn a_relay_is_ready_while_its_store_answers() {
+    let relay = Relay::start().await;
+    let (status, _, body) = relay.http("GET /readyz", b"").await;
+    assert_eq!((status, body.as_slice()), (200, &b"ready\n"[..]));
+    let stores = Stores { state: Arc::new(Broken), ..Stores::in_memory().unwrap() };
+    let relay = Relay::start_over(Config::default(), Default::default(), stores).await;
+    let (status, _, body) = relay.http("GET /readyz", b"").await;
+    let body = String::from_utf8(body).unwrap();
+    assert_eq!(status, 503);
+    assert!(body.contains("not ready") && body.contains("no disk"), "{body}");
+    // It is there all the same.
+    assert_eq!(relay.http("GET /healthz", b"").await.0, 200);
+    assert_eq!(relay.http("GET /s/ada/k", b"").await.0, 503);
+}
+
+#[tokio::test]
+async fn the_relay_says_what_can_be_asked_for() {
+    let relay = Relay::start().await;
+    let (status, head, body) = relay.http("GET /openapi.json", b"").await;
+    assert_eq!(status, 200);
+    assert!(head.contains("content-type: application/json"), "{head}");
+    let document: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(document["openapi"], "3.1.0");
+}
