@@ -88,13 +88,21 @@ pub(crate) fn nginx() -> Result<()> {
     Ok(())
 }
 
+/// Python that can make environments, for the checks of the HTTP routes.
+pub(crate) fn python() -> Result<()> {
+    if !succeeds(Command::new("python3").args(["-c", "import ensurepip, venv"])) {
+        install(&["python3", "python3-venv"])?;
+    }
+    Ok(())
+}
+
 /// Installs Debian packages, or says which ones are needed.
 fn install(packages: &[&str]) -> Result<()> {
     let install = ["install", "-y", "--no-install-recommends"];
     if !Path::new("/etc/debian_version").is_file() || find_program(&["apt-get"]).is_none() {
         bail!(
             "the tests need Chromium with chromedriver, Firefox, WebKitGTK with WebKitWebDriver, Xvfb, \
-             and a clang that builds for wasm32-wasi (set WASI_SDK_PATH to a WASI SDK); what is missing \
+             Python with venv, and a clang that builds for wasm32-wasi (set WASI_SDK_PATH to a WASI SDK); what is missing \
              here is in these packages of Debian: {}",
             packages.join(" ")
         );

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::commands::{build, conformance, functions, package};
+use crate::commands::{api, build, conformance, functions, package};
 use crate::process::{run, stream};
 use crate::stages::Stages;
 use crate::workspace::Workspace;
@@ -59,6 +59,16 @@ impl Args {
             let runner = format!("{} run --", workspace.binary("faasm-relay").display());
             command.args(["--target", setup::WASI]);
             count.run(command.env("CARGO_TARGET_WASM32_WASIP1_RUNNER", runner))
+        })?;
+        stages.run("HTTP API", || {
+            match api::Args::default().check(workspace) {
+                Ok(()) => count.passed += 1,
+                Err(error) => {
+                    eprintln!("{error:#}");
+                    count.failed += 1;
+                }
+            }
+            Ok(())
         })?;
         stages.run("conformance", || count.run(&mut conformance::suite(workspace)))?;
 
