@@ -20,6 +20,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tracing::Instrument;
 
 /// Longest message, bytes.
 const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
@@ -164,10 +165,11 @@ fn start(site: &Arc<Site>, message: Message) -> Result<Answer, Refusal> {
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, what)
     })?;
     let site = Arc::clone(site);
-    tokio::spawn(async move {
+    let going_on = async move {
         let ended = perform(&site, message).await;
         site.calls.end(id, ended.unwrap_or_else(|refusal| (false, refusal.message.into_bytes())));
-    });
+    };
+    tokio::spawn(going_on.in_current_span());
     Ok(plain(StatusCode::OK, TEXT, id.to_string()))
 }
 

@@ -27,14 +27,22 @@ use files::Files;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use origin::{Guard, Known};
 use route::Route;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
+use tracing::Instrument;
+
+/// How proxies name a request.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Longest such name that is taken.
+const MAX_REQUEST_ID_BYTES: usize = 64;
 
 /// Bodies that are not there from the start are read from a store, and may break off.
 pub(crate) type Answer = Response<UnsyncBoxBody<Bytes, StoreError>>;
@@ -49,6 +57,8 @@ pub(crate) struct Site {
     calls: message::Calls,
     guard: Guard,
     files: Option<Files>,
+    /// How many came without an id.
+    requests: AtomicU64,
     stopping: watch::Receiver<bool>,
 }
 
@@ -74,7 +84,8 @@ impl Site {
         let journal = Arc::clone(&app.journal);
         let sessions = Arc::new(Sessions::new(gate, journal, Arc::clone(&metrics), kept));
         let calls = message::Calls::default();
-        Ok(Self { config, app, sessions, metrics, calls, guard, files, stopping })
+        let requests = AtomicU64::new(1);
+        Ok(Self { config, app, sessions, metrics, calls, guard, files, requests, stopping })
     }
 
     /// Lets what runs in sessions end, and begins nothing new.
@@ -108,7 +119,9 @@ pub(crate) async fn answer(
 ) -> Answer {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let origin = request.headers().get(header::ORIGIN).cloned();
-    let routed = route(&site, visitor, request).await;
+    let span = tracing::info_span!("http", request = %correlation(&site, request.headers()));
+    let routed = route(&site, visitor, request).instrument(span.clone()).await;
+    let _entered = span.enter();
     let mut answer = routed.unwrap_or_else(Refusal::into_answer);
     let headers = answer.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -118,6 +131,21 @@ pub(crate) async fn answer(
     }
     tracing::debug!(%method, path, status = answer.status().as_u16(), "request");
     answer
+}
+
+/// What the log calls a request: as a proxy in front does, where it says so, or else by number.
+fn correlation(site: &Site, headers: &HeaderMap) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    // It goes into the log as it is.
+    let is_plain = |id: &&str| {
+        let mut bytes = id.bytes();
+        (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())
+            && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    match given.filter(is_plain) {
+        Some(id) => id.to_owned(),
+        None => format!("#{}", site.requests.fetch_add(1, Ordering::Relaxed)),
+    }
 }
 
 async fn route(

@@ -271,6 +271,12 @@ impl Session {
         }
     }
 
+    /// As the log names it: not by its id, since who knows that can take the session over.
+    fn shown(&self) -> String {
+        let SessionKey([a, b, c, d, ..]) = self.key;
+        format!("{:08x}", u32::from_be_bytes([a, b, c, d]))
+    }
+
     /// Makes sure that the journal has the session.
     async fn begin(&self, journal: &dyn Journal) -> Result<(), StoreError> {
         let user = lock(&self.live).machine.user().to_owned();

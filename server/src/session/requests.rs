@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tracing::Instrument;
 
 /// Does what a received frame means.
 ///
@@ -55,6 +56,8 @@ fn start(
     payload: Vec<u8>,
     app: &App,
 ) {
+    let span = tracing::info_span!("session", session = %session.shown(), request = id.0);
+    let entered = span.enter();
     let open = live.machine.open_requests();
     if let Err(refusal) = live.pass.check(&request, payload.len(), open) {
         count(session, &refusal);
@@ -70,7 +73,8 @@ fn start(
     };
     let (app, user) = (app.clone(), live.machine.user().to_owned());
     let pass = live.pass.clone();
-    let task = tokio::spawn(async move {
+    drop(entered);
+    let performing = async move {
         let session = Arc::clone(&held.session);
         let waiting = session.metrics.waiting();
         // First among the user's: those who wait there hold up nothing else.
@@ -88,8 +92,8 @@ fn start(
         let _running = session.metrics.running();
         let is_call = matches!(request, Request::Call { .. });
         let asked = Asked { session: &session, id, user, request, payload };
-        let performing = AssertUnwindSafe(asked.perform(&app)).catch_unwind();
-        let (reply, payload) = performing.await.unwrap_or_else(|_| {
+        let performed = AssertUnwindSafe(asked.perform(&app)).catch_unwind();
+        let (reply, payload) = performed.await.unwrap_or_else(|_| {
             let message = "the relay failed while performing the request".to_owned();
             (Reply::Failed { code: FailureCode::Unknown, message }, Vec::new())
         });
@@ -103,7 +107,8 @@ fn start(
             app.journal.finish(session.key, id, frame);
         }
         live.wake.notify_one();
-    });
+    };
+    let task = tokio::spawn(performing.instrument(span));
     // The task needs this lock to end, so it is still in the table to be removed.
     live.tasks.insert(id, task.abort_handle());
 }

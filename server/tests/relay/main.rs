@@ -17,6 +17,7 @@ mod http;
 mod legacy;
 mod limits;
 mod locks;
+mod log;
 mod messages;
 mod metrics;
 // The tests of `ci/browser` use all of it.

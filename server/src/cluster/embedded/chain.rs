@@ -8,6 +8,7 @@ use faasm_bridge::wire::{CallEntry, is_valid_name};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tracing::Instrument;
 
 /// Where in a tree of calls a run stands.
 #[derive(Clone)]
@@ -60,10 +61,12 @@ impl Chain {
                 return;
             }
         };
-        tokio::spawn(async move {
+        let going_on = async move {
             // The caller may have ended without awaiting this.
             let _ = sender.send(running.await);
-        });
+        };
+        // What it logs belongs to the request that all of it began with.
+        tokio::spawn(going_on.in_current_span());
     }
 
     fn prepare(
