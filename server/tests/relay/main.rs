@@ -8,6 +8,7 @@ mod calls;
 mod carriers;
 mod cli;
 mod client;
+mod deploy;
 mod durable;
 mod failures;
 mod fetch;
