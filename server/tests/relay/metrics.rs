@@ -1,11 +1,15 @@
 //! `/metrics`, `/readyz`, `/openapi.json`: what the relay says about itself.
 
-use crate::fixtures::HELLO;
+use crate::fixtures::{GATE, HELLO};
 use crate::support::*;
+use faasm_bridge::state::Chunk;
 use faasm_relay::Config;
 use faasm_relay::store::{StateRead, StateStore, StoreError, Stores};
 use futures_util::future::BoxFuture;
+use http_body_util::BodyExt;
+use hyper_util::rt::TokioIo;
 use std::sync::Arc;
+use tokio::net::TcpStream;
 
 /// Traps.
 const TRAPS: &str = r#"(module (memory 1) (func (export "_start") unreachable))"#;
@@ -89,7 +93,7 @@ impl StateStore for Broken {
         _: &'a str,
         _: &'a str,
         _: u64,
-        _: Vec<faasm_bridge::state::Chunk>,
+        _: Vec<Chunk>,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         unreachable!("nobody writes")
     }
@@ -135,6 +139,53 @@ async fn a_relay_is_ready_while_its_store_answers() {
     // It is there all the same.
     assert_eq!(relay.http("GET /healthz", b"").await.0, 200);
     assert_eq!(relay.http("GET /s/ada/k", b"").await.0, 503);
+}
+
+#[tokio::test]
+async fn a_relay_that_stops_is_not_ready() {
+    let relay = Relay::start().await.with(&[("gate", GATE)]).await;
+    let state = relay.stores.state.clone();
+    let write = async |key: &'static str, byte: u8| {
+        let chunk = Chunk { offset: 0, bytes: vec![byte] };
+        state.write(USER, key, 1, vec![chunk]).await.unwrap();
+    };
+    write("gate", 0).await;
+    write("count", 0).await;
+    let stream = TokioIo::new(TcpStream::connect(relay.address).await.unwrap());
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let address = relay.address;
+    let mut ready = async || {
+        let request = hyper::Request::get("/readyz").header("Host", address.to_string());
+        let request = request.body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap();
+        sender.ready().await.unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    };
+    let mut page = relay.client().await;
+    let call = tokio::spawn(async move { page.call("gate", b"").await });
+    // It runs, so the relay waits for it when it is told to stop.
+    while state.read(USER, "count", 0, None).await.unwrap().chunk.bytes != [1] {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(ready().await, (200, "ready\n".to_owned()));
+    relay.stop.send(()).unwrap();
+    let stopping = async {
+        loop {
+            match ready().await {
+                (200, _) => {}
+                other => break other,
+            }
+        }
+    };
+    let (status, body) = tokio::time::timeout(LONG, stopping).await.unwrap();
+    assert_eq!(status, 503);
+    assert!(body.contains("the relay stops"), "{body}");
+    write("gate", 1).await;
+    assert_eq!(call.await.unwrap().0, 1, "it was waited for");
+    relay.ended.await.unwrap().unwrap();
 }
 
 #[tokio::test]
