@@ -66,6 +66,23 @@ async fn requests_that_fail_are_counted_by_code() {
 }
 
 #[tokio::test]
+async fn the_manual_has_each_metric() {
+    let manual = include_str!("../../../docs/operating.md");
+    let relay = Relay::start().await;
+    let text = String::from_utf8(relay.http("GET /metrics", b"").await.2).unwrap();
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE faasm_relay_"));
+    let types: Vec<_> = types.filter_map(|line| line.split_once(' ')).collect();
+    assert!(!types.is_empty());
+    for (name, kind) in types {
+        let row = match kind {
+            "counter" => format!("`{name}_total"),
+            _ => format!("`{name}`"),
+        };
+        assert!(manual.contains(&row), "docs/operating.md does not have {row}");
+    }
+}
+
+#[tokio::test]
 async fn metrics_are_not_for_other_sites() {
     let relay = Relay::start().await;
     for header in ["Origin: http://evil.test", "Host: evil.test"] {
