@@ -263,7 +263,7 @@ export type ErrorCode =
   | "out-of-memory" // the function's malloc had no room for an output
   | "outcome-unknown" // the relay lost the session: nobody can tell whether it did what it was asked
   | "queue-full" // too much waits for the connection to come back
-  | "refused" // the relay will not have this session
+  | "refused" // the relay will not have this session, or its token does not allow this
   | "stack-exhausted" // the function called itself too deeply
   | "stack-size" // the stack did not fit where a suspended function keeps it
   | "state" // a state value has another size

@@ -8,12 +8,12 @@
 export async function measure(columns, { rounds, sample }) {
   const plans = [];
   for (const [name, work] of Object.entries(columns)) {
-    // As often as fills a sample, after the code was compiled.
+    // As often as fills a sample. The first time that takes long may have been compiling.
     let times = 1, took = 0;
-    for (;;) {
+    for (let long = 0; long < 2;) {
       took = await timed(work, times);
-      if (took > sample / 4) break;
-      times *= took > sample / 64 ? 2 : 8;
+      if (took > sample / 4) long++;
+      else [times, long] = [times * (took > sample / 64 ? 2 : 8), 0];
     }
     plans.push({ name, work, times: Math.max(1, Math.ceil((times * sample) / took)), found: [] });
   }

@@ -116,9 +116,13 @@ fn call_result(answer: Answer) -> Finished {
     match answer? {
         (Reply::Call { return_value }, output) => Ok(CallResult { return_value, output }),
         (Reply::CallFailed { .. }, reason) => Ok(CallResult { return_value: 1, output: reason }),
-        (Reply::Failed { code: FailureCode::BadRequest | FailureCode::Cancelled, message }, _) => {
-            Ok(CallResult { return_value: 1, output: message.into_bytes() })
-        }
+        (
+            Reply::Failed {
+                code: FailureCode::BadRequest | FailureCode::Cancelled | FailureCode::Unauthorised,
+                message,
+            },
+            _,
+        ) => Ok(CallResult { return_value: 1, output: message.into_bytes() }),
         (reply, _) => Err(unexpected(reply)),
     }
 }

@@ -188,6 +188,9 @@ pub(crate) fn unexpected(reply: Reply) -> FaasmError {
         Reply::Failed { code: FailureCode::Unknown, message } => {
             FaasmError::new(Code::OutcomeUnknown, message)
         }
+        Reply::Failed { code: FailureCode::Unauthorised, message } => {
+            FaasmError::new(Code::Refused, message)
+        }
         Reply::Failed { message, .. } => FaasmError::new(Code::OperationFailed, message),
         _ => FaasmError::new(Code::OperationFailed, "the relay's reply does not fit the request"),
     }

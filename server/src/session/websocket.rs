@@ -20,12 +20,16 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 /// Outgoing bytes that may wait in the WebSocket besides one frame.
 const WRITE_BUFFER_BYTES: usize = 128 * 1024;
 
+/// Bytes read from a connection at once: what each of them has, idle or not.
+const READ_BUFFER_BYTES: usize = 8 * 1024;
+
 /// Bounds of the WebSocket layer, after those of the protocol.
 pub(crate) fn websocket_config(frame_bytes: usize) -> WebSocketConfig {
     WebSocketConfig::default()
         .max_message_size(Some(frame_bytes))
         .max_frame_size(Some(frame_bytes))
         .write_buffer_size(WRITE_BUFFER_BYTES)
+        .read_buffer_size(READ_BUFFER_BYTES)
         .max_write_buffer_size(2 * MAX_FRAME_BYTES)
 }
 

@@ -110,11 +110,12 @@ async fn a_loop_times_out_and_others_run_meanwhile() {
 async fn memory_is_limited() {
     let embedded = EmbeddedConfig { max_memory: 32 * 1024 * 1024, ..Default::default() };
     let relay = Relay::start_with(Config::default(), embedded).await;
-    let relay = relay.with(&[("grow", GROW), ("large", LARGE)]).await;
+    let relay = relay.with(&[("grow", GROW)]).await;
     assert_eq!(relay.call("grow", b"").await, (-1, String::new()));
-    let (code, reason) = relay.fail("large", b"").await;
-    assert_eq!(code, failure::CANNOT_LOAD);
-    assert!(reason.contains("memory"), "{reason}");
+    let (status, _, reason) = relay.http("PUT /f/ada/large", &wat::parse_str(LARGE).unwrap()).await;
+    let reason = String::from_utf8(reason).unwrap();
+    assert_eq!(status, 422, "{reason}");
+    assert!(reason.contains("memory") && reason.contains("guests.memory_bytes"), "{reason}");
     let relay = Relay::start().await.with(&[("grow", GROW)]).await;
     assert_eq!(relay.call("grow", b"").await.0, 1, "within the limit it grows from 1 page");
 }

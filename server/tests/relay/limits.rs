@@ -280,8 +280,10 @@ async fn chains_are_so_deep_and_instances_so_many() {
 async fn tables_have_so_many_elements() {
     let embedded = EmbeddedConfig { max_table_elements: 9, ..Default::default() };
     let relay = Relay::start_with(Config::default(), embedded).await;
-    let relay = relay.with(&[("chain", CHAIN)]).await;
-    assert_eq!(relay.fail("chain", b"").await.0, "cannot-load");
+    let (status, _, reason) = relay.http("PUT /f/ada/chain", &wat::parse_str(CHAIN).unwrap()).await;
+    let reason = String::from_utf8(reason).unwrap();
+    assert_eq!(status, 422, "{reason}");
+    assert!(reason.contains("table") && reason.contains("guests.table_elements"), "{reason}");
 }
 
 /// What comes back to the end, when this is all that is sent.

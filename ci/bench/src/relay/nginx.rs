@@ -30,7 +30,7 @@ impl Nginx {
         let port = StdListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let here = folder.path().display();
         let configuration = format!(
-            "daemon off; error_log stderr error; pid {here}/pid; worker_processes 1; events {{}}\n\
+            "daemon off; master_process off; error_log stderr error; pid {here}/pid; worker_processes 1; events {{}}\n\
              http {{ access_log off; sendfile on; client_body_temp_path {here}/a; proxy_temp_path {here}/b;\n\
              fastcgi_temp_path {here}/c; uwsgi_temp_path {here}/d; scgi_temp_path {here}/e;\n\
              server {{ listen 127.0.0.1:{port}; root {here}; }} }}\n"

@@ -27,7 +27,17 @@ impl Program {
         let normalised = faasm_asyncify::normalise(original)
             .map_err(|error| ClusterError::NotAFunction(error.to_string()))?;
         let refused = |error: wasmtime::Error| ClusterError::NotAFunction(format!("{error:#}"));
-        let module = compiled.module(engine, &normalised.wasm).map_err(refused)?;
+        let module = compiled.module(engine, &normalised.wasm).map_err(|error| {
+            // It says what is too large, and how large it may be.
+            let place = error.chain().map(ToString::to_string).find(|why| why.contains("allocator"));
+            match place {
+                Some(why) => ClusterError::NotAFunction(format!(
+                    "instances have less room here ({why}): link it with less memory, or allow more with \
+                     guests.memory_bytes and guests.table_elements"
+                )),
+                None => refused(error),
+            }
+        })?;
         let pre = linker::link(engine, &module).map_err(refused)?;
         Ok(Self { pre, entry: normalised.entry })
     }
