@@ -35,6 +35,8 @@ const MOST_DAMAGE: usize = 6;
 #[derive(Debug)]
 pub struct Decoder {
     pub name: &'static str,
+    /// It reads files, and gets fewer inputs than the others.
+    pub is_slow: bool,
     /// Valid bytes.
     seed: fn(&mut Rng) -> Vec<u8>,
     /// Whether it takes them, or the law that is broken.
@@ -43,18 +45,43 @@ pub struct Decoder {
 
 /// All of them.
 pub static DECODERS: [Decoder; 12] = [
-    Decoder { name: "client-message", seed: seeds::client_frame, check: frames::client_message },
-    Decoder { name: "server-message", seed: seeds::server_frame, check: frames::server_message },
-    Decoder { name: "hello", seed: seeds::hello, check: frames::hello },
-    Decoder { name: "answer", seed: seeds::answer, check: frames::answer },
-    Decoder { name: "batch", seed: seeds::batch, check: frames::batch },
-    Decoder { name: "server-session", seed: sessions::page_frames, check: sessions::server },
-    Decoder { name: "client-session", seed: sessions::relay_frames, check: sessions::client },
-    Decoder { name: "token", seed: tokens::token, check: tokens::verify },
-    Decoder { name: "keys", seed: tokens::key_file, check: tokens::load },
-    Decoder { name: "settings", seed: seeds::settings, check: texts::settings },
-    Decoder { name: "manifest", seed: seeds::manifest, check: texts::documents },
-    Decoder { name: "call-message", seed: seeds::call_message, check: texts::call_message },
+    Decoder {
+        name: "client-message",
+        is_slow: false,
+        seed: seeds::client_frame,
+        check: frames::client_message,
+    },
+    Decoder {
+        name: "server-message",
+        is_slow: false,
+        seed: seeds::server_frame,
+        check: frames::server_message,
+    },
+    Decoder { name: "hello", is_slow: false, seed: seeds::hello, check: frames::hello },
+    Decoder { name: "answer", is_slow: false, seed: seeds::answer, check: frames::answer },
+    Decoder { name: "batch", is_slow: false, seed: seeds::batch, check: frames::batch },
+    Decoder {
+        name: "server-session",
+        is_slow: false,
+        seed: sessions::page_frames,
+        check: sessions::server,
+    },
+    Decoder {
+        name: "client-session",
+        is_slow: false,
+        seed: sessions::relay_frames,
+        check: sessions::client,
+    },
+    Decoder { name: "token", is_slow: false, seed: tokens::token, check: tokens::verify },
+    Decoder { name: "keys", is_slow: true, seed: tokens::key_file, check: tokens::load },
+    Decoder { name: "settings", is_slow: true, seed: seeds::settings, check: texts::settings },
+    Decoder { name: "manifest", is_slow: false, seed: seeds::manifest, check: texts::documents },
+    Decoder {
+        name: "call-message",
+        is_slow: false,
+        seed: seeds::call_message,
+        check: texts::call_message,
+    },
 ];
 
 impl Decoder {

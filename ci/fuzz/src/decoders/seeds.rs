@@ -20,21 +20,23 @@ const PAYLOAD_BYTES: usize = 40;
 
 fn text(rng: &mut Rng) -> String {
     const TEXTS: [&str; 8] = ["demo", "hello", "", ".", "state key", "größe", "a/b", "\u{0}"];
-    match rng.below(200) {
-        // Beyond every bound of a name or key, and of an envelope.
-        0 => "k".repeat(300 * 1024),
-        1..10 => "n".repeat(rng.below(200)),
-        _ => TEXTS[rng.below(TEXTS.len())].to_owned(),
-    }
+    let longer = rng.chance(5).then(|| "n".repeat(rng.below(200)));
+    longer.unwrap_or_else(|| TEXTS[rng.below(TEXTS.len())].to_owned())
 }
 
-/// Ids are few, so that messages are about the same requests.
+/// Sometimes beyond every bound of a key, and of an envelope.
+fn key(rng: &mut Rng) -> String {
+    if rng.below(300) == 0 { "k".repeat(300 * 1024) } else { text(rng) }
+}
+
+/// Ids are few, so that messages are about the same requests; the last ones there are come, too.
 fn id(rng: &mut Rng) -> RequestId {
-    RequestId(1 + rng.below(5) as u64)
+    let number = rng.below(5) as u64;
+    RequestId(if rng.chance(10) { u64::MAX - number / 4 } else { 1 + number })
 }
 
 fn request(rng: &mut Rng, payload: usize) -> Request {
-    let key = text(rng);
+    let key = key(rng);
     match rng.below(7) {
         0 => {
             let entry = match rng.below(3) {
@@ -95,7 +97,7 @@ pub(super) fn server_frame(rng: &mut Rng) -> Vec<u8> {
             Reply::State { size, offset: rng.number() }
         }
         3 => Reply::Done,
-        4 => Reply::Failed { code: CODES[rng.below(CODES.len())], message: text(rng) },
+        4 => Reply::Failed { code: CODES[rng.below(CODES.len())], message: key(rng) },
         5 => Reply::Bytes,
         6 => Reply::Missing,
         _ => Reply::CallFailed { code: text(rng) },
@@ -107,7 +109,7 @@ pub(super) fn hello(rng: &mut Rng) -> Vec<u8> {
     let hello = Hello {
         versions: (rng.below(4) as u16, rng.below(5) as u16),
         user: text(rng),
-        token: rng.chance(50).then(|| text(rng)),
+        token: rng.chance(50).then(|| key(rng)),
         resume: rng.chance(50).then_some(SessionId([7; 16])),
     };
     encode_handshake(&hello).unwrap_or_default()
@@ -151,7 +153,7 @@ pub(super) fn settings(rng: &mut Rng) -> Vec<u8> {
                 format!("{:?}", range.start() + rng.below(1_000_000) as f64 / 1013.0)
             }
             (_, Some(value)) => value.to_string(),
-            (_, None) => format!("{:?}", self::text(rng)),
+            (_, None) => "\"größe/\\n\"".to_owned(),
         };
         text.push_str(&format!("{name} = {value}\n"));
     }
