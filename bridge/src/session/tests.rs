@@ -210,7 +210,7 @@ fn what_is_kept_for_a_page_that_is_away_is_bounded() {
 fn a_page_that_does_not_read_is_cut_off() {
     let (mut client, mut server) = pair();
     connect(&mut client, &mut server, false);
-    let ping = crate::wire::encode(&ClientMessage::Ping, &[]).unwrap();
+    let ping = encode(&ClientMessage::Ping, &[]).unwrap();
     let cut = (0..1 << 20).find_map(|_| server.receive(&ping).err());
     assert_eq!(cut, Some(SessionError::NotReading));
 }
