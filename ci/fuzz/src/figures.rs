@@ -173,10 +173,12 @@ impl Totals {
         let share = |name: &str, part: u64, target: Option<u64>| {
             figure(name, self.percent(part), "%", target, "of the functions that ran")
         };
+        // A run of other targets alone has none.
+        let suspending = (self.functions > 0).then_some(SUSPENDING_TARGET);
         let mut figures = vec![
             count("functions run", self.functions, "three forms of each"),
             count("suspensions", self.suspensions, ""),
-            share("functions that suspended", self.suspended, Some(SUSPENDING_TARGET)),
+            share("functions that suspended", self.suspended, suspending),
             share("suspended two calls deep or more", self.deep, None),
             share("suspended below an indirect call", self.indirect, None),
             share("suspended inside a loop", self.in_loop, None),
