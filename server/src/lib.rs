@@ -35,3 +35,12 @@ pub use config::{App, Config, Limits, Timings, settings};
 pub use integrity::integrity;
 pub use server::serve;
 pub use tls::{Tls, TlsError};
+
+/// Reads a body of `POST /` and forgets it again. Public for the fuzzer, which has no relay around it.
+///
+/// # Errors
+/// What the relay would answer.
+#[doc(hidden)]
+pub fn check_message(json: &[u8]) -> Result<(), String> {
+    http::read_message(json).map(drop)
+}

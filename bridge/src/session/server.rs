@@ -20,6 +20,9 @@ const MAX_OUTBOX_FRAMES: usize = 2 * MAX_OPEN_REQUESTS;
 /// them.
 const MAX_FORGOTTEN_RANGES: usize = 4096;
 
+/// Last id of a session: forgotten ids are ranges up to the next one, which there has to be.
+const LAST_ID: RequestId = RequestId(u64::MAX - 1);
+
 /// What a received frame means for the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerEvent {
@@ -116,7 +119,7 @@ impl ServerSession {
         let mut session = Self::new(id, user);
         session.forgotten.extend(remains.forgotten.into_iter().filter(|ids| !ids.is_empty()));
         for (id, reply) in remains.begun {
-            if session.forgotten.contains(&id.0) || session.open.contains_key(&id) {
+            if id > LAST_ID || session.forgotten.contains(&id.0) || session.open.contains_key(&id) {
                 continue;
             }
             let frame = reply.unwrap_or_else(|| {
@@ -197,7 +200,7 @@ impl ServerSession {
 
     /// Gives the whole range of forgotten ids that this one is in now.
     fn forget(&mut self, id: RequestId) -> Range<u64> {
-        let ids = id.0..id.0.saturating_add(1);
+        let ids = id.0..id.0 + 1;
         self.forgotten.insert(ids.clone());
         if self.forgotten.len() > MAX_FORGOTTEN_RANGES {
             // Pages send ids in order, so what was not sent long ago never will be.
@@ -233,6 +236,13 @@ impl ServerSession {
             return Ok(None);
         }
         if !self.takes_requests {
+            return Ok(None);
+        }
+        if id > LAST_ID {
+            // Not remembered: it could not be forgotten.
+            let message = format!("request {} is beyond the last id, {}", id.0, LAST_ID.0);
+            let reply = Reply::Failed { code: FailureCode::BadRequest, message };
+            self.push(reply_frame(id, reply, &[]))?;
             return Ok(None);
         }
         if self.open.len() >= MAX_OPEN_REQUESTS {

@@ -3,8 +3,8 @@
 use super::*;
 use crate::wire::{
     Answer, CallEntry, ClientMessage, FailureCode, MAX_KEPT_BYTES, MAX_QUEUED_BYTES,
-    MAX_QUEUED_REQUESTS, RefusalCode, Reply, Request, RequestId, SessionId, VERSIONS,
-    encode_handshake,
+    MAX_QUEUED_REQUESTS, RefusalCode, Reply, Request, RequestId, ServerMessage, SessionId,
+    VERSIONS, decode, encode, encode_handshake,
 };
 
 const ID: SessionId = SessionId([1; 16]);
@@ -210,7 +210,7 @@ fn what_is_kept_for_a_page_that_is_away_is_bounded() {
 fn a_page_that_does_not_read_is_cut_off() {
     let (mut client, mut server) = pair();
     connect(&mut client, &mut server, false);
-    let ping = crate::wire::encode(&ClientMessage::Ping, &[]).unwrap();
+    let ping = encode(&ClientMessage::Ping, &[]).unwrap();
     let cut = (0..1 << 20).find_map(|_| server.receive(&ping).err());
     assert_eq!(cut, Some(SessionError::NotReading));
 }
@@ -306,4 +306,26 @@ fn handshakes_settle_the_version_or_say_why_not() {
     let mut server = ServerSession::new(ID, "demo".into());
     connect(&mut client, &mut server, false);
     assert_eq!(to_server(&mut client, &mut server).len(), 1);
+}
+
+#[test]
+fn an_id_that_nothing_can_come_after_is_refused() {
+    let (_, mut server) = pair();
+    server.connected();
+    for (id, is_started) in [(u64::MAX, false), (u64::MAX - 1, true)] {
+        let id = RequestId(id);
+        let request = encode(&ClientMessage::Request { id, request: call("f") }, &[]).unwrap();
+        assert_eq!(server.receive(&request).unwrap().is_some(), is_started);
+        server.reply(id, Reply::Done, &[]);
+        let reply = server.transmit().unwrap();
+        let (ServerMessage::Reply { reply, .. }, _) = decode(&reply).unwrap() else {
+            panic!("no reply to {id:?}");
+        };
+        assert_eq!(reply == Reply::Done, is_started, "{reply:?}");
+        let acknowledged = encode(&ClientMessage::Acknowledge { id }, &[]).unwrap();
+        assert_eq!(server.receive(&acknowledged).unwrap().is_some(), is_started);
+    }
+    let begun = vec![(RequestId(u64::MAX), None)];
+    let remains = Remains { forgotten: Vec::new(), begun };
+    assert_eq!(ServerSession::restore(ID, "demo".into(), remains).open_requests(), 0);
 }

@@ -1,9 +1,10 @@
 //! A run of the fuzzer: what is kept, then new inputs on every job until time is up.
 
 use crate::corpus::{self, Input, Novelty};
+use crate::decoders::{self, DECODERS, Decoder, Kept};
 use crate::differential::{self, Tools, Verdict};
 use crate::figures::Totals;
-use crate::finding::{Finding, Kind};
+use crate::finding::{Finding, Kind, MODULE};
 use crate::generate;
 use crate::mutate::{self, Outcome};
 use crate::random::{hash, mix};
@@ -11,7 +12,6 @@ use crate::run::THREAD_STACK_BYTES;
 use crate::scenario::Scenario;
 use anyhow::{Context as _, Result};
 use std::fs;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 pub enum Target {
     Differential,
     Mutate,
+    Decoders,
     All,
 }
 
@@ -44,13 +45,17 @@ pub struct Settings {
 const DAMAGED_FOR_EACH: u64 = 10;
 /// One in so many of them is built, if it comes that far.
 const BUILT: u64 = 7;
+/// Inputs for each decoder, for each function: they take a fraction of its time.
+const DECODED_FOR_EACH: u64 = 20;
+/// For those that are slow.
+const SLOW_FOR_EACH: u64 = 2;
 const STATUS_EVERY: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Longer than any bound inside: Binaryen's, the guest's.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// The input that a job is at, and since when.
-type Busy = Option<(Instant, Vec<u8>)>;
+/// The input that a job is at, how its file ends, and since when.
+type Busy = Option<(Instant, Vec<u8>, &'static str)>;
 
 struct Campaign {
     settings: Settings,
@@ -60,6 +65,9 @@ struct Campaign {
     regressions: usize,
     taken: AtomicU64,
     modules: Vec<Vec<u8>>,
+    /// What decoders went wrong on once, and how many of these were taken.
+    decoded: Vec<Kept>,
+    decoded_taken: AtomicU64,
     next: AtomicU64,
     end: Instant,
     stop: AtomicBool,
@@ -78,6 +86,8 @@ pub fn run(
     tools: Tools,
     mut status: impl FnMut(&Totals),
 ) -> Result<(Totals, Novelty)> {
+    let findings = corpus::folder("findings");
+    fs::create_dir_all(&findings).with_context(|| format!("making {}", findings.display()))?;
     let mut kept = corpus::read_all("regressions")?;
     let regressions = kept.len();
     kept.extend(corpus::read_all("corpus")?);
@@ -88,6 +98,8 @@ pub fn run(
         kept,
         regressions,
         modules,
+        decoded: decoders::regressions()?,
+        decoded_taken: AtomicU64::default(),
         settings,
         tools,
         taken: AtomicU64::default(),
@@ -134,27 +146,35 @@ fn start(campaign: &Arc<Campaign>, job: usize) -> Result<JoinHandle<Result<()>>>
 
 impl Campaign {
     fn work(&self, job: usize) -> Result<()> {
-        self.work_on_kept(job)?;
-        let differential = self.settings.target != Target::Mutate;
+        let is_for = |target| [target, Target::All].contains(&self.settings.target);
+        if self.settings.target != Target::Decoders {
+            self.work_on_kept(job)?;
+        }
+        if is_for(Target::Decoders) {
+            self.work_on_decoded(job)?;
+        }
         loop {
             let input = self.next.fetch_add(1, Ordering::Relaxed);
             let is_over = Instant::now() >= self.end || input >= self.settings.inputs;
             if is_over || self.stop.load(Ordering::Relaxed) {
-                let current = self.current(job);
-                return match fs::remove_file(&current) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        Err(error).with_context(|| format!("deleting {}", current.display()))
-                    }
-                    _ => Ok(()),
-                };
+                return Ok(());
             }
             let seed = mix(&[self.settings.seed, input]);
-            if differential {
+            if is_for(Target::Differential) {
                 self.function(job, seed)?;
             }
-            if self.settings.target != Target::Differential {
+            if is_for(Target::Mutate) {
                 for damaged in 0..DAMAGED_FOR_EACH {
                     self.damaged(job, mix(&[seed, damaged]))?;
+                }
+            }
+            if is_for(Target::Decoders) {
+                for damaged in 0..DECODED_FOR_EACH {
+                    let is_slow = damaged < SLOW_FOR_EACH;
+                    for decoder in DECODERS.iter().filter(|it| is_slow || !it.is_slow) {
+                        let input = decoder.input(mix(&[seed, damaged]), &self.decoded);
+                        self.decode(job, decoder, &input)?;
+                    }
                 }
             }
         }
@@ -165,29 +185,44 @@ impl Campaign {
             let next = self.taken.fetch_add(1, Ordering::Relaxed) as usize;
             let Some(Input { wasm, scenarios, .. }) = self.kept.get(next) else { return Ok(()) };
             for scenario in scenarios {
-                self.at(job, wasm, |tools| {
+                self.at(job, wasm, MODULE, |tools| {
                     self.differ(differential::check(tools, wasm, *scenario), wasm, false)
                 })?;
             }
             if next < self.regressions {
-                self.at(job, wasm, |tools| {
+                self.at(job, wasm, MODULE, |tools| {
                     self.endure(mutate::check(tools, wasm, true), wasm, true)
                 })?;
             }
         }
     }
 
+    fn work_on_decoded(&self, job: usize) -> Result<()> {
+        loop {
+            let next = self.decoded_taken.fetch_add(1, Ordering::Relaxed) as usize;
+            let Some(kept) = self.decoded.get(next) else { return Ok(()) };
+            self.decode(job, kept.decoder, &kept.bytes)?;
+        }
+    }
+
+    fn decode(&self, job: usize, decoder: &'static Decoder, input: &[u8]) -> Result<()> {
+        self.at(job, input, decoder.name, |_| {
+            let checked = decoder.check(input);
+            lock(&self.totals).decode(decoder, checked, input)
+        })
+    }
+
     fn function(&self, job: usize, seed: u64) -> Result<()> {
         let Some(wasm) = generate::function(seed) else { return Ok(()) };
         let scenario = Scenario::of(&wasm);
-        self.at(job, &wasm, |tools| {
+        self.at(job, &wasm, MODULE, |tools| {
             self.differ(differential::check(tools, &wasm, scenario), &wasm, self.settings.grow)
         })
     }
 
     fn damaged(&self, job: usize, seed: u64) -> Result<()> {
         let wasm = mutate::input(seed, &self.modules);
-        self.at(job, &wasm, |tools| {
+        self.at(job, &wasm, MODULE, |tools| {
             let outcome = mutate::check(tools, &wasm, hash(&wasm).is_multiple_of(BUILT));
             self.endure(outcome, &wasm, self.settings.strict)
         })
@@ -232,29 +267,31 @@ impl Campaign {
     }
 
     /// Works on one input. A crash of the whole process leaves it in `findings`.
-    fn at(&self, job: usize, wasm: &[u8], check: impl FnOnce(&Tools) -> Result<()>) -> Result<()> {
-        let current = self.current(job);
-        fs::create_dir_all(corpus::folder("findings"))
-            .and_then(|()| fs::write(&current, wasm))
-            .with_context(|| format!("writing {}", current.display()))?;
-        *lock(&self.busy[job]) = Some((Instant::now(), wasm.to_vec()));
+    fn at(
+        &self,
+        job: usize,
+        input: &[u8],
+        ending: &'static str,
+        check: impl FnOnce(&Tools) -> Result<()>,
+    ) -> Result<()> {
+        let name = format!("current-{}-{job}.{ending}", std::process::id());
+        let current = corpus::folder("findings").join(name);
+        fs::write(&current, input).with_context(|| format!("writing {}", current.display()))?;
+        *lock(&self.busy[job]) = Some((Instant::now(), input.to_vec(), ending));
         let checked = check(&self.tools);
         *lock(&self.busy[job]) = None;
+        fs::remove_file(&current).with_context(|| format!("deleting {}", current.display()))?;
         checked
-    }
-
-    fn current(&self, job: usize) -> PathBuf {
-        corpus::folder("findings").join(format!("current-{}-{job}.wasm", std::process::id()))
     }
 
     /// Whether a job has been at one input for too long, which is then a finding.
     fn find_hang(&self) -> Result<bool> {
         for busy in &self.busy {
-            if let Some((since, wasm)) = &*lock(busy)
+            if let Some((since, input, ending)) = &*lock(busy)
                 && since.elapsed() > LONGEST
             {
                 let message = format!("still at work after {} s", LONGEST.as_secs());
-                lock(&self.totals).find(Finding::new(Kind::Hang, message), wasm)?;
+                lock(&self.totals).find(Finding::new(Kind::Hang, message).of(ending), input)?;
                 return Ok(true);
             }
         }

@@ -1,6 +1,7 @@
 //! What a run of the fuzzer counted.
 
 use crate::corpus;
+use crate::decoders::Decoder;
 use crate::differential::{Report, Verdict};
 use crate::finding::{Finding, Kind};
 use anyhow::Result;
@@ -10,7 +11,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// Modules kept of each class of findings.
+/// Inputs kept of each class of findings.
 const MOST_SAVED: usize = 5;
 /// Of the functions, so many have to suspend: else the generator does not do its work.
 const SUSPENDING_TARGET: u64 = 60;
@@ -42,7 +43,9 @@ pub struct Totals {
     pub damaged: u64,
     pub errors: Counts,
     pub unexplained: Counts,
-    /// Findings by class: how many, and the modules that were saved.
+    /// Inputs of decoders: how many each was given, and how many of them it took.
+    pub decoded: BTreeMap<&'static str, (u64, u64)>,
+    /// Findings by class: how many, and the inputs that were saved.
     pub findings: BTreeMap<String, (u64, Vec<PathBuf>)>,
     pub panics: u64,
 }
@@ -65,6 +68,7 @@ impl Default for Totals {
             damaged: 0,
             errors: Counts::new(),
             unexplained: Counts::new(),
+            decoded: BTreeMap::new(),
             findings: BTreeMap::new(),
             panics: 0,
         }
@@ -97,6 +101,25 @@ impl Totals {
                 self.functions += 1;
                 self.find(finding, wasm)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Counts what a decoder was given; saves a finding.
+    ///
+    /// # Errors
+    /// It cannot be saved.
+    pub fn decode(
+        &mut self,
+        decoder: &Decoder,
+        checked: Result<bool, Finding>,
+        input: &[u8],
+    ) -> Result<()> {
+        let (given, taken) = self.decoded.entry(decoder.name).or_default();
+        *given += 1;
+        match checked {
+            Ok(is_taken) => *taken += u64::from(is_taken),
+            Err(finding) => self.find(finding, input)?,
         }
         Ok(())
     }
@@ -150,10 +173,12 @@ impl Totals {
         let share = |name: &str, part: u64, target: Option<u64>| {
             figure(name, self.percent(part), "%", target, "of the functions that ran")
         };
+        // A run of other targets alone has none.
+        let suspending = (self.functions > 0).then_some(SUSPENDING_TARGET);
         let mut figures = vec![
             count("functions run", self.functions, "three forms of each"),
             count("suspensions", self.suspensions, ""),
-            share("functions that suspended", self.suspended, Some(SUSPENDING_TARGET)),
+            share("functions that suspended", self.suspended, suspending),
             share("suspended two calls deep or more", self.deep, None),
             share("suspended below an indirect call", self.indirect, None),
             share("suspended inside a loop", self.in_loop, None),
@@ -166,6 +191,9 @@ impl Totals {
                 "met": self.panics == 0, "note": "" }),
             figure("time", seconds, "s", None, ""),
         ];
+        figures.extend(self.decoded.iter().map(|(name, (given, taken))| {
+            count("decodes", *given, &format!("{name}; {taken} of them taken"))
+        }));
         for (what, counts) in [
             ("refused", &self.refused),
             ("inconclusive", &self.inconclusive),
@@ -196,7 +224,7 @@ impl fmt::Display for Totals {
         write!(
             f,
             "{} s: {} functions, {} suspensions; {}% suspended ({}% two deep, {}% indirect, {}% in loops, {}% with \
-             operands), deepest {}; {} refused, {} inconclusive, {} skipped; {} damaged; {} findings",
+             operands), deepest {}; {} refused, {} inconclusive, {} skipped; {} damaged; {} decoded; {} findings",
             self.started.elapsed().as_secs(),
             self.functions,
             self.suspensions,
@@ -210,6 +238,7 @@ impl fmt::Display for Totals {
             self.inconclusive.values().sum::<u64>(),
             self.skipped.values().sum::<u64>(),
             self.damaged,
+            self.decoded.values().map(|(given, _)| given).sum::<u64>(),
             self.found(),
         )
     }

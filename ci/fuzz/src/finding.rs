@@ -1,4 +1,4 @@
-//! A finding: what was wrong, and the module with which it can be seen again.
+//! A finding: what was wrong, and the module or other input with which it can be seen again.
 
 use crate::random::hash;
 use anyhow::{Context as _, Result};
@@ -12,12 +12,14 @@ use std::path::{Path, PathBuf};
 pub enum Kind {
     /// A form of the function does not behave like the original.
     Difference,
-    /// The rewriter panicked.
+    /// The rewriter or a decoder panicked.
     Panic,
     /// The rewriter refused what it has to accept, or with an error that asks for a report.
     Error,
     /// What the rewriter made is not valid, or is not the same twice.
     Artefact,
+    /// A decoder took what it must not, or made something else of it.
+    Law,
     /// It took too long.
     Hang,
 }
@@ -27,22 +29,33 @@ pub enum Kind {
 pub struct Finding {
     pub kind: Kind,
     pub message: String,
+    /// How the file of its input ends: [`MODULE`], or the name of a decoder.
+    pub ending: &'static str,
 }
+
+/// How files of modules end.
+pub const MODULE: &str = "wasm";
 
 impl Finding {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), ending: MODULE }
     }
 
-    /// Saves the module and the message; gives the module's path.
+    /// The same, with an input that is not a module.
+    #[must_use]
+    pub fn of(self, ending: &'static str) -> Self {
+        Self { ending, ..self }
+    }
+
+    /// Saves the input and the message; gives the input's path.
     ///
     /// # Errors
     /// The folder cannot be written to.
-    pub fn save(&self, folder: &Path, wasm: &[u8]) -> Result<PathBuf> {
+    pub fn save(&self, folder: &Path, input: &[u8]) -> Result<PathBuf> {
         fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-        let name = format!("{}-{:016x}", crate::refusal::variant(&self.kind), hash(wasm));
-        let path = folder.join(format!("{name}.wasm"));
-        fs::write(&path, wasm).with_context(|| format!("writing {}", path.display()))?;
+        let name = format!("{}-{:016x}", crate::refusal::variant(&self.kind), hash(input));
+        let path = folder.join(format!("{name}.{}", self.ending));
+        fs::write(&path, input).with_context(|| format!("writing {}", path.display()))?;
         let text = path.with_extension("txt");
         fs::write(&text, format!("{}\n", self.message))
             .with_context(|| format!("writing {}", text.display()))?;

@@ -1,4 +1,4 @@
-//! `faasm-fuzz`: fuzzes the rewriter. `cargo xtask fuzz` builds what it needs.
+//! `faasm-fuzz`: fuzzes the rewriter and whatever decodes bytes from outside. `cargo xtask fuzz` builds what it needs.
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Fuzz the rewriter
+/// Fuzz the rewriter and the decoders
 #[derive(Debug, Parser)]
 #[command(name = "faasm-fuzz", version)]
 struct Opts {
@@ -35,10 +35,10 @@ struct Opts {
     /// Add small functions that met something new to the corpus
     #[arg(long)]
     grow_corpus: bool,
-    /// Check this module only, which a finding has left
+    /// Check this input only, which a finding has left
     #[arg(long, value_name = "FILE")]
     reproduce: Option<PathBuf>,
-    /// Make this module smaller, as long as it shows the same; the result lies beside it
+    /// Make this input smaller, as long as it shows the same; the result lies beside it
     #[arg(long, value_name = "FILE", conflicts_with = "reproduce")]
     reduce: Option<PathBuf>,
 }
@@ -47,6 +47,7 @@ struct Opts {
 enum Choice {
     Differential,
     Mutate,
+    Decoders,
     All,
 }
 
@@ -77,6 +78,7 @@ fn run(opts: &Opts) -> Result<bool> {
         target: match opts.target {
             Choice::Differential => Target::Differential,
             Choice::Mutate => Target::Mutate,
+            Choice::Decoders => Target::Decoders,
             Choice::All => Target::All,
         },
         seed: opts.seed.unwrap_or(now.as_secs()),
@@ -111,6 +113,9 @@ fn tell(totals: &Totals) {
         for (name, count) in counts {
             println!("{what} {count}: {name}");
         }
+    }
+    for (name, (given, taken)) in &totals.decoded {
+        println!("decoded {given}, {taken} of them taken: {name}");
     }
     for (class, (count, saved)) in &totals.findings {
         println!("\nfound {count}: {class}");

@@ -47,7 +47,7 @@ fn damage(wasm: &mut Vec<u8>, other: &[u8], rng: &mut Rng) {
 }
 
 /// Changes, takes away or adds a few bytes.
-fn edit(bytes: &mut Vec<u8>, other: &[u8], rng: &mut Rng) {
+pub(crate) fn edit(bytes: &mut Vec<u8>, other: &[u8], rng: &mut Rng) {
     const TELLING: [u8; 8] = [0, 1, 0x0b, 0x40, 0x70, 0x7f, 0x80, 0xff];
     let (at, length) = (rng.below(bytes.len()), 1 + rng.below(16));
     let end = bytes.len().min(at + length);

@@ -1,16 +1,23 @@
-//! One module, looked at closely: what it shows, and the smallest that shows the same.
+//! One input, looked at closely: what it shows, and the smallest that shows the same.
 
+use crate::decoders::Decoder;
 use crate::differential::{self, Tools, Verdict};
 use crate::run::THREAD_STACK_BYTES;
 use crate::{corpus, mutate, reduce as reducer};
 use anyhow::{Context as _, Result, bail};
+use std::fs;
 use std::path::Path;
 
-/// Checks a module in every way, under every scenario it is for; whether nothing was found.
+/// Checks a module in every way, under every scenario it is for, and anything else by its decoder; whether nothing was found.
 ///
 /// # Errors
 /// It cannot be read.
 pub fn reproduce(tools: &Tools, path: &Path) -> Result<bool> {
+    if let Some(decoder) = Decoder::of(path) {
+        let checked = decoder.check(&read(path)?);
+        println!("{}: {checked:?}", decoder.name);
+        return Ok(checked.is_ok());
+    }
     let input = corpus::read(path)?;
     on_large_stack(move || {
         let mut quiet = true;
@@ -25,11 +32,18 @@ pub fn reproduce(tools: &Tools, path: &Path) -> Result<bool> {
     })
 }
 
-/// Makes the module of a finding smaller; writes it beside, as text.
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("reading {}", path.display()))
+}
+
+/// Makes the input of a finding smaller; writes it beside, a module as text.
 ///
 /// # Errors
 /// It cannot be read, or shows nothing.
 pub fn reduce(tools: &Tools, path: &Path) -> Result<()> {
+    if let Some(decoder) = Decoder::of(path) {
+        return reduce_bytes(decoder, path);
+    }
     let input = corpus::read(path)?;
     let scenarios = &input.scenarios;
     on_large_stack(move || {
@@ -48,12 +62,39 @@ pub fn reduce(tools: &Tools, path: &Path) -> Result<()> {
         let Some(class) = shown(&input.wasm) else { bail!("{} shows nothing", path.display()) };
         let reduced = reducer::reduce(&input.wasm, |wasm| shown(wasm).as_ref() == Some(&class));
         let beside = path.with_extension("reduced.wat");
-        std::fs::write(&beside, wasmprinter::print_bytes(&reduced)?)
+        fs::write(&beside, wasmprinter::print_bytes(&reduced)?)
             .with_context(|| format!("writing {}", beside.display()))?;
         println!("{class}");
         println!("{} bytes of {}: {}", reduced.len(), input.wasm.len(), beside.display());
         Ok(())
     })
+}
+
+/// Takes away ever smaller pieces, as long as the decoder goes wrong in the same way.
+fn reduce_bytes(decoder: &Decoder, path: &Path) -> Result<()> {
+    let mut bytes = read(path)?;
+    let before = bytes.len();
+    let shown = |bytes: &[u8]| decoder.check(bytes).err().map(|finding| finding.class());
+    let Some(class) = shown(&bytes) else { bail!("{} shows nothing", path.display()) };
+    let mut piece = bytes.len().div_ceil(2);
+    while piece > 0 {
+        let mut at = 0;
+        while at < bytes.len() {
+            let end = bytes.len().min(at + piece);
+            let less = [&bytes[..at], &bytes[end..]].concat();
+            if shown(&less).as_ref() == Some(&class) {
+                bytes = less;
+            } else {
+                at = end;
+            }
+        }
+        piece /= 2;
+    }
+    let beside = path.with_extension(format!("reduced.{}", decoder.name));
+    fs::write(&beside, &bytes).with_context(|| format!("writing {}", beside.display()))?;
+    println!("{class}");
+    println!("{} bytes of {before}: {}", bytes.len(), beside.display());
+    Ok(())
 }
 
 /// Guests need more stack than the main thread has.

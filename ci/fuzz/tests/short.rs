@@ -6,6 +6,7 @@
 use faasm_asyncify::{Normalised, normalise, shim};
 use faasm_fuzz::campaign::{self, Settings, Target};
 use faasm_fuzz::compare::{Comparison, compare};
+use faasm_fuzz::decoders::DECODERS;
 use faasm_fuzz::differential::Tools;
 use faasm_fuzz::finding;
 use faasm_fuzz::run::{self, Form, Observed};
@@ -29,6 +30,27 @@ fn nothing_is_found() {
     // What makes a run worth anything.
     assert!(2 * totals.suspended > totals.functions, "{totals}");
     assert!(totals.deepest > 10 && novelty.count() > 100, "{totals}");
+}
+
+/// Each decoder takes some of what it is given, and refuses some: else the damage is none, or all there is.
+#[test]
+fn no_decoder_goes_wrong() {
+    finding::keep_panics();
+    let settings = Settings {
+        target: Target::Decoders,
+        seed: 1,
+        jobs: 2,
+        time: Duration::from_secs(600),
+        inputs: 50,
+        strict: false,
+        grow: false,
+    };
+    let (totals, _) = campaign::run(settings, Tools::find().unwrap(), |_| {}).unwrap();
+    assert!(totals.findings.is_empty(), "{totals}: {:#?}", totals.findings);
+    assert_eq!(totals.decoded.len(), DECODERS.len());
+    for (name, (given, taken)) in &totals.decoded {
+        assert!(*taken > 0 && given > taken, "{name}: {taken} of {given} taken");
+    }
 }
 
 /// A function that waits with a local, a global and memory in use, and returns normally.

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use crate::process::run;
 use crate::workspace::Workspace;
 
-/// Look for functions that the rewriter builds wrongly, or crashes on
+/// Look for functions that the rewriter builds wrongly, and for bytes that something crashes on
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// How long to run
@@ -20,7 +20,7 @@ pub(crate) struct Args {
     /// Where inputs begin; by default another one every time
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// What for: differential, mutate, all
+    /// What for: differential, mutate, decoders, all
     #[arg(long, value_name = "NAME", default_value = "all")]
     target: String,
     /// Write figures to this file, as JSON
@@ -32,10 +32,10 @@ pub(crate) struct Args {
     /// Add small functions that met something new to `ci/fuzz/corpus`
     #[arg(long)]
     grow_corpus: bool,
-    /// Check only this module, which a finding has left
+    /// Check only this input, which a finding has left
     #[arg(long, value_name = "FILE")]
     reproduce: Option<PathBuf>,
-    /// Make this module smaller, as long as it shows the same; the result lies beside it
+    /// Make this input smaller, as long as it shows the same; the result lies beside it
     #[arg(long, value_name = "FILE")]
     reduce: Option<PathBuf>,
 }

@@ -6,8 +6,8 @@
 //! {"user": "demo", "function": "hello", "status": true, "id": 7}              200, `RUNNING`, `SUCCESS: …` or `FAILED: …`
 //! ```
 //!
-//! With a token as `Authorization: Bearer`, where the relay wants one. For old pages, and for `curl`: each call is a request of its own, input and output are text in the message, and what
-//! is asked for twice is done twice. Sessions do better.
+//! With a token as `Authorization: Bearer`, where the relay wants one. For old pages, and for `curl`: each call is a request
+//! of its own, input and output are text in the message, and what is asked for twice is done twice. Sessions do better.
 
 use super::body::{self, Bound};
 use super::{Answer, Refusal, Site, access, plain};
@@ -32,7 +32,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 
 /// A message. What else clients put into it is ignored.
 #[derive(Debug, Deserialize)]
-struct Message {
+pub(crate) struct Message {
     user: String,
     function: String,
     #[serde(default, deserialize_with = "whole")]
@@ -95,14 +95,7 @@ pub(super) async fn answer(
     let bound = Bound { what: "a message", bytes: MAX_MESSAGE_BYTES };
     let headers = request.headers().clone();
     let message = body::receive(request, bound, &site.config.limits).await?;
-    let message: Message = serde_json::from_slice(&message).map_err(|error| {
-        bad(format!("the body is a JSON message with `user` and `function`: {error}"))
-    })?;
-    if !is_valid_name(&message.user) || !is_valid_name(&message.function) {
-        return Err(bad(
-            "names of users and functions have A-Z a-z 0-9 _ - and ., and do not begin with a dot",
-        ));
-    }
+    let message = read(&message).map_err(bad)?;
     let gate = &site.sessions.gate;
     access::check(gate, &headers, Some(&message.user), Operation::Request(&message.request()))?;
     if message.asks_status {
@@ -119,6 +112,19 @@ pub(super) async fn answer(
     let (succeeded, output) = perform(site, message).await?;
     let status = if succeeded { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
     Ok(plain(status, TEXT, output))
+}
+
+/// A message whose names can be names.
+pub(crate) fn read(json: &[u8]) -> Result<Message, String> {
+    let message: Message = serde_json::from_slice(json).map_err(|error| {
+        format!("the body is a JSON message with `user` and `function`: {error}")
+    })?;
+    if !is_valid_name(&message.user) || !is_valid_name(&message.function) {
+        let what =
+            "names of users and functions have A-Z a-z 0-9 _ - and ., and do not begin with a dot";
+        return Err(what.to_owned());
+    }
+    Ok(message)
 }
 
 fn bad(what: impl Into<String>) -> Refusal {

@@ -38,6 +38,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
 use tracing::Instrument;
 
+pub(crate) use message::read as read_message;
+
 /// How proxies name a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

@@ -1,0 +1,113 @@
+//! Frames, handshakes and batches: what was taken can be sent again, and means the same.
+
+use crate::random::{Rng, hash};
+use faasm_bridge::session::greet;
+use faasm_bridge::wire::{
+    Answer, ClientMessage, FrameReader, Hello, ServerMessage, TURN_BYTES, Turn, VERSIONS,
+    WireError, append_frame, decode, decode_handshake, encode, encode_handshake,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+
+pub(super) fn client_message(frame: &[u8]) -> Result<bool, String> {
+    if let Some((ClientMessage::Request { request, .. }, payload)) = twice(frame)? {
+        request.problem(payload);
+        return Ok(true);
+    }
+    Ok(decode::<ClientMessage>(frame).is_ok())
+}
+
+pub(super) fn server_message(frame: &[u8]) -> Result<bool, String> {
+    Ok(twice::<ServerMessage>(frame)?.is_some())
+}
+
+/// Decodes a frame, and what it is encoded as again.
+fn twice<M>(frame: &[u8]) -> Result<Option<(M, &[u8])>, String>
+where
+    M: Serialize + DeserializeOwned + PartialEq + Debug,
+{
+    let Ok((message, payload)) = decode::<M>(frame) else { return Ok(None) };
+    let again = encode(&message, payload).map_err(|error| format!("taken, not sent: {error}"))?;
+    match decode::<M>(&again) {
+        Ok((same, rest)) if (&same, rest) == (&message, payload) => Ok(Some((message, payload))),
+        other => Err(format!("sent again it is another message: {message:?} and {other:?}")),
+    }
+}
+
+pub(super) fn hello(frame: &[u8]) -> Result<bool, String> {
+    match greet(frame) {
+        Ok((hello, version)) => {
+            same_handshake(&hello)?;
+            if !VERSIONS.contains(&version) || version > hello.versions.1 {
+                return Err(format!("settles on version {version} for {hello:?}"));
+            }
+            Ok(true)
+        }
+        Err(answer) => {
+            same_handshake(&answer)?;
+            Ok(decode_handshake::<Hello>(frame).is_ok())
+        }
+    }
+}
+
+pub(super) fn answer(frame: &[u8]) -> Result<bool, String> {
+    let Ok(answer) = decode_handshake::<Answer>(frame) else { return Ok(false) };
+    same_handshake(&answer).map(|()| true)
+}
+
+fn same_handshake<M>(message: &M) -> Result<(), String>
+where
+    M: Serialize + DeserializeOwned + PartialEq + Debug,
+{
+    let frame = encode_handshake(message).map_err(|error| format!("taken, not sent: {error}"))?;
+    match decode_handshake::<M>(&frame) {
+        Ok(same) if same == *message => Ok(()),
+        other => Err(format!("sent again it is another one: {message:?} and {other:?}")),
+    }
+}
+
+/// What comes out of a batch: the frames, and whether the last one is complete.
+type Taken = Result<(Vec<Vec<u8>>, bool), WireError>;
+
+pub(super) fn batch(bytes: &[u8]) -> Result<bool, String> {
+    let frames = match bytes.split_first_chunk::<TURN_BYTES>() {
+        Some((turn, frames)) => {
+            if Turn::from_bytes(*turn).to_bytes() != *turn {
+                return Err("a turn is not what it was read from".to_owned());
+            }
+            frames
+        }
+        None => bytes,
+    };
+    let whole = read([frames].into_iter());
+    let mut rng = Rng::new(hash(bytes));
+    let mut rest = frames;
+    let pieces = std::iter::from_fn(|| {
+        let (piece, later) = rest.split_at(rest.len().min(rng.below(9)));
+        let is_over = rest.is_empty();
+        rest = later;
+        (!is_over).then_some(piece)
+    });
+    for (how, cut) in [("at random", read(pieces)), ("everywhere", read(frames.chunks(1)))] {
+        if cut != whole {
+            return Err(format!("cut {how} it is {cut:?}, and in one piece {whole:?}"));
+        }
+    }
+    let Ok((frames, is_complete)) = &whole else { return Ok(false) };
+    let mut again = Vec::new();
+    frames.iter().for_each(|frame| append_frame(&mut again, frame));
+    match read([again.as_slice()].into_iter()) {
+        Ok((same, true)) if same == *frames => Ok(*is_complete),
+        other => Err(format!("batched again: {other:?}")),
+    }
+}
+
+fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Taken {
+    let mut reader = FrameReader::default();
+    let mut frames = Vec::new();
+    for piece in pieces {
+        frames.extend(reader.push(piece)?);
+    }
+    Ok((frames, reader.is_at_boundary()))
+}

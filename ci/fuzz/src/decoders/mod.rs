@@ -1,0 +1,180 @@
+//! The third target: whatever reads bytes that come from outside takes them or refuses them, and never panics.
+//!
+//! * `seeds.rs`: bytes that are as they should be.
+//! * `damage.rs`: what becomes of them.
+//! * `frames.rs`, `sessions.rs`, `tokens.rs`, `texts.rs`: the decoders, and the laws that hold for what they take.
+//!
+//! An input is bytes and the name of its decoder, by which the file of a finding ends.
+
+mod damage;
+mod frames;
+mod seeds;
+mod sessions;
+mod texts;
+mod tokens;
+
+use crate::corpus;
+use crate::finding::{Finding, Kind, guarded};
+use crate::random::Rng;
+use anyhow::{Context as _, Result};
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+use tempfile::TempDir;
+
+/// Of all inputs, so many are noise, percent.
+const NOISE: usize = 10;
+/// Longest noise, bytes.
+const NOISE_BYTES: usize = 300;
+/// Of the others, so many stay as they are, percent.
+const UNDAMAGED: usize = 10;
+/// Most times one input is damaged.
+const MOST_DAMAGE: usize = 6;
+
+/// Something that reads bytes from outside.
+#[derive(Debug)]
+pub struct Decoder {
+    pub name: &'static str,
+    /// It reads files, and gets fewer inputs than the others.
+    pub is_slow: bool,
+    /// Valid bytes.
+    seed: fn(&mut Rng) -> Vec<u8>,
+    /// Whether it takes them, or the law that is broken.
+    check: fn(&[u8]) -> Result<bool, String>,
+}
+
+/// All of them.
+pub static DECODERS: [Decoder; 12] = [
+    Decoder {
+        name: "client-message",
+        is_slow: false,
+        seed: seeds::client_frame,
+        check: frames::client_message,
+    },
+    Decoder {
+        name: "server-message",
+        is_slow: false,
+        seed: seeds::server_frame,
+        check: frames::server_message,
+    },
+    Decoder { name: "hello", is_slow: false, seed: seeds::hello, check: frames::hello },
+    Decoder { name: "answer", is_slow: false, seed: seeds::answer, check: frames::answer },
+    Decoder { name: "batch", is_slow: false, seed: seeds::batch, check: frames::batch },
+    Decoder {
+        name: "server-session",
+        is_slow: false,
+        seed: sessions::page_frames,
+        check: sessions::server,
+    },
+    Decoder {
+        name: "client-session",
+        is_slow: false,
+        seed: sessions::relay_frames,
+        check: sessions::client,
+    },
+    Decoder { name: "token", is_slow: false, seed: tokens::token, check: tokens::verify },
+    Decoder { name: "keys", is_slow: true, seed: tokens::key_file, check: tokens::load },
+    Decoder { name: "settings", is_slow: true, seed: seeds::settings, check: texts::settings },
+    Decoder { name: "manifest", is_slow: false, seed: seeds::manifest, check: texts::documents },
+    Decoder {
+        name: "call-message",
+        is_slow: false,
+        seed: seeds::call_message,
+        check: texts::call_message,
+    },
+];
+
+impl Decoder {
+    /// The one by which such a file ends.
+    pub fn of(path: &Path) -> Option<&'static Self> {
+        let ending = path.extension()?;
+        DECODERS.iter().find(|decoder| ending == decoder.name)
+    }
+
+    /// Gives it bytes; whether it takes them.
+    ///
+    /// # Errors
+    /// A panic, or a law that does not hold.
+    pub fn check(&self, bytes: &[u8]) -> Result<bool, Finding> {
+        let check = self.check;
+        let finding = match guarded(self.name, || check(bytes)) {
+            Ok(Ok(taken)) => return Ok(taken),
+            Ok(Err(law)) => Finding::new(Kind::Law, format!("{}: {law}", self.name)),
+            Err(finding) => finding,
+        };
+        Err(finding.of(self.name))
+    }
+
+    /// The input of a seed: noise, or something valid and what is left of it after damage. `kept` are inputs that found
+    /// something once.
+    pub fn input(&self, seed: u64, kept: &[Kept]) -> Vec<u8> {
+        let mut rng = Rng::new(seed);
+        if rng.chance(NOISE) {
+            let length = rng.below(NOISE_BYTES);
+            return rng.bytes(length);
+        }
+        let mut bytes = (self.seed)(&mut rng);
+        if rng.chance(NOISE)
+            && let Some(kept) = rng.pick(kept)
+            && kept.decoder.name == self.name
+        {
+            bytes.clone_from(&kept.bytes);
+        }
+        if rng.chance(UNDAMAGED) {
+            return bytes;
+        }
+        let other = (self.seed)(&mut rng);
+        for _ in 0..=rng.below(MOST_DAMAGE) {
+            damage::damage(&mut bytes, &other, &mut rng);
+        }
+        bytes
+    }
+}
+
+thread_local! {
+    /// For what is only read from files.
+    static FOLDER: OnceCell<TempDir> = const { OnceCell::new() };
+}
+
+/// A file with these bytes, for this thread.
+fn file(name: &str, bytes: &[u8]) -> Result<PathBuf, String> {
+    let written = FOLDER.with(|folder| {
+        if folder.get().is_none() {
+            // Nobody else sets it: this is its thread.
+            let _ = folder.set(tempfile::tempdir()?);
+        }
+        let folder = folder.get().ok_or_else(|| io::Error::other("there is no folder"))?;
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).map(|()| path)
+    });
+    written.map_err(|error| format!("the fuzzer cannot write `{name}`: {error}"))
+}
+
+/// A message to operators or peers says something.
+fn told(message: &str) -> Result<(), String> {
+    if message.trim().is_empty() { Err("a mistake without a text".to_owned()) } else { Ok(()) }
+}
+
+/// An input that is run again every time.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    pub decoder: &'static Decoder,
+    pub bytes: Vec<u8>,
+}
+
+/// Inputs of decoders among the regressions, in order of their names.
+///
+/// # Errors
+/// The folder or a file cannot be read.
+pub fn regressions() -> Result<Vec<Kept>> {
+    let folder = corpus::folder("regressions");
+    let entries = fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))?;
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    paths.sort();
+    let kept = paths.iter().filter_map(|path| Some((path, Decoder::of(path)?)));
+    kept.map(|(path, decoder)| {
+        let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+        Ok(Kept { decoder, bytes })
+    })
+    .collect()
+}

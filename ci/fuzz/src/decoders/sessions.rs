@@ -1,0 +1,171 @@
+//! Both ends of a session, fed with frames of a peer that does not keep to the protocol.
+//!
+//! An input is a row of frames, each after its length in two bytes. One that is longer than what is left is cut; one of
+//! length 0 is a connection that breaks and comes back.
+
+use super::seeds;
+use crate::random::{Rng, hash};
+use faasm_bridge::session::{
+    ClientEvent, ClientSession, Phase, Remains, ServerEvent, ServerSession, SessionError,
+};
+use faasm_bridge::wire::{
+    ClientMessage, Hello, MAX_OPEN_REQUESTS, Reply, Request, RequestId, ServerMessage, SessionId,
+    decode, decode_handshake,
+};
+use std::collections::BTreeSet;
+
+/// Most frames of a seed.
+const FRAMES: usize = 16;
+const SESSION: SessionId = SessionId([7; 16]);
+
+pub(super) fn page_frames(rng: &mut Rng) -> Vec<u8> {
+    row(rng, seeds::client_frame)
+}
+
+/// The answer to the handshake comes first.
+pub(super) fn relay_frames(rng: &mut Rng) -> Vec<u8> {
+    let mut input = Vec::new();
+    append(&mut input, &seeds::answer(rng));
+    input.extend(row(rng, |rng| {
+        if rng.chance(10) { seeds::answer(rng) } else { seeds::server_frame(rng) }
+    }));
+    input
+}
+
+fn row(rng: &mut Rng, mut frame: impl FnMut(&mut Rng) -> Vec<u8>) -> Vec<u8> {
+    let mut input = Vec::new();
+    for _ in 0..rng.below(FRAMES) {
+        let frame = if rng.chance(10) { Vec::new() } else { frame(rng) };
+        append(&mut input, &frame);
+    }
+    input
+}
+
+fn append(input: &mut Vec<u8>, frame: &[u8]) {
+    if let Ok(length) = u16::try_from(frame.len()) {
+        input.extend(length.to_le_bytes());
+        input.extend(frame);
+    }
+}
+
+fn frames(mut input: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, rest) = input.split_first_chunk()?;
+        let length = usize::from(u16::from_le_bytes(*length));
+        let (frame, rest) = rest.split_at(length.min(rest.len()));
+        input = rest;
+        Some(frame)
+    })
+}
+
+/// Every request is started once, also by a relay that takes the session up after this one.
+pub(super) fn server(input: &[u8]) -> Result<bool, String> {
+    let mut session = ServerSession::new(SESSION, "demo".to_owned());
+    let mut started = BTreeSet::new();
+    let mut replies = Vec::new();
+    let mut remains = Remains::default();
+    let mut is_clean = true;
+    session.connected();
+    for frame in frames(input) {
+        let event = if frame.is_empty() { Ok(None) } else { session.receive(frame) };
+        let is_broken = event.is_err();
+        match event {
+            Ok(Some(ServerEvent::Start { id, payload, .. })) => {
+                if !started.insert(id) {
+                    return Err(format!("{id:?} is started twice"));
+                }
+                // Some go on for longer than the input.
+                if !hash(frame).is_multiple_of(3) {
+                    let reply = session.reply(id, Reply::Bytes, &payload);
+                    replies.push((id, reply.map(<[u8]>::to_vec)));
+                }
+            }
+            Ok(Some(ServerEvent::Forget { ids })) => remains.forgotten.push(ids),
+            Ok(Some(ServerEvent::Cancel { id })) if !started.contains(&id) => {
+                return Err(format!("{id:?} is cancelled, and was never started"));
+            }
+            Ok(_) | Err(_) => {}
+        }
+        if frame.is_empty() || is_broken {
+            session.disconnected();
+            session.connected();
+        }
+        is_clean &= !is_broken;
+        while let Some(frame) = session.transmit() {
+            decode::<ServerMessage>(&frame).map_err(|error| format!("it sends {error}"))?;
+        }
+        if session.open_requests() > MAX_OPEN_REQUESTS {
+            return Err(format!("{} requests are open", session.open_requests()));
+        }
+    }
+    let known = |id: &RequestId| replies.iter().any(|(replied, _)| replied == id);
+    let running: Vec<RequestId> = started.iter().filter(|id| !known(id)).copied().collect();
+    remains.begun = replies.into_iter().chain(running.into_iter().map(|id| (id, None))).collect();
+    let mut next = ServerSession::restore(SESSION, "demo".to_owned(), remains);
+    next.connected();
+    for frame in frames(input).filter(|frame| !frame.is_empty()) {
+        if let Ok(Some(ServerEvent::Start { id, .. })) = next.receive(frame)
+            && started.contains(&id)
+        {
+            return Err(format!("{id:?} is started again by the next relay"));
+        }
+    }
+    Ok(is_clean)
+}
+
+/// A reply comes once, and only to what was asked.
+pub(super) fn client(input: &[u8]) -> Result<bool, String> {
+    let mut session = ClientSession::new("demo", None);
+    let said = |error: SessionError| error.to_string();
+    for key in ["one", "two", "three"] {
+        session.request(Request::AppendState { key: key.to_owned() }, b"x").map_err(said)?;
+    }
+    session.connected().map_err(said)?;
+    sent(&mut session)?;
+    let mut is_clean = true;
+    for (number, frame) in frames(input).enumerate() {
+        let open: Vec<bool> = (0..8).map(|id| session.is_open(RequestId(id))).collect();
+        let event = if frame.is_empty() { Ok(None) } else { session.receive(frame) };
+        let is_broken = event.is_err();
+        match event {
+            Ok(Some(ClientEvent::Reply { id, .. })) => {
+                let was_open = usize::try_from(id.0).ok().and_then(|id| open.get(id));
+                if was_open != Some(&true) || session.is_open(id) {
+                    return Err(format!("a reply to {id:?}, for which nobody waits"));
+                }
+            }
+            Ok(Some(ClientEvent::Open { lost })) => {
+                if lost.iter().any(|id| session.is_open(*id)) {
+                    return Err(format!("lost and still open: {lost:?}"));
+                }
+            }
+            Ok(Some(ClientEvent::Refused { .. })) => break,
+            Ok(None) | Err(_) => {}
+        }
+        if number == 3 {
+            session.cancel(RequestId(2));
+            session.ping();
+        }
+        sent(&mut session)?;
+        if frame.is_empty() || is_broken {
+            session.disconnected();
+            session.connected().map_err(said)?;
+            sent(&mut session)?;
+        }
+        is_clean &= !is_broken;
+    }
+    Ok(is_clean && session.has_begun())
+}
+
+/// What it sends is what the relay reads.
+fn sent(session: &mut ClientSession) -> Result<(), String> {
+    while let Some(frame) = session.transmit() {
+        let read = if session.phase() == Phase::Greeting {
+            decode_handshake::<Hello>(&frame).map(drop)
+        } else {
+            decode::<ClientMessage>(&frame).map(drop)
+        };
+        read.map_err(|error| format!("it sends {error}"))?;
+    }
+    Ok(())
+}
