@@ -3,7 +3,7 @@
 // * `suspend`: called in an import that can suspend; the import returns what this gives.
 // * `suspending(f)`: what a module imports for such an import `f`.
 // * `attach(exports, memory)`: the instance is there.
-// * `call(f, args)`: calls a function of the guest, and takes it through all its suspensions.
+// * `call(f)`: calls a function of the guest that takes nothing, and takes it through all its suspensions.
 // * `suspensions()`: how often it was suspended.
 //
 // Both get `wait`, which is called once for each suspension and gives a promise: the guest goes on when it is resolved.
@@ -26,14 +26,15 @@ const HEADER_BYTES = 8;
  */
 export function asyncify(wait, bytes) {
   let state = NORMAL, suspensions = 0, buffer = 0;
-  let memory, pointers, startUnwind, stopUnwind, startRewind, stopRewind;
+  let pointers = new Uint32Array(0);
+  let memory, startUnwind, stopUnwind, startRewind, stopRewind;
 
   // The buffer is where memory ends, wherever that is. A rewinding leaves its pointers as they were before.
   const place = () => {
     buffer = memory.buffer.byteLength - bytes;
-    pointers = new DataView(memory.buffer, buffer, HEADER_BYTES);
-    pointers.setUint32(0, buffer + HEADER_BYTES, true);
-    pointers.setUint32(4, buffer + bytes, true);
+    pointers = new Uint32Array(memory.buffer, buffer, 2);
+    pointers[0] = buffer + HEADER_BYTES;
+    pointers[1] = buffer + bytes;
   };
 
   return {
@@ -45,8 +46,8 @@ export function asyncify(wait, bytes) {
       }
       // A start function would run before the exports are known; the rewriter makes it an export of its own.
       if (!memory) throw new Error("suspended while it was being instantiated");
-      // A buffer of before memory grew is detached.
-      if (pointers?.buffer !== memory.buffer) place();
+      // A view of before memory grew is detached, and then empty.
+      if (pointers.length === 0) place();
       startUnwind(buffer);
       state = UNWINDING;
       suspensions++;
@@ -64,11 +65,11 @@ export function asyncify(wait, bytes) {
       stopRewind = control("asyncify_stop_rewind");
       memory = itsMemory;
     },
-    async call(f, args) {
+    async call(f) {
       for (;;) {
         let value;
         try {
-          value = f(...args);
+          value = f();
         } catch (thrown) {
           if (state !== UNWINDING) throw thrown;
           // The buffer ends where memory ends, so unwinding traps where it does not fit.
@@ -106,7 +107,7 @@ export function jspi(wait) {
     },
     suspending: (f) => new WebAssembly.Suspending(f),
     attach() {},
-    call: (f, args) => WebAssembly.promising(f)(...args),
+    call: (f) => WebAssembly.promising(f)(),
     suspensions: () => suspensions,
   };
 }

@@ -27,7 +27,7 @@ export function trial(kind, bytes, buffer) {
     /** Suspends and resumes it so many times, with nothing to wait for. */
     suspend(count) {
       times.setUint32(0, count, true);
-      return engine.call(exports._start, []);
+      return engine.call(exports._start);
     },
     suspensions: engine.suspensions,
   };

@@ -11,7 +11,7 @@ use crate::stop::Stop;
 use faasm_bridge::guest::{Fault, Invocation};
 use faasm_bridge::manifest::{GROW_EXPORT, UnwindBuffer};
 use faasm_bridge::names::name_frames;
-use js_sys::{Array, Error, Function, Object, Promise, Reflect, WebAssembly};
+use js_sys::{Error, Function, Object, Promise, Reflect, WebAssembly};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -128,7 +128,7 @@ async fn enter(
 }
 
 async fn call(engine: &Engine, entry: &Function) -> Result<JsValue, JsValue> {
-    JsFuture::from(engine.call(entry, &Array::new())?).await
+    JsFuture::from(engine.call(entry)?).await
 }
 
 /// The code of an error that the engine itself threw.

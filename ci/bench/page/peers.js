@@ -81,7 +81,7 @@ export async function ours(kind, { engine, functions }, wait) {
   if (kind === "asyncify") ours.attach(exports, exports.memory);
   return (count) => {
     new Int32Array(exports.memory.buffer, 0, 1)[0] = count;
-    return ours.call(exports._start, []);
+    return ours.call(exports._start);
   };
 }
 

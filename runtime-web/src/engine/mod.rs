@@ -7,7 +7,7 @@ mod trial;
 
 pub(crate) use choice::{Wanted, choose};
 
-use js_sys::{Array, Function, Object, Promise, WebAssembly};
+use js_sys::{Function, Object, Promise, WebAssembly};
 use wasm_bindgen::prelude::*;
 
 /// Which way.
@@ -54,13 +54,9 @@ extern "C" {
         memory: &WebAssembly::Memory,
     ) -> Result<(), JsValue>;
 
-    /// Calls a function of the guest, and takes it through all its suspensions.
+    /// Calls a function of the guest that takes nothing, and takes it through all its suspensions.
     #[wasm_bindgen(method, catch)]
-    pub(crate) fn call(
-        this: &Engine,
-        function: &Function,
-        args: &Array,
-    ) -> Result<Promise, JsValue>;
+    pub(crate) fn call(this: &Engine, function: &Function) -> Result<Promise, JsValue>;
 
     /// How often the guest was suspended.
     #[wasm_bindgen(method)]
