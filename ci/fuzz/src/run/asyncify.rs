@@ -1,4 +1,4 @@
-//! Suspension as the browser's engine does it: `runtime-web/src/engine/asyncify.rs`, for wasmtime.
+//! Suspension as the browser's engine does it: `runtime-web/js/engine.js`, for wasmtime.
 
 use super::Ending;
 use super::host::{Host, Stop, broken};
