@@ -5,7 +5,7 @@ use super::{
     Operation,
 };
 use crate::host::HostCall;
-use crate::state::{Chunk, LocalTier, LockMode, LockOutcome, StateError, Value};
+use crate::state::{Chunk, LocalTier, LockMode, LockOutcome, RunId, StateError, Value};
 use std::ops::Range;
 
 impl Guest {
@@ -44,16 +44,19 @@ impl Guest {
             C::PushState => Ok(send(cx.tier.take_dirty(&key), |size, chunks| {
                 Operation::WriteState { key, size, chunks }
             })),
-            C::PushStatePartial => Ok(send(cx.tier.take_dirty_ranges(&key), |size, chunks| {
-                Operation::ExchangeState { key, size, chunks }
-            })),
+            C::PushStatePartial => {
+                let taken = cx.tier.take_dirty_ranges(&key);
+                Ok(self.exchange(key, taken, cx))
+            }
             C::PushStatePartialMask => {
                 let mask = cx.host.read_string(args.u32(1))?;
-                Ok(send(cx.tier.take_masked(&key, &mask)?, |size, chunks| {
-                    Operation::ExchangeState { key, size, chunks }
-                }))
+                let taken = cx.tier.take_masked(&key, &mask)?;
+                Ok(self.exchange(key, taken, cx))
             }
-            C::PullState => Ok(Flow::Wait(Operation::ReadState { key, offset: 0, length: None })),
+            C::PullState => {
+                self.ask(&key, cx);
+                Ok(Flow::Wait(Operation::ReadState { key, offset: 0, length: None }))
+            }
             C::AppendState => {
                 let bytes = cx.host.read(args.u32(1), args.u32(2))?;
                 Ok(Flow::Wait(Operation::AppendState { key, bytes }))
@@ -103,13 +106,15 @@ impl Guest {
                 self.map(&key, args.u32(1).into(), range, cx)
             }
             (C::PullState, Completion::State { size, chunk }) => {
-                pull_arrived(&key, args, size, chunk, cx)
+                let run = self.name(cx.tier);
+                pull_arrived(run, &key, args, size, &chunk, cx)
             }
             (
                 C::PushStatePartial | C::PushStatePartialMask,
                 Completion::State { size: Some(_), chunk },
             ) => {
-                cx.tier.refresh(&key, &chunk.bytes)?;
+                let run = self.name(cx.tier);
+                cx.tier.refresh(run, &key, &chunk.bytes)?;
                 Ok(Flow::Return(0))
             }
             (C::ReadAppendedState, Completion::Bytes(bytes)) => {
@@ -152,8 +157,31 @@ impl Guest {
         }
     }
 
+    /// What the tier calls this run.
+    fn name(&mut self, tier: &mut LocalTier) -> RunId {
+        *self.run.get_or_insert_with(|| tier.new_run())
+    }
+
+    fn ask(&mut self, key: &str, cx: &mut Context<'_>) {
+        let run = self.name(cx.tier);
+        cx.tier.ask(run, key);
+    }
+
+    /// A partial push of what there is to push.
+    fn exchange(
+        &mut self,
+        key: String,
+        taken: Option<(u64, Vec<Chunk>)>,
+        cx: &mut Context<'_>,
+    ) -> Flow {
+        if taken.is_some() {
+            self.ask(&key, cx);
+        }
+        send(taken, |size, chunks| Operation::ExchangeState { key, size, chunks })
+    }
+
     fn lock(&mut self, key: String, mode: LockMode, cx: &mut Context<'_>) -> Result<Flow, Fault> {
-        let run = *self.run.get_or_insert_with(|| cx.tier.new_run());
+        let run = self.name(cx.tier);
         match cx.tier.lock(run, &key, mode) {
             LockOutcome::Held => Ok(Flow::Return(0)),
             LockOutcome::Wait(ticket) => Ok(Flow::Wait(Operation::AwaitLock(ticket))),
@@ -269,10 +297,11 @@ fn write_offset(key: &str, args: &Args, cx: &mut Context<'_>) -> Result<Flow, Fa
 
 /// `__faasm_pull_state(key, len)`; `len` 0 takes whatever size the value has.
 fn pull_arrived(
+    run: RunId,
     key: &str,
     args: &Args,
     size: Option<u64>,
-    chunk: Chunk,
+    chunk: &Chunk,
     cx: &mut Context<'_>,
 ) -> Result<Flow, Fault> {
     let asked = u64::from(args.u32(1));
@@ -281,11 +310,11 @@ fn pull_arrived(
             let key = key.to_owned();
             return Err(StateError::SizeMismatch { key, have, asked }.into());
         }
-        Some(_) => cx.tier.replace(key, chunk.bytes)?,
+        Some(_) => cx.tier.replace(run, key, &chunk.bytes)?,
         // Nothing to pull: what is here stays, and a key nobody wrote is a value of zeros.
         None if cx.tier.get(key).is_none() && asked != 0 => {
             let zeros = vec![0; cx.tier.open(key, asked)?.size() as usize];
-            cx.tier.replace(key, zeros)?;
+            cx.tier.replace(run, key, &zeros)?;
         }
         None => {}
     }

@@ -6,13 +6,14 @@
 //! Rules, after Faasm's two-tier state:
 //! * a read takes what is present and names what is missing ([`Value::missing`]);
 //! * bytes that arrive for a read fill gaps and never overwrite what is present;
-//! * an explicit pull replaces the whole copy, unsent writes included;
+//! * an explicit pull replaces the whole copy, unsent writes included, but not those made since it was asked for;
 //! * a push takes the dirty bytes ([`LocalTier::take_dirty`]) and gives them back when it fails;
-//! * a partial push takes only those, and what it reads back afterwards replaces everything but writes made meanwhile.
+//! * a partial push takes only those, and what it reads back afterwards replaces everything but such writes.
 //!
 //! The tier also holds the locks of this host's copies.
 
 mod lock;
+mod pull;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ pub use lock::{LockMode, LockOutcome, RunId, Ticket};
 
 use crate::sorted_map::SortedMap;
 use lock::Locks;
+use pull::Pulls;
 use rangemap::RangeSet;
 use std::ops::Range;
 use std::task;
@@ -133,14 +135,15 @@ impl Value {
         }
     }
 
-    /// Takes a whole value from the global tier, but keeps what is dirty.
-    fn refresh(&mut self, bytes: &[u8]) {
+    /// Takes a whole value from the global tier, all but `kept`; what is there of that stays as dirty as it was.
+    fn replace(&mut self, bytes: &[u8], kept: &RangeSet<u64>) {
         let whole = 0..self.size();
         if whole.is_empty() {
             return;
         }
-        for clean in self.dirty.gaps(&whole).collect::<Vec<_>>() {
-            let part = to_usize(clean);
+        for part in kept.gaps(&whole).collect::<Vec<_>>() {
+            self.dirty.remove(part.clone());
+            let part = to_usize(part);
             self.bytes[part.clone()].copy_from_slice(&bytes[part]);
         }
         self.present.insert(whole);
@@ -179,6 +182,7 @@ fn to_usize(range: Range<u64>) -> Range<usize> {
 pub struct LocalTier {
     values: SortedMap<String, Value>,
     locks: Locks,
+    pulls: Pulls,
     /// Keys whose changes are noted.
     watched: Vec<String>,
     /// What happened to them; each kind once.
@@ -234,8 +238,9 @@ impl LocalTier {
         offset: u64,
         bytes: &[u8],
     ) -> Result<(), StateError> {
-        Self::range(key, size, offset, bytes.len() as u64)?;
+        let range = Self::range(key, size, offset, bytes.len() as u64)?;
         self.open_mut(key, size)?.write(offset, bytes);
+        self.pulls.wrote(key, &range);
         self.note(key, Change::Written);
         Ok(())
     }
@@ -271,12 +276,18 @@ impl LocalTier {
         Ok(true)
     }
 
-    /// Replaces the local copy by what an explicit pull brought.
-    pub fn replace(&mut self, key: &str, bytes: Vec<u8>) -> Result<(), StateError> {
-        let value = self.open_mut(key, bytes.len() as u64)?;
-        value.present = RangeSet::new();
-        value.dirty = RangeSet::new();
-        value.fill(&Chunk { offset: 0, bytes });
+    /// A run asks the global tier for a whole value, for [`LocalTier::replace`] or [`LocalTier::refresh`].
+    pub fn ask(&mut self, run: RunId, key: &str) {
+        self.pulls.begin(run, key);
+    }
+
+    /// Replaces the local copy by what an explicit pull brought, all but what was written here since it was asked for.
+    ///
+    /// # Errors
+    /// When the value has another size here.
+    pub fn replace(&mut self, run: RunId, key: &str, bytes: &[u8]) -> Result<(), StateError> {
+        let written = self.pulls.end(run, key);
+        self.open_mut(key, bytes.len() as u64)?.replace(bytes, &written);
         self.note(key, Change::Pulled);
         Ok(())
     }
@@ -356,16 +367,20 @@ impl LocalTier {
     pub fn absorb(&mut self, key: &str, offset: u64, bytes: &[u8]) {
         if let Some(value) = self.values.get_mut(key) {
             value.absorb(offset, bytes);
+            self.pulls.wrote(key, &(offset..offset + bytes.len() as u64));
             self.note(key, Change::Written);
         }
     }
 
-    /// Takes in what a partial push read back.
+    /// Takes in what a partial push read back, all but what was written here since it was asked for, or is unsent.
     ///
     /// # Errors
     /// When the value has another size by now.
-    pub fn refresh(&mut self, key: &str, bytes: &[u8]) -> Result<(), StateError> {
-        self.open_mut(key, bytes.len() as u64)?.refresh(bytes);
+    pub fn refresh(&mut self, run: RunId, key: &str, bytes: &[u8]) -> Result<(), StateError> {
+        let mut kept = self.pulls.end(run, key);
+        let value = self.open_mut(key, bytes.len() as u64)?;
+        kept.extend(value.dirty.iter().cloned());
+        value.replace(bytes, &kept);
         self.note(key, Change::Pulled);
         Ok(())
     }
@@ -392,7 +407,7 @@ impl LocalTier {
         }
     }
 
-    /// A name for a run that takes locks.
+    /// A name for a run that takes locks, or asks for values.
     pub fn new_run(&mut self) -> RunId {
         self.locks.new_run()
     }
@@ -414,6 +429,7 @@ impl LocalTier {
 
     /// Gives back every lock of a run that ended, and what it waited for.
     pub fn release(&mut self, run: RunId) {
+        self.pulls.release(run);
         self.locks.release(run);
     }
 

@@ -28,10 +28,56 @@ fn pulled_bytes_fill_gaps_only() {
 #[test]
 fn an_explicit_pull_replaces_unsent_writes() {
     let mut tier = LocalTier::new();
+    let run = tier.new_run();
     tier.write("k", 3, 0, b"abc").unwrap();
-    tier.replace("k", b"xyz".to_vec()).unwrap();
+    tier.ask(run, "k");
+    tier.replace(run, "k", b"xyz").unwrap();
     assert_eq!(tier.get("k").unwrap().read(0..3), b"xyz");
     assert!(tier.take_dirty("k").is_none());
+}
+
+#[test]
+fn what_is_written_during_a_pull_is_not_taken_back_by_it() {
+    let mut tier = LocalTier::new();
+    let [run, other, ended] = std::array::from_fn(|_| tier.new_run());
+    tier.write("k", 6, 0, b"a").unwrap();
+    for run in [run, other, ended] {
+        tier.ask(run, "k");
+    }
+    tier.release(ended);
+    // One write is pushed meanwhile, one is unsent, and one came through a mapping.
+    tier.write("k", 6, 1, b"B").unwrap();
+    tier.take_dirty("k").unwrap();
+    tier.write("k", 6, 2, b"C").unwrap();
+    tier.absorb("k", 3, b"D");
+    tier.write("other", 1, 0, b"x").unwrap();
+    tier.replace(run, "k", b"uvwxyz").unwrap();
+    assert_eq!(tier.get("k").unwrap().read(0..6), b"uBCDyz");
+    assert_eq!(tier.take_dirty_ranges("k").unwrap().1, [chunk(2, b"C")]);
+    // One that asked before does not hear of what was written; one that asks now does.
+    tier.write("k", 6, 5, b"F").unwrap();
+    tier.replace(other, "k", b"123456").unwrap();
+    assert_eq!(tier.get("k").unwrap().read(0..6), b"1BCD5F");
+    tier.ask(run, "k");
+    tier.replace(run, "k", b"123456").unwrap();
+    assert_eq!(tier.get("k").unwrap().read(0..6), b"123456");
+    assert!(tier.take_dirty("k").is_none());
+}
+
+#[test]
+fn what_a_partial_push_reads_back_replaces_all_but_newer_writes() {
+    let mut tier = LocalTier::new();
+    let run = tier.new_run();
+    tier.write("k", 4, 0, b"abcd").unwrap();
+    tier.take_dirty_ranges("k").unwrap();
+    tier.write("k", 4, 0, b"A").unwrap();
+    tier.ask(run, "k");
+    tier.write("k", 4, 1, b"B").unwrap();
+    tier.take_masked("k", "k").unwrap().unwrap();
+    tier.write("k", 4, 2, b"C").unwrap();
+    tier.refresh(run, "k", b"wxyz").unwrap();
+    assert_eq!(tier.get("k").unwrap().read(0..4), b"wBCz");
+    assert_eq!(tier.take_dirty_ranges("k").unwrap().1, [chunk(2, b"C")]);
 }
 
 #[test]
@@ -72,8 +118,9 @@ fn watched_values_tell_what_happened_to_them() {
     tier.take_dirty("k").unwrap();
     tier.pushed("k");
     assert_eq!(tier.take_changes(), of(&[Pulled, Written, Pushed]));
-    tier.replace("k", b"0123".to_vec()).unwrap();
-    tier.refresh("k", b"0123").unwrap();
+    let run = tier.new_run();
+    tier.replace(run, "k", b"0123").unwrap();
+    tier.refresh(run, "k", b"0123").unwrap();
     assert_eq!(tier.take_changes(), of(&[Pulled]));
     tier.watch(Vec::new());
     tier.write("k", 4, 0, b"a").unwrap();

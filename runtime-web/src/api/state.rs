@@ -90,10 +90,21 @@ impl RuntimeState {
     /// Takes the value of the cluster instead of what is here, unsent writes included, and gives it.
     pub fn pull(&self, key: JsValue) -> Promise {
         self.with(key, |shared, key| async move {
-            let (size, chunk) = read_state(&shared.connection, &key, 0, None).await?;
-            if size.is_some() {
-                shared.tier.with(|tier| tier.replace(&key, chunk.bytes))?;
-            }
+            let run = shared.tier.with(|tier| {
+                let run = tier.new_run();
+                tier.ask(run, &key);
+                run
+            });
+            let read = read_state(&shared.connection, &key, 0, None).await;
+            shared.tier.with(|tier| {
+                let replaced = match &read {
+                    Ok((Some(_), chunk)) => tier.replace(run, &key, &chunk.bytes),
+                    _ => Ok(()),
+                };
+                tier.release(run);
+                replaced
+            })?;
+            read?;
             Ok(match here(&shared, &key) {
                 Here::Whole(bytes) => bytes,
                 Here::Lacks(..) => JsValue::UNDEFINED,
