@@ -111,7 +111,7 @@ async fn a_list_that_a_worker_made_too_long_is_refused_and_can_be_cleared() {
     let lab = Lab::new().await;
     let (store, user) = (&lab.store, user());
     let mut worker = lab.worker().await;
-    let mib = vec![7; 1024 * 1024];
+    let mib = vec![7_u8; 1024 * 1024];
     for _ in 0..=MAX_LIST_BYTES / mib.len() as u64 {
         let () = worker.rpush(format!("{user}_l"), &mib[..]).await.unwrap();
     }
