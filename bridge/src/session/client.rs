@@ -12,6 +12,9 @@ use std::collections::VecDeque;
 /// First version with [`ClientMessage::Ping`].
 const PINGS_SINCE: u16 = 2;
 
+/// First version with [`ClientMessage::SameRun`].
+const RUNS_SINCE: u16 = 3;
+
 /// Where the session stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -56,6 +59,8 @@ pub struct ClientSession {
 #[derive(Debug)]
 struct OpenRequest {
     frame: Vec<u8>,
+    /// The first call of the run that this one belongs to.
+    first: Option<RequestId>,
     /// A connection has carried it, so it may have been performed.
     sent: bool,
     /// Performing it twice does no harm.
@@ -155,11 +160,25 @@ impl ClientSession {
     /// # Errors
     /// When it is longer than a frame may be, or too much waits for a connection already; then it is never sent.
     pub fn request(&mut self, request: Request, payload: &[u8]) -> Result<RequestId, SessionError> {
+        self.request_of(None, request, payload)
+    }
+
+    /// The same for a call of a run that has chained others before; `first` is the first of them.
+    ///
+    /// # Errors
+    /// As [`ClientSession::request`].
+    pub fn request_of(
+        &mut self,
+        first: Option<RequestId>,
+        request: Request,
+        payload: &[u8],
+    ) -> Result<RequestId, SessionError> {
         let id = RequestId(self.last_id + 1);
         let is_read = request.is_read();
         let frame = encode(&ClientMessage::Request { id, request }, payload)?;
         let sent = self.phase == Phase::Open;
         if sent {
+            self.push_run(id, first);
             self.outbox.push_back(frame.clone());
         } else if self.queued.has_room(&frame) {
             self.queued.add(&frame);
@@ -167,7 +186,7 @@ impl ClientSession {
             return Err(SessionError::QueueFull);
         }
         self.last_id = id.0;
-        self.open.insert(id, OpenRequest { frame, sent, is_read, cancelled: false });
+        self.open.insert(id, OpenRequest { frame, first, sent, is_read, cancelled: false });
         Ok(id)
     }
 
@@ -259,12 +278,22 @@ impl ClientSession {
     /// Sends every open request, for the first time or again.
     fn send_open(&mut self) {
         self.queued = Queued::default();
-        for (id, request) in self.open.iter_mut() {
+        let mut open = std::mem::take(&mut self.open);
+        for (id, request) in open.iter_mut() {
             request.sent = true;
+            self.push_run(*id, request.first);
             self.outbox.push_back(request.frame.clone());
             if request.cancelled {
-                self.outbox.push_back(short(&ClientMessage::Cancel { id: *id }));
+                self.push(&ClientMessage::Cancel { id: *id });
             }
+        }
+        self.open = open;
+    }
+
+    /// Says which run the request that comes next belongs to; a relay too old to know goes without.
+    fn push_run(&mut self, id: RequestId, first: Option<RequestId>) {
+        if let Some(first) = first.filter(|_| self.version >= RUNS_SINCE) {
+            self.push(&ClientMessage::SameRun { id, first });
         }
     }
 
@@ -274,5 +303,5 @@ impl ClientSession {
 }
 
 fn short(message: &ClientMessage) -> Vec<u8> {
-    encode(message, &[]).expect("acknowledgements, cancellations and pings are short")
+    encode(message, &[]).expect("messages without a request are short")
 }

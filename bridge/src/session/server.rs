@@ -26,8 +26,9 @@ const LAST_ID: RequestId = RequestId(u64::MAX - 1);
 /// What a received frame means for the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerEvent {
-    /// Perform this, and [`ServerSession::reply`] whatever comes of it. Given once for each id.
-    Start { id: RequestId, request: Request, payload: Vec<u8> },
+    /// Perform this, and [`ServerSession::reply`] whatever comes of it. Given once for each id. `first` is the first call of
+    /// the run that a call belongs to: itself, where the page names no other.
+    Start { id: RequestId, first: RequestId, request: Request, payload: Vec<u8> },
     /// Nobody waits for this request any more; reply all the same.
     Cancel { id: RequestId },
     /// The page has the replies to all of these and will never send them again: a journal can forget them.
@@ -80,6 +81,8 @@ pub struct ServerSession {
     /// Bytes of the replies in `open`.
     kept_bytes: usize,
     takes_requests: bool,
+    /// A request that comes next, and the first call of its run.
+    announced: Option<(RequestId, RequestId)>,
 }
 
 #[derive(Debug)]
@@ -109,6 +112,7 @@ impl ServerSession {
             outbox: VecDeque::new(),
             kept_bytes: 0,
             takes_requests: true,
+            announced: None,
         }
     }
 
@@ -195,6 +199,10 @@ impl ServerSession {
                 self.push(encode(&ServerMessage::Pong, &[])?)?;
                 Ok(None)
             }
+            ClientMessage::SameRun { id, first } => {
+                self.announced = Some((id, first));
+                Ok(None)
+            }
         }
     }
 
@@ -231,6 +239,7 @@ impl ServerSession {
         request: Request,
         payload: &[u8],
     ) -> Result<Option<ServerEvent>, SessionError> {
+        let announced = self.announced.take().filter(|(announced, _)| *announced == id);
         // Known: it runs, or this connection carries its reply, or that has arrived.
         if self.open.contains_key(&id) || self.forgotten.contains(&id.0) {
             return Ok(None);
@@ -257,7 +266,8 @@ impl ServerSession {
             self.reply(id, Reply::Failed { code: FailureCode::BadRequest, message }, &[]);
             return Ok(None);
         }
-        Ok(Some(ServerEvent::Start { id, request, payload: payload.to_vec() }))
+        let first = announced.map_or(id, |(_, first)| first);
+        Ok(Some(ServerEvent::Start { id, first, request, payload: payload.to_vec() }))
     }
 
     /// Ends a request. A second reply to the same id is dropped; one that there is no room to keep becomes an error.

@@ -46,7 +46,8 @@ fn a_request_made_before_the_connection_is_sent_when_it_opens() {
     let id = client.request(call("f"), b"in").unwrap();
     assert_eq!(connect(&mut client, &mut server, false), ClientEvent::Open { lost: vec![] });
     let started = to_server(&mut client, &mut server);
-    assert_eq!(started, vec![ServerEvent::Start { id, request: call("f"), payload: b"in".into() }]);
+    let (request, payload) = (call("f"), b"in".into());
+    assert_eq!(started, vec![ServerEvent::Start { id, first: id, request, payload }]);
     server.reply(id, Reply::Call { return_value: 4 }, b"out");
     let reply = Reply::Call { return_value: 4 };
     assert_eq!(
@@ -274,6 +275,39 @@ fn a_bad_request_is_answered_and_not_started() {
     };
     assert_eq!((*replied, *code), (id, FailureCode::BadRequest));
     assert!(message.contains("../etc"), "{message}");
+}
+
+#[test]
+fn calls_of_a_run_are_told_from_others_also_after_a_reconnect() {
+    let first_of = |started: &[ServerEvent]| {
+        let first = |event: &ServerEvent| match event {
+            ServerEvent::Start { id, first, .. } => (id.0, first.0),
+            other => panic!("{other:?}"),
+        };
+        started.iter().map(first).collect::<Vec<_>>()
+    };
+    let (mut client, mut server) = pair();
+    connect(&mut client, &mut server, false);
+    let run = client.request(call("f"), &[]).unwrap();
+    client.request(call("g"), &[]).unwrap();
+    client.request_of(Some(run), call("f"), &[]).unwrap();
+    assert_eq!(first_of(&to_server(&mut client, &mut server)), [(1, 1), (2, 2), (3, 1)]);
+    client.request_of(Some(run), call("f"), &[]).unwrap();
+    client.disconnected();
+    server.disconnected();
+    client.request_of(Some(run), call("f"), &[]).unwrap();
+    connect(&mut client, &mut server, true);
+    assert_eq!(first_of(&to_server(&mut client, &mut server)), [(4, 1), (5, 1)]);
+
+    // A relay that does not know runs is not told of them.
+    let (mut client, mut server) = pair();
+    client.connected().unwrap();
+    client.transmit().unwrap();
+    let welcome = Answer::Welcome { version: 2, session: ID, resumed: false };
+    client.receive(&encode_handshake(&welcome).unwrap()).unwrap();
+    server.connected();
+    client.request_of(Some(run), call("f"), &[]).unwrap();
+    assert_eq!(first_of(&to_server(&mut client, &mut server)), [(1, 1)]);
 }
 
 #[test]

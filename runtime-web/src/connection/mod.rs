@@ -126,6 +126,19 @@ impl Connection {
         request: Request,
         payload: &[u8],
     ) -> Result<Waiting, FaasmError> {
+        self.request_of(None, request, payload)
+    }
+
+    /// The same for a call of a run whose first call was `first`.
+    ///
+    /// # Errors
+    /// As [`Connection::request`].
+    pub(crate) fn request_of(
+        self: &Rc<Self>,
+        first: Option<RequestId>,
+        request: Request,
+        payload: &[u8],
+    ) -> Result<Waiting, FaasmError> {
         let (sender, receiver) = oneshot::channel();
         let id = {
             let state = &mut *self.state.borrow_mut();
@@ -133,7 +146,7 @@ impl Connection {
                 return Err(end.clone());
             }
             let was_awaiting = state.session.is_awaiting();
-            let id = state.session.request(request, payload).map_err(|error| {
+            let id = state.session.request_of(first, request, payload).map_err(|error| {
                 let code = match error {
                     SessionError::QueueFull => Code::QueueFull,
                     _ => Code::TooLarge,
