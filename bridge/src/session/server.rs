@@ -5,9 +5,9 @@
 
 use super::SessionError;
 use crate::wire::{
-    Answer, ClientMessage, FailureCode, Hello, MAX_KEPT_BYTES, MAX_OPEN_REQUESTS, RefusalCode,
-    Reply, Request, RequestId, ServerMessage, SessionId, VERSIONS, decode, decode_handshake,
-    encode,
+    Answer, BATCHES_SINCE, ClientMessage, FRAME_PREFIX_BYTES, FailureCode, Frames, Hello,
+    MAX_KEPT_BYTES, MAX_OPEN_REQUESTS, MESSAGE_BYTES, RefusalCode, Reply, Request, RequestId,
+    ServerMessage, SessionId, VERSIONS, append_frame, decode, decode_handshake, encode, frames_of,
 };
 use rangemap::RangeSet;
 use std::collections::{BTreeMap, VecDeque};
@@ -77,6 +77,8 @@ pub struct ServerSession {
     /// Requests that ended and were acknowledged; ids count up, so this stays one range.
     forgotten: RangeSet<u64>,
     connected: bool,
+    /// What the last handshake settled on.
+    version: u16,
     outbox: VecDeque<Outgoing>,
     /// Bytes of the replies in `open`.
     kept_bytes: usize,
@@ -109,6 +111,7 @@ impl ServerSession {
             open: BTreeMap::new(),
             forgotten: RangeSet::new(),
             connected: false,
+            version: *VERSIONS.start(),
             outbox: VecDeque::new(),
             kept_bytes: 0,
             takes_requests: true,
@@ -162,9 +165,11 @@ impl ServerSession {
         self.forgotten.len()
     }
 
-    /// A connection is up and its handshake answered: unacknowledged replies are sent again.
-    pub fn connected(&mut self) {
+    /// A connection is up and its handshake answered with this version: unacknowledged replies are sent again.
+    pub fn connected(&mut self, version: u16) {
         self.connected = true;
+        self.version = version;
+        self.announced = None;
         self.outbox.clear();
         let replied =
             self.open.iter().filter(|(_, progress)| matches!(progress, Progress::Replied(_)));
@@ -305,15 +310,49 @@ impl ServerSession {
 
     /// The next frame to send.
     pub fn transmit(&mut self) -> Option<Vec<u8>> {
-        loop {
-            match self.outbox.pop_front()? {
-                Outgoing::Passing(frame) => return Some(frame),
-                Outgoing::Reply(id) => {
-                    if let Some(Progress::Replied(frame)) = self.open.get(&id) {
-                        return Some(frame.clone());
-                    }
-                }
-            }
+        let frame = self.next()?.to_vec();
+        self.outbox.pop_front();
+        Some(frame)
+    }
+
+    /// The next WebSocket message to send.
+    pub fn transmit_message(&mut self) -> Option<Vec<u8>> {
+        if self.version < BATCHES_SINCE {
+            return self.transmit();
+        }
+        let first = self.next()?;
+        let mut message = Vec::with_capacity(FRAME_PREFIX_BYTES + first.len());
+        append_frame(&mut message, first);
+        self.outbox.pop_front();
+        while let Some(next) = self.next()
+            && message.len() + FRAME_PREFIX_BYTES + next.len() <= MESSAGE_BYTES
+        {
+            append_frame(&mut message, next);
+            self.outbox.pop_front();
+        }
+        Some(message)
+    }
+
+    /// The frames of a WebSocket message, for [`ServerSession::receive`].
+    pub fn frames_of<'a>(&self, message: &'a [u8]) -> Frames<'a> {
+        frames_of(message, self.version >= BATCHES_SINCE)
+    }
+
+    /// The frame at the head of the outbox, without replies that were acknowledged since they were put there.
+    fn next(&mut self) -> Option<&[u8]> {
+        let is_gone = |outgoing: &Outgoing| match outgoing {
+            Outgoing::Passing(_) => false,
+            Outgoing::Reply(id) => !matches!(self.open.get(id), Some(Progress::Replied(_))),
+        };
+        while self.outbox.front().is_some_and(is_gone) {
+            self.outbox.pop_front();
+        }
+        match self.outbox.front()? {
+            Outgoing::Passing(frame) => Some(frame),
+            Outgoing::Reply(id) => match self.open.get(id)? {
+                Progress::Replied(frame) => Some(frame),
+                Progress::Running => None,
+            },
         }
     }
 }
