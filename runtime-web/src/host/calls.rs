@@ -6,7 +6,7 @@ use crate::error::FaasmError;
 use crate::global::spawn;
 use faasm_bridge::guest::{CallId, CallResult, Target};
 use faasm_bridge::sorted_map::SortedMap;
-use faasm_bridge::wire::{CallEntry, FailureCode, Reply, Request};
+use faasm_bridge::wire::{CallEntry, FailureCode, Reply, Request, RequestId};
 use futures_channel::oneshot;
 use futures_util::future::{Either, select};
 use std::cell::{Cell, RefCell};
@@ -22,6 +22,8 @@ type Finished = Result<CallResult, FaasmError>;
 pub(super) struct Calls {
     open: RefCell<SortedMap<CallId, oneshot::Receiver<Finished>>>,
     chained: Cell<u32>,
+    /// By which the relay knows which calls are of one run.
+    first: Cell<Option<RequestId>>,
     /// The run has ended, and what it has not awaited goes on by itself, as in a cluster.
     detached: Rc<Cell<bool>>,
 }
@@ -73,8 +75,9 @@ impl Bindings {
             Target::Index(index) => (self.function.clone(), CallEntry::Index(index)),
         };
         let request = Request::Call { function, entry, args: Vec::new(), env: Vec::new() };
-        match self.shared.connection.request(request, input) {
+        match self.shared.connection.request_of(calls.first.get(), request, input) {
             Ok(waiting) => {
+                calls.first.set(calls.first.get().or(waiting.id));
                 let (sender, receiver) = oneshot::channel();
                 calls.open.borrow_mut().insert(id, receiver);
                 let (detached, listeners) = (calls.detached.clone(), self.listeners.clone());
