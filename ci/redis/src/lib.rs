@@ -1,11 +1,14 @@
 //! A Redis of one's own: `redis-server` of the PATH on a free port of the loopback interface, with a folder of its own, which
 //! ends with its handle. It can be killed, started again with what it wrote, and stopped for a while.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 /// Names a Redis that tests use instead of their own, where they do not have to kill it.
 pub const REDIS_URL: &str = "FAASM_REDIS_URL";
@@ -15,6 +18,9 @@ const PROGRAM: &str = "redis-server";
 
 /// How often another port is tried: between finding a free one and taking it, somebody else may.
 const ATTEMPTS: usize = 10;
+
+/// Longest it may take to start: it reads what it wrote.
+const STARTS_WITHIN: Duration = Duration::from_secs(30);
 
 /// What it logs when it takes connections.
 const READY: &str = "Ready to accept connections";
@@ -113,7 +119,7 @@ impl Drop for RedisServer {
 }
 
 /// A process that takes connections; `None` where it ended before.
-fn spawn(port: u16, folder: &std::path::Path, is_durable: bool) -> Result<Option<Child>> {
+fn spawn(port: u16, folder: &Path, is_durable: bool) -> Result<Option<Child>> {
     let append_only = if is_durable { "yes" } else { "no" };
     let mut process = Command::new(PROGRAM)
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
@@ -126,14 +132,25 @@ fn spawn(port: u16, folder: &std::path::Path, is_durable: bool) -> Result<Option
         .spawn()
         .with_context(|| format!("starting {PROGRAM}; Debian's package has this name"))?;
     let log = process.stdout.take().context("Redis has no output")?;
-    let mut log = BufReader::new(log).lines();
-    let is_ready = log.by_ref().map_while(Result::ok).any(|line| line.contains(READY));
-    if !is_ready {
-        let ended = process.wait().context("waiting for Redis to end")?;
-        ensure!(!ended.success(), "{PROGRAM} ended at once");
-        return Ok(None);
+    let (is_ready, ready) = mpsc::channel();
+    // To its end, so that Redis never waits for somebody to read its log.
+    std::thread::spawn(move || {
+        for line in BufReader::new(log).lines().map_while(Result::ok) {
+            if line.contains(READY) {
+                let _ = is_ready.send(());
+            }
+        }
+    });
+    match ready.recv_timeout(STARTS_WITHIN) {
+        Ok(()) => Ok(Some(process)),
+        Err(RecvTimeoutError::Disconnected) => {
+            process.wait().context("waiting for Redis to end")?;
+            Ok(None)
+        }
+        Err(RecvTimeoutError::Timeout) => {
+            process.kill().context("killing Redis")?;
+            process.wait().context("waiting for Redis to end")?;
+            bail!("{PROGRAM} takes no connections after {} s", STARTS_WITHIN.as_secs())
+        }
     }
-    // So that it never waits for somebody to read its log.
-    std::thread::spawn(move || log.for_each(drop));
-    Ok(Some(process))
 }
