@@ -16,6 +16,7 @@ pub mod guest;
 pub mod host;
 pub mod manifest;
 pub mod names;
+pub mod output;
 pub mod session;
 pub mod sorted_map;
 pub mod state;

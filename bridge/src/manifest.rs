@@ -31,6 +31,9 @@ pub struct Manifest {
     /// [`Names`](crate::names::Names), where the artefacts have none themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub names: Option<Artefact>,
+    /// What goes in place of the original to a cluster that carries outputs as text only; see [`crate::output`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_output: Option<Artefact>,
     /// Who wrote this, as `faasm-asyncify 0.1.0`.
     pub generator: String,
 }

@@ -193,6 +193,7 @@ pub(super) fn manifest(rng: &mut Rng) -> Vec<u8> {
         engines: Engines { jspi: artefact(rng), asyncify },
         features: vec![text(rng)],
         names: rng.chance(50).then(|| artefact(rng)),
+        text_output: rng.chance(50).then(|| artefact(rng)),
         generator: text(rng),
     };
     serde_json::to_vec(&manifest).unwrap_or_default()
