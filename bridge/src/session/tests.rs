@@ -284,7 +284,7 @@ fn a_bad_request_is_answered_and_not_started() {
 fn replies_are_acknowledged_with_what_is_sent_next_or_when_they_are_many() {
     let (mut client, mut server) = pair();
     connect(&mut client, &mut server, false);
-    let mut asked = |client: &mut ClientSession, server: &mut ServerSession, output: &[u8]| {
+    let asked = |client: &mut ClientSession, server: &mut ServerSession, output: &[u8]| {
         let id = client.request(call("f"), &[]).unwrap();
         to_server(client, server);
         assert_eq!(server.open_requests(), 1, "what was owed came first");
