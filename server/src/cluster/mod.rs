@@ -1,6 +1,7 @@
 //! Where functions run. A backend is one implementation of [`Cluster`].
 
 pub mod embedded;
+pub mod faasm;
 
 use crate::store::{SessionKey, StoreError};
 use faasm_bridge::guest::CallResult;
@@ -116,6 +117,18 @@ pub enum ClusterError {
     /// As many instances run as may.
     #[error("the cluster runs {instances} instances, and may run no more: try again later")]
     Full { instances: usize },
+    /// The cluster has no room for it, and nothing was begun.
+    #[error("{0}")]
+    Busy(String),
+    /// The cluster cannot be reached, and nothing was begun.
+    #[error("{0}")]
+    Unavailable(String),
+    /// It may have been done, or not; nobody can tell.
+    #[error("{0}")]
+    Unknown(String),
+    /// This cluster cannot do it, however often it is asked.
+    #[error("{0}")]
+    Refused(String),
     /// Something in the cluster itself.
     #[error("the cluster failed: {0}")]
     Internal(String),

@@ -269,10 +269,15 @@ impl From<ClusterError> for Failure {
     fn from(error: ClusterError) -> Self {
         match error {
             ClusterError::Store(error) => error.into(),
-            error @ ClusterError::Full { .. } => {
-                Self { code: FailureCode::Busy, message: error.to_string() }
+            error => {
+                let code = match &error {
+                    ClusterError::Full { .. } | ClusterError::Busy(_) => FailureCode::Busy,
+                    ClusterError::Unknown(_) => FailureCode::Unknown,
+                    ClusterError::Refused(_) => FailureCode::BadRequest,
+                    _ => FailureCode::Unavailable,
+                };
+                Self { code, message: error.to_string() }
             }
-            error => Self { code: FailureCode::Unavailable, message: error.to_string() },
         }
     }
 }
