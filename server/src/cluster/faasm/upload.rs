@@ -5,15 +5,19 @@
 //! value is no value, a key is one name of a path, and there are no lists. A cluster that keeps its state in Redis has none of
 //! these limits.
 
+use super::Apart;
 use super::http::{Answer, Ask, AskError, Endpoint, Peer};
 use crate::cluster::ClusterError;
-use crate::store::{FileStore, MAX_FILE_BYTES, StateRead, StateStore, StoreError, is_valid_path};
+use crate::store::{
+    FileStore, MAX_FILE_BYTES, StateRead, StateStore, StoreError, Stores, is_valid_path,
+};
 use bytes::Bytes;
 use faasm_bridge::state::{Chunk, MAX_VALUE_BYTES, StateError};
 use futures_util::future::BoxFuture;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 
@@ -58,6 +62,18 @@ impl Upload {
         let turns = (0..TURNS).map(|_| Mutex::default()).collect();
         let hasher = RandomState::new();
         Self { peer: Peer::new(endpoint, connections), turns, hasher }
+    }
+
+    /// These stores, with the cluster's files in the place of theirs; and its state, where the cluster keeps that in its
+    /// workers' memory, which only this server reaches from outside. What else there is stays the relay's own.
+    pub fn instead(self: &Arc<Self>, stores: Stores, has_state: bool) -> Stores {
+        let files: Arc<dyn FileStore> = Arc::clone(self) as _;
+        if !has_state {
+            return Stores { files, ..stores };
+        }
+        let state: Arc<dyn StateStore> = Arc::clone(self) as _;
+        let journal = Arc::new(Apart::new(stores.journal, Arc::clone(&state)));
+        Stores { functions: stores.functions, state, files, journal }
     }
 
     /// Whether it is there.
