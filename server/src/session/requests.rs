@@ -254,11 +254,14 @@ struct Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let code = match &error {
-            StoreError::State(_) | StoreError::ValueTooLong { .. } => FailureCode::State,
-            StoreError::ElementTooLong { .. } | StoreError::ListFull { .. } => {
-                FailureCode::BadRequest
-            }
-            StoreError::Backend { .. } => FailureCode::Unavailable,
+            StoreError::State(_)
+            | StoreError::ValueTooLong { .. }
+            | StoreError::OtherKind { .. }
+            | StoreError::EmptyValue { .. } => FailureCode::State,
+            StoreError::ElementTooLong { .. }
+            | StoreError::ListFull { .. }
+            | StoreError::UserName { .. } => FailureCode::BadRequest,
+            StoreError::Backend { .. } | StoreError::SessionLost { .. } => FailureCode::Unavailable,
             StoreError::Uncertain { .. } => FailureCode::Unknown,
         };
         Self { code, message: error.to_string() }

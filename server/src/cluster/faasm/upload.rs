@@ -258,7 +258,7 @@ impl StateStore for Upload {
             }
             if value.is_empty() {
                 // To the server it is none.
-                return Ok(());
+                return Err(StoreError::EmptyValue { key: key.to_owned() });
             }
             self.put(ACTION, path, None, value).await
         })
