@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{JoinHandle, JoinSet};
 
 /// A request with all of its body.
 pub(crate) type Whole = Request<Bytes>;
@@ -25,7 +25,7 @@ pub(crate) type Handler =
 pub(crate) struct Server {
     address: SocketAddr,
     handler: Handler,
-    running: Mutex<Option<AbortHandle>>,
+    running: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Server {
@@ -44,12 +44,12 @@ impl Server {
 
     fn run(&self, listener: TcpListener) {
         let serving = tokio::spawn(serve(listener, Arc::clone(&self.handler)));
-        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(serving.abort_handle());
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(serving);
     }
 
     pub(crate) fn die(&self) {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(running) = running {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = &*running {
             running.abort();
         }
     }
@@ -63,6 +63,11 @@ impl Server {
     /// Listens where it did before.
     pub(crate) async fn come_back(&self) -> Result<()> {
         self.die();
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(running) = running {
+            // Its port is free after that.
+            let _ = running.await;
+        }
         let listener = TcpListener::bind(self.address).await.context("the stand-in's port")?;
         self.run(listener);
         Ok(())

@@ -156,6 +156,15 @@ pub trait Cluster: Send + Sync {
         wasm: Vec<u8>,
     ) -> BoxFuture<'static, Result<Uploaded, ClusterError>>;
 
+    /// Content hash of the function that it has under this name, where it knows.
+    fn integrity(
+        &self,
+        _user: String,
+        _function: String,
+    ) -> BoxFuture<'static, Result<Option<String>, ClusterError>> {
+        Box::pin(async { Ok(None) })
+    }
+
     /// How full it is, where it knows.
     fn usage(&self) -> Option<Usage> {
         None

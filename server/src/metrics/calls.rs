@@ -71,6 +71,14 @@ impl Cluster for Measured {
         self.inner.upload(user, function, wasm)
     }
 
+    fn integrity(
+        &self,
+        user: String,
+        function: String,
+    ) -> BoxFuture<'static, Result<Option<String>, ClusterError>> {
+        self.inner.integrity(user, function)
+    }
+
     fn usage(&self) -> Option<Usage> {
         self.inner.usage()
     }

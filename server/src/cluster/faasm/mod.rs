@@ -80,6 +80,9 @@ pub struct FaasmConfig {
     pub queue: usize,
     /// For any one request to the planner; and how long the result of a call is looked for that may have started.
     pub request_time: Duration,
+    /// How old a list of hosts may be when a call starts. Asking for it is what makes a planner notice that a worker has died,
+    /// and one that has is listed for five seconds after its last sign of life.
+    pub hosts_fresh: Duration,
     /// Connections to the planner.
     pub connections: usize,
     /// Of these, for asking what became of calls.
@@ -101,6 +104,7 @@ impl FaasmConfig {
             queue_time: Duration::from_secs(30),
             queue: 1024,
             request_time: Duration::from_secs(10),
+            hosts_fresh: Duration::from_secs(1),
             connections: 64,
             polls: 16,
             poll_pause: Duration::from_millis(100),
@@ -148,12 +152,10 @@ impl Faasm {
         upload: Option<Arc<Upload>>,
         functions: Arc<dyn FunctionStore>,
     ) -> Self {
-        let FaasmConfig { connections, request_time, .. } = config;
-        let planner = Planner::new(config.planner.clone(), connections, request_time);
-        let planner = Arc::new(planner);
+        let planner = Arc::new(Planner::new(&config));
         let asking = Asking {
             // Calls have to find a connection, too.
-            at_once: config.polls.min(connections.div_ceil(2)),
+            at_once: config.polls.min(config.connections.div_ceil(2)),
             longest_pause: config.poll_pause,
             output_bytes: config.output_bytes,
         };
@@ -330,6 +332,15 @@ impl Cluster for Faasm {
         wasm: Vec<u8>,
     ) -> BoxFuture<'static, Result<Uploaded, ClusterError>> {
         Box::pin(Arc::clone(&self.inner).upload(user, function, wasm))
+    }
+
+    fn integrity(
+        &self,
+        user: String,
+        function: String,
+    ) -> BoxFuture<'static, Result<Option<String>, ClusterError>> {
+        let inner = Arc::clone(&self.inner);
+        Box::pin(async move { Ok(inner.functions.integrity(&user, &function).await?) })
     }
 
     fn usage(&self) -> Option<Usage> {

@@ -3,6 +3,7 @@
 //! Never asked: `RESET`, `SET_POLICY` and `FLUSH_SCHEDULING_STATE`, each of which can end a planner, or make it forget, while
 //! calls run.
 
+use super::FaasmConfig;
 use super::breaker::{Breaker, Verdict};
 use super::http::{Answer, Ask, AskError, Endpoint, Peer};
 use super::message::{self, Ended, Hosts, Message, PlannerConfig, Results, Started};
@@ -12,10 +13,6 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
-
-/// How old a list of hosts may be before a call starts. Asking for it is what makes a planner notice that a worker has died, and
-/// one that has is listed for five seconds after its last sign of life.
-const HOSTS_FRESH: Duration = Duration::from_secs(1);
 
 /// Longest answer to what is no batch and no status, bytes.
 const SHORT_ANSWER: usize = 1024 * 1024;
@@ -77,14 +74,17 @@ pub(super) struct Planner {
     breaker: Breaker,
     /// For one question.
     time: Duration,
+    /// How old what it said of its workers may be.
+    hosts_fresh: Duration,
     /// What it last said of its workers.
     slots: Mutex<Option<(Instant, Slots)>>,
 }
 
 impl Planner {
-    pub(super) fn new(endpoint: Endpoint, connections: usize, time: Duration) -> Self {
-        let peer = Peer::new(endpoint, connections);
-        Self { peer, breaker: Breaker::default(), time, slots: Mutex::default() }
+    pub(super) fn new(config: &FaasmConfig) -> Self {
+        let peer = Peer::new(config.planner.clone(), config.connections);
+        let (time, hosts_fresh) = (config.request_time, config.hosts_fresh);
+        Self { peer, breaker: Breaker::default(), time, hosts_fresh, slots: Mutex::default() }
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
@@ -156,7 +156,7 @@ impl Planner {
     pub(super) async fn slots(&self) -> Result<Slots, PlannerError> {
         let mut slots = self.slots.lock().await;
         match *slots {
-            Some((asked, slots)) if asked.elapsed() < HOSTS_FRESH => return Ok(slots),
+            Some((asked, slots)) if asked.elapsed() < self.hosts_fresh => return Ok(slots),
             _ => *slots = None,
         }
         let asked = Instant::now();

@@ -169,7 +169,6 @@ impl Settings {
     pub fn faasm(&self, planner: Endpoint) -> FaasmConfig {
         let cluster = &self.cluster;
         FaasmConfig {
-            planner,
             call_time: self.guests.call_time,
             queue_time: cluster.queue_time,
             queue: cluster.queue,
@@ -179,6 +178,7 @@ impl Settings {
             poll_pause: cluster.poll_pause,
             output_bytes: self.limits.output_bytes,
             record_graph: cluster.record_graph,
+            ..FaasmConfig::of(planner)
         }
     }
 
