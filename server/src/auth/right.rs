@@ -81,6 +81,8 @@ pub enum Operation<'a> {
     Request(&'a Request),
     /// `PUT /f/USER/FUNCTION`, of this function.
     UploadFunction(&'a str),
+    /// `GET /f/USER/FUNCTION`, of this function.
+    FetchFunction(&'a str),
     /// `PUT /files/PATH`.
     UploadFile,
     /// `GET /files/PATH`.
@@ -106,6 +108,7 @@ impl<'a> Operation<'a> {
                 | Request::AppendState { .. }
                 | Request::ClearAppended { .. } => Right::StateWrite,
             },
+            Operation::FetchFunction(_) => Right::Invoke,
             Operation::FetchFile | Operation::FetchState => Right::StateRead,
             Operation::StoreState => Right::StateWrite,
             Operation::FetchMetrics => Right::Metrics,
@@ -117,7 +120,9 @@ impl<'a> Operation<'a> {
     pub fn function(self) -> Option<&'a str> {
         match self {
             Operation::Request(Request::Call { function, .. }) => Some(function),
-            Operation::UploadFunction(function) => Some(function),
+            Operation::UploadFunction(function) | Operation::FetchFunction(function) => {
+                Some(function)
+            }
             Operation::Request(_)
             | Operation::UploadFile
             | Operation::FetchFile

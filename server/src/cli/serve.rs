@@ -1,14 +1,16 @@
-//! `faasm-relay serve`: the relay with its embedded cluster.
+//! `faasm-relay serve`: the relay, with its embedded cluster or in front of a Faasm one.
 
 use anyhow::{Context, Result};
 use faasm_relay::auth::Authority;
-use faasm_relay::settings::{Flag, Mistakes, Read, Settings, Sources};
+use faasm_relay::cluster::faasm::Upload;
+use faasm_relay::settings::{Endpoints, Flag, Mistakes, Read, Settings, Sources};
 use faasm_relay::store::Stores;
 use faasm_relay::{App, Config, Tls};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -130,9 +132,7 @@ async fn serve(
     std::fs::create_dir_all(&folder).with_context(|| format!("making folder {shown}"))?;
     let path = folder.join(DATABASE);
     let stores = Stores::open(&path).with_context(|| format!("opening {}", path.display()))?;
-    let stores = stores.with_values_up_to(settings.state_value_bytes as u64);
-    let app =
-        App::embedded(settings.embedded(), stores).context("starting the embedded cluster")?;
+    let app = app(&settings, stores)?;
     let listener = TcpListener::bind(settings.listen)
         .await
         .with_context(|| format!("listening on {}", settings.listen))?;
@@ -165,6 +165,24 @@ async fn serve(
         () = read_again(hang_up, tokens, tls) => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The cluster that the settings name, over these stores.
+fn app(settings: &Settings, stores: Stores) -> Result<App> {
+    let most = settings.state_value_bytes as u64;
+    let endpoints = settings.cluster.endpoints().map_err(Mistakes)?;
+    let Some(Endpoints { planner, upload }) = endpoints else {
+        let app = App::embedded(settings.embedded(), stores.with_values_up_to(most));
+        return app.context("starting the embedded cluster");
+    };
+    tracing::info!(%planner, "functions run in a Faasm cluster");
+    let connections = settings.cluster.connections;
+    let upload = upload.map(|upload| Arc::new(Upload::new(upload, connections)));
+    let stores = match &upload {
+        Some(upload) => upload.instead(stores, !settings.keeps_state_in_redis()),
+        None => stores,
+    };
+    Ok(App::faasm(settings.faasm(planner), upload, stores.with_values_up_to(most)))
 }
 
 /// The first line of the log.

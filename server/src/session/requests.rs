@@ -254,11 +254,14 @@ struct Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let code = match &error {
-            StoreError::State(_) | StoreError::ValueTooLong { .. } => FailureCode::State,
-            StoreError::ElementTooLong { .. } | StoreError::ListFull { .. } => {
-                FailureCode::BadRequest
-            }
-            StoreError::Backend { .. } => FailureCode::Unavailable,
+            StoreError::State(_)
+            | StoreError::ValueTooLong { .. }
+            | StoreError::OtherKind { .. }
+            | StoreError::EmptyValue { .. } => FailureCode::State,
+            StoreError::ElementTooLong { .. }
+            | StoreError::ListFull { .. }
+            | StoreError::UserName { .. } => FailureCode::BadRequest,
+            StoreError::Backend { .. } | StoreError::SessionLost { .. } => FailureCode::Unavailable,
             StoreError::Uncertain { .. } => FailureCode::Unknown,
         };
         Self { code, message: error.to_string() }
@@ -269,10 +272,15 @@ impl From<ClusterError> for Failure {
     fn from(error: ClusterError) -> Self {
         match error {
             ClusterError::Store(error) => error.into(),
-            error @ ClusterError::Full { .. } => {
-                Self { code: FailureCode::Busy, message: error.to_string() }
+            error => {
+                let code = match &error {
+                    ClusterError::Full { .. } | ClusterError::Busy(_) => FailureCode::Busy,
+                    ClusterError::Unknown(_) => FailureCode::Unknown,
+                    ClusterError::Refused(_) => FailureCode::BadRequest,
+                    _ => FailureCode::Unavailable,
+                };
+                Self { code, message: error.to_string() }
             }
-            error => Self { code: FailureCode::Unavailable, message: error.to_string() },
         }
     }
 }

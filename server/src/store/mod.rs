@@ -2,10 +2,14 @@
 
 mod bounded;
 mod journal;
+#[cfg(test)]
+mod laws;
 mod redb;
+mod redis;
 
 pub use self::journal::{Change, Journal, Mark, SessionKey};
 pub use self::redb::RedbStore;
+pub use self::redis::{MAX_REDIS_VALUE_BYTES, RedisStore};
 
 use faasm_bridge::state::{Chunk, StateError};
 use faasm_bridge::wire::{MAX_PAYLOAD_BYTES, TRANSFER_BYTES};
@@ -48,6 +52,24 @@ pub enum StoreError {
     /// A value longer than this relay keeps.
     #[error("state `{key}` would have {size} bytes; this relay keeps at most {most}")]
     ValueTooLong { key: String, size: u64, most: u64 },
+    /// A value where a list is, or the other way round, in a store that has one place for both.
+    #[error(
+        "state `{key}` is {is}; this store keeps one of both under a key: use another key, or clear it"
+    )]
+    OtherKind { key: String, is: &'static str },
+    /// A value of no bytes, in a store that has none.
+    #[error(
+        "state `{key}` would be empty, and this store has no empty values: give it at least one byte"
+    )]
+    EmptyValue { key: String },
+    /// A user whose keys could be those of another one.
+    #[error(
+        "user `{user}` has an underscore in the name, and this store tells users apart by the first one of a key: use another name"
+    )]
+    UserName { user: String },
+    /// The journal does not have the session, or not for this relay: what was asked for was not done.
+    #[error("the session is not this relay's any more: {reason}")]
+    SessionLost { reason: &'static str },
     /// The storage itself failed, and nothing was changed.
     #[error("the store cannot {action}: {reason}")]
     Backend { action: &'static str, reason: String },

@@ -19,6 +19,7 @@ enum Operation {
     ClearAppended,
     ReadFile,
     UploadFunction,
+    FetchFunction,
     UploadFile,
     FetchFile,
     FetchState,
@@ -29,7 +30,7 @@ enum Operation {
 
 use Operation::*;
 
-const OPERATIONS: [Operation; 15] = [
+const OPERATIONS: [Operation; 16] = [
     Call,
     CallPointer,
     ReadState,
@@ -39,6 +40,7 @@ const OPERATIONS: [Operation; 15] = [
     ClearAppended,
     ReadFile,
     UploadFunction,
+    FetchFunction,
     UploadFile,
     FetchFile,
     FetchState,
@@ -51,7 +53,7 @@ impl Operation {
     /// Written down once more, beside the relay's own table.
     fn right(self) -> Right {
         match self {
-            Call | CallPointer => Right::Invoke,
+            Call | CallPointer | FetchFunction => Right::Invoke,
             ReadState | ReadAppended | ReadFile | FetchFile | FetchState | StateSize => {
                 Right::StateRead
             }
@@ -76,8 +78,8 @@ impl Operation {
             ReadAppended => Request::ReadAppended { key, count: 1 },
             ClearAppended => Request::ClearAppended { key },
             ReadFile => Request::ReadFile { path: "a".into() },
-            UploadFunction | UploadFile | FetchFile | FetchState | StateSize | StoreState
-            | FetchMetrics => return None,
+            UploadFunction | FetchFunction | UploadFile | FetchFile | FetchState | StateSize
+            | StoreState | FetchMetrics => return None,
         })
     }
 
@@ -85,6 +87,7 @@ impl Operation {
     fn http(self, user: &str) -> Option<String> {
         match self {
             UploadFunction => Some(format!("PUT /f/{user}/f")),
+            FetchFunction => Some(format!("GET /f/{user}/f")),
             UploadFile => Some("PUT /files/a".into()),
             FetchFile => Some("GET /files/a".into()),
             FetchState => Some(format!("GET /s/{user}/http")),

@@ -10,6 +10,7 @@ mod cli;
 mod client;
 mod deploy;
 mod durable;
+mod faasm;
 mod failures;
 mod fetch;
 mod files;

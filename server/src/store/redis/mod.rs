@@ -1,0 +1,174 @@
+//! All stores in one Redis, which several relays share: together they are one relay, and with a Faasm cluster on the same
+//! Redis their state is the workers'.
+//!
+//! | key | type | value |
+//! |---|---|---|
+//! | `USER_KEY` | string | a state value |
+//! | | list | appended elements |
+//! | `{faasm-relay}:function:USER/FUNCTION` | hash | `integrity` and `wasm` |
+//! | `{faasm-relay}:file:PATH` | string | a shared file |
+//!
+//! One Redis or its failover, not a Redis Cluster: changes span keys that are not in one slot.
+
+mod keys;
+mod link;
+mod state;
+
+pub use state::MAX_VALUE_BYTES as MAX_REDIS_VALUE_BYTES;
+
+use super::{FileStore, FunctionStore, StoreError, StoredFunction, is_valid_path};
+use futures_util::future::BoxFuture;
+use keys::{file_key, function_key};
+use link::{Link, Question, Repeat};
+use redis::{Client, Cmd};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// For Redis to answer when a relay starts.
+const START: Duration = Duration::from_secs(5);
+
+/// A script of the parts that are named, one after the other.
+macro_rules! script {
+    ($($part:literal),+) => {
+        LazyLock::new(|| Script::new(concat!($(include_str!(concat!("scripts/", $part))),+)))
+    };
+}
+use script;
+
+/// Functions, state, files and the journal in one Redis; clones are handles to the same one.
+#[derive(Clone, Debug)]
+pub struct RedisStore {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    link: Link,
+}
+
+impl RedisStore {
+    /// Connects to the Redis of an address, `redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`; `rediss://` with TLS,
+    /// `unix://PATH` over a socket.
+    ///
+    /// # Errors
+    /// When the address is wrong, or Redis does not answer within some seconds, refuses, or is a Redis Cluster.
+    pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        let client = Client::open(url).map_err(|error| StoreError::Backend {
+            action: "read the address of Redis",
+            reason: format!("{error}; give it as redis://HOST:6379"),
+        })?;
+        let link = Link::new(client);
+        let mut info = Cmd::new();
+        info.arg("INFO");
+        let question = Question::Command(info);
+        let info: String = link.ask_for(START, "reach Redis", Repeat::Reads, 0, question).await?;
+        look_over(&info)?;
+        Ok(Self { inner: Arc::new(Inner { link }) })
+    }
+
+    fn link(&self) -> &Link {
+        &self.inner.link
+    }
+}
+
+/// What Redis says of itself, as far as it matters here.
+fn look_over(info: &str) -> Result<(), StoreError> {
+    let is = |line: &str| info.lines().any(|found| found.trim() == line);
+    if is("cluster_enabled:1") {
+        return Err(StoreError::Backend {
+            action: "use this Redis",
+            reason: "it is a Redis Cluster, whose changes cannot span keys; give one Redis".into(),
+        });
+    }
+    if is("aof_enabled:0") {
+        tracing::warn!(
+            "Redis keeps no append-only file: what it was told last is gone when it ends; see docs/operating.md"
+        );
+    }
+    let evicts = info.lines().any(|line| {
+        line.strip_prefix("maxmemory_policy:").is_some_and(|policy| policy.trim() != "noeviction")
+    });
+    if evicts && !is("maxmemory:0") {
+        tracing::warn!("Redis drops keys where memory is short: set maxmemory-policy noeviction");
+    }
+    Ok(())
+}
+
+impl FunctionStore for RedisStore {
+    fn integrity<'a>(
+        &'a self,
+        user: &'a str,
+        function: &'a str,
+    ) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
+        Box::pin(async move {
+            let question = Question::Command(Cmd::hget(function_key(user, function), "integrity"));
+            self.link().ask("look up a function", Repeat::Reads, 0, question).await
+        })
+    }
+
+    fn get<'a>(
+        &'a self,
+        user: &'a str,
+        function: &'a str,
+    ) -> BoxFuture<'a, Result<Option<StoredFunction>, StoreError>> {
+        Box::pin(async move {
+            let fields = &["integrity", "wasm"];
+            let question = Question::Command(Cmd::hmget(function_key(user, function), fields));
+            let bytes = crate::cluster::MAX_FUNCTION_BYTES as u64;
+            let found: (Option<String>, Option<Vec<u8>>) =
+                self.link().ask("read a function", Repeat::Reads, bytes, question).await?;
+            Ok(match found {
+                (Some(integrity), Some(wasm)) => Some(StoredFunction { integrity, wasm }),
+                _ => None,
+            })
+        })
+    }
+
+    fn put<'a>(
+        &'a self,
+        user: &'a str,
+        function: &'a str,
+        stored: StoredFunction,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            let fields = [("integrity", stored.integrity.as_bytes()), ("wasm", &stored.wasm)];
+            let question =
+                Question::Command(Cmd::hset_multiple(function_key(user, function), &fields));
+            let bytes = stored.wasm.len() as u64;
+            let () = self.link().ask("store a function", Repeat::Once, bytes, question).await?;
+            Ok(())
+        })
+    }
+}
+
+impl FileStore for RedisStore {
+    fn read_file<'a>(
+        &'a self,
+        path: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+        Box::pin(async move {
+            if !is_valid_path(path) {
+                return Ok(None);
+            }
+            let question = Question::Command(Cmd::get(file_key(path)));
+            let bytes = super::MAX_FILE_BYTES as u64;
+            self.link().ask("read a file", Repeat::Reads, bytes, question).await
+        })
+    }
+
+    fn write_file<'a>(
+        &'a self,
+        path: &'a str,
+        bytes: Vec<u8>,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            let length = bytes.len() as u64;
+            let question = Question::Command(Cmd::set(file_key(path), bytes));
+            let () = self.link().ask("store a file", Repeat::Once, length, question).await?;
+            Ok(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

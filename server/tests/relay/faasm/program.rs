@@ -1,0 +1,1 @@
+//! The program: its settings for a cluster, and the doctor.
