@@ -3,9 +3,10 @@
 use super::SessionError;
 use crate::sorted_map::SortedMap;
 use crate::wire::{
-    Answer, ClientMessage, Hello, MAX_QUEUED_BYTES, MAX_QUEUED_REQUESTS, RefusalCode, Reply,
-    Request, RequestId, ServerMessage, SessionId, VERSIONS, decode, decode_handshake, encode,
-    encode_handshake,
+    Answer, BATCHES_SINCE, ClientMessage, FRAME_PREFIX_BYTES, Frames, Hello, MAX_OWED,
+    MAX_OWED_BYTES, MAX_QUEUED_BYTES, MAX_QUEUED_REQUESTS, MESSAGE_BYTES, RefusalCode, Reply,
+    Request, RequestId, ServerMessage, SessionId, VERSIONS, append_frame, decode, decode_handshake,
+    encode, encode_handshake, frames_of,
 };
 use std::collections::VecDeque;
 
@@ -54,6 +55,9 @@ pub struct ClientSession {
     /// How many of them no connection has carried yet, and their bytes.
     queued: Queued,
     outbox: VecDeque<Vec<u8>>,
+    /// Replies that are here and not acknowledged, for that goes along with what is sent next.
+    owed: Vec<RequestId>,
+    owed_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -103,6 +107,8 @@ impl ClientSession {
             open: SortedMap::new(),
             queued: Queued::default(),
             outbox: VecDeque::new(),
+            owed: Vec::new(),
+            owed_bytes: 0,
         }
     }
 
@@ -141,7 +147,7 @@ impl ClientSession {
             token: self.token.clone(),
             resume: self.session,
         };
-        self.outbox.clear();
+        self.forget_outbox();
         self.outbox.push_back(encode_handshake(&hello)?);
         self.phase = Phase::Greeting;
         Ok(())
@@ -149,7 +155,7 @@ impl ClientSession {
 
     /// The connection is gone; requests stay open.
     pub fn disconnected(&mut self) {
-        self.outbox.clear();
+        self.forget_outbox();
         if self.phase != Phase::Refused {
             self.phase = Phase::Disconnected;
         }
@@ -232,7 +238,8 @@ impl ClientSession {
             (ServerMessage::Reply { id, reply }, payload) => (id, reply, payload),
             (ServerMessage::Pong, _) => return Ok(None),
         };
-        self.push(&ClientMessage::Acknowledge { id });
+        self.owed.push(id);
+        self.owed_bytes += payload.len();
         // A reply that came before the last reconnect, and comes again.
         if self.open.remove(&id).is_none() {
             return Ok(None);
@@ -240,9 +247,61 @@ impl ClientSession {
         Ok(Some(ClientEvent::Reply { id, reply, payload: payload.to_vec() }))
     }
 
+    /// Whether replies are here that are acknowledged only with the next message: see [`ClientSession::acknowledge`].
+    pub fn owes(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
+    /// Acknowledges what is here, although nothing else is to be sent: to be called some time after a reply, so that the relay
+    /// does not keep it for ever.
+    pub fn acknowledge(&mut self) {
+        // In front, so that a request finds the room that these made.
+        for id in self.owed.drain(..).rev() {
+            self.outbox.push_front(short(&ClientMessage::Acknowledge { id }));
+        }
+        self.owed_bytes = 0;
+    }
+
     /// The next frame to send.
     pub fn transmit(&mut self) -> Option<Vec<u8>> {
+        let is_much = self.owed.len() >= MAX_OWED || self.owed_bytes >= MAX_OWED_BYTES;
+        if self.phase == Phase::Open && (is_much || !self.outbox.is_empty()) {
+            self.acknowledge();
+        }
         self.outbox.pop_front()
+    }
+
+    /// The next WebSocket message to send.
+    pub fn transmit_message(&mut self) -> Option<Vec<u8>> {
+        let first = self.transmit()?;
+        if !self.has_batches() {
+            return Some(first);
+        }
+        let mut message = Vec::with_capacity(FRAME_PREFIX_BYTES + first.len());
+        append_frame(&mut message, &first);
+        while let Some(next) = self.outbox.front()
+            && message.len() + FRAME_PREFIX_BYTES + next.len() <= MESSAGE_BYTES
+        {
+            append_frame(&mut message, next);
+            self.outbox.pop_front();
+        }
+        Some(message)
+    }
+
+    /// The frames of a WebSocket message, for [`ClientSession::receive`].
+    pub fn frames_of<'a>(&self, message: &'a [u8]) -> Frames<'a> {
+        frames_of(message, self.has_batches())
+    }
+
+    fn has_batches(&self) -> bool {
+        self.phase == Phase::Open && self.version >= BATCHES_SINCE
+    }
+
+    /// The replies come again over the next connection.
+    fn forget_outbox(&mut self) {
+        self.outbox.clear();
+        self.owed.clear();
+        self.owed_bytes = 0;
     }
 
     fn greeted(&mut self, answer: Answer) -> Result<ClientEvent, SessionError> {

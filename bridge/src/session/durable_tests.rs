@@ -4,7 +4,7 @@
 use super::*;
 use crate::wire::{
     Answer, CallEntry, ClientMessage, FailureCode, Reply, Request, RequestId, ServerMessage,
-    SessionId, decode, encode, encode_handshake,
+    SessionId, VERSIONS, decode, encode, encode_handshake,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -44,7 +44,8 @@ impl Journal {
     fn remains(&self) -> Remains {
         let marks = self.replies.keys().copied();
         let ids: BTreeSet<RequestId> = self.accepted.iter().copied().chain(marks).collect();
-        let begun = ids.into_iter().map(|id| (id, self.replies.get(&id).cloned())).collect();
+        let begun = |id| self.replies.get(&id).cloned().map_or(Begun::Unknown, Begun::Replied);
+        let begun = ids.into_iter().map(|id| (id, begun(id))).collect();
         Remains { forgotten: self.forgotten.clone(), begun }
     }
 
@@ -147,7 +148,7 @@ impl World {
         let welcome = Answer::Welcome { version, session: ID, resumed };
         let event = self.client.receive(&encode_handshake(&welcome).unwrap()).unwrap();
         assert_eq!(event, Some(ClientEvent::Open { lost: vec![] }), "the journal has the session");
-        self.server.as_mut().unwrap().connected();
+        self.server.as_mut().unwrap().connected(*VERSIONS.end());
         self.is_connected = true;
     }
 
@@ -171,7 +172,7 @@ impl World {
 
     fn send(&mut self) {
         let (true, Some(server)) = (self.is_connected, &mut self.server) else { return };
-        let Some(frame) = self.client.transmit() else { return };
+        let Some(frame) = self.client.transmit() else { return self.client.acknowledge() };
         match server.receive(&frame).unwrap() {
             None => {}
             Some(ServerEvent::Start { id, payload, .. }) => self.waiting.push((id, payload[0])),
@@ -344,10 +345,14 @@ fn what_a_restored_session_knows_is_answered_and_not_begun_again() {
     let reply = |id| reply_frame(RequestId(id), Reply::Done, &[]);
     let remains = Remains {
         forgotten: vec![1..2, 2..3],
-        begun: vec![(RequestId(2), None), (RequestId(3), Some(reply(3))), (RequestId(5), None)],
+        begun: vec![
+            (RequestId(2), Begun::Unknown),
+            (RequestId(3), Begun::Replied(reply(3))),
+            (RequestId(5), Begun::Unknown),
+        ],
     };
     let mut server = ServerSession::restore(ID, "demo".into(), remains);
-    server.connected();
+    server.connected(*VERSIONS.end());
     assert_eq!(server.open_requests(), 2);
     let request = |id| {
         let request = Request::AppendState { key: "k".into() };
@@ -390,7 +395,7 @@ fn a_session_that_takes_no_more_leaves_requests_to_the_next_relay() {
 #[test]
 fn ids_that_were_never_sent_do_not_add_up() {
     let mut server = ServerSession::new(ID, "demo".into());
-    server.connected();
+    server.connected(*VERSIONS.end());
     for id in (1..60_000).step_by(2) {
         let id = RequestId(id);
         let request = Request::AppendState { key: "k".into() };
@@ -402,4 +407,34 @@ fn ids_that_were_never_sent_do_not_add_up() {
         server.receive(&encode(&message, &[]).unwrap()).unwrap();
     }
     assert!(server.forgotten_ranges() <= 4097);
+}
+
+#[test]
+fn what_runs_elsewhere_is_answered_when_it_is_decided_and_not_begun_again() {
+    let reply = |id| reply_frame(RequestId(id), Reply::Done, &[]);
+    let begun = (1..=3).map(|id| (RequestId(id), Begun::Elsewhere)).collect();
+    let mut server =
+        ServerSession::restore(ID, "demo".into(), Remains { forgotten: vec![], begun });
+    server.connected(*VERSIONS.end());
+    assert_eq!(server.transmit(), None);
+    let request = Request::AppendState { key: "k".into() };
+    let again = ClientMessage::Request { id: RequestId(1), request };
+    assert_eq!(server.receive(&encode(&again, &[]).unwrap()), Ok(None));
+    server.decide(RequestId(1), Begun::Elsewhere);
+    assert_eq!(server.transmit(), None);
+    server.decide(RequestId(1), Begun::Replied(reply(1)));
+    server.decide(RequestId(1), Begun::Unknown);
+    assert_eq!(server.transmit(), Some(reply(1)));
+    assert_eq!(server.transmit(), None, "it is decided once");
+    let cancel = ClientMessage::Cancel { id: RequestId(2) };
+    let cancelled = server.receive(&encode(&cancel, &[]).unwrap());
+    assert_eq!(cancelled, Ok(Some(ServerEvent::Cancel { id: RequestId(2) })));
+    server.reply(RequestId(2), Reply::Done, &[]);
+    server.decide(RequestId(2), Begun::Unknown);
+    assert_eq!(server.transmit(), Some(reply(2)), "what the page was told stays");
+    server.disconnected();
+    server.decide(RequestId(3), Begun::Replied(reply(3)));
+    server.connected(*VERSIONS.end());
+    let sent: Vec<_> = std::iter::from_fn(|| server.transmit()).collect();
+    assert_eq!(sent, [reply(1), reply(2), reply(3)]);
 }

@@ -5,9 +5,9 @@
 
 use super::SessionError;
 use crate::wire::{
-    Answer, ClientMessage, FailureCode, Hello, MAX_KEPT_BYTES, MAX_OPEN_REQUESTS, RefusalCode,
-    Reply, Request, RequestId, ServerMessage, SessionId, VERSIONS, decode, decode_handshake,
-    encode,
+    Answer, BATCHES_SINCE, ClientMessage, FRAME_PREFIX_BYTES, FailureCode, Frames, Hello,
+    MAX_KEPT_BYTES, MAX_OPEN_REQUESTS, MESSAGE_BYTES, RefusalCode, Reply, Request, RequestId,
+    ServerMessage, SessionId, VERSIONS, append_frame, decode, decode_handshake, encode, frames_of,
 };
 use rangemap::RangeSet;
 use std::collections::{BTreeMap, VecDeque};
@@ -35,13 +35,24 @@ pub enum ServerEvent {
     Forget { ids: Range<u64> },
 }
 
-/// What is left of a session whose relay ended.
+/// What is left of a session that another relay carried.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Remains {
     /// Ids whose replies the page has.
     pub forgotten: Vec<Range<u64>>,
-    /// Requests that were begun, with the frames that [`ServerSession::reply`] gave for those that ended.
-    pub begun: Vec<(RequestId, Option<Vec<u8>>)>,
+    /// Requests that were begun.
+    pub begun: Vec<(RequestId, Begun)>,
+}
+
+/// What is known of a request that another relay began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It ended: the frame that [`ServerSession::reply`] gave.
+    Replied(Vec<u8>),
+    /// The relay ended meanwhile.
+    Unknown,
+    /// The relay may be performing it now: [`ServerSession::decide`] when that is known.
+    Elsewhere,
 }
 
 /// Reads a handshake and settles the version.
@@ -77,6 +88,8 @@ pub struct ServerSession {
     /// Requests that ended and were acknowledged; ids count up, so this stays one range.
     forgotten: RangeSet<u64>,
     connected: bool,
+    /// What the last handshake settled on.
+    version: u16,
     outbox: VecDeque<Outgoing>,
     /// Bytes of the replies in `open`.
     kept_bytes: usize,
@@ -109,6 +122,7 @@ impl ServerSession {
             open: BTreeMap::new(),
             forgotten: RangeSet::new(),
             connected: false,
+            version: *VERSIONS.start(),
             outbox: VecDeque::new(),
             kept_bytes: 0,
             takes_requests: true,
@@ -116,25 +130,40 @@ impl ServerSession {
         }
     }
 
-    /// A session of a relay that ended. A request that was begun and has no reply may have been performed in part:
-    /// nobody can tell, and it is not begun again. Requests that are not among the remains were never begun; the page
-    /// sends them again.
+    /// A session that another relay carried. A request that it began and did not end may have been performed in part where
+    /// that relay ended: nobody can tell, and it is not begun again. Requests that are not among the remains were never
+    /// begun; the page sends them again.
     pub fn restore(id: SessionId, user: String, remains: Remains) -> Self {
         let mut session = Self::new(id, user);
         session.forgotten.extend(remains.forgotten.into_iter().filter(|ids| !ids.is_empty()));
-        for (id, reply) in remains.begun {
+        for (id, begun) in remains.begun {
             if id > LAST_ID || session.forgotten.contains(&id.0) || session.open.contains_key(&id) {
                 continue;
             }
-            let frame = reply.unwrap_or_else(|| {
+            session.open.insert(id, Progress::Running);
+            session.decide(id, begun);
+        }
+        session
+    }
+
+    /// Says what became of a request that another relay began, unless it was answered meanwhile. Frames of others are kept
+    /// however many there are: there was room for them where they come from.
+    pub fn decide(&mut self, id: RequestId, begun: Begun) {
+        let frame = match begun {
+            Begun::Replied(frame) => frame,
+            Begun::Unknown => {
                 let message = "the relay ended while it was performed: it may have had effects";
                 let message = message.to_owned();
                 reply_frame(id, Reply::Failed { code: FailureCode::Unknown, message }, &[])
-            });
-            session.kept_bytes = session.kept_bytes.saturating_add(frame.len());
-            session.open.insert(id, Progress::Replied(frame));
+            }
+            Begun::Elsewhere => return,
+        };
+        let Some(progress @ Progress::Running) = self.open.get_mut(&id) else { return };
+        self.kept_bytes = self.kept_bytes.saturating_add(frame.len());
+        *progress = Progress::Replied(frame);
+        if self.connected {
+            self.outbox.push_back(Outgoing::Reply(id));
         }
-        session
     }
 
     pub fn id(&self) -> SessionId {
@@ -162,9 +191,11 @@ impl ServerSession {
         self.forgotten.len()
     }
 
-    /// A connection is up and its handshake answered: unacknowledged replies are sent again.
-    pub fn connected(&mut self) {
+    /// A connection is up and its handshake answered with this version: unacknowledged replies are sent again.
+    pub fn connected(&mut self, version: u16) {
         self.connected = true;
+        self.version = version;
+        self.announced = None;
         self.outbox.clear();
         let replied =
             self.open.iter().filter(|(_, progress)| matches!(progress, Progress::Replied(_)));
@@ -305,15 +336,49 @@ impl ServerSession {
 
     /// The next frame to send.
     pub fn transmit(&mut self) -> Option<Vec<u8>> {
-        loop {
-            match self.outbox.pop_front()? {
-                Outgoing::Passing(frame) => return Some(frame),
-                Outgoing::Reply(id) => {
-                    if let Some(Progress::Replied(frame)) = self.open.get(&id) {
-                        return Some(frame.clone());
-                    }
-                }
-            }
+        let frame = self.next()?.to_vec();
+        self.outbox.pop_front();
+        Some(frame)
+    }
+
+    /// The next WebSocket message to send.
+    pub fn transmit_message(&mut self) -> Option<Vec<u8>> {
+        if self.version < BATCHES_SINCE {
+            return self.transmit();
+        }
+        let first = self.next()?;
+        let mut message = Vec::with_capacity(FRAME_PREFIX_BYTES + first.len());
+        append_frame(&mut message, first);
+        self.outbox.pop_front();
+        while let Some(next) = self.next()
+            && message.len() + FRAME_PREFIX_BYTES + next.len() <= MESSAGE_BYTES
+        {
+            append_frame(&mut message, next);
+            self.outbox.pop_front();
+        }
+        Some(message)
+    }
+
+    /// The frames of a WebSocket message, for [`ServerSession::receive`].
+    pub fn frames_of<'a>(&self, message: &'a [u8]) -> Frames<'a> {
+        frames_of(message, self.version >= BATCHES_SINCE)
+    }
+
+    /// The frame at the head of the outbox, without replies that were acknowledged since they were put there.
+    fn next(&mut self) -> Option<&[u8]> {
+        let is_gone = |outgoing: &Outgoing| match outgoing {
+            Outgoing::Passing(_) => false,
+            Outgoing::Reply(id) => !matches!(self.open.get(id), Some(Progress::Replied(_))),
+        };
+        while self.outbox.front().is_some_and(is_gone) {
+            self.outbox.pop_front();
+        }
+        match self.outbox.front()? {
+            Outgoing::Passing(frame) => Some(frame),
+            Outgoing::Reply(id) => match self.open.get(id)? {
+                Progress::Replied(frame) => Some(frame),
+                Progress::Running => None,
+            },
         }
     }
 }

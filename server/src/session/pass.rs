@@ -103,6 +103,11 @@ impl Pass {
         }
     }
 
+    /// Of the protocol, as the newest handshake settled it.
+    pub(super) fn version(&self) -> u16 {
+        self.version
+    }
+
     /// Completes when the token expires.
     pub(super) async fn expires(self) {
         match self.renewal {

@@ -155,7 +155,7 @@ pub(crate) async fn any_cluster(functions: &[(&str, &str)]) -> (Front, Option<Cl
             let redis = variable("FAASM_REDIS_URL");
             let stores = match &redis {
                 Some(url) => {
-                    let state = Arc::new(RedisStore::connect(url).await.unwrap());
+                    let state = Arc::new(RedisStore::connect(url, LONG).await.unwrap());
                     Stores { state, ..stores }
                 }
                 None => stores,
