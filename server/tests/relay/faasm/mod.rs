@@ -6,6 +6,7 @@ mod calls;
 mod failures;
 mod polling;
 mod program;
+mod shared;
 mod uploads;
 
 use crate::client::Client;
