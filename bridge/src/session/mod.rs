@@ -17,7 +17,7 @@ mod server;
 
 pub use client::{ClientEvent, ClientSession, Phase};
 pub use link::{Link, Step};
-pub use server::{Remains, ServerEvent, ServerSession, greet, reply_frame};
+pub use server::{Begun, Remains, ServerEvent, ServerSession, greet, reply_frame};
 
 use crate::wire::{MAX_QUEUED_BYTES, MAX_QUEUED_REQUESTS, WireError};
 use thiserror::Error;

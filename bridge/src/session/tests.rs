@@ -447,7 +447,7 @@ fn an_id_that_nothing_can_come_after_is_refused() {
         let acknowledged = encode(&ClientMessage::Acknowledge { id }, &[]).unwrap();
         assert_eq!(server.receive(&acknowledged).unwrap().is_some(), is_started);
     }
-    let begun = vec![(RequestId(u64::MAX), None)];
+    let begun = vec![(RequestId(u64::MAX), Begun::Unknown)];
     let remains = Remains { forgotten: Vec::new(), begun };
     assert_eq!(ServerSession::restore(ID, "demo".into(), remains).open_requests(), 0);
 }

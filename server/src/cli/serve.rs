@@ -82,14 +82,7 @@ impl Opts {
 
     /// Flags that have a name of their own come after `--set`.
     fn sources(self) -> Result<Sources> {
-        let mut flags = Vec::new();
-        for set in &self.set {
-            let (key, value) = set
-                .split_once('=')
-                .with_context(|| format!("--set {set}: give it as KEY=VALUE"))?;
-            let (key, values) = (key.trim().to_owned(), vec![value.trim().to_owned()]);
-            flags.push(Flag { shown: format!("--set {key}"), key, values });
-        }
+        let mut flags = super::flags(&self.set)?;
         let mut flag = |shown: &str, key: &str, values: Vec<String>| {
             if !values.is_empty() {
                 flags.push(Flag { shown: shown.to_owned(), key: key.to_owned(), values });

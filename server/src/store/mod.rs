@@ -3,6 +3,8 @@
 mod bounded;
 mod journal;
 #[cfg(test)]
+mod journal_laws;
+#[cfg(test)]
 mod laws;
 mod redb;
 mod redis;
@@ -16,6 +18,7 @@ use faasm_bridge::wire::{MAX_PAYLOAD_BYTES, TRANSFER_BYTES};
 use futures_util::future::BoxFuture;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
 
 /// Longest element of a list, bytes.
@@ -220,6 +223,14 @@ impl Stores {
         self.state = Arc::new(bounded::Bounded::new(self.state, most));
         self.journal = Arc::new(bounded::BoundedJournal::new(self.journal, most));
         self
+    }
+
+    /// Everything in one Redis, which may be other relays', too; see [`RedisStore::connect`].
+    ///
+    /// # Errors
+    /// When the address is wrong, or Redis cannot be used.
+    pub async fn redis(url: &str, session_kept: Duration) -> Result<Self, StoreError> {
+        RedisStore::connect(url, session_kept).await.map(Self::in_one)
     }
 
     /// Everything in one database file, made if it is not there.

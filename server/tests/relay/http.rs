@@ -126,11 +126,9 @@ async fn what_is_not_there_and_what_is_not_taken_is_said_in_json() {
     assert_eq!(relay.http("GET /healthz", b"").await.0, 200);
     let (status, _, body) = relay.http("GET /nothing", b"").await;
     assert_eq!((status, error(&body).as_str()), (404, "there is nothing at /nothing"));
-    for (request, allow) in [
-        ("POST /healthz", "get, head"),
-        ("POST /f/ada/hello", "get, put"),
-        ("PUT /ws", "get"),
-    ] {
+    for (request, allow) in
+        [("POST /healthz", "get, head"), ("POST /f/ada/hello", "get, put"), ("PUT /ws", "get")]
+    {
         let (status, head, body) = relay.http(request, b"").await;
         assert_eq!(status, 405, "{request}");
         assert!(head.contains(&format!("allow: {allow}")), "{head}");

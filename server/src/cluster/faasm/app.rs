@@ -5,6 +5,10 @@
 //! of them is a pause that grows by a quarter each time nothing has ended, so that an answer is late by at most about a fifth
 //! of the time that the call took.
 //!
+//! A planner says the same of a call that runs and of one it has forgotten. So where calls of an app have run for a while, it is
+//! asked for the apps in flight, at most once in a second for all of them: a call leaves that list when its result is
+//! there. One that is not in the list, and whose result is not there afterwards, is lost.
+//!
 //! A planner's answer has all results that an app ever had, with their inputs. So an app is closed to further calls when it
 //! has had many, or large ones, and what comes next gets a new app.
 
@@ -38,6 +42,9 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
 /// At least, after a question that was not answered.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
+
+/// How long a call has run before it is asked whether it is in flight still.
+const IN_FLIGHT_AFTER: Duration = Duration::from_secs(1);
 
 /// Bytes of answers for which one app may ask in a second.
 const ANSWER_RATE: f64 = 64.0 * 1024.0 * 1024.0;
@@ -99,8 +106,9 @@ impl App {
         takes
     }
 
-    /// Hands results to those who wait for them; whether there were any.
-    fn deliver(&self, finished: bool, ended: &[Ended<'_>], asked: Instant) -> bool {
+    /// Hands results to those who wait for them; whether there were any. Calls that had started at a moment when none of this
+    /// app was in flight any more are lost where they are not among them.
+    fn deliver(&self, ended: &[Ended<'_>], over: Option<Instant>) -> bool {
         let mut state = lock(&self.state);
         let mut any = false;
         for ended in ended {
@@ -114,9 +122,8 @@ impl App {
                 let _ = waiting.sender.send(Verdict::Ended(outcome(ended)));
             }
         }
-        if finished {
-            // A call that had started before this was asked has ended, and its result is not there.
-            let is_lost = |waiting: &Waiting| waiting.started.is_some_and(|at| at < asked);
+        if let Some(over) = over {
+            let is_lost = |waiting: &Waiting| waiting.started.is_some_and(|at| at < over);
             let lost = state.waiting.extract_if(|_, waiting| is_lost(waiting));
             let lost: Vec<Waiting> = lost.map(|(_, waiting)| waiting).collect();
             for waiting in lost {
@@ -125,6 +132,13 @@ impl App {
             }
         }
         any
+    }
+
+    /// Whether somebody waits for a call that has run for a while.
+    fn is_slow(&self) -> bool {
+        let is_slow =
+            |waiting: &Waiting| waiting.started.is_some_and(|at| at.elapsed() > IN_FLIGHT_AFTER);
+        lock(&self.state).waiting.values().any(is_slow)
     }
 
     fn give_up(&self, why: &str) {
@@ -238,6 +252,8 @@ impl Apps {
     /// Asks after an app until nobody waits for it.
     async fn poll(self: Arc<Self>, app: Arc<App>) {
         let mut pause = Duration::ZERO;
+        // When it was found that nothing of this app is in flight.
+        let mut over = None;
         loop {
             let most = {
                 let mut state = lock(&app.state);
@@ -248,8 +264,7 @@ impl Apps {
                 }
                 state.bytes.saturating_add(self.outputs)
             };
-            let asked = Instant::now();
-            let (is_progress, at_least) = self.ask(&app, most, asked).await;
+            let (is_progress, at_least) = self.ask(&app, most, over).await;
             pause = if is_progress { SHORTEST_PAUSE } else { pause + pause / 4 };
             pause = pause.clamp(SHORTEST_PAUSE, self.longest_pause.max(SHORTEST_PAUSE));
             let again = Instant::now() + pause.max(at_least);
@@ -257,21 +272,32 @@ impl Apps {
                 () = tokio::time::sleep_until(again) => {}
                 () = app.joined.notified(), if at_least.is_zero() => pause = Duration::ZERO,
             }
+            // Before the next question, which then has the result of what is not in flight.
+            over = if app.is_slow() { self.is_over(app.id).await } else { None };
         }
     }
 
+    /// When it was found that an app is not in flight, if it is not.
+    async fn is_over(&self, app: i32) -> Option<Instant> {
+        let _permit = self.polls.acquire().await.ok()?;
+        let in_flight = self.planner.in_flight().await.ok()?;
+        (!in_flight.has(app)).then_some(in_flight.asked)
+    }
+
     /// Asks once. Whether something had ended, and how long to wait at least.
-    async fn ask(&self, app: &App, most: usize, asked: Instant) -> (bool, Duration) {
+    async fn ask(&self, app: &App, most: usize, over: Option<Instant>) -> (bool, Duration) {
         let Ok(_permit) = self.polls.acquire().await else { return (false, PAUSE_AFTER_FAILURE) };
+        let asked = Instant::now();
         let answered = self.planner.status(app.id, most).await;
         let progress = match &answered {
             Ok(answer) => self.planner.read_progress(app.id, answer),
             Err(error) => Err(error.clone()),
         };
         match progress {
-            Ok(Progress::Nothing) => (false, Duration::ZERO),
+            Ok(Progress::Nothing) => (app.deliver(&[], over), Duration::ZERO),
             Ok(Progress::Some { finished, ended }) => {
-                let is_progress = app.deliver(finished, &ended, asked);
+                let over = if finished { Some(asked) } else { over };
+                let is_progress = app.deliver(&ended, over);
                 (is_progress, answered.map_or(Duration::ZERO, |answer| self.weigh(app, &answer)))
             }
             Err(error @ PlannerError::TooLong(_)) => {

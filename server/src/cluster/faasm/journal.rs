@@ -5,7 +5,7 @@
 //! the page is told so; it is never made twice.
 
 use crate::store::{Change, Journal, Mark, SessionKey, StateStore, StoreError};
-use faasm_bridge::session::Remains;
+use faasm_bridge::session::{Begun, Remains};
 use faasm_bridge::wire::RequestId;
 use futures_util::future::BoxFuture;
 use std::ops::Range;
@@ -45,6 +45,18 @@ impl Journal for Apart {
         user: &'a str,
     ) -> BoxFuture<'a, Result<Option<Remains>, StoreError>> {
         self.inner.take_up(session, user)
+    }
+
+    fn holds(&self, session: SessionKey) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.inner.holds(session)
+    }
+
+    fn decided(
+        &self,
+        session: SessionKey,
+        requests: Vec<RequestId>,
+    ) -> BoxFuture<'_, Result<Vec<(RequestId, Begun)>, StoreError>> {
+        self.inner.decided(session, requests)
     }
 
     fn accept(

@@ -107,7 +107,7 @@ pub(super) struct Ended<'a> {
     pub(super) output_data: Cow<'a, str>,
 }
 
-/// What a planner answers to a batch that it started.
+/// What a planner answers to a batch that it started; and an app of those in flight.
 #[derive(Debug, Deserialize)]
 pub(super) struct Started {
     #[serde(rename = "appId", default)]
@@ -131,6 +131,13 @@ pub(super) struct Host {
     /// Below 0 after somebody reset the planner while calls ran.
     #[serde(rename = "usedSlots", default)]
     pub(super) used: i64,
+}
+
+/// Apps with calls that have not ended.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct InFlight {
+    #[serde(default)]
+    pub(super) apps: Vec<Started>,
 }
 
 /// What `GET_CONFIG` says.

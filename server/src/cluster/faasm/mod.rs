@@ -27,7 +27,8 @@
 //! | the same message twice; an app's id used twice | ids are random and remembered; nothing is sent twice |
 //! | no messages, threads | a batch has one message and no type |
 //! | "pending" and "unknown" being the same | a relay knows its calls, and each has a deadline |
-//! | a worker lost, a planner started again | deadlines, and what `finished` says |
+//! | a worker lost | its calls stay in flight for ever: a deadline for each |
+//! | a planner started again | what is not in flight, and has no result, is unknown |
 
 mod app;
 mod breaker;

@@ -9,6 +9,8 @@ use super::http::{Answer, Ask, AskError, Endpoint, Peer};
 use super::message::{self, Ended, Hosts, Message, PlannerConfig, Results, Started};
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::Mutex;
@@ -16,6 +18,12 @@ use tokio::time::Instant;
 
 /// Longest answer to what is no batch and no status, bytes.
 const SHORT_ANSWER: usize = 1024 * 1024;
+
+/// Longest list of apps in flight, bytes.
+const LIST_ANSWER: usize = 64 * 1024 * 1024;
+
+/// How old such a list may be.
+const APPS_FRESH: Duration = Duration::from_secs(1);
 
 const NO_HOSTS: &str = "No available hosts";
 const NOT_REGISTERED: &str = "App not registered in results";
@@ -78,13 +86,30 @@ pub(super) struct Planner {
     hosts_fresh: Duration,
     /// What it last said of its workers.
     slots: Mutex<Option<(Instant, Slots)>>,
+    /// What it last said of apps.
+    in_flight: Mutex<Option<InFlight>>,
+}
+
+/// Apps that were in flight at some moment.
+#[derive(Clone, Debug)]
+pub(super) struct InFlight {
+    /// When it was asked.
+    pub(super) asked: Instant,
+    apps: Arc<HashSet<i32>>,
+}
+
+impl InFlight {
+    pub(super) fn has(&self, app: i32) -> bool {
+        self.apps.contains(&app)
+    }
 }
 
 impl Planner {
     pub(super) fn new(config: &FaasmConfig) -> Self {
         let peer = Peer::new(config.planner.clone(), config.connections);
         let (time, hosts_fresh) = (config.request_time, config.hosts_fresh);
-        Self { peer, breaker: Breaker::default(), time, hosts_fresh, slots: Mutex::default() }
+        let (slots, in_flight) = (Mutex::default(), Mutex::default());
+        Self { peer, breaker: Breaker::default(), time, hosts_fresh, slots, in_flight }
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
@@ -181,6 +206,25 @@ impl Planner {
         };
         let (all, used) = (sum(|host| host.slots), sum(|host| host.used));
         Ok(Slots { workers: hosts.len(), all, used })
+    }
+
+    /// Apps in flight, as of a moment ago. Whoever asks meanwhile gets the same answer.
+    pub(super) async fn in_flight(&self) -> Result<InFlight, PlannerError> {
+        let mut known = self.in_flight.lock().await;
+        if let Some(known) = known.as_ref().filter(|known| known.asked.elapsed() < APPS_FRESH) {
+            return Ok(known.clone());
+        }
+        let asked = Instant::now();
+        let answer = self.ask(self.plain("GET_IN_FLIGHT_APPS")?, LIST_ANSWER).await?;
+        let read = serde_json::from_slice::<message::InFlight>(&answer.body);
+        let (StatusCode::OK, Ok(read)) = (answer.status, read) else {
+            return Err(self.odd(&answer));
+        };
+        self.breaker.succeeded();
+        let apps = Arc::new(read.apps.into_iter().map(|app| app.app).collect());
+        let fresh = InFlight { asked, apps };
+        *known = Some(fresh.clone());
+        Ok(fresh)
     }
 
     /// How it is set up.

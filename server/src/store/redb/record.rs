@@ -4,7 +4,7 @@ use super::image::Image;
 use super::log::{Extent, Log, Pending, Record};
 use super::queue::{Bounds, Queue};
 use crate::store::{SessionKey, StoreError};
-use faasm_bridge::session::Remains;
+use faasm_bridge::session::{Begun, Remains};
 use faasm_bridge::wire::RequestId;
 use std::io;
 use tokio::sync::oneshot;
@@ -215,7 +215,7 @@ impl Writer {
         let Some(begun) = self.image.begun(session) else { return Ok(None) };
         let read = |(id, extent): (RequestId, Option<Extent>)| {
             let reply = extent.map(|extent| self.log.reply(extent)).transpose()?;
-            Ok((id, reply))
+            Ok((id, reply.map_or(Begun::Unknown, Begun::Replied)))
         };
         let begun = begun.map(read).collect::<io::Result<Vec<_>>>().map_err(|e| failed(&e))?;
         let forgotten = self.image.forgotten(session);

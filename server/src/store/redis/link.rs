@@ -89,6 +89,8 @@ enum Verdict {
     NotNow,
     /// Redis did not carry it out, and will not.
     Refused,
+    /// It may have been carried out, and the answer makes no sense here: another one will not either.
+    Nonsense,
     /// It may have been carried out; the connection is of no use any more.
     Broken,
 }
@@ -99,7 +101,11 @@ fn verdict(error: &RedisError) -> Verdict {
         ErrorKind::Server(BusyLoading | ClusterDown | MasterDown | TryAgain) => Verdict::NotNow,
         // A script of somebody else runs for long.
         ErrorKind::Extension if error.code() == Some("BUSY") => Verdict::NotNow,
-        ErrorKind::Server(_) | ErrorKind::Extension => Verdict::Refused,
+        ErrorKind::Server(_)
+        | ErrorKind::Extension
+        | ErrorKind::AuthenticationFailed
+        | ErrorKind::InvalidClientConfig => Verdict::Refused,
+        ErrorKind::UnexpectedReturnType | ErrorKind::Parse => Verdict::Nonsense,
         _ => Verdict::Broken,
     }
 }
@@ -174,6 +180,10 @@ impl Link {
                             match verdict(&error) {
                                 Verdict::NotNow => {}
                                 Verdict::Refused => return Err(failed(is_sent, shown(&error))),
+                                Verdict::Nonsense => {
+                                    self.give_up(&line);
+                                    return Err(failed(true, shown(&error)));
+                                }
                                 Verdict::Broken => {
                                     self.give_up(&line);
                                     is_sent = true;

@@ -8,20 +8,27 @@
 //! | `{faasm-relay}:function:USER/FUNCTION` | hash | `integrity` and `wasm` |
 //! | `{faasm-relay}:file:PATH` | string | a shared file |
 //!
-//! One Redis or its failover, not a Redis Cluster: changes span keys that are not in one slot.
+//! The journal's keys are in `journal.rs`. One Redis or its failover, not a Redis Cluster: changes span keys that are not in one slot.
 
+mod journal;
 mod keys;
 mod link;
+mod notes;
+mod presence;
 mod state;
 
 pub use state::MAX_VALUE_BYTES as MAX_REDIS_VALUE_BYTES;
 
-use super::{FileStore, FunctionStore, StoreError, StoredFunction, is_valid_path};
+use super::{FileStore, FunctionStore, SessionKey, StoreError, StoredFunction, is_valid_path};
+use faasm_bridge::wire::RequestId;
 use futures_util::future::BoxFuture;
 use keys::{file_key, function_key};
 use link::{Link, Question, Repeat};
+use notes::Notes;
 use redis::{Client, Cmd};
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// For Redis to answer when a relay starts.
@@ -43,32 +50,91 @@ pub struct RedisStore {
 
 #[derive(Debug)]
 struct Inner {
-    link: Link,
+    link: Arc<Link>,
+    /// Another connection, which nothing large holds up.
+    presence: Link,
+    /// What this relay is called: another name in each process.
+    relay: Arc<str>,
+    /// How long a session is kept that nobody carries.
+    session_kept: Duration,
+    notes: Notes,
+    /// Sessions of this relay, and requests of theirs that have an entry. Some of another relay may be among them.
+    held: Mutex<HashMap<SessionKey, BTreeSet<RequestId>>>,
+    /// Counts attempts to accept a call.
+    attempts: AtomicU64,
+}
+
+impl Inner {
+    fn held(&self) -> MutexGuard<'_, HashMap<SessionKey, BTreeSet<RequestId>>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long a session lasts without its relay, milliseconds.
+    fn lasting(&self) -> u64 {
+        presence::milliseconds(self.session_kept.saturating_add(presence::MARGIN))
+    }
 }
 
 impl RedisStore {
     /// Connects to the Redis of an address, `redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`; `rediss://` with TLS,
-    /// `unix://PATH` over a socket.
+    /// `unix://PATH` over a socket. Sessions that nobody carries are kept for `session_kept` and a little longer.
+    ///
+    /// To be called within a tokio runtime; the store's tasks end with its last handle.
     ///
     /// # Errors
     /// When the address is wrong, or Redis does not answer within some seconds, refuses, or is a Redis Cluster.
-    pub async fn connect(url: &str) -> Result<Self, StoreError> {
+    pub async fn connect(url: &str, session_kept: Duration) -> Result<Self, StoreError> {
         let client = Client::open(url).map_err(|error| StoreError::Backend {
             action: "read the address of Redis",
             reason: format!("{error}; give it as redis://HOST:6379"),
         })?;
-        let link = Link::new(client);
+        let link = Arc::new(Link::new(client.clone()));
         let mut info = Cmd::new();
         info.arg("INFO");
         let question = Question::Command(info);
         let info: String = link.ask_for(START, "reach Redis", Repeat::Reads, 0, question).await?;
         look_over(&info)?;
-        Ok(Self { inner: Arc::new(Inner { link }) })
+        let relay = name()?;
+        let presence = Link::new(client);
+        presence::beat(&presence, &relay).await?;
+        let inner = Arc::new(Inner {
+            presence,
+            session_kept,
+            notes: Notes::start(Arc::clone(&link), Arc::clone(&relay)),
+            link,
+            relay,
+            held: Mutex::default(),
+            attempts: AtomicU64::new(0),
+        });
+        tokio::spawn(presence::keep(Arc::downgrade(&inner)));
+        Ok(Self { inner })
     }
 
     fn link(&self) -> &Link {
         &self.inner.link
     }
+
+    fn relay(&self) -> &str {
+        &self.inner.relay
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<SessionKey, BTreeSet<RequestId>>> {
+        self.inner.held()
+    }
+
+    fn lasting(&self) -> u64 {
+        self.inner.lasting()
+    }
+}
+
+/// A name that no other relay has, nor had.
+fn name() -> Result<Arc<str>, StoreError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| StoreError::Backend {
+        action: "name this relay",
+        reason: error.to_string(),
+    })?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)).into())
 }
 
 /// What Redis says of itself, as far as it matters here.
@@ -170,5 +236,7 @@ impl FileStore for RedisStore {
     }
 }
 
+#[cfg(test)]
+mod journal_tests;
 #[cfg(test)]
 mod tests;

@@ -91,8 +91,9 @@ async fn reset_and_set_policy_are_never_sent_whatever_a_page_says() {
     }
     let kinds: BTreeSet<String> =
         cluster.planner.asked().into_iter().map(|asked| asked.kind).collect();
-    let expected = ["EXECUTE_BATCH", "EXECUTE_BATCH_STATUS", "GET_AVAILABLE_HOSTS"];
-    assert_eq!(kinds, expected.map(str::to_owned).into());
+    let harmless =
+        ["EXECUTE_BATCH", "EXECUTE_BATCH_STATUS", "GET_AVAILABLE_HOSTS", "GET_IN_FLIGHT_APPS"];
+    assert!(kinds.iter().all(|kind| harmless.contains(&kind.as_str())), "{kinds:?}");
 }
 
 #[tokio::test]
@@ -222,14 +223,33 @@ async fn a_lost_workers_call_is_unknown_at_its_deadline() {
 #[tokio::test]
 async fn a_planner_that_is_started_again_knows_nothing_and_works() {
     let cluster = Cluster::start().await.with(&[("gate", GATE), ("hello", HELLO)]).await;
-    let front = cluster.relay_with(impatient(cluster.config())).await;
+    let front = cluster.relay().await;
     let mut client = front.client().await;
     let id = client.send(main("gate"), b"").await;
     cluster.gate_reached(1).await;
     cluster.planner.abort();
     cluster.planner.restart().await.unwrap();
     cluster.open_gate().await;
+    // Long before the minute that a call may take.
     let (code, reason) = told(client.reply(id).await);
     assert_eq!(code, FailureCode::Unknown, "{reason}");
+    assert!(reason.contains("has forgotten it"), "{reason}");
     says_hello_in_the_end(&mut client).await;
+}
+
+#[tokio::test]
+async fn a_call_that_takes_long_and_is_in_flight_is_waited_for() {
+    let cluster = Cluster::start().await.with(&[("gate", GATE)]).await;
+    let front = cluster.relay().await;
+    let mut client = front.client().await;
+    let id = client.send(main("gate"), b"").await;
+    // Asked for several times, it is in flight each time.
+    let asked = async {
+        while cluster.count("GET_IN_FLIGHT_APPS") < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, asked).await.expect("it is asked");
+    cluster.open_gate().await;
+    assert_eq!(returned(client.reply(id).await).0, 1);
 }

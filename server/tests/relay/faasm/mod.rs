@@ -6,6 +6,7 @@ mod calls;
 mod failures;
 mod polling;
 mod program;
+mod shared;
 mod uploads;
 
 use crate::client::Client;
@@ -155,7 +156,7 @@ pub(crate) async fn any_cluster(functions: &[(&str, &str)]) -> (Front, Option<Cl
             let redis = variable("FAASM_REDIS_URL");
             let stores = match &redis {
                 Some(url) => {
-                    let state = Arc::new(RedisStore::connect(url).await.unwrap());
+                    let state = Arc::new(RedisStore::connect(url, LONG).await.unwrap());
                     Stores { state, ..stores }
                 }
                 None => stores,
