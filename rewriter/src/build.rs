@@ -6,6 +6,7 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use faasm_bridge::manifest::{Artefact, Asyncify, AsyncifyArtefact, Engines, Manifest, SCHEMA};
+use faasm_bridge::placement::Policy;
 use sha2::{Digest, Sha256};
 use std::fmt;
 
@@ -19,14 +20,22 @@ pub struct Options {
     pub optimize: bool,
     /// Asyncify's asserts; see [`Instrumentation`].
     pub asserts: bool,
+    /// Where the calls that it chains run; goes to the manifest.
+    pub chained: Policy,
     pub binaryen: Binaryen,
 }
 
 impl Options {
     /// The defaults.
     pub fn new(binaryen: Binaryen) -> Options {
-        let (optimize, asserts) = (false, false);
-        Options { stack_size: None, debug_info: DebugInfo::Keep, optimize, asserts, binaryen }
+        Options {
+            stack_size: None,
+            debug_info: DebugInfo::Keep,
+            optimize: false,
+            asserts: false,
+            chained: Policy::default(),
+            binaryen,
+        }
     }
 }
 
@@ -135,6 +144,7 @@ pub fn build(
         engines: Engines { jspi: artefact(format!("{name}.wasm"), &jspi), asyncify: described },
         features: features.iter().map(|feature| feature.name.to_owned()).collect(),
         names: names.as_ref().map(|names| artefact(format!("{name}.names.json"), names)),
+        chained: options.chained.clone(),
         generator: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
     let (asyncify, unwinding) = instrumented.ok().map(|made| (made.wasm, made.unwinding)).unzip();
