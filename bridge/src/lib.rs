@@ -17,6 +17,7 @@ pub mod guest;
 pub mod host;
 pub mod manifest;
 pub mod names;
+pub mod output;
 pub mod placement;
 pub mod session;
 pub mod sorted_map;

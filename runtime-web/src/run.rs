@@ -1,7 +1,6 @@
 //! One run of a function in the page: instantiate, call its entries through all suspensions, collect the result.
 
 use crate::api::promise;
-use crate::chain::Caller;
 use crate::engine::{self, Engine, Kind};
 use crate::error::{Code, FaasmError, code_of, describe};
 use crate::function::Loaded;
@@ -50,8 +49,8 @@ pub(crate) struct Start {
     pub(crate) invocation: Invocation,
     /// The entry of its table to call instead of its main entry.
     pub(crate) pointer: Option<u32>,
-    /// How many calls it is away from a run that the page began.
-    pub(crate) depth: u32,
+    /// The number of a chained call.
+    pub(crate) call: Option<u32>,
 }
 
 /// Runs a loaded function on this thread.
@@ -61,14 +60,14 @@ pub(crate) async fn run(
     listeners: Listeners,
     stop: Rc<Stop>,
 ) -> Result<Outcome, FaasmError> {
-    let Start { loaded, engine, invocation, pointer, depth } = start;
+    let Start { loaded, engine, invocation, pointer, call } = start;
     let began = performance_now();
     let program = loaded.program(engine).await?;
     let pointer =
         pointer.map(|pointer| (pointer, String::from_utf8_lossy(&invocation.input).into_owned()));
     // A module that is not instrumented has nothing to hide, and its engine's buffer is never used.
     let buffer = program.buffer.unwrap_or(UnwindBuffer { bytes: 0 });
-    let caller = Caller { loaded: Rc::clone(&loaded), engine: program.engine, depth };
+    let caller = shared.chains.caller(&loaded, program.engine, call);
     let bindings = Bindings::new(invocation, buffer.bytes, caller, shared, listeners, stop.clone());
     let number = Number::of(&bindings);
     let wait = waiting(&bindings);

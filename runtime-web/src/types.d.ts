@@ -282,6 +282,6 @@ export type ErrorCode =
   | "stack-size" // the stack did not fit where a suspended function keeps it
   | "state" // a state value has another size
   | "timeout" // the run took longer than its timeout, or than a call in the cluster may take
-  | "too-large" // longer than a frame may be
+  | "too-large" // longer than a frame may be, or an output of the cluster than its relay sends
   | "trap" // the function trapped; `stack` names its functions
   | "unknown-import"; // the function called an import nobody knows

@@ -3,14 +3,18 @@
 use super::SessionError;
 use crate::sorted_map::SortedMap;
 use crate::wire::{
-    Answer, ClientMessage, Hello, MAX_QUEUED_BYTES, MAX_QUEUED_REQUESTS, RefusalCode, Reply,
-    Request, RequestId, ServerMessage, SessionId, VERSIONS, decode, decode_handshake, encode,
-    encode_handshake,
+    Answer, BATCHES_SINCE, ClientMessage, FRAME_PREFIX_BYTES, Frames, Hello, MAX_OWED,
+    MAX_OWED_BYTES, MAX_QUEUED_BYTES, MAX_QUEUED_REQUESTS, MESSAGE_BYTES, RefusalCode, Reply,
+    Request, RequestId, ServerMessage, SessionId, VERSIONS, append_frame, decode, decode_handshake,
+    encode, encode_handshake, frames_of,
 };
 use std::collections::VecDeque;
 
 /// First version with [`ClientMessage::Ping`].
 const PINGS_SINCE: u16 = 2;
+
+/// First version with [`ClientMessage::SameRun`].
+const RUNS_SINCE: u16 = 3;
 
 /// Where the session stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,11 +55,16 @@ pub struct ClientSession {
     /// How many of them no connection has carried yet, and their bytes.
     queued: Queued,
     outbox: VecDeque<Vec<u8>>,
+    /// Replies that are here and not acknowledged, for that goes along with what is sent next.
+    owed: Vec<RequestId>,
+    owed_bytes: usize,
 }
 
 #[derive(Debug)]
 struct OpenRequest {
     frame: Vec<u8>,
+    /// The first call of the run that this one belongs to.
+    first: Option<RequestId>,
     /// A connection has carried it, so it may have been performed.
     sent: bool,
     /// Performing it twice does no harm.
@@ -98,6 +107,8 @@ impl ClientSession {
             open: SortedMap::new(),
             queued: Queued::default(),
             outbox: VecDeque::new(),
+            owed: Vec::new(),
+            owed_bytes: 0,
         }
     }
 
@@ -136,7 +147,7 @@ impl ClientSession {
             token: self.token.clone(),
             resume: self.session,
         };
-        self.outbox.clear();
+        self.forget_outbox();
         self.outbox.push_back(encode_handshake(&hello)?);
         self.phase = Phase::Greeting;
         Ok(())
@@ -144,7 +155,7 @@ impl ClientSession {
 
     /// The connection is gone; requests stay open.
     pub fn disconnected(&mut self) {
-        self.outbox.clear();
+        self.forget_outbox();
         if self.phase != Phase::Refused {
             self.phase = Phase::Disconnected;
         }
@@ -155,11 +166,25 @@ impl ClientSession {
     /// # Errors
     /// When it is longer than a frame may be, or too much waits for a connection already; then it is never sent.
     pub fn request(&mut self, request: Request, payload: &[u8]) -> Result<RequestId, SessionError> {
+        self.request_of(None, request, payload)
+    }
+
+    /// The same for a call of a run that has chained others before; `first` is the first of them.
+    ///
+    /// # Errors
+    /// As [`ClientSession::request`].
+    pub fn request_of(
+        &mut self,
+        first: Option<RequestId>,
+        request: Request,
+        payload: &[u8],
+    ) -> Result<RequestId, SessionError> {
         let id = RequestId(self.last_id + 1);
         let is_read = request.is_read();
         let frame = encode(&ClientMessage::Request { id, request }, payload)?;
         let sent = self.phase == Phase::Open;
         if sent {
+            self.push_run(id, first);
             self.outbox.push_back(frame.clone());
         } else if self.queued.has_room(&frame) {
             self.queued.add(&frame);
@@ -167,7 +192,7 @@ impl ClientSession {
             return Err(SessionError::QueueFull);
         }
         self.last_id = id.0;
-        self.open.insert(id, OpenRequest { frame, sent, is_read, cancelled: false });
+        self.open.insert(id, OpenRequest { frame, first, sent, is_read, cancelled: false });
         Ok(id)
     }
 
@@ -213,7 +238,8 @@ impl ClientSession {
             (ServerMessage::Reply { id, reply }, payload) => (id, reply, payload),
             (ServerMessage::Pong, _) => return Ok(None),
         };
-        self.push(&ClientMessage::Acknowledge { id });
+        self.owed.push(id);
+        self.owed_bytes += payload.len();
         // A reply that came before the last reconnect, and comes again.
         if self.open.remove(&id).is_none() {
             return Ok(None);
@@ -221,9 +247,61 @@ impl ClientSession {
         Ok(Some(ClientEvent::Reply { id, reply, payload: payload.to_vec() }))
     }
 
+    /// Whether replies are here that are acknowledged only with the next message: see [`ClientSession::acknowledge`].
+    pub fn owes(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
+    /// Acknowledges what is here, although nothing else is to be sent: to be called some time after a reply, so that the relay
+    /// does not keep it for ever.
+    pub fn acknowledge(&mut self) {
+        // In front, so that a request finds the room that these made.
+        for id in self.owed.drain(..).rev() {
+            self.outbox.push_front(short(&ClientMessage::Acknowledge { id }));
+        }
+        self.owed_bytes = 0;
+    }
+
     /// The next frame to send.
     pub fn transmit(&mut self) -> Option<Vec<u8>> {
+        let is_much = self.owed.len() >= MAX_OWED || self.owed_bytes >= MAX_OWED_BYTES;
+        if self.phase == Phase::Open && (is_much || !self.outbox.is_empty()) {
+            self.acknowledge();
+        }
         self.outbox.pop_front()
+    }
+
+    /// The next WebSocket message to send.
+    pub fn transmit_message(&mut self) -> Option<Vec<u8>> {
+        let first = self.transmit()?;
+        if !self.has_batches() {
+            return Some(first);
+        }
+        let mut message = Vec::with_capacity(FRAME_PREFIX_BYTES + first.len());
+        append_frame(&mut message, &first);
+        while let Some(next) = self.outbox.front()
+            && message.len() + FRAME_PREFIX_BYTES + next.len() <= MESSAGE_BYTES
+        {
+            append_frame(&mut message, next);
+            self.outbox.pop_front();
+        }
+        Some(message)
+    }
+
+    /// The frames of a WebSocket message, for [`ClientSession::receive`].
+    pub fn frames_of<'a>(&self, message: &'a [u8]) -> Frames<'a> {
+        frames_of(message, self.has_batches())
+    }
+
+    fn has_batches(&self) -> bool {
+        self.phase == Phase::Open && self.version >= BATCHES_SINCE
+    }
+
+    /// The replies come again over the next connection.
+    fn forget_outbox(&mut self) {
+        self.outbox.clear();
+        self.owed.clear();
+        self.owed_bytes = 0;
     }
 
     fn greeted(&mut self, answer: Answer) -> Result<ClientEvent, SessionError> {
@@ -259,12 +337,22 @@ impl ClientSession {
     /// Sends every open request, for the first time or again.
     fn send_open(&mut self) {
         self.queued = Queued::default();
-        for (id, request) in self.open.iter_mut() {
+        let mut open = std::mem::take(&mut self.open);
+        for (id, request) in open.iter_mut() {
             request.sent = true;
+            self.push_run(*id, request.first);
             self.outbox.push_back(request.frame.clone());
             if request.cancelled {
-                self.outbox.push_back(short(&ClientMessage::Cancel { id: *id }));
+                self.push(&ClientMessage::Cancel { id: *id });
             }
+        }
+        self.open = open;
+    }
+
+    /// Says which run the request that comes next belongs to; a relay too old to know goes without.
+    fn push_run(&mut self, id: RequestId, first: Option<RequestId>) {
+        if let Some(first) = first.filter(|_| self.version >= RUNS_SINCE) {
+            self.push(&ClientMessage::SameRun { id, first });
         }
     }
 
@@ -274,5 +362,5 @@ impl ClientSession {
 }
 
 fn short(message: &ClientMessage) -> Vec<u8> {
-    encode(message, &[]).expect("acknowledgements, cancellations and pings are short")
+    encode(message, &[]).expect("messages without a request are short")
 }

@@ -4,7 +4,7 @@
 use super::*;
 use crate::wire::{
     Answer, CallEntry, ClientMessage, FailureCode, Reply, Request, RequestId, ServerMessage,
-    SessionId, decode, encode, encode_handshake,
+    SessionId, VERSIONS, decode, encode, encode_handshake,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -147,7 +147,7 @@ impl World {
         let welcome = Answer::Welcome { version, session: ID, resumed };
         let event = self.client.receive(&encode_handshake(&welcome).unwrap()).unwrap();
         assert_eq!(event, Some(ClientEvent::Open { lost: vec![] }), "the journal has the session");
-        self.server.as_mut().unwrap().connected();
+        self.server.as_mut().unwrap().connected(*VERSIONS.end());
         self.is_connected = true;
     }
 
@@ -171,7 +171,7 @@ impl World {
 
     fn send(&mut self) {
         let (true, Some(server)) = (self.is_connected, &mut self.server) else { return };
-        let Some(frame) = self.client.transmit() else { return };
+        let Some(frame) = self.client.transmit() else { return self.client.acknowledge() };
         match server.receive(&frame).unwrap() {
             None => {}
             Some(ServerEvent::Start { id, payload, .. }) => self.waiting.push((id, payload[0])),
@@ -347,7 +347,7 @@ fn what_a_restored_session_knows_is_answered_and_not_begun_again() {
         begun: vec![(RequestId(2), None), (RequestId(3), Some(reply(3))), (RequestId(5), None)],
     };
     let mut server = ServerSession::restore(ID, "demo".into(), remains);
-    server.connected();
+    server.connected(*VERSIONS.end());
     assert_eq!(server.open_requests(), 2);
     let request = |id| {
         let request = Request::AppendState { key: "k".into() };
@@ -390,7 +390,7 @@ fn a_session_that_takes_no_more_leaves_requests_to_the_next_relay() {
 #[test]
 fn ids_that_were_never_sent_do_not_add_up() {
     let mut server = ServerSession::new(ID, "demo".into());
-    server.connected();
+    server.connected(*VERSIONS.end());
     for id in (1..60_000).step_by(2) {
         let id = RequestId(id);
         let request = Request::AppendState { key: "k".into() };

@@ -7,7 +7,8 @@
 //! A session can also outlive the relay's process, with a journal of what was begun and what came of it
 //! ([`ServerSession::restore`]). What was begun and has no result is then unknown, and not begun again.
 //!
-//! Drivers feed frames in (`receive`), take frames out (`transmit`), and say when a connection comes and goes. When to
+//! Drivers feed frames in (`receive`), take frames out (`transmit`, or for a WebSocket `transmit_message`), and say when a
+//! connection comes and goes. When to
 //! connect and when to give up is [`Link`]'s.
 
 mod client;

@@ -5,9 +5,9 @@
 
 use super::SessionError;
 use crate::wire::{
-    Answer, ClientMessage, FailureCode, Hello, MAX_KEPT_BYTES, MAX_OPEN_REQUESTS, RefusalCode,
-    Reply, Request, RequestId, ServerMessage, SessionId, VERSIONS, decode, decode_handshake,
-    encode,
+    Answer, BATCHES_SINCE, ClientMessage, FRAME_PREFIX_BYTES, FailureCode, Frames, Hello,
+    MAX_KEPT_BYTES, MAX_OPEN_REQUESTS, MESSAGE_BYTES, RefusalCode, Reply, Request, RequestId,
+    ServerMessage, SessionId, VERSIONS, append_frame, decode, decode_handshake, encode, frames_of,
 };
 use rangemap::RangeSet;
 use std::collections::{BTreeMap, VecDeque};
@@ -26,8 +26,9 @@ const LAST_ID: RequestId = RequestId(u64::MAX - 1);
 /// What a received frame means for the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerEvent {
-    /// Perform this, and [`ServerSession::reply`] whatever comes of it. Given once for each id.
-    Start { id: RequestId, request: Request, payload: Vec<u8> },
+    /// Perform this, and [`ServerSession::reply`] whatever comes of it. Given once for each id. `first` is the first call of
+    /// the run that a call belongs to: itself, where the page names no other.
+    Start { id: RequestId, first: RequestId, request: Request, payload: Vec<u8> },
     /// Nobody waits for this request any more; reply all the same.
     Cancel { id: RequestId },
     /// The page has the replies to all of these and will never send them again: a journal can forget them.
@@ -76,10 +77,14 @@ pub struct ServerSession {
     /// Requests that ended and were acknowledged; ids count up, so this stays one range.
     forgotten: RangeSet<u64>,
     connected: bool,
+    /// What the last handshake settled on.
+    version: u16,
     outbox: VecDeque<Outgoing>,
     /// Bytes of the replies in `open`.
     kept_bytes: usize,
     takes_requests: bool,
+    /// A request that comes next, and the first call of its run.
+    announced: Option<(RequestId, RequestId)>,
 }
 
 #[derive(Debug)]
@@ -106,9 +111,11 @@ impl ServerSession {
             open: BTreeMap::new(),
             forgotten: RangeSet::new(),
             connected: false,
+            version: *VERSIONS.start(),
             outbox: VecDeque::new(),
             kept_bytes: 0,
             takes_requests: true,
+            announced: None,
         }
     }
 
@@ -158,9 +165,11 @@ impl ServerSession {
         self.forgotten.len()
     }
 
-    /// A connection is up and its handshake answered: unacknowledged replies are sent again.
-    pub fn connected(&mut self) {
+    /// A connection is up and its handshake answered with this version: unacknowledged replies are sent again.
+    pub fn connected(&mut self, version: u16) {
         self.connected = true;
+        self.version = version;
+        self.announced = None;
         self.outbox.clear();
         let replied =
             self.open.iter().filter(|(_, progress)| matches!(progress, Progress::Replied(_)));
@@ -193,6 +202,10 @@ impl ServerSession {
             }
             ClientMessage::Ping => {
                 self.push(encode(&ServerMessage::Pong, &[])?)?;
+                Ok(None)
+            }
+            ClientMessage::SameRun { id, first } => {
+                self.announced = Some((id, first));
                 Ok(None)
             }
         }
@@ -231,6 +244,7 @@ impl ServerSession {
         request: Request,
         payload: &[u8],
     ) -> Result<Option<ServerEvent>, SessionError> {
+        let announced = self.announced.take().filter(|(announced, _)| *announced == id);
         // Known: it runs, or this connection carries its reply, or that has arrived.
         if self.open.contains_key(&id) || self.forgotten.contains(&id.0) {
             return Ok(None);
@@ -257,7 +271,8 @@ impl ServerSession {
             self.reply(id, Reply::Failed { code: FailureCode::BadRequest, message }, &[]);
             return Ok(None);
         }
-        Ok(Some(ServerEvent::Start { id, request, payload: payload.to_vec() }))
+        let first = announced.map_or(id, |(_, first)| first);
+        Ok(Some(ServerEvent::Start { id, first, request, payload: payload.to_vec() }))
     }
 
     /// Ends a request. A second reply to the same id is dropped; one that there is no room to keep becomes an error.
@@ -295,15 +310,49 @@ impl ServerSession {
 
     /// The next frame to send.
     pub fn transmit(&mut self) -> Option<Vec<u8>> {
-        loop {
-            match self.outbox.pop_front()? {
-                Outgoing::Passing(frame) => return Some(frame),
-                Outgoing::Reply(id) => {
-                    if let Some(Progress::Replied(frame)) = self.open.get(&id) {
-                        return Some(frame.clone());
-                    }
-                }
-            }
+        let frame = self.next()?.to_vec();
+        self.outbox.pop_front();
+        Some(frame)
+    }
+
+    /// The next WebSocket message to send.
+    pub fn transmit_message(&mut self) -> Option<Vec<u8>> {
+        if self.version < BATCHES_SINCE {
+            return self.transmit();
+        }
+        let first = self.next()?;
+        let mut message = Vec::with_capacity(FRAME_PREFIX_BYTES + first.len());
+        append_frame(&mut message, first);
+        self.outbox.pop_front();
+        while let Some(next) = self.next()
+            && message.len() + FRAME_PREFIX_BYTES + next.len() <= MESSAGE_BYTES
+        {
+            append_frame(&mut message, next);
+            self.outbox.pop_front();
+        }
+        Some(message)
+    }
+
+    /// The frames of a WebSocket message, for [`ServerSession::receive`].
+    pub fn frames_of<'a>(&self, message: &'a [u8]) -> Frames<'a> {
+        frames_of(message, self.version >= BATCHES_SINCE)
+    }
+
+    /// The frame at the head of the outbox, without replies that were acknowledged since they were put there.
+    fn next(&mut self) -> Option<&[u8]> {
+        let is_gone = |outgoing: &Outgoing| match outgoing {
+            Outgoing::Passing(_) => false,
+            Outgoing::Reply(id) => !matches!(self.open.get(id), Some(Progress::Replied(_))),
+        };
+        while self.outbox.front().is_some_and(is_gone) {
+            self.outbox.pop_front();
+        }
+        match self.outbox.front()? {
+            Outgoing::Passing(frame) => Some(frame),
+            Outgoing::Reply(id) => match self.open.get(id)? {
+                Progress::Replied(frame) => Some(frame),
+                Progress::Running => None,
+            },
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::wire::{
-    Answer, CallEntry, ClientMessage, FailureCode, MAX_KEPT_BYTES, MAX_QUEUED_BYTES,
-    MAX_QUEUED_REQUESTS, RefusalCode, Reply, Request, RequestId, ServerMessage, SessionId,
-    VERSIONS, decode, encode, encode_handshake,
+    Answer, BATCHES_SINCE, CallEntry, ClientMessage, FailureCode, MAX_KEPT_BYTES, MAX_OWED,
+    MAX_OWED_BYTES, MAX_QUEUED_BYTES, MAX_QUEUED_REQUESTS, MESSAGE_BYTES, RefusalCode, Reply,
+    Request, RequestId, ServerMessage, SessionId, VERSIONS, decode, encode, encode_handshake,
 };
 
 const ID: SessionId = SessionId([1; 16]);
@@ -19,7 +19,7 @@ fn connect(client: &mut ClientSession, server: &mut ServerSession, resumed: bool
     let (_, version) = greet(&client.transmit().unwrap()).unwrap();
     let welcome = Answer::Welcome { version, session: ID, resumed };
     let event = client.receive(&encode_handshake(&welcome).unwrap()).unwrap().unwrap();
-    server.connected();
+    server.connected(version);
     event
 }
 
@@ -46,13 +46,16 @@ fn a_request_made_before_the_connection_is_sent_when_it_opens() {
     let id = client.request(call("f"), b"in").unwrap();
     assert_eq!(connect(&mut client, &mut server, false), ClientEvent::Open { lost: vec![] });
     let started = to_server(&mut client, &mut server);
-    assert_eq!(started, vec![ServerEvent::Start { id, request: call("f"), payload: b"in".into() }]);
+    let (request, payload) = (call("f"), b"in".into());
+    assert_eq!(started, vec![ServerEvent::Start { id, first: id, request, payload }]);
     server.reply(id, Reply::Call { return_value: 4 }, b"out");
     let reply = Reply::Call { return_value: 4 };
     assert_eq!(
         to_client(&mut server, &mut client),
         vec![ClientEvent::Reply { id, reply, payload: b"out".into() }]
     );
+    assert!(client.owes() && client.transmit().is_none(), "that goes along with something else");
+    client.acknowledge();
     to_server(&mut client, &mut server);
     assert_eq!(server.open_requests(), 0, "acknowledged");
 }
@@ -81,6 +84,7 @@ fn nothing_is_lost_or_done_twice_wherever_the_connection_breaks() {
                 replies += to_client(&mut server, &mut client).len();
             }
             if !breaks(0) && !breaks(1) && !breaks(2) {
+                client.acknowledge();
                 starts += to_server(&mut client, &mut server).len();
             }
         }
@@ -277,6 +281,107 @@ fn a_bad_request_is_answered_and_not_started() {
 }
 
 #[test]
+fn replies_are_acknowledged_with_what_is_sent_next_or_when_they_are_many() {
+    let (mut client, mut server) = pair();
+    connect(&mut client, &mut server, false);
+    let asked = |client: &mut ClientSession, server: &mut ServerSession, output: &[u8]| {
+        let id = client.request(call("f"), &[]).unwrap();
+        to_server(client, server);
+        assert_eq!(server.open_requests(), 1, "what was owed came first");
+        server.reply(id, Reply::Call { return_value: 0 }, output);
+        to_client(server, client);
+    };
+    for _ in 0..3 * MAX_OWED {
+        asked(&mut client, &mut server, b"");
+        assert!(client.owes());
+    }
+    asked(&mut client, &mut server, &vec![0; MAX_OWED_BYTES]);
+    assert!(client.transmit().is_some(), "a long one is acknowledged at once");
+    server.disconnected();
+    client.disconnected();
+    connect(&mut client, &mut server, true);
+    to_client(&mut server, &mut client);
+    assert!(client.transmit().is_some(), "and again where that was lost");
+
+    // Many at once.
+    let ids: Vec<_> = (0..MAX_OWED).map(|_| client.request(call("f"), &[]).unwrap()).collect();
+    to_server(&mut client, &mut server);
+    for id in ids {
+        assert!(client.transmit().is_none());
+        server.reply(id, Reply::Done, &[]);
+        to_client(&mut server, &mut client);
+    }
+    assert_eq!(to_server(&mut client, &mut server), [], "acknowledgements only");
+    assert_eq!((server.open_requests(), client.owes()), (1, false), "all but the lost one");
+}
+
+#[test]
+fn messages_have_as_many_frames_as_there_are() {
+    let (mut client, mut server) = pair();
+    connect(&mut client, &mut server, false);
+    let long = vec![7; MESSAGE_BYTES];
+    for input in [&b"a"[..], b"b", &long, b"c"] {
+        client.request(call("f"), input).unwrap();
+    }
+    let messages: Vec<_> = std::iter::from_fn(|| client.transmit_message()).collect();
+    let started: Vec<usize> = messages
+        .iter()
+        .map(|message| {
+            let frames = server.frames_of(message).map(Result::unwrap).collect::<Vec<_>>();
+            frames.iter().filter(|frame| server.receive(frame).unwrap().is_some()).count()
+        })
+        .collect();
+    assert_eq!(started, [2, 1, 1], "a long one has a message of its own");
+    for id in 1..=4 {
+        server.reply(RequestId(id), Reply::Done, if id == 2 { &long } else { &[] });
+    }
+    let messages: Vec<_> = std::iter::from_fn(|| server.transmit_message()).collect();
+    let replied = |message: &Vec<u8>| client.frames_of(message).map(Result::unwrap).count();
+    assert_eq!(messages.iter().map(replied).collect::<Vec<_>>(), [1, 1, 2]);
+    assert!(client.frames_of(&messages[2][..9]).any(|frame| frame.is_err()), "cut off");
+
+    // Peers of before have one frame each.
+    server.disconnected();
+    server.connected(BATCHES_SINCE - 1);
+    let messages = std::iter::from_fn(|| server.transmit_message()).collect::<Vec<_>>();
+    assert_eq!(messages.len(), 4);
+    assert!(messages.iter().all(|message| decode::<ServerMessage>(message).is_ok()));
+}
+
+#[test]
+fn calls_of_a_run_are_told_from_others_also_after_a_reconnect() {
+    let first_of = |started: &[ServerEvent]| {
+        let first = |event: &ServerEvent| match event {
+            ServerEvent::Start { id, first, .. } => (id.0, first.0),
+            other => panic!("{other:?}"),
+        };
+        started.iter().map(first).collect::<Vec<_>>()
+    };
+    let (mut client, mut server) = pair();
+    connect(&mut client, &mut server, false);
+    let run = client.request(call("f"), &[]).unwrap();
+    client.request(call("g"), &[]).unwrap();
+    client.request_of(Some(run), call("f"), &[]).unwrap();
+    assert_eq!(first_of(&to_server(&mut client, &mut server)), [(1, 1), (2, 2), (3, 1)]);
+    client.request_of(Some(run), call("f"), &[]).unwrap();
+    client.disconnected();
+    server.disconnected();
+    client.request_of(Some(run), call("f"), &[]).unwrap();
+    connect(&mut client, &mut server, true);
+    assert_eq!(first_of(&to_server(&mut client, &mut server)), [(4, 1), (5, 1)]);
+
+    // A relay that does not know runs is not told of them.
+    let (mut client, mut server) = pair();
+    client.connected().unwrap();
+    client.transmit().unwrap();
+    let welcome = Answer::Welcome { version: 2, session: ID, resumed: false };
+    client.receive(&encode_handshake(&welcome).unwrap()).unwrap();
+    server.connected(*VERSIONS.end());
+    client.request_of(Some(run), call("f"), &[]).unwrap();
+    assert_eq!(first_of(&to_server(&mut client, &mut server)), [(1, 1)]);
+}
+
+#[test]
 fn handshakes_settle_the_version_or_say_why_not() {
     let hello = |versions, user: &str| {
         let user = user.to_owned();
@@ -311,7 +416,7 @@ fn handshakes_settle_the_version_or_say_why_not() {
 #[test]
 fn an_id_that_nothing_can_come_after_is_refused() {
     let (_, mut server) = pair();
-    server.connected();
+    server.connected(*VERSIONS.end());
     for (id, is_started) in [(u64::MAX, false), (u64::MAX - 1, true)] {
         let id = RequestId(id);
         let request = encode(&ClientMessage::Request { id, request: call("f") }, &[]).unwrap();

@@ -1,4 +1,4 @@
-//! Frames over plain HTTP: each after its length, and before those of a page the connection they belong to.
+//! Several frames together: each after its length, and over plain HTTP before those of a page the connection they belong to.
 
 use super::WireError;
 use super::limits::{FRAME_PREFIX_BYTES, MAX_FRAME_BYTES, TURN_BYTES};
@@ -45,6 +45,57 @@ pub fn append_frame(batch: &mut Vec<u8>, frame: &[u8]) {
     let length = u32::try_from(frame.len()).expect("a frame is at most MAX_FRAME_BYTES long");
     batch.extend_from_slice(&length.to_le_bytes());
     batch.extend_from_slice(frame);
+}
+
+/// The frames of a WebSocket message. One that is no batch, a handshake or of a version before
+/// [`BATCHES_SINCE`](super::BATCHES_SINCE), is itself one frame.
+pub fn frames_of(message: &[u8], is_batch: bool) -> Frames<'_> {
+    Frames { rest: message, is_batch }
+}
+
+/// What [`frames_of`] gives; without frames of length 0.
+#[derive(Clone, Debug)]
+pub struct Frames<'a> {
+    rest: &'a [u8],
+    is_batch: bool,
+}
+
+impl<'a> Frames<'a> {
+    fn cut(&mut self) -> Result<&'a [u8], WireError> {
+        let (prefix, rest) = self.rest.split_first_chunk().ok_or_else(cut_off)?;
+        let length = u32::from_le_bytes(*prefix) as usize;
+        if length > MAX_FRAME_BYTES {
+            return Err(WireError::FrameTooLong { bytes: length });
+        }
+        let (frame, rest) = rest.split_at_checked(length).ok_or_else(cut_off)?;
+        self.rest = rest;
+        Ok(frame)
+    }
+}
+
+fn cut_off() -> WireError {
+    WireError::Malformed { reason: "the message ends within a frame".into() }
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = Result<&'a [u8], WireError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.rest.is_empty() {
+            if !self.is_batch {
+                return Some(Ok(std::mem::take(&mut self.rest)));
+            }
+            match self.cut() {
+                Ok([]) => {}
+                Ok(frame) => return Some(Ok(frame)),
+                Err(error) => {
+                    self.rest = &[];
+                    return Some(Err(error));
+                }
+            }
+        }
+        None
+    }
 }
 
 /// Takes frames out of bytes that arrive in pieces, wherever they are cut.

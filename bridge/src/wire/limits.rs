@@ -3,6 +3,12 @@
 /// Versions of the protocol this build speaks, oldest first.
 pub const VERSIONS: std::ops::RangeInclusive<u16> = 1..=3;
 
+/// First version in which a WebSocket message has any number of frames, each after its length.
+pub const BATCHES_SINCE: u16 = 3;
+
+/// Longest WebSocket message of several frames; a longer frame has a message of its own.
+pub const MESSAGE_BYTES: usize = 64 * 1024;
+
 /// First bytes of the handshake.
 pub const MAGIC: [u8; 4] = *b"FAsy";
 
@@ -23,6 +29,12 @@ pub const MAX_NAME_BYTES: usize = 128;
 
 /// Longest state key, bytes; what the guest kernel takes from a guest.
 pub const MAX_KEY_BYTES: usize = 64 * 1024;
+
+/// Replies that a client may have without an acknowledgement; each is acknowledged after a while in any case.
+pub const MAX_OWED: usize = 64;
+
+/// Most bytes of them.
+pub const MAX_OWED_BYTES: usize = 64 * 1024;
 
 /// Longest token, bytes.
 pub const MAX_TOKEN_BYTES: usize = 16 * 1024;

@@ -79,6 +79,11 @@ pub enum ClientMessage {
     /// Asks for a sign of life, for pages do not see a WebSocket's own pings. Answered by [`ServerMessage::Pong`] at once.
     /// Since version 2.
     Ping,
+    /// The call with this id, which comes next, was chained by the same run as an earlier one, its first. Since version 3.
+    SameRun {
+        id: RequestId,
+        first: RequestId,
+    },
 }
 
 /// What a page asks for.

@@ -1,18 +1,19 @@
 //! The wire protocol between a page and a relay: messages, their bounds, and their form in bytes.
 //!
-//! One frame is one binary WebSocket message: a `postcard` envelope ([`ClientMessage`] or [`ServerMessage`]) and, right
+//! A frame is a `postcard` envelope ([`ClientMessage`] or [`ServerMessage`]) and, right
 //! after it, the payload (an input, an output, bytes of a state value), which is never copied into the envelope. Numbers
 //! are little-endian or varint, as `postcard` defines them. The first frame of each side is the handshake
 //! ([`Hello`], [`Answer`]); its form is the same in every version of the protocol, and it begins with [`MAGIC`].
 //!
-//! Over plain HTTP the same frames travel in batches, each after its length: [`append_frame`], [`FrameReader`].
+//! Frames travel in batches, each after its length: as WebSocket messages ([`append_frame`], [`frames_of`]), and over plain
+//! HTTP ([`FrameReader`]).
 
 mod batch;
 mod codec;
 mod limits;
 mod message;
 
-pub use batch::{ConnectionId, FrameReader, Turn, append_frame};
+pub use batch::{ConnectionId, FrameReader, Frames, Turn, append_frame, frames_of};
 pub use codec::{WireError, decode, decode_handshake, encode, encode_handshake};
 pub use limits::*;
 pub use message::*;

@@ -172,9 +172,9 @@ impl Driver {
                         Err(_) => self.lose(),
                     }
                 }
-                Event::Message(Some(Message::Binary(frame))) => {
+                Event::Message(Some(Message::Binary(message))) => {
                     self.link.carried(self.now());
-                    if self.receive(&frame).is_err() {
+                    if self.receive(&message).is_err() {
                         self.lose();
                     }
                 }
@@ -210,8 +210,8 @@ impl Driver {
     /// Whether everything could be sent.
     async fn flush(&mut self) -> bool {
         let Some(socket) = &mut self.socket else { return true };
-        while let Some(frame) = self.session.transmit() {
-            let sent = tokio::time::timeout(SENDS_WITHIN, socket.send(Message::binary(frame)));
+        while let Some(message) = self.session.transmit_message() {
+            let sent = tokio::time::timeout(SENDS_WITHIN, socket.send(Message::binary(message)));
             if !matches!(sent.await, Ok(Ok(()))) {
                 return false;
             }
@@ -240,20 +240,22 @@ impl Driver {
         });
     }
 
-    fn receive(&mut self, frame: &[u8]) -> Result<()> {
-        match self.session.receive(frame)? {
-            None => {}
-            Some(ClientEvent::Open { lost }) => {
-                self.link.opened(self.now());
-                for id in lost {
-                    self.tell(id, Told::Lost);
+    fn receive(&mut self, message: &[u8]) -> Result<()> {
+        for frame in self.session.frames_of(message) {
+            match self.session.receive(frame?)? {
+                None => {}
+                Some(ClientEvent::Open { lost }) => {
+                    self.link.opened(self.now());
+                    for id in lost {
+                        self.tell(id, Told::Lost);
+                    }
                 }
+                Some(ClientEvent::Reply { id, reply, payload }) => {
+                    self.tell(id, Told::Reply(reply, payload));
+                }
+                // A relay that stops, or has no room: as pages do, it tries again.
+                Some(ClientEvent::Refused { message, .. }) => bail!("refused: {message}"),
             }
-            Some(ClientEvent::Reply { id, reply, payload }) => {
-                self.tell(id, Told::Reply(reply, payload));
-            }
-            // A relay that stops, or has no room: as pages do, it tries again.
-            Some(ClientEvent::Refused { message, .. }) => bail!("refused: {message}"),
         }
         Ok(())
     }

@@ -54,6 +54,13 @@ pub(crate) struct Arguments {
     /// Optimise the artefact for JavaScript Promise Integration too
     #[arg(long)]
     optimize: bool,
+    /// Also write NAME.cluster.wasm, for a Faasm cluster in place of the original
+    ///
+    /// Faasm's planner ends when a call's output is not UTF-8 text. This one encodes what it outputs, which a relay in front of
+    /// the cluster decodes, and decodes the outputs of calls it awaits; a function of the cluster that is not built so sees
+    /// encoded outputs. Not written for functions that neither output nor await outputs.
+    #[arg(long)]
+    text_output: bool,
     /// Trap where a function that is not instrumented sees the function suspend
     #[arg(long, hide = true)]
     asserts: bool,
@@ -133,6 +140,7 @@ fn options(arguments: &Arguments) -> Result<Options> {
             Names::Strip => DebugInfo::Strip,
         },
         optimize: arguments.optimize,
+        text_output: arguments.text_output,
         asserts: arguments.asserts,
         chained: arguments.chained.iter().cloned().collect(),
         binaryen,

@@ -104,7 +104,7 @@ async fn start(
     let input = stop.unless(input.read()).await?;
     let function = loaded.name.clone();
     // The pool's workers enter functions as chained calls do.
-    let (entry, depth) = (options.entry()?, options.number("depth")?.unwrap_or(0));
+    let (entry, call) = (options.entry()?, options.number("call")?);
     let (pointer, index) = match entry {
         CallEntry::Main => (None, 0),
         CallEntry::Pointer(pointer) => (Some(pointer), 0),
@@ -113,7 +113,7 @@ async fn start(
     let invocation = Invocation { function, input, index, args, env };
     match place {
         Place::Browser => {
-            let start = Start { loaded, engine, invocation, pointer, depth };
+            let start = Start { loaded, engine, invocation, pointer, call };
             run(start, shared, listeners, stop).await
         }
         Place::Cluster => stop.unless(run_in_cluster(invocation, &shared)).await,

@@ -47,25 +47,21 @@ pub(crate) struct Crew {
     /// What the workers connect with.
     begin: JsValue,
     pool: RefCell<Option<Opening>>,
-    /// Functions that run in workers, by the addresses of their manifests: what they chain comes back under these.
-    functions: RefCell<SortedMap<String, Rc<Loaded>>>,
-    calls: Cell<u32>,
+    /// Calls that workers have, by number: what they chain comes back under these.
+    calls: RefCell<SortedMap<u32, Rc<Caller>>>,
+    last: Cell<u32>,
     workers: Cell<u32>,
 }
 
 /// A call that is under way in a worker.
-struct Counted<'a>(&'a Cell<u32>);
-
-impl<'a> Counted<'a> {
-    fn new(calls: &'a Cell<u32>) -> Self {
-        calls.set(calls.get() + 1);
-        Self(calls)
-    }
+pub(super) struct Entered<'a> {
+    crew: &'a Crew,
+    pub(super) number: u32,
 }
 
-impl Drop for Counted<'_> {
+impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+        self.crew.calls.borrow_mut().remove(&self.number);
     }
 }
 
@@ -76,15 +72,28 @@ impl Crew {
             open,
             begin,
             pool: RefCell::default(),
-            functions: RefCell::default(),
-            calls: Cell::new(0),
+            calls: RefCell::default(),
+            last: Cell::new(0),
             workers: Cell::new(1),
         }
     }
 
     /// How busy they are.
     pub(super) fn load(&self) -> Load {
-        Load { workers: self.workers.get(), calls: self.calls.get() }
+        Load { workers: self.workers.get(), calls: self.calls.borrow().len() as u32 }
+    }
+
+    /// Counts a call, until what this gives is dropped.
+    pub(super) fn enter(&self, caller: Caller) -> Entered<'_> {
+        let number = self.last.get().wrapping_add(1);
+        self.last.set(number);
+        self.calls.borrow_mut().insert(number, Rc::new(caller));
+        Entered { crew: self, number }
+    }
+
+    /// A call that is under way.
+    pub(super) fn caller(&self, number: u32) -> Option<Rc<Caller>> {
+        self.calls.borrow().get(&number).cloned()
     }
 
     /// Runs a call in a worker; what it gives has a return value, an output and times.
@@ -95,11 +104,9 @@ impl Crew {
         engine: Kind,
         options: &JsValue,
     ) -> Result<JsValue, JsValue> {
-        let _counted = Counted::new(&self.calls);
         let Some((url, manifest)) = loaded.manifest() else { return Err(unstarted()) };
         let module = loaded.program(engine).await.map_err(|_| unstarted())?.module;
         let pool = self.pool(shared).await.map_err(|_| unstarted())?;
-        self.functions.borrow_mut().insert(url.to_owned(), Rc::clone(loaded));
         let source = object(&[
             ("url", url.into()),
             ("manifest", manifest.into()),
@@ -143,7 +150,6 @@ impl Crew {
             pool.end();
         }
         self.pool.borrow_mut().take();
-        self.functions.borrow_mut().clear();
     }
 
     fn opened(&self) -> Option<Pool> {
@@ -173,11 +179,8 @@ pub(super) async fn hand_over(delegate: Function, caller: Rc<Caller>, call: Call
     let failed = |thrown: JsValue| FaasmError::thrown(&thrown);
     let aborting = Aborting::new()?;
     let (pointer, index) = entry(call.entry);
-    let (url, _) = caller.loaded.manifest().ok_or_else(closed)?;
     let handed = object(&[
-        ("caller", url.into()),
-        ("engine", caller.engine.as_str().into()),
-        ("depth", caller.depth.into()),
+        ("call", caller.number.into()),
         ("function", call.function.into()),
         ("pointer", pointer),
         ("index", index),
@@ -192,17 +195,13 @@ pub(super) async fn hand_over(delegate: Function, caller: Rc<Caller>, call: Call
 /// In the page: performs the calls that functions in workers chain.
 fn perform(shared: Weak<Shared>) -> Closure<dyn Fn(JsValue) -> Promise> {
     Closure::new(move |handed: JsValue| {
-        let shared = shared.upgrade();
+        let handed = Options(handed);
+        // What is handed over comes before the end of the call that chains it.
+        let shared = shared.upgrade().filter(|shared| !shared.is_disposed());
+        let number = handed.number("call").ok().flatten().unwrap_or(0);
+        let caller = shared.as_ref().and_then(|shared| shared.chains.crew.caller(number));
         promise(async move {
-            let shared = shared.filter(|shared| !shared.is_disposed()).ok_or_else(closed)?;
-            let handed = Options(handed);
-            let url = handed.string("caller")?.unwrap_or_default();
-            let loaded = shared.chains.crew.functions.borrow().get(&url).cloned();
-            let caller = Caller {
-                loaded: loaded.ok_or_else(closed)?,
-                engine: Kind::named(&handed.string("engine")?.unwrap_or_default()),
-                depth: handed.number("depth")?.unwrap_or(0),
-            };
+            let (shared, caller) = shared.zip(caller).ok_or_else(closed)?;
             let call = Call {
                 function: handed.string("function")?.unwrap_or_default(),
                 entry: handed.entry()?,
@@ -210,7 +209,7 @@ fn perform(shared: Weak<Shared>) -> Closure<dyn Fn(JsValue) -> Promise> {
             };
             let (stop, _triggers) = Triggers::new(&handed)?;
             shared.running.add(&stop);
-            let ended = stop.unless(start(&shared, &Rc::new(caller), call)?).await?;
+            let ended = stop.unless(start(&shared, &caller, call)?).await?;
             Ok(object(&[
                 ("returnValue", ended.result.return_value.into()),
                 ("output", Uint8Array::from(ended.result.output.as_slice()).into()),

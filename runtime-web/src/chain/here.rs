@@ -47,27 +47,27 @@ pub(super) async fn run(
         if let Some(trial) = trial {
             trial.cannot();
         }
-        return elsewhere(&shared, call).await;
+        return elsewhere(&shared, &caller, call).await;
     };
     if shared.is_disposed() {
         return Err(closed());
     }
     let aborting = Aborting::new()?;
-    let depth = caller.depth + 1;
-    let given = options(&call, depth, engine, &aborting.0);
     let load = shared.chains.crew.load();
+    let known = shared.chains.crew.enter(caller.callee(&loaded, engine));
+    let given = options(&call, known.number, engine, &aborting.0);
     let ran = shared.chains.crew.run(&shared, &loaded, engine, &given).await;
     let ran = match ran {
         Ok(ran) => ran,
         Err(thrown) if field(&thrown, "unstarted") == "no workers" && !is_page() => {
             // What was sent to a worker is there.
-            let options = options(&call, depth, engine, &aborting.0);
+            let options = options(&call, known.number, engine, &aborting.0);
             let result = on_this_thread(&shared, loaded, options).await?;
             return Ok(Ended { result, place: Place::Browser });
         }
         // Rather far away than in the page's way.
         Err(thrown) if field(&thrown, "unstarted").is_truthy() => {
-            return elsewhere(&shared, call).await;
+            return elsewhere(&shared, &caller, call).await;
         }
         Err(thrown) => {
             return Err(FaasmError::thrown(&thrown));
@@ -96,18 +96,18 @@ async fn callee(shared: &Rc<Shared>, caller: &Caller, call: &Call) -> Option<(Rc
     Some((loaded, engine))
 }
 
-async fn elsewhere(shared: &Rc<Shared>, call: Call) -> Finished {
-    in_cluster(shared, call, None)?.await
+async fn elsewhere(shared: &Rc<Shared>, caller: &Caller, call: Call) -> Finished {
+    in_cluster(shared, caller, call, None)?.await
 }
 
 /// What `run` of a function is given.
-fn options(call: &Call, depth: u32, engine: Kind, controller: &AbortController) -> JsValue {
+fn options(call: &Call, number: u32, engine: Kind, controller: &AbortController) -> JsValue {
     let (pointer, index) = entry(call.entry);
     object(&[
         ("input", Uint8Array::from(call.input.as_slice()).into()),
         ("pointer", pointer),
         ("index", index),
-        ("depth", depth.into()),
+        ("call", number.into()),
         ("engine", engine.as_str().into()),
         ("timeout", CALL_TIMEOUT.into()),
         ("signal", controller.signal().into()),

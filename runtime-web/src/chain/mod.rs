@@ -24,10 +24,10 @@ use crate::shared::Shared;
 use faasm_bridge::guest::CallResult;
 use faasm_bridge::placement::auto::{Auto, Sample};
 use faasm_bridge::placement::{Place, Policy, Where};
-use faasm_bridge::wire::{CallEntry, FailureCode, Reply, Request};
+use faasm_bridge::wire::{CallEntry, FailureCode, Reply, Request, RequestId};
 use futures_util::future::LocalBoxFuture;
 use js_sys::Function;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use wasm_bindgen::JsValue;
 
@@ -56,7 +56,24 @@ pub(crate) struct Caller {
     pub(crate) loaded: Rc<Loaded>,
     pub(crate) engine: Kind,
     /// How many calls it is away from the run that the page began.
-    pub(crate) depth: u32,
+    depth: u32,
+    /// The first call in the cluster of that run and of all that follows from it: by that the relay knows which are of one run.
+    first: Rc<Cell<Option<RequestId>>>,
+    /// In a worker: what the page knows it by.
+    number: u32,
+}
+
+impl Caller {
+    /// A call of a function that this one chains.
+    fn callee(&self, loaded: &Rc<Loaded>, engine: Kind) -> Self {
+        Self {
+            loaded: Rc::clone(loaded),
+            engine,
+            depth: self.depth + 1,
+            first: Rc::clone(&self.first),
+            number: 0,
+        }
+    }
 }
 
 /// How a chained call ended, and where it ran.
@@ -120,6 +137,20 @@ impl Chains {
         Self { asked, auto: RefCell::default(), library, crew, delegate }
     }
 
+    /// A run of a function. The number is that of a chained call: of this runtime, or of that of the page.
+    pub(crate) fn caller(
+        &self,
+        loaded: &Rc<Loaded>,
+        engine: Kind,
+        number: Option<u32>,
+    ) -> Rc<Caller> {
+        let known = number.and_then(|number| self.crew.caller(number));
+        known.unwrap_or_else(|| {
+            let (loaded, number) = (Rc::clone(loaded), number.unwrap_or(0));
+            Rc::new(Caller { loaded, engine, depth: 0, first: Rc::default(), number })
+        })
+    }
+
     /// The relay has answered something in which no function runs.
     pub(crate) fn answered(&self, milliseconds: f64, bytes: u64) {
         self.auto.borrow_mut().answered(milliseconds, bytes);
@@ -162,7 +193,7 @@ pub(crate) fn start(
         }
     };
     match place {
-        Place::Cluster => in_cluster(shared, call, trial),
+        Place::Cluster => in_cluster(shared, caller, call, trial),
         Place::Browser => {
             Ok(Box::pin(here::run(Rc::clone(shared), Rc::clone(caller), call, trial)))
         }
@@ -209,13 +240,15 @@ impl Drop for Trial {
 /// Sends a call to the cluster.
 fn in_cluster(
     shared: &Rc<Shared>,
+    caller: &Caller,
     call: Call,
     trial: Option<Trial>,
 ) -> Result<Running, FaasmError> {
     let Call { function, entry, input } = call;
     let request = Request::Call { function, entry, args: Vec::new(), env: Vec::new() };
     let began = performance_now();
-    let waiting = shared.connection.request(request, &input)?;
+    let waiting = shared.connection.request_of(caller.first.get(), request, &input)?;
+    caller.first.set(caller.first.get().or(waiting.id));
     let (crew, input) = (shared.chains.crew.load(), input.len() as u64);
     Ok(Box::pin(async move {
         let result = call_result(waiting.answer().await)?;

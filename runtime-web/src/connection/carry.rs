@@ -3,7 +3,7 @@
 use super::signal::Signal;
 use super::{Connection, now};
 use crate::error::{Code, FaasmError};
-use crate::global::sleep;
+use crate::global::{sleep, spawn};
 use crate::transport::{Kind, TransportEvent};
 use faasm_bridge::session::{ClientEvent, Phase, Step};
 use faasm_bridge::wire::{RefusalCode, RequestId};
@@ -17,6 +17,9 @@ const CONNECT_BOUND: Duration = Duration::from_secs(15);
 
 /// The same for a WebSocket where there is another way.
 const WEBSOCKET_BOUND: Duration = Duration::from_secs(5);
+
+/// Longest time that a reply is here and not acknowledged, milliseconds.
+const ACKNOWLEDGES_AFTER: f64 = 1000.0;
 
 /// After a timer, before anything is taken for lost, milliseconds.
 const GRACE: f64 = 50.0;
@@ -111,7 +114,7 @@ impl Connection {
             && std::mem::replace(&mut state.unsent, unsent) > unsent
     }
 
-    fn on_event(&self, number: u64, event: TransportEvent) {
+    fn on_event(self: &Rc<Self>, number: u64, event: TransportEvent) {
         if self.state.borrow().number != number {
             return;
         }
@@ -129,10 +132,42 @@ impl Connection {
             }
             TransportEvent::Alive => self.state.borrow_mut().link.heard(now()),
             TransportEvent::Frame(frame) => self.on_frame(&frame),
+            TransportEvent::Message(message) => self.on_message(number, &message),
             TransportEvent::Closed(reason) => self.lose(&reason),
             TransportEvent::HeldBack => self.switch_to_polling(),
         }
         self.flush();
+        self.acknowledge_later();
+    }
+
+    /// Sees to it that replies are acknowledged although nothing else is sent.
+    fn acknowledge_later(self: &Rc<Self>) {
+        if !self.state.borrow().session.owes() || self.acknowledging.replace(true) {
+            return;
+        }
+        let weak = Rc::downgrade(self);
+        spawn(async move {
+            sleep(ACKNOWLEDGES_AFTER).await;
+            if let Some(connection) = weak.upgrade() {
+                connection.acknowledging.set(false);
+                connection.state.borrow_mut().session.acknowledge();
+                connection.flush();
+            }
+        });
+    }
+
+    fn on_message(&self, number: u64, message: &[u8]) {
+        let frames = self.state.borrow().session.frames_of(message);
+        for frame in frames {
+            // Any of them may have ended the connection.
+            if self.state.borrow().number != number {
+                return;
+            }
+            match frame {
+                Ok(frame) => self.on_frame(frame),
+                Err(error) => self.lose(&error.to_string()),
+            }
+        }
     }
 
     fn on_frame(&self, frame: &[u8]) {

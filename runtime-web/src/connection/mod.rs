@@ -18,7 +18,7 @@ use faasm_bridge::wire::{Request, RequestId};
 use futures_channel::oneshot;
 use network::NetworkHints;
 use signal::Signal;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -49,6 +49,8 @@ pub(crate) struct Connection {
     state: RefCell<State>,
     /// Something happened that [`Connection::step`] has to know.
     signal: Rc<Signal>,
+    /// What is owed will be acknowledged before long.
+    acknowledging: Cell<bool>,
 }
 
 struct State {
@@ -110,7 +112,13 @@ impl Connection {
                 hints: Some(hints),
                 end: None,
             };
-            Self { url, reach, state: RefCell::new(state), signal: Rc::default() }
+            Self {
+                url,
+                reach,
+                state: RefCell::new(state),
+                signal: Rc::default(),
+                acknowledging: Cell::new(false),
+            }
         });
         spawn(keep(Rc::downgrade(&connection), Rc::clone(&connection.signal)));
         handshake.await.unwrap_or_else(|_| Err(closed())).map(|()| connection)
@@ -126,6 +134,19 @@ impl Connection {
         request: Request,
         payload: &[u8],
     ) -> Result<Waiting, FaasmError> {
+        self.request_of(None, request, payload)
+    }
+
+    /// The same for a call of a run whose first call was `first`.
+    ///
+    /// # Errors
+    /// As [`Connection::request`].
+    pub(crate) fn request_of(
+        self: &Rc<Self>,
+        first: Option<RequestId>,
+        request: Request,
+        payload: &[u8],
+    ) -> Result<Waiting, FaasmError> {
         let (sender, receiver) = oneshot::channel();
         let id = {
             let state = &mut *self.state.borrow_mut();
@@ -133,7 +154,7 @@ impl Connection {
                 return Err(end.clone());
             }
             let was_awaiting = state.session.is_awaiting();
-            let id = state.session.request(request, payload).map_err(|error| {
+            let id = state.session.request_of(first, request, payload).map_err(|error| {
                 let code = match error {
                     SessionError::QueueFull => Code::QueueFull,
                     _ => Code::TooLarge,
@@ -172,9 +193,7 @@ impl Connection {
     fn flush(&self) {
         let state = &mut *self.state.borrow_mut();
         if let Some(transport) = &state.transport {
-            while let Some(frame) = state.session.transmit() {
-                transport.send(&frame);
-            }
+            transport.send(&mut state.session);
         }
     }
 

@@ -11,7 +11,8 @@ pub(crate) type Answer = Result<(Reply, Vec<u8>), FaasmError>;
 
 /// Where a reply will arrive. Dropping it tells the relay that nobody waits any more.
 pub(crate) struct Waiting {
-    pub(super) id: Option<RequestId>,
+    /// The request's, until its reply is here.
+    pub(crate) id: Option<RequestId>,
     pub(super) connection: Weak<Connection>,
     pub(super) receiver: oneshot::Receiver<Answer>,
 }

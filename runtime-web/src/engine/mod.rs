@@ -18,11 +18,6 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Reads what `as_str` gives.
-    pub(crate) fn named(text: &str) -> Self {
-        if text == "jspi" { Kind::Jspi } else { Kind::Asyncify }
-    }
-
     /// As options and figures have it.
     pub(crate) fn as_str(self) -> &'static str {
         match self {

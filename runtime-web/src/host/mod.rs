@@ -69,13 +69,13 @@ impl Bindings {
     pub(crate) fn new(
         invocation: Invocation,
         hidden: u32,
-        caller: Caller,
+        caller: Rc<Caller>,
         shared: Rc<Shared>,
         listeners: Listeners,
         stop: Rc<Stop>,
     ) -> Rc<Self> {
         Rc::new(Self {
-            caller: Rc::new(caller),
+            caller,
             traps: RefCell::default(),
             guest: RefCell::new(Guest::new(invocation)),
             shared,

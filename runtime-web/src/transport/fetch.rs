@@ -6,6 +6,7 @@ use super::{Ends, Events, Transport, TransportEvent};
 use crate::error::{Code, FaasmError, describe};
 use crate::global::{fetch, sleep, spawn};
 use crate::object::object;
+use faasm_bridge::session::ClientSession;
 use faasm_bridge::wire::{ConnectionId, FrameReader, Turn, append_frame};
 use futures_util::future::{Either, select};
 use js_sys::{ArrayBuffer, JSON, Reflect, Uint8Array};
@@ -74,9 +75,13 @@ impl FetchTransport {
 }
 
 impl Transport for FetchTransport {
-    fn send(&self, frame: &[u8]) {
+    fn send(&self, session: &mut ClientSession) {
         let shared = &self.0;
-        shared.queue.borrow_mut().push_back(frame.to_vec());
+        let frames = std::iter::from_fn(|| session.transmit());
+        shared.queue.borrow_mut().extend(frames);
+        if shared.queue.borrow().is_empty() {
+            return;
+        }
         if !shared.is_closed.get() && !shared.is_sending.replace(true) {
             let this = Rc::clone(shared);
             spawn(async move {

@@ -4,6 +4,7 @@ mod fetch;
 mod websocket;
 
 use crate::error::FaasmError;
+use faasm_bridge::session::ClientSession;
 use fetch::FetchTransport;
 use std::rc::Rc;
 use websocket::WebSocketTransport;
@@ -15,6 +16,8 @@ pub(crate) enum TransportEvent {
     /// Bytes came that are no frame yet.
     Alive,
     Frame(Vec<u8>),
+    /// A WebSocket message, of frames.
+    Message(Vec<u8>),
     /// It carries nothing any more; the text says why.
     Closed(String),
     /// The same, because the network keeps the relay's answers back: [`Kind::Poll`] gets along with that.
@@ -35,8 +38,8 @@ pub(crate) enum Ends {
 
 /// Carries frames, in order, until it closes.
 pub(crate) trait Transport {
-    /// Sends a frame; one that is sent after the transport closed is dropped.
-    fn send(&self, frame: &[u8]);
+    /// Sends what there is to send; what is sent after the transport closed is dropped.
+    fn send(&self, session: &mut ClientSession);
 
     /// Bytes that the browser still has to send, where it says so: as long as they get fewer, somebody takes them.
     fn unsent(&self) -> u32;

@@ -1,7 +1,8 @@
-//! Frames as binary WebSocket messages.
+//! Frames in binary WebSocket messages.
 
 use super::{Ends, Events, Transport, TransportEvent};
 use crate::error::{Code, FaasmError, describe};
+use faasm_bridge::session::ClientSession;
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
@@ -36,7 +37,7 @@ impl WebSocketTransport {
             let data = event.data();
             sink(match data.is_string() {
                 true => TransportEvent::Closed("the relay sent text, not a frame".into()),
-                false => TransportEvent::Frame(Uint8Array::new(&data).to_vec()),
+                false => TransportEvent::Message(Uint8Array::new(&data).to_vec()),
             });
         });
         socket.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
@@ -55,10 +56,12 @@ impl WebSocketTransport {
 }
 
 impl Transport for WebSocketTransport {
-    fn send(&self, frame: &[u8]) {
-        // Throws only while connecting, when there is nothing to send yet; after closing the browser drops frames.
-        if let Err(thrown) = self.socket.send_with_u8_array(frame) {
-            crate::global::console_error(&describe(&thrown));
+    fn send(&self, session: &mut ClientSession) {
+        while let Some(message) = session.transmit_message() {
+            // Throws only while connecting, when there is nothing to send yet; after closing the browser drops messages.
+            if let Err(thrown) = self.socket.send_with_u8_array(&message) {
+                crate::global::console_error(&describe(&thrown));
+            }
         }
     }
 

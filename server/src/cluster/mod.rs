@@ -2,14 +2,21 @@
 
 pub mod embedded;
 
-use crate::store::StoreError;
+use crate::store::{SessionKey, StoreError};
 use faasm_bridge::guest::CallResult;
-use faasm_bridge::wire::CallEntry;
+use faasm_bridge::wire::{CallEntry, RequestId};
 use futures_util::future::BoxFuture;
 use thiserror::Error;
 
 /// Largest function that can be uploaded, bytes.
 pub const MAX_FUNCTION_BYTES: usize = 64 * 1024 * 1024;
+
+/// A run of a page, by its session and the first call it chained there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Run {
+    pub session: SessionKey,
+    pub first: RequestId,
+}
 
 /// One call of a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +28,8 @@ pub struct Call {
     /// Command line after `argv[0]`.
     pub args: Vec<String>,
     pub env: Vec<(String, String)>,
+    /// The run of a page that it belongs to, with other calls.
+    pub run: Option<Run>,
 }
 
 impl Call {
@@ -33,6 +42,7 @@ impl Call {
             input,
             args: Vec::new(),
             env: Vec::new(),
+            run: None,
         }
     }
 }
@@ -74,6 +84,8 @@ pub mod failure {
     pub const TRAP: &str = "trap";
     /// It called itself too deeply.
     pub const STACK_EXHAUSTED: &str = "stack-exhausted";
+    /// It ran to its end, and its output is longer than this relay sends.
+    pub const TOO_LARGE: &str = "too-large";
     /// It ran longer than a call may.
     pub const TIMEOUT: &str = "timeout";
     /// The cluster has no such function.

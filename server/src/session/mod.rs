@@ -289,7 +289,8 @@ impl Carrier {
     fn attach(session: Arc<Session>, sessions: Arc<Sessions>, timings: Timings) -> Self {
         let wake = Arc::new(Notify::new());
         let mut live = lock(&session.live);
-        live.machine.connected();
+        let version = live.pass.version();
+        live.machine.connected(version);
         if session.drain.has_begun() {
             live.machine.take_no_more();
         }
@@ -314,6 +315,13 @@ impl Carrier {
         let frame = live.machine.transmit()?;
         self.session.metrics.sent(frame.len());
         Some(frame)
+    }
+
+    /// The same as a WebSocket message, with what else there is to send.
+    fn transmit_message(&self, live: &mut Live) -> Option<Vec<u8>> {
+        let message = live.machine.transmit_message()?;
+        self.session.metrics.sent(message.len());
+        Some(message)
     }
 
     /// Ends the connection's hold; the session is kept for the page to come back. Where it said that it will not, nobody

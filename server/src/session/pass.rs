@@ -2,6 +2,7 @@
 
 use super::users::{User, Users};
 use crate::auth::{Authority, Denied, Grant, Operation, now};
+use crate::cluster::failure;
 use crate::config::Limits;
 use faasm_bridge::wire::{Answer, FailureCode, Hello, RefusalCode, Reply, Request};
 use std::sync::Arc;
@@ -103,6 +104,11 @@ impl Pass {
         }
     }
 
+    /// Of the protocol, as the newest handshake settled it.
+    pub(super) fn version(&self) -> u16 {
+        self.version
+    }
+
     /// Completes when the token expires.
     pub(super) async fn expires(self) {
         match self.renewal {
@@ -160,7 +166,7 @@ impl Pass {
             "the call ran, and its output of {} bytes is not sent; this relay sends at most {most}",
             payload.len()
         );
-        (Reply::Failed { code: FailureCode::BadRequest, message }, Vec::new())
+        (Reply::CallFailed { code: failure::TOO_LARGE.to_owned() }, message.into_bytes())
     }
 }
 

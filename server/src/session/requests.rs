@@ -2,7 +2,7 @@
 
 use super::drain::Running;
 use super::{Live, MAX_PAYLOADS, Session, lock};
-use crate::cluster::{Call, ClusterError, Outcome};
+use crate::cluster::{Call, ClusterError, Outcome, Run};
 use crate::config::App;
 use crate::store::{Change, Mark, StoreError};
 use faasm_bridge::session::{ServerEvent, SessionError, reply_frame};
@@ -27,8 +27,8 @@ pub(super) fn take(
     session.metrics.received(frame.len());
     match live.machine.receive(frame)? {
         None => {}
-        Some(ServerEvent::Start { id, request, payload }) => {
-            start(session, live, id, request, payload, app);
+        Some(ServerEvent::Start { id, first, request, payload }) => {
+            start(session, live, (id, first), request, payload, app);
         }
         Some(ServerEvent::Cancel { id }) => {
             if let Some(task) = live.tasks.remove(&id) {
@@ -51,7 +51,7 @@ pub(super) fn take(
 fn start(
     session: &Arc<Session>,
     live: &mut Live,
-    id: RequestId,
+    (id, first): (RequestId, RequestId),
     request: Request,
     payload: Vec<u8>,
     app: &App,
@@ -91,7 +91,7 @@ fn start(
         drop(waiting);
         let _running = session.metrics.running();
         let is_call = matches!(request, Request::Call { .. });
-        let asked = Asked { session: &session, id, user, request, payload };
+        let asked = Asked { session: &session, id, first, user, request, payload };
         let performed = AssertUnwindSafe(asked.perform(&app)).catch_unwind();
         let (reply, payload) = performed.await.unwrap_or_else(|_| {
             let message = "the relay failed while performing the request".to_owned();
@@ -147,6 +147,7 @@ impl Drop for Held {
 struct Asked<'a> {
     session: &'a Session,
     id: RequestId,
+    first: RequestId,
     user: String,
     request: Request,
     payload: Vec<u8>,
@@ -154,10 +155,11 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     async fn perform(self, app: &App) -> (Reply, Vec<u8>) {
-        let Self { session, id, user, request, payload } = self;
+        let Self { session, id, first, user, request, payload } = self;
         let performed = match request {
             Request::Call { function, entry, args, env } => {
-                let call = Call { user, function, entry, input: payload, args, env };
+                let run = Some(Run { session: session.key, first });
+                let call = Call { user, function, entry, input: payload, args, env, run };
                 called(app, session, id, call).await
             }
             Request::ReadState { key, offset, length } => {

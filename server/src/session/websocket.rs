@@ -3,7 +3,9 @@
 use super::progress::Watched;
 use super::{Carrier, Sessions, handshake, requests};
 use crate::config::{App, Timings};
-use faasm_bridge::wire::{Answer, MAX_FRAME_BYTES, encode_handshake};
+use faasm_bridge::wire::{
+    Answer, FRAME_PREFIX_BYTES, MAX_FRAME_BYTES, MESSAGE_BYTES, encode_handshake,
+};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use std::borrow::Cow;
@@ -25,9 +27,10 @@ const READ_BUFFER_BYTES: usize = 8 * 1024;
 
 /// Bounds of the WebSocket layer, after those of the protocol.
 pub(crate) fn websocket_config(frame_bytes: usize) -> WebSocketConfig {
+    let message_bytes = frame_bytes.saturating_add(FRAME_PREFIX_BYTES).max(MESSAGE_BYTES);
     WebSocketConfig::default()
-        .max_message_size(Some(frame_bytes))
-        .max_frame_size(Some(frame_bytes))
+        .max_message_size(Some(message_bytes))
+        .max_frame_size(Some(message_bytes))
         .write_buffer_size(WRITE_BUFFER_BYTES)
         .read_buffer_size(READ_BUFFER_BYTES)
         .max_write_buffer_size(2 * MAX_FRAME_BYTES)
@@ -164,16 +167,9 @@ where
             Some(Ok(message)) => message,
         };
         match message {
-            Message::Binary(frame) => {
-                let Some(mut live) = carrier.live() else {
-                    return Ending::new(
-                        CloseCode::Normal,
-                        "another connection carries the session",
-                    );
-                };
-                let taken = requests::take(&carrier.session, &mut live, &frame, app);
-                if let Err(error) = taken {
-                    return Ending::new(CloseCode::Protocol, error.to_string());
+            Message::Binary(message) => {
+                if let Err(ending) = take(&message, carrier, app) {
+                    return ending;
                 }
             }
             Message::Close(frame) => {
@@ -191,7 +187,26 @@ where
     }
 }
 
-/// Sends what there is, one frame at a time: a slow reader holds up only itself. Pings in between.
+/// Takes the frames of a message.
+fn take(message: &[u8], carrier: &Carrier, app: &App) -> Result<(), Ending> {
+    let Some(mut live) = carrier.live() else {
+        return Err(Ending::new(CloseCode::Normal, "another connection carries the session"));
+    };
+    let protocol = |error: String| Ending::new(CloseCode::Protocol, error);
+    let most = carrier.sessions.gate.limits.frame_bytes;
+    for frame in live.machine.frames_of(message) {
+        let frame = frame.map_err(|error| protocol(error.to_string()))?;
+        if frame.len() > most {
+            let message = format!("a frame of {} bytes; this relay takes {most}", frame.len());
+            return Err(Ending::new(CloseCode::Size, message));
+        }
+        let taken = requests::take(&carrier.session, &mut live, frame, app);
+        taken.map_err(|error| protocol(error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Sends what there is, one message at a time: a slow reader holds up only itself. Pings in between.
 async fn transmit<S>(sink: &mut SplitSink<WebSocketStream<S>, Message>, carrier: &Carrier) -> Ending
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -200,12 +215,12 @@ where
     let mut pings = tokio::time::interval_at(Instant::now() + period, period);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let next = carrier.live().map(|mut live| carrier.transmit(&mut live));
+        let next = carrier.live().map(|mut live| carrier.transmit_message(&mut live));
         let message = match next {
             None => {
                 return Ending::new(CloseCode::Normal, "another connection carries the session");
             }
-            Some(Some(frame)) => Message::binary(frame),
+            Some(Some(message)) => Message::binary(message),
             Some(None) if carrier.is_drained() => {
                 return Ending::new(CloseCode::Away, "the relay stops");
             }

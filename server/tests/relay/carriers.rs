@@ -65,11 +65,12 @@ impl Carrier {
         }
     }
 
+    /// Sends WebSocket messages, or frames over HTTP.
     pub(crate) async fn send(&mut self, frames: Vec<Vec<u8>>) -> Result<(), Broken> {
         match self {
             Carrier::WebSocket(socket) => {
-                for frame in frames {
-                    let sent = socket.send(Message::binary(frame)).await;
+                for message in frames {
+                    let sent = socket.send(Message::binary(message)).await;
                     sent.map_err(|error| Broken(error.to_string()))?;
                 }
                 Ok(())
@@ -78,7 +79,7 @@ impl Carrier {
         }
     }
 
-    /// The next frame.
+    /// The next WebSocket message, or frame over HTTP.
     pub(crate) async fn next(&mut self) -> Result<Vec<u8>, Broken> {
         match self {
             Carrier::WebSocket(socket) => loop {

@@ -5,7 +5,7 @@ use crate::support::{LONG, USER};
 use faasm_bridge::session::{ClientEvent, ClientSession};
 use faasm_bridge::wire::{CallEntry, ChunkHeader, Reply, Request, RequestId, Turn};
 use futures_util::StreamExt;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -15,6 +15,8 @@ pub(crate) struct Client {
     kind: Kind,
     carrier: Option<Carrier>,
     replies: HashMap<RequestId, (Reply, Vec<u8>)>,
+    /// Frames of the last message that nobody has taken yet.
+    arrived: VecDeque<Vec<u8>>,
 }
 
 impl Client {
@@ -25,7 +27,7 @@ impl Client {
     /// Of a user, with a token.
     pub(crate) fn of(user: &str, token: Option<String>, kind: Kind) -> Self {
         let machine = ClientSession::new(user, token);
-        Self { machine, kind, carrier: None, replies: HashMap::new() }
+        Self { machine, kind, carrier: None, replies: HashMap::new(), arrived: VecDeque::new() }
     }
 
     /// Connects again or for the first time; what it had is left open. Gives the event that ends the handshake.
@@ -35,6 +37,7 @@ impl Client {
 
     pub(crate) async fn try_connect(&mut self, address: SocketAddr) -> Result<ClientEvent, Broken> {
         self.carrier = Some(Carrier::open(self.kind, address).await?);
+        self.arrived.clear();
         self.machine.connected().unwrap();
         self.try_event().await
     }
@@ -88,8 +91,12 @@ impl Client {
     }
 
     async fn try_flush(&mut self) -> Result<(), Broken> {
-        let frames = std::iter::from_fn(|| self.machine.transmit()).collect();
-        self.carrier.as_mut().unwrap().send(frames).await
+        let machine = &mut self.machine;
+        let sent = match self.kind {
+            Kind::WebSocket => std::iter::from_fn(|| machine.transmit_message()).collect(),
+            Kind::Fetch => std::iter::from_fn(|| machine.transmit()).collect(),
+        };
+        self.carrier.as_mut().unwrap().send(sent).await
     }
 
     async fn event(&mut self) -> ClientEvent {
@@ -99,14 +106,28 @@ impl Client {
     pub(crate) async fn try_event(&mut self) -> Result<ClientEvent, Broken> {
         loop {
             self.try_flush().await?;
-            let next = self.carrier.as_mut().unwrap().next();
-            let frame = tokio::time::timeout(LONG, next).await.expect("an answer in time")?;
+            let frame = self.frame().await?;
             if let Some(event) = self.machine.receive(&frame).unwrap() {
                 // What this fails to send, the next one fails to send too.
                 let _ = self.try_flush().await;
                 return Ok(event);
             }
         }
+    }
+
+    async fn frame(&mut self) -> Result<Vec<u8>, Broken> {
+        while self.arrived.is_empty() {
+            let next = self.carrier.as_mut().unwrap().next();
+            let message = tokio::time::timeout(LONG, next).await.expect("an answer in time")?;
+            match self.kind {
+                Kind::WebSocket => {
+                    let frames = self.machine.frames_of(&message);
+                    self.arrived.extend(frames.map(|frame| frame.unwrap().to_vec()));
+                }
+                Kind::Fetch => self.arrived.push_back(message),
+            }
+        }
+        Ok(self.arrived.pop_front().expect("there is one"))
     }
 
     /// The next reply, over as many connections as that takes; no request is lost on the way.

@@ -3,7 +3,10 @@
 use crate::fixtures::*;
 use crate::support::*;
 use faasm_bridge::session::{ClientEvent, ClientSession};
-use faasm_bridge::wire::{ChunkHeader, FailureCode, RefusalCode, Reply, Request};
+use faasm_bridge::wire::{
+    Answer, ChunkHeader, ClientMessage, FailureCode, Hello, RefusalCode, Reply, Request, RequestId,
+    ServerMessage, decode, decode_handshake, encode, encode_handshake,
+};
 use faasm_relay::cluster::embedded::EmbeddedConfig;
 use faasm_relay::{Config, Timings};
 use futures_util::{SinkExt, StreamExt};
@@ -91,6 +94,34 @@ async fn a_cancelled_call_ends() {
 }
 
 #[tokio::test]
+async fn a_page_of_the_version_before_is_served_in_its_own_words() {
+    let relay = Relay::start().await.with(&[("hello", HELLO)]).await;
+    let mut socket = open(relay.address, &[]).await.unwrap();
+    let mut next = async |sent: Vec<Vec<u8>>| {
+        for message in sent {
+            socket.send(Message::binary(message)).await.unwrap();
+        }
+        let Some(Ok(Message::Binary(answer))) = socket.next().await else { panic!("no answer") };
+        answer
+    };
+    let hello = Hello { versions: (1, 2), user: USER.into(), token: None, resume: None };
+    let welcome = next(vec![encode_handshake(&hello).unwrap()]).await;
+    let welcome = decode_handshake(&welcome).unwrap();
+    assert!(matches!(welcome, Answer::Welcome { version: 2, .. }), "{welcome:?}");
+    // One frame is one message, both ways.
+    for id in [1, 2] {
+        let id = RequestId(id);
+        let request = encode(&ClientMessage::Request { id, request: main("hello") }, b"").unwrap();
+        let acknowledge = encode(&ClientMessage::Acknowledge { id: RequestId(1) }, b"").unwrap();
+        let reply = next(vec![acknowledge, request]).await;
+        let (ServerMessage::Reply { id: replied, reply }, _) = decode(&reply).unwrap() else {
+            panic!("no reply");
+        };
+        assert_eq!((replied, reply), (id, Reply::Call { return_value: 0 }));
+    }
+}
+
+#[tokio::test]
 async fn nonsense_is_refused_with_a_reason() {
     let relay = Relay::start().await;
     let mut socket = open(relay.address, &[]).await.unwrap();
@@ -160,7 +191,7 @@ async fn a_long_frame_on_a_slow_network_is_no_silence() {
     let chunks = vec![ChunkHeader { offset: 0, length: 4000 }];
     let write = Request::WriteState { key: "slow".into(), size: 4000, chunks };
     page.machine.request(write, &value).unwrap();
-    let frame = page.machine.transmit().unwrap();
+    let frame = page.machine.transmit_message().unwrap();
     let mut socket = page.take_socket();
     // Final, binary, with a mask of zeros.
     let length = u16::try_from(frame.len()).unwrap().to_be_bytes();

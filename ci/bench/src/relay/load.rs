@@ -159,18 +159,19 @@ async fn call(socket: &mut Socket, session: &mut ClientSession, function: &str) 
     };
     session.request(request, &[])?;
     loop {
-        while let Some(frame) = session.transmit() {
-            socket.feed(Message::binary(frame)).await?;
+        while let Some(message) = session.transmit_message() {
+            socket.send(Message::binary(message)).await?;
         }
-        socket.flush().await?;
         let message = socket.next().await.context("the relay hung up")??;
-        let Message::Binary(frame) = message else { continue };
-        match session.receive(&frame)? {
-            Some(ClientEvent::Reply { reply: Reply::Call { return_value: 0 }, .. }) => {
-                return Ok(());
+        let Message::Binary(message) = message else { continue };
+        for frame in session.frames_of(&message) {
+            match session.receive(frame?)? {
+                Some(ClientEvent::Reply { reply: Reply::Call { return_value: 0 }, .. }) => {
+                    return Ok(());
+                }
+                Some(event) => bail!("a call ended with {event:?}"),
+                None => {}
             }
-            Some(event) => bail!("a call ended with {event:?}"),
-            None => {}
         }
     }
 }

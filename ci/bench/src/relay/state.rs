@@ -10,7 +10,7 @@ use faasm_bridge::session::{ClientEvent, ClientSession};
 use faasm_bridge::state::{Chunk, LocalTier};
 use faasm_bridge::wire::{ChunkHeader, Reply, Request, TRANSFER_BYTES};
 use futures_util::{SinkExt as _, StreamExt as _};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -60,12 +60,14 @@ pub(crate) async fn measure(rounds: u32) -> Result<Vec<Figure>> {
 struct Page {
     socket: Socket,
     session: ClientSession,
+    /// Of the last message, that nobody has taken yet.
+    events: VecDeque<ClientEvent>,
 }
 
 impl Page {
     async fn open(url: &str) -> Result<Page> {
         let (socket, session) = open_session(url, USER).await?;
-        Ok(Page { socket, session })
+        Ok(Page { socket, session, events: VecDeque::new() })
     }
 
     /// Reads the whole value, in parts that are all asked for at once.
@@ -111,9 +113,9 @@ impl Page {
 
     async fn transmit(&mut self) -> Result<usize> {
         let mut sent = 0;
-        while let Some(frame) = self.session.transmit() {
-            sent += frame.len() + WEBSOCKET_HEAD;
-            self.socket.feed(Message::binary(frame)).await?;
+        while let Some(message) = self.session.transmit_message() {
+            sent += message.len() + WEBSOCKET_HEAD;
+            self.socket.feed(Message::binary(message)).await?;
         }
         self.socket.flush().await?;
         Ok(sent)
@@ -121,12 +123,14 @@ impl Page {
 
     async fn next(&mut self) -> Result<ClientEvent> {
         loop {
+            if let Some(event) = self.events.pop_front() {
+                return Ok(event);
+            }
             self.transmit().await?;
             let message = self.socket.next().await.context("the relay hung up")??;
-            if let Message::Binary(frame) = message
-                && let Some(event) = self.session.receive(&frame)?
-            {
-                return Ok(event);
+            let Message::Binary(message) = message else { continue };
+            for frame in self.session.frames_of(&message) {
+                self.events.extend(self.session.receive(frame?)?);
             }
         }
     }

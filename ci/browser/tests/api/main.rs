@@ -7,6 +7,7 @@ mod input;
 mod memory;
 mod state;
 mod stop;
+mod tokens;
 
 use anyhow::{Result, bail};
 use faasm_browser_tests::{Browser, Kind, Page, Relay, Site};

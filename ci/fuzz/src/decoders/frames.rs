@@ -4,7 +4,7 @@ use crate::random::{Rng, hash};
 use faasm_bridge::session::greet;
 use faasm_bridge::wire::{
     Answer, ClientMessage, FrameReader, Hello, ServerMessage, TURN_BYTES, Turn, VERSIONS,
-    WireError, append_frame, decode, decode_handshake, encode, encode_handshake,
+    WireError, append_frame, decode, decode_handshake, encode, encode_handshake, frames_of,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -92,6 +92,14 @@ pub(super) fn batch(bytes: &[u8]) -> Result<bool, String> {
     for (how, cut) in [("at random", read(pieces)), ("everywhere", read(frames.chunks(1)))] {
         if cut != whole {
             return Err(format!("cut {how} it is {cut:?}, and in one piece {whole:?}"));
+        }
+    }
+    let message: Result<Vec<_>, _> = frames_of(frames, true).collect();
+    match (&whole, message) {
+        (Ok((read, true)), Ok(message)) if *read == message => {}
+        (Ok((_, false)) | Err(_), Err(_)) => {}
+        (whole, message) => {
+            return Err(format!("as a message it is {message:?}, and in pieces {whole:?}"));
         }
     }
     let Ok((frames, is_complete)) = &whole else { return Ok(false) };

@@ -194,6 +194,7 @@ pub(super) fn manifest(rng: &mut Rng) -> Vec<u8> {
         engines: Engines { jspi: artefact(rng), asyncify },
         features: vec![text(rng)],
         names: rng.chance(50).then(|| artefact(rng)),
+        text_output: rng.chance(50).then(|| artefact(rng)),
         chained: rng.chance(50).then(|| (text(rng), Where::Auto)).into_iter().collect(),
         generator: text(rng),
     };

@@ -10,7 +10,7 @@ use faasm_bridge::session::{
 };
 use faasm_bridge::wire::{
     ClientMessage, Hello, MAX_OPEN_REQUESTS, Reply, Request, RequestId, ServerMessage, SessionId,
-    decode, decode_handshake,
+    VERSIONS, decode, decode_handshake,
 };
 use std::collections::BTreeSet;
 
@@ -65,7 +65,7 @@ pub(super) fn server(input: &[u8]) -> Result<bool, String> {
     let mut replies = Vec::new();
     let mut remains = Remains::default();
     let mut is_clean = true;
-    session.connected();
+    session.connected(*VERSIONS.end());
     for frame in frames(input) {
         let event = if frame.is_empty() { Ok(None) } else { session.receive(frame) };
         let is_broken = event.is_err();
@@ -88,11 +88,14 @@ pub(super) fn server(input: &[u8]) -> Result<bool, String> {
         }
         if frame.is_empty() || is_broken {
             session.disconnected();
-            session.connected();
+            session.connected(*VERSIONS.end());
         }
         is_clean &= !is_broken;
-        while let Some(frame) = session.transmit() {
-            decode::<ServerMessage>(&frame).map_err(|error| format!("it sends {error}"))?;
+        while let Some(message) = session.transmit_message() {
+            for frame in session.frames_of(&message) {
+                let read = frame.and_then(|frame| decode::<ServerMessage>(frame));
+                read.map_err(|error| format!("it sends {error}"))?;
+            }
         }
         if session.open_requests() > MAX_OPEN_REQUESTS {
             return Err(format!("{} requests are open", session.open_requests()));
@@ -102,7 +105,7 @@ pub(super) fn server(input: &[u8]) -> Result<bool, String> {
     let running: Vec<RequestId> = started.iter().filter(|id| !known(id)).copied().collect();
     remains.begun = replies.into_iter().chain(running.into_iter().map(|id| (id, None))).collect();
     let mut next = ServerSession::restore(SESSION, "demo".to_owned(), remains);
-    next.connected();
+    next.connected(*VERSIONS.end());
     for frame in frames(input).filter(|frame| !frame.is_empty()) {
         if let Ok(Some(ServerEvent::Start { id, .. })) = next.receive(frame)
             && started.contains(&id)
@@ -159,13 +162,14 @@ pub(super) fn client(input: &[u8]) -> Result<bool, String> {
 
 /// What it sends is what the relay reads.
 fn sent(session: &mut ClientSession) -> Result<(), String> {
-    while let Some(frame) = session.transmit() {
-        let read = if session.phase() == Phase::Greeting {
-            decode_handshake::<Hello>(&frame).map(drop)
-        } else {
-            decode::<ClientMessage>(&frame).map(drop)
-        };
-        read.map_err(|error| format!("it sends {error}"))?;
+    while let Some(message) = session.transmit_message() {
+        for frame in session.frames_of(&message) {
+            let read = frame.and_then(|frame| match session.phase() {
+                Phase::Greeting => decode_handshake::<Hello>(frame).map(drop),
+                _ => decode::<ClientMessage>(frame).map(drop),
+            });
+            read.map_err(|error| format!("it sends {error}"))?;
+        }
     }
     Ok(())
 }

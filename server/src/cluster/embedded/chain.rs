@@ -85,7 +85,7 @@ impl Chain {
             Target::Index(index) => (itself(), CallEntry::Index(index)),
         };
         let user = self.user.clone();
-        let call = Call { user, function, entry, input, args: Vec::new(), env: Vec::new() };
+        let call = Call { entry, ..Call::new(user, function, input) };
         let running = match program {
             // The same binary as the caller's, even if another one was uploaded meanwhile.
             Some(program) => run::call_program(Arc::clone(&self.inner), program, call, origin),

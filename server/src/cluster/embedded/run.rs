@@ -49,7 +49,7 @@ pub(super) struct RunState {
 
 impl RunState {
     fn new(inner: Arc<Inner>, program: Arc<Program>, call: Call, origin: Origin) -> Self {
-        let Call { user, function, entry, input, args, env } = call;
+        let Call { user, function, entry, input, args, env, run: _ } = call;
         let limits = StoreLimitsBuilder::new()
             .memory_size(inner.config.max_memory)
             .table_elements(inner.config.max_table_elements)
