@@ -7,6 +7,7 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use faasm_bridge::manifest::{Artefact, Asyncify, AsyncifyArtefact, Engines, Manifest, SCHEMA};
+use faasm_bridge::placement::Policy;
 use sha2::{Digest, Sha256};
 use std::fmt;
 
@@ -25,15 +26,23 @@ pub struct Options {
     pub text_output: bool,
     /// Asyncify's asserts; see [`Instrumentation`].
     pub asserts: bool,
+    /// Where the calls that it chains run; goes to the manifest.
+    pub chained: Policy,
     pub binaryen: Binaryen,
 }
 
 impl Options {
     /// The defaults.
     pub fn new(binaryen: Binaryen) -> Options {
-        let (optimize, text_output, asserts) = (false, false, false);
-        let (stack_size, debug_info) = (None, DebugInfo::Keep);
-        Options { stack_size, debug_info, optimize, text_output, asserts, binaryen }
+        Options {
+            stack_size: None,
+            debug_info: DebugInfo::Keep,
+            optimize: false,
+            text_output: false,
+            asserts: false,
+            chained: Policy::default(),
+            binaryen,
+        }
     }
 }
 
@@ -146,6 +155,7 @@ pub fn build(
         features: features.iter().map(|feature| feature.name.to_owned()).collect(),
         names: names.as_ref().map(|names| artefact(format!("{name}.names.json"), names)),
         text_output: text.as_ref().map(|text| artefact(format!("{name}{CLUSTER_ENDING}"), text)),
+        chained: options.chained.clone(),
         generator: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
     let (asyncify, unwinding) = instrumented.ok().map(|made| (made.wasm, made.unwinding)).unzip();

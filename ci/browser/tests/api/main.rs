@@ -5,6 +5,7 @@ mod connection;
 mod events;
 mod input;
 mod memory;
+mod placement;
 mod state;
 mod stop;
 mod tokens;

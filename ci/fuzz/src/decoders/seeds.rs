@@ -6,6 +6,7 @@ use faasm_bridge::manifest::{
     Artefact, Asyncify, AsyncifyArtefact, Engines, Entry, Imports, Manifest, SCHEMA, UnwindBuffer,
 };
 use faasm_bridge::names::{Functions, Names};
+use faasm_bridge::placement::Where;
 use faasm_bridge::wire::{
     Answer, CallEntry, ChunkHeader, ClientMessage, ConnectionId, FailureCode, Hello, RefusalCode,
     Reply, Request, RequestId, ServerMessage, SessionId, Turn, append_frame, encode,
@@ -199,6 +200,7 @@ pub(super) fn manifest(rng: &mut Rng) -> Vec<u8> {
         features: vec![text(rng)],
         names: rng.chance(50).then(|| artefact(rng)),
         text_output: rng.chance(50).then(|| artefact(rng)),
+        chained: rng.chance(50).then(|| (text(rng), Where::Auto)).into_iter().collect(),
         generator: text(rng),
     };
     serde_json::to_vec(&manifest).unwrap_or_default()
