@@ -1,14 +1,16 @@
-//! `faasm-relay serve`: the relay with its embedded cluster.
+//! `faasm-relay serve`: the relay, with its embedded cluster or in front of a Faasm one.
 
 use anyhow::{Context, Result};
 use faasm_relay::auth::Authority;
-use faasm_relay::settings::{Flag, Mistakes, Read, Settings, Sources};
+use faasm_relay::cluster::faasm::Upload;
+use faasm_relay::settings::{Endpoints, Flag, Mistakes, Read, Settings, Sources};
 use faasm_relay::store::{RedisConfig, Stores};
 use faasm_relay::{App, Config, Tls};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -84,14 +86,7 @@ impl Opts {
 
     /// Flags that have a name of their own come after `--set`.
     fn sources(self) -> Result<Sources> {
-        let mut flags = Vec::new();
-        for set in &self.set {
-            let (key, value) = set
-                .split_once('=')
-                .with_context(|| format!("--set {set}: give it as KEY=VALUE"))?;
-            let (key, values) = (key.trim().to_owned(), vec![value.trim().to_owned()]);
-            flags.push(Flag { shown: format!("--set {key}"), key, values });
-        }
+        let mut flags = super::flags(&self.set)?;
         let mut flag = |shown: &str, key: &str, values: Vec<String>| {
             if !values.is_empty() {
                 flags.push(Flag { shown: shown.to_owned(), key: key.to_owned(), values });
@@ -139,15 +134,14 @@ async fn stores(settings: &Settings, redis: Option<RedisConfig>) -> Result<Store
         std::fs::create_dir_all(folder)
             .with_context(|| format!("making folder {}", folder.display()))?;
     }
-    let stores = match redis {
+    Ok(match redis {
         Some(redis) => Stores::redis(&redis).await.context("opening the store")?,
         None => {
             let path = settings.data.as_ref().context("data is missing")?.join(DATABASE);
             Stores::open_for(&path, settings.limits.sessions)
                 .with_context(|| format!("opening {}", path.display()))?
         }
-    };
-    Ok(stores.with_values_up_to(settings.state_value_bytes as u64))
+    })
 }
 
 async fn serve(
@@ -156,8 +150,7 @@ async fn serve(
     tokens: Option<Authority>,
     tls: Option<Tls>,
 ) -> Result<ExitCode> {
-    let app =
-        App::embedded(settings.embedded(), stores).context("starting the embedded cluster")?;
+    let app = app(&settings, stores)?;
     let listener = TcpListener::bind(settings.listen)
         .await
         .with_context(|| format!("listening on {}", settings.listen))?;
@@ -190,6 +183,24 @@ async fn serve(
         () = read_again(hang_up, tokens, tls) => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The cluster that the settings name, over these stores.
+fn app(settings: &Settings, stores: Stores) -> Result<App> {
+    let most = settings.state_value_bytes as u64;
+    let endpoints = settings.cluster.endpoints().map_err(Mistakes)?;
+    let Some(Endpoints { planner, upload }) = endpoints else {
+        let app = App::embedded(settings.embedded(), stores.with_values_up_to(most));
+        return app.context("starting the embedded cluster");
+    };
+    tracing::info!(%planner, "functions run in a Faasm cluster");
+    let connections = settings.cluster.connections;
+    let upload = upload.map(|upload| Arc::new(Upload::new(upload, connections)));
+    let stores = match &upload {
+        Some(upload) => upload.instead(stores, !settings.keeps_state_in_redis()),
+        None => stores,
+    };
+    Ok(App::faasm(settings.faasm(planner), upload, stores.with_values_up_to(most)))
 }
 
 /// The first line of the log.

@@ -244,6 +244,15 @@ impl Cluster for Embedded {
         })
     }
 
+    fn integrity(
+        &self,
+        user: String,
+        function: String,
+    ) -> BoxFuture<'static, Result<Option<String>, ClusterError>> {
+        let inner = Arc::clone(&self.inner);
+        Box::pin(async move { Ok(inner.stores.functions.integrity(&user, &function).await?) })
+    }
+
     fn usage(&self) -> Option<Usage> {
         let most = self.inner.config.max_instances.min(Semaphore::MAX_PERMITS);
         let instances = most.saturating_sub(self.inner.instances.available_permits());

@@ -16,6 +16,7 @@ pub use value::{Field, Setting};
 use super::{Limits, Timings};
 use crate::auth::{Authority, KeyFile, TokenSettings};
 use crate::cluster::embedded::EmbeddedConfig;
+use crate::cluster::faasm::{Endpoint, FaasmConfig};
 use crate::store::RedisConfig;
 use crate::tls::Tls;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -46,6 +47,7 @@ pub struct Settings {
     pub limits: Limits,
     pub state_value_bytes: usize,
     pub guests: Guests,
+    pub cluster: FaasmCluster,
     pub timings: Timings,
 }
 
@@ -72,6 +74,27 @@ pub struct Tokens {
 pub struct TlsFiles {
     pub certificate_file: Option<PathBuf>,
     pub key_file: Option<PathBuf>,
+}
+
+/// The Faasm cluster that functions run in; without a planner it is the embedded one.
+#[derive(Clone, Debug)]
+pub struct FaasmCluster {
+    pub planner: Option<String>,
+    pub upload: Option<String>,
+    pub queue_time: Duration,
+    pub queue: usize,
+    pub request_time: Duration,
+    pub connections: usize,
+    pub polls: usize,
+    pub poll_pause: Duration,
+    pub record_graph: bool,
+}
+
+/// Where a Faasm cluster is.
+#[derive(Clone, Debug)]
+pub struct Endpoints {
+    pub planner: Endpoint,
+    pub upload: Option<Endpoint>,
 }
 
 /// Bounds of functions in the embedded cluster.
@@ -109,12 +132,70 @@ impl Default for Settings {
                 chain_depth: guests.max_chain_depth,
                 chained_calls: guests.max_chained,
             },
+            cluster: FaasmCluster::default(),
             timings: Timings::default(),
         }
     }
 }
 
+impl Default for FaasmCluster {
+    fn default() -> Self {
+        Self {
+            planner: None,
+            upload: None,
+            queue_time: Duration::from_secs(30),
+            queue: 1024,
+            request_time: Duration::from_secs(10),
+            connections: 64,
+            polls: 16,
+            poll_pause: Duration::from_millis(100),
+            record_graph: true,
+        }
+    }
+}
+
+impl FaasmCluster {
+    /// Where the cluster is, if it is not the embedded one.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the addresses.
+    pub fn endpoints(&self) -> Result<Option<Endpoints>, Vec<String>> {
+        let mut mistakes = Vec::new();
+        let mut read = |key: &str, text: &Option<String>| {
+            let endpoint = text.as_ref()?.parse::<Endpoint>();
+            endpoint.map_err(|why| mistakes.push(format!("{key}: {why}"))).ok()
+        };
+        let planner = read("cluster.planner", &self.planner);
+        let upload = read("cluster.upload", &self.upload);
+        if self.planner.is_none() && self.upload.is_some() {
+            mistakes.push("cluster.upload is of no use without cluster.planner, which runs what is uploaded: give both, or none for the embedded cluster".to_owned());
+        }
+        match planner {
+            _ if !mistakes.is_empty() => Err(mistakes),
+            Some(planner) => Ok(Some(Endpoints { planner, upload })),
+            None => Ok(None),
+        }
+    }
+}
+
 impl Settings {
+    /// For a Faasm cluster with this planner.
+    pub fn faasm(&self, planner: Endpoint) -> FaasmConfig {
+        let cluster = &self.cluster;
+        FaasmConfig {
+            call_time: self.guests.call_time,
+            queue_time: cluster.queue_time,
+            queue: cluster.queue,
+            request_time: cluster.request_time,
+            connections: cluster.connections,
+            polls: cluster.polls,
+            poll_pause: cluster.poll_pause,
+            output_bytes: self.limits.output_bytes,
+            record_graph: cluster.record_graph,
+            ..FaasmConfig::of(planner)
+        }
+    }
+
     /// For the embedded cluster.
     pub fn embedded(&self) -> EmbeddedConfig {
         EmbeddedConfig {
@@ -207,6 +288,15 @@ impl Settings {
                 "data is missing, the folder for functions and state: give --data DIR".to_owned(),
             );
         }
+        match self.cluster.endpoints() {
+            Ok(Some(Endpoints { upload: None, .. })) if !self.keeps_state_in_redis() => {
+                mistakes.push(
+                    "cluster.planner runs functions, and nothing says where the cluster keeps state: give cluster.upload where it keeps it in memory, or the cluster's Redis as store.redis".to_owned(),
+                );
+            }
+            Ok(_) => {}
+            Err(wrong) => mistakes.extend(wrong),
+        }
         if !has_tokens && !self.insecure && !self.listen.ip().is_loopback() {
             mistakes.push(format!(
                 "cannot listen on {} without tokens: whoever reaches the relay could use it as any user; set tokens.secret_file or another key, listen on 127.0.0.1 or [::1], or give --insecure if everybody who can reach it may",
@@ -214,5 +304,10 @@ impl Settings {
             ));
         }
         mistakes
+    }
+
+    /// Whether state is in a Redis that workers use, too.
+    pub fn keeps_state_in_redis(&self) -> bool {
+        self.store.redis.is_some()
     }
 }
