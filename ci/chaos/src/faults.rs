@@ -15,7 +15,7 @@ use tokio::time::Instant;
 const BETWEEN: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(700)];
 
 /// The same with Redis: a call of a relay that is killed is waited for until the others know.
-const BETWEEN_WITH_REDIS: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(2500)];
+const BETWEEN_WITH_REDIS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(1200)];
 
 /// How long a disk is full, or Redis away.
 const AWAY: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(700)];

@@ -241,3 +241,39 @@ async fn a_session_that_redis_lost_is_lost_to_its_page_which_is_told_so() {
     page.cut();
     assert_eq!(page.connect(relay.address).await, ClientEvent::Open { lost: vec![call] });
 }
+
+/// What `serve` says that does not come to listen.
+fn refused(arguments: &[&str]) -> String {
+    let mut relay = std::process::Command::new(env!("CARGO_BIN_EXE_faasm-relay"));
+    let output = relay.args(["serve", "--listen", "127.0.0.1:0"]).args(arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[tokio::test]
+async fn a_password_is_asked_for_and_taken_from_its_file() {
+    let redis = RedisServer::start().unwrap();
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut set = redis::cmd("CONFIG");
+    let () =
+        set.arg("SET").arg("requirepass").arg("hidden").query_async(&mut connection).await.unwrap();
+    let url = redis.url();
+    let told = refused(&["--redis", &url]);
+    assert!(told.contains("NOAUTH"), "{told}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password.txt");
+    let set = format!("store.redis_password_file={}", file.display());
+    std::fs::write(&file, "wrong").unwrap();
+    let told = refused(&["--redis", &url, "--set", &set]);
+    assert!(told.contains("does not take the name or password"), "{told}");
+    std::fs::write(&file, "hidden\n").unwrap();
+    let relay = Process::over_with(redis.url(), &["--set", &set]);
+    assert_eq!(get(&relay, "/readyz").await.0, 200);
+}
+
+#[test]
+fn a_redis_that_is_not_there_is_said_so() {
+    let told = refused(&["--redis", "redis://127.0.0.1:1"]);
+    assert!(told.contains("cannot reach Redis") && told.contains("refused"), "{told}");
+}
