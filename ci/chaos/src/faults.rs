@@ -23,6 +23,10 @@ const AWAY: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(70
 /// How long Redis is away now and then: longer than relays give signs of life, and than they wait for an answer.
 const LONG_AWAY: [Duration; 2] = [Duration::from_millis(4000), Duration::from_millis(7000)];
 
+/// How often connections to Redis are cut in a row, and the time between.
+const MOST_CUTS: u64 = 40;
+const BETWEEN_CUTS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(30)];
+
 /// Longest that a relay is tried to be started while its disk is full.
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 
@@ -41,6 +45,8 @@ pub struct Events {
     pub late: u64,
     pub redis_kills: u64,
     pub redis_pauses: u64,
+    /// Times that all connections to Redis were cut.
+    pub redis_cuts: u64,
     pub jumps: u64,
     /// Why clocks were right.
     pub no_clock: bool,
@@ -158,6 +164,15 @@ impl Faults<'_> {
 
     async fn hold_redis_up(&mut self) -> Result<()> {
         let Some(redis) = &mut self.redis else { return Ok(()) };
+        if self.random.chance(40) {
+            for _ in 0..1 + self.random.below(MOST_CUTS) {
+                self.events.redis_cuts += 1;
+                redis.cut_connections()?;
+                let [from, to] = BETWEEN_CUTS;
+                tokio::time::sleep(self.random.within(from, to)).await;
+            }
+            return Ok(());
+        }
         let is_long = self.random.chance(20);
         let [from, to] = if is_long { LONG_AWAY } else { AWAY };
         let away = self.random.within(from, to);

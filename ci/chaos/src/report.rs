@@ -67,6 +67,7 @@ pub fn figures(settings: &Settings, ledger: &Ledger, events: &Events) -> Vec<Val
         ("relays that started late", events.late, "their disk was full"),
         ("kill -9 of Redis", events.redis_kills, ""),
         ("pauses of Redis", events.redis_pauses, ""),
+        ("cuts of connections to Redis", events.redis_cuts, ""),
         ("clock jumps", events.jumps, clock),
         ("connections", events.connections, ""),
     ];
@@ -88,13 +89,14 @@ pub fn print(settings: &Settings, ledger: &Ledger, events: &Events) {
         println!("{what}: {}", counts.join(", "));
     }
     println!(
-        "faults: {} kill -9, {} SIGTERM, {} full disks, {} clock jumps; Redis: {} kill -9, {} pauses; network {:?} in {} connections",
+        "faults: {} kill -9, {} SIGTERM, {} full disks, {} clock jumps; Redis: {} kill -9, {} pauses, {} cuts; network {:?} in {} connections",
         events.kills,
         events.terminations,
         events.full,
         events.jumps,
         events.redis_kills,
         events.redis_pauses,
+        events.redis_cuts,
         events.network,
         events.connections
     );

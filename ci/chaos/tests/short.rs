@@ -29,5 +29,6 @@ async fn nothing_is_lost_and_nothing_happens_twice_over_a_redis_that_fails() {
     assert!(report::is_clean(&ledger), "{events:?}: {:#?}", ledger.shown());
     assert!(ledger.count(Kind::Call, Outcome::Done) > 100, "{events:?}");
     assert!(ledger.count(Kind::Append, Outcome::Done) > 200, "{events:?}");
-    assert!(events.kills > 2 && events.redis_kills > 0 && events.connections > 20, "{events:?}");
+    let of_redis = events.redis_kills + events.redis_pauses + events.redis_cuts;
+    assert!(events.kills > 1 && of_redis > 1 && events.connections > 20, "{events:?}");
 }

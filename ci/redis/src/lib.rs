@@ -1,10 +1,10 @@
 //! A Redis of one's own: `redis-server` of the PATH on a free port of the loopback interface, with a folder of its own, which
 //! ends with its handle. It can be killed, started again with what it wrote, and stopped for a while.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
-use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -103,6 +103,20 @@ impl RedisServer {
     /// When it has ended.
     pub fn go_on(&self) -> Result<()> {
         self.signal(Signal::CONT)
+    }
+
+    /// Cuts every connection to it; what came over them is carried out or not, and not answered.
+    ///
+    /// # Errors
+    /// When it does not take this.
+    pub fn cut_connections(&self) -> Result<()> {
+        let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+        connection.set_read_timeout(Some(STARTS_WITHIN))?;
+        connection.write_all(b"CLIENT KILL TYPE normal SKIPME yes\r\n")?;
+        let mut answer = String::new();
+        BufReader::new(connection).read_line(&mut answer)?;
+        ensure!(answer.starts_with(':'), "Redis answered {answer}");
+        Ok(())
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
