@@ -7,7 +7,8 @@
 //!   handed to the driver as an [`guest::Operation`].
 //! * [`state`]: the local tier of a user's state on one host.
 //! * [`wire`] and [`session`]: what a page and a relay say to each other, and the state machines that keep it in order.
-//! * [`manifest`]: what a built function says of itself; [`names`]: how its functions are called in the source.
+//! * [`manifest`]: what a built function says of itself; [`names`]: how its functions are called in the source;
+//!   [`output`]: how outputs that are not text pass through a cluster that carries text only.
 //! * [`placement`]: where chained calls run.
 //!
 //! Nothing here performs I/O, reads a clock, or knows of tokio or the browser. That keeps both sides the same and lets

@@ -1,7 +1,7 @@
 //! The relay: carries calls and state between web pages and a cluster.
 //!
 //! ```text
-//!   page ──WebSocket── session ──┬── Cluster        runs functions        (embedded: wasmtime)
+//!   page ──WebSocket── session ──┬── Cluster        runs functions        (embedded: wasmtime; a Faasm cluster)
 //!   CLI  ──HTTP PUT─── http ─────┤── StateStore     the global tier       (redb)
 //!                                ├── Journal        what outlives a relay (redb and a log)
 //!                                ├── FileStore      files functions share (redb)

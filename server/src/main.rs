@@ -18,6 +18,7 @@ struct Opts {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(cli::serve::Opts),
+    Doctor(cli::doctor::Opts),
     Run(cli::run::Opts),
     Token(cli::token::Opts),
 }
@@ -26,8 +27,8 @@ fn main() -> ExitCode {
     let opts = Opts::parse();
     let quiet = match &opts.command {
         Command::Serve(_) => "info",
-        // What a function prints is the output of this command.
-        Command::Run(_) | Command::Token(_) => "warn",
+        // What a function prints, or what was found, is the output of these commands.
+        Command::Run(_) | Command::Token(_) | Command::Doctor(_) => "warn",
     };
     tracing_subscriber::fmt()
         .with_env_filter(
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         runtime.block_on(async {
             match opts.command {
                 Command::Serve(opts) => opts.run().await,
+                Command::Doctor(opts) => opts.run().await,
                 Command::Run(opts) => opts.run().await,
                 Command::Token(opts) => opts.run(),
             }

@@ -44,7 +44,8 @@ impl Journal {
     fn remains(&self) -> Remains {
         let marks = self.replies.keys().copied();
         let ids: BTreeSet<RequestId> = self.accepted.iter().copied().chain(marks).collect();
-        let begun = ids.into_iter().map(|id| (id, self.replies.get(&id).cloned())).collect();
+        let begun = |id| self.replies.get(&id).cloned().map_or(Begun::Unknown, Begun::Replied);
+        let begun = ids.into_iter().map(|id| (id, begun(id))).collect();
         Remains { forgotten: self.forgotten.clone(), begun }
     }
 
@@ -344,7 +345,11 @@ fn what_a_restored_session_knows_is_answered_and_not_begun_again() {
     let reply = |id| reply_frame(RequestId(id), Reply::Done, &[]);
     let remains = Remains {
         forgotten: vec![1..2, 2..3],
-        begun: vec![(RequestId(2), None), (RequestId(3), Some(reply(3))), (RequestId(5), None)],
+        begun: vec![
+            (RequestId(2), Begun::Unknown),
+            (RequestId(3), Begun::Replied(reply(3))),
+            (RequestId(5), Begun::Unknown),
+        ],
     };
     let mut server = ServerSession::restore(ID, "demo".into(), remains);
     server.connected(*VERSIONS.end());
@@ -402,4 +407,34 @@ fn ids_that_were_never_sent_do_not_add_up() {
         server.receive(&encode(&message, &[]).unwrap()).unwrap();
     }
     assert!(server.forgotten_ranges() <= 4097);
+}
+
+#[test]
+fn what_runs_elsewhere_is_answered_when_it_is_decided_and_not_begun_again() {
+    let reply = |id| reply_frame(RequestId(id), Reply::Done, &[]);
+    let begun = (1..=3).map(|id| (RequestId(id), Begun::Elsewhere)).collect();
+    let mut server =
+        ServerSession::restore(ID, "demo".into(), Remains { forgotten: vec![], begun });
+    server.connected(*VERSIONS.end());
+    assert_eq!(server.transmit(), None);
+    let request = Request::AppendState { key: "k".into() };
+    let again = ClientMessage::Request { id: RequestId(1), request };
+    assert_eq!(server.receive(&encode(&again, &[]).unwrap()), Ok(None));
+    server.decide(RequestId(1), Begun::Elsewhere);
+    assert_eq!(server.transmit(), None);
+    server.decide(RequestId(1), Begun::Replied(reply(1)));
+    server.decide(RequestId(1), Begun::Unknown);
+    assert_eq!(server.transmit(), Some(reply(1)));
+    assert_eq!(server.transmit(), None, "it is decided once");
+    let cancel = ClientMessage::Cancel { id: RequestId(2) };
+    let cancelled = server.receive(&encode(&cancel, &[]).unwrap());
+    assert_eq!(cancelled, Ok(Some(ServerEvent::Cancel { id: RequestId(2) })));
+    server.reply(RequestId(2), Reply::Done, &[]);
+    server.decide(RequestId(2), Begun::Unknown);
+    assert_eq!(server.transmit(), Some(reply(2)), "what the page was told stays");
+    server.disconnected();
+    server.decide(RequestId(3), Begun::Replied(reply(3)));
+    server.connected(*VERSIONS.end());
+    let sent: Vec<_> = std::iter::from_fn(|| server.transmit()).collect();
+    assert_eq!(sent, [reply(1), reply(2), reply(3)]);
 }

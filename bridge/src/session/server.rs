@@ -35,13 +35,24 @@ pub enum ServerEvent {
     Forget { ids: Range<u64> },
 }
 
-/// What is left of a session whose relay ended.
+/// What is left of a session that another relay carried.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Remains {
     /// Ids whose replies the page has.
     pub forgotten: Vec<Range<u64>>,
-    /// Requests that were begun, with the frames that [`ServerSession::reply`] gave for those that ended.
-    pub begun: Vec<(RequestId, Option<Vec<u8>>)>,
+    /// Requests that were begun.
+    pub begun: Vec<(RequestId, Begun)>,
+}
+
+/// What is known of a request that another relay began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It ended: the frame that [`ServerSession::reply`] gave.
+    Replied(Vec<u8>),
+    /// The relay ended meanwhile.
+    Unknown,
+    /// The relay may be performing it now: [`ServerSession::decide`] when that is known.
+    Elsewhere,
 }
 
 /// Reads a handshake and settles the version.
@@ -119,25 +130,40 @@ impl ServerSession {
         }
     }
 
-    /// A session of a relay that ended. A request that was begun and has no reply may have been performed in part:
-    /// nobody can tell, and it is not begun again. Requests that are not among the remains were never begun; the page
-    /// sends them again.
+    /// A session that another relay carried. A request that it began and did not end may have been performed in part where
+    /// that relay ended: nobody can tell, and it is not begun again. Requests that are not among the remains were never
+    /// begun; the page sends them again.
     pub fn restore(id: SessionId, user: String, remains: Remains) -> Self {
         let mut session = Self::new(id, user);
         session.forgotten.extend(remains.forgotten.into_iter().filter(|ids| !ids.is_empty()));
-        for (id, reply) in remains.begun {
+        for (id, begun) in remains.begun {
             if id > LAST_ID || session.forgotten.contains(&id.0) || session.open.contains_key(&id) {
                 continue;
             }
-            let frame = reply.unwrap_or_else(|| {
+            session.open.insert(id, Progress::Running);
+            session.decide(id, begun);
+        }
+        session
+    }
+
+    /// Says what became of a request that another relay began, unless it was answered meanwhile. Frames of others are kept
+    /// however many there are: there was room for them where they come from.
+    pub fn decide(&mut self, id: RequestId, begun: Begun) {
+        let frame = match begun {
+            Begun::Replied(frame) => frame,
+            Begun::Unknown => {
                 let message = "the relay ended while it was performed: it may have had effects";
                 let message = message.to_owned();
                 reply_frame(id, Reply::Failed { code: FailureCode::Unknown, message }, &[])
-            });
-            session.kept_bytes = session.kept_bytes.saturating_add(frame.len());
-            session.open.insert(id, Progress::Replied(frame));
+            }
+            Begun::Elsewhere => return,
+        };
+        let Some(progress @ Progress::Running) = self.open.get_mut(&id) else { return };
+        self.kept_bytes = self.kept_bytes.saturating_add(frame.len());
+        *progress = Progress::Replied(frame);
+        if self.connected {
+            self.outbox.push_back(Outgoing::Reply(id));
         }
-        session
     }
 
     pub fn id(&self) -> SessionId {

@@ -382,6 +382,23 @@ fn calls_of_a_run_are_told_from_others_also_after_a_reconnect() {
 }
 
 #[test]
+fn a_relay_is_not_asked_what_it_does_not_know() {
+    let compare = || Request::Compare { function: "f".into(), integrities: vec![] };
+    let mut client = ClientSession::new("demo", None);
+    let early = client.request(compare(), &[]).unwrap();
+    let call = client.request(call("f"), &[]).unwrap();
+    client.connected().unwrap();
+    client.transmit().unwrap();
+    let welcome = Answer::Welcome { version: 2, session: ID, resumed: false };
+    let event = client.receive(&encode_handshake(&welcome).unwrap()).unwrap();
+    assert_eq!(event, Some(ClientEvent::Open { lost: vec![early] }));
+    assert!(client.is_open(call) && !client.is_open(early));
+    assert_eq!(client.request(compare(), &[]), Err(SessionError::TooNew { since: 3 }));
+    let sent: Vec<_> = std::iter::from_fn(|| client.transmit()).collect();
+    assert_eq!(sent.len(), 1, "the call");
+}
+
+#[test]
 fn handshakes_settle_the_version_or_say_why_not() {
     let hello = |versions, user: &str| {
         let user = user.to_owned();
@@ -430,7 +447,7 @@ fn an_id_that_nothing_can_come_after_is_refused() {
         let acknowledged = encode(&ClientMessage::Acknowledge { id }, &[]).unwrap();
         assert_eq!(server.receive(&acknowledged).unwrap().is_some(), is_started);
     }
-    let begun = vec![(RequestId(u64::MAX), None)];
+    let begun = vec![(RequestId(u64::MAX), Begun::Unknown)];
     let remains = Remains { forgotten: Vec::new(), begun };
     assert_eq!(ServerSession::restore(ID, "demo".into(), remains).open_requests(), 0);
 }

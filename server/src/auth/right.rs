@@ -81,6 +81,8 @@ pub enum Operation<'a> {
     Request(&'a Request),
     /// `PUT /f/USER/FUNCTION`, of this function.
     UploadFunction(&'a str),
+    /// `GET /f/USER/FUNCTION`, of this function.
+    FetchFunction(&'a str),
     /// `PUT /files/PATH`.
     UploadFile,
     /// `GET /files/PATH`.
@@ -98,7 +100,7 @@ impl<'a> Operation<'a> {
     pub fn right(self) -> Right {
         match self {
             Operation::Request(request) => match request {
-                Request::Call { .. } => Right::Invoke,
+                Request::Call { .. } | Request::Compare { .. } => Right::Invoke,
                 Request::ReadState { .. }
                 | Request::ReadAppended { .. }
                 | Request::ReadFile { .. } => Right::StateRead,
@@ -106,6 +108,7 @@ impl<'a> Operation<'a> {
                 | Request::AppendState { .. }
                 | Request::ClearAppended { .. } => Right::StateWrite,
             },
+            Operation::FetchFunction(_) => Right::Invoke,
             Operation::FetchFile | Operation::FetchState => Right::StateRead,
             Operation::StoreState => Right::StateWrite,
             Operation::FetchMetrics => Right::Metrics,
@@ -116,8 +119,12 @@ impl<'a> Operation<'a> {
     /// The function it is about, which a token may not be for.
     pub fn function(self) -> Option<&'a str> {
         match self {
-            Operation::Request(Request::Call { function, .. }) => Some(function),
-            Operation::UploadFunction(function) => Some(function),
+            Operation::Request(
+                Request::Call { function, .. } | Request::Compare { function, .. },
+            ) => Some(function),
+            Operation::UploadFunction(function) | Operation::FetchFunction(function) => {
+                Some(function)
+            }
             Operation::Request(_)
             | Operation::UploadFile
             | Operation::FetchFile

@@ -1,6 +1,7 @@
 //! Where functions run. A backend is one implementation of [`Cluster`].
 
 pub mod embedded;
+pub mod faasm;
 
 use crate::store::{SessionKey, StoreError};
 use faasm_bridge::guest::CallResult;
@@ -118,6 +119,18 @@ pub enum ClusterError {
     /// As many instances run as may.
     #[error("the cluster runs {instances} instances, and may run no more: try again later")]
     Full { instances: usize },
+    /// The cluster has no room for it, and nothing was begun.
+    #[error("{0}")]
+    Busy(String),
+    /// The cluster cannot be reached, and nothing was begun.
+    #[error("{0}")]
+    Unavailable(String),
+    /// It may have been done, or not; nobody can tell.
+    #[error("{0}")]
+    Unknown(String),
+    /// This cluster cannot do it, however often it is asked.
+    #[error("{0}")]
+    Refused(String),
     /// Something in the cluster itself.
     #[error("the cluster failed: {0}")]
     Internal(String),
@@ -144,6 +157,15 @@ pub trait Cluster: Send + Sync {
         function: String,
         wasm: Vec<u8>,
     ) -> BoxFuture<'static, Result<Uploaded, ClusterError>>;
+
+    /// Content hash of the function that it has under this name, where it knows.
+    fn integrity(
+        &self,
+        _user: String,
+        _function: String,
+    ) -> BoxFuture<'static, Result<Option<String>, ClusterError>> {
+        Box::pin(async { Ok(None) })
+    }
 
     /// How full it is, where it knows.
     fn usage(&self) -> Option<Usage> {

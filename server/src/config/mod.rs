@@ -9,6 +9,7 @@ pub use limits::Limits;
 
 use crate::auth::Authority;
 use crate::cluster::embedded::{Embedded, EmbeddedConfig};
+use crate::cluster::faasm::{Faasm, FaasmConfig, Upload};
 use crate::cluster::{Cluster, ClusterError};
 use crate::store::{FileStore, Journal, StateStore, Stores};
 use crate::tls::Tls;
@@ -84,6 +85,13 @@ impl App {
         let journal = Arc::clone(&stores.journal);
         let cluster = Arc::new(Embedded::new(config, stores)?);
         Ok(Self { cluster, state, files, journal })
+    }
+
+    /// A Faasm cluster, with the state and the files that these stores have; see [`Upload::instead`].
+    pub fn faasm(config: FaasmConfig, upload: Option<Arc<Upload>>, stores: Stores) -> Self {
+        let Stores { functions, state, files, journal } = stores;
+        let cluster = Arc::new(Faasm::new(config, upload, functions));
+        Self { cluster, state, files, journal }
     }
 }
 

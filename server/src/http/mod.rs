@@ -180,6 +180,14 @@ async fn route(
             acting()?;
             fetch::answer(site, action, request).await
         }
+        Route::Function(name) if !is_put => {
+            let (user, function) = upload::names(name)?;
+            // Which version a user runs is not for other sites.
+            site.guard.check(headers)?;
+            let operation = Operation::FetchFunction(&function);
+            access::check(gate, headers, Some(&user), operation)?;
+            upload::version(site, user, function).await
+        }
         Route::Function(name) => {
             acting()?;
             let (user, function) = upload::names(name)?;

@@ -12,7 +12,7 @@ pub(super) enum Route<'a> {
     Root,
     /// Sessions without WebSockets.
     Session(Action),
-    /// Functions, by user and name.
+    /// Functions, by user and name: storing one, and which one is there.
     Function(&'a str),
     /// State values, by user and key.
     State(&'a str),
@@ -62,7 +62,7 @@ impl<'a> Route<'a> {
         match self {
             Route::Root => &[Method::GET, Method::HEAD, Method::POST],
             Route::Session(_) => &[Method::POST],
-            Route::Function(_) => &[Method::PUT],
+            Route::Function(_) => &[Method::GET, Method::PUT],
             Route::State(_) => &[Method::GET, Method::HEAD, Method::PUT],
             Route::File(_) => &[Method::GET, Method::HEAD, Method::PUT],
             Route::WebSocket => &[Method::GET],

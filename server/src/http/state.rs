@@ -120,7 +120,10 @@ fn refusal(error: StoreError) -> Refusal {
         StoreError::State(StateError::TooLarge { .. }) | StoreError::ValueTooLong { .. } => {
             StatusCode::PAYLOAD_TOO_LARGE
         }
+        StoreError::OtherKind { .. } => StatusCode::CONFLICT,
+        StoreError::EmptyValue { .. } | StoreError::UserName { .. } => StatusCode::BAD_REQUEST,
         StoreError::State(_)
+        | StoreError::SessionLost { .. }
         | StoreError::ElementTooLong { .. }
         | StoreError::ListFull { .. }
         | StoreError::Backend { .. }

@@ -1,4 +1,4 @@
-//! `PUT /f/USER/FUNCTION`: a function as the toolchain made it.
+//! `PUT /f/USER/FUNCTION`: a function as the toolchain made it; `GET`: which one is there.
 
 use super::body::{self, Bound};
 use super::{Answer, Refusal, Site, plain};
@@ -45,5 +45,21 @@ pub(super) async fn receive(
         "integrity": uploaded.integrity,
         "bytes": uploaded.bytes,
     });
+    Ok(plain(StatusCode::OK, "application/json", body.to_string()))
+}
+
+/// Which function the cluster has, for pages whose artefacts were built from another one.
+pub(super) async fn version(
+    site: &Site,
+    user: String,
+    function: String,
+) -> Result<Answer, Refusal> {
+    let found = site.app.cluster.integrity(user.clone(), function.clone()).await;
+    let found = found.map_err(|error| {
+        tracing::error!(%error, user, function, "version of a function");
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    })?;
+    let integrity = found.ok_or_else(|| Refusal::not_found(&format!("/f/{user}/{function}")))?;
+    let body = serde_json::json!({ "user": user, "function": function, "integrity": integrity });
     Ok(plain(StatusCode::OK, "application/json", body.to_string()))
 }

@@ -35,7 +35,9 @@ impl UnderWay {
         self.outcome = match ended {
             Ok(Outcome::Returned(_)) => "returned",
             Ok(Outcome::Failed { code, .. }) => code,
-            Err(ClusterError::Full { .. }) => "busy",
+            Err(ClusterError::Full { .. } | ClusterError::Busy(_)) => "busy",
+            Err(ClusterError::Unknown(_)) => "unknown",
+            Err(ClusterError::Refused(_)) => "refused",
             Err(_) => "unavailable",
         };
     }
@@ -67,6 +69,14 @@ impl Cluster for Measured {
         wasm: Vec<u8>,
     ) -> BoxFuture<'static, Result<Uploaded, ClusterError>> {
         self.inner.upload(user, function, wasm)
+    }
+
+    fn integrity(
+        &self,
+        user: String,
+        function: String,
+    ) -> BoxFuture<'static, Result<Option<String>, ClusterError>> {
+        self.inner.integrity(user, function)
     }
 
     fn usage(&self) -> Option<Usage> {

@@ -1,6 +1,6 @@
 //! From a client's first frame to a session that this connection carries, whatever brought the frame.
 
-use super::{Carrier, Sessions, lock};
+use super::{Carrier, Sessions, TurnedAway, lock};
 use crate::config::Timings;
 use faasm_bridge::session::greet;
 use faasm_bridge::wire::{Answer, RefusalCode};
@@ -24,9 +24,20 @@ pub(super) async fn enter(
         Ok(pass) => pass,
         Err(refusal) => return (refusal, None),
     };
-    let Some((session, resumed)) = sessions.enter(&hello.user, hello.resume).await else {
-        let message = "the relay, or this user, has too many sessions; try again later".into();
-        return (Answer::Refused { code: RefusalCode::Busy, message }, None);
+    let (session, resumed) = match sessions.enter(&hello.user, hello.resume).await {
+        Ok(entered) => entered,
+        Err(why) => {
+            let message = match why {
+                TurnedAway::Full => {
+                    "the relay, or this user, has too many sessions; try again later".to_owned()
+                }
+                TurnedAway::Unsure(error) => {
+                    tracing::error!(%error, "a page is sent away: its session cannot be looked up");
+                    format!("the session cannot be looked up now; connect again: {error}")
+                }
+            };
+            return (Answer::Refused { code: RefusalCode::Busy, message }, None);
+        }
     };
     let id = session.id;
     lock(&session.live).pass = pass;

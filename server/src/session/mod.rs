@@ -4,6 +4,7 @@
 //! outlive the relay goes to the journal. No lock is held across an await.
 
 mod drain;
+mod elsewhere;
 mod fetch;
 mod handshake;
 mod pass;
@@ -13,7 +14,7 @@ mod users;
 mod websocket;
 
 pub(crate) use fetch::{Ending, FetchConnection, Lasting, begin};
-pub(crate) use pass::Gate;
+pub(crate) use pass::{Exceeds, Gate};
 pub(crate) use progress::Watched;
 pub(crate) use websocket::{carry, websocket_config};
 
@@ -21,7 +22,7 @@ use crate::config::{Limits, Timings};
 use crate::metrics::Metrics;
 use crate::store::{Journal, SessionKey, StoreError};
 use drain::Drain;
-use faasm_bridge::session::{Remains, ServerSession};
+use faasm_bridge::session::ServerSession;
 use faasm_bridge::wire::{ConnectionId, RequestId, SessionId};
 use pass::Pass;
 use std::collections::HashMap;
@@ -59,6 +60,8 @@ pub(crate) struct Session {
     key: SessionKey,
     /// Whether the journal has it.
     begun: OnceCell<()>,
+    /// Another relay has it: nothing begins here any more.
+    is_lost: AtomicBool,
     /// Of all sessions of this relay.
     drain: Drain,
     metrics: Arc<Metrics>,
@@ -125,25 +128,39 @@ impl Sessions {
         }
     }
 
-    /// Takes up a session again, also one of a relay that ended, or starts one; `None` when there are too many. The
-    /// second value says which.
-    async fn enter(&self, user: &str, resume: Option<SessionId>) -> Option<(Arc<Session>, bool)> {
+    /// Takes up a session again, also one of another relay, or starts one. The second value says which.
+    ///
+    /// # Errors
+    /// When there is no room, or it cannot be told whether the session is there: the page is to come again.
+    async fn enter(
+        &self,
+        user: &str,
+        resume: Option<SessionId>,
+    ) -> Result<(Arc<Session>, bool), TurnedAway> {
         let mut remains = None;
         if let Some(id) = resume {
-            if let Some(session) = self.known(&lock(&self.by_id), user, id) {
-                return Some((session, true));
+            let known = self.known(&lock(&self.by_id), user, id);
+            if let Some(session) = known {
+                if !session.is_lost() && self.journal.holds(session.key).await? {
+                    return Ok((session, true));
+                }
+                session.lose();
+                self.drop_lost(&session);
             }
-            remains = self.remains(user, id).await.map(|remains| (id, remains));
+            remains = self.journal.take_up(id.into(), user).await?.map(|remains| (id, remains));
         }
         if let Some((id, remains)) = remains {
+            let elsewhere = elsewhere::ids(&remains);
             let machine = ServerSession::restore(id, user.to_owned(), remains);
             let session = self.session(machine);
             // It is in the journal, which it came from.
             let _ = session.begun.set(());
-            return self.place(session);
+            let (session, is_resumed) = self.place(session).ok_or(TurnedAway::Full)?;
+            elsewhere::watch(&session, &self.journal, elsewhere);
+            return Ok((session, is_resumed));
         }
         let mut id = [0; 16];
-        getrandom::fill(&mut id).ok()?;
+        getrandom::fill(&mut id).map_err(|_| TurnedAway::Full)?;
         let machine = ServerSession::new(SessionId(id), user.to_owned());
         let session = self.session(machine);
         let unplaced = Unplaced { journal: &*self.journal, key: session.key };
@@ -151,9 +168,9 @@ impl Sessions {
         if let Err(error) = session.begin(&*self.journal).await {
             tracing::warn!(%error, "a session begins outside the journal");
         }
-        let (session, _) = self.place(session)?;
+        let (session, _) = self.place(session).ok_or(TurnedAway::Full)?;
         std::mem::forget(unplaced);
-        Some((session, false))
+        Ok((session, false))
     }
 
     fn session(&self, machine: ServerSession) -> Session {
@@ -171,13 +188,12 @@ impl Sessions {
         is_theirs.then(|| Arc::clone(session))
     }
 
-    /// What the journal has of a session.
-    async fn remains(&self, user: &str, id: SessionId) -> Option<Remains> {
-        let taken = self.journal.take_up(id.into(), user).await;
-        taken.unwrap_or_else(|error| {
-            tracing::error!(%error, "a session cannot be taken up");
-            None
-        })
+    /// Forgets a session that is another relay's; what it has running goes on, and the journal is told what comes of it.
+    fn drop_lost(&self, session: &Arc<Session>) {
+        let mut by_id = lock(&self.by_id);
+        if by_id.get(&session.id).is_some_and(|found| Arc::ptr_eq(found, session)) {
+            by_id.remove(&session.id);
+        }
     }
 
     /// The session, with a place among those that are carried; or, where another connection of the same page was quicker,
@@ -224,13 +240,32 @@ impl Sessions {
     }
 
     /// Forgets a session that still has no connection since `number` went away; what it has running goes on.
-    fn expire(&self, session: &Session, number: u64) {
+    fn expire(&self, session: &Arc<Session>, number: u64) {
+        if session.is_lost() {
+            return self.drop_lost(session);
+        }
         let mut by_id = lock(&self.by_id);
         let live = lock(&session.live);
         let is_away = *session.carrier.borrow() == number && !live.machine.is_connected();
-        if is_away && by_id.remove(&session.id).is_some() {
+        let is_ours = by_id.get(&session.id).is_some_and(|found| Arc::ptr_eq(found, session));
+        if is_away && is_ours && by_id.remove(&session.id).is_some() {
             self.journal.end(session.key);
         }
+    }
+}
+
+/// Why a page gets no session now.
+#[derive(Debug)]
+enum TurnedAway {
+    /// There are too many.
+    Full,
+    /// The journal does not say what there is.
+    Unsure(StoreError),
+}
+
+impl From<StoreError> for TurnedAway {
+    fn from(error: StoreError) -> Self {
+        TurnedAway::Unsure(error)
     }
 }
 
@@ -260,6 +295,7 @@ impl Session {
             id,
             key: id.into(),
             begun: OnceCell::new(),
+            is_lost: AtomicBool::new(false),
             drain,
             metrics,
             live: Mutex::new(live),
@@ -275,6 +311,20 @@ impl Session {
     fn shown(&self) -> String {
         let SessionKey([a, b, c, d, ..]) = self.key;
         format!("{:08x}", u32::from_be_bytes([a, b, c, d]))
+    }
+
+    fn is_lost(&self) -> bool {
+        self.is_lost.load(Ordering::SeqCst)
+    }
+
+    /// Another relay has the session: the connection that carries it here ends, so that its page comes back and gets what
+    /// is there. What runs goes on.
+    fn lose(&self) {
+        if !self.is_lost.swap(true, Ordering::SeqCst) {
+            tracing::info!(session = %self.shown(), "the session is another relay's");
+            // The number stays; whoever looks at it looks at this, too.
+            self.carrier.send_modify(|_| {});
+        }
     }
 
     /// Makes sure that the journal has the session.
@@ -336,7 +386,7 @@ impl Carrier {
         drop(live);
         let (sessions, session) = (Arc::clone(&self.sessions), Arc::clone(&self.session));
         let (number, kept) = (self.number, self.timings.session_kept);
-        if !comes_back {
+        if !comes_back || session.is_lost() {
             return sessions.expire(&session, number);
         }
         // Outside a runtime everything ends anyway.
@@ -359,11 +409,12 @@ impl Carrier {
         pass.expires().await;
     }
 
-    /// Completes when another connection carries the session.
+    /// Completes when another connection carries the session, here or elsewhere.
     async fn replaced(&self) {
         let mut carrier = self.session.carrier.subscribe();
+        let is_over = |number: &u64| *number != self.number || self.session.is_lost();
         // The sender lives as long as the session, which `self` holds.
-        let _ = carrier.wait_for(|number| *number != self.number).await;
+        let _ = carrier.wait_for(is_over).await;
     }
 }
 
@@ -394,7 +445,7 @@ mod tests {
         resume: Option<SessionId>,
     ) -> Option<(Arc<Session>, bool)> {
         // A journal in memory does nothing, and so never waits.
-        sessions.enter(user, resume).now_or_never().unwrap()
+        sessions.enter(user, resume).now_or_never().unwrap().ok()
     }
 
     #[test]

@@ -25,6 +25,14 @@ pub(crate) struct Gate {
     users: Users,
 }
 
+/// Which bound a call is beyond, in words.
+#[derive(Debug)]
+pub(crate) enum Exceeds {
+    Input(String),
+    /// Of what else the user does.
+    Rate(String),
+}
+
 /// What a session may do, by the newest token it was shown.
 #[derive(Clone, Debug)]
 pub(super) struct Pass {
@@ -54,14 +62,14 @@ impl Gate {
     /// Whether this user may begin a call without a session; it counts as begun.
     ///
     /// # Errors
-    /// Why not, and whether it is for what else the user does.
-    pub(crate) fn may_call(&self, user: &str, input: usize) -> Result<(), (bool, String)> {
+    /// Why not.
+    pub(crate) fn may_call(&self, user: &str, input: usize) -> Result<(), Exceeds> {
         let limits = &self.limits;
         if input > limits.input_bytes {
-            return Err((false, too_long(input, limits)));
+            return Err(Exceeds::Input(too_long(input, limits)));
         }
         if !self.users.get(user, limits).may_begin() {
-            return Err((true, too_many(limits)));
+            return Err(Exceeds::Rate(too_many(limits)));
         }
         Ok(())
     }

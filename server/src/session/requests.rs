@@ -39,6 +39,12 @@ pub(super) fn take(
                 if let Some(frame) = live.machine.reply(id, reply, &[]) {
                     app.journal.finish(session.key, id, frame);
                 }
+            } else {
+                // Another relay runs it, and nobody waits for it any more; see `elsewhere.rs`.
+                let message = "cancelled by the page; it runs on at another relay".to_owned();
+                let reply = Reply::Failed { code: FailureCode::Cancelled, message };
+                count(session, &reply);
+                live.machine.reply(id, reply, &[]);
             }
         }
         Some(ServerEvent::Forget { ids }) => app.journal.forget(session.key, ids),
@@ -93,10 +99,18 @@ fn start(
         let is_call = matches!(request, Request::Call { .. });
         let asked = Asked { session: &session, id, first, user, request, payload };
         let performed = AssertUnwindSafe(asked.perform(&app)).catch_unwind();
-        let (reply, payload) = performed.await.unwrap_or_else(|_| {
+        let performed = performed.await.unwrap_or_else(|_| {
             let message = "the relay failed while performing the request".to_owned();
-            (Reply::Failed { code: FailureCode::Unknown, message }, Vec::new())
+            Some((Reply::Failed { code: FailureCode::Unknown, message }, Vec::new()))
         });
+        let Some((reply, payload)) = performed else {
+            // Not begun here: the page gets what comes of it where the session is.
+            session.lose();
+            let mut live = lock(&session.live);
+            live.tasks.remove(&id);
+            live.machine.put_back(id);
+            return;
+        };
         let (reply, payload) = pass.bound(reply, payload);
         count(&session, &reply);
         let mut live = lock(&session.live);
@@ -154,7 +168,8 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    async fn perform(self, app: &App) -> (Reply, Vec<u8>) {
+    /// `None` where the session is another relay's, and nothing was done.
+    async fn perform(self, app: &App) -> Option<(Reply, Vec<u8>)> {
         let Self { session, id, first, user, request, payload } = self;
         let performed = match request {
             Request::Call { function, entry, args, env } => {
@@ -183,6 +198,9 @@ impl Asked<'_> {
                 let read = app.state.read_appended(&user, &key, count).await;
                 read.map_err(Failure::from).map(|bytes| (Reply::Bytes, bytes))
             }
+            Request::Compare { function, integrities } => {
+                compared(app, user, function, &integrities).await
+            }
             Request::ReadFile { path } => {
                 let read = app.files.read_file(&path).await;
                 read.map_err(Failure::from).map(|found| match found {
@@ -191,10 +209,14 @@ impl Asked<'_> {
                 })
             }
         };
-        performed.unwrap_or_else(|Failure { code, message }| {
-            tracing::warn!(?code, message, "request failed");
-            (Reply::Failed { code, message }, Vec::new())
-        })
+        match performed {
+            Ok(performed) => Some(performed),
+            Err(Failure::SessionLost) => None,
+            Err(Failure::Told { code, message }) => {
+                tracing::warn!(?code, message, "request failed");
+                Some((Reply::Failed { code, message }, Vec::new()))
+            }
+        }
     }
 }
 
@@ -213,6 +235,31 @@ async fn called(
         }
         Outcome::Failed { code, message } => {
             (Reply::CallFailed { code: code.to_owned() }, message.into_bytes())
+        }
+    })
+}
+
+/// Whether the cluster has one of these versions of a function.
+async fn compared(
+    app: &App,
+    user: String,
+    function: String,
+    integrities: &[String],
+) -> Result<(Reply, Vec<u8>), Failure> {
+    let found = app.cluster.integrity(user.clone(), function.clone()).await?;
+    Ok(match found {
+        None => (Reply::Missing, Vec::new()),
+        Some(found) if integrities.contains(&found) => (Reply::Done, Vec::new()),
+        Some(cluster) => {
+            let page = integrities.first().map_or("unknown", String::as_str);
+            tracing::warn!(
+                user,
+                function,
+                page,
+                cluster,
+                "a page has another version of a function"
+            );
+            (Reply::Bytes, cluster.into_bytes())
         }
     })
 }
@@ -246,22 +293,30 @@ fn split(headers: &[ChunkHeader], payload: &[u8]) -> Vec<Chunk> {
 }
 
 /// Why a request has no result.
-struct Failure {
-    code: FailureCode,
-    message: String,
+enum Failure {
+    Told {
+        code: FailureCode,
+        message: String,
+    },
+    /// The session is another relay's, where the page is to ask again.
+    SessionLost,
 }
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let code = match &error {
-            StoreError::State(_) | StoreError::ValueTooLong { .. } => FailureCode::State,
-            StoreError::ElementTooLong { .. } | StoreError::ListFull { .. } => {
-                FailureCode::BadRequest
-            }
+            StoreError::State(_)
+            | StoreError::ValueTooLong { .. }
+            | StoreError::OtherKind { .. }
+            | StoreError::EmptyValue { .. } => FailureCode::State,
+            StoreError::ElementTooLong { .. }
+            | StoreError::ListFull { .. }
+            | StoreError::UserName { .. } => FailureCode::BadRequest,
             StoreError::Backend { .. } => FailureCode::Unavailable,
             StoreError::Uncertain { .. } => FailureCode::Unknown,
+            StoreError::SessionLost { .. } => return Failure::SessionLost,
         };
-        Self { code, message: error.to_string() }
+        Failure::Told { code, message: error.to_string() }
     }
 }
 
@@ -269,10 +324,15 @@ impl From<ClusterError> for Failure {
     fn from(error: ClusterError) -> Self {
         match error {
             ClusterError::Store(error) => error.into(),
-            error @ ClusterError::Full { .. } => {
-                Self { code: FailureCode::Busy, message: error.to_string() }
+            error => {
+                let code = match &error {
+                    ClusterError::Full { .. } | ClusterError::Busy(_) => FailureCode::Busy,
+                    ClusterError::Unknown(_) => FailureCode::Unknown,
+                    ClusterError::Refused(_) => FailureCode::BadRequest,
+                    _ => FailureCode::Unavailable,
+                };
+                Failure::Told { code, message: error.to_string() }
             }
-            error => Self { code: FailureCode::Unavailable, message: error.to_string() },
         }
     }
 }

@@ -90,7 +90,10 @@ pub(crate) async fn carry<S>(
         ending = receive(&mut stream, &carrier, &app) => ending,
         ending = transmit(&mut sink, &carrier) => ending,
         () = carrier.token_expires() => Ending::new(CloseCode::Policy, "the token expires: connect again with a fresh one"),
-        () = carrier.replaced() => Ending::new(CloseCode::Normal, "another connection carries the session"),
+        () = carrier.replaced() => match carrier.session.is_lost() {
+            true => Ending::new(CloseCode::Away, "the session is another relay's: connect again"),
+            false => Ending::new(CloseCode::Normal, "another connection carries the session"),
+        },
         _ = stop.wait_for(|stop| *stop) => Ending::new(CloseCode::Away, "the relay stops"),
     };
     tracing::debug!(reason = %ending.reason, "connection ends");

@@ -1,7 +1,7 @@
 //! A store of state with shorter values than the protocol has, for pages and functions alike.
 
 use super::{Change, Journal, Mark, SessionKey, StateRead, StateStore, StoreError};
-use faasm_bridge::session::Remains;
+use faasm_bridge::session::{Begun, Remains};
 use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::RequestId;
 use futures_util::future::BoxFuture;
@@ -107,6 +107,18 @@ impl Journal for BoundedJournal {
         user: &'a str,
     ) -> BoxFuture<'a, Result<Option<Remains>, StoreError>> {
         self.inner.take_up(session, user)
+    }
+
+    fn holds(&self, session: SessionKey) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.inner.holds(session)
+    }
+
+    fn decided(
+        &self,
+        session: SessionKey,
+        requests: Vec<RequestId>,
+    ) -> BoxFuture<'_, Result<Vec<(RequestId, Begun)>, StoreError>> {
+        self.inner.decided(session, requests)
     }
 
     fn accept(

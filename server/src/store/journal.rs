@@ -9,10 +9,12 @@
 //! * Results and what can be forgotten are noted some time later. Where a note is lost, a result is unknown that need not
 //!   be, or a reply is sent again that the page has: neither does anything twice.
 //!
-//! A journal may be shared by several relays; nothing here supposes one process.
+//! A journal may be shared by several relays. A session then is one relay's at a time, the one that took it up last: only that
+//! one has calls accepted and ends the session, and what another one still runs is answered when that one says what came of
+//! it, or is gone.
 
 use super::StoreError;
-use faasm_bridge::session::Remains;
+use faasm_bridge::session::{Begun, Remains};
 use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::{RequestId, SessionId};
 use futures_util::future::BoxFuture;
@@ -60,17 +62,29 @@ pub trait Journal: Send + Sync {
         user: &'a str,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// What is left of a session of this user that nobody carries, if it is there; it is this relay's from here on.
+    /// What is left of a session of this user, if it is there; it is this relay's from here on.
     fn take_up<'a>(
         &'a self,
         session: SessionKey,
         user: &'a str,
     ) -> BoxFuture<'a, Result<Option<Remains>, StoreError>>;
 
+    /// Whether a session that this relay began or took up is still its own.
+    fn holds(&self, session: SessionKey) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// What is known by now of these requests of a session, which another relay began: those that are decided. To be asked
+    /// again for the others.
+    fn decided(
+        &self,
+        session: SessionKey,
+        requests: Vec<RequestId>,
+    ) -> BoxFuture<'_, Result<Vec<(RequestId, Begun)>, StoreError>>;
+
     /// Notes that a call is about to start. When this completes it outlives this process.
     ///
     /// # Errors
     /// When it could not be noted, or the session is not begun or has ended: the call must not start.
+    /// [`StoreError::SessionLost`] where the session is another relay's, or the request was begun by another one.
     fn accept(
         &self,
         session: SessionKey,

@@ -2,10 +2,16 @@
 
 mod bounded;
 mod journal;
+#[cfg(test)]
+mod journal_laws;
+#[cfg(test)]
+mod laws;
 mod redb;
+mod redis;
 
 pub use self::journal::{Change, Journal, Mark, SessionKey};
 pub use self::redb::RedbStore;
+pub use self::redis::{MAX_REDIS_VALUE_BYTES, RedisConfig, RedisStore};
 
 use faasm_bridge::state::{Chunk, StateError};
 use faasm_bridge::wire::{MAX_PAYLOAD_BYTES, TRANSFER_BYTES};
@@ -48,6 +54,24 @@ pub enum StoreError {
     /// A value longer than this relay keeps.
     #[error("state `{key}` would have {size} bytes; this relay keeps at most {most}")]
     ValueTooLong { key: String, size: u64, most: u64 },
+    /// A value where a list is, or the other way round, in a store that has one place for both.
+    #[error(
+        "state `{key}` is {is}; this store keeps one of both under a key: use another key, or clear it"
+    )]
+    OtherKind { key: String, is: &'static str },
+    /// A value of no bytes, in a store that has none.
+    #[error(
+        "state `{key}` would be empty, and this store has no empty values: give it at least one byte"
+    )]
+    EmptyValue { key: String },
+    /// A user whose keys could be those of another one.
+    #[error(
+        "user `{user}` has an underscore in the name, and this store tells users apart by the first one of a key: use another name"
+    )]
+    UserName { user: String },
+    /// The journal does not have the session, or not for this relay: what was asked for was not done.
+    #[error("the session is not this relay's any more: {reason}")]
+    SessionLost { reason: &'static str },
     /// The storage itself failed, and nothing was changed.
     #[error("the store cannot {action}: {reason}")]
     Backend { action: &'static str, reason: String },
@@ -66,6 +90,9 @@ pub struct StoredFunction {
 
 /// Originals by user and name.
 pub trait FunctionStore: Send + Sync {
+    /// Whether others store functions here, too, so that what was found is to be looked up again.
+    fn is_shared(&self) -> bool;
+
     /// Content hash of a function, if it is there.
     fn integrity<'a>(
         &'a self,
@@ -200,12 +227,29 @@ impl Stores {
         self
     }
 
+    /// Everything in one Redis, which may be other relays', too; see [`RedisStore::connect`].
+    ///
+    /// # Errors
+    /// When the address is wrong, or Redis cannot be used.
+    pub async fn redis(config: &RedisConfig) -> Result<Self, StoreError> {
+        RedisStore::connect(config).await.map(Self::in_one)
+    }
+
     /// Everything in one database file, made if it is not there.
     ///
     /// # Errors
     /// When the file cannot be used, for one because another relay has it open.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         RedbStore::open(path).map(Self::in_one)
+    }
+
+    /// The same for a relay of so many sessions, of which the journal has room for twice as many: those that are carried,
+    /// and as many that nobody came back to yet.
+    ///
+    /// # Errors
+    /// As [`Stores::open`].
+    pub fn open_for(path: &Path, sessions: usize) -> Result<Self, StoreError> {
+        RedbStore::open_for(path, sessions).map(Self::in_one)
     }
 }
 

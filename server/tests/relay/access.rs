@@ -18,7 +18,9 @@ enum Operation {
     ReadAppended,
     ClearAppended,
     ReadFile,
+    Compare,
     UploadFunction,
+    FetchFunction,
     UploadFile,
     FetchFile,
     FetchState,
@@ -29,7 +31,7 @@ enum Operation {
 
 use Operation::*;
 
-const OPERATIONS: [Operation; 15] = [
+const OPERATIONS: [Operation; 17] = [
     Call,
     CallPointer,
     ReadState,
@@ -38,7 +40,9 @@ const OPERATIONS: [Operation; 15] = [
     ReadAppended,
     ClearAppended,
     ReadFile,
+    Compare,
     UploadFunction,
+    FetchFunction,
     UploadFile,
     FetchFile,
     FetchState,
@@ -51,7 +55,7 @@ impl Operation {
     /// Written down once more, beside the relay's own table.
     fn right(self) -> Right {
         match self {
-            Call | CallPointer => Right::Invoke,
+            Call | CallPointer | Compare | FetchFunction => Right::Invoke,
             ReadState | ReadAppended | ReadFile | FetchFile | FetchState | StateSize => {
                 Right::StateRead
             }
@@ -76,8 +80,9 @@ impl Operation {
             ReadAppended => Request::ReadAppended { key, count: 1 },
             ClearAppended => Request::ClearAppended { key },
             ReadFile => Request::ReadFile { path: "a".into() },
-            UploadFunction | UploadFile | FetchFile | FetchState | StateSize | StoreState
-            | FetchMetrics => return None,
+            Compare => Request::Compare { function: "nobody".into(), integrities: vec![] },
+            UploadFunction | FetchFunction | UploadFile | FetchFile | FetchState | StateSize
+            | StoreState | FetchMetrics => return None,
         })
     }
 
@@ -85,6 +90,7 @@ impl Operation {
     fn http(self, user: &str) -> Option<String> {
         match self {
             UploadFunction => Some(format!("PUT /f/{user}/f")),
+            FetchFunction => Some(format!("GET /f/{user}/f")),
             UploadFile => Some("PUT /files/a".into()),
             FetchFile => Some("GET /files/a".into()),
             FetchState => Some(format!("GET /s/{user}/http")),

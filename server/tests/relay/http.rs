@@ -127,7 +127,7 @@ async fn what_is_not_there_and_what_is_not_taken_is_said_in_json() {
     let (status, _, body) = relay.http("GET /nothing", b"").await;
     assert_eq!((status, error(&body).as_str()), (404, "there is nothing at /nothing"));
     for (request, allow) in
-        [("POST /healthz", "get, head"), ("GET /f/ada/hello", "put"), ("PUT /ws", "get")]
+        [("POST /healthz", "get, head"), ("POST /f/ada/hello", "get, put"), ("PUT /ws", "get")]
     {
         let (status, head, body) = relay.http(request, b"").await;
         assert_eq!(status, 405, "{request}");

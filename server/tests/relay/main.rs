@@ -10,6 +10,7 @@ mod cli;
 mod client;
 mod deploy;
 mod durable;
+mod faasm;
 mod failures;
 mod fetch;
 mod files;
@@ -21,9 +22,11 @@ mod locks;
 mod log;
 mod messages;
 mod metrics;
+mod process;
 // The tests of `ci/browser` use all of it.
 #[allow(dead_code)]
 mod proxy;
+mod redis;
 mod sessions;
 mod settings;
 mod state;

@@ -6,7 +6,7 @@
 use super::seeds;
 use crate::random::{Rng, hash};
 use faasm_bridge::session::{
-    ClientEvent, ClientSession, Phase, Remains, ServerEvent, ServerSession, SessionError,
+    Begun, ClientEvent, ClientSession, Phase, Remains, ServerEvent, ServerSession, SessionError,
 };
 use faasm_bridge::wire::{
     ClientMessage, Hello, MAX_OPEN_REQUESTS, Reply, Request, RequestId, ServerMessage, SessionId,
@@ -103,7 +103,14 @@ pub(super) fn server(input: &[u8]) -> Result<bool, String> {
     }
     let known = |id: &RequestId| replies.iter().any(|(replied, _)| replied == id);
     let running: Vec<RequestId> = started.iter().filter(|id| !known(id)).copied().collect();
-    remains.begun = replies.into_iter().chain(running.into_iter().map(|id| (id, None))).collect();
+    let replied = |(id, reply): (RequestId, Option<Vec<u8>>)| {
+        (id, reply.map_or(Begun::Unknown, Begun::Replied))
+    };
+    let left = |id: RequestId| {
+        (id, if id.0.is_multiple_of(2) { Begun::Elsewhere } else { Begun::Unknown })
+    };
+    let (replies, running) = (replies.into_iter().map(replied), running.into_iter().map(left));
+    remains.begun = replies.chain(running).collect();
     let mut next = ServerSession::restore(SESSION, "demo".to_owned(), remains);
     next.connected(*VERSIONS.end());
     for frame in frames(input).filter(|frame| !frame.is_empty()) {

@@ -16,6 +16,8 @@ pub use value::{Field, Setting};
 use super::{Limits, Timings};
 use crate::auth::{Authority, KeyFile, TokenSettings};
 use crate::cluster::embedded::EmbeddedConfig;
+use crate::cluster::faasm::{Endpoint, FaasmConfig};
+use crate::store::RedisConfig;
 use crate::tls::Tls;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -23,6 +25,9 @@ use std::time::Duration;
 
 /// Folder for compiled functions in the data folder.
 const COMPILED: &str = "compiled";
+
+/// Longest file with the password of Redis, bytes.
+const MAX_PASSWORD_BYTES: u64 = 4096;
 
 /// Where a relay listens unless it is told otherwise.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -32,6 +37,7 @@ const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALH
 pub struct Settings {
     pub listen: SocketAddr,
     pub data: Option<PathBuf>,
+    pub store: Store,
     pub web: Option<PathBuf>,
     pub allow_origins: Vec<String>,
     pub allow_hosts: Vec<String>,
@@ -41,7 +47,16 @@ pub struct Settings {
     pub limits: Limits,
     pub state_value_bytes: usize,
     pub guests: Guests,
+    pub cluster: FaasmCluster,
     pub timings: Timings,
+}
+
+/// Where everything is kept: in Redis, or in the folder `data`.
+#[derive(Clone, Debug, Default)]
+pub struct Store {
+    /// Address of Redis, without a password.
+    pub redis: Option<String>,
+    pub redis_password_file: Option<PathBuf>,
 }
 
 /// How tokens are checked; without a key the relay is open.
@@ -59,6 +74,27 @@ pub struct Tokens {
 pub struct TlsFiles {
     pub certificate_file: Option<PathBuf>,
     pub key_file: Option<PathBuf>,
+}
+
+/// The Faasm cluster that functions run in; without a planner it is the embedded one.
+#[derive(Clone, Debug)]
+pub struct FaasmCluster {
+    pub planner: Option<String>,
+    pub upload: Option<String>,
+    pub queue_time: Duration,
+    pub queue: usize,
+    pub request_time: Duration,
+    pub connections: usize,
+    pub polls: usize,
+    pub poll_pause: Duration,
+    pub record_graph: bool,
+}
+
+/// Where a Faasm cluster is.
+#[derive(Clone, Debug)]
+pub struct Endpoints {
+    pub planner: Endpoint,
+    pub upload: Option<Endpoint>,
 }
 
 /// Bounds of functions in the embedded cluster.
@@ -79,6 +115,7 @@ impl Default for Settings {
         Self {
             listen: LISTEN,
             data: None,
+            store: Store::default(),
             web: None,
             allow_origins: Vec::new(),
             allow_hosts: Vec::new(),
@@ -95,12 +132,70 @@ impl Default for Settings {
                 chain_depth: guests.max_chain_depth,
                 chained_calls: guests.max_chained,
             },
+            cluster: FaasmCluster::default(),
             timings: Timings::default(),
         }
     }
 }
 
+impl Default for FaasmCluster {
+    fn default() -> Self {
+        Self {
+            planner: None,
+            upload: None,
+            queue_time: Duration::from_secs(30),
+            queue: 1024,
+            request_time: Duration::from_secs(10),
+            connections: 64,
+            polls: 16,
+            poll_pause: Duration::from_millis(100),
+            record_graph: true,
+        }
+    }
+}
+
+impl FaasmCluster {
+    /// Where the cluster is, if it is not the embedded one.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the addresses.
+    pub fn endpoints(&self) -> Result<Option<Endpoints>, Vec<String>> {
+        let mut mistakes = Vec::new();
+        let mut read = |key: &str, text: &Option<String>| {
+            let endpoint = text.as_ref()?.parse::<Endpoint>();
+            endpoint.map_err(|why| mistakes.push(format!("{key}: {why}"))).ok()
+        };
+        let planner = read("cluster.planner", &self.planner);
+        let upload = read("cluster.upload", &self.upload);
+        if self.planner.is_none() && self.upload.is_some() {
+            mistakes.push("cluster.upload is of no use without cluster.planner, which runs what is uploaded: give both, or none for the embedded cluster".to_owned());
+        }
+        match planner {
+            _ if !mistakes.is_empty() => Err(mistakes),
+            Some(planner) => Ok(Some(Endpoints { planner, upload })),
+            None => Ok(None),
+        }
+    }
+}
+
 impl Settings {
+    /// For a Faasm cluster with this planner.
+    pub fn faasm(&self, planner: Endpoint) -> FaasmConfig {
+        let cluster = &self.cluster;
+        FaasmConfig {
+            call_time: self.guests.call_time,
+            queue_time: cluster.queue_time,
+            queue: cluster.queue,
+            request_time: cluster.request_time,
+            connections: cluster.connections,
+            polls: cluster.polls,
+            poll_pause: cluster.poll_pause,
+            output_bytes: self.limits.output_bytes,
+            record_graph: cluster.record_graph,
+            ..FaasmConfig::of(planner)
+        }
+    }
+
     /// For the embedded cluster.
     pub fn embedded(&self) -> EmbeddedConfig {
         EmbeddedConfig {
@@ -113,6 +208,36 @@ impl Settings {
             compiled: self.data.as_ref().map(|data| data.join(COMPILED)),
             ..EmbeddedConfig::default()
         }
+    }
+
+    /// Reads how Redis is reached, if everything is to be kept there.
+    ///
+    /// # Errors
+    /// What to change in the settings, or in the file they name.
+    pub fn redis(&self) -> Result<Option<RedisConfig>, String> {
+        let Store { redis, redis_password_file } = &self.store;
+        let Some(address) = redis.clone() else {
+            return match redis_password_file {
+                None => Ok(None),
+                Some(_) => Err("store.redis_password_file has the password of a Redis, and there is none: give its address as store.redis".to_owned()),
+            };
+        };
+        let password = redis_password_file.as_ref().map(|path| {
+            let told =
+                |why: String| format!("store.redis_password_file: {}: {why}", path.display());
+            let bytes = std::fs::metadata(path).map_err(|error| told(error.to_string()))?.len();
+            if bytes > MAX_PASSWORD_BYTES {
+                let why = format!("{bytes} bytes; a password has at most {MAX_PASSWORD_BYTES}");
+                return Err(told(why));
+            }
+            let text = std::fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
+            match text.trim_end_matches(['\r', '\n']) {
+                "" => Err(told("it is empty; put the password into it".to_owned())),
+                password => Ok(password.to_owned()),
+            }
+        });
+        let password = password.transpose()?;
+        Ok(Some(RedisConfig { address, password, session_kept: self.timings.session_kept }))
     }
 
     /// Reads the keys, if tokens are asked for.
@@ -158,10 +283,19 @@ impl Settings {
     /// [`Settings::certificate`].
     pub fn mistakes(&self, has_tokens: bool) -> Vec<String> {
         let mut mistakes = Vec::new();
-        if self.data.is_none() {
+        if self.data.is_none() && self.store.redis.is_none() {
             mistakes.push(
                 "data is missing, the folder for functions and state: give --data DIR".to_owned(),
             );
+        }
+        match self.cluster.endpoints() {
+            Ok(Some(Endpoints { upload: None, .. })) if !self.keeps_state_in_redis() => {
+                mistakes.push(
+                    "cluster.planner runs functions, and nothing says where the cluster keeps state: give cluster.upload where it keeps it in memory, or the cluster's Redis as store.redis".to_owned(),
+                );
+            }
+            Ok(_) => {}
+            Err(wrong) => mistakes.extend(wrong),
         }
         if !has_tokens && !self.insecure && !self.listen.ip().is_loopback() {
             mistakes.push(format!(
@@ -170,5 +304,10 @@ impl Settings {
             ));
         }
         mistakes
+    }
+
+    /// Whether state is in a Redis that workers use, too.
+    pub fn keeps_state_in_redis(&self) -> bool {
+        self.store.redis.is_some()
     }
 }

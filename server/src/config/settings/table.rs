@@ -49,6 +49,16 @@ pub const TABLE: &[Setting] = &[
         field: Field::Switch(|s| &mut s.insecure),
     },
     Setting {
+        key: "store.redis",
+        about: "Redis that keeps functions, state and sessions, also for other relays, as redis://HOST:6379",
+        field: Field::Redis(|s| &mut s.store.redis),
+    },
+    Setting {
+        key: "store.redis_password_file",
+        about: "File with its password",
+        field: Field::Path(|s| &mut s.store.redis_password_file),
+    },
+    Setting {
         key: "tokens.secret_file",
         about: "Secret that tokens are signed with by HS256",
         field: Field::Path(|s| &mut s.tokens.secret_file),
@@ -207,6 +217,51 @@ pub const TABLE: &[Setting] = &[
         key: "guests.chained_calls",
         about: "Chained calls that descend from one call and run at once",
         field: Field::Number(0..=MANY, |s| &mut s.guests.chained_calls),
+    },
+    Setting {
+        key: "cluster.planner",
+        about: "Planner of a Faasm cluster, as http://planner:8080; without it functions run here",
+        field: Field::Text(|s| &mut s.cluster.planner),
+    },
+    Setting {
+        key: "cluster.upload",
+        about: "Upload server of that cluster, as http://upload:8002",
+        field: Field::Text(|s| &mut s.cluster.upload),
+    },
+    Setting {
+        key: "cluster.queue_time",
+        about: "For a call to get a slot of the cluster",
+        field: Field::Time(WAIT, |s| &mut s.cluster.queue_time),
+    },
+    Setting {
+        key: "cluster.queue",
+        about: "Calls that wait for one; more of them are refused",
+        field: Field::Number(0..=MANY, |s| &mut s.cluster.queue),
+    },
+    Setting {
+        key: "cluster.request_time",
+        about: "For any one request to the planner, and for looking up a call that may have started",
+        field: Field::Time(WAIT, |s| &mut s.cluster.request_time),
+    },
+    Setting {
+        key: "cluster.connections",
+        about: "Connections to the planner, and as many to the upload server",
+        field: Field::Number(2..=MANY, |s| &mut s.cluster.connections),
+    },
+    Setting {
+        key: "cluster.polls",
+        about: "Of these, for asking what became of calls",
+        field: Field::Number(1..=MANY, |s| &mut s.cluster.polls),
+    },
+    Setting {
+        key: "cluster.poll_pause",
+        about: "Longest pause between two questions about the calls of one run",
+        field: Field::Time(0.001..=60.0, |s| &mut s.cluster.poll_pause),
+    },
+    Setting {
+        key: "cluster.record_graph",
+        about: "Have the cluster record which calls a call chains",
+        field: Field::Switch(|s| &mut s.cluster.record_graph),
     },
     Setting {
         key: "timings.handshake",

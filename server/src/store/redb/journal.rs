@@ -5,7 +5,7 @@ use super::log::Record;
 use super::record::Recorder;
 use super::{Checked, RedbStore, lists, values};
 use crate::store::{Change, Journal, Mark, SessionKey, StoreError};
-use faasm_bridge::session::Remains;
+use faasm_bridge::session::{Begun, Remains};
 use faasm_bridge::wire::RequestId;
 use futures_util::future::BoxFuture;
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
@@ -116,9 +116,23 @@ impl Journal for RedbStore {
             let Some(mut remains) = recorder.take_up(session, user).await? else { return Ok(None) };
             let marks =
                 self.look("read its marks", move |transaction| marks_of(&transaction, session));
-            remains.begun.extend(marks.await?.into_iter().map(|(id, reply)| (id, Some(reply))));
+            let marks = marks.await?.into_iter();
+            remains.begun.extend(marks.map(|(id, reply)| (id, Begun::Replied(reply))));
             Ok(Some(remains))
         })
+    }
+
+    /// The database is locked, so nobody else has its sessions.
+    fn holds(&self, _session: SessionKey) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(async { Ok(true) })
+    }
+
+    fn decided(
+        &self,
+        _session: SessionKey,
+        requests: Vec<RequestId>,
+    ) -> BoxFuture<'_, Result<Vec<(RequestId, Begun)>, StoreError>> {
+        Box::pin(async { Ok(requests.into_iter().map(|id| (id, Begun::Unknown)).collect()) })
     }
 
     fn accept(

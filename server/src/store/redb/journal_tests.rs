@@ -1,9 +1,10 @@
 //! The journal over restarts, and storage that fails at any point.
 
 use super::*;
-use crate::store::{Change, Journal, Mark, SessionKey};
-use faasm_bridge::session::Remains;
-use faasm_bridge::wire::{RequestId, SessionId};
+use crate::store::journal_laws::{self as laws, append, mark};
+use crate::store::{Journal, SessionKey};
+use faasm_bridge::session::{Begun, Remains};
+use faasm_bridge::wire::SessionId;
 use redb::StorageBackend;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,54 +17,18 @@ fn key() -> SessionKey {
     SESSION.into()
 }
 
-fn mark(request: u64) -> Mark {
-    Mark { session: key(), request: RequestId(request), reply: vec![1, request as u8] }
-}
-
-fn append(element: &[u8]) -> Change {
-    Change::Append { key: "l".into(), element: element.to_vec() }
-}
-
 async fn list(store: &RedbStore) -> Vec<u8> {
-    store.read_appended("u", "l", u32::MAX).await.unwrap()
+    laws::list(store, "u").await
 }
 
 #[tokio::test]
-async fn what_was_noted_is_there_after_a_restart_and_what_was_forgotten_is_not() {
+async fn it_keeps_the_laws_of_all_journals() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("relay.redb");
-    {
-        let store = RedbStore::open(&path).unwrap();
-        store.begin(key(), "u").await.unwrap();
-        for call in [1, 2, 3] {
-            store.accept(key(), RequestId(call)).await.unwrap();
-        }
-        store.finish(key(), RequestId(1), b"one");
-        store.finish(key(), RequestId(3), b"three");
-        store.change(mark(4), "u", append(b"a")).await.unwrap();
-        store.change(mark(4), "u", append(b"a")).await.unwrap();
-        store.change(mark(5), "u", append(b"b")).await.unwrap();
-        store.forget(key(), 1..2);
-        store.forget(key(), 5..6);
-        store.settle().await;
-    }
+    laws::a_relay_notes(&RedbStore::open(&path).unwrap(), key(), "u").await;
     let store = RedbStore::open(&path).unwrap();
-    assert_eq!(list(&store).await, b"ab", "a change that is marked is not made again");
-    assert_eq!(store.take_up(key(), "v").await.unwrap(), None, "another user");
-    let mut remains = store.take_up(key(), "u").await.unwrap().unwrap();
-    // Marks are forgotten with a later commit.
-    remains.begun.retain(|(id, _)| id.0 != 5);
-    let begun = vec![
-        (RequestId(2), None),
-        (RequestId(3), Some(b"three".to_vec())),
-        (RequestId(4), Some(vec![1, 4])),
-    ];
-    assert_eq!(remains, Remains { forgotten: vec![1..2, 5..6], begun });
-    store.end_left_over();
-    assert!(store.take_up(key(), "u").await.unwrap().is_some(), "it was taken up");
-    store.end(key());
-    assert_eq!(store.take_up(key(), "u").await.unwrap(), None);
-    assert!(store.accept(key(), RequestId(6)).await.is_err(), "a call in no session may not start");
+    laws::the_next_relay_finds_it(&store, key(), ("u", "v"), Begun::Unknown).await;
+    laws::what_is_refused_is_not_marked(&store, SessionId([6; 16]).into(), "w").await;
 }
 
 #[tokio::test]
@@ -73,7 +38,7 @@ async fn sessions_that_nobody_comes_back_to_end_with_their_marks() {
     {
         let store = RedbStore::open(&path).unwrap();
         store.begin(key(), "u").await.unwrap();
-        store.change(mark(1), "u", append(b"a")).await.unwrap();
+        store.change(mark(key(), 1), "u", append(b"a")).await.unwrap();
     }
     {
         let store = RedbStore::open(&path).unwrap();
@@ -92,13 +57,14 @@ async fn the_oldest_sessions_that_nobody_came_back_to_make_room() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("relay.redb");
     let key = |number: usize| SessionKey::from(SessionId((number as u128).to_le_bytes()));
+    const SESSIONS: usize = 50;
     {
-        let store = RedbStore::open(&path).unwrap();
-        for number in 0..record::MAX_JOURNALED_SESSIONS {
+        let store = RedbStore::open_for(&path, SESSIONS).unwrap();
+        for number in 0..2 * SESSIONS {
             store.begin(key(number), "u").await.unwrap();
         }
     }
-    let store = RedbStore::open(&path).unwrap();
+    let store = RedbStore::open_for(&path, SESSIONS).unwrap();
     store.begin(key(usize::MAX), "u").await.unwrap();
     let is_there = async |number| store.take_up(key(number), "u").await.unwrap().is_some();
     assert!(!is_there(0).await && is_there(1).await && is_there(usize::MAX).await);

@@ -1,0 +1,139 @@
+//! A Redis of one's own: `redis-server` of the PATH on a free port of the loopback interface, with a folder of its own, which
+//! ends with its handle. It can be killed, started again with what it wrote, and stopped for a while.
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::{Child, Command, Stdio};
+
+/// Names a Redis that tests use instead of their own, where they do not have to kill it.
+pub const REDIS_URL: &str = "FAASM_REDIS_URL";
+
+/// What is in `PATH`; Debian's package has the same name.
+const PROGRAM: &str = "redis-server";
+
+/// How often another port is tried: between finding a free one and taking it, somebody else may.
+const ATTEMPTS: usize = 10;
+
+/// What it logs when it takes connections.
+const READY: &str = "Ready to accept connections";
+
+/// A running Redis.
+#[derive(Debug)]
+pub struct RedisServer {
+    process: Child,
+    port: u16,
+    folder: tempfile::TempDir,
+    is_durable: bool,
+}
+
+impl RedisServer {
+    /// Starts one that forgets everything when it ends.
+    ///
+    /// # Errors
+    /// When there is no `redis-server`, or it does not start.
+    pub fn start() -> Result<Self> {
+        Self::start_with(false)
+    }
+
+    /// Starts one that has on disk what it answered: an append-only file, synchronised at each change.
+    ///
+    /// # Errors
+    /// As [`RedisServer::start`].
+    pub fn start_durable() -> Result<Self> {
+        Self::start_with(true)
+    }
+
+    fn start_with(is_durable: bool) -> Result<Self> {
+        let folder = tempfile::tempdir().context("making a folder for Redis")?;
+        for _ in 0..ATTEMPTS {
+            let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+            if let Some(process) = spawn(port, folder.path(), is_durable)? {
+                return Ok(Self { process, port, folder, is_durable });
+            }
+        }
+        bail!("{PROGRAM} did not start on any of {ATTEMPTS} ports")
+    }
+
+    /// Its address, as relays take it.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Ends it as `kill -9` does.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill().context("killing Redis")?;
+        self.process.wait().context("waiting for Redis to end")?;
+        Ok(())
+    }
+
+    /// Starts it again, on the same port with what it wrote.
+    ///
+    /// # Errors
+    /// When it does not start, for one because it still runs.
+    pub fn start_again(&mut self) -> Result<()> {
+        let started = spawn(self.port, self.folder.path(), self.is_durable)?;
+        self.process = started.context("Redis does not start again on its port")?;
+        Ok(())
+    }
+
+    /// Has it do nothing until [`RedisServer::go_on`]; connections stay open.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// # Errors
+    /// When it has ended.
+    pub fn go_on(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let process = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
+        kill_process(process.context("Redis has no process")?, signal).context("signalling Redis")
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A process that takes connections; `None` where it ended before.
+fn spawn(port: u16, folder: &std::path::Path, is_durable: bool) -> Result<Option<Child>> {
+    let append_only = if is_durable { "yes" } else { "no" };
+    let mut process = Command::new(PROGRAM)
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+        .args(["--appendonly", append_only, "--appendfsync", "always"])
+        .arg("--dir")
+        .arg(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .with_context(|| format!("starting {PROGRAM}; Debian's package has this name"))?;
+    let log = process.stdout.take().context("Redis has no output")?;
+    let mut log = BufReader::new(log).lines();
+    let is_ready = log.by_ref().map_while(Result::ok).any(|line| line.contains(READY));
+    if !is_ready {
+        let ended = process.wait().context("waiting for Redis to end")?;
+        ensure!(!ended.success(), "{PROGRAM} ended at once");
+        return Ok(None);
+    }
+    // So that it never waits for somebody to read its log.
+    std::thread::spawn(move || log.for_each(drop));
+    Ok(Some(process))
+}

@@ -1,0 +1,44 @@
+//! `faasm-standin`: a cluster to try things against where there is no Faasm.
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+use faasm_relay::cluster::embedded::{Embedded, EmbeddedConfig};
+use faasm_relay::store::Stores;
+use faasm_standin::{Planner, Setup, Upload};
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Stand in for a Faasm cluster
+///
+/// Prints `planner URL` and `upload URL` once they answer, and runs until it is killed. State and functions are in memory.
+#[derive(Debug, Parser)]
+#[command(name = "faasm-standin", version)]
+struct Opts {
+    /// Address of the planner
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
+    planner: SocketAddr,
+    /// Address of the upload server
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
+    upload: SocketAddr,
+    /// Slots of its one worker
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(i64).range(1..))]
+    slots: i64,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let opts = Opts::parse();
+    let stores = Stores::in_memory()?;
+    let cluster = Embedded::new(EmbeddedConfig::default(), stores.clone())?;
+    let cluster = Arc::new(cluster);
+    let setup = Setup { address: opts.planner, workers: vec![opts.slots], ..Setup::default() };
+    let planner = Planner::start(setup, cluster.clone()).await.context("the planner")?;
+    let upload = Upload::start(opts.upload, cluster, stores.state, stores.files);
+    let upload = upload.await.context("the upload server")?;
+    let mut out = std::io::stdout();
+    writeln!(out, "planner {}\nupload {}", planner.url(), upload.url())?;
+    out.flush()?;
+    std::future::pending::<()>().await;
+    Ok(())
+}

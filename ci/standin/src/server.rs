@@ -1,0 +1,106 @@
+//! A server that can die: its address stays, and everything else ends at once, as with a process that aborts.
+
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// A request with all of its body.
+pub(crate) type Whole = Request<Bytes>;
+
+/// Answers a request; nothing is an answer that breaks off.
+pub(crate) type Handler =
+    Arc<dyn Fn(Whole) -> BoxFuture<'static, Option<Response<Full<Bytes>>>> + Send + Sync>;
+
+/// A server, dead or alive.
+pub(crate) struct Server {
+    address: SocketAddr,
+    handler: Handler,
+    running: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Server {
+    /// Listens on this address; port 0 takes a free one.
+    pub(crate) async fn start(address: SocketAddr, handler: Handler) -> Result<Self> {
+        let listener = TcpListener::bind(address).await.context("a port for the stand-in")?;
+        let address = listener.local_addr()?;
+        let server = Self { address, handler, running: Mutex::default() };
+        server.run(listener);
+        Ok(server)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn run(&self, listener: TcpListener) {
+        let serving = tokio::spawn(serve(listener, Arc::clone(&self.handler)));
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(serving);
+    }
+
+    pub(crate) fn die(&self) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = &*running {
+            running.abort();
+        }
+    }
+
+    /// Whether it was alive.
+    pub(crate) fn is_alive(&self) -> bool {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.as_ref().is_some_and(|running| !running.is_finished())
+    }
+
+    /// Listens where it did before.
+    pub(crate) async fn come_back(&self) -> Result<()> {
+        self.die();
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(running) = running {
+            // Its port is free after that.
+            let _ = running.await;
+        }
+        let listener = TcpListener::bind(self.address).await.context("the stand-in's port")?;
+        self.run(listener);
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.die();
+    }
+}
+
+/// Until it is aborted, and every connection with it.
+async fn serve(listener: TcpListener, handler: Handler) {
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let _ = stream.set_nodelay(true);
+        while connections.try_join_next().is_some() {}
+        let handler = Arc::clone(&handler);
+        connections.spawn(async move {
+            let service = service_fn(move |request| answer(Arc::clone(&handler), request));
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+async fn answer(
+    handler: Handler,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, std::io::Error> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
+    let answer = handler(Request::from_parts(head, body)).await;
+    answer.ok_or_else(|| std::io::Error::other("the connection is to break off"))
+}

@@ -1,0 +1,125 @@
+//! The upload server.
+
+use crate::reply::Reply;
+use crate::server::{Handler, Server, Whole};
+use anyhow::Result;
+use bytes::Bytes;
+use faasm_bridge::state::Chunk;
+use faasm_relay::cluster::Cluster;
+use faasm_relay::store::{FileStore, StateStore};
+use http_body_util::Full;
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Response};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// A server for functions, state values and shared files.
+pub struct Upload {
+    server: Server,
+}
+
+impl std::fmt::Debug for Upload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upload").field("url", &self.url()).finish()
+    }
+}
+
+struct Inner {
+    cluster: Arc<dyn Cluster>,
+    state: Arc<dyn StateStore>,
+    files: Arc<dyn FileStore>,
+}
+
+impl Upload {
+    /// Starts one that hands functions to this cluster, and has its state and files.
+    pub async fn start(
+        address: SocketAddr,
+        cluster: Arc<dyn Cluster>,
+        state: Arc<dyn StateStore>,
+        files: Arc<dyn FileStore>,
+    ) -> Result<Self> {
+        let inner = Arc::new(Inner { cluster, state, files });
+        let handler: Handler = Arc::new(move |request| {
+            let inner = Arc::clone(&inner);
+            Box::pin(async move { Some(permissive(inner.answer(request).await)) })
+        });
+        Ok(Self { server: Server::start(address, handler).await? })
+    }
+
+    /// `http://HOST:PORT`
+    pub fn url(&self) -> String {
+        format!("http://{}", self.server.address())
+    }
+
+    /// Ends it as a process that aborts ends.
+    pub fn abort(&self) {
+        self.server.die();
+    }
+}
+
+fn permissive(reply: Reply) -> Response<Full<Bytes>> {
+    let mut response = reply.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    let methods = HeaderValue::from_static("GET,POST,PUT,OPTIONS");
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+    response
+}
+
+/// What is said of a value or a file that is empty or missing.
+fn empty() -> Reply {
+    Reply::new(500, "Empty response")
+}
+
+impl Inner {
+    async fn answer(&self, request: Whole) -> Reply {
+        let path = request.uri().path().to_owned();
+        let is_put = request.method() == Method::PUT;
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let file = request.headers().get("FilePath").and_then(|path| path.to_str().ok());
+        let file = file.map(str::to_owned);
+        let body = request.into_body();
+        match (is_put, parts.as_slice(), file) {
+            (false, ["ping"], _) => Reply::new(200, "PONG"),
+            (true, ["f", user, function, ..], _) => {
+                let (user, function) = ((*user).to_owned(), (*function).to_owned());
+                match self.cluster.upload(user, function, body.to_vec()).await {
+                    Ok(_) => Reply::new(200, "Function upload complete\n"),
+                    Err(error) => Reply::new(500, error.to_string()),
+                }
+            }
+            (false, ["s", user, key, ..], _) => match self.state.read(user, key, 0, None).await {
+                Ok(read) if read.size.unwrap_or(0) > 0 => Reply::new(200, read.chunk.bytes),
+                Ok(_) => empty(),
+                Err(error) => Reply::new(500, error.to_string()),
+            },
+            (true, ["s", user, key, ..], _) => {
+                let size = body.len() as u64;
+                let chunks = vec![Chunk { offset: 0, bytes: body.to_vec() }];
+                if size == 0 {
+                    return Reply::new(200, "");
+                }
+                match self.state.write(user, key, size, chunks).await {
+                    Ok(()) => Reply::new(200, ""),
+                    Err(error) => Reply::new(500, error.to_string()),
+                }
+            }
+            (false, ["file"], Some(path)) => match self.files.read_file(&path).await {
+                Ok(Some(bytes)) if !bytes.is_empty() => Reply::new(200, bytes),
+                Ok(_) => empty(),
+                Err(error) => Reply::new(500, error.to_string()),
+            },
+            (true, ["file"], Some(path)) => {
+                match self.files.write_file(&path, body.to_vec()).await {
+                    Ok(()) => Reply::new(200, ""),
+                    Err(error) => Reply::new(500, error.to_string()),
+                }
+            }
+            (_, ["file"], None) => {
+                Reply::new(400, "Bad request, expected file path header FilePath")
+            }
+            (false, ..) => Reply::new(400, format!("Unrecognised GET request to {path}")),
+            (true, ..) => Reply::new(400, format!("Unrecognised PUT request to {path}")),
+        }
+    }
+}

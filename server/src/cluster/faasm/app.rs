@@ -1,0 +1,322 @@
+//! Apps: calls that belong together, and the one place where it is asked what became of them.
+//!
+//! Calls that one run of a page chains are one app, so that the cluster knows them as such. All who wait for calls of an app
+//! share one poller: at most one status request of an app is under way, whoever waits, and so many of all apps. Between two
+//! of them is a pause that grows by a quarter each time nothing has ended, so that an answer is late by at most about a fifth
+//! of the time that the call took.
+//!
+//! A planner says the same of a call that runs and of one it has forgotten. So where calls of an app have run for a while, it is
+//! asked for the apps in flight, at most once in a second for all of them: a call leaves that list when its result is
+//! there. One that is not in the list, and whose result is not there afterwards, is lost.
+//!
+//! A planner's answer has all results that an app ever had, with their inputs. So an app is closed to further calls when it
+//! has had many, or large ones, and what comes next gets a new app.
+
+use super::http::Answer;
+use super::ids::Ids;
+use super::lock;
+use super::message::Ended;
+use super::outcome::outcome;
+use super::planner::{Planner, PlannerError, Progress};
+use crate::cluster::{Outcome, Run};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::time::Instant;
+
+/// Most calls of an app.
+const MAX_CALLS: usize = 128;
+
+/// Bytes of inputs and outputs that close an app.
+const MAX_BYTES: usize = 1024 * 1024;
+
+/// Most runs whose app is remembered.
+const MAX_RUNS: usize = 8192;
+
+/// Of a result, besides input, output, names and arguments: more than its other fields have, chained calls' ids included.
+const FIELDS_BYTES: usize = 64 * 1024;
+
+/// Between the first two questions.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+
+/// At least, after a question that was not answered.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
+
+/// How long a call has run before it is asked whether it is in flight still.
+const IN_FLIGHT_AFTER: Duration = Duration::from_secs(1);
+
+/// Bytes of answers for which one app may ask in a second.
+const ANSWER_RATE: f64 = 64.0 * 1024.0 * 1024.0;
+
+/// What is known of a call.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    Ended(Outcome),
+    /// Its result will not come, and this is why.
+    Lost(String),
+}
+
+/// A call that somebody waits for.
+#[derive(Debug)]
+struct Waiting {
+    sender: oneshot::Sender<Verdict>,
+    /// When the planner had said that it started; `None` where it may not have.
+    started: Option<Instant>,
+}
+
+/// Calls that belong together.
+#[derive(Debug)]
+pub(super) struct App {
+    pub(super) id: i32,
+    user: String,
+    state: Mutex<State>,
+    /// Somebody else waits.
+    joined: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: HashMap<i32, Waiting>,
+    is_polled: bool,
+    calls: usize,
+    /// Of inputs as they come back, and of outputs that came.
+    bytes: usize,
+    /// Longest answer so far.
+    longest_answer: usize,
+}
+
+impl App {
+    fn new(id: i32, user: &str) -> Self {
+        let (state, joined) = (Mutex::default(), Notify::new());
+        Self { id, user: user.to_owned(), state, joined }
+    }
+
+    /// A place for one more call with so many bytes of input as the planner gives it back, unless it is closed.
+    fn takes(&self, bytes: usize) -> bool {
+        let mut state = lock(&self.state);
+        let has_room = state.calls == 0 || state.bytes.saturating_add(bytes) <= MAX_BYTES;
+        let takes = has_room
+            && state.calls < MAX_CALLS
+            && (state.calls == 0 || state.longest_answer <= MAX_BYTES);
+        if takes {
+            state.calls += 1;
+            state.bytes = state.bytes.saturating_add(bytes).saturating_add(FIELDS_BYTES);
+        }
+        takes
+    }
+
+    /// Hands results to those who wait for them; whether there were any. Calls that had started at a moment when none of this
+    /// app was in flight any more are lost where they are not among them.
+    fn deliver(&self, ended: &[Ended<'_>], over: Option<Instant>) -> bool {
+        let mut state = lock(&self.state);
+        let mut any = false;
+        for ended in ended {
+            // Whoever chose this app's id too can only be somebody else's relay; a message's id is as random.
+            if ended.user != self.user {
+                continue;
+            }
+            if let Some(waiting) = state.waiting.remove(&ended.id) {
+                any = true;
+                // They may have gone.
+                let _ = waiting.sender.send(Verdict::Ended(outcome(ended)));
+            }
+        }
+        if let Some(over) = over {
+            let is_lost = |waiting: &Waiting| waiting.started.is_some_and(|at| at < over);
+            let lost = state.waiting.extract_if(|_, waiting| is_lost(waiting));
+            let lost: Vec<Waiting> = lost.map(|(_, waiting)| waiting).collect();
+            for waiting in lost {
+                let why = "the planner has forgotten it: it was started again, or reset";
+                let _ = waiting.sender.send(Verdict::Lost(why.to_owned()));
+            }
+        }
+        any
+    }
+
+    /// Whether somebody waits for a call that has run for a while.
+    fn is_slow(&self) -> bool {
+        let is_slow =
+            |waiting: &Waiting| waiting.started.is_some_and(|at| at.elapsed() > IN_FLIGHT_AFTER);
+        lock(&self.state).waiting.values().any(is_slow)
+    }
+
+    fn give_up(&self, why: &str) {
+        let all = std::mem::take(&mut lock(&self.state).waiting);
+        for waiting in all.into_values() {
+            let _ = waiting.sender.send(Verdict::Lost(why.to_owned()));
+        }
+    }
+}
+
+/// All apps of this relay.
+pub(super) struct Apps {
+    planner: Arc<Planner>,
+    ids: Ids,
+    messages: Ids,
+    /// Status requests at once.
+    polls: Semaphore,
+    longest_pause: Duration,
+    /// Bytes that outputs may have in one answer.
+    outputs: usize,
+    runs: Mutex<Runs>,
+}
+
+#[derive(Default)]
+struct Runs {
+    /// Counts calls; tells which run was used last.
+    clock: u64,
+    apps: HashMap<(Run, String), (u64, Arc<App>)>,
+}
+
+/// Bounds of asking.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asking {
+    pub(super) at_once: usize,
+    pub(super) longest_pause: Duration,
+    /// Most bytes of a call's output.
+    pub(super) output_bytes: usize,
+}
+
+impl Apps {
+    pub(super) fn new(planner: Arc<Planner>, asking: Asking) -> Self {
+        let Asking { at_once, longest_pause, output_bytes } = asking;
+        Self {
+            planner,
+            ids: Ids::default(),
+            messages: Ids::default(),
+            polls: Semaphore::new(at_once.clamp(1, Semaphore::MAX_PERMITS)),
+            longest_pause,
+            // As JSON a text can be longer than it is.
+            outputs: output_bytes.saturating_mul(2).saturating_add(MAX_BYTES),
+            runs: Mutex::default(),
+        }
+    }
+
+    /// The app that a call belongs to, and the call's id in it.
+    ///
+    /// # Errors
+    /// When the system gives no randomness.
+    pub(super) fn enter(
+        &self,
+        run: Option<Run>,
+        user: &str,
+        bytes: usize,
+    ) -> Result<(Arc<App>, i32), getrandom::Error> {
+        let message = self.messages.mint()?;
+        let Some(run) = run else {
+            let app = Arc::new(App::new(self.ids.mint()?, user));
+            app.takes(bytes);
+            return Ok((app, message));
+        };
+        let mut runs = lock(&self.runs);
+        runs.clock += 1;
+        let clock = runs.clock;
+        let key = (run, user.to_owned());
+        if let Some((used, app)) = runs.apps.get_mut(&key)
+            && app.takes(bytes)
+        {
+            *used = clock;
+            return Ok((Arc::clone(app), message));
+        }
+        let app = Arc::new(App::new(self.ids.mint()?, user));
+        app.takes(bytes);
+        runs.apps.insert(key, (clock, Arc::clone(&app)));
+        if runs.apps.len() > MAX_RUNS {
+            // A run that comes back after this gets another app.
+            runs.apps.retain(|_, (used, _)| clock - *used < MAX_RUNS as u64 / 2);
+        }
+        Ok((app, message))
+    }
+
+    /// What becomes of a call that has been started, or may have been.
+    pub(super) fn wait(
+        self: &Arc<Self>,
+        app: &Arc<App>,
+        message: i32,
+        is_started: bool,
+    ) -> oneshot::Receiver<Verdict> {
+        let (sender, receiver) = oneshot::channel();
+        let started = is_started.then(Instant::now);
+        let mut state = lock(&app.state);
+        state.waiting.insert(message, Waiting { sender, started });
+        if state.is_polled {
+            app.joined.notify_one();
+        } else {
+            state.is_polled = true;
+            tokio::spawn(Arc::clone(self).poll(Arc::clone(app)));
+        }
+        receiver
+    }
+
+    /// Asks after an app until nobody waits for it.
+    async fn poll(self: Arc<Self>, app: Arc<App>) {
+        let mut pause = Duration::ZERO;
+        // When it was found that nothing of this app is in flight.
+        let mut over = None;
+        loop {
+            let most = {
+                let mut state = lock(&app.state);
+                state.waiting.retain(|_, waiting| !waiting.sender.is_closed());
+                if state.waiting.is_empty() {
+                    state.is_polled = false;
+                    return;
+                }
+                state.bytes.saturating_add(self.outputs)
+            };
+            let (is_progress, at_least) = self.ask(&app, most, over).await;
+            pause = if is_progress { SHORTEST_PAUSE } else { pause + pause / 4 };
+            pause = pause.clamp(SHORTEST_PAUSE, self.longest_pause.max(SHORTEST_PAUSE));
+            let again = Instant::now() + pause.max(at_least);
+            tokio::select! {
+                () = tokio::time::sleep_until(again) => {}
+                () = app.joined.notified(), if at_least.is_zero() => pause = Duration::ZERO,
+            }
+            // Before the next question, which then has the result of what is not in flight.
+            over = if app.is_slow() { self.is_over(app.id).await } else { None };
+        }
+    }
+
+    /// When it was found that an app is not in flight, if it is not.
+    async fn is_over(&self, app: i32) -> Option<Instant> {
+        let _permit = self.polls.acquire().await.ok()?;
+        let in_flight = self.planner.in_flight().await.ok()?;
+        (!in_flight.has(app)).then_some(in_flight.asked)
+    }
+
+    /// Asks once. Whether something had ended, and how long to wait at least.
+    async fn ask(&self, app: &App, most: usize, over: Option<Instant>) -> (bool, Duration) {
+        let Ok(_permit) = self.polls.acquire().await else { return (false, PAUSE_AFTER_FAILURE) };
+        let asked = Instant::now();
+        let answered = self.planner.status(app.id, most).await;
+        let progress = match &answered {
+            Ok(answer) => self.planner.read_progress(app.id, answer),
+            Err(error) => Err(error.clone()),
+        };
+        match progress {
+            Ok(Progress::Nothing) => (app.deliver(&[], over), Duration::ZERO),
+            Ok(Progress::Some { finished, ended }) => {
+                let over = if finished { Some(asked) } else { over };
+                let is_progress = app.deliver(&ended, over);
+                (is_progress, answered.map_or(Duration::ZERO, |answer| self.weigh(app, &answer)))
+            }
+            Err(error @ PlannerError::TooLong(_)) => {
+                app.give_up(&error.to_string());
+                (false, PAUSE_AFTER_FAILURE)
+            }
+            Err(error) => {
+                tracing::debug!(%error, "asking after calls");
+                (false, PAUSE_AFTER_FAILURE)
+            }
+        }
+    }
+
+    /// How long to wait after an answer for its size.
+    fn weigh(&self, app: &App, answer: &Answer) -> Duration {
+        let bytes = answer.body.len();
+        let mut state = lock(&app.state);
+        state.longest_answer = state.longest_answer.max(bytes);
+        let pause = Duration::from_secs_f64(bytes as f64 / ANSWER_RATE);
+        if pause < SHORTEST_PAUSE { Duration::ZERO } else { pause }
+    }
+}

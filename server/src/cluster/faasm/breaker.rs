@@ -1,0 +1,141 @@
+//! Leaves a server alone that does not answer. After some failures in a row nothing is asked for a while, and then one question
+//! that does no harm decides whether all others are asked again.
+
+use super::lock;
+use std::sync::Mutex;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Failures in a row that open it.
+const FAILURES: u32 = 5;
+
+/// How long it stays open at first; twice that after each question that fails, up to the longest.
+const SHORTEST: Duration = Duration::from_millis(250);
+const LONGEST: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Default)]
+pub(super) struct Breaker(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    failures: u32,
+    /// Open until then, and how long that was.
+    open: Option<(Instant, Duration)>,
+    is_probing: bool,
+}
+
+/// What may be asked.
+#[derive(Debug)]
+pub(super) enum Verdict<'a> {
+    Anything,
+    /// Nothing for so long.
+    Nothing(Duration),
+    /// One question that does no harm; its asker says what came of it.
+    Probe(Probe<'a>),
+}
+
+/// The one question. Dropped without a word, it failed.
+#[derive(Debug)]
+pub(super) struct Probe<'a>(Option<&'a Breaker>);
+
+impl Probe<'_> {
+    pub(super) fn succeeded(mut self) {
+        if let Some(breaker) = self.0.take() {
+            breaker.succeeded();
+        }
+    }
+}
+
+impl Drop for Probe<'_> {
+    fn drop(&mut self) {
+        if let Some(breaker) = self.0.take() {
+            breaker.reopen();
+        }
+    }
+}
+
+impl Breaker {
+    pub(super) fn verdict(&self, now: Instant) -> Verdict<'_> {
+        let mut state = lock(&self.0);
+        let Some((until, pause)) = state.open else { return Verdict::Anything };
+        let left = until.saturating_duration_since(now);
+        if !left.is_zero() {
+            return Verdict::Nothing(left);
+        }
+        if state.is_probing {
+            return Verdict::Nothing(pause.min(SHORTEST));
+        }
+        state.is_probing = true;
+        Verdict::Probe(Probe(Some(self)))
+    }
+
+    pub(super) fn succeeded(&self) {
+        *lock(&self.0) = State::default();
+    }
+
+    pub(super) fn failed(&self) {
+        let mut state = lock(&self.0);
+        state.failures = state.failures.saturating_add(1);
+        if state.failures >= FAILURES && state.open.is_none() {
+            state.open = Some((Instant::now() + SHORTEST, SHORTEST));
+        }
+    }
+
+    fn reopen(&self) {
+        let mut state = lock(&self.0);
+        let pause = state.open.map_or(SHORTEST, |(_, pause)| (2 * pause).min(LONGEST));
+        state.open = Some((Instant::now() + pause, pause));
+        state.is_probing = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// After this much time.
+    fn later(pause: Duration) -> Instant {
+        Instant::now() + pause
+    }
+
+    fn may_ask(breaker: &Breaker) -> bool {
+        matches!(breaker.verdict(Instant::now()), Verdict::Anything)
+    }
+
+    fn is_closed_to_all(breaker: &Breaker, now: Instant) -> bool {
+        matches!(breaker.verdict(now), Verdict::Nothing(_))
+    }
+
+    #[test]
+    fn failures_in_a_row_open_it_and_one_question_closes_it() {
+        let breaker = Breaker::default();
+        for _ in 1..FAILURES {
+            breaker.failed();
+        }
+        breaker.succeeded();
+        for _ in 1..FAILURES {
+            breaker.failed();
+            assert!(may_ask(&breaker), "in a row");
+        }
+        breaker.failed();
+        assert!(is_closed_to_all(&breaker, Instant::now()));
+        let Verdict::Probe(probe) = breaker.verdict(later(SHORTEST)) else { panic!("it is time") };
+        assert!(is_closed_to_all(&breaker, later(SHORTEST)), "one at a time");
+        drop(probe);
+        assert!(is_closed_to_all(&breaker, later(SHORTEST)), "twice as long");
+        let Verdict::Probe(probe) = breaker.verdict(later(2 * SHORTEST)) else {
+            panic!("it is time")
+        };
+        probe.succeeded();
+        assert!(may_ask(&breaker));
+    }
+
+    #[test]
+    fn it_never_stays_open_longer_than_it_may() {
+        let breaker = Breaker::default();
+        (0..FAILURES).for_each(|_| breaker.failed());
+        for _ in 0..40 {
+            assert!(matches!(breaker.verdict(later(LONGEST)), Verdict::Probe(_)));
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What of a call Faasm's messages can carry, and what they cannot.
+
+use crate::cluster::{Call, ClusterError, Outcome, failure};
+use faasm_bridge::wire::CallEntry;
+
+/// The parts of a message that are not as the call has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Carried {
+    /// Function pointer; 0 is the function's own entry.
+    pub(super) pointer: i32,
+    pub(super) cmdline: String,
+}
+
+/// Why a call does not go to the cluster.
+#[derive(Debug)]
+pub(super) enum NotCarried {
+    /// It would fail there in the same way.
+    Failed(Outcome),
+    Refused(ClusterError),
+}
+
+pub(super) fn carry(call: &Call) -> Result<Carried, NotCarried> {
+    let refused = |what: String| NotCarried::Refused(ClusterError::Refused(what));
+    let bad = |why: String| NotCarried::Failed(Outcome::failed(failure::BAD_ENTRY, why));
+    if let Some((name, _)) = call.env.first() {
+        return Err(refused(format!(
+            "Faasm gives functions no environment, and this call has `{name}` in its own: leave it out, or put it into the input"
+        )));
+    }
+    let pointer = match call.entry {
+        CallEntry::Main | CallEntry::Index(0) => 0,
+        CallEntry::Index(index) => {
+            return Err(refused(format!(
+                "Faasm numbers the calls of a batch itself, so a call from outside has no index, and this one has {index}: put it into the input"
+            )));
+        }
+        // To a planner this is the main entry.
+        CallEntry::Pointer(0) => return Err(bad("function pointer 0 is null".to_owned())),
+        CallEntry::Pointer(index) => i32::try_from(index)
+            .map_err(|_| bad(format!("function pointer {index} lies outside every table")))?,
+    };
+    // Faasm splits it where there are blanks.
+    let is_one_word = |arg: &String| !arg.is_empty() && !arg.contains(char::is_whitespace);
+    if let Some(arg) = call.args.iter().find(|arg| !is_one_word(arg)) {
+        let shown: String = arg.chars().take(40).collect();
+        return Err(refused(format!(
+            "Faasm's command line is one text with blanks between the arguments, so it cannot have `{shown}`: leave it out, or put it into the input"
+        )));
+    }
+    Ok(Carried { pointer, cmdline: call.args.join(" ") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(change: impl FnOnce(&mut Call)) -> Result<Carried, NotCarried> {
+        let mut call = Call::new("ada", "f", Vec::new());
+        change(&mut call);
+        carry(&call)
+    }
+
+    #[test]
+    fn pointers_and_arguments_are_carried() {
+        let carried = with(|call| {
+            call.entry = CallEntry::Pointer(7);
+            call.args = vec!["--a".into(), "b=ü".into()];
+        });
+        assert_eq!(carried.unwrap(), Carried { pointer: 7, cmdline: "--a b=ü".into() });
+        let plain = Carried { pointer: 0, cmdline: String::new() };
+        assert_eq!(with(|_| ()).unwrap(), plain);
+        assert_eq!(with(|call| call.entry = CallEntry::Index(0)).unwrap(), plain);
+    }
+
+    #[test]
+    fn a_null_pointer_does_not_become_the_main_entry() {
+        for index in [0, 1 << 31, u32::MAX] {
+            let not = with(|call| call.entry = CallEntry::Pointer(index)).unwrap_err();
+            let NotCarried::Failed(Outcome::Failed { code, .. }) = not else { panic!("{not:?}") };
+            assert_eq!(code, failure::BAD_ENTRY);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_carried_is_refused_by_name() {
+        type Change = fn(&mut Call);
+        let cases: [(Change, &str); 4] = [
+            (|call| call.env = vec![("HOME".into(), "/".into())], "`HOME`"),
+            (|call| call.entry = CallEntry::Index(3), "has 3"),
+            (|call| call.args = vec!["a b".into()], "`a b`"),
+            (|call| call.args = vec!["a".into(), String::new()], "``"),
+        ];
+        for (change, why) in cases {
+            let not = with(change).unwrap_err();
+            let NotCarried::Refused(error) = not else { panic!("{not:?}") };
+            assert!(error.to_string().contains(why), "{error}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What goes to a planner and comes from it: Protobuf messages in their JSON form. Defaults are left out in answers, bytes are
+//! base64 in requests, and `payload` is a text that holds JSON itself.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+/// A request.
+#[derive(Serialize)]
+struct Envelope<'a> {
+    http_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<&'a str>,
+}
+
+/// One call.
+#[derive(Serialize)]
+pub(super) struct Message<'a> {
+    pub(super) id: i32,
+    #[serde(rename = "appId")]
+    pub(super) app: i32,
+    pub(super) user: &'a str,
+    pub(super) function: &'a str,
+    /// Base64.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub(super) input_data: &'a str,
+    #[serde(rename = "funcPtr", skip_serializing_if = "is_zero")]
+    pub(super) pointer: i32,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub(super) cmdline: &'a str,
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) record_exec_graph: bool,
+}
+
+fn is_zero(number: &i32) -> bool {
+    *number == 0
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// Calls that start together or not at all: at least one, since a batch of none never ends, and none of them threads.
+#[derive(Serialize)]
+struct Batch<'a> {
+    #[serde(rename = "appId")]
+    app: i32,
+    user: &'a str,
+    function: &'a str,
+    messages: [Message<'a>; 1],
+}
+
+#[derive(Serialize)]
+struct App {
+    #[serde(rename = "appId")]
+    app: i32,
+}
+
+fn envelope(http_type: &'static str, payload: Option<&str>) -> serde_json::Result<Bytes> {
+    Ok(serde_json::to_vec(&Envelope { http_type, payload })?.into())
+}
+
+/// The body that starts a call.
+pub(super) fn execute(message: Message<'_>) -> serde_json::Result<Bytes> {
+    let Message { app, user, function, .. } = message;
+    let batch = Batch { app, user, function, messages: [message] };
+    envelope("EXECUTE_BATCH", Some(&serde_json::to_string(&batch)?))
+}
+
+/// The body that asks what became of an app's calls.
+pub(super) fn status(app: i32) -> serde_json::Result<Bytes> {
+    envelope("EXECUTE_BATCH_STATUS", Some(&serde_json::to_string(&App { app })?))
+}
+
+/// The body of a request that is about nothing.
+pub(super) fn plain(http_type: &'static str) -> serde_json::Result<Bytes> {
+    envelope(http_type, None)
+}
+
+/// What a planner says of an app.
+#[derive(Debug, Deserialize)]
+pub(super) struct Results<'a> {
+    #[serde(rename = "appId", default)]
+    pub(super) app: i32,
+    /// Nothing of it runs any more.
+    #[serde(default)]
+    pub(super) finished: bool,
+    /// What has ended, also before the rest has.
+    #[serde(rename = "messageResults", default, borrow)]
+    pub(super) ended: Vec<Ended<'a>>,
+}
+
+/// A call that has ended. Its input comes back, too, and is passed over.
+#[derive(Debug, Deserialize)]
+pub(super) struct Ended<'a> {
+    #[serde(default)]
+    pub(super) id: i32,
+    #[serde(default, borrow)]
+    pub(super) user: Cow<'a, str>,
+    #[serde(default, borrow)]
+    pub(super) function: Cow<'a, str>,
+    #[serde(rename = "returnValue", default)]
+    pub(super) return_value: i32,
+    /// Text, and not base64.
+    #[serde(default, borrow)]
+    pub(super) output_data: Cow<'a, str>,
+}
+
+/// What a planner answers to a batch that it started; and an app of those in flight.
+#[derive(Debug, Deserialize)]
+pub(super) struct Started {
+    #[serde(rename = "appId", default)]
+    pub(super) app: i32,
+}
+
+/// The workers.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Hosts {
+    #[serde(default)]
+    pub(super) hosts: Vec<Host>,
+}
+
+/// One worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(super) struct Host {
+    #[serde(default)]
+    pub(super) ip: String,
+    #[serde(default)]
+    pub(super) slots: i64,
+    /// Below 0 after somebody reset the planner while calls ran.
+    #[serde(rename = "usedSlots", default)]
+    pub(super) used: i64,
+}
+
+/// Apps with calls that have not ended.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct InFlight {
+    #[serde(default)]
+    pub(super) apps: Vec<Started>,
+}
+
+/// What `GET_CONFIG` says.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+pub(super) struct PlannerConfig {
+    #[serde(default)]
+    pub(super) ip: String,
+    /// Seconds.
+    #[serde(rename = "hostTimeout", default)]
+    pub(super) host_timeout: i64,
+    #[serde(rename = "numThreadsHttpServer", default)]
+    pub(super) threads: i64,
+    /// What else there is, so that an answer of something else is told apart.
+    #[serde(flatten)]
+    pub(super) rest: HashMap<String, serde_json::Value>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_as_the_planner_takes_it() {
+        let message = Message {
+            id: 1001,
+            app: 1000,
+            user: "demo",
+            function: "echo",
+            input_data: "aGVsbG8gd29ybGQ=",
+            pointer: 0,
+            cmdline: "",
+            record_exec_graph: false,
+        };
+        let body = execute(message).unwrap();
+        let expected = r#"{"http_type":"EXECUTE_BATCH","payload":"{\"appId\":1000,\"user\":\"demo\",\"function\":\"echo\",\"messages\":[{\"id\":1001,\"appId\":1000,\"user\":\"demo\",\"function\":\"echo\",\"input_data\":\"aGVsbG8gd29ybGQ=\"}]}"}"#;
+        assert_eq!(body, expected.as_bytes());
+        let body = status(1000).unwrap();
+        let expected = r#"{"http_type":"EXECUTE_BATCH_STATUS","payload":"{\"appId\":1000}"}"#;
+        assert_eq!(body, expected.as_bytes());
+        assert_eq!(plain("GET_CONFIG").unwrap(), &br#"{"http_type":"GET_CONFIG"}"#[..]);
+    }
+
+    #[test]
+    fn defaults_are_left_out_in_answers() {
+        let observed = r#"{"appId":1000,"finished":true,"messageResults":[{"id":1001,"appId":1000,"user":"demo","function":"echo","input_data":"aGVsbG8gd29ybGQ=","output_data":"hello world","start_ts":"1795155228073","executedHost":"10.77.0.3","finish_ts":"1795155228074","groupId":2124665291},{"id":1002}]}"#;
+        let results: Results<'_> = serde_json::from_str(observed).unwrap();
+        assert_eq!((results.app, results.finished, results.ended.len()), (1000, true, 2));
+        let [first, second] = results.ended.as_slice() else { panic!("two") };
+        assert_eq!((first.return_value, &*first.output_data), (0, "hello world"));
+        assert_eq!((second.id, &*second.output_data), (1002, ""));
+        let partial: Results<'_> = serde_json::from_str(r#"{"appId":2000}"#).unwrap();
+        assert!(!partial.finished && partial.ended.is_empty());
+        let busy = r#"{"hosts":[{"ip":"10.77.0.3","slots":4,"usedSlots":1,"registerTs":{"epochMs":"1"},"mpiPorts":[{"port":8020}]}]}"#;
+        let busy: Hosts = serde_json::from_str(busy).unwrap();
+        assert_eq!(busy.hosts, [Host { ip: "10.77.0.3".into(), slots: 4, used: 1 }]);
+        assert!(serde_json::from_str::<Hosts>("{}").unwrap().hosts.is_empty());
+    }
+}

@@ -1,0 +1,355 @@
+//! A Faasm cluster: functions run on its workers, which its planner hands them to.
+//!
+//! * `http.rs`: requests with a deadline and a longest answer, which say whether the other side can have seen them.
+//! * `message.rs`, `planner.rs`: what a planner is told and asked, and what its answers mean; `breaker.rs` leaves it alone while
+//!   it does not answer.
+//! * `carry.rs`: what of a call Faasm can carry; `outcome.rs`: how one ended.
+//! * `ids.rs`, `app.rs`: calls that belong together, and asking what became of them.
+//! * `room.rs`: the queue before a full cluster, which a planner has not.
+//! * `upload.rs`: the upload server, for functions, shared files, and state that is in the cluster's memory; `journal.rs`
+//!   notes changes of such state.
+//!
+//! # A call starts once, or it is told that nobody knows
+//!
+//! A batch is sent again only where the planner cannot have seen it: the connection was refused, or nothing of the request was
+//! written. Where one was sent and not answered, it is never sent again, since a planner that gets the same message twice loses
+//! a slot for good; what became of it is looked up for a while, and then it is *unknown whether it ran*. So it is with a call
+//! that the planner accepted and that does not end within the time a call may take: it may run still, for nothing ends a
+//! call in Faasm.
+//!
+//! # What breaks a planner
+//!
+//! | it breaks by | here |
+//! |---|---|
+//! | an output that is not UTF-8 | functions have to encode such outputs ([`faasm_bridge::output`]); an abort is survived |
+//! | a worker that died, and a batch before it noticed | hosts are asked for before a call starts; every request has a deadline |
+//! | `RESET`, `SET_POLICY` | there is no code that sends them |
+//! | the same message twice; an app's id used twice | ids are random and remembered; nothing is sent twice |
+//! | no messages, threads | a batch has one message and no type |
+//! | "pending" and "unknown" being the same | a relay knows its calls, and each has a deadline |
+//! | a worker lost | its calls stay in flight for ever: a deadline for each |
+//! | a planner started again | what is not in flight, and has no result, is unknown |
+
+mod app;
+mod breaker;
+mod carry;
+mod http;
+mod ids;
+mod journal;
+mod message;
+mod outcome;
+mod planner;
+mod room;
+mod upload;
+
+pub use self::http::Endpoint;
+pub use self::journal::Apart;
+pub use self::upload::Upload;
+
+use super::{Call, Cluster, ClusterError, Outcome, Uploaded, Usage};
+use crate::integrity;
+use crate::store::{FunctionStore, StoredFunction};
+use app::{Apps, Asking, Verdict};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use carry::{Carried, NotCarried, carry};
+use futures_util::future::BoxFuture;
+use message::Message;
+use planner::{NotStarted, Planner, PlannerError, Slots};
+use room::Room;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Attempts to start a call that the planner has not seen.
+const ATTEMPTS: u32 = 4;
+
+/// After the first of them; twice that after each one.
+const ATTEMPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Settings of the Faasm backend.
+#[derive(Clone, Debug)]
+pub struct FaasmConfig {
+    /// The planner's HTTP endpoint.
+    pub planner: Endpoint,
+    /// For any one call, from its start.
+    pub call_time: Duration,
+    /// For a call to get a slot.
+    pub queue_time: Duration,
+    /// Most calls that wait for one.
+    pub queue: usize,
+    /// For any one request to the planner; and how long the result of a call is looked for that may have started.
+    pub request_time: Duration,
+    /// How old a list of hosts may be when a call starts. Asking for it is what makes a planner notice that a worker has died,
+    /// and one that has is listed for five seconds after its last sign of life.
+    pub hosts_fresh: Duration,
+    /// Connections to the planner.
+    pub connections: usize,
+    /// Of these, for asking what became of calls.
+    pub polls: usize,
+    /// Longest pause between two questions about one app.
+    pub poll_pause: Duration,
+    /// Most bytes of a call's output.
+    pub output_bytes: usize,
+    /// Whether the cluster is to record which calls a call chains.
+    pub record_graph: bool,
+}
+
+impl FaasmConfig {
+    /// With defaults for everything else.
+    pub fn of(planner: Endpoint) -> Self {
+        Self {
+            planner,
+            call_time: Duration::from_secs(60),
+            queue_time: Duration::from_secs(30),
+            queue: 1024,
+            request_time: Duration::from_secs(10),
+            hosts_fresh: Duration::from_secs(1),
+            connections: 64,
+            polls: 16,
+            poll_pause: Duration::from_millis(100),
+            output_bytes: faasm_bridge::wire::MAX_PAYLOAD_BYTES,
+            record_graph: true,
+        }
+    }
+}
+
+/// A Faasm cluster; clones are handles to the same one.
+#[derive(Clone)]
+pub struct Faasm {
+    inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Faasm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Faasm").field("config", &self.inner.config).finish_non_exhaustive()
+    }
+}
+
+struct Inner {
+    config: FaasmConfig,
+    planner: Arc<Planner>,
+    room: Room,
+    apps: Arc<Apps>,
+    upload: Option<Arc<Upload>>,
+    /// What this relay, or another one with the same store, uploaded.
+    functions: Arc<dyn FunctionStore>,
+}
+
+/// How a call was started.
+enum Start {
+    Sure,
+    /// The planner did not say.
+    Maybe(String),
+    /// It was not.
+    Not(ClusterError),
+}
+
+impl Faasm {
+    /// A cluster that is reached by these settings, and uploads by this server. Nothing is asked of either yet.
+    pub fn new(
+        config: FaasmConfig,
+        upload: Option<Arc<Upload>>,
+        functions: Arc<dyn FunctionStore>,
+    ) -> Self {
+        let planner = Arc::new(Planner::new(&config));
+        let asking = Asking {
+            // Calls have to find a connection, too.
+            at_once: config.polls.min(config.connections.div_ceil(2)),
+            longest_pause: config.poll_pause,
+            output_bytes: config.output_bytes,
+        };
+        let apps = Arc::new(Apps::new(Arc::clone(&planner), asking));
+        let room = Room::new(config.queue, config.queue_time);
+        let inner = Inner { config, planner, room, apps, upload, functions };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// How the planner is set up, and what it says of its workers; for people.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub async fn look(&self) -> Result<PlannerLook, String> {
+        let told = |error: PlannerError| error.to_string();
+        let config = self.inner.planner.config().await.map_err(told)?;
+        let Slots { workers, all, used } = self.inner.planner.slots().await.map_err(told)?;
+        Ok(PlannerLook {
+            ip: config.ip,
+            host_timeout: config.host_timeout,
+            threads: config.threads,
+            workers,
+            slots: all,
+            used,
+        })
+    }
+}
+
+/// What a planner says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannerLook {
+    pub ip: String,
+    /// Seconds without a sign of life after which a worker is gone.
+    pub host_timeout: i64,
+    /// Of its HTTP server.
+    pub threads: i64,
+    pub workers: usize,
+    /// Of all workers.
+    pub slots: i64,
+    /// Of these; below 0 after a reset at a bad moment.
+    pub used: i64,
+}
+
+impl Inner {
+    async fn call(self: Arc<Self>, call: Call) -> Result<Outcome, ClusterError> {
+        let carried = match carry(&call) {
+            Ok(carried) => carried,
+            Err(NotCarried::Failed(outcome)) => return Ok(outcome),
+            Err(NotCarried::Refused(error)) => return Err(error),
+        };
+        let random = |error: getrandom::Error| ClusterError::Internal(error.to_string());
+        // As it comes back with the result.
+        let bytes = call.input.len().div_ceil(3) * 4 + carried.cmdline.len();
+        let (app, id) = self.apps.enter(call.run, &call.user, bytes).map_err(random)?;
+        let body = self.body(app.id, id, call, carried)?;
+        let start = self.room.with_room(|| self.attempt(app.id, body.clone())).await?;
+        // The planner has the input now, or never will.
+        drop(body);
+        let (is_sure, patience) = match &start {
+            Start::Sure => (true, self.config.call_time),
+            Start::Maybe(_) => (false, self.config.request_time.min(self.config.call_time)),
+            Start::Not(_) => (false, Duration::ZERO),
+        };
+        let maybe = match start {
+            Start::Sure => None,
+            Start::Maybe(why) => Some(why),
+            Start::Not(error) => return Err(error),
+        };
+        let verdict = timeout(patience, self.apps.wait(&app, id, is_sure)).await;
+        self.room.freed();
+        let unknown = |why: String| {
+            let what = "it is unknown whether the call ran, and it is not started again";
+            Err(ClusterError::Unknown(format!("{what}: {why}")))
+        };
+        match (verdict, maybe) {
+            (Ok(Ok(Verdict::Ended(outcome))), _) => Ok(outcome),
+            (Ok(Ok(Verdict::Lost(why))), _) => unknown(why),
+            (Ok(Err(_)), _) => unknown("the relay stopped asking".to_owned()),
+            (Err(_), Some(why)) => unknown(why),
+            (Err(_), None) => {
+                let seconds = self.config.call_time.as_secs_f64();
+                unknown(format!("the cluster has no result after {seconds} s"))
+            }
+        }
+    }
+
+    /// The request that starts a call; the input is in it, and nowhere else any more.
+    fn body(&self, app: i32, id: i32, call: Call, carried: Carried) -> Result<Bytes, ClusterError> {
+        let Call { user, function, input, .. } = call;
+        let encoded = STANDARD.encode(&input);
+        drop(input);
+        let message = Message {
+            id,
+            app,
+            user: &user,
+            function: &function,
+            input_data: &encoded,
+            pointer: carried.pointer,
+            cmdline: &carried.cmdline,
+            record_exec_graph: self.config.record_graph,
+        };
+        planner::body_of(message)
+            .ok_or_else(|| ClusterError::Internal("a call cannot be written as JSON".to_owned()))
+    }
+
+    /// Tries to start a call; `None` where the cluster has no room for it.
+    async fn attempt(&self, app: i32, body: Bytes) -> Option<Start> {
+        let mut pause = ATTEMPT_PAUSE;
+        let mut left = ATTEMPTS;
+        loop {
+            left -= 1;
+            let why = match self.planner.slots().await {
+                Ok(Slots { workers: 0, .. }) => return None,
+                Ok(_) => match self.planner.execute(app, body.clone()).await {
+                    Ok(()) => return Some(Start::Sure),
+                    Err(NotStarted::NoRoom) => return None,
+                    Err(NotStarted::Unknown(why)) => return Some(Start::Maybe(why)),
+                    Err(NotStarted::Refused(said)) => {
+                        return Some(Start::Not(ClusterError::Refused(format!(
+                            "the planner does not take the call: it said {said}"
+                        ))));
+                    }
+                    Err(NotStarted::Down(why)) => why,
+                },
+                // Asking for hosts does nothing, whatever became of it.
+                Err(PlannerError::Down(why)) => why,
+                Err(error) => error.to_string(),
+            };
+            if left == 0 {
+                return Some(Start::Not(ClusterError::Unavailable(format!(
+                    "the call was not started, since the planner is not there: {why}"
+                ))));
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+    }
+
+    async fn upload(
+        self: Arc<Self>,
+        user: String,
+        function: String,
+        wasm: Vec<u8>,
+    ) -> Result<Uploaded, ClusterError> {
+        let Some(upload) = &self.upload else {
+            return Err(ClusterError::Unavailable(
+                "this relay has no upload server to hand functions to: set cluster.upload, or upload to the cluster directly".to_owned(),
+            ));
+        };
+        // What a page could not run either is not stored; and it is cheaper to find out here than in a compiler there.
+        let checked = wasm.clone();
+        let checking = tokio::task::spawn_blocking(move || {
+            faasm_asyncify::normalise(&checked).map(drop).map_err(|error| error.to_string())
+        });
+        let checked = checking.await.map_err(|error| ClusterError::Internal(error.to_string()))?;
+        checked.map_err(ClusterError::NotAFunction)?;
+        let integrity = integrity(&wasm);
+        let uploaded = Uploaded { integrity: integrity.clone(), bytes: wasm.len() };
+        upload.put_function(&user, &function, wasm.clone()).await?;
+        self.functions.put(&user, &function, StoredFunction { integrity, wasm }).await?;
+        Ok(uploaded)
+    }
+}
+
+impl Cluster for Faasm {
+    fn call(&self, call: Call) -> BoxFuture<'static, Result<Outcome, ClusterError>> {
+        Box::pin(Arc::clone(&self.inner).call(call))
+    }
+
+    fn upload(
+        &self,
+        user: String,
+        function: String,
+        wasm: Vec<u8>,
+    ) -> BoxFuture<'static, Result<Uploaded, ClusterError>> {
+        Box::pin(Arc::clone(&self.inner).upload(user, function, wasm))
+    }
+
+    fn integrity(
+        &self,
+        user: String,
+        function: String,
+    ) -> BoxFuture<'static, Result<Option<String>, ClusterError>> {
+        let inner = Arc::clone(&self.inner);
+        Box::pin(async move { Ok(inner.functions.integrity(&user, &function).await?) })
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        None
+    }
+}
+
+/// Locks; nothing panics while it holds one of these locks half-way through a change.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

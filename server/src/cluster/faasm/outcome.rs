@@ -1,0 +1,86 @@
+//! From what a planner says of a call that has ended to how it ended. Faasm tells failures by their texts.
+
+use super::message::Ended;
+use crate::cluster::{Outcome, failure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use faasm_bridge::guest::CallResult;
+use faasm_bridge::output::encoded;
+
+/// What a call outputs whose function cannot be loaded: for one, because nobody uploaded it.
+const CANNOT_LOAD: &str = "Error trying to claim executor";
+
+/// How a call ended. The text of a trap has the call's id in it, which is random and not told to anybody, so no function can
+/// pretend to have trapped.
+pub(super) fn outcome(ended: &Ended<'_>) -> Outcome {
+    let output = &*ended.output_data;
+    if ended.return_value == 1 {
+        let thrown = format!("Task {} threw exception. What: ", ended.id);
+        if let Some(what) = output.strip_prefix(&thrown) {
+            return Outcome::failed(failure::TRAP, format!("trap: {what}"));
+        }
+        if output.trim() == CANNOT_LOAD {
+            let message = format!(
+                "the cluster cannot load function {}/{}: upload it with faasm-asyncify upload; if it is there, the workers' log says why",
+                ended.user, ended.function
+            );
+            return Outcome::failed(failure::MISSING_FUNCTION, message);
+        }
+    }
+    let output = match encoded(output).map(|text| STANDARD.decode(text)) {
+        Some(Ok(bytes)) => bytes,
+        // Whatever it is, it is what the function wrote.
+        Some(Err(_)) | None => output.as_bytes().to_vec(),
+    };
+    Outcome::Returned(CallResult { return_value: ended.return_value, output })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use faasm_bridge::output::ENCODED;
+
+    fn of(return_value: i32, output: &str) -> Outcome {
+        let (user, function) = ("ada".into(), "f".into());
+        outcome(&Ended { id: 1071, user, function, return_value, output_data: output.into() })
+    }
+
+    fn returned(return_value: i32, output: &[u8]) -> Outcome {
+        Outcome::Returned(CallResult { return_value, output: output.to_vec() })
+    }
+
+    #[test]
+    fn failures_are_known_by_their_texts() {
+        let trap = Outcome::failed(failure::TRAP, "trap: unreachable");
+        assert_eq!(of(1, "Task 1071 threw exception. What: unreachable"), trap);
+        let Outcome::Failed { code, message } = of(1, "Error trying to claim executor") else {
+            panic!("it failed")
+        };
+        assert_eq!(code, failure::MISSING_FUNCTION);
+        assert!(message.contains("ada/f") && message.contains("upload"), "{message}");
+        // The value is what counts: Faasm has put this in the place of the output.
+        let text = "Call failed (return value=7)";
+        assert_eq!(of(7, text), returned(7, text.as_bytes()));
+        assert_eq!(of(-3, ""), returned(-3, b""));
+    }
+
+    #[test]
+    fn what_a_function_says_is_no_failure() {
+        for (value, text) in [
+            (0, "Error trying to claim executor"),
+            (0, "Task 1071 threw exception. What: no"),
+            (1, "Task 1070 threw exception. What: another one"),
+            (1, "Task 1071 is done"),
+        ] {
+            assert_eq!(of(value, text), returned(value, text.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn an_encoded_output_is_decoded() {
+        assert_eq!(of(0, &format!("{ENCODED}AP+A")), returned(0, &[0, 255, 128]));
+        assert_eq!(of(5, ENCODED), returned(5, b""));
+        let broken = format!("{ENCODED}not base64");
+        assert_eq!(of(0, &broken), returned(0, broken.as_bytes()));
+    }
+}

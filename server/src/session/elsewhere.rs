@@ -1,0 +1,75 @@
+//! Calls that another relay runs for a session that is this one's now: their results are waited for, and given to the page
+//! as if they had run here.
+//!
+//! The other relay says in the journal what came of each; until then, or until it is gone, the journal is asked now and then:
+//! one question for all of a session's calls, less often the longer that takes.
+
+use super::{Session, lock};
+use crate::store::Journal;
+use faasm_bridge::session::{Begun, Remains};
+use faasm_bridge::wire::RequestId;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Before the journal is asked again; doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+
+/// Longest that becomes.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Longest wait for a result, by which the page is told that nobody knows: the other relay is there, and may have left it
+/// out where too much waited for the journal.
+const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What other relays run.
+pub(super) fn ids(remains: &Remains) -> Vec<RequestId> {
+    let is_elsewhere = |begun: &Begun| matches!(begun, Begun::Elsewhere);
+    remains.begun.iter().filter(|(_, begun)| is_elsewhere(begun)).map(|(id, _)| *id).collect()
+}
+
+/// Waits for these, as long as somebody has the session.
+pub(super) fn watch(session: &Arc<Session>, journal: &Arc<dyn Journal>, ids: Vec<RequestId>) {
+    if !ids.is_empty() {
+        tracing::info!(session = %session.shown(), calls = ids.len(), "calls run at another relay");
+        tokio::spawn(wait(Arc::downgrade(session), Arc::clone(journal), ids));
+    }
+}
+
+async fn wait(session: Weak<Session>, journal: Arc<dyn Journal>, mut ids: Vec<RequestId>) {
+    let deadline = Instant::now() + PATIENCE;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let Some(key) = session.upgrade().filter(|session| !session.is_lost()).map(|s| s.key)
+        else {
+            return;
+        };
+        let mut decided = match journal.decided(key, ids.clone()).await {
+            Ok(decided) => decided,
+            Err(error) => {
+                tracing::warn!(%error, "what became of calls at another relay is asked again");
+                Vec::new()
+            }
+        };
+        if Instant::now() >= deadline {
+            decided.extend(ids.iter().map(|id| (*id, Begun::Unknown)));
+        }
+        ids.retain(|id| decided.iter().all(|(decided, _)| decided != id));
+        let Some(session) = session.upgrade() else { return };
+        tell(&session, decided);
+        drop(session);
+        if ids.is_empty() {
+            return;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (2 * pause).min(LONGEST_PAUSE);
+    }
+}
+
+fn tell(session: &Session, decided: Vec<(RequestId, Begun)>) {
+    let mut live = lock(&session.live);
+    for (id, begun) in decided {
+        live.machine.decide(id, begun);
+    }
+    live.wake.notify_one();
+}

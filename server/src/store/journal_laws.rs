@@ -1,0 +1,78 @@
+//! What every journal has to do, whatever keeps it: run for each of them.
+
+use super::{Change, Journal, Mark, SessionKey, StateStore, StoreError};
+use faasm_bridge::session::{Begun, Remains};
+use faasm_bridge::wire::RequestId;
+
+pub(super) fn mark(session: SessionKey, request: u64) -> Mark {
+    Mark { session, request: RequestId(request), reply: vec![1, request as u8] }
+}
+
+pub(super) fn append(element: &[u8]) -> Change {
+    Change::Append { key: "l".into(), element: element.to_vec() }
+}
+
+pub(super) async fn list(store: &impl StateStore, user: &str) -> Vec<u8> {
+    store.read_appended(user, "l", u32::MAX).await.unwrap()
+}
+
+/// What one relay notes; then [`the_next_relay_finds_it`].
+pub(super) async fn a_relay_notes(journal: &impl Journal, session: SessionKey, user: &str) {
+    journal.begin(session, user).await.unwrap();
+    for call in [1, 2, 3] {
+        journal.accept(session, RequestId(call)).await.unwrap();
+    }
+    journal.finish(session, RequestId(1), b"one");
+    journal.finish(session, RequestId(3), b"three");
+    journal.change(mark(session, 4), user, append(b"a")).await.unwrap();
+    journal.change(mark(session, 4), user, append(b"a")).await.unwrap();
+    journal.change(mark(session, 5), user, append(b"b")).await.unwrap();
+    journal.forget(session, 1..2);
+    journal.forget(session, 5..6);
+    journal.settle().await;
+}
+
+/// `running` is what is known of a call that was accepted and has not ended.
+pub(super) async fn the_next_relay_finds_it(
+    store: &(impl Journal + StateStore),
+    session: SessionKey,
+    (user, other): (&str, &str),
+    running: Begun,
+) {
+    assert_eq!(list(store, user).await, b"ab", "a change that is marked is not made again");
+    assert_eq!(store.take_up(session, other).await.unwrap(), None, "another user");
+    let mut remains = store.take_up(session, user).await.unwrap().unwrap();
+    // Marks may be forgotten some time later.
+    remains.begun.retain(|(id, _)| id.0 != 5);
+    remains.begun.sort_by_key(|(id, _)| *id);
+    let begun = vec![
+        (RequestId(2), running),
+        (RequestId(3), Begun::Replied(b"three".to_vec())),
+        (RequestId(4), Begun::Replied(vec![1, 4])),
+    ];
+    assert_eq!(remains, Remains { forgotten: vec![1..2, 5..6], begun });
+    assert!(store.holds(session).await.unwrap());
+    store.end_left_over();
+    assert!(store.take_up(session, user).await.unwrap().is_some(), "it was taken up");
+    store.end(session);
+    store.settle().await;
+    assert_eq!(store.take_up(session, user).await.unwrap(), None);
+    let refused = store.accept(session, RequestId(6)).await;
+    assert!(refused.is_err(), "a call in no session may not start");
+}
+
+/// A change that is refused leaves no mark, and can be made later.
+pub(super) async fn what_is_refused_is_not_marked(
+    store: &(impl Journal + StateStore),
+    session: SessionKey,
+    user: &str,
+) {
+    store.begin(session, user).await.unwrap();
+    store.write(user, "v", 3, vec![]).await.unwrap();
+    let write = |size| Change::Write { key: "v".into(), size, chunks: vec![] };
+    let refused = store.change(mark(session, 1), user, write(4)).await.unwrap_err();
+    assert!(matches!(refused, StoreError::State(_)), "{refused}");
+    store.change(mark(session, 1), user, write(3)).await.unwrap();
+    let remains = store.take_up(session, user).await.unwrap().unwrap();
+    assert_eq!(remains.begun, [(RequestId(1), Begun::Replied(vec![1, 1]))]);
+}

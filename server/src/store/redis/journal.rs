@@ -1,0 +1,332 @@
+//! The journal of several relays.
+//!
+//! | key | type | value |
+//! |---|---|---|
+//! | `{faasm-relay}:session:HASH` | hash | `user`; `owner`, the relay whose session it is |
+//! | `…:begun` | hash | by request: an entry, see [`Entry`] |
+//! | `…:forgotten` | sorted set | ranges of requests whose replies the page has, `START-END` |
+//! | `{faasm-relay}:relay:ID` | string | there while the relay is: since when, by the clock of Redis |
+//!
+//! Each operation is one script, and each script is right however often and however late Redis gets it: a connection that
+//! broke may still deliver what was sent over it. Why that is so:
+//!
+//! * *A call starts at most once.* [`Journal::accept`] puts an entry with a number that no other attempt has, where there is
+//!   no entry and the page does not have the reply. The same attempt asked again finds its own entry; another one finds an
+//!   entry that is not its own, and its call does not start. Entries go only when the page has the reply, and then the
+//!   request is among those that are forgotten. So it does not matter which relays still hold a session in memory, or that a
+//!   page left a relay in the middle of accepting and came back to it.
+//! * *A change is made at most once*: the same, with the change in the place of the entry's number. It needs no owner.
+//! * *What ended is told.* Whoever accepted a call says what came of it, also when the session is another relay's by then.
+//!   The owner asks for entries of running calls until they are replies, or until the relay in them is gone. Then it writes
+//!   that nobody knows, and a result that comes later is dropped: every owner after it answers the same.
+//! * *Only the owner ends a session* or forgets replies, so a relay that lost sight of its page does not take the session from
+//!   the one that has it.
+//! * Notes ([`Journal::finish`], [`Journal::forget`], [`Journal::end`]) may come in any order: a reply to a request that was
+//!   forgotten is not kept, and nothing is noted in a session that ended.
+//!
+//! What a relay that died held goes by itself: sessions have an expiry, which their owner puts off while it holds them.
+
+use super::keys::{number, relay_key, request, session_keys};
+use super::link::{Question, Repeat};
+use super::notes::Note;
+use super::state::{Marked, unexpected};
+use super::{RedisStore, script};
+use crate::store::{Change, Journal, Mark, SessionKey, StoreError};
+use faasm_bridge::session::{Begun, Remains};
+use faasm_bridge::wire::{MAX_PAYLOAD_BYTES, RequestId};
+use futures_util::future::BoxFuture;
+use redis::{Cmd, Script, ScriptInvocation};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::LazyLock;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+static BEGIN: LazyLock<Script> = script!("begin.lua");
+static TAKE_UP: LazyLock<Script> = script!("forgotten.lua", "take_up.lua");
+static ACCEPT: LazyLock<Script> = script!("forgotten.lua", "accept.lua");
+static VERDICT: LazyLock<Script> = script!("verdict.lua");
+
+/// For Redis to answer while a page shakes hands, and before a call starts: then the page tries again, or is told.
+const SHORT: Duration = Duration::from_secs(3);
+
+/// For how long a relay has to have been there before it takes another one for gone: as long as that one may take to give
+/// another sign of life.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// What is kept of a request that was begun.
+enum Entry<'a> {
+    /// `r`, the relay, a colon, and the number of the attempt.
+    Running { relay: &'a str },
+    /// `=`, and the frame.
+    Replied(&'a [u8]),
+    /// `?`: its relay ended before it said.
+    Unknown,
+}
+
+const RUNNING: u8 = b'r';
+const REPLIED: u8 = b'=';
+const UNKNOWN: &[u8] = b"?";
+
+impl<'a> Entry<'a> {
+    fn of(entry: &'a [u8]) -> Self {
+        match entry.split_first() {
+            Some((&REPLIED, frame)) => Entry::Replied(frame),
+            Some((&RUNNING, rest)) => {
+                let relay = std::str::from_utf8(rest).ok().and_then(|rest| rest.split_once(':'));
+                relay.map_or(Entry::Unknown, |(relay, _)| Entry::Running { relay })
+            }
+            _ => Entry::Unknown,
+        }
+    }
+
+    fn begun(self) -> Begun {
+        match self {
+            Entry::Running { .. } => Begun::Elsewhere,
+            Entry::Replied(frame) => Begun::Replied(frame.to_vec()),
+            Entry::Unknown => Begun::Unknown,
+        }
+    }
+}
+
+/// How entries of a relay's running calls begin.
+pub(super) fn running(relay: &str) -> String {
+    format!("{}{relay}:", char::from(RUNNING))
+}
+
+/// The entry of a call that ended.
+pub(super) fn replied(frame: &[u8]) -> Vec<u8> {
+    [&[REPLIED], frame].concat()
+}
+
+/// A script that is given the session, what it began, and what it forgot.
+pub(super) fn on_session(script: &Script, session: SessionKey) -> ScriptInvocation<'_> {
+    let mut invocation = script.prepare_invoke();
+    for key in session_keys(session) {
+        invocation.key(key);
+    }
+    invocation
+}
+
+/// A range of what was forgotten.
+fn range(text: &str) -> Option<Range<u64>> {
+    let (start, end) = text.split_once('-')?;
+    Some(request(start)?.0..request(end)?.0)
+}
+
+impl RedisStore {
+    /// Notes that this relay has a session, and what the session began that is to be forgotten some time.
+    fn hold(&self, session: SessionKey, begun: impl IntoIterator<Item = RequestId>) {
+        self.held().entry(session).or_default().extend(begun);
+    }
+
+    async fn try_begin(&self, session: SessionKey, user: &str) -> Result<(), StoreError> {
+        const ACTION: &str = "begin a session";
+        let [key, ..] = session_keys(session);
+        let mut invocation = BEGIN.key(key);
+        invocation.arg(user).arg(self.relay()).arg(self.lasting());
+        let question = Question::Script(invocation);
+        let begun: String = self.link().ask_for(SHORT, ACTION, Repeat::Reads, 0, question).await?;
+        match begun.as_str() {
+            "done" => {
+                self.hold(session, []);
+                Ok(())
+            }
+            "lost" => Err(StoreError::SessionLost { reason: "another relay took it up" }),
+            other => Err(unexpected(ACTION, other)),
+        }
+    }
+
+    async fn try_take_up(
+        &self,
+        session: SessionKey,
+        user: &str,
+    ) -> Result<Option<Remains>, StoreError> {
+        let mut invocation = on_session(&TAKE_UP, session);
+        invocation.arg(user).arg(self.relay()).arg(self.lasting());
+        let (question, bytes) = (Question::Script(invocation), MAX_PAYLOAD_BYTES as u64);
+        type Found = Option<(Vec<Vec<u8>>, Vec<String>)>;
+        let found: Found =
+            self.link().ask_for(SHORT, "take a session up", Repeat::Reads, bytes, question).await?;
+        let Some((entries, forgotten)) = found else { return Ok(None) };
+        let pair = |pair: &[Vec<u8>]| {
+            let [id, entry] = pair else { return None };
+            Some((request(std::str::from_utf8(id).ok()?)?, Entry::of(entry).begun()))
+        };
+        let begun: Vec<_> = entries.chunks(2).filter_map(pair).collect();
+        let forgotten = forgotten.iter().filter_map(|text| range(text)).collect();
+        self.hold(session, begun.iter().map(|(id, _)| *id));
+        Ok(Some(Remains { forgotten, begun }))
+    }
+
+    async fn try_accept(&self, session: SessionKey, id: RequestId) -> Result<(), StoreError> {
+        const ACTION: &str = "note that a call begins";
+        let attempt = self.inner.attempts.fetch_add(1, Ordering::Relaxed);
+        let mut invocation = on_session(&ACCEPT, session);
+        let entry = format!("{}{attempt}", running(self.relay()));
+        invocation.arg(number(id.0)).arg(self.relay()).arg(entry);
+        let question = Question::Script(invocation);
+        // Before it is asked: whatever comes of it, the entry may be there.
+        self.hold(session, [id]);
+        // Where it is uncertain whether there is an entry, the call does not start all the same, and the reply that says so
+        // takes its place.
+        let accepted: String =
+            self.link().ask_for(SHORT, ACTION, Repeat::Reads, 0, question).await?;
+        match accepted.as_str() {
+            "done" => Ok(()),
+            "lost" => {
+                Err(StoreError::SessionLost { reason: "another relay has it, or Redis lost it" })
+            }
+            "begun" => Err(StoreError::SessionLost { reason: "another relay began this call" }),
+            other => Err(unexpected(ACTION, other)),
+        }
+    }
+
+    async fn entries(
+        &self,
+        session: SessionKey,
+        requests: &[RequestId],
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let [_, begun, _] = session_keys(session);
+        let fields: Vec<String> = requests.iter().map(|id| number(id.0)).collect();
+        let question = Question::Command(Cmd::hmget(begun, fields));
+        let bytes = MAX_PAYLOAD_BYTES as u64;
+        self.link().ask("ask what became of calls", Repeat::Reads, bytes, question).await
+    }
+
+    async fn try_decided(
+        &self,
+        session: SessionKey,
+        requests: Vec<RequestId>,
+    ) -> Result<Vec<(RequestId, Begun)>, StoreError> {
+        const ACTION: &str = "ask whether a relay is there";
+        let entries = self.entries(session, &requests).await?;
+        let mut is_there = BTreeMap::new();
+        let mut decided = Vec::new();
+        for (id, entry) in requests.into_iter().zip(entries) {
+            // Gone with its session.
+            let Some(entry) = entry else {
+                decided.push((id, Begun::Unknown));
+                continue;
+            };
+            let Entry::Running { relay } = Entry::of(&entry) else {
+                decided.push((id, Entry::of(&entry).begun()));
+                continue;
+            };
+            // This one is, whatever its own signs of life.
+            if relay == self.relay() {
+                continue;
+            }
+            if !is_there.contains_key(relay) {
+                let question = Question::Command(Cmd::exists(relay_key(relay)));
+                let found: bool = self.link().ask(ACTION, Repeat::Reads, 0, question).await?;
+                is_there.insert(relay.to_owned(), found);
+            }
+            if is_there.get(relay) == Some(&true) {
+                continue;
+            }
+            let [_, begun, _] = session_keys(session);
+            let mut invocation = VERDICT.key(begun);
+            invocation.key(relay_key(relay)).key(relay_key(self.relay()));
+            let grace = u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX);
+            invocation.arg(number(id.0)).arg(&entry).arg(grace).arg(UNKNOWN);
+            let question = Question::Script(invocation);
+            let verdict: String = self.link().ask(ACTION, Repeat::Reads, 0, question).await?;
+            if verdict == "unknown" {
+                decided.push((id, Begun::Unknown));
+            }
+        }
+        Ok(decided)
+    }
+}
+
+impl Journal for RedisStore {
+    fn begin<'a>(
+        &'a self,
+        session: SessionKey,
+        user: &'a str,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.try_begin(session, user))
+    }
+
+    fn take_up<'a>(
+        &'a self,
+        session: SessionKey,
+        user: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Remains>, StoreError>> {
+        Box::pin(self.try_take_up(session, user))
+    }
+
+    fn holds(&self, session: SessionKey) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(async move {
+            let [key, ..] = session_keys(session);
+            let question = Question::Command(Cmd::hget(key, "owner"));
+            let action = "ask whose a session is";
+            let owner: Option<String> =
+                self.link().ask_for(SHORT, action, Repeat::Reads, 0, question).await?;
+            Ok(owner.as_deref() == Some(self.relay()))
+        })
+    }
+
+    fn decided(
+        &self,
+        session: SessionKey,
+        requests: Vec<RequestId>,
+    ) -> BoxFuture<'_, Result<Vec<(RequestId, Begun)>, StoreError>> {
+        Box::pin(self.try_decided(session, requests))
+    }
+
+    fn accept(
+        &self,
+        session: SessionKey,
+        request: RequestId,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.try_accept(session, request))
+    }
+
+    fn finish(&self, session: SessionKey, request: RequestId, reply: &[u8]) {
+        self.note(Note::Finish { session, request, reply: replied(reply) });
+    }
+
+    fn forget(&self, session: SessionKey, requests: Range<u64>) {
+        let ids = RequestId(requests.start)..RequestId(requests.end);
+        let mut held = self.held();
+        let begun: BTreeSet<RequestId> = match held.get_mut(&session) {
+            Some(all) if !ids.is_empty() => {
+                let mut begun = all.split_off(&ids.start);
+                all.append(&mut begun.split_off(&ids.end));
+                begun
+            }
+            _ => BTreeSet::new(),
+        };
+        drop(held);
+        self.note(Note::Forget { session, requests, begun });
+    }
+
+    fn end(&self, session: SessionKey) {
+        self.held().remove(&session);
+        self.note(Note::End { session });
+    }
+
+    /// What an earlier process left goes by itself.
+    fn end_left_over(&self) {}
+
+    fn change<'a>(
+        &'a self,
+        mark: Mark,
+        user: &'a str,
+        change: Change,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.hold(mark.session, [mark.request]);
+        let marked = Marked {
+            keys: session_keys(mark.session),
+            request: number(mark.request.0),
+            reply: replied(&mark.reply),
+        };
+        Box::pin(self.change_state(user, change, Some(marked)))
+    }
+
+    fn settle(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.inner.notes.settle())
+    }
+}

@@ -1,0 +1,263 @@
+//! The journal of several relays: the laws of all journals, and what only several have.
+
+use super::*;
+use crate::store::journal_laws::{self as laws, append, list, mark};
+use crate::store::{Journal, SessionKey};
+use faasm_bridge::session::Begun;
+use faasm_bridge::wire::{RequestId, SessionId};
+use faasm_redis_server::RedisServer;
+use std::time::Instant;
+
+fn session(number: u8) -> SessionKey {
+    SessionId([number; 16]).into()
+}
+
+/// A Redis, and relays on it.
+struct Lab {
+    server: RedisServer,
+}
+
+impl Lab {
+    fn new() -> Self {
+        Self { server: RedisServer::start_durable().unwrap() }
+    }
+
+    async fn relay(&self) -> RedisStore {
+        RedisStore::connect(&RedisConfig::new(self.server.url())).await.unwrap()
+    }
+}
+
+/// Ends a relay's signs of life, as its death does; what it asked before may still come.
+async fn die(relay: RedisStore) -> String {
+    let name = relay.relay().to_owned();
+    let tasks = Arc::downgrade(&relay.inner);
+    drop(relay);
+    while tasks.strong_count() > 0 {
+        tokio::task::yield_now().await;
+    }
+    name
+}
+
+async fn decided(relay: &RedisStore, session: SessionKey, id: u64) -> Option<Begun> {
+    let decided = relay.decided(session, vec![RequestId(id)]).await.unwrap();
+    decided.into_iter().next().map(|(_, begun)| begun)
+}
+
+fn is_lost(result: Result<(), StoreError>) -> bool {
+    matches!(result, Err(StoreError::SessionLost { .. }))
+}
+
+#[tokio::test]
+async fn it_keeps_the_laws_of_all_journals() {
+    let lab = Lab::new();
+    let (first, second) = (lab.relay().await, lab.relay().await);
+    laws::a_relay_notes(&first, session(1), "u").await;
+    laws::the_next_relay_finds_it(&second, session(1), ("u", "v"), Begun::Elsewhere).await;
+    laws::what_is_refused_is_not_marked(&first, session(2), "w").await;
+}
+
+#[tokio::test]
+async fn a_session_is_one_relay_s_at_a_time() {
+    let lab = Lab::new();
+    let (first, second) = (lab.relay().await, lab.relay().await);
+    let session = session(1);
+    first.begin(session, "u").await.unwrap();
+    first.accept(session, RequestId(1)).await.unwrap();
+    assert!(second.take_up(session, "u").await.unwrap().is_some());
+    assert!(!first.holds(session).await.unwrap() && second.holds(session).await.unwrap());
+    assert!(is_lost(first.accept(session, RequestId(2)).await), "it is the second one's");
+    assert!(is_lost(first.begin(session, "u").await));
+    // Neither ends it, nor forgets.
+    first.forget(session, 1..2);
+    first.end(session);
+    first.settle().await;
+    let remains = second.take_up(session, "u").await.unwrap().unwrap();
+    assert_eq!(remains.begun, [(RequestId(1), Begun::Elsewhere)]);
+    assert_eq!(remains.forgotten, []);
+    second.accept(session, RequestId(2)).await.unwrap();
+    // Back again, while the first one's calls run.
+    assert!(first.take_up(session, "u").await.unwrap().is_some());
+    for call in [1, 2] {
+        assert!(is_lost(first.accept(session, RequestId(call)).await), "{call} was begun");
+    }
+    second.end(session);
+    second.settle().await;
+    assert!(first.holds(session).await.unwrap());
+}
+
+#[tokio::test]
+async fn what_another_relay_runs_is_told_when_it_ends() {
+    let lab = Lab::new();
+    let (first, second) = (lab.relay().await, lab.relay().await);
+    let session = session(1);
+    first.begin(session, "u").await.unwrap();
+    first.accept(session, RequestId(1)).await.unwrap();
+    second.take_up(session, "u").await.unwrap().unwrap();
+    assert_eq!(decided(&second, session, 1).await, None);
+    // What the second one says of it does not count: it did not begin it.
+    second.finish(session, RequestId(1), b"cancelled");
+    second.settle().await;
+    assert_eq!(decided(&second, session, 1).await, None);
+    first.finish(session, RequestId(1), b"result");
+    first.settle().await;
+    assert_eq!(decided(&second, session, 1).await, Some(Begun::Replied(b"result".to_vec())));
+    second.forget(session, 1..2);
+    second.settle().await;
+    let remains = second.take_up(session, "u").await.unwrap().unwrap();
+    assert_eq!((remains.begun, remains.forgotten), (vec![], vec![1..2]));
+    // Too late, twice over: it is not kept again.
+    first.finish(session, RequestId(1), b"result");
+    first.settle().await;
+    assert!(is_lost(second.accept(session, RequestId(1)).await));
+    assert_eq!(second.take_up(session, "u").await.unwrap().unwrap().begun, []);
+}
+
+#[tokio::test]
+async fn what_a_relay_ran_that_is_gone_is_unknown_for_good() {
+    let lab = Lab::new();
+    let (first, second) = (lab.relay().await, lab.relay().await);
+    let session = session(1);
+    first.begin(session, "u").await.unwrap();
+    first.accept(session, RequestId(1)).await.unwrap();
+    let late = Arc::new(Link::new(Client::open(lab.server.url()).unwrap()));
+    let name = die(first).await;
+    second.take_up(session, "u").await.unwrap().unwrap();
+    let begun = Instant::now();
+    let verdict = loop {
+        if let Some(verdict) = decided(&second, session, 1).await {
+            break verdict;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "it is decided");
+    };
+    assert_eq!(verdict, Begun::Unknown);
+    // Its last words arrive after all.
+    let notes = Notes::start(late, name.into());
+    notes.push(notes::Note::Finish {
+        session,
+        request: RequestId(1),
+        reply: journal::replied(b"late"),
+    });
+    notes.settle().await;
+    let third = lab.relay().await;
+    let remains = third.take_up(session, "u").await.unwrap().unwrap();
+    assert_eq!(remains.begun, [(RequestId(1), Begun::Unknown)]);
+}
+
+#[tokio::test]
+async fn a_relay_that_was_away_itself_gives_no_verdict() {
+    let lab = Lab::new();
+    let (first, second) = (lab.relay().await, lab.relay().await);
+    let session = session(1);
+    first.begin(session, "u").await.unwrap();
+    first.accept(session, RequestId(1)).await.unwrap();
+    second.take_up(session, "u").await.unwrap().unwrap();
+    // As where Redis was away for long: everybody's sign of life has gone.
+    let names = [first.relay(), second.relay()].map(keys::relay_key);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(2500) {
+        let question = Question::Command(Cmd::del(&names[..]));
+        let () = second.link().ask("test", Repeat::Reads, 0, question).await.unwrap();
+        assert_eq!(decided(&second, session, 1).await, None);
+    }
+    first.finish(session, RequestId(1), b"result");
+    first.settle().await;
+    assert_eq!(decided(&second, session, 1).await, Some(Begun::Replied(b"result".to_vec())));
+}
+
+#[tokio::test]
+async fn a_change_is_made_once_whichever_relay_asks_and_never_after_it_was_forgotten() {
+    let lab = Lab::new();
+    let (first, second) = (lab.relay().await, lab.relay().await);
+    let session = session(1);
+    first.begin(session, "u").await.unwrap();
+    first.change(mark(session, 1), "u", append(b"a")).await.unwrap();
+    second.take_up(session, "u").await.unwrap().unwrap();
+    for relay in [&first, &second] {
+        relay.change(mark(session, 1), "u", append(b"a")).await.unwrap();
+    }
+    second.forget(session, 1..2);
+    second.settle().await;
+    for relay in [&first, &second] {
+        relay.change(mark(session, 1), "u", append(b"a")).await.unwrap();
+    }
+    assert_eq!(list(&first, "u").await, b"a");
+    second.end(session);
+    second.settle().await;
+    assert!(is_lost(first.change(mark(session, 2), "u", append(b"b")).await));
+    assert_eq!(list(&first, "u").await, b"a", "its session has ended");
+}
+
+#[tokio::test]
+async fn ranges_that_touch_become_one() {
+    let lab = Lab::new();
+    let relay = lab.relay().await;
+    let session = session(1);
+    relay.begin(session, "u").await.unwrap();
+    let forget = async |ids: std::ops::Range<u64>| {
+        relay.forget(session, ids);
+        relay.settle().await;
+        relay.take_up(session, "u").await.unwrap().unwrap().forgotten
+    };
+    let last = u64::MAX - 1;
+    assert_eq!(forget(5..6).await, [5..6]);
+    assert_eq!(forget(1..2).await, [1..2, 5..6]);
+    assert_eq!(forget(last - 1..last).await, [1..2, 5..6, last - 1..last]);
+    assert_eq!(forget(2..4).await, [1..4, 5..6, last - 1..last]);
+    assert_eq!(forget(2..3).await, [1..4, 5..6, last - 1..last], "one of those before");
+    assert_eq!(forget(4..5).await, [1..6, last - 1..last]);
+    assert_eq!(forget(0..9).await, [0..9, last - 1..last]);
+    assert_eq!(forget(3..last).await, [0..last]);
+    for id in [0, 1, 8, 9, last - 1] {
+        assert!(is_lost(relay.accept(session, RequestId(id)).await), "{id}");
+    }
+    relay.accept(session, RequestId(last)).await.unwrap();
+}
+
+#[tokio::test]
+async fn sessions_outlive_a_redis_that_is_killed_and_changes_ride_it_out() {
+    let mut lab = Lab::new();
+    let relay = lab.relay().await;
+    let session = session(1);
+    relay.begin(session, "u").await.unwrap();
+    relay.accept(session, RequestId(1)).await.unwrap();
+    relay.change(mark(session, 2), "u", append(b"a")).await.unwrap();
+    lab.server.kill().unwrap();
+    relay.finish(session, RequestId(1), b"result");
+    let changing = {
+        let relay = relay.clone();
+        tokio::spawn(async move { relay.change(mark(session, 3), "u", append(b"b")).await })
+    };
+    let refused = relay.accept(session, RequestId(4)).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Backend { .. }), "the call does not start: {refused}");
+    lab.server.start_again().unwrap();
+    changing.await.unwrap().unwrap();
+    relay.settle().await;
+    assert_eq!(list(&relay, "u").await, b"ab");
+    let mut remains = lab.relay().await.take_up(session, "u").await.unwrap().unwrap();
+    remains.begun.sort_by_key(|(id, _)| *id);
+    let ids: Vec<u64> = remains.begun.iter().map(|(id, _)| id.0).collect();
+    assert_eq!(ids, [1, 2, 3]);
+    assert_eq!(remains.begun[0].1, Begun::Replied(b"result".to_vec()), "notes wait for Redis");
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_relay_goes_by_itself() {
+    let lab = Lab::new();
+    let relay = lab.relay().await;
+    let session = session(1);
+    relay.begin(session, "u").await.unwrap();
+    relay.accept(session, RequestId(1)).await.unwrap();
+    relay.change(mark(session, 2), "u", append(b"a")).await.unwrap();
+    relay.forget(session, 2..3);
+    relay.settle().await;
+    let mut keys = Cmd::new();
+    keys.arg("KEYS").arg("{faasm-relay}:*");
+    let question = Question::Command(keys);
+    let keys: Vec<String> = relay.link().ask("test", Repeat::Reads, 0, question).await.unwrap();
+    assert_eq!(keys.len(), 4, "{keys:?}");
+    for key in keys {
+        let question = Question::Command(Cmd::pttl(&key));
+        let left: i64 = relay.link().ask("test", Repeat::Reads, 0, question).await.unwrap();
+        assert!((1..=500_000).contains(&left), "{key} lasts for {left} ms");
+    }
+}

@@ -1,0 +1,199 @@
+//! What Redis is told some time soon: kept in order of arrival while Redis is away, within bounds, and told several at a time.
+//! Any order is right; see [`super::journal`].
+
+use super::journal::{on_session, running};
+use super::keys::number;
+use super::link::{Link, Question, Repeat};
+use super::{RedisStore, script};
+use crate::store::{SessionKey, StoreError};
+use faasm_bridge::session::reply_frame;
+use faasm_bridge::wire::{FailureCode, Reply, RequestId};
+use futures_util::{StreamExt, stream};
+use redis::Script;
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+
+static FINISH: LazyLock<Script> = script!("forgotten.lua", "finish.lua");
+static FORGET: LazyLock<Script> = script!("forgotten.lua", "forget.lua");
+static END: LazyLock<Script> = script!("end.lua");
+
+/// Most notes that wait.
+const MAX_NOTES: usize = 256 * 1024;
+
+/// Most bytes of results that wait; one that has no room is noted as unknown.
+const MAX_NOTE_BYTES: usize = 256 * 1024 * 1024;
+
+/// Notes told at once.
+const AT_ONCE: usize = 64;
+
+/// How long a note is tried for. Sessions last about as long without their relay.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Longest wait for notes when a relay ends.
+const SETTLING: Duration = Duration::from_secs(10);
+
+/// Something to tell Redis.
+#[derive(Clone, Debug)]
+pub(super) enum Note {
+    /// An entry for a call that ended.
+    Finish {
+        session: SessionKey,
+        request: RequestId,
+        reply: Vec<u8>,
+    },
+    /// The page has these replies, of which these requests have entries.
+    Forget {
+        session: SessionKey,
+        requests: Range<u64>,
+        begun: BTreeSet<RequestId>,
+    },
+    End {
+        session: SessionKey,
+    },
+}
+
+impl Note {
+    fn bytes(&self) -> usize {
+        match self {
+            Note::Finish { reply, .. } => reply.len(),
+            Note::Forget { .. } | Note::End { .. } => 0,
+        }
+    }
+
+    async fn tell(&self, link: &Link, relay: &str) -> Result<(), StoreError> {
+        let (action, invocation) = match self {
+            Note::Finish { session, request, reply } => {
+                let mut invocation = on_session(&FINISH, *session);
+                invocation.arg(number(request.0)).arg(relay).arg(running(relay)).arg(reply);
+                ("note a result", invocation)
+            }
+            Note::Forget { session, requests, begun } => {
+                let mut invocation = on_session(&FORGET, *session);
+                invocation.arg(relay).arg(number(requests.start)).arg(number(requests.end));
+                for id in begun {
+                    invocation.arg(number(id.0));
+                }
+                ("forget replies", invocation)
+            }
+            Note::End { session } => {
+                let mut invocation = on_session(&END, *session);
+                invocation.arg(relay);
+                ("end a session", invocation)
+            }
+        };
+        let (question, bytes) = (Question::Script(invocation), self.bytes() as u64);
+        let _: String = link.ask(action, Repeat::Marked, bytes, question).await?;
+        Ok(())
+    }
+}
+
+/// The queue's end that notes go into.
+#[derive(Debug)]
+pub(super) struct Notes {
+    sender: mpsc::Sender<Note>,
+    waiting: Arc<Waiting>,
+}
+
+/// What has not been told yet.
+#[derive(Debug, Default)]
+struct Waiting {
+    notes: AtomicUsize,
+    bytes: AtomicUsize,
+    changed: Notify,
+}
+
+impl Waiting {
+    fn add(&self, note: &Note) {
+        self.notes.fetch_add(1, Ordering::SeqCst);
+        self.bytes.fetch_add(note.bytes(), Ordering::SeqCst);
+    }
+
+    fn remove(&self, note: &Note) {
+        self.bytes.fetch_sub(note.bytes(), Ordering::SeqCst);
+        if self.notes.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.changed.notify_waiters();
+        }
+    }
+}
+
+impl Notes {
+    /// A queue, and the task that tells Redis what is in it, until the queue is dropped.
+    pub(super) fn start(link: Arc<Link>, relay: Arc<str>) -> Self {
+        let (sender, receiver) = mpsc::channel::<Note>(MAX_NOTES);
+        let waiting = Arc::new(Waiting::default());
+        let told = Arc::clone(&waiting);
+        let notes = stream::unfold(receiver, |mut receiver| async {
+            Some((receiver.recv().await?, receiver))
+        });
+        tokio::spawn(notes.for_each_concurrent(AT_ONCE, move |note| {
+            let (link, relay, told) = (Arc::clone(&link), Arc::clone(&relay), Arc::clone(&told));
+            async move {
+                persist(&note, &link, &relay).await;
+                told.remove(&note);
+            }
+        }));
+        Self { sender, waiting }
+    }
+
+    pub(super) fn push(&self, mut note: Note) {
+        let waiting = self.waiting.bytes.load(Ordering::SeqCst);
+        if waiting.saturating_add(note.bytes()) > MAX_NOTE_BYTES
+            && let Note::Finish { request, reply, .. } = &mut note
+        {
+            tracing::warn!("too many results wait for Redis: one would be unknown to other relays");
+            let message = "it ended, and there was no room to keep what came of it".to_owned();
+            let unknown = Reply::Failed { code: FailureCode::Unknown, message };
+            *reply = super::journal::replied(&reply_frame(*request, unknown, &[]));
+        }
+        self.waiting.add(&note);
+        if let Err(TrySendError::Full(note) | TrySendError::Closed(note)) =
+            self.sender.try_send(note)
+        {
+            tracing::warn!("too much waits for Redis: something is left out");
+            self.waiting.remove(&note);
+        }
+    }
+
+    /// Completes when Redis was told, or does not want to know.
+    pub(super) async fn settle(&self) {
+        let settled = async {
+            loop {
+                let changed = self.waiting.changed.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                if self.waiting.notes.load(Ordering::SeqCst) == 0 {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        if tokio::time::timeout(SETTLING, settled).await.is_err() {
+            let left = self.waiting.notes.load(Ordering::SeqCst);
+            tracing::warn!(left, "Redis was not told everything");
+        }
+    }
+}
+
+async fn persist(note: &Note, link: &Link, relay: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while let Err(error) = note.tell(link, relay).await {
+        if Instant::now() > deadline {
+            tracing::error!(%error, "Redis is not told something");
+            return;
+        }
+        // Where Redis refuses, that came at once.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+impl RedisStore {
+    pub(super) fn note(&self, note: Note) {
+        self.inner.notes.push(note);
+    }
+}

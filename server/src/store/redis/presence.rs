@@ -1,0 +1,85 @@
+//! A relay's signs of life, which tell others that calls it accepted are still to be waited for, and those of its sessions,
+//! without which they expire.
+
+use super::journal::on_session;
+use super::keys::relay_key;
+use super::link::{Link, Question, Repeat};
+use super::{Inner, script};
+use crate::store::{SessionKey, StoreError};
+use futures_util::{StreamExt, stream};
+use redis::Script;
+use std::sync::{LazyLock, Weak};
+use std::time::Duration;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+static BEAT: LazyLock<Script> = script!("beat.lua");
+static REFRESH: LazyLock<Script> = script!("forgotten.lua", "refresh.lua");
+
+/// Between two signs of life.
+const BEAT_EVERY: Duration = Duration::from_secs(1);
+
+/// Without one, until others take a relay for gone.
+const GONE_AFTER: Duration = Duration::from_secs(5);
+
+/// Between two times that the expiry of a relay's sessions is put off.
+const REFRESH_EVERY: Duration = Duration::from_secs(20);
+
+/// What sessions last longer than they are kept: a relay puts their expiry off that late, and Redis may be away.
+pub(super) const MARGIN: Duration = Duration::from_secs(60);
+
+/// Sessions refreshed at once.
+const AT_ONCE: usize = 64;
+
+/// Gives one sign of life.
+pub(super) async fn beat(link: &Link, relay: &str) -> Result<(), StoreError> {
+    let mut invocation = BEAT.key(relay_key(relay));
+    invocation.arg(milliseconds(GONE_AFTER));
+    let question = Question::Script(invocation);
+    let _: String =
+        link.ask_for(GONE_AFTER, "give a sign of life", Repeat::Reads, 0, question).await?;
+    Ok(())
+}
+
+/// Gives signs of life for as long as the store is there.
+pub(super) async fn keep(store: Weak<Inner>) {
+    let mut beats = interval(BEAT_EVERY);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut refreshed = Instant::now();
+    let mut is_away = false;
+    loop {
+        beats.tick().await;
+        let Some(store) = store.upgrade() else { return };
+        let beaten = beat(&store.presence, &store.relay).await;
+        match &beaten {
+            Ok(()) if is_away => tracing::info!("Redis is back"),
+            Err(error) if !is_away => tracing::error!(%error, "Redis is away"),
+            _ => {}
+        }
+        is_away = beaten.is_err();
+        if refreshed.elapsed() >= REFRESH_EVERY {
+            refreshed = Instant::now();
+            refresh(&store).await;
+        }
+    }
+}
+
+/// Puts off the expiry of every session of this relay; those that are another one's are let go.
+async fn refresh(store: &Inner) {
+    let sessions: Vec<SessionKey> = store.held().keys().copied().collect();
+    let lasting = store.lasting();
+    let refreshing = stream::iter(sessions).map(|session| async move {
+        let mut invocation = on_session(&REFRESH, session);
+        invocation.arg(&*store.relay).arg(lasting);
+        let question = Question::Script(invocation);
+        let refreshed: Result<String, _> =
+            store.presence.ask("keep a session", Repeat::Reads, 0, question).await;
+        if refreshed.is_ok_and(|refreshed| refreshed == "lost") {
+            store.held().remove(&session);
+        }
+    });
+    refreshing.buffer_unordered(AT_ONCE).for_each(|()| async {}).await;
+}
+
+pub(super) fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,58 @@
+-- Changes state, and marks that it did.
+-- KEYS: what is changed. With a mark also the session, what it began, what it forgot.
+-- ARGV: what to do; with a mark the request and its reply; then what it is done with.
+-- Answers how it ended, and two numbers about that. Everything is checked before anything is changed.
+local key, next_arg = KEYS[1], 2
+local is_marked = #KEYS == 4
+if is_marked then
+  if redis.call('EXISTS', KEYS[2]) == 0 then return {'lost', 0, 0} end
+  if redis.call('HEXISTS', KEYS[3], ARGV[2]) == 1 or is_forgotten(KEYS[4], ARGV[2]) then
+    return {'done', 0, 0}
+  end
+  next_arg = 4
+end
+local kind = redis.call('TYPE', key).ok
+
+-- ARGV: the value's size, then offset and bytes of each chunk.
+local function write()
+  if kind ~= 'none' and kind ~= 'string' then return {'kind', 0, 0} end
+  local size = tonumber(ARGV[next_arg])
+  if kind == 'none' then
+    -- Zeros, all of them: and an error where Redis does not take so many.
+    redis.call('SETRANGE', key, size - 1, '\0')
+  else
+    local have = redis.call('STRLEN', key)
+    if have ~= size then return {'size', have, size} end
+  end
+  for at = next_arg + 1, #ARGV, 2 do
+    redis.call('SETRANGE', key, ARGV[at], ARGV[at + 1])
+  end
+  return {'done', 0, 0}
+end
+
+-- ARGV: the element, most elements, most bytes of them.
+local function append()
+  if kind ~= 'none' and kind ~= 'list' then return {'kind', 0, 0} end
+  local element, most_elements, most_bytes =
+    ARGV[next_arg], tonumber(ARGV[next_arg + 1]), tonumber(ARGV[next_arg + 2])
+  local elements = redis.call('LLEN', key) + 1
+  if elements > most_elements then return {'full', elements, 0} end
+  local bytes = bytes_of(key, elements - 1, most_bytes - #element) + #element
+  if bytes > most_bytes then return {'full', elements, bytes} end
+  redis.call('RPUSH', key, element)
+  return {'done', 0, 0}
+end
+
+local function clear()
+  if kind ~= 'none' and kind ~= 'list' then return {'kind', 0, 0} end
+  redis.call('DEL', key)
+  return {'done', 0, 0}
+end
+
+local ended
+if ARGV[1] == 'write' then ended = write() elseif ARGV[1] == 'append' then ended = append() else ended = clear() end
+if is_marked and ended[1] == 'done' then
+  redis.call('HSET', KEYS[3], ARGV[2], ARGV[3])
+  lasts_as(KEYS[2], KEYS[3])
+end
+return ended

@@ -1,0 +1,214 @@
+//! The stores over a real Redis: the laws of all stores, and what only Redis has.
+
+use super::*;
+use crate::store::laws::{self, chunk};
+use crate::store::{MAX_LIST_BYTES, StateStore};
+use faasm_bridge::state::{MAX_VALUE_BYTES, StateError};
+use faasm_redis_server::{REDIS_URL, RedisServer};
+use redis::{AsyncCommands, Value};
+use std::time::Instant;
+
+/// A store, with the Redis that goes with it unless somebody gave one.
+struct Lab {
+    store: RedisStore,
+    url: String,
+    _server: Option<RedisServer>,
+}
+
+impl Lab {
+    async fn new() -> Self {
+        let given = std::env::var(REDIS_URL).ok();
+        let server = given.is_none().then(|| RedisServer::start().unwrap());
+        let url = given.or_else(|| server.as_ref().map(RedisServer::url)).unwrap();
+        let store = RedisStore::connect(&RedisConfig::new(&url)).await.unwrap();
+        Self { store, url, _server: server }
+    }
+
+    /// What a worker of Faasm does beside the relay.
+    async fn worker(&self) -> redis::aio::MultiplexedConnection {
+        let client = Client::open(self.url.as_str()).unwrap();
+        client.get_multiplexed_async_connection().await.unwrap()
+    }
+}
+
+/// A user nobody was before, also in a Redis that is used again.
+fn user() -> String {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).unwrap();
+    format!("u{:016x}", u64::from_le_bytes(bytes))
+}
+
+#[tokio::test]
+async fn it_keeps_the_laws_of_all_stores() {
+    let lab = Lab::new().await;
+    let store = &lab.store;
+    laws::state_is_zeros_where_nobody_wrote_and_keeps_its_size(store, &user(), &user()).await;
+    laws::a_write_is_all_or_nothing(store, &user()).await;
+    laws::a_long_value_comes_in_parts_and_leaves_as_it_came(store, &user()).await;
+    laws::lists_are_bounded_and_cleared(store, &user(), &user()).await;
+    laws::files_and_functions_are_replaced(store, &user(), &format!("test/{}", user())).await;
+    laws::a_random_history_agrees_with_a_model(store, &user()).await;
+}
+
+#[tokio::test]
+async fn values_and_lists_are_those_of_faasm_s_workers() {
+    let lab = Lab::new().await;
+    let (store, user) = (&lab.store, user());
+    let mut worker = lab.worker().await;
+    store.write(&user, "a_b", 4, vec![chunk(1, b"xy")]).await.unwrap();
+    let found: Vec<u8> = worker.get(format!("{user}_a_b")).await.unwrap();
+    assert_eq!(found, b"\0xy\0");
+    let () = worker.set(format!("{user}_w"), b"from a worker").await.unwrap();
+    let read = store.read(&user, "w", 5, Some(3)).await.unwrap();
+    assert_eq!((read.size, read.chunk), (Some(13), chunk(5, b"a w")));
+    store.append(&user, "l", b"page".to_vec()).await.unwrap();
+    let () = worker.rpush(format!("{user}_l"), b"worker").await.unwrap();
+    let found: Vec<Vec<u8>> = worker.lrange(format!("{user}_l"), 0, -1).await.unwrap();
+    assert_eq!(found, [b"page".to_vec(), b"worker".to_vec()]);
+    assert_eq!(store.read_appended(&user, "l", 9).await.unwrap(), b"pageworker");
+    store.clear_appended(&user, "l").await.unwrap();
+    assert!(!worker.exists::<_, bool>(format!("{user}_l")).await.unwrap());
+}
+
+#[tokio::test]
+async fn what_redis_cannot_keep_is_refused_in_words() {
+    let lab = Lab::new().await;
+    let (store, user) = (&lab.store, user());
+    let empty = store.write(&user, "k", 0, vec![]).await.unwrap_err();
+    assert!(matches!(empty, StoreError::EmptyValue { .. }), "{empty}");
+    let size = MAX_REDIS_VALUE_BYTES + 1;
+    assert!(size < MAX_VALUE_BYTES);
+    let long = store.write(&user, "k", size, vec![]).await.unwrap_err();
+    assert!(matches!(long, StoreError::ValueTooLong { .. }), "{long}");
+    assert_eq!(store.read(&user, "k", 0, None).await.unwrap().size, None);
+    let name = format!("{user}_x");
+    for refused in [
+        store.write(&name, "k", 1, vec![]).await.unwrap_err(),
+        store.append(&name, "k", vec![1]).await.unwrap_err(),
+        store.clear_appended(&name, "k").await.unwrap_err(),
+        store.read(&name, "k", 0, None).await.unwrap_err(),
+        store.read_appended(&name, "k", 1).await.unwrap_err(),
+    ] {
+        assert!(matches!(refused, StoreError::UserName { .. }), "{refused}");
+    }
+    store.write(&user, "v", 1, vec![]).await.unwrap();
+    store.append(&user, "l", vec![1]).await.unwrap();
+    for refused in [
+        store.append(&user, "v", vec![1]).await.unwrap_err(),
+        store.clear_appended(&user, "v").await.unwrap_err(),
+        store.read_appended(&user, "v", 1).await.unwrap_err(),
+        store.write(&user, "l", 1, vec![]).await.unwrap_err(),
+        store.read(&user, "l", 0, None).await.unwrap_err(),
+    ] {
+        assert!(matches!(refused, StoreError::OtherKind { .. }), "{refused}");
+    }
+    assert_eq!(store.read(&user, "v", 0, None).await.unwrap().size, Some(1));
+    assert_eq!(store.read_appended(&user, "l", 9).await.unwrap(), [1]);
+}
+
+#[tokio::test]
+async fn a_list_that_a_worker_made_too_long_is_refused_and_can_be_cleared() {
+    let lab = Lab::new().await;
+    let (store, user) = (&lab.store, user());
+    let mut worker = lab.worker().await;
+    let mib = vec![7_u8; 1024 * 1024];
+    for _ in 0..=MAX_LIST_BYTES / mib.len() as u64 {
+        let () = worker.rpush(format!("{user}_l"), &mib[..]).await.unwrap();
+    }
+    let read = store.read_appended(&user, "l", u32::MAX).await.unwrap_err();
+    assert!(matches!(read, StoreError::ListFull { .. }), "{read}");
+    assert_eq!(store.read_appended(&user, "l", 2).await.unwrap().len(), 2 * mib.len());
+    let full = store.append(&user, "l", vec![]).await.unwrap_err();
+    assert!(matches!(full, StoreError::ListFull { .. }), "{full}");
+    store.clear_appended(&user, "l").await.unwrap();
+    store.append(&user, "l", vec![1]).await.unwrap();
+}
+
+#[tokio::test]
+async fn many_writers_at_once_lose_nothing() {
+    const WRITERS: u64 = 8;
+    const EACH: u64 = 50;
+    let lab = Lab::new().await;
+    let user = user();
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..WRITERS {
+        let user = user.clone();
+        let store = RedisStore::connect(&RedisConfig::new(&lab.url)).await.unwrap();
+        writers.spawn(async move {
+            for number in 0..EACH {
+                store.append(&user, "l", vec![writer as u8, number as u8]).await.unwrap();
+                let part = chunk(writer * EACH + number, &[writer as u8 + 1]);
+                store.write(&user, "v", WRITERS * EACH, vec![part]).await.unwrap();
+            }
+        });
+    }
+    while let Some(ended) = writers.join_next().await {
+        ended.unwrap();
+    }
+    let value = lab.store.read(&user, "v", 0, None).await.unwrap().chunk.bytes;
+    let expected: Vec<u8> = (0..WRITERS * EACH).map(|at| (at / EACH) as u8 + 1).collect();
+    assert_eq!(value, expected);
+    let list = lab.store.read_appended(&user, "l", u32::MAX).await.unwrap();
+    for writer in 0..WRITERS as u8 {
+        let theirs = list.chunks(2).filter(|element| element[0] == writer).map(|e| e[1]);
+        assert!(theirs.eq(0..EACH as u8), "in their order");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_used_says_so_in_time() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = closed.local_addr().unwrap();
+    let begun = Instant::now();
+    for (url, expected) in [
+        ("http://127.0.0.1/".to_owned(), "redis://HOST:6379"),
+        ("redis://127.0.0.1:1".to_owned(), "reach Redis"),
+        (format!("redis://:secret@{silent}"), "reach Redis"),
+        (format!("rediss://:secret@{silent}"), "reach Redis"),
+    ] {
+        let error = RedisStore::connect(&RedisConfig::new(&url)).await.unwrap_err().to_string();
+        assert!(error.contains(expected) && !error.contains("secret"), "{url}: {error}");
+    }
+    assert!(begun.elapsed() < 8 * START, "{:?}", begun.elapsed());
+    drop(closed);
+}
+
+#[tokio::test]
+async fn a_redis_that_comes_back_is_used_again_and_what_was_asked_twice_is_uncertain() {
+    let mut server = RedisServer::start_durable().unwrap();
+    let store = RedisStore::connect(&RedisConfig::new(server.url())).await.unwrap();
+    store.append("u", "l", b"a".to_vec()).await.unwrap();
+    server.kill().unwrap();
+    let reading = {
+        let store = store.clone();
+        tokio::spawn(async move { store.read_appended("u", "l", 9).await })
+    };
+    server.start_again().unwrap();
+    assert_eq!(reading.await.unwrap().unwrap(), b"a", "a read waits for it");
+    // A stopped Redis has the change, and carries it out when it goes on: nobody can tell meanwhile.
+    server.pause().unwrap();
+    let uncertain = store.append("u", "l", b"b".to_vec()).await.unwrap_err();
+    assert!(matches!(uncertain, StoreError::Uncertain { .. }), "{uncertain}");
+    server.go_on().unwrap();
+    store.append("u", "l", b"c".to_vec()).await.unwrap();
+    let list = store.read_appended("u", "l", 9).await.unwrap();
+    assert!(list == b"abc" || list == b"ac", "{list:?}");
+}
+
+#[tokio::test]
+async fn what_is_not_a_redis_s_answer_is_an_error() {
+    let lab = Lab::new().await;
+    let user = user();
+    let question = Question::Command(Cmd::set(format!("{user}_v"), "text"));
+    let number: Result<u64, _> = lab.store.link().ask("test", Repeat::Reads, 0, question).await;
+    assert!(matches!(number, Err(StoreError::Backend { .. })), "{number:?}");
+    let mut refused = Cmd::new();
+    refused.arg("NO-SUCH-COMMAND");
+    let begun = Instant::now();
+    let refused: Result<Value, _> =
+        lab.store.link().ask("test", Repeat::Marked, 0, Question::Command(refused)).await;
+    assert!(matches!(refused, Err(StoreError::Backend { .. })), "{refused:?}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "it is not asked again");
+    let conflict = lab.store.write(&user, "v", 5, vec![]).await.unwrap_err();
+    assert!(matches!(conflict, StoreError::State(StateError::SizeMismatch { have: 4, .. })));
+}
