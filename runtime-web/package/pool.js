@@ -167,7 +167,8 @@ export class Pool {
 
   /**
    * @param {{ begin: object, module: WebAssembly.Module, chained: (call: object) => Promise<object> }} settings
-   *   what workers connect with, the runtime's own module, and what performs the calls that calls in workers chain
+   *   what workers connect with, the runtime's own module, and what performs the calls that calls in workers chain;
+   *   a `size` of 0 where it is all over already
    */
   constructor(settings) {
     Object.assign(this, settings);
@@ -206,7 +207,6 @@ export class Pool {
 
   /** The token to connect with from here on. */
   renew(token) {
-    this.begin.token = token;
     for (const { worker } of this.members) worker.postMessage({ token });
   }
 

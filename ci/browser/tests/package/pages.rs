@@ -57,7 +57,10 @@ async fn a_page_imports_the_package_from_another_origin() -> Result<()> {
         </script>"#,
         cdn.url
     );
-    assert_eq!(lab.outcome("cdn.html", &page).await?, json!(["6", "words: 1 (returned 1)", "browser"]));
+    assert_eq!(
+        lab.outcome("cdn.html", &page).await?,
+        json!(["6", "words: 1 (returned 1)", "browser"])
+    );
     lab.browser.close().await
 }
 
