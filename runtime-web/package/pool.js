@@ -73,11 +73,18 @@ class Member {
     }
     clearTimeout(this.readyAt && this.timer);
     return new Promise((resolve, reject) => {
-      const late = setTimeout(() => this.fail("a call in it did not end in time"), options.timeout + GRACE);
+      const late = setTimeout(() => this.expire(id, options.timeout), options.timeout + GRACE);
       this.calls.set(id, { resolve, reject, late, sent: performance.now() });
       this.worker.postMessage({ run: id, key, options }, [options.input.buffer]);
       signal.addEventListener("abort", () => this.cancel(id));
     });
+  }
+
+  /** A call that should have ended itself: it computes, and only the end of its worker ends it. */
+  expire(id, timeout) {
+    const output = new TextEncoder().encode(`timed out after ${timeout / 1000} s`);
+    this.settle({ ended: id, returnValue: 1, output, running: timeout });
+    this.fail("a call in it did not end in time");
   }
 
   cancel(id) {
