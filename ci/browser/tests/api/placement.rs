@@ -173,6 +173,30 @@ async fn a_worker_that_dies_leaves_its_calls_unknown_and_others_alone() -> Resul
 }
 
 #[tokio::test]
+async fn a_call_that_computes_beyond_its_time_has_failed() -> Result<()> {
+    let lab = lab().await?;
+    let result = run(
+        &lab,
+        r#"
+  // The minute that a call may take, and the second after it, pass sooner.
+  const later = setTimeout;
+  globalThis.setTimeout = (act, delay, ...more) => later(act, delay === 61_000 ? 300 : delay, ...more);
+  const here = await open("browser");
+  const calls = await load("calls", here);
+  const stuck = await places(calls, { input: "1endless" });
+  const gone = await workers[0].gone;
+  const after = await places(calls, { input: "1tiny" });
+  here.dispose();
+  return { stuck, gone, after };"#,
+    )
+    .await?;
+    let ran = |value| json!({ "ran": "browser", "values": [value], "returnValue": 0 });
+    assert_eq!((&result["stuck"], &result["after"]), (&ran(1), &ran(0)), "{result}");
+    assert_eq!(result["gone"], true, "{result}");
+    lab.browser.close().await
+}
+
+#[tokio::test]
 async fn without_workers_calls_run_in_the_cluster_or_on_a_workers_own_thread() -> Result<()> {
     let lab = lab().await?;
     let result = run(
