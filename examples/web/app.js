@@ -9,7 +9,7 @@ const FUNCTIONS = [
   { name: "chain_cpp", about: "The same in C++.", input: "nothing in this page ever blocks" },
   { name: "chain_named_rust", about: "Chains hello_rust by name.", input: "Grace" },
   { name: "chain_named_cpp", about: "Chains hello_c by name, in C++.", input: "Grace" },
-  { name: "state_rust", about: "Pushes a state value, has the cluster change it, pulls it.", input: "counter" },
+  { name: "state_rust", about: "Pushes a state value, has a chained call change it, pulls it.", input: "counter" },
   { name: "state_c", about: "The same in C.", input: "counter" },
 ];
 const USER = "demo";

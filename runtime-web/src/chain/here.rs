@@ -114,7 +114,9 @@ pub(super) fn unstarted() -> JsValue {
 /// The function to run; none where it cannot run here.
 async fn callee(shared: &Rc<Shared>, caller: &Caller, call: &Call) -> Option<Rc<Loaded>> {
     let loaded = match call.entry {
-        CallEntry::Main => shared.chains.library.find(&call.function, &caller.loaded).await?,
+        CallEntry::Main => {
+            shared.chains.library.find(&call.function, &caller.loaded, shared).await?
+        }
         CallEntry::Pointer(_) | CallEntry::Index(_) => Rc::clone(&caller.loaded),
     };
     (loaded.cluster_only.is_empty() && loaded.manifest().is_some()).then_some(loaded)
