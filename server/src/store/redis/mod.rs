@@ -27,12 +27,11 @@ use link::{Link, Question, Repeat};
 use notes::Notes;
 use redis::{Client, Cmd, IntoConnectionInfo};
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// For Redis to answer when a relay starts.
-const START: Duration = Duration::from_secs(5);
+const START: Duration = Duration::from_secs(15);
 
 /// A script of the parts that are named, one after the other.
 macro_rules! script {
@@ -60,8 +59,6 @@ struct Inner {
     notes: Notes,
     /// Sessions of this relay, and requests of theirs that have an entry. Some of another relay may be among them.
     held: Mutex<HashMap<SessionKey, BTreeSet<RequestId>>>,
-    /// Counts attempts to accept a call.
-    attempts: AtomicU64,
 }
 
 impl Inner {
@@ -145,7 +142,7 @@ impl RedisStore {
         look_over(&info)?;
         let relay = name()?;
         let presence = Link::new(client);
-        presence::beat(&presence, &relay).await?;
+        presence::beat(&presence, &relay, START).await?;
         let inner = Arc::new(Inner {
             presence,
             session_kept,
@@ -153,9 +150,9 @@ impl RedisStore {
             link,
             relay,
             held: Mutex::default(),
-            attempts: AtomicU64::new(0),
         });
         tokio::spawn(presence::keep(Arc::downgrade(&inner)));
+        tokio::spawn(presence::keep_sessions(Arc::downgrade(&inner)));
         Ok(Self { inner })
     }
 

@@ -10,7 +10,7 @@ use futures_util::{StreamExt, stream};
 use redis::Script;
 use std::sync::{LazyLock, Weak};
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
 static BEAT: LazyLock<Script> = script!("beat.lua");
 static REFRESH: LazyLock<Script> = script!("forgotten.lua", "refresh.lua");
@@ -31,12 +31,12 @@ pub(super) const MARGIN: Duration = Duration::from_secs(60);
 const AT_ONCE: usize = 64;
 
 /// Gives one sign of life.
-pub(super) async fn beat(link: &Link, relay: &str) -> Result<(), StoreError> {
+pub(super) async fn beat(link: &Link, relay: &str, patience: Duration) -> Result<(), StoreError> {
     let mut invocation = BEAT.key(relay_key(relay));
     invocation.arg(milliseconds(GONE_AFTER));
     let question = Question::Script(invocation);
     let _: String =
-        link.ask_for(GONE_AFTER, "give a sign of life", Repeat::Reads, 0, question).await?;
+        link.ask_for(patience, "give a sign of life", Repeat::Reads, 0, question).await?;
     Ok(())
 }
 
@@ -44,22 +44,28 @@ pub(super) async fn beat(link: &Link, relay: &str) -> Result<(), StoreError> {
 pub(super) async fn keep(store: Weak<Inner>) {
     let mut beats = interval(BEAT_EVERY);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut refreshed = Instant::now();
     let mut is_away = false;
     loop {
         beats.tick().await;
         let Some(store) = store.upgrade() else { return };
-        let beaten = beat(&store.presence, &store.relay).await;
+        let beaten = beat(&store.presence, &store.relay, GONE_AFTER).await;
         match &beaten {
             Ok(()) if is_away => tracing::info!("Redis is back"),
             Err(error) if !is_away => tracing::error!(%error, "Redis is away"),
             _ => {}
         }
         is_away = beaten.is_err();
-        if refreshed.elapsed() >= REFRESH_EVERY {
-            refreshed = Instant::now();
-            refresh(&store).await;
-        }
+    }
+}
+
+/// Keeps the sessions of this relay from expiring, for as long as the store is there.
+pub(super) async fn keep_sessions(store: Weak<Inner>) {
+    let mut turns = interval_at(Instant::now() + REFRESH_EVERY, REFRESH_EVERY);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        turns.tick().await;
+        let Some(store) = store.upgrade() else { return };
+        refresh(&store).await;
     }
 }
 
