@@ -9,6 +9,7 @@
 //! * [`wire`] and [`session`]: what a page and a relay say to each other, and the state machines that keep it in order.
 //! * [`manifest`]: what a built function says of itself; [`names`]: how its functions are called in the source;
 //!   [`output`]: how outputs that are not text pass through a cluster that carries text only.
+//! * [`placement`]: where chained calls run.
 //!
 //! Nothing here performs I/O, reads a clock, or knows of tokio or the browser. That keeps both sides the same and lets
 //! tests step through everything in virtual time.
@@ -18,6 +19,7 @@ pub mod host;
 pub mod manifest;
 pub mod names;
 pub mod output;
+pub mod placement;
 pub mod session;
 pub mod sorted_map;
 pub mod state;

@@ -4,6 +4,7 @@
 //! (`sha256-` and base64), so that a page can hand them to `fetch` as they are.
 
 use crate::host::Era;
+use crate::placement::Policy;
 use serde::{Deserialize, Serialize};
 
 /// Version of the schema; a reader refuses what it does not know.
@@ -31,6 +32,12 @@ pub struct Manifest {
     /// [`Names`](crate::names::Names), where the artefacts have none themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub names: Option<Artefact>,
+    /// What goes in place of the original to a cluster that carries outputs as text only; see [`crate::output`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_output: Option<Artefact>,
+    /// Where the calls that it chains run, unless the page says otherwise; in the cluster where this says nothing.
+    #[serde(default, rename = "where", skip_serializing_if = "Policy::is_empty")]
+    pub chained: Policy,
     /// Who wrote this, as `faasm-asyncify 0.1.0`.
     pub generator: String,
 }

@@ -2,12 +2,17 @@
 
 use crate::{
     Binaryen, Bound, DebugInfo, Error, Instrumentation, Instrumented, Made, Normalised, Reach,
-    Warning, analyse, debug_info, features, instrument, normalise, optimize, shim, verify,
+    Warning, analyse, debug_info, features, instrument, normalise, optimize, shim, text_output,
+    verify,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use faasm_bridge::manifest::{Artefact, Asyncify, AsyncifyArtefact, Engines, Manifest, SCHEMA};
+use faasm_bridge::placement::Policy;
 use sha2::{Digest, Sha256};
 use std::fmt;
+
+/// How the file of [`Built::text_output`] ends, after the function's name.
+pub const CLUSTER_ENDING: &str = ".cluster.wasm";
 
 /// How to build.
 #[derive(Clone, Debug)]
@@ -17,16 +22,27 @@ pub struct Options {
     pub debug_info: DebugInfo,
     /// Optimise before anything else is done, so that the artefact for JavaScript Promise Integration is too.
     pub optimize: bool,
+    /// Also make what goes to a cluster that carries outputs as text only; see [`text_output`].
+    pub text_output: bool,
     /// Asyncify's asserts; see [`Instrumentation`].
     pub asserts: bool,
+    /// Where the calls that it chains run; goes to the manifest.
+    pub chained: Policy,
     pub binaryen: Binaryen,
 }
 
 impl Options {
     /// The defaults.
     pub fn new(binaryen: Binaryen) -> Options {
-        let (optimize, asserts) = (false, false);
-        Options { stack_size: None, debug_info: DebugInfo::Keep, optimize, asserts, binaryen }
+        Options {
+            stack_size: None,
+            debug_info: DebugInfo::Keep,
+            optimize: false,
+            text_output: false,
+            asserts: false,
+            chained: Policy::default(),
+            binaryen,
+        }
     }
 }
 
@@ -39,6 +55,8 @@ pub struct Built {
     pub asyncify: Option<Vec<u8>>,
     /// Names of functions, as JSON, where they are to be beside the artefacts.
     pub names: Option<Vec<u8>>,
+    /// What goes to a cluster that carries outputs as text only, where it was asked for and is not the original.
+    pub text_output: Option<Vec<u8>>,
     pub manifest: Manifest,
     /// What was instrumented.
     pub reach: Reach,
@@ -85,6 +103,7 @@ pub fn build(
     mut progress: impl FnMut(Stage),
 ) -> Result<Built, Error> {
     check_name(name)?;
+    let text = options.text_output.then(|| text_output(original)).transpose()?.flatten();
     progress(Stage::Normalise);
     let Normalised { wasm: normalised, entry, era, imports, mut warnings } = normalise(original)?;
     warnings.extend(debug_info::warning(options.debug_info, original));
@@ -135,11 +154,13 @@ pub fn build(
         engines: Engines { jspi: artefact(format!("{name}.wasm"), &jspi), asyncify: described },
         features: features.iter().map(|feature| feature.name.to_owned()).collect(),
         names: names.as_ref().map(|names| artefact(format!("{name}.names.json"), names)),
+        text_output: text.as_ref().map(|text| artefact(format!("{name}{CLUSTER_ENDING}"), text)),
+        chained: options.chained.clone(),
         generator: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
     let (asyncify, unwinding) = instrumented.ok().map(|made| (made.wasm, made.unwinding)).unzip();
     let bound = unwinding.flatten().map(|unwinding| unwinding.bound);
-    Ok(Built { jspi, asyncify, names, manifest, reach, bound, warnings })
+    Ok(Built { jspi, asyncify, names, text_output: text, manifest, reach, bound, warnings })
 }
 
 fn artefact(file: String, bytes: &[u8]) -> Artefact {
@@ -155,7 +176,7 @@ pub fn integrity(bytes: &[u8]) -> String {
 fn check_name(name: &str) -> Result<(), Error> {
     let mut bytes = name.bytes();
     let starts_well = bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-    let is_free = !name.ends_with(".asyncify") && !name.ends_with(".names");
+    let is_free = ![".asyncify", ".cluster", ".names"].iter().any(|ending| name.ends_with(ending));
     if starts_well
         && is_free
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
@@ -174,7 +195,19 @@ mod tests {
         for name in ["hello", "a.b-c_2", "0"] {
             check_name(name).unwrap();
         }
-        for name in ["", ".", "..", ".hidden", "a/b", "a b", "ü", "-o", "a.asyncify", "a.names"] {
+        for name in [
+            "",
+            ".",
+            "..",
+            ".hidden",
+            "a/b",
+            "a b",
+            "ü",
+            "-o",
+            "a.asyncify",
+            "a.cluster",
+            "a.names",
+        ] {
             check_name(name).unwrap_err();
         }
     }

@@ -1,4 +1,4 @@
-//! The last step: two to four files, all of them or none.
+//! The last step: two to five files, all of them or none.
 //!
 //! Each is written beside its destination under a temporary name and renamed when all are complete, the manifest last:
 //! a reader that finds a manifest finds what it describes.
@@ -16,11 +16,13 @@ pub struct Files {
     pub asyncify: Option<PathBuf>,
     /// Where names of functions are beside the artefacts.
     pub names: Option<PathBuf>,
+    /// Where there is something else than the original for a cluster that carries outputs as text only.
+    pub text_output: Option<PathBuf>,
     pub manifest: PathBuf,
 }
 
-/// Writes `NAME.wasm`, `NAME.asyncify.wasm` where there is one, `NAME.names.json` where there are names to write, and
-/// `NAME.json` into `folder`, which is made if it is missing.
+/// Writes `NAME.wasm`, `NAME.asyncify.wasm` where there is one, `NAME.names.json` where there are names to write,
+/// `NAME.cluster.wasm` where there is one, and `NAME.json` into `folder`, which is made if it is missing.
 ///
 /// # Errors
 /// [`Error::File`], with the path.
@@ -31,12 +33,17 @@ pub fn emit(built: &Built, folder: &Path) -> Result<Files, Error> {
         jspi: folder.join(&engines.jspi.file),
         asyncify: engines.asyncify.artefact().map(|asyncify| folder.join(&asyncify.artefact.file)),
         names: built.manifest.names.as_ref().map(|names| folder.join(&names.file)),
+        text_output: built.manifest.text_output.as_ref().map(|text| folder.join(&text.file)),
         manifest: folder.join(format!("{}.json", built.manifest.name)),
     };
     let json = serde_json::to_string_pretty(&built.manifest)
         .map_err(|error| at(&files.manifest, error.into()))?;
     let mut staged = vec![(stage(folder, &built.jspi)?, &files.jspi)];
-    let optional = [(&built.asyncify, &files.asyncify), (&built.names, &files.names)];
+    let optional = [
+        (&built.asyncify, &files.asyncify),
+        (&built.names, &files.names),
+        (&built.text_output, &files.text_output),
+    ];
     for (bytes, path) in optional.iter().filter_map(|(b, p)| b.as_ref().zip(p.as_ref())) {
         staged.push((stage(folder, bytes)?, path));
     }

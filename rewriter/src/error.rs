@@ -104,7 +104,7 @@ pub enum Error {
     StackSize { bytes: u32 },
     #[error(
         "`{name}` cannot be a function's name; use letters, digits, `-`, `_` and `.`, \
-         starting with a letter or digit and not ending in `.asyncify` or `.names`"
+         starting with a letter or digit and not ending in `.asyncify`, `.cluster` or `.names`"
     )]
     Name { name: String },
     #[error("the module could not be read for rewriting: {message}; please report this binary")]

@@ -33,6 +33,7 @@ mod layout;
 mod normalise;
 mod shim;
 mod storage;
+mod text_output;
 mod verify;
 mod warning;
 
@@ -68,13 +69,14 @@ mod workshop;
 pub use error::Error;
 pub use normalise::{Normalised, normalise};
 pub use shim::{SUSPEND, shim};
+pub use text_output::text_output;
 pub use verify::{ASYNCIFY_EXPORTS, Made, verify};
 pub use warning::Warning;
 
 #[cfg(feature = "cli")]
 pub use analyse::{Bound, CallKind, Reach, Step, why};
 #[cfg(feature = "cli")]
-pub use build::{Built, Options, Stage, build, integrity};
+pub use build::{Built, CLUSTER_ENDING, Options, Stage, build, integrity};
 #[cfg(feature = "cli")]
 pub use callgraph::callgraph;
 #[cfg(feature = "cli")]

@@ -96,7 +96,7 @@ pub(crate) fn parse(wasm: &[u8]) -> Result<Module, Error> {
         .map_err(|error| Error::Rewrite { message: format!("{error:#}") })
 }
 
-fn drop_sections(module: &mut Module) {
+pub(crate) fn drop_sections(module: &mut Module) {
     let is_dropped = |name: &str| {
         DROPPED_SECTIONS.contains(&name)
             || [".debug_", "reloc."].iter().any(|prefix| name.starts_with(prefix))

@@ -3,7 +3,8 @@
 // * `suspend`: called in an import that can suspend; the import returns what this gives.
 // * `suspending(f)`: what a module imports for such an import `f`.
 // * `attach(exports, memory)`: the instance is there.
-// * `call(f)`: calls a function of the guest that takes nothing, and takes it through all its suspensions.
+// * `call(f, argument)`: calls a function of the guest that takes nothing, or this argument, and takes it through all its
+//   suspensions.
 // * `suspensions()`: how often it was suspended.
 //
 // Both get `wait`, which is called once for each suspension and gives a promise: the guest goes on when it is resolved.
@@ -65,11 +66,13 @@ export function asyncify(wait, bytes) {
       stopRewind = control("asyncify_stop_rewind");
       memory = itsMemory;
     },
-    async call(f) {
+    async call(f, argument) {
+      // Rewinding restores arguments as it does locals.
+      const enter = argument === undefined ? f : () => f(argument);
       for (;;) {
         let value;
         try {
-          value = f();
+          value = enter();
         } catch (thrown) {
           if (state !== UNWINDING) throw thrown;
           // The buffer ends where memory ends, so unwinding traps where it does not fit.
@@ -107,7 +110,7 @@ export function jspi(wait) {
     },
     suspending: (f) => new WebAssembly.Suspending(f),
     attach() {},
-    call: (f) => WebAssembly.promising(f)(),
+    call: (f, argument) => WebAssembly.promising(f)(argument),
     suspensions: () => suspensions,
   };
 }

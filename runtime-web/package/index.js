@@ -9,6 +9,9 @@ if (Symbol.dispose) {
 
 let ready;
 
+// Most pages have no calls for it.
+const openPool = async (settings) => new (await import("./pool.js")).Pool(settings);
+
 /** Connects to a relay. See `ConnectOptions`. */
 export async function connect(options) {
   ready ??= init();
@@ -18,5 +21,5 @@ export async function connect(options) {
     ready = undefined; // a failed download can be tried again
     throw error;
   }
-  return runtime.connect(options);
+  return runtime.connect(options, openPool);
 }

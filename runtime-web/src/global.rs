@@ -2,7 +2,7 @@
 
 use futures_channel::oneshot;
 use futures_util::future::LocalBoxFuture;
-use js_sys::Promise;
+use js_sys::{Promise, Reflect, global};
 use wasm_bindgen::prelude::*;
 
 /// Part of the names of the package's files, by which stacks tell the runtime's frames.
@@ -35,6 +35,11 @@ extern "C" {
 /// Address of the page or of the worker's script.
 pub(crate) fn location() -> String {
     LOCATION.with(String::clone)
+}
+
+/// Whether this is the thread of a page, which people wait for.
+pub(crate) fn is_page() -> bool {
+    Reflect::has(&global(), &"document".into()).unwrap_or(false)
 }
 
 /// Has a task go on by itself. Boxed, so that what drives tasks is there once and not for each kind.

@@ -8,11 +8,13 @@
 //! * [`connection`]: one session with a relay, over a [`transport`].
 //! * [`function`]: loading of functions, built ones and originals.
 //! * [`shared`]: what everything of one `Runtime` shares; [`tier`] is its state.
+//! * [`chain`]: where the calls that functions chain run.
 //! * [`run`]: one run, from instantiation to result, or until it is [`stop`]ped.
 //! * [`host`]: the imports of a running function, whose calls arrive at [`entry`].
 //! * [`engine`]: how a function is suspended and resumed.
 
 pub mod api;
+mod chain;
 mod connection;
 mod engine;
 pub mod entry;

@@ -2,7 +2,7 @@
 
 use crate::api::promise;
 use crate::engine::{self, Engine, Kind};
-use crate::error::{Code, FaasmError, describe};
+use crate::error::{Code, FaasmError, code_of, describe};
 use crate::function::Loaded;
 use crate::global::{RUNTIME, performance_now};
 use crate::host::{Bindings, Listeners, Number, import_object};
@@ -11,7 +11,7 @@ use crate::stop::Stop;
 use faasm_bridge::guest::{Fault, Invocation};
 use faasm_bridge::manifest::{GROW_EXPORT, UnwindBuffer};
 use faasm_bridge::names::name_frames;
-use js_sys::{Error, Function, Object, Promise, Reflect, WebAssembly};
+use js_sys::{Array, Error, Function, Object, Promise, Reflect, WebAssembly};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -35,20 +35,40 @@ pub(crate) struct Stats {
     pub(crate) suspended: f64,
 }
 
-/// Runs a loaded function in this page.
+#[wasm_bindgen(module = "/js/pointer.js")]
+extern "C" {
+    /// The function behind a pointer, and its argument.
+    #[wasm_bindgen(js_name = pointerEntry, catch)]
+    fn pointer_entry(table: &JsValue, pointer: u32, input: &str) -> Result<Array, JsValue>;
+}
+
+/// What to run.
+pub(crate) struct Start {
+    pub(crate) loaded: Rc<Loaded>,
+    pub(crate) engine: Kind,
+    pub(crate) invocation: Invocation,
+    /// The entry of its table to call instead of its main entry.
+    pub(crate) pointer: Option<u32>,
+    /// The number of a chained call.
+    pub(crate) call: Option<u32>,
+}
+
+/// Runs a loaded function on this thread.
 pub(crate) async fn run(
-    loaded: &Loaded,
-    engine: Kind,
-    invocation: Invocation,
+    start: Start,
     shared: Rc<Shared>,
     listeners: Listeners,
     stop: Rc<Stop>,
 ) -> Result<Outcome, FaasmError> {
+    let Start { loaded, engine, invocation, pointer, call } = start;
     let began = performance_now();
     let program = loaded.program(engine).await?;
+    let pointer =
+        pointer.map(|pointer| (pointer, String::from_utf8_lossy(&invocation.input).into_owned()));
     // A module that is not instrumented has nothing to hide, and its engine's buffer is never used.
     let buffer = program.buffer.unwrap_or(UnwindBuffer { bytes: 0 });
-    let bindings = Bindings::new(invocation, buffer.bytes, shared, listeners, stop.clone());
+    let caller = shared.chains.caller(&loaded, program.engine, call);
+    let bindings = Bindings::new(invocation, buffer.bytes, caller, shared, listeners, stop.clone());
     let number = Number::of(&bindings);
     let wait = waiting(&bindings);
     let wait_function = wait.as_ref().unchecked_ref();
@@ -59,15 +79,18 @@ pub(crate) async fn run(
 
     let imports = import_object(&program, &bindings, &number, &engine)?;
     let exports = instantiate(&program.module, &imports).await?;
-    let guest = Exports { exports, loaded };
+    let guest = Exports { exports, loaded: &loaded };
     let memory = guest.memory()?;
     bindings.attach(&memory, guest.malloc(), guest.grow(&memory));
     // One that is not instrumented cannot suspend.
     if program.engine == Kind::Jspi || program.buffer.is_some() {
-        engine.attach(&guest.exports, &memory).map_err(|thrown| failed(&thrown))?;
+        engine.attach(&guest.exports, &memory).map_err(|thrown| FaasmError::thrown(&thrown))?;
     }
 
-    let ended = enter(&guest, &engine, &bindings).await;
+    let ended = match pointer {
+        Some((pointer, input)) => enter_pointer(&guest, &engine, &bindings, pointer, &input).await,
+        None => enter(&guest, &engine, &bindings).await,
+    };
     bindings.end();
     drop((number, wait));
     if let Some(reason) = stop.reason() {
@@ -75,7 +98,7 @@ pub(crate) async fn run(
     }
     let return_value = match ended {
         Ok(value) => value,
-        Err(error) => return Err(with_names(error, loaded, program.engine).await),
+        Err(error) => return Err(with_names(error, &loaded, program.engine).await),
     };
     let stats = Stats {
         engine: Some(program.engine),
@@ -119,33 +142,47 @@ async fn enter(
     let mut return_value = 0;
     for name in &guest.loaded.entry.main {
         let entry = guest.function(name)?;
-        match call(engine, &entry).await {
-            Ok(value) => return_value = value.as_f64().map_or(0, |number| number as i32),
+        match call(engine, &entry, &JsValue::UNDEFINED).await {
+            Ok(value) => return_value = value,
             Err(thrown) => return ended(&thrown, bindings),
         }
     }
     Ok(return_value)
 }
 
-async fn call(engine: &Engine, entry: &Function) -> Result<JsValue, JsValue> {
-    JsFuture::from(engine.call(entry)?).await
+/// Calls an entry of the function table, in a fresh instance: the constructors run first.
+async fn enter_pointer(
+    guest: &Exports<'_>,
+    engine: &Engine,
+    bindings: &Bindings,
+    pointer: u32,
+    input: &str,
+) -> Result<i32, FaasmError> {
+    let entry = &guest.loaded.entry;
+    let table = entry.table.as_ref().map_or(JsValue::UNDEFINED, |table| guest.get(table));
+    let found = pointer_entry(&table, pointer, input).map_err(|e| FaasmError::thrown(&e))?;
+    let (target, argument): (Function, JsValue) = (found.get(0).unchecked_into(), found.get(1));
+    for name in &entry.before_pointer {
+        let before = guest.function(name)?;
+        if let Err(thrown) = call(engine, &before, &JsValue::UNDEFINED).await {
+            return ended(&thrown, bindings);
+        }
+    }
+    match call(engine, &target, &argument).await {
+        Ok(value) => Ok(value),
+        Err(thrown) => ended(&thrown, bindings),
+    }
 }
 
-/// The code of an error that the engine itself threw.
-fn code_of(thrown: &JsValue) -> Option<Code> {
-    let code = Reflect::get(thrown.dyn_ref::<Error>()?, &"code".into()).ok()?;
-    code.as_string().map(|code| Code::named(&code))
-}
-
-/// An error that the engine itself threw.
-fn failed(thrown: &JsValue) -> FaasmError {
-    FaasmError::new(code_of(thrown).unwrap_or(Code::Internal), describe(thrown))
+async fn call(engine: &Engine, entry: &Function, argument: &JsValue) -> Result<i32, JsValue> {
+    let value = JsFuture::from(engine.call(entry, argument)?).await?;
+    Ok(value.as_f64().map_or(0, |number| number as i32))
 }
 
 /// What an interrupted call means: the guest's exit, or an error.
 fn ended(thrown: &JsValue, bindings: &Bindings) -> Result<i32, FaasmError> {
     if code_of(thrown).is_some() {
-        return Err(failed(thrown));
+        return Err(FaasmError::thrown(thrown));
     }
     match bindings.take_fault() {
         Some(Fault::Exit(code)) => Ok(code),

@@ -1,5 +1,6 @@
 //! What everything of one `Runtime` shares, until it is disposed of.
 
+use crate::chain::Chains;
 use crate::connection::Connection;
 use crate::error::{Code, FaasmError};
 use crate::function::Loaded;
@@ -19,18 +20,26 @@ pub(crate) struct Shared {
     /// What goes on: runs, what the page does with state, and the renewal of the token.
     pub(crate) running: Members<Stop>,
     pub(crate) functions: Members<Bound>,
+    pub(crate) chains: Chains,
     disposed: Cell<bool>,
 }
 
 impl Shared {
-    pub(crate) fn new(connection: Rc<Connection>) -> Rc<Self> {
+    pub(crate) fn new(connection: Rc<Connection>, chains: Chains) -> Rc<Self> {
         Rc::new(Self {
             connection,
             tier: Rc::default(),
             running: Members::default(),
             functions: Members::default(),
+            chains,
             disposed: Cell::new(false),
         })
+    }
+
+    /// The token to connect with from here on.
+    pub(crate) fn set_token(&self, token: &str) {
+        self.connection.set_token(token.to_owned());
+        self.chains.crew.set_token(token);
     }
 
     pub(crate) fn is_disposed(&self) -> bool {
@@ -47,6 +56,7 @@ impl Shared {
         for function in self.functions.take() {
             function.take();
         }
+        self.chains.dispose();
         // The relay goes on with what a session has begun; so the runs cancel their calls first, which takes some microtasks.
         let connection = Rc::clone(&self.connection);
         spawn(async move {

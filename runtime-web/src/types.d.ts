@@ -32,7 +32,19 @@ export interface ConnectOptions {
    * After that everything ends with `connection-lost`. Five minutes when left out; 0 for never.
    */
   reconnectTimeout?: number;
+  /**
+   * Where the calls that functions chain run: for all of them, by the names of the functions that are called (`default` is
+   * all the others), or as a function of the name says; what that leaves open, the manifest of the function that chains
+   * decides, and else it is `"cluster"`. What cannot run in the browser runs in the cluster.
+   */
+  where?: Where | { [name: string]: Where } | ((name: string) => Where | null | undefined);
 }
+
+/**
+ * Where a chained call runs: in the cluster, in a worker of this page, or wherever its result is expected sooner, going by
+ * measured round trips, sizes and run times.
+ */
+export type Where = "cluster" | "browser" | "auto";
 
 /**
  * How a function is suspended while it waits: by `"asyncify"`, which every browser can, or by `"jspi"`, JavaScript Promise
@@ -143,7 +155,7 @@ export interface ResumedEvent extends RunEventBase {
   suspendedMs: number;
 }
 
-/** The function has chained a call, which the cluster runs. */
+/** The function has chained a call. */
 export interface ChainedEvent extends RunEventBase {
   type: "chained";
   /** The call, within this run. */
@@ -162,6 +174,8 @@ export interface CallFinishedEvent extends RunEventBase {
   /** What it returned; 1 where it failed, with the reason as output. */
   returnValue: number;
   outputBytes: number;
+  /** Where it ran. */
+  where: "cluster" | "browser";
 }
 
 /** Bytes of a state value have come from the cluster, or have gone there. */
@@ -268,6 +282,6 @@ export type ErrorCode =
   | "stack-size" // the stack did not fit where a suspended function keeps it
   | "state" // a state value has another size
   | "timeout" // the run took longer than its timeout, or than a call in the cluster may take
-  | "too-large" // longer than a frame may be
+  | "too-large" // longer than a frame may be, or an output of the cluster than its relay sends
   | "trap" // the function trapped; `stack` names its functions
   | "unknown-import"; // the function called an import nobody knows

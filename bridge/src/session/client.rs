@@ -32,7 +32,7 @@ pub enum Phase {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientEvent {
     /// The handshake is done. `lost` are requests of a former session that the relay does not know any more: nobody can
-    /// tell whether they were performed. Reads are not among them: they are sent again.
+    /// tell whether they were performed. Reads are not among them: they are sent again, unless this relay is too old for them.
     Open { lost: Vec<RequestId> },
     /// A request ended.
     Reply { id: RequestId, reply: Reply, payload: Vec<u8> },
@@ -65,6 +65,8 @@ struct OpenRequest {
     frame: Vec<u8>,
     /// The first call of the run that this one belongs to.
     first: Option<RequestId>,
+    /// First version of the protocol that has such a request.
+    since: u16,
     /// A connection has carried it, so it may have been performed.
     sent: bool,
     /// Performing it twice does no harm.
@@ -180,7 +182,10 @@ impl ClientSession {
         payload: &[u8],
     ) -> Result<RequestId, SessionError> {
         let id = RequestId(self.last_id + 1);
-        let is_read = request.is_read();
+        let (is_read, since) = (request.is_read(), request.since());
+        if self.phase == Phase::Open && since > self.version {
+            return Err(SessionError::TooNew { since });
+        }
         let frame = encode(&ClientMessage::Request { id, request }, payload)?;
         let sent = self.phase == Phase::Open;
         if sent {
@@ -192,7 +197,7 @@ impl ClientSession {
             return Err(SessionError::QueueFull);
         }
         self.last_id = id.0;
-        self.open.insert(id, OpenRequest { frame, first, sent, is_read, cancelled: false });
+        self.open.insert(id, OpenRequest { frame, first, since, sent, is_read, cancelled: false });
         Ok(id)
     }
 
@@ -317,7 +322,8 @@ impl ClientSession {
                 self.version = version;
                 self.session = Some(session);
                 self.phase = Phase::Open;
-                let lost = if resumed { Vec::new() } else { self.forget_performed() };
+                let mut lost = if resumed { Vec::new() } else { self.forget_performed() };
+                lost.extend(self.forget_where(|request| request.since > version));
                 self.send_open();
                 Ok(ClientEvent::Open { lost })
             }
@@ -326,7 +332,11 @@ impl ClientSession {
 
     /// What an earlier session had sent may have been performed: sending it again could do it twice.
     fn forget_performed(&mut self) -> Vec<RequestId> {
-        let lost = self.open.iter().filter(|(_, request)| request.sent && !request.is_read);
+        self.forget_where(|request| request.sent && !request.is_read)
+    }
+
+    fn forget_where(&mut self, is_lost: impl Fn(&OpenRequest) -> bool) -> Vec<RequestId> {
+        let lost = self.open.iter().filter(|(_, request)| is_lost(request));
         let lost: Vec<RequestId> = lost.map(|(id, _)| *id).collect();
         for id in &lost {
             self.open.remove(id);

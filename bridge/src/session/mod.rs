@@ -30,6 +30,9 @@ pub enum SessionError {
     /// The peer chose a version that was not offered.
     #[error("the relay chose version {version}, which was not offered")]
     Version { version: u16 },
+    /// The relay does not know such a request.
+    #[error("the relay speaks a version of the protocol before {since}, which has no such request")]
+    TooNew { since: u16 },
     /// Too much waits for a connection.
     #[error(
         "{MAX_QUEUED_REQUESTS} requests or {MAX_QUEUED_BYTES} bytes of them wait for the connection to come back"

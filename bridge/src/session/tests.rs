@@ -284,7 +284,7 @@ fn a_bad_request_is_answered_and_not_started() {
 fn replies_are_acknowledged_with_what_is_sent_next_or_when_they_are_many() {
     let (mut client, mut server) = pair();
     connect(&mut client, &mut server, false);
-    let mut asked = |client: &mut ClientSession, server: &mut ServerSession, output: &[u8]| {
+    let asked = |client: &mut ClientSession, server: &mut ServerSession, output: &[u8]| {
         let id = client.request(call("f"), &[]).unwrap();
         to_server(client, server);
         assert_eq!(server.open_requests(), 1, "what was owed came first");
@@ -379,6 +379,23 @@ fn calls_of_a_run_are_told_from_others_also_after_a_reconnect() {
     server.connected(*VERSIONS.end());
     client.request_of(Some(run), call("f"), &[]).unwrap();
     assert_eq!(first_of(&to_server(&mut client, &mut server)), [(1, 1)]);
+}
+
+#[test]
+fn a_relay_is_not_asked_what_it_does_not_know() {
+    let compare = || Request::Compare { function: "f".into(), integrities: vec![] };
+    let mut client = ClientSession::new("demo", None);
+    let early = client.request(compare(), &[]).unwrap();
+    let call = client.request(call("f"), &[]).unwrap();
+    client.connected().unwrap();
+    client.transmit().unwrap();
+    let welcome = Answer::Welcome { version: 2, session: ID, resumed: false };
+    let event = client.receive(&encode_handshake(&welcome).unwrap()).unwrap();
+    assert_eq!(event, Some(ClientEvent::Open { lost: vec![early] }));
+    assert!(client.is_open(call) && !client.is_open(early));
+    assert_eq!(client.request(compare(), &[]), Err(SessionError::TooNew { since: 3 }));
+    let sent: Vec<_> = std::iter::from_fn(|| client.transmit()).collect();
+    assert_eq!(sent.len(), 1, "the call");
 }
 
 #[test]

@@ -42,6 +42,9 @@ pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 /// Most arguments of a call, and most environment variables.
 pub const MAX_STRINGS: usize = 1024;
 
+/// Most versions of a function to compare at once.
+pub const MAX_VERSIONS: usize = 8;
+
 /// Most chunks in one state transfer.
 pub const MAX_CHUNKS: usize = 4096;
 

@@ -106,6 +106,10 @@ pub enum Request {
     ClearAppended { key: String },
     /// Reads a file that the cluster shares. Answered by [`Reply::Bytes`] or [`Reply::Missing`].
     ReadFile { path: String },
+    /// Asks whether the cluster has one of these versions of a function, by their content hashes, as manifests have them.
+    /// Answered by [`Reply::Done`], by [`Reply::Missing`] where it has no such function, or by [`Reply::Bytes`] with the hash of
+    /// the version that it has. Since version 3.
+    Compare { function: String, integrities: Vec<String> },
 }
 
 /// Where a called function is entered.
@@ -208,13 +212,22 @@ impl Request {
     /// Whether it changes nothing, so that performing it twice does no harm.
     pub fn is_read(&self) -> bool {
         match self {
-            Request::ReadState { .. } | Request::ReadAppended { .. } | Request::ReadFile { .. } => {
-                true
-            }
+            Request::ReadState { .. }
+            | Request::ReadAppended { .. }
+            | Request::ReadFile { .. }
+            | Request::Compare { .. } => true,
             Request::Call { .. }
             | Request::WriteState { .. }
             | Request::AppendState { .. }
             | Request::ClearAppended { .. } => false,
+        }
+    }
+
+    /// First version of the protocol that has it.
+    pub fn since(&self) -> u16 {
+        match self {
+            Request::Compare { .. } => 3,
+            _ => 1,
         }
     }
 
@@ -227,6 +240,18 @@ impl Request {
                 }
                 let most = args.len().max(env.len());
                 (most > MAX_STRINGS).then(|| format!("{most} arguments; {MAX_STRINGS} are allowed"))
+            }
+            Request::Compare { function, integrities } => {
+                if !is_valid_name(function) {
+                    return Some(name_problem("function", function));
+                }
+                let [count, longest] = [
+                    integrities.len(),
+                    integrities.iter().map(String::len).max().unwrap_or_default(),
+                ];
+                (count > MAX_VERSIONS || longest > MAX_NAME_BYTES).then(|| {
+                    format!("{count} versions, of up to {longest} bytes; {MAX_VERSIONS} are allowed, of {MAX_NAME_BYTES}")
+                })
             }
             Request::ReadState { key, .. } => key_problem(key),
             Request::AppendState { key }

@@ -54,10 +54,21 @@ impl Relay {
 
     /// Uploads original binaries for a user.
     pub async fn upload(&self, user: &str, functions: &[PathBuf]) -> Result<()> {
+        self.upload_with(user, None, functions).await
+    }
+
+    /// The same with a token that allows it.
+    pub async fn upload_with(
+        &self,
+        user: &str,
+        token: Option<&str>,
+        functions: &[PathBuf],
+    ) -> Result<()> {
         let status = Command::new(program("FAASM_ASYNCIFY_BIN", "faasm-asyncify")?)
             .arg("upload")
             .args(functions)
             .args(["--to", &self.url, "--user", user])
+            .args(token.map(|token| format!("--token={token}")))
             .stdout(Stdio::null())
             .status()
             .await

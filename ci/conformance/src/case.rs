@@ -214,7 +214,13 @@ impl Case {
 
     /// Whether it makes sense in a column.
     pub fn is_for(&self, column: &str) -> bool {
-        self.only.is_empty() || is_among(column, self.only)
+        let places_calls = is_among(column, &["pool", "auto"]);
+        (self.only.is_empty() || is_among(column, self.only)) && (self.chains() || !places_calls)
+    }
+
+    /// Whether calls of its function are in question.
+    fn chains(&self) -> bool {
+        self.name.starts_with("chain/") || self.input.windows(5).any(|word| word == b"chain")
     }
 
     /// Its calls may take only [`crate::lab::SHORT_TIMEOUT`].

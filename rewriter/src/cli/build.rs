@@ -6,6 +6,8 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use faasm_asyncify::{Binaryen, DebugInfo, Options, Stage, by_default, features};
 use faasm_bridge::manifest::Asyncify;
+use faasm_bridge::placement::{DEFAULT, Where};
+use faasm_bridge::wire::is_valid_name;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -45,9 +47,20 @@ pub(crate) struct Arguments {
     /// Also tell how large the Asyncify artefact would be if Binaryen chose what to instrument; takes as long again
     #[arg(long)]
     compare_default: bool,
+    /// Where the calls that the functions chain run: cluster, browser or auto; for those of one function NAME=PLACE. Pages
+    /// can say otherwise [default: cluster]
+    #[arg(long = "where", value_name = "[NAME=]PLACE", value_parser = rule)]
+    chained: Vec<(String, Where)>,
     /// Optimise the artefact for JavaScript Promise Integration too
     #[arg(long)]
     optimize: bool,
+    /// Also write NAME.cluster.wasm, for a Faasm cluster in place of the original
+    ///
+    /// Faasm's planner ends when a call's output is not UTF-8 text. This one encodes what it outputs, which a relay in front of
+    /// the cluster decodes, and decodes the outputs of calls it awaits; a function of the cluster that is not built so sees
+    /// encoded outputs. Not written for functions that neither output nor await outputs.
+    #[arg(long)]
+    text_output: bool,
     /// Trap where a function that is not instrumented sees the function suspend
     #[arg(long, hide = true)]
     asserts: bool,
@@ -64,6 +77,17 @@ pub(crate) struct Arguments {
     /// Use this `wasm-opt` instead of the Binaryen that is built in
     #[arg(long, value_name = "PATH")]
     wasm_opt: Option<PathBuf>,
+}
+
+/// Reads `PLACE` or `NAME=PLACE`.
+fn rule(text: &str) -> Result<(String, Where), String> {
+    let (name, place) = text.split_once('=').unwrap_or((DEFAULT, text));
+    if !is_valid_name(name) {
+        return Err(format!("`{name}` cannot name a function"));
+    }
+    let place = Where::parse(place)
+        .ok_or_else(|| format!("`{place}` is no place; say cluster, browser or auto"))?;
+    Ok((name.to_owned(), place))
 }
 
 /// What becomes of the names of functions.
@@ -116,7 +140,9 @@ fn options(arguments: &Arguments) -> Result<Options> {
             Names::Strip => DebugInfo::Strip,
         },
         optimize: arguments.optimize,
+        text_output: arguments.text_output,
         asserts: arguments.asserts,
+        chained: arguments.chained.iter().cloned().collect(),
         binaryen,
     })
 }

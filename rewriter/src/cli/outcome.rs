@@ -54,6 +54,7 @@ impl Outcome {
                 .into_iter()
                 .chain(files.asyncify)
                 .chain(files.names)
+                .chain(files.text_output)
                 .collect(),
             bytes: Sizes {
                 original: manifest.original.bytes,

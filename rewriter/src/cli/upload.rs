@@ -6,6 +6,7 @@
 use super::{name_of, print, read};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use faasm_asyncify::CLUSTER_ENDING;
 use faasm_bridge::wire::is_valid_name;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -22,8 +23,8 @@ const ELSEWHERE: &str = "; this is neither a relay nor an upload server: give --
 
 /// Upload functions to a cluster
 ///
-/// Sends PUT URL/f/USER/NAME with the original binary, which is what the cluster runs; what `build` made of it is refused.
-/// NAME is the file's name without its ending. The other side is a faasm-relay, or the upload server of a Faasm cluster.
+/// Sends PUT URL/f/USER/NAME with the original binary, which is what the cluster runs, or NAME.cluster.wasm that
+/// `build --text-output` made of it; what `build` made for browsers is refused. NAME is the file's name without its ending. The other side is a faasm-relay, or the upload server of a Faasm cluster.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Functions, as the toolchain linked them
@@ -77,7 +78,11 @@ fn upload(agent: &ureq::Agent, path: &Path, arguments: &Arguments) -> Result<()>
     faasm_asyncify::input::check(&wasm)?;
     let name = match &arguments.name {
         Some(name) => name,
-        None => name_of(path)?,
+        None => {
+            let file = path.file_name().and_then(|file| file.to_str());
+            file.and_then(|file| file.strip_suffix(CLUSTER_ENDING))
+                .map_or_else(|| name_of(path), Ok)?
+        }
     };
     check_name("the function's name", name)?;
     let url = format!("{}/f/{}/{name}", arguments.to.trim_end_matches('/'), arguments.user);

@@ -321,3 +321,36 @@ fn another_wasm_opt_that_cannot_be_started_is_named() {
     let input = bench.wat("chain.wasm", WAITING);
     bench.refused(&input, &["--wasm-opt", "/nowhere/wasm-opt"], &["/nowhere/wasm-opt"]);
 }
+
+#[test]
+fn what_goes_to_a_cluster_of_text_is_written_on_request_and_uploads_as_the_function() {
+    let bench = Bench::new();
+    let text = WAITING.replace("_await_call\" (func $await (param i32)", "_write_output\" (func $out (param i32 i32))) (import \"env\" \"__faasm_await_call\" (func $await (param i32)");
+    let input = bench.wat("chain.wasm", &text);
+    assert_eq!(bench.run("build", &input, &[]).status, 0);
+    assert!(!bench.files().contains(&"chain.cluster.wasm".to_owned()), "only on request");
+
+    let outcome = bench.run("build", &input, &["--text-output", "--json"]);
+    assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""));
+    assert!(outcome.stdout.contains("chain.cluster.wasm"), "{}", outcome.stdout);
+    let manifest = fs::read(bench.out().join("chain.json")).unwrap();
+    let manifest: Manifest = serde_json::from_slice(&manifest).unwrap();
+    let cluster = fs::read(bench.out().join("chain.cluster.wasm")).unwrap();
+    let described = manifest.text_output.unwrap();
+    assert_eq!(described.integrity, faasm_asyncify::integrity(&cluster));
+    assert_eq!(manifest.original.integrity, faasm_asyncify::integrity(&fs::read(&input).unwrap()));
+    assert_eq!(faasm_asyncify::text_output(&fs::read(&input).unwrap()).unwrap(), Some(cluster));
+
+    // It is uploaded as the function, and not built by mistake.
+    let made = bench.out().join("chain.cluster.wasm");
+    let outcome = bench.run("build", &made, &[]);
+    assert!(outcome.status == 1 && outcome.stderr.contains(".cluster"), "{}", outcome.stderr);
+    let outcome = bench.run("upload", &made, &["--to", "http://127.0.0.1:1", "--user", "demo"]);
+    assert!(outcome.stderr.contains("/f/demo/chain failed"), "{}", outcome.stderr);
+
+    // Where nothing is output, the original goes there.
+    let bench = Bench::new();
+    let outcome = bench.run("build", &bench.wat("chain.wasm", WAITING), &["--text-output"]);
+    assert_eq!(outcome.status, 0);
+    assert_eq!(bench.files(), ["chain.asyncify.wasm", "chain.json", "chain.wasm"]);
+}

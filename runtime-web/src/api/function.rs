@@ -8,7 +8,7 @@ use crate::function::Loaded;
 use crate::global::performance_now;
 use crate::host::{Listeners, unexpected};
 use crate::object::object;
-use crate::run::{Outcome, Stats, run};
+use crate::run::{Outcome, Start, Stats, run};
 use crate::shared::{Bound, Shared, closed};
 use faasm_bridge::guest::Invocation;
 use faasm_bridge::wire::{CallEntry, Reply, Request};
@@ -31,9 +31,9 @@ impl std::fmt::Debug for FaasmFunction {
 }
 
 impl FaasmFunction {
-    pub(super) fn new(loaded: Loaded, shared: Rc<Shared>) -> Self {
+    pub(super) fn new(loaded: Rc<Loaded>, shared: Rc<Shared>) -> Self {
         let name = loaded.name.clone();
-        let bound = Rc::new(RefCell::new(Some((Rc::new(loaded), Rc::clone(&shared)))));
+        let bound = Rc::new(RefCell::new(Some((loaded, Rc::clone(&shared)))));
         shared.functions.add(&bound);
         Self { name, bound }
     }
@@ -52,10 +52,15 @@ impl FaasmFunction {
         let bound = self.bound.borrow().clone();
         promise(async move {
             let (loaded, shared) = bound.ok_or_else(closed)?;
-            let outcome = start(&loaded, shared, Options(options)).await?;
+            let outcome = start(loaded, shared, Options(options)).await?;
             Ok(to_result(&outcome))
         })
     }
+}
+
+/// Runs a function as a worker would; `options` are those of `run`, and what a chained call has besides.
+pub(crate) fn run_with(loaded: Rc<Loaded>, shared: Rc<Shared>, options: JsValue) -> Promise {
+    promise(async move { Ok(to_result(&start(loaded, shared, Options(options)).await?)) })
 }
 
 /// Where a function is run.
@@ -78,7 +83,7 @@ impl Place {
 }
 
 async fn start(
-    loaded: &Loaded,
+    loaded: Rc<Loaded>,
     shared: Rc<Shared>,
     options: Options,
 ) -> Result<Outcome, FaasmError> {
@@ -91,16 +96,26 @@ async fn start(
         options.callback("onEvent")?,
     );
     if let Place::Browser = place {
-        check_runs_here(loaded)?;
+        check_runs_here(&loaded)?;
     }
     let engine = loaded.engine(options.engine()?).await?;
     let (stop, _triggers) = Triggers::new(&options)?;
     shared.running.add(&stop);
     let input = stop.unless(input.read()).await?;
     let function = loaded.name.clone();
-    let invocation = Invocation { function, input, index: 0, args, env };
+    // The pool's workers enter functions as chained calls do.
+    let (entry, call) = (options.entry()?, options.number("call")?);
+    let (pointer, index) = match entry {
+        CallEntry::Main => (None, 0),
+        CallEntry::Pointer(pointer) => (Some(pointer), 0),
+        CallEntry::Index(index) => (None, index),
+    };
+    let invocation = Invocation { function, input, index, args, env };
     match place {
-        Place::Browser => run(loaded, engine, invocation, shared, listeners, stop).await,
+        Place::Browser => {
+            let start = Start { loaded, engine, invocation, pointer, call };
+            run(start, shared, listeners, stop).await
+        }
         Place::Cluster => stop.unless(run_in_cluster(invocation, &shared)).await,
     }
 }

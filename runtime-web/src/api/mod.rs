@@ -9,30 +9,34 @@ mod token;
 mod triggers;
 
 pub use function::FaasmFunction;
+pub(crate) use function::run_with;
 pub use state::RuntimeState;
+pub(crate) use triggers::Triggers;
 
+use crate::chain::{Chains, Crew, Library, begin};
 use crate::connection::Connection;
 use crate::engine::{Wanted, choose};
 use crate::error::{Code, FaasmError};
-use crate::function::{Modules, load, load_bytes};
+use crate::function::{Loaded, Modules, load, load_bytes, load_given};
 use crate::global::location;
 use crate::shared::{Shared, closed};
 use input::Input;
 use js_sys::{Promise, Reflect};
-use options::{Options, address, bytes, wrong};
+pub(crate) use options::Options;
+use options::{address, bytes, wrong};
 pub(crate) use promise::promise;
 use std::cell::RefCell;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use web_sys::{Blob, Url};
 
-/// Connects to a relay.
+/// Connects to a relay. `pool` gives workers for chained calls; without it there are none.
 #[wasm_bindgen(skip_typescript)]
-pub fn connect(options: JsValue) -> Promise {
-    promise(async { Ok(open(Options(options)).await?.into()) })
+pub fn connect(options: JsValue, pool: JsValue) -> Promise {
+    promise(async { Ok(open(Options(options), pool).await?.into()) })
 }
 
-async fn open(options: Options) -> Result<Runtime, FaasmError> {
+async fn open(options: Options, pool: JsValue) -> Result<Runtime, FaasmError> {
     let user = options
         .string("user")?
         .ok_or_else(|| FaasmError::new(Code::BadOptions, "connect needs a `user`"))?;
@@ -40,18 +44,23 @@ async fn open(options: Options) -> Result<Runtime, FaasmError> {
     let reach = options.reach()?;
     let token = options.token()?;
     let wanted = options.engine()?.unwrap_or(Wanted::Auto);
+    // A worker of the pool has others decide.
+    let (asked, delegate) = (options.asked()?, options.callback("chain")?);
     if let Wanted::This(_) = wanted {
         // Said before there is a connection.
         choose(wanted).await?;
     }
     let first = token.get().await?;
     // Which engine suits this browser is found out while the relay answers.
+    let crew = Crew::new(pool, begin(&user, &url, first.as_deref(), &reach));
     let connecting = Connection::open(url, &user, first.clone(), reach);
     let (connection, _) = futures_util::future::try_join(connecting, choose(wanted)).await?;
-    let shared = Shared::new(connection);
+    let modules: Rc<Modules> = Rc::default();
+    let library = Library::new(Rc::clone(&modules), wanted);
+    let shared = Shared::new(connection, Chains::new(asked, library, crew, delegate));
     token.renew(first, &shared);
     let state = RuntimeState::new(&shared).into();
-    Ok(Runtime { shared: RefCell::new(Some(shared)), wanted, modules: Rc::default(), state })
+    Ok(Runtime { shared: RefCell::new(Some(shared)), wanted, modules, state })
 }
 
 /// The WebSocket address for a relay given by any address, or for the one that served this page.
@@ -90,6 +99,18 @@ fn file_name(source: &JsValue) -> Option<String> {
     Some(name.strip_suffix(".wasm").unwrap_or(&name).to_owned())
 }
 
+/// Loads what the page of a pool has: the text of a manifest, and perhaps the module for the engine.
+async fn given(
+    url: String,
+    text: String,
+    options: &Options,
+    wanted: Wanted,
+    modules: &Rc<Modules>,
+) -> Result<Loaded, FaasmError> {
+    let module = options.any("module").dyn_into().ok();
+    load_given(url, text, module, choose(wanted).await?, wanted, modules).await
+}
+
 /// A connection to a relay, and this page's copy of the user's state.
 #[wasm_bindgen(skip_typescript)]
 pub struct Runtime {
@@ -119,7 +140,10 @@ impl Runtime {
             let wanted = options.engine()?.unwrap_or(wanted);
             let name = options.string("name")?;
             let loaded = match address(&source) {
-                Some(address) => load(&address, wanted, name, &modules).await?,
+                Some(address) => match options.string("manifest")? {
+                    Some(text) => given(address, text, &options, wanted, &modules).await?,
+                    None => load(&address, wanted, name, &modules).await?,
+                },
                 None => {
                     let name = name.or_else(|| file_name(&source));
                     load_bytes(&original(&source)?.read().await?, wanted, name).await?
@@ -128,8 +152,17 @@ impl Runtime {
             if shared.is_disposed() {
                 return Err(closed());
             }
+            let loaded = Rc::new(loaded);
+            shared.chains.library.add(&loaded);
             Ok(FaasmFunction::new(loaded, shared).into())
         })
+    }
+
+    /// The token to connect with from here on; for the workers of a pool, which are told.
+    pub fn renew(&self, token: &str) {
+        if let Some(shared) = self.shared.borrow().as_ref() {
+            shared.set_token(token);
+        }
     }
 
     /// The page's own access to the state.

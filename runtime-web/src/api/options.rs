@@ -2,17 +2,21 @@
 
 use super::input::Input;
 use super::token::Token;
+use crate::chain::Asked;
 use crate::connection::Reach;
 use crate::engine::Wanted;
 use crate::error::{Code, FaasmError};
+use crate::function::policy;
 use crate::transport::Kind as Transport;
+use faasm_bridge::placement::{DEFAULT, Policy, Where};
+use faasm_bridge::wire::CallEntry;
 use js_sys::{Array, ArrayBuffer, Function, Object, Reflect, Uint8Array};
 use std::time::Duration;
 use wasm_bindgen::prelude::*;
 use web_sys::{AbortSignal, Blob, ReadableStream, Url};
 
 /// An options object, or undefined.
-pub(super) struct Options(pub(super) JsValue);
+pub(crate) struct Options(pub(crate) JsValue);
 
 impl Options {
     fn get(&self, name: &str) -> Option<JsValue> {
@@ -30,13 +34,49 @@ impl Options {
     }
 
     /// A string, or a `URL`.
-    pub(super) fn string(&self, name: &str) -> Result<Option<String>, FaasmError> {
+    pub(crate) fn string(&self, name: &str) -> Result<Option<String>, FaasmError> {
         let Some(value) = self.get(name) else { return Ok(None) };
         address(&value).map(Some).ok_or_else(|| wrong(name, "a string"))
     }
 
     pub(super) fn engine(&self) -> Result<Option<Wanted>, FaasmError> {
         self.string("engine")?.as_deref().map(Wanted::parse).transpose()
+    }
+
+    pub(crate) fn any(&self, name: &str) -> JsValue {
+        self.get(name).unwrap_or(JsValue::UNDEFINED)
+    }
+
+    /// A number that fits.
+    pub(crate) fn number(&self, name: &str) -> Result<Option<u32>, FaasmError> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        let number = value.as_f64().filter(|n| *n == f64::from(*n as u32));
+        number.map(|number| Some(number as u32)).ok_or_else(|| wrong(name, "a number"))
+    }
+
+    /// Where a call of a worker's is entered.
+    pub(crate) fn entry(&self) -> Result<CallEntry, FaasmError> {
+        Ok(match (self.number("pointer")?, self.number("index")?) {
+            (Some(pointer), _) => CallEntry::Pointer(pointer),
+            (_, Some(index)) => CallEntry::Index(index),
+            _ => CallEntry::Main,
+        })
+    }
+
+    /// Where chained calls run.
+    pub(super) fn asked(&self) -> Result<Asked, FaasmError> {
+        const EXPECTED: &str = "\"cluster\", \"browser\", \"auto\", an object of these by the names of functions, or a function that gives one of them";
+        let Some(value) = self.get("where") else { return Ok(Asked::Rules(Policy::default())) };
+        if let Some(choose) = value.dyn_ref::<Function>() {
+            return Ok(Asked::Function(choose.clone()));
+        }
+        let rules = match value.as_string() {
+            Some(text) => {
+                Where::parse(&text).map(|place| [(DEFAULT.to_owned(), place)].into_iter().collect())
+            }
+            None => policy(&value),
+        };
+        rules.map(Asked::Rules).ok_or_else(|| wrong("where", EXPECTED))
     }
 
     pub(super) fn callback(&self, name: &str) -> Result<Option<Function>, FaasmError> {

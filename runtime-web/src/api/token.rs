@@ -1,6 +1,5 @@
 //! Tokens: a string, or where to get one, again and again.
 
-use crate::connection::Connection;
 use crate::error::{Code, FaasmError, describe};
 use crate::global::{console_error, sleep, spawn};
 use crate::shared::Shared;
@@ -41,14 +40,14 @@ impl Token {
 
     /// Gets a new token before the last one expires, for as long as the runtime is there. It is used when the page connects
     /// again.
-    pub(super) fn renew(self, last: Option<String>, shared: &Shared) {
+    pub(super) fn renew(self, last: Option<String>, shared: &Rc<Shared>) {
         let (Token::Provider(provider), Some(last)) = (self, last) else { return };
         let stop = Stop::new(None);
         shared.running.add(&stop);
-        let connection = Rc::downgrade(&shared.connection);
+        let shared = Rc::downgrade(shared);
         spawn(async move {
             // It ends with the runtime, or with a token that does not expire; neither is an error.
-            let _ = stop.unless(renew(&provider, last, connection)).await;
+            let _ = stop.unless(renew(&provider, last, shared)).await;
         });
     }
 }
@@ -56,7 +55,7 @@ impl Token {
 async fn renew(
     provider: &Function,
     mut token: String,
-    connection: Weak<Connection>,
+    shared: Weak<Shared>,
 ) -> Result<(), FaasmError> {
     while let Some(expiry) = expiry(&token) {
         let remaining = expiry - Date::now();
@@ -64,10 +63,10 @@ async fn renew(
             break;
         }
         sleep((remaining * RENEWED_AFTER).max(SHORTEST_PAUSE)).await;
-        let Some(connection) = connection.upgrade() else { break };
+        let Some(shared) = shared.upgrade() else { break };
         match ask(provider).await {
             Ok(renewed) => {
-                connection.set_token(renewed.clone());
+                shared.set_token(&renewed);
                 token = renewed;
             }
             // The next attempt comes after a part of the time that is left.

@@ -9,7 +9,7 @@ use wasm_bindgen::prelude::*;
 use web_sys::AbortSignal;
 
 /// Stops one run while this is alive.
-pub(super) struct Triggers {
+pub(crate) struct Triggers {
     _signal: Option<Listening>,
     _timer: Option<Timer>,
 }
@@ -19,7 +19,7 @@ impl Triggers {
     ///
     /// # Errors
     /// When the options make no sense, or the signal is aborted already.
-    pub(super) fn new(options: &Options) -> Result<(Rc<Stop>, Self), FaasmError> {
+    pub(crate) fn new(options: &Options) -> Result<(Rc<Stop>, Self), FaasmError> {
         let (signal, timeout) = (options.signal()?, options.timeout()?);
         let stop = Stop::new(timeout);
         let signal = match signal {

@@ -54,9 +54,14 @@ extern "C" {
         memory: &WebAssembly::Memory,
     ) -> Result<(), JsValue>;
 
-    /// Calls a function of the guest that takes nothing, and takes it through all its suspensions.
+    /// Calls a function of the guest that takes nothing or, where it is given, an argument, and takes it through all its
+    /// suspensions.
     #[wasm_bindgen(method, catch)]
-    pub(crate) fn call(this: &Engine, function: &Function) -> Result<Promise, JsValue>;
+    pub(crate) fn call(
+        this: &Engine,
+        function: &Function,
+        argument: &JsValue,
+    ) -> Result<Promise, JsValue>;
 
     /// How often the guest was suspended.
     #[wasm_bindgen(method)]

@@ -25,6 +25,19 @@ impl FaasmError {
     }
 }
 
+impl FaasmError {
+    /// What JavaScript of ours has thrown, which may say its code.
+    pub(crate) fn thrown(thrown: &JsValue) -> Self {
+        Self::new(code_of(thrown).unwrap_or(Code::Internal), describe(thrown))
+    }
+}
+
+/// The code of an error that has one.
+pub(crate) fn code_of(thrown: &JsValue) -> Option<Code> {
+    let code = Reflect::get(thrown.dyn_ref::<Error>()?, &"code".into()).ok()?;
+    code.as_string().map(|code| Code::named(&code))
+}
+
 impl From<StateError> for FaasmError {
     fn from(error: StateError) -> Self {
         Self::new(Code::State, error.to_string())

@@ -9,6 +9,7 @@ use crate::error::FaasmError;
 use crate::global::{console_error, location};
 use faasm_bridge::manifest::{Artefact, Asyncify, Engines, UnwindBuffer};
 use faasm_bridge::names::{Functions, Names};
+use js_sys::WebAssembly;
 use std::cell::OnceCell;
 use std::rc::Rc;
 use web_sys::Url;
@@ -20,12 +21,19 @@ pub(super) struct Built {
     names: Option<Artefact>,
     /// Where the manifest came from.
     url: String,
+    /// The manifest itself.
+    text: String,
     modules: Rc<Modules>,
     /// The names, once a stack needed them.
     fetched: OnceCell<Names>,
 }
 
 impl Built {
+    /// Address and text of the manifest.
+    pub(super) fn manifest(&self) -> (&str, &str) {
+        (&self.url, &self.text)
+    }
+
     /// Why there is no module for Asyncify, where there is none.
     pub(super) fn without_asyncify(&self) -> Option<&str> {
         without_asyncify(&self.engines)
@@ -107,21 +115,37 @@ pub(crate) async fn load(
 
 async fn load_from(
     url: String,
+    engine: Kind,
+    wanted: Wanted,
+    modules: &Rc<Modules>,
+) -> Result<Loaded, FaasmError> {
+    let text = text(&url, None).await?;
+    load_given(url, text, None, engine, wanted, modules).await
+}
+
+/// Loads a function whose manifest, and perhaps a module for the engine, are at hand.
+pub(crate) async fn load_given(
+    url: String,
+    text: String,
+    module: Option<WebAssembly::Module>,
     mut engine: Kind,
     wanted: Wanted,
     modules: &Rc<Modules>,
 ) -> Result<Loaded, FaasmError> {
-    let Described { name, entry, cluster_only, engines, names } =
-        documents::manifest(&url, &text(&url, None).await?)?;
+    let Described { name, entry, cluster_only, engines, names, chained } =
+        documents::manifest(&url, &text)?;
     if let (Kind::Asyncify, Some(why)) = (engine, without_asyncify(&engines)) {
         engine = select(wanted, &name, Some(why)).await?;
     }
-    let (module, _) = artefact(&engines, engine, &name)?;
-    modules.get(&resolve(&module.file, &url)?, &module.integrity).await?;
+    let (artefact, _) = artefact(&engines, engine, &name)?;
+    if let Some(module) = module {
+        modules.put(&artefact.integrity, module);
+    }
+    modules.get(&resolve(&artefact.file, &url)?, &artefact.integrity).await?;
     let modules = Rc::clone(modules);
-    let built = Built { engines, names, url, modules, fetched: OnceCell::new() };
+    let built = Built { engines, names, url, text, modules, fetched: OnceCell::new() };
     let source = Source::Built(Box::new(built));
-    Ok(Loaded { name, entry, cluster_only, engine, source })
+    Ok(Loaded { name, entry, cluster_only, engine, chained, source })
 }
 
 /// Where the rewriter puts the module of a manifest.

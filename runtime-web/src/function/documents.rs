@@ -6,6 +6,7 @@ use faasm_bridge::manifest::{
     Artefact, Asyncify, AsyncifyArtefact, Engines, Entry, SCHEMA, UnwindBuffer,
 };
 use faasm_bridge::names::{Functions, Names};
+use faasm_bridge::placement::{Policy, Where};
 use js_sys::{Array, JSON, Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -17,6 +18,7 @@ pub(super) struct Described {
     pub(super) cluster_only: Vec<String>,
     pub(super) engines: Engines,
     pub(super) names: Option<Artefact>,
+    pub(super) chained: Policy,
 }
 
 /// Reads a manifest, which came from `url`.
@@ -58,7 +60,20 @@ fn describe_function(document: &Part) -> Result<Described, String> {
             asyncify: engines.part("asyncify").asyncify()?,
         },
         names: document.part("names").optional().map(|names| names.artefact()).transpose()?,
+        chained: match document.part("where").optional() {
+            Some(rules) => policy(&rules.value).ok_or_else(|| rules.wrong())?,
+            None => Policy::default(),
+        },
     })
+}
+
+/// Reads rules for chained calls, by the names of functions.
+pub(crate) fn policy(value: &JsValue) -> Option<Policy> {
+    let rule = |entry: JsValue| {
+        let entry: Array = entry.unchecked_into();
+        Some((entry.get(0).as_string()?, Where::parse(&entry.get(1).as_string()?)?))
+    };
+    Object::entries(value.dyn_ref::<Object>()?).iter().map(rule).collect()
 }
 
 /// Reads names of functions.

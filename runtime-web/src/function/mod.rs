@@ -6,6 +6,8 @@ mod fetch;
 mod modules;
 mod original;
 
+pub(crate) use built::load_given;
+pub(crate) use documents::policy;
 pub(crate) use modules::Modules;
 pub(crate) use original::Storage;
 
@@ -15,6 +17,7 @@ use crate::global::location;
 use built::Built;
 use faasm_bridge::manifest::{Entry, UnwindBuffer};
 use faasm_bridge::names::Functions;
+use faasm_bridge::placement::Policy;
 use js_sys::WebAssembly;
 use original::Original;
 use std::rc::Rc;
@@ -28,6 +31,8 @@ pub(crate) struct Loaded {
     pub(crate) cluster_only: Vec<String>,
     /// The engine of runs that do not ask for one.
     pub(crate) engine: Kind,
+    /// Where the calls that it chains run, unless the page says otherwise.
+    pub(crate) chained: Policy,
     source: Source,
 }
 
@@ -47,6 +52,14 @@ pub(crate) struct Program {
 }
 
 impl Loaded {
+    /// Address and text of its manifest, which originals do not have.
+    pub(crate) fn manifest(&self) -> Option<(&str, &str)> {
+        match &self.source {
+            Source::Built(built) => Some(built.manifest()),
+            Source::Original { .. } => None,
+        }
+    }
+
     /// The engine for a run: the one that is `wanted`, or the one it was loaded for.
     pub(crate) async fn engine(&self, wanted: Option<Wanted>) -> Result<Kind, FaasmError> {
         let Some(wanted) = wanted else { return Ok(self.engine) };
@@ -126,6 +139,16 @@ pub(crate) async fn load(
     }
 }
 
+/// Loads the function of that name whose manifest is beside another.
+pub(crate) async fn load_beside(
+    manifest: &str,
+    name: &str,
+    wanted: Wanted,
+    modules: &Rc<Modules>,
+) -> Result<Loaded, FaasmError> {
+    built::load(&fetch::resolve(&format!("{name}.json"), manifest)?, wanted, modules).await
+}
+
 /// Loads an original that the page has already.
 pub(crate) async fn load_bytes(
     bytes: &[u8],
@@ -140,5 +163,6 @@ pub(crate) async fn load_bytes(
 async fn load_original(bytes: &[u8], name: String, from: &str) -> Result<Loaded, FaasmError> {
     let Original { module, entry, cluster_only, storage } = original::read(bytes, from).await?;
     let source = Source::Original { module, storage };
-    Ok(Loaded { name, entry, cluster_only, engine: Kind::Jspi, source })
+    let chained = Policy::default();
+    Ok(Loaded { name, entry, cluster_only, engine: Kind::Jspi, chained, source })
 }

@@ -4,7 +4,7 @@
 use super::fetch::cannot;
 use crate::error::{FaasmError, describe};
 use faasm_bridge::sorted_map::SortedMap;
-use futures_util::future::{FutureExt, LocalBoxFuture, Shared};
+use futures_util::future::{FutureExt, LocalBoxFuture, Shared, ready};
 use js_sys::{Function, Promise, WebAssembly};
 use std::cell::RefCell;
 use wasm_bindgen::prelude::*;
@@ -34,6 +34,12 @@ impl Modules {
         self.compiling.borrow_mut().clear();
         self.guesses.borrow_mut().clear();
         self.known.borrow_mut().clear();
+    }
+
+    /// A module of that integrity, compiled elsewhere.
+    pub(super) fn put(&self, integrity: &str, module: WebAssembly::Module) {
+        let module = ready(Ok(module)).boxed_local().shared();
+        self.compiling.borrow_mut().insert(integrity.to_owned(), module);
     }
 
     /// Begins to fetch a module that is probably needed, unless one of this address is here or on its way.

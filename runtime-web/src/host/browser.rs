@@ -73,7 +73,7 @@ impl Host for BrowserHost<'_> {
     }
 
     fn start_call(&mut self, id: CallId, target: Target, input: Vec<u8>) {
-        self.0.start_call(id, target, &input);
+        self.0.start_call(id, target, input);
     }
 
     fn take_finished(&mut self, id: CallId) -> Option<CallResult> {

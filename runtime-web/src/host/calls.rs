@@ -1,29 +1,22 @@
 //! The calls that a run has chained.
 
-use super::{Bindings, Listeners, unexpected};
-use crate::connection::{Answer, Waiting};
-use crate::error::FaasmError;
+use super::{Bindings, Listeners};
+use crate::chain::{Call, Finished, Running, start};
 use crate::global::spawn;
 use faasm_bridge::guest::{CallId, CallResult, Target};
 use faasm_bridge::sorted_map::SortedMap;
-use faasm_bridge::wire::{CallEntry, FailureCode, Reply, Request, RequestId};
+use faasm_bridge::wire::CallEntry;
 use futures_channel::oneshot;
 use futures_util::future::{Either, select};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::pin::pin;
 use std::rc::Rc;
-
-/// How a chained call ended; an error where nothing is known of it.
-type Finished = Result<CallResult, FaasmError>;
 
 /// Chained calls whose results the run has not taken.
 #[derive(Default)]
 pub(super) struct Calls {
     open: RefCell<SortedMap<CallId, oneshot::Receiver<Finished>>>,
     chained: Cell<u32>,
-    /// By which the relay knows which calls are of one run.
-    first: Cell<Option<RequestId>>,
     /// The run has ended, and what it has not awaited goes on by itself, as in a cluster.
     detached: Rc<Cell<bool>>,
 }
@@ -39,9 +32,9 @@ impl Calls {
         let mut open = self.open.borrow_mut();
         let (sender, receiver) = oneshot::channel();
         match open.get_mut(&id)?.try_recv().ok().flatten()? {
-            Ok(result) => {
+            Ok(ended) => {
                 open.remove(&id);
-                Some(result)
+                Some(ended.result)
             }
             // An error goes the long way, which ends the run and says why.
             error => {
@@ -65,23 +58,22 @@ impl Calls {
 }
 
 impl Bindings {
-    pub(super) fn start_call(&self, id: CallId, target: Target, input: &[u8]) {
+    pub(super) fn start_call(&self, id: CallId, target: Target, input: Vec<u8>) {
         let calls = &self.calls;
         calls.chained.set(calls.chained.get() + 1);
-        self.listeners.chained(id, &target, &self.function, input.len());
+        let own_name = &self.caller.loaded.name;
+        self.listeners.chained(id, &target, own_name, input.len());
         let (function, entry) = match target {
             Target::Function(name) => (name, CallEntry::Main),
-            Target::Pointer(index) => (self.function.clone(), CallEntry::Pointer(index)),
-            Target::Index(index) => (self.function.clone(), CallEntry::Index(index)),
+            Target::Pointer(index) => (own_name.clone(), CallEntry::Pointer(index)),
+            Target::Index(index) => (own_name.clone(), CallEntry::Index(index)),
         };
-        let request = Request::Call { function, entry, args: Vec::new(), env: Vec::new() };
-        match self.shared.connection.request_of(calls.first.get(), request, input) {
-            Ok(waiting) => {
-                calls.first.set(calls.first.get().or(waiting.id));
+        match start(&self.shared, &self.caller, Call { function, entry, input }) {
+            Ok(running) => {
                 let (sender, receiver) = oneshot::channel();
                 calls.open.borrow_mut().insert(id, receiver);
                 let (detached, listeners) = (calls.detached.clone(), self.listeners.clone());
-                spawn(attend(id, waiting, sender, detached, listeners));
+                spawn(attend(id, running, sender, detached, listeners));
             }
             Err(error) => *self.failure.borrow_mut() = Some(error),
         }
@@ -91,41 +83,22 @@ impl Bindings {
 /// Waits for a call to end, and hands its result to the run. The call is cancelled where the run does not want it any more.
 async fn attend(
     id: CallId,
-    waiting: Waiting,
+    running: Running,
     mut sender: oneshot::Sender<Finished>,
     detached: Rc<Cell<bool>>,
     listeners: Rc<Listeners>,
 ) {
-    let answer = pin!(waiting.answer());
-    match select(answer, poll_fn(|cx| sender.poll_canceled(cx))).await {
-        Either::Left((answer, _)) => {
-            let finished = call_result(answer);
-            if let Ok(result) = &finished
+    match select(running, poll_fn(|cx| sender.poll_canceled(cx))).await {
+        Either::Left((finished, _)) => {
+            if let Ok(ended) = &finished
                 && !detached.get()
             {
-                listeners.call_finished(id, result);
+                listeners.call_finished(id, ended);
             }
             // Nobody may want it any more.
             let _ = sender.send(finished);
         }
-        Either::Right(((), answer)) if detached.get() => drop(answer.await),
+        Either::Right(((), running)) if detached.get() => drop(running.await),
         Either::Right(_) => {}
-    }
-}
-
-/// How a chained call ended, for the guest. A call the cluster refused is one that failed; a call of which nothing is
-/// known ends the run.
-fn call_result(answer: Answer) -> Finished {
-    match answer? {
-        (Reply::Call { return_value }, output) => Ok(CallResult { return_value, output }),
-        (Reply::CallFailed { .. }, reason) => Ok(CallResult { return_value: 1, output: reason }),
-        (
-            Reply::Failed {
-                code: FailureCode::BadRequest | FailureCode::Cancelled | FailureCode::Unauthorised,
-                message,
-            },
-            _,
-        ) => Ok(CallResult { return_value: 1, output: message.into_bytes() }),
-        (reply, _) => Err(unexpected(reply)),
     }
 }

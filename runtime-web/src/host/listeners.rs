@@ -1,9 +1,10 @@
 //! What a page hears of a run: what the function prints, and what happens to it.
 
+use crate::chain::Ended;
 use crate::error::describe;
 use crate::global::{console_error, performance_now};
 use crate::object::object;
-use faasm_bridge::guest::{CallId, CallResult, Operation, Stream, Target};
+use faasm_bridge::guest::{CallId, Operation, Stream, Target};
 use js_sys::Function;
 use wasm_bindgen::JsValue;
 use web_sys::{TextDecodeOptions, TextDecoder};
@@ -97,12 +98,13 @@ impl Listeners {
         });
     }
 
-    pub(super) fn call_finished(&self, id: CallId, result: &CallResult) {
+    pub(super) fn call_finished(&self, id: CallId, ended: &Ended) {
         self.event("callFinished", || {
             [
                 ("callId", id.0.into()),
-                ("returnValue", result.return_value.into()),
-                ("outputBytes", (result.output.len() as f64).into()),
+                ("returnValue", ended.result.return_value.into()),
+                ("outputBytes", (ended.result.output.len() as f64).into()),
+                ("where", ended.place.as_str().into()),
             ]
         });
     }

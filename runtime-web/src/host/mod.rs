@@ -20,6 +20,7 @@ pub(crate) use listeners::Listeners;
 pub(crate) use operations::{read_state, take_bytes, take_done, unexpected, write_state};
 pub(crate) use runs::{Number, numbered};
 
+use crate::chain::Caller;
 use crate::error::FaasmError;
 use crate::global::performance_now;
 use crate::shared::Shared;
@@ -40,7 +41,7 @@ pub(crate) struct Bindings {
     shared: Rc<Shared>,
     listeners: Rc<Listeners>,
     stop: Rc<Stop>,
-    function: String,
+    caller: Rc<Caller>,
     /// Imports that only trap, by the position given to their import function.
     pub(crate) traps: RefCell<Vec<String>>,
     /// What JavaScript knows the run by.
@@ -68,12 +69,13 @@ impl Bindings {
     pub(crate) fn new(
         invocation: Invocation,
         hidden: u32,
+        caller: Rc<Caller>,
         shared: Rc<Shared>,
         listeners: Listeners,
         stop: Rc<Stop>,
     ) -> Rc<Self> {
         Rc::new(Self {
-            function: invocation.function.clone(),
+            caller,
             traps: RefCell::default(),
             guest: RefCell::new(Guest::new(invocation)),
             shared,

@@ -3,7 +3,7 @@
 use super::Bindings;
 use crate::connection::{Answer, Connection};
 use crate::error::{Code, FaasmError};
-use crate::global::sleep;
+use crate::global::{performance_now, sleep};
 use faasm_bridge::guest::{Completion, Operation};
 use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::{ChunkHeader, FailureCode, MAX_CHUNKS, Reply, Request, TRANSFER_BYTES};
@@ -26,7 +26,8 @@ impl Bindings {
             }
             Operation::AwaitCall(id) => match self.calls.take(id) {
                 Some(finished) => {
-                    finished.await.unwrap_or_else(|_| Err(not_started())).map(Completion::Call)
+                    let ended = finished.await.unwrap_or_else(|_| Err(not_started()))?;
+                    Ok(Completion::Call(ended.result))
                 }
                 // `start_call` kept the reason.
                 None => Err(self.take_failure().unwrap_or_else(not_started)),
@@ -70,7 +71,9 @@ impl Bindings {
         offset: u64,
         length: Option<u64>,
     ) -> Result<Completion, FaasmError> {
+        let began = performance_now();
         let (size, chunk) = read_state(&self.shared.connection, key, offset, length).await?;
+        self.shared.chains.answered(performance_now() - began, chunk.bytes.len() as u64);
         self.listeners.pulled(key, chunk.bytes.len() as u64);
         Ok(Completion::State { size, chunk })
     }

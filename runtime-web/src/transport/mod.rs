@@ -59,6 +59,14 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// As the option has it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Kind::WebSocket => "websocket",
+            Kind::Fetch | Kind::Poll => "fetch",
+        }
+    }
+
     /// Begins to connect to the relay whose WebSocket is at this `ws:` or `wss:` address.
     pub(crate) fn open(self, url: &str, events: Events) -> Result<Box<dyn Transport>, FaasmError> {
         Ok(match self {

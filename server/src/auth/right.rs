@@ -100,7 +100,7 @@ impl<'a> Operation<'a> {
     pub fn right(self) -> Right {
         match self {
             Operation::Request(request) => match request {
-                Request::Call { .. } => Right::Invoke,
+                Request::Call { .. } | Request::Compare { .. } => Right::Invoke,
                 Request::ReadState { .. }
                 | Request::ReadAppended { .. }
                 | Request::ReadFile { .. } => Right::StateRead,
@@ -119,7 +119,9 @@ impl<'a> Operation<'a> {
     /// The function it is about, which a token may not be for.
     pub fn function(self) -> Option<&'a str> {
         match self {
-            Operation::Request(Request::Call { function, .. }) => Some(function),
+            Operation::Request(
+                Request::Call { function, .. } | Request::Compare { function, .. },
+            ) => Some(function),
             Operation::UploadFunction(function) | Operation::FetchFunction(function) => {
                 Some(function)
             }

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use faasm_relay::auth::Authority;
 use faasm_relay::cluster::faasm::Upload;
 use faasm_relay::settings::{Endpoints, Flag, Mistakes, Read, Settings, Sources};
-use faasm_relay::store::Stores;
+use faasm_relay::store::{RedisConfig, Stores};
 use faasm_relay::{App, Config, Tls};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -44,6 +44,9 @@ pub(crate) struct Opts {
     /// Folder for functions and state; made if it is not there
     #[arg(long, value_name = "DIR")]
     data: Option<String>,
+    /// Redis for functions, state and sessions instead, which other relays may use too, as redis://HOST:6379
+    #[arg(long, value_name = "URL")]
+    redis: Option<String>,
     /// Folder of web pages to serve
     #[arg(long, value_name = "DIR")]
     web: Option<String>,
@@ -68,7 +71,7 @@ impl Opts {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let check_config = self.check_config;
         let mut read = self.sources()?.read();
-        let (tokens, tls) = complete(&mut read);
+        let Named { tokens, tls, redis } = complete(&mut read);
         if !read.mistakes.0.is_empty() {
             return Err(read.mistakes.into());
         }
@@ -77,7 +80,8 @@ impl Opts {
             out.write_all(read.shown().as_bytes()).and_then(|()| out.flush())?;
             return Ok(ExitCode::SUCCESS);
         }
-        serve(read.settings, tokens, tls).await
+        let stores = stores(&read.settings, redis).await?;
+        serve(read.settings, stores, tokens, tls).await
     }
 
     /// Flags that have a name of their own come after `--set`.
@@ -92,6 +96,7 @@ impl Opts {
         let bytes = self.max_memory.map(|mib| mib * 1024 * 1024);
         flag("--listen", "listen", one(self.listen.map(|listen| listen.to_string())));
         flag("--data", "data", one(self.data));
+        flag("--redis", "store.redis", one(self.redis));
         flag("--web", "web", one(self.web));
         flag("--allow-origin", "allow_origins", self.allow_origin);
         flag("--allow-host", "allow_hosts", self.allow_host);
@@ -102,8 +107,15 @@ impl Opts {
     }
 }
 
+/// What settings name that is read before anything is done.
+struct Named {
+    tokens: Option<Authority>,
+    tls: Option<Tls>,
+    redis: Option<RedisConfig>,
+}
+
 /// Reads what the settings name, and adds what is wrong with it to the mistakes.
-fn complete(read: &mut Read) -> (Option<Authority>, Option<Tls>) {
+fn complete(read: &mut Read) -> Named {
     let Read { settings, mistakes: Mistakes(mistakes), .. } = read;
     let mut told = |mistake: String| mistakes.push(mistake);
     let (tokens, tls) = (settings.authority(), settings.certificate());
@@ -111,20 +123,33 @@ fn complete(read: &mut Read) -> (Option<Authority>, Option<Tls>) {
     let has_tokens = !matches!(tokens, Ok(None));
     let tokens = tokens.map_err(&mut told).ok().flatten();
     let tls = tls.map_err(&mut told).ok().flatten();
+    let redis = settings.redis().map_err(&mut told).ok().flatten();
     settings.mistakes(has_tokens).into_iter().for_each(told);
-    (tokens, tls)
+    Named { tokens, tls, redis }
+}
+
+/// In Redis, if there is one; else in the folder. With Redis, the folder has only what can be made again.
+async fn stores(settings: &Settings, redis: Option<RedisConfig>) -> Result<Stores> {
+    if let Some(folder) = &settings.data {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("making folder {}", folder.display()))?;
+    }
+    Ok(match redis {
+        Some(redis) => Stores::redis(&redis).await.context("opening the store")?,
+        None => {
+            let path = settings.data.as_ref().context("data is missing")?.join(DATABASE);
+            Stores::open_for(&path, settings.limits.sessions)
+                .with_context(|| format!("opening {}", path.display()))?
+        }
+    })
 }
 
 async fn serve(
     settings: Settings,
+    stores: Stores,
     tokens: Option<Authority>,
     tls: Option<Tls>,
 ) -> Result<ExitCode> {
-    let folder = settings.data.clone().context("data is missing")?;
-    let shown = folder.display();
-    std::fs::create_dir_all(&folder).with_context(|| format!("making folder {shown}"))?;
-    let path = folder.join(DATABASE);
-    let stores = Stores::open(&path).with_context(|| format!("opening {}", path.display()))?;
     let app = app(&settings, stores)?;
     let listener = TcpListener::bind(settings.listen)
         .await

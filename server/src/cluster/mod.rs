@@ -85,6 +85,8 @@ pub mod failure {
     pub const TRAP: &str = "trap";
     /// It called itself too deeply.
     pub const STACK_EXHAUSTED: &str = "stack-exhausted";
+    /// It ran to its end, and its output is longer than this relay sends.
+    pub const TOO_LARGE: &str = "too-large";
     /// It ran longer than a call may.
     pub const TIMEOUT: &str = "timeout";
     /// The cluster has no such function.

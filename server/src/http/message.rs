@@ -13,6 +13,7 @@ use super::body::{self, Bound};
 use super::{Answer, Refusal, Site, access, plain};
 use crate::auth::Operation;
 use crate::cluster::{Call, Outcome};
+use crate::session::Exceeds;
 use faasm_bridge::wire::{self, CallEntry, is_valid_name};
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
@@ -102,9 +103,9 @@ pub(super) async fn answer(
         return status(site, &message);
     }
     let input = message.input_data.len();
-    gate.may_call(&message.user, input).map_err(|(is_busy, why)| {
-        let (busy, large) = (StatusCode::TOO_MANY_REQUESTS, StatusCode::PAYLOAD_TOO_LARGE);
-        Refusal::new(if is_busy { busy } else { large }, why)
+    gate.may_call(&message.user, input).map_err(|exceeds| match exceeds {
+        Exceeds::Input(why) => Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, why),
+        Exceeds::Rate(why) => Refusal::new(StatusCode::TOO_MANY_REQUESTS, why),
     })?;
     if message.is_async {
         return start(site, message);

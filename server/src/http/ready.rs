@@ -22,7 +22,9 @@ pub(super) async fn answer(site: &Site) -> Result<Answer, Refusal> {
         Ok(Err(error)) => Err(not_ready(error.to_string())),
         Err(_) => {
             let seconds = PATIENCE.as_secs();
-            Err(not_ready(format!("the store did not answer for {seconds} s; look at the disk")))
+            Err(not_ready(format!(
+                "the store did not answer for {seconds} s: look at its disk, or at Redis"
+            )))
         }
     }
 }

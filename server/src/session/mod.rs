@@ -14,7 +14,7 @@ mod users;
 mod websocket;
 
 pub(crate) use fetch::{Ending, FetchConnection, Lasting, begin};
-pub(crate) use pass::Gate;
+pub(crate) use pass::{Exceeds, Gate};
 pub(crate) use progress::Watched;
 pub(crate) use websocket::{carry, websocket_config};
 

@@ -2,6 +2,7 @@
 
 use super::users::{User, Users};
 use crate::auth::{Authority, Denied, Grant, Operation, now};
+use crate::cluster::failure;
 use crate::config::Limits;
 use faasm_bridge::wire::{Answer, FailureCode, Hello, RefusalCode, Reply, Request};
 use std::sync::Arc;
@@ -22,6 +23,14 @@ pub(crate) struct Gate {
     authority: Option<Authority>,
     pub(super) limits: Arc<Limits>,
     users: Users,
+}
+
+/// Which bound a call is beyond, in words.
+#[derive(Debug)]
+pub(crate) enum Exceeds {
+    Input(String),
+    /// Of what else the user does.
+    Rate(String),
 }
 
 /// What a session may do, by the newest token it was shown.
@@ -53,14 +62,14 @@ impl Gate {
     /// Whether this user may begin a call without a session; it counts as begun.
     ///
     /// # Errors
-    /// Why not, and whether it is for what else the user does.
-    pub(crate) fn may_call(&self, user: &str, input: usize) -> Result<(), (bool, String)> {
+    /// Why not.
+    pub(crate) fn may_call(&self, user: &str, input: usize) -> Result<(), Exceeds> {
         let limits = &self.limits;
         if input > limits.input_bytes {
-            return Err((false, too_long(input, limits)));
+            return Err(Exceeds::Input(too_long(input, limits)));
         }
         if !self.users.get(user, limits).may_begin() {
-            return Err((true, too_many(limits)));
+            return Err(Exceeds::Rate(too_many(limits)));
         }
         Ok(())
     }
@@ -165,7 +174,7 @@ impl Pass {
             "the call ran, and its output of {} bytes is not sent; this relay sends at most {most}",
             payload.len()
         );
-        (Reply::Failed { code: FailureCode::BadRequest, message }, Vec::new())
+        (Reply::CallFailed { code: failure::TOO_LARGE.to_owned() }, message.into_bytes())
     }
 }
 

@@ -198,6 +198,9 @@ impl Asked<'_> {
                 let read = app.state.read_appended(&user, &key, count).await;
                 read.map_err(Failure::from).map(|bytes| (Reply::Bytes, bytes))
             }
+            Request::Compare { function, integrities } => {
+                compared(app, user, function, &integrities).await
+            }
             Request::ReadFile { path } => {
                 let read = app.files.read_file(&path).await;
                 read.map_err(Failure::from).map(|found| match found {
@@ -232,6 +235,31 @@ async fn called(
         }
         Outcome::Failed { code, message } => {
             (Reply::CallFailed { code: code.to_owned() }, message.into_bytes())
+        }
+    })
+}
+
+/// Whether the cluster has one of these versions of a function.
+async fn compared(
+    app: &App,
+    user: String,
+    function: String,
+    integrities: &[String],
+) -> Result<(Reply, Vec<u8>), Failure> {
+    let found = app.cluster.integrity(user.clone(), function.clone()).await?;
+    Ok(match found {
+        None => (Reply::Missing, Vec::new()),
+        Some(found) if integrities.contains(&found) => (Reply::Done, Vec::new()),
+        Some(cluster) => {
+            let page = integrities.first().map_or("unknown", String::as_str);
+            tracing::warn!(
+                user,
+                function,
+                page,
+                cluster,
+                "a page has another version of a function"
+            );
+            (Reply::Bytes, cluster.into_bytes())
         }
     })
 }

@@ -11,14 +11,13 @@ mod redis;
 
 pub use self::journal::{Change, Journal, Mark, SessionKey};
 pub use self::redb::RedbStore;
-pub use self::redis::{MAX_REDIS_VALUE_BYTES, RedisStore};
+pub use self::redis::{MAX_REDIS_VALUE_BYTES, RedisConfig, RedisStore};
 
 use faasm_bridge::state::{Chunk, StateError};
 use faasm_bridge::wire::{MAX_PAYLOAD_BYTES, TRANSFER_BYTES};
 use futures_util::future::BoxFuture;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 use thiserror::Error;
 
 /// Longest element of a list, bytes.
@@ -91,6 +90,9 @@ pub struct StoredFunction {
 
 /// Originals by user and name.
 pub trait FunctionStore: Send + Sync {
+    /// Whether others store functions here, too, so that what was found is to be looked up again.
+    fn is_shared(&self) -> bool;
+
     /// Content hash of a function, if it is there.
     fn integrity<'a>(
         &'a self,
@@ -229,8 +231,8 @@ impl Stores {
     ///
     /// # Errors
     /// When the address is wrong, or Redis cannot be used.
-    pub async fn redis(url: &str, session_kept: Duration) -> Result<Self, StoreError> {
-        RedisStore::connect(url, session_kept).await.map(Self::in_one)
+    pub async fn redis(config: &RedisConfig) -> Result<Self, StoreError> {
+        RedisStore::connect(config).await.map(Self::in_one)
     }
 
     /// Everything in one database file, made if it is not there.
@@ -239,6 +241,15 @@ impl Stores {
     /// When the file cannot be used, for one because another relay has it open.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         RedbStore::open(path).map(Self::in_one)
+    }
+
+    /// The same for a relay of so many sessions, of which the journal has room for twice as many: those that are carried,
+    /// and as many that nobody came back to yet.
+    ///
+    /// # Errors
+    /// As [`Stores::open`].
+    pub fn open_for(path: &Path, sessions: usize) -> Result<Self, StoreError> {
+        RedbStore::open_for(path, sessions).map(Self::in_one)
     }
 }
 

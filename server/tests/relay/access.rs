@@ -18,6 +18,7 @@ enum Operation {
     ReadAppended,
     ClearAppended,
     ReadFile,
+    Compare,
     UploadFunction,
     FetchFunction,
     UploadFile,
@@ -30,7 +31,7 @@ enum Operation {
 
 use Operation::*;
 
-const OPERATIONS: [Operation; 16] = [
+const OPERATIONS: [Operation; 17] = [
     Call,
     CallPointer,
     ReadState,
@@ -39,6 +40,7 @@ const OPERATIONS: [Operation; 16] = [
     ReadAppended,
     ClearAppended,
     ReadFile,
+    Compare,
     UploadFunction,
     FetchFunction,
     UploadFile,
@@ -53,7 +55,7 @@ impl Operation {
     /// Written down once more, beside the relay's own table.
     fn right(self) -> Right {
         match self {
-            Call | CallPointer | FetchFunction => Right::Invoke,
+            Call | CallPointer | Compare | FetchFunction => Right::Invoke,
             ReadState | ReadAppended | ReadFile | FetchFile | FetchState | StateSize => {
                 Right::StateRead
             }
@@ -78,6 +80,7 @@ impl Operation {
             ReadAppended => Request::ReadAppended { key, count: 1 },
             ClearAppended => Request::ClearAppended { key },
             ReadFile => Request::ReadFile { path: "a".into() },
+            Compare => Request::Compare { function: "nobody".into(), integrities: vec![] },
             UploadFunction | FetchFunction | UploadFile | FetchFile | FetchState | StateSize
             | StoreState | FetchMetrics => return None,
         })

@@ -2,7 +2,7 @@
 
 use crate::fixtures::*;
 use crate::support::*;
-use faasm_bridge::wire::{CallEntry, FailureCode, Reply};
+use faasm_bridge::wire::{CallEntry, FailureCode, Reply, Request};
 use faasm_relay::Config;
 use faasm_relay::cluster::embedded::EmbeddedConfig;
 use faasm_relay::cluster::failure;
@@ -136,6 +136,25 @@ async fn what_nobody_provides_traps_by_name_and_only_when_called() {
 }
 
 #[tokio::test]
+async fn a_page_learns_whether_the_cluster_has_its_version_of_a_function() {
+    let relay = Relay::start().await.with(&[("hello", HELLO)]).await;
+    let mut client = relay.client().await;
+    let cluster = faasm_relay::integrity(&wat::parse_str(HELLO).unwrap());
+    let compare = |function: &str, versions: &[&str]| Request::Compare {
+        function: function.into(),
+        integrities: versions.iter().map(|version| (*version).to_owned()).collect(),
+    };
+    let same = client.ask(compare("hello", &["sha256-another", &cluster]), b"").await;
+    assert_eq!(same, (Reply::Done, vec![]));
+    let other = client.ask(compare("hello", &["sha256-another"]), b"").await;
+    assert_eq!(other, (Reply::Bytes, cluster.into_bytes()));
+    let missing = client.ask(compare("nobody", &["sha256-another"]), b"").await;
+    assert_eq!(missing, (Reply::Missing, vec![]));
+    let (reply, _) = client.ask(compare("hello", &["x"; 9]), b"").await;
+    assert!(matches!(reply, Reply::Failed { code: FailureCode::BadRequest, .. }), "{reply:?}");
+}
+
+#[tokio::test]
 async fn an_output_too_long_to_send_is_an_error_and_not_a_broken_session() {
     const WIDE: &str = r#"(module
         (import "env" "__faasm_write_output" (func $write (param i32 i32)))
@@ -143,7 +162,7 @@ async fn an_output_too_long_to_send_is_an_error_and_not_a_broken_session() {
         (func (export "_start") (call $write (i32.const 0) (i32.const 0x4000001))))"#;
     let relay = Relay::start().await.with(&[("wide", WIDE), ("hello", HELLO)]).await;
     let mut client = relay.client().await;
-    let (reply, _) = client.ask(main("wide"), b"").await;
-    assert!(matches!(reply, Reply::Failed { code: FailureCode::BadRequest, .. }), "{reply:?}");
+    let (code, reason) = failed(client.ask(main("wide"), b"").await);
+    assert_eq!(code, failure::TOO_LARGE, "{reason}");
     assert_eq!(client.call("hello", b"x").await, (0, "Hello, x".into()));
 }

@@ -1,104 +1,11 @@
 //! Sessions that outlive the relay: the binary is killed, or asked to end, and started again on the same data.
 
 use crate::fixtures::*;
+use crate::process::Process;
 use crate::support::*;
-use faasm_bridge::session::ClientEvent;
 use faasm_bridge::wire::{FailureCode, Hello, Reply, Request, decode_handshake};
 use sha2::{Digest, Sha256};
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-/// A relay's process, and its data for the next one.
-struct Process {
-    child: Child,
-    address: SocketAddr,
-    folder: Arc<tempfile::TempDir>,
-}
-
-impl Process {
-    fn start() -> Self {
-        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), 0)
-    }
-
-    fn start_in(folder: Arc<tempfile::TempDir>, port: u16) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_faasm-relay"))
-            .args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--data"])
-            .arg(folder.path().join("data"))
-            .arg("--web")
-            .arg(folder.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim_end().strip_prefix("listening on http://").unwrap();
-        let address = address.strip_suffix('/').unwrap().parse().unwrap();
-        Self { child, address, folder }
-    }
-
-    fn again(self) -> Self {
-        Self::start_in(Arc::clone(&self.folder), self.address.port())
-    }
-
-    fn kill(mut self) -> Self {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        self.again()
-    }
-
-    fn ask_to_end(&self) {
-        let asked = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
-        assert!(asked.success());
-    }
-
-    async fn ended(&mut self) -> ExitStatus {
-        let begun = std::time::Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(begun.elapsed() < LONG, "it ends");
-            tokio::task::yield_now().await;
-        }
-    }
-
-    async fn upload(&self, name: &str, wat: &str) {
-        let wasm = wat::parse_str(wat).unwrap();
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let (address, length) = (self.address, wasm.len());
-        let head = format!(
-            "PUT /f/{USER}/{name} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
-        );
-        stream.write_all(head.as_bytes()).await.unwrap();
-        stream.write_all(&wasm).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    }
-
-    async fn page(&self) -> Client {
-        let mut page = Client::new(Kind::WebSocket);
-        assert_eq!(page.connect(self.address).await, ClientEvent::Open { lost: vec![] });
-        page
-    }
-
-    async fn comes_back(&self, page: &mut Client) {
-        page.cut();
-        assert_eq!(page.connect(self.address).await, ClientEvent::Open { lost: vec![] });
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// Sleeps for half a second, and then greets.
 const LATE: &str = r#"(module

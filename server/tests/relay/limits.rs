@@ -6,6 +6,7 @@ use crate::support::*;
 use faasm_bridge::guest::CallResult;
 use faasm_bridge::session::ClientEvent;
 use faasm_bridge::wire::{ChunkHeader, FailureCode, RefusalCode, Reply, Request};
+use faasm_relay::cluster;
 use faasm_relay::cluster::embedded::EmbeddedConfig;
 use faasm_relay::cluster::{Call, Cluster, ClusterError, Outcome, Uploaded};
 use faasm_relay::store::Stores;
@@ -40,8 +41,8 @@ async fn inputs_outputs_and_values_have_a_longest() {
     let relay = relay.with(&[("hello", HELLO), ("push", PUSH)]).await;
     let mut page = relay.client().await;
     assert_eq!(page.call("hello", b"Ada").await, (0, "Hello, Ada".into()));
-    let (code, message) = failure(page.ask(main("hello"), b"Adam").await);
-    assert_eq!(code, FailureCode::BadRequest);
+    let (code, message) = failed(page.ask(main("hello"), b"Adam").await);
+    assert_eq!(code, cluster::failure::TOO_LARGE);
     assert!(message.contains("output of 11 bytes"), "{message}");
     let (code, message) = failure(page.ask(main("hello"), &[b'x'; 21]).await);
     assert_eq!(code, FailureCode::BadRequest);

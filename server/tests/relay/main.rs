@@ -22,13 +22,16 @@ mod locks;
 mod log;
 mod messages;
 mod metrics;
+mod process;
 // The tests of `ci/browser` use all of it.
 #[allow(dead_code)]
 mod proxy;
+mod redis;
 mod sessions;
 mod settings;
 mod state;
 mod support;
+mod text_output;
 mod tls;
 mod tokens;
 mod transports;

@@ -5,8 +5,10 @@ mod connection;
 mod events;
 mod input;
 mod memory;
+mod placement;
 mod state;
 mod stop;
+mod tokens;
 
 use anyhow::{Result, bail};
 use faasm_browser_tests::{Browser, Kind, Page, Relay, Site};

@@ -45,6 +45,8 @@ pub(super) struct Place {
     pub(super) engine: &'static str,
     pub(super) worker: bool,
     pub(super) functions: Functions,
+    /// Where chained calls run, as `connect` has it.
+    pub(super) chained: &'static str,
 }
 
 /// What of the originals is run.
@@ -121,6 +123,7 @@ impl InBrowser {
             "env": case.env,
             "user": user,
             "relay": self.lab.relay_of(case),
+            "chained": self.place.chained,
             "maxShown": MAX_SHOWN_BYTES,
         });
         let arguments = vec![request, self.place.worker.into()];

@@ -62,6 +62,19 @@ const PLACES: &[(&str, &str, Kind)] = &[
     ("firefox-jspi-worker", "Firefox, JSPI, in a worker", Kind::Firefox),
     ("webkit-asyncify-page", "WebKit, Asyncify, in the page", Kind::WebKit),
     ("webkit-asyncify-worker", "WebKit, Asyncify, in a worker", Kind::WebKit),
+    ("chromium-asyncify-pool", "Chromium, Asyncify, calls in the browser", Kind::Chromium),
+    ("chromium-jspi-pool", "Chromium, JSPI, calls in the browser", Kind::Chromium),
+    (
+        "chromium-jspi-worker-pool",
+        "Chromium, JSPI, calls of a worker in the browser",
+        Kind::Chromium,
+    ),
+    ("chromium-jspi-auto", "Chromium, JSPI, calls in either place", Kind::Chromium),
+    ("firefox-asyncify-pool", "Firefox, Asyncify, calls in the browser", Kind::Firefox),
+    ("firefox-jspi-pool", "Firefox, JSPI, calls in the browser", Kind::Firefox),
+    ("firefox-asyncify-auto", "Firefox, Asyncify, calls in either place", Kind::Firefox),
+    ("webkit-asyncify-pool", "WebKit, Asyncify, calls in the browser", Kind::WebKit),
+    ("webkit-asyncify-auto", "WebKit, Asyncify, calls in either place", Kind::WebKit),
 ];
 
 /// A place by the words of its id.
@@ -73,7 +86,12 @@ fn place(id: &'static str, title: &'static str, browser: Kind) -> Place {
         false => Functions::Built,
     };
     let engine = if is("asyncify") { "asyncify" } else { "jspi" };
-    Place { id, title, browser, engine, worker: is("worker"), functions }
+    let chained = match is("pool") {
+        true => "browser",
+        false if is("auto") => "auto",
+        false => "cluster",
+    };
+    Place { id, title, browser, engine, worker: is("worker"), functions, chained }
 }
 
 /// The columns whose id or title contains a text; all without one. Nothing is started before it is needed.

@@ -18,19 +18,27 @@ async function shown(bytes, maxShown) {
   return btoa(`[${bytes.length} bytes, sha256 ${hex}]`);
 }
 
-export async function runCase({ address, engine, input, args, env, user, relay, maxShown }) {
+export async function runCase({ address, engine, input, args, env, user, relay, chained, maxShown }) {
   let [stdout, stderr] = ["", ""];
+  // Calls by pointer can always run in the browser, unless there are very many.
+  const byPointer = new Set();
+  let elsewhere = 0;
   let runtime;
   try {
-    runtime = await connect({ user, url: relay, engine });
+    runtime = await connect({ user, url: relay, engine, where: chained });
     const loaded = await runtime.load(new URL(address, self.location.href));
     const { returnValue, output, stats } = await loaded.run({
       input: decode(input), args,
       env: Object.fromEntries(env),
       onStdout: (text) => { stdout += text; },
       onStderr: (text) => { stderr += text; },
+      onEvent: ({ type, callId, entry, where }) => {
+        if (type === "chained" && entry) byPointer.add(callId);
+        if (type === "callFinished" && byPointer.has(callId) && where !== "browser") elsewhere++;
+      },
     });
     if (stats.engine !== engine) return { broken: `it ran with the engine ${stats.engine}` };
+    if (chained === "browser" && byPointer.size < 32 && elsewhere > 0) return { broken: `${elsewhere} calls ran in the cluster` };
     return { returnValue, output: await shown(output, maxShown), stdout, stderr };
   } catch (error) {
     if (error.name !== "FaasmError") return { broken: `not a FaasmError: ${error.stack ?? error}` };

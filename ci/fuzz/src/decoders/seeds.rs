@@ -6,6 +6,7 @@ use faasm_bridge::manifest::{
     Artefact, Asyncify, AsyncifyArtefact, Engines, Entry, Imports, Manifest, SCHEMA, UnwindBuffer,
 };
 use faasm_bridge::names::{Functions, Names};
+use faasm_bridge::placement::Where;
 use faasm_bridge::wire::{
     Answer, CallEntry, ChunkHeader, ClientMessage, ConnectionId, FailureCode, Hello, RefusalCode,
     Reply, Request, RequestId, ServerMessage, SessionId, Turn, append_frame, encode,
@@ -37,7 +38,7 @@ fn id(rng: &mut Rng) -> RequestId {
 
 fn request(rng: &mut Rng, payload: usize) -> Request {
     let key = key(rng);
-    match rng.below(7) {
+    match rng.below(8) {
         0 => {
             let entry = match rng.below(3) {
                 0 => CallEntry::Main,
@@ -59,6 +60,10 @@ fn request(rng: &mut Rng, payload: usize) -> Request {
         3 => Request::AppendState { key },
         4 => Request::ReadAppended { key, count: rng.number() as u32 },
         5 => Request::ClearAppended { key },
+        6 => {
+            let integrities = (0..rng.below(3)).map(|_| text(rng)).collect();
+            Request::Compare { function: text(rng), integrities }
+        }
         _ => Request::ReadFile { path: key },
     }
 }
@@ -75,7 +80,8 @@ pub(super) fn client_frame(rng: &mut Rng) -> Vec<u8> {
     match rng.below(8) {
         0 | 1 => frame(&ClientMessage::Acknowledge { id }, &[]),
         2 => frame(&ClientMessage::Cancel { id }, &[]),
-        3 => frame(&ClientMessage::Ping, &[]),
+        3 if rng.chance(50) => frame(&ClientMessage::Ping, &[]),
+        3 => frame(&ClientMessage::SameRun { id, first: RequestId(1) }, &[]),
         _ => frame(&ClientMessage::Request { id, request: request(rng, length) }, &payload),
     }
 }
@@ -193,6 +199,8 @@ pub(super) fn manifest(rng: &mut Rng) -> Vec<u8> {
         engines: Engines { jspi: artefact(rng), asyncify },
         features: vec![text(rng)],
         names: rng.chance(50).then(|| artefact(rng)),
+        text_output: rng.chance(50).then(|| artefact(rng)),
+        chained: rng.chance(50).then(|| (text(rng), Where::Auto)).into_iter().collect(),
         generator: text(rng),
     };
     serde_json::to_vec(&manifest).unwrap_or_default()

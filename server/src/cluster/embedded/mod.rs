@@ -57,7 +57,7 @@ use compiled::Compiled;
 use faasm_bridge::guest::Stream;
 use faasm_bridge::state::LocalTier;
 use futures_util::future::BoxFuture;
-use program::{Program, Programs};
+use program::{Known, Program, Programs};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -163,7 +163,8 @@ impl Embedded {
             .map_err(|error| ClusterError::Internal(format!("{error:#}")))?;
         tick(&engine).map_err(|error| ClusterError::Internal(error.to_string()))?;
         let compiled = Compiled::open(&engine, config.compiled.as_deref());
-        let programs = Programs::new(engine.clone(), compiled);
+        let is_shared = stores.functions.is_shared();
+        let programs = Programs::new(engine.clone(), compiled, is_shared);
         let tiers = Mutex::default();
         let instances = Arc::new(Semaphore::new(config.max_instances.min(Semaphore::MAX_PERMITS)));
         let inner = Inner { config, engine, programs, stores, instances, tiers };
@@ -193,8 +194,17 @@ impl Inner {
 
     /// The compiled function; `None` where it was never uploaded.
     async fn find(&self, user: &str, function: &str) -> Result<Option<Arc<Program>>, ClusterError> {
-        if let Some(program) = self.programs.known(user, function) {
-            return Ok(Some(program));
+        match self.programs.known(user, function) {
+            Some(Known { program, to_check: None }) => return Ok(Some(program)),
+            Some(Known { program, to_check: Some(integrity) }) => {
+                let found = self.stores.functions.integrity(user, function).await?;
+                if found.as_ref() == Some(&integrity) {
+                    self.programs.confirm(user, function, &integrity);
+                    return Ok(Some(program));
+                }
+                self.programs.forget(user, function);
+            }
+            None => {}
         }
         let uploads = self.programs.uploads();
         let Some(stored) = self.stores.functions.get(user, function).await? else {

@@ -8,11 +8,16 @@ use crate::cluster::ClusterError;
 use faasm_bridge::manifest::Entry;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 use wasmtime::{Engine, InstancePre};
 
 /// Most compiled functions kept; the one unused for longest goes first.
 const MAX_PROGRAMS: usize = 128;
+
+/// How long a name stands for what the store said, where others upload to it: so late a call runs what another relay was
+/// given.
+const LASTS: Duration = Duration::from_millis(250);
 
 /// A function ready to be instantiated.
 pub(super) struct Program {
@@ -49,6 +54,7 @@ type Slot = Arc<OnceCell<Arc<Program>>>;
 pub(super) struct Programs {
     engine: Engine,
     compiled: Arc<Compiled>,
+    is_shared: bool,
     cache: Mutex<Cache>,
 }
 
@@ -57,25 +63,51 @@ struct Cache {
     slots: HashMap<String, (u64, Slot)>,
     /// Counts uses; tells which slot was used last.
     clock: u64,
-    /// Content hashes of functions by user and name, so that a call need not ask the store.
-    names: HashMap<String, HashMap<String, String>>,
+    /// Functions by user and name, so that a call need not ask the store.
+    names: HashMap<String, HashMap<String, Name>>,
     /// Counts uploads: who learned a name before one has to ask again.
     uploads: u64,
 }
 
+/// What a name stood for when the store was asked.
+struct Name {
+    integrity: String,
+    asked: Instant,
+}
+
+/// A function that is compiled.
+pub(super) struct Known {
+    pub(super) program: Arc<Program>,
+    /// Where somebody else may have uploaded another one since: the content hash to compare.
+    pub(super) to_check: Option<String>,
+}
+
 impl Programs {
-    pub(super) fn new(engine: Engine, compiled: Compiled) -> Self {
-        Self { engine, compiled: Arc::new(compiled), cache: Mutex::default() }
+    /// `is_shared` tells whether others upload functions to the same store.
+    pub(super) fn new(engine: Engine, compiled: Compiled, is_shared: bool) -> Self {
+        Self { engine, compiled: Arc::new(compiled), is_shared, cache: Mutex::default() }
     }
 
-    /// The function of that name, where it is compiled and nobody has uploaded another one since.
-    pub(super) fn known(&self, user: &str, function: &str) -> Option<Arc<Program>> {
+    /// The function of that name, where it is compiled and nobody has uploaded another one here since.
+    pub(super) fn known(&self, user: &str, function: &str) -> Option<Known> {
         let mut cache = lock(&self.cache);
         let Cache { slots, clock, names, .. } = &mut *cache;
-        let (used, slot) = slots.get_mut(names.get(user)?.get(function)?)?;
+        let name = names.get_mut(user)?.get_mut(function)?;
+        let (used, slot) = slots.get_mut(&name.integrity)?;
         *clock += 1;
         *used = *clock;
-        slot.get().cloned()
+        let program = slot.get().cloned()?;
+        let is_old = self.is_shared && name.asked.elapsed() >= LASTS;
+        Some(Known { program, to_check: is_old.then(|| name.integrity.clone()) })
+    }
+
+    /// The name stands for what it stood for.
+    pub(super) fn confirm(&self, user: &str, function: &str, integrity: &str) {
+        let mut cache = lock(&self.cache);
+        let name = cache.names.get_mut(user).and_then(|names| names.get_mut(function));
+        if let Some(name) = name.filter(|name| name.integrity == integrity) {
+            name.asked = Instant::now();
+        }
     }
 
     /// How many uploads there were.
@@ -93,7 +125,8 @@ impl Programs {
         if cache.names.values().map(HashMap::len).sum::<usize>() >= 2 * MAX_PROGRAMS {
             cache.names.clear();
         }
-        cache.names.entry(user.to_owned()).or_default().insert(function.to_owned(), integrity);
+        let name = Name { integrity, asked: Instant::now() };
+        cache.names.entry(user.to_owned()).or_default().insert(function.to_owned(), name);
     }
 
     /// Another function has this name now.

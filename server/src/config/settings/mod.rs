@@ -17,6 +17,7 @@ use super::{Limits, Timings};
 use crate::auth::{Authority, KeyFile, TokenSettings};
 use crate::cluster::embedded::EmbeddedConfig;
 use crate::cluster::faasm::{Endpoint, FaasmConfig};
+use crate::store::RedisConfig;
 use crate::tls::Tls;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -24,6 +25,9 @@ use std::time::Duration;
 
 /// Folder for compiled functions in the data folder.
 const COMPILED: &str = "compiled";
+
+/// Longest file with the password of Redis, bytes.
+const MAX_PASSWORD_BYTES: u64 = 4096;
 
 /// Where a relay listens unless it is told otherwise.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -33,6 +37,7 @@ const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALH
 pub struct Settings {
     pub listen: SocketAddr,
     pub data: Option<PathBuf>,
+    pub store: Store,
     pub web: Option<PathBuf>,
     pub allow_origins: Vec<String>,
     pub allow_hosts: Vec<String>,
@@ -44,6 +49,14 @@ pub struct Settings {
     pub guests: Guests,
     pub cluster: FaasmCluster,
     pub timings: Timings,
+}
+
+/// Where everything is kept: in Redis, or in the folder `data`.
+#[derive(Clone, Debug, Default)]
+pub struct Store {
+    /// Address of Redis, without a password.
+    pub redis: Option<String>,
+    pub redis_password_file: Option<PathBuf>,
 }
 
 /// How tokens are checked; without a key the relay is open.
@@ -102,6 +115,7 @@ impl Default for Settings {
         Self {
             listen: LISTEN,
             data: None,
+            store: Store::default(),
             web: None,
             allow_origins: Vec::new(),
             allow_hosts: Vec::new(),
@@ -196,6 +210,36 @@ impl Settings {
         }
     }
 
+    /// Reads how Redis is reached, if everything is to be kept there.
+    ///
+    /// # Errors
+    /// What to change in the settings, or in the file they name.
+    pub fn redis(&self) -> Result<Option<RedisConfig>, String> {
+        let Store { redis, redis_password_file } = &self.store;
+        let Some(address) = redis.clone() else {
+            return match redis_password_file {
+                None => Ok(None),
+                Some(_) => Err("store.redis_password_file has the password of a Redis, and there is none: give its address as store.redis".to_owned()),
+            };
+        };
+        let password = redis_password_file.as_ref().map(|path| {
+            let told =
+                |why: String| format!("store.redis_password_file: {}: {why}", path.display());
+            let bytes = std::fs::metadata(path).map_err(|error| told(error.to_string()))?.len();
+            if bytes > MAX_PASSWORD_BYTES {
+                let why = format!("{bytes} bytes; a password has at most {MAX_PASSWORD_BYTES}");
+                return Err(told(why));
+            }
+            let text = std::fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
+            match text.trim_end_matches(['\r', '\n']) {
+                "" => Err(told("it is empty; put the password into it".to_owned())),
+                password => Ok(password.to_owned()),
+            }
+        });
+        let password = password.transpose()?;
+        Ok(Some(RedisConfig { address, password, session_kept: self.timings.session_kept }))
+    }
+
     /// Reads the keys, if tokens are asked for.
     ///
     /// # Errors
@@ -239,7 +283,7 @@ impl Settings {
     /// [`Settings::certificate`].
     pub fn mistakes(&self, has_tokens: bool) -> Vec<String> {
         let mut mistakes = Vec::new();
-        if self.data.is_none() {
+        if self.data.is_none() && self.store.redis.is_none() {
             mistakes.push(
                 "data is missing, the folder for functions and state: give --data DIR".to_owned(),
             );
@@ -264,6 +308,6 @@ impl Settings {
 
     /// Whether state is in a Redis that workers use, too.
     pub fn keeps_state_in_redis(&self) -> bool {
-        false
+        self.store.redis.is_some()
     }
 }

@@ -49,6 +49,16 @@ pub const TABLE: &[Setting] = &[
         field: Field::Switch(|s| &mut s.insecure),
     },
     Setting {
+        key: "store.redis",
+        about: "Redis that keeps functions, state and sessions, also for other relays, as redis://HOST:6379",
+        field: Field::Redis(|s| &mut s.store.redis),
+    },
+    Setting {
+        key: "store.redis_password_file",
+        about: "File with its password",
+        field: Field::Path(|s| &mut s.store.redis_password_file),
+    },
+    Setting {
         key: "tokens.secret_file",
         about: "Secret that tokens are signed with by HS256",
         field: Field::Path(|s| &mut s.tokens.secret_file),

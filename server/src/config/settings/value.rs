@@ -1,6 +1,7 @@
 //! One setting: from what was given to its place in [`Settings`], and back.
 
 use super::Settings;
+use crate::store::RedisConfig;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -22,6 +23,8 @@ pub enum Field {
     Address(fn(&mut Settings) -> &mut SocketAddr),
     Path(fn(&mut Settings) -> &mut Option<PathBuf>),
     Text(fn(&mut Settings) -> &mut Option<String>),
+    /// The address of a Redis, without a password: settings are shown.
+    Redis(fn(&mut Settings) -> &mut Option<String>),
     List(fn(&mut Settings) -> &mut Vec<String>),
     Switch(fn(&mut Settings) -> &mut bool),
     Number(RangeInclusive<usize>, fn(&mut Settings) -> &mut usize),
@@ -42,6 +45,7 @@ impl Field {
             Field::Address(_) => "address and port",
             Field::Path(_) => "path",
             Field::Text(_) => "text",
+            Field::Redis(_) => "address of a Redis",
             Field::List(_) => "list of texts",
             Field::Switch(_) => "true or false",
             Field::Number(..) => "number",
@@ -130,6 +134,16 @@ impl Setting {
             Field::Text(field) => {
                 *field(settings) = Some(text().ok_or_else(|| not("a text"))?.to_owned());
             }
+            Field::Redis(field) => {
+                // Whatever is wrong with it, it may have a password, which nobody is to see.
+                let address = text().ok_or("not the address of a Redis, as redis://HOST:6379")?;
+                let config = RedisConfig::new(address);
+                config.check().map_err(|why| format!("not the address of a Redis: {why}"))?;
+                if config.has_password() {
+                    return Err("it has a password, and settings are shown: put that into a file, and name the file by store.redis_password_file".to_owned());
+                }
+                *field(settings) = Some(address.to_owned());
+            }
             Field::List(field) => {
                 *field(settings) = given.list().ok_or_else(|| not("a list of texts"))?;
             }
@@ -162,7 +176,7 @@ impl Setting {
             Field::Path(field) => {
                 Value::String(field(settings).as_ref()?.to_string_lossy().into_owned())
             }
-            Field::Text(field) => Value::String(field(settings).clone()?),
+            Field::Text(field) | Field::Redis(field) => Value::String(field(settings).clone()?),
             Field::List(field) => {
                 Value::Array(field(settings).iter().cloned().map(Value::String).collect())
             }

@@ -57,13 +57,14 @@ async fn the_oldest_sessions_that_nobody_came_back_to_make_room() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("relay.redb");
     let key = |number: usize| SessionKey::from(SessionId((number as u128).to_le_bytes()));
+    const SESSIONS: usize = 50;
     {
-        let store = RedbStore::open(&path).unwrap();
-        for number in 0..record::MAX_JOURNALED_SESSIONS {
+        let store = RedbStore::open_for(&path, SESSIONS).unwrap();
+        for number in 0..2 * SESSIONS {
             store.begin(key(number), "u").await.unwrap();
         }
     }
-    let store = RedbStore::open(&path).unwrap();
+    let store = RedbStore::open_for(&path, SESSIONS).unwrap();
     store.begin(key(usize::MAX), "u").await.unwrap();
     let is_there = async |number| store.take_up(key(number), "u").await.unwrap().is_some();
     assert!(!is_there(0).await && is_there(1).await && is_there(usize::MAX).await);

@@ -84,6 +84,15 @@ impl RedbStore {
     /// # Errors
     /// When the files cannot be used, for one because another relay has them open.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_for(path, crate::config::Limits::default().sessions)
+    }
+
+    /// The same for a relay of so many sessions, of which the journal has room for twice as many: those that are carried,
+    /// and as many that nobody came back to yet.
+    ///
+    /// # Errors
+    /// As [`RedbStore::open`].
+    pub fn open_for(path: &Path, sessions: usize) -> Result<Self, StoreError> {
         let file = path.to_owned();
         let opening = move || Self::builder().create(&file);
         // The database first: it is locked, so that nobody else has the log.
@@ -91,7 +100,8 @@ impl RedbStore {
         let log = Log::open(&path.with_extension(LOG_EXTENSION), log::boot());
         let (log, image) = log.map_err(backend("open its journal"))?;
         Self::prepare(&database, |session| image.contains(session))?;
-        let recorder = Recorder::start(log, image).map_err(backend("start its journal"))?;
+        let recorder = Recorder::start(log, image, sessions.saturating_mul(2))
+            .map_err(backend("start its journal"))?;
         let folder = path.parent().map(Path::to_owned);
         Self::start(database, Some(Box::new(opening)), folder, Some(recorder))
     }
@@ -195,6 +205,11 @@ fn new_number(transaction: &WriteTransaction) -> Result<u64, redb::Error> {
 }
 
 impl FunctionStore for RedbStore {
+    /// The database is locked.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn integrity<'a>(
         &'a self,
         user: &'a str,

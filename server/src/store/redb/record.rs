@@ -13,9 +13,6 @@ use tokio::sync::oneshot;
 const BOUNDS: Bounds =
     Bounds { waiting_bytes: 256 * 1024 * 1024, batch: 4096, batch_bytes: 16 * 1024 * 1024 };
 
-/// Most sessions in the log: those that are carried, and as many that nobody came back to yet.
-pub(super) const MAX_JOURNALED_SESSIONS: usize = 2048;
-
 /// Most bytes of results in the log. Sessions that nobody came back to make room, the oldest first; a result that has none
 /// is unknown once the relay ends.
 pub(super) const MAX_JOURNALED_BYTES: u64 = 1024 * 1024 * 1024;
@@ -42,8 +39,9 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    pub(super) fn start(log: Log, image: Image) -> io::Result<Self> {
-        let mut writer = Writer { log, image };
+    /// With room for so many sessions; those that nobody came back to make room, the oldest first.
+    pub(super) fn start(log: Log, image: Image, most_sessions: usize) -> io::Result<Self> {
+        let mut writer = Writer { log, image, most_sessions };
         Ok(Self { queue: Queue::start("journal", BOUNDS, move |batch| writer.write(batch))? })
     }
 
@@ -90,6 +88,7 @@ impl Recorder {
 struct Writer {
     log: Log,
     image: Image,
+    most_sessions: usize,
 }
 
 impl Writer {
@@ -188,7 +187,7 @@ impl Writer {
             Record::Begin { session, .. } => {
                 claims = Some(*session);
                 // Those of one batch are few.
-                if self.image.len() >= MAX_JOURNALED_SESSIONS {
+                if self.image.len() >= self.most_sessions {
                     self.flush(group);
                     if let Some(session) = self.image.left_over().first().copied() {
                         self.push(group, Record::End { session }, &[]);

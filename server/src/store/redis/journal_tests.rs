@@ -8,8 +8,6 @@ use faasm_bridge::wire::{RequestId, SessionId};
 use faasm_redis_server::RedisServer;
 use std::time::Instant;
 
-const KEPT: Duration = Duration::from_secs(300);
-
 fn session(number: u8) -> SessionKey {
     SessionId([number; 16]).into()
 }
@@ -25,7 +23,7 @@ impl Lab {
     }
 
     async fn relay(&self) -> RedisStore {
-        RedisStore::connect(&self.server.url(), KEPT).await.unwrap()
+        RedisStore::connect(&RedisConfig::new(self.server.url())).await.unwrap()
     }
 }
 

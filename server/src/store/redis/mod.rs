@@ -25,7 +25,7 @@ use futures_util::future::BoxFuture;
 use keys::{file_key, function_key};
 use link::{Link, Question, Repeat};
 use notes::Notes;
-use redis::{Client, Cmd};
+use redis::{Client, Cmd, IntoConnectionInfo};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -75,19 +75,68 @@ impl Inner {
     }
 }
 
+/// Where Redis is, and how it is used.
+#[derive(Clone)]
+pub struct RedisConfig {
+    /// `redis://[USER@]HOST[:PORT][/DATABASE]`; `rediss://` with TLS, `unix://PATH` over a socket.
+    pub address: String,
+    pub password: Option<String>,
+    /// How long a session is kept that nobody carries.
+    pub session_kept: Duration,
+}
+
+impl RedisConfig {
+    /// Without a password, and with sessions kept as long as by default.
+    pub fn new(address: impl Into<String>) -> Self {
+        let session_kept = crate::config::Timings::default().session_kept;
+        Self { address: address.into(), password: None, session_kept }
+    }
+
+    /// Whether this can be an address.
+    ///
+    /// # Errors
+    /// What is wrong with it; not the address itself, which may have a password.
+    pub fn check(&self) -> Result<(), String> {
+        self.client().map(drop)
+    }
+
+    /// Whether the address itself has a password.
+    pub fn has_password(&self) -> bool {
+        let info = self.address.as_str().into_connection_info();
+        info.is_ok_and(|info| info.redis_settings().password().is_some())
+    }
+
+    fn client(&self) -> Result<Client, String> {
+        let info = self.address.as_str().into_connection_info();
+        let mut info = info.map_err(|error| {
+            format!("{error}; give it as redis://HOST:6379, rediss://HOST:6379 or unix:///PATH")
+        })?;
+        if let Some(password) = &self.password {
+            let settings = info.redis_settings().clone().set_password(password);
+            info = info.set_redis_settings(settings);
+        }
+        Client::open(info).map_err(|error| error.to_string())
+    }
+}
+
+impl std::fmt::Debug for RedisConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The address may have a password.
+        f.debug_struct("RedisConfig").finish_non_exhaustive()
+    }
+}
+
 impl RedisStore {
-    /// Connects to the Redis of an address, `redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`; `rediss://` with TLS,
-    /// `unix://PATH` over a socket. Sessions that nobody carries are kept for `session_kept` and a little longer.
+    /// Connects to a Redis.
     ///
     /// To be called within a tokio runtime; the store's tasks end with its last handle.
     ///
     /// # Errors
     /// When the address is wrong, or Redis does not answer within some seconds, refuses, or is a Redis Cluster.
-    pub async fn connect(url: &str, session_kept: Duration) -> Result<Self, StoreError> {
-        let client = Client::open(url).map_err(|error| StoreError::Backend {
-            action: "read the address of Redis",
-            reason: format!("{error}; give it as redis://HOST:6379"),
-        })?;
+    pub async fn connect(config: &RedisConfig) -> Result<Self, StoreError> {
+        let action = "read the address of Redis";
+        let client = config.client().map_err(|reason| StoreError::Backend { action, reason })?;
+        let session_kept = config.session_kept;
         let link = Arc::new(Link::new(client.clone()));
         let mut info = Cmd::new();
         info.arg("INFO");
@@ -161,6 +210,10 @@ fn look_over(info: &str) -> Result<(), StoreError> {
 }
 
 impl FunctionStore for RedisStore {
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     fn integrity<'a>(
         &'a self,
         user: &'a str,

@@ -17,7 +17,7 @@ use faasm_bridge::wire::{FailureCode, Reply};
 use faasm_relay::cluster::Cluster as _;
 use faasm_relay::cluster::embedded::{Embedded, EmbeddedConfig};
 use faasm_relay::cluster::faasm::{FaasmConfig, Upload};
-use faasm_relay::store::{RedisStore, Stores};
+use faasm_relay::store::{RedisConfig, RedisStore, Stores};
 use faasm_relay::{App, Config, serve};
 use faasm_standin::{Planner, Setup};
 use std::net::SocketAddr;
@@ -156,7 +156,9 @@ pub(crate) async fn any_cluster(functions: &[(&str, &str)]) -> (Front, Option<Cl
             let redis = variable("FAASM_REDIS_URL");
             let stores = match &redis {
                 Some(url) => {
-                    let state = Arc::new(RedisStore::connect(url, LONG).await.unwrap());
+                    let state = Arc::new(
+                        RedisStore::connect(&RedisConfig::new(url.as_str())).await.unwrap(),
+                    );
                     Stores { state, ..stores }
                 }
                 None => stores,

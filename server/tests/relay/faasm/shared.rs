@@ -10,6 +10,10 @@ use faasm_relay::store::StateStore;
 /// How long a relay keeps a session without a connection.
 const KEPT: Duration = Duration::from_secs(60);
 
+fn kept(url: impl Into<String>) -> RedisConfig {
+    RedisConfig { session_kept: KEPT, ..RedisConfig::new(url) }
+}
+
 /// A stand-in whose state is in a Redis, and two relays over both.
 struct Two {
     cluster: Cluster,
@@ -20,13 +24,13 @@ struct Two {
 impl Two {
     async fn start(functions: &[(&str, &str)]) -> Self {
         let redis = RedisServer::start().unwrap();
-        let state = Arc::new(RedisStore::connect(&redis.url(), KEPT).await.unwrap());
+        let state = Arc::new(RedisStore::connect(&kept(redis.url())).await.unwrap());
         let stores = Stores { state, ..Stores::in_memory().unwrap() };
         let setup = Setup { workers: vec![64], ..Setup::default() };
         let cluster = Cluster::start_over(setup, stores).await.with(functions).await;
         let (config, upload) = (cluster.config(), cluster.upload.url());
         let relay = async || {
-            let stores = Stores::redis(&redis.url(), KEPT).await.unwrap();
+            let stores = Stores::redis(&kept(redis.url())).await.unwrap();
             Front::start(config.clone(), Some(&upload), stores, false).await
         };
         let relays = [relay().await, relay().await];
@@ -118,7 +122,7 @@ async fn an_upload_by_one_relay_is_known_to_the_other() {
 #[tokio::test]
 async fn a_redis_that_workers_write_to_has_what_they_wrote() {
     let redis = RedisServer::start().unwrap();
-    let store = RedisStore::connect(&redis.url(), KEPT).await.unwrap();
+    let store = RedisStore::connect(&kept(redis.url())).await.unwrap();
     // As a worker does it: a plain value under USER_KEY.
     let set = "*3\r\n$3\r\nSET\r\n$5\r\nada_k\r\n$3\r\nabc\r\n";
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

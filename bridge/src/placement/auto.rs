@@ -1,0 +1,310 @@
+//! Decides from measurements where a chained call is back sooner.
+//!
+//! The time a call takes is estimated for each place:
+//!
+//! ```text
+//!   cluster:  round trip + (input + output) / throughput + run time there
+//!   browser:  hand-over + run time here x (1 + calls under way / workers)
+//! ```
+//!
+//! Run times are running means for each function and place, `output` one for each function. The round trip is the shortest
+//! answer to something small, and throughput the best of something large; each new measurement may be somewhat worse than the
+//! one before, so that both follow a network that changes.
+//!
+//! A function's first call goes to the cluster, where everything runs; the second is tried in the browser, and nothing is
+//! tried twice at the same time. From then on calls stay where they are until the other place is better by [`MARGIN`] and by
+//! [`LEAST_GAIN`]: noise does not move them. What is not chosen is measured again by single calls, [`FIRST_PAUSE`] calls after
+//! it was measured last; each time that changes nothing, the pause is twice as long, up to [`LONGEST_PAUSE`]. It is not
+//! measured at all while it is expected to take [`MOST_DEARER`] times as long.
+
+use super::Place;
+use crate::sorted_map::SortedMap;
+
+/// Most functions that are remembered; the one that was called longest ago goes first.
+const MAX_FUNCTIONS: usize = 256;
+
+/// How much of the present estimate the other place may take, at most, to become the place.
+const MARGIN: f64 = 0.8;
+
+/// And how much sooner it has to be, milliseconds; clocks of browsers are not finer.
+const LEAST_GAIN: f64 = 1.0;
+
+/// Calls between two trials of the other place, at first and at most.
+const FIRST_PAUSE: u32 = 64;
+const LONGEST_PAUSE: u32 = 4096;
+
+/// How many times as long a trial may be expected to take.
+const MOST_DEARER: f64 = 8.0;
+
+/// What a new measurement counts in a running mean.
+const WEIGHT: f64 = 0.25;
+
+/// How much worse a network may have become from one measurement to the next.
+const DRIFT: f64 = 1.05;
+
+/// Up to this many bytes an answer tells of the round trip, from that many on of throughput.
+const SMALL_BYTES: u64 = 4 * 1024;
+const LARGE_BYTES: u64 = 64 * 1024;
+
+/// Throughput until it is measured, bytes per millisecond: that of a good mobile connection.
+const FIRST_THROUGHPUT: f64 = 1000.0;
+
+/// How a call went, as its caller saw it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sample {
+    /// From the beginning to the result, milliseconds; without the start of a worker.
+    pub total: f64,
+    /// In the browser: how much of that the worker had it, milliseconds.
+    pub running: f64,
+    /// The workers when it began.
+    pub crew: Crew,
+    pub input: u64,
+    pub output: u64,
+}
+
+/// The browser's workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crew {
+    pub workers: u32,
+    /// Calls that they run.
+    pub calls: u32,
+}
+
+impl Crew {
+    /// How many times as long a call takes because of the others.
+    fn crowd(self) -> f64 {
+        1.0 + f64::from(self.calls) / f64::from(self.workers.max(1))
+    }
+}
+
+/// What was measured, and what follows.
+#[derive(Clone, Debug, Default)]
+pub struct Auto {
+    network: Network,
+    /// From the call to a worker's beginning, and from its end to the result; milliseconds.
+    hand_over: Mean,
+    functions: SortedMap<String, Function>,
+    /// Counts decisions.
+    now: u64,
+}
+
+/// What the relay is away.
+#[derive(Clone, Debug, Default)]
+struct Network {
+    round_trip: Option<f64>,
+    /// Bytes per millisecond.
+    throughput: Option<f64>,
+}
+
+/// A running mean of milliseconds or bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mean(Option<f64>);
+
+/// What is known of a function.
+#[derive(Clone, Debug)]
+struct Function {
+    cluster: Mean,
+    browser: Mean,
+    output: Mean,
+    place: Place,
+    /// It cannot run in the browser.
+    is_barred: bool,
+    /// A call in the other place is under way.
+    is_trying: bool,
+    /// Calls until the other place is tried, and then until the time after that.
+    left: u32,
+    pause: u32,
+    /// When it was called last.
+    last: u64,
+}
+
+impl Auto {
+    /// The place for a call of this function with so many bytes of input. What comes of it is to be told: [`Auto::finished`],
+    /// [`Auto::cannot`] or [`Auto::abandoned`].
+    pub fn choose(&mut self, function: &str, input: u64, crew: Crew) -> Place {
+        self.now += 1;
+        let now = self.now;
+        self.make_room(function);
+        let (network, hand_over) = (&self.network, self.hand_over);
+        let known = self.functions.get_or_insert_with(function.to_owned(), Function::new);
+        let is_first = std::mem::replace(&mut known.last, now) == 0;
+        if known.is_barred || is_first {
+            return Place::Cluster;
+        }
+        let Some((here, there)) = known.estimates(input, network, hand_over, crew) else {
+            return match known.cluster.0 {
+                Some(_) => known.stay_or_try(true),
+                None => known.place,
+            };
+        };
+        let (stays, other) = match known.place {
+            Place::Browser => (here, there),
+            Place::Cluster => (there, here),
+        };
+        if other < stays * MARGIN && other < stays - LEAST_GAIN {
+            known.move_over()
+        } else {
+            known.stay_or_try(other <= stays * MOST_DEARER)
+        }
+    }
+
+    /// A call has ended in this place, with whatever result.
+    pub fn finished(&mut self, function: &str, place: Place, sample: Sample) {
+        let bytes = sample.input + sample.output;
+        if place == Place::Cluster {
+            self.network.at_most(sample.total, bytes);
+        }
+        let running = match place {
+            Place::Browser => {
+                self.hand_over.add((sample.total - sample.running).max(0.0));
+                sample.running / sample.crew.crowd()
+            }
+            Place::Cluster => (sample.total - self.network.time(bytes)).max(0.0),
+        };
+        let Some(known) = self.functions.get_mut(function) else { return };
+        known.tried(place);
+        known.output.add(sample.output as f64);
+        match place {
+            Place::Browser => known.browser.add(running),
+            Place::Cluster => known.cluster.add(running),
+        }
+    }
+
+    /// A function cannot run in the browser.
+    pub fn cannot(&mut self, function: &str) {
+        if let Some(known) = self.functions.get_mut(function) {
+            (known.is_barred, known.place) = (true, Place::Cluster);
+        }
+    }
+
+    /// Nothing came of a call in this place.
+    pub fn abandoned(&mut self, function: &str, place: Place) {
+        if let Some(known) = self.functions.get_mut(function) {
+            known.tried(place);
+        }
+    }
+
+    /// The relay has answered something in which no function runs.
+    pub fn answered(&mut self, milliseconds: f64, bytes: u64) {
+        self.network.answered(milliseconds, bytes);
+    }
+
+    fn make_room(&mut self, function: &str) {
+        if self.functions.len() < MAX_FUNCTIONS || self.functions.contains_key(function) {
+            return;
+        }
+        let oldest = self.functions.iter().min_by_key(|(_, known)| known.last);
+        if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+            self.functions.remove(&oldest);
+        }
+    }
+}
+
+impl Function {
+    fn new() -> Self {
+        Self {
+            cluster: Mean::default(),
+            browser: Mean::default(),
+            output: Mean::default(),
+            place: Place::Cluster,
+            is_barred: false,
+            is_trying: false,
+            left: 0,
+            pause: FIRST_PAUSE,
+            last: 0,
+        }
+    }
+
+    /// Times in the browser and in the cluster, once both were measured.
+    fn estimates(
+        &self,
+        input: u64,
+        network: &Network,
+        hand_over: Mean,
+        crew: Crew,
+    ) -> Option<(f64, f64)> {
+        let browser = hand_over.0.unwrap_or(0.0) + self.browser.0? * crew.crowd();
+        let bytes = input + self.output.0.unwrap_or(0.0) as u64;
+        Some((browser, network.time(bytes) + self.cluster.0?))
+    }
+
+    /// Where it is, or, when it is time for that and it may be, the other place.
+    fn stay_or_try(&mut self, may: bool) -> Place {
+        if self.left > 0 {
+            self.left -= 1;
+        } else if !self.is_trying {
+            self.left = self.pause;
+            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+            self.is_trying = may;
+            if may {
+                return self.place.other();
+            }
+        }
+        self.place
+    }
+
+    fn move_over(&mut self) -> Place {
+        self.place = self.place.other();
+        self.is_trying = false;
+        (self.left, self.pause) = (FIRST_PAUSE, 2 * FIRST_PAUSE);
+        self.place
+    }
+
+    fn tried(&mut self, place: Place) {
+        if place != self.place {
+            self.is_trying = false;
+        }
+    }
+}
+
+impl Place {
+    fn other(self) -> Self {
+        match self {
+            Place::Cluster => Place::Browser,
+            Place::Browser => Place::Cluster,
+        }
+    }
+}
+
+impl Mean {
+    fn add(&mut self, value: f64) {
+        self.0 = Some(match self.0 {
+            Some(mean) => mean + (value - mean) * WEIGHT,
+            None => value,
+        });
+    }
+}
+
+impl Network {
+    /// Milliseconds for so many bytes there and back.
+    fn time(&self, bytes: u64) -> f64 {
+        let throughput = self.throughput.unwrap_or(FIRST_THROUGHPUT);
+        self.round_trip.unwrap_or(0.0) + bytes as f64 / throughput
+    }
+
+    fn answered(&mut self, milliseconds: f64, bytes: u64) {
+        if bytes <= SMALL_BYTES {
+            let before = self.round_trip.map_or(f64::INFINITY, |before| before * DRIFT);
+            self.round_trip = Some(milliseconds.min(before));
+        } else if bytes >= LARGE_BYTES {
+            let sending = (milliseconds - self.round_trip.unwrap_or(0.0)).max(0.1);
+            let before = self.throughput.map_or(0.0, |before| before / DRIFT);
+            self.throughput = Some((bytes as f64 / sending).max(before));
+        }
+    }
+
+    /// The same from a call, which tells what it was at most: the function ran meanwhile.
+    fn at_most(&mut self, milliseconds: f64, bytes: u64) {
+        let is_news = match bytes {
+            ..=SMALL_BYTES => self.round_trip.is_none_or(|before| milliseconds < before),
+            _ => self.time(bytes) > milliseconds,
+        };
+        if is_news {
+            self.answered(milliseconds, bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "auto_tests.rs"]
+mod tests;

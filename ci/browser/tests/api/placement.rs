@@ -1,0 +1,351 @@
+//! Chained calls in workers of the page: the pool, and who decides.
+
+use super::{Lab, USER};
+use anyhow::Result;
+use faasm_browser_tests::{Browser, Kind, Relay, Site};
+use serde_json::{Value, json};
+
+/// Chains a function by name as often as its input says.
+const CALLS: &str = include_str!("../functions/calls.wat");
+/// Chains itself without end.
+const DOWN: &str = include_str!("../functions/down.wat");
+/// Never returns.
+const ENDLESS: &str = include_str!("../functions/endless.wat");
+/// Chains a call that writes state `left`, and ends without awaiting it.
+const LEAVE: &str = include_str!("../functions/leave.wat");
+/// Sleeps for a minute.
+const NAP: &str = include_str!("../functions/nap.wat");
+/// Computes for some tenths of a second.
+const SPIN: &str = include_str!("../functions/spin.wat");
+/// Gives its input as output.
+const TINY: &str = include_str!("../functions/tiny.wat");
+/// Chains a call that sleeps for a minute, says so, and awaits it.
+const WAIT: &str = include_str!("../functions/wait.wat");
+
+/// What the scripts have: workers that can be looked at, whatever the machine has, and where the calls of a run ran.
+const BEFORE: &str = r#"
+  Object.defineProperty(navigator, "hardwareConcurrency", { value: 4, configurable: true });
+  const workers = [];
+  const RealWorker = Worker;
+  globalThis.Worker = class extends RealWorker {
+    constructor(...args) {
+      super(...args);
+      workers.push(this);
+      this.sent = [];
+      this.gone = new Promise((resolve) => { this.end = resolve; });
+    }
+    postMessage(message, ...more) {
+      this.sent.push(message);
+      super.postMessage(message, ...more);
+    }
+    terminate() {
+      super.terminate();
+      this.end(true);
+    }
+  };
+  const open = (where) => connect({ user: "demo", where });
+  // Where the calls of a run ran, in the order in which they ended, and what they returned.
+  const places = async (fn, options = {}) => {
+    const ran = [];
+    const onEvent = ({ type, where }) => { if (type === "callFinished") ran.push(where); };
+    const { output, returnValue } = await fn.run({ ...options, onEvent });
+    const values = [...new Int32Array(output.slice(0, output.length & ~3).buffer)];
+    return { ran: ran.join(" "), values, returnValue };
+  };
+  const begun = (fn, options = {}) => new Promise((resolve) => {
+    const run = fn.run({ ...options, onEvent: ({ type }) => type === "chained" && setTimeout(() => resolve({ run })) });
+  });
+"#;
+
+async fn lab() -> Result<Lab> {
+    Lab::new(&[
+        ("calls", CALLS),
+        ("down", DOWN),
+        ("endless", ENDLESS),
+        ("leave", LEAVE),
+        ("nap", NAP),
+        ("spin", SPIN),
+        ("tiny", TINY),
+        ("wait", WAIT),
+    ])
+    .await
+}
+
+async fn run(lab: &Lab, body: &str) -> Result<Value> {
+    lab.run(&format!("{BEFORE}{body}")).await
+}
+
+#[tokio::test]
+async fn workers_start_with_the_first_call_and_run_side_by_side() -> Result<()> {
+    let lab = lab().await?;
+    let result = run(
+        &lab,
+        r#"
+  const here = await open("browser");
+  const [calls, tiny] = [await load("calls", here), await load("tiny", here)];
+  await tiny.run();
+  const before = workers.length;
+  // One that never ends has a worker for itself; what needs a thread meanwhile has another one.
+  const controller = new AbortController();
+  const { run: stuck } = await begun(calls, { input: "1endless", signal: controller.signal });
+  const beside = [await places(calls, { input: "3tiny" }), await places(calls, { input: "2spin" })];
+  const started = workers.length;
+  // It hears of nothing: its worker is ended.
+  controller.abort();
+  const aborted = (await failure(stuck)).code;
+  const gone = await workers[0].gone;
+  const after = await places(calls, { input: "4tiny" });
+  here.dispose();
+  return { before, beside, started, aborted, gone, after };"#,
+    )
+    .await?;
+    assert_eq!(result["before"], 0, "{result}");
+    let browser = |count| vec!["browser"; count].join(" ");
+    assert_eq!(
+        result["beside"],
+        json!([
+            { "ran": browser(3), "values": [0, 0, 0], "returnValue": 0 },
+            { "ran": browser(2), "values": [7, 7], "returnValue": 0 },
+        ]),
+        "{result}"
+    );
+    let started = result["started"].as_u64();
+    assert!(started > Some(1) && started <= Some(4), "{result}");
+    assert_eq!((&result["aborted"], &result["gone"]), (&json!("aborted"), &json!(true)));
+    assert_eq!(result["after"]["ran"], browser(4), "{result}");
+    lab.browser.close().await
+}
+
+#[tokio::test]
+async fn the_page_stays_responsive_while_calls_compute() -> Result<()> {
+    let lab = lab().await?;
+    let result = run(
+        &lab,
+        r#"
+  const here = await open("browser");
+  const calls = await load("calls", here);
+  let [longest, before] = [0, performance.now()];
+  const timer = setInterval(() => {
+    const now = performance.now();
+    [longest, before] = [Math.max(longest, now - before), now];
+  }, 4);
+  const began = before;
+  const ran = await places(calls, { input: "8spin" });
+  const total = performance.now() - began;
+  clearInterval(timer);
+  here.dispose();
+  return { ...ran, total, longest, workers: workers.length };"#,
+    )
+    .await?;
+    println!("{result}");
+    assert_eq!(result["values"], json!(vec![7; 8]), "{result}");
+    assert_eq!(result["workers"], 4, "{result}");
+    let milliseconds = |name: &str| result[name].as_f64().unwrap_or(f64::NAN);
+    assert!(milliseconds("longest") < milliseconds("total") / 4.0, "{result}");
+    lab.browser.close().await
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_leaves_its_calls_unknown_and_others_alone() -> Result<()> {
+    let lab = lab().await?;
+    let result = run(
+        &lab,
+        r#"
+  const here = await open("browser");
+  const [wait, calls] = [await load("wait", here), await load("calls", here)];
+  await places(calls, { input: "1tiny" });
+  const { run } = await begun(wait);
+  while (!workers[0].sent.some(({ options }) => options?.pointer)) await new Promise((resolve) => setTimeout(resolve));
+  workers[0].dispatchEvent(new ErrorEvent("error", { message: "out of memory" }));
+  const died = await failure(run);
+  const after = await places(calls, { input: "1tiny" });
+  here.dispose();
+  return { died, after, workers: workers.length };"#,
+    )
+    .await?;
+    assert_eq!(result["died"]["code"], "outcome-unknown", "{result}");
+    let message = result["died"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("out of memory"), "{result}");
+    assert_eq!((&result["after"]["ran"], &result["workers"]), (&json!("browser"), &json!(2)));
+    lab.browser.close().await
+}
+
+#[tokio::test]
+async fn without_workers_calls_run_in_the_cluster_or_on_a_workers_own_thread() -> Result<()> {
+    let lab = lab().await?;
+    let result = run(
+        &lab,
+        r#"
+  const results = {};
+  const kinds = {
+    thrown: () => { throw new Error("no workers here"); },
+    refused: () => new RealWorker("/no-such-script.js", { type: "module" }),
+    missing: undefined,
+  };
+  for (const [kind, Kind] of Object.entries(kinds)) {
+    globalThis.Worker = Kind && function () { return Kind(); };
+    const here = await open("browser");
+    results[kind] = await places(await load("calls", here), { input: "3tiny" });
+    here.dispose();
+  }
+  const script = `
+    import { connect } from "${location.origin}/runtime/index.js";
+    delete self.Worker;
+    (async () => {
+      const runtime = await connect({ user: "demo", url: "${location.origin}", where: "browser" });
+      const ran = [];
+      const calls = await runtime.load("${location.origin}/functions/calls.json");
+      const onEvent = ({ type, where }) => { if (type === "callFinished") ran.push(where); };
+      const down = await (await runtime.load("${location.origin}/functions/down.json")).run({ timeout: 60000 });
+      const { output } = await calls.run({ input: "2spin", onEvent });
+      runtime.dispose();
+      postMessage({ ran: ran.join(" "), values: [...new Int32Array(output.buffer)], returnValue: down.returnValue });
+    })().catch((error) => postMessage(String(error.message)));`;
+  const thread = new RealWorker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })), { type: "module" });
+  results.nested = await new Promise((resolve, reject) => {
+    thread.onmessage = ({ data }) => resolve(data);
+    thread.onerror = ({ message }) => reject(new Error(message));
+  });
+  return results;"#,
+    )
+    .await?;
+    let cluster =
+        json!({ "ran": "cluster cluster cluster", "values": [0, 0, 0], "returnValue": 0 });
+    for kind in ["thrown", "refused", "missing"] {
+        assert_eq!(result[kind], cluster, "{kind}: {result}");
+    }
+    let nested = json!({ "ran": "browser browser", "values": [7, 7], "returnValue": 66 });
+    assert_eq!(result["nested"], nested, "{result}");
+    lab.browser.close().await
+}
+
+#[tokio::test]
+async fn calls_chain_as_deep_as_in_the_cluster() -> Result<()> {
+    let lab = lab().await?;
+    let result = run(
+        &lab,
+        r#"
+  const here = await open("browser");
+  const down = await load("down", here);
+  const [browser, cluster] = [await down.run(), await down.run({ where: "cluster" })];
+  here.dispose();
+  return [browser.returnValue, cluster.returnValue];"#,
+    )
+    .await?;
+    // The page's run and 64 calls, each of which adds 1; the one after is refused with 1.
+    assert_eq!(result, json!([66, 66]));
+    lab.browser.close().await
+}
+
+#[tokio::test]
+async fn disposing_ends_workers_and_a_call_that_nobody_awaits_goes_on() -> Result<()> {
+    let lab = lab().await?;
+    let result = run(
+        &lab,
+        r#"
+  const here = await open("browser");
+  await (await load("leave", here)).run();
+  let left;
+  while (!left) left = await here.state.pull("left");
+  const { run } = await begun(await load("wait", here));
+  const { run: stuck } = await begun(await load("calls", here), { input: "1endless" });
+  while (workers.length < 2) await new Promise((resolve) => setTimeout(resolve));
+  here.dispose();
+  const ended = await codes([run, stuck]);
+  const gone = await Promise.all(workers.map(({ gone }) => gone));
+  return { left: text(left), ended, gone: gone.every(Boolean), workers: workers.length };"#,
+    )
+    .await?;
+    assert_eq!(result["left"], "alone", "{result}");
+    assert_eq!(result["ended"], json!(["closed", "closed"]), "{result}");
+    assert_eq!(result["gone"], true, "{result}");
+    lab.browser.close().await
+}
+
+#[tokio::test]
+async fn rules_are_by_name_by_function_and_in_the_manifest() -> Result<()> {
+    let mut site = Site::new()?;
+    for (name, rules) in
+        [("calls", &[] as &[&str]), ("rules", &["--where", "browser", "--where", "spin=cluster"])]
+    {
+        site.add_with(name, CALLS, rules).await?;
+    }
+    for (name, text) in [("tiny", TINY), ("spin", SPIN)] {
+        site.add(name, text).await?;
+    }
+    let relay = Relay::start(site.path()).await?;
+    relay.upload(USER, site.originals()).await?;
+    let browser = Browser::start(Kind::Chromium).await?;
+    let lab = Lab { browser, relay, _site: site };
+    let result = run(
+        &lab,
+        r#"
+  const options = {
+    none: undefined,
+    cluster: "cluster",
+    names: { default: "cluster", spin: "browser" },
+    only: { tiny: "cluster" },
+    chosen: (name) => ({ spin: "browser" })[name],
+    auto: "auto",
+  };
+  const results = {};
+  for (const [kind, where] of Object.entries(options)) {
+    const here = await open(where);
+    results[kind] = [];
+    for (const name of ["calls", "rules"]) {
+      const fn = await load(name, here);
+      for (const callee of ["tiny", "spin"]) results[kind].push((await places(fn, { input: `1${callee}` })).ran[0]);
+    }
+    // Nobody has it: as in the cluster.
+    const missing = await places(await load("rules", here), { input: "1nowhere" });
+    results[kind].push(missing.ran[0], missing.values[0]);
+    here.dispose();
+  }
+  const wrong = await codes([open("here"), open({ tiny: "there" }), open(7)]);
+  const odd = [];
+  for (const where of [() => "there", () => { throw new Error("oh"); }]) {
+    const here = await open(where);
+    odd.push((await failure((await load("calls", here)).run({ input: "1tiny" }))).code);
+    here.dispose();
+  }
+  return { results, wrong, odd };"#,
+    )
+    .await?;
+    // Of `calls`, which has no rules of its own, and of `rules`, which has: where tiny and spin ran, and then what is missing.
+    let expected = json!({
+        "none": ["c", "c", "b", "c", "c", 1],
+        "cluster": ["c", "c", "c", "c", "c", 1],
+        "names": ["c", "b", "c", "b", "c", 1],
+        "only": ["c", "c", "c", "c", "c", 1],
+        "chosen": ["c", "b", "b", "b", "c", 1],
+        // The first call goes to the cluster, the second is tried here.
+        "auto": ["c", "c", "b", "b", "c", 1],
+    });
+    assert_eq!(result["results"], expected, "{result}");
+    assert_eq!(result["wrong"], json!(vec!["bad-options"; 3]), "{result}");
+    assert_eq!(result["odd"], json!(vec!["bad-options"; 2]), "{result}");
+    lab.browser.close().await
+}
+
+#[tokio::test]
+async fn workers_get_new_tokens() -> Result<()> {
+    let lab = lab().await?;
+    let result = run(
+        &lab,
+        r#"
+  const base64 = (object) => btoa(JSON.stringify(object)).replaceAll("=", "");
+  let asked = 0;
+  const token = () => `${base64({ alg: "none" })}.${base64({ exp: Date.now() / 1000 + 2, number: ++asked })}.`;
+  const here = await connect({ user: "demo", where: "browser", token });
+  await places(await load("calls", here), { input: "1tiny" });
+  const first = workers[0].sent.find(({ begin }) => begin).begin.token;
+  const has = () => workers[0].sent.find(({ token }) => token);
+  while (!has()) await new Promise((resolve) => setTimeout(resolve, 20));
+  const renewed = has().token;
+  here.dispose();
+  return [first !== renewed, renewed.split(".").length];"#,
+    )
+    .await?;
+    assert_eq!(result, json!([true, 3]));
+    lab.browser.close().await
+}

@@ -1,0 +1,219 @@
+//! The workers that run chained calls: `package/pool.js` has them, this is its other side.
+
+use super::here::{Aborting, entry, result};
+use super::{Call, Caller, Ended, Finished, start};
+use crate::api::{Options, Triggers, promise};
+use crate::connection::Reach;
+use crate::engine::Kind;
+use crate::error::FaasmError;
+use crate::function::Loaded;
+use crate::object::object;
+use crate::shared::{Shared, closed};
+use faasm_bridge::placement::Place;
+use faasm_bridge::placement::auto::Crew as Load;
+use faasm_bridge::sorted_map::SortedMap;
+use futures_util::future::{FutureExt, LocalBoxFuture, Shared as SharedFuture};
+use js_sys::{Function, Promise, Uint8Array};
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+
+#[wasm_bindgen]
+extern "C" {
+    #[derive(Clone)]
+    type Pool;
+
+    /// Runs a call: `source` is where the function is from, `options` are those of its run.
+    #[wasm_bindgen(method)]
+    fn run(this: &Pool, source: &JsValue, options: &JsValue) -> Promise;
+
+    #[wasm_bindgen(method)]
+    fn renew(this: &Pool, token: &str);
+
+    #[wasm_bindgen(method)]
+    fn end(this: &Pool);
+
+    #[wasm_bindgen(method, getter)]
+    fn size(this: &Pool) -> u32;
+}
+
+type Opening = SharedFuture<LocalBoxFuture<'static, Result<Pool, JsValue>>>;
+
+/// The workers, once there was a call for them.
+pub(crate) struct Crew {
+    /// Gives a pool for its settings; undefined in a worker of one.
+    open: JsValue,
+    /// What the workers connect with.
+    begin: JsValue,
+    pool: RefCell<Option<Opening>>,
+    /// Calls that workers have, by number: what they chain comes back under these.
+    calls: RefCell<SortedMap<u32, Rc<Caller>>>,
+    last: Cell<u32>,
+    workers: Cell<u32>,
+}
+
+/// A call that is under way in a worker.
+pub(super) struct Entered<'a> {
+    crew: &'a Crew,
+    pub(super) number: u32,
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.crew.calls.borrow_mut().remove(&self.number);
+    }
+}
+
+impl Crew {
+    /// `open` gives a pool for its settings, `begin` is what `connect` takes.
+    pub(crate) fn new(open: JsValue, begin: JsValue) -> Self {
+        Self {
+            open,
+            begin,
+            pool: RefCell::default(),
+            calls: RefCell::default(),
+            last: Cell::new(0),
+            workers: Cell::new(1),
+        }
+    }
+
+    /// How busy they are.
+    pub(super) fn load(&self) -> Load {
+        Load { workers: self.workers.get(), calls: self.calls.borrow().len() as u32 }
+    }
+
+    /// Counts a call, until what this gives is dropped.
+    pub(super) fn enter(&self, caller: Caller) -> Entered<'_> {
+        let number = self.last.get().wrapping_add(1);
+        self.last.set(number);
+        self.calls.borrow_mut().insert(number, Rc::new(caller));
+        Entered { crew: self, number }
+    }
+
+    /// A call that is under way.
+    pub(super) fn caller(&self, number: u32) -> Option<Rc<Caller>> {
+        self.calls.borrow().get(&number).cloned()
+    }
+
+    /// Runs a call in a worker; what it gives has a return value, an output and times.
+    pub(super) async fn run(
+        &self,
+        shared: &Rc<Shared>,
+        loaded: &Rc<Loaded>,
+        engine: Kind,
+        options: &JsValue,
+    ) -> Result<JsValue, JsValue> {
+        let Some((url, manifest)) = loaded.manifest() else { return Err(unstarted()) };
+        let module = loaded.program(engine).await.map_err(|_| unstarted())?.module;
+        let pool = self.pool(shared).await.map_err(|_| unstarted())?;
+        let source = object(&[
+            ("url", url.into()),
+            ("manifest", manifest.into()),
+            ("engine", engine.as_str().into()),
+            ("module", module.into()),
+        ]);
+        let running = pool.run(&source, options);
+        self.workers.set(pool.size().max(1));
+        JsFuture::from(running).await
+    }
+
+    fn pool(&self, shared: &Rc<Shared>) -> Opening {
+        let mut pool = self.pool.borrow_mut();
+        let opening = pool.get_or_insert_with(|| {
+            let settings = object(&[
+                ("begin", self.begin.clone()),
+                ("module", wasm_bindgen::module()),
+                ("chained", perform(Rc::downgrade(shared)).into_js_value()),
+            ]);
+            let opening = self.open.dyn_ref::<Function>().ok_or_else(unstarted);
+            let opening = opening.and_then(|open| open.call1(&JsValue::UNDEFINED, &settings));
+            let pool = async move {
+                let pool = JsFuture::from(Promise::resolve(&opening?)).await?;
+                Ok(pool.unchecked_into::<Pool>())
+            };
+            pool.boxed_local().shared()
+        });
+        opening.clone()
+    }
+
+    /// The token to connect with from here on.
+    pub(crate) fn set_token(&self, token: &str) {
+        let _ = js_sys::Reflect::set(&self.begin, &"token".into(), &token.into());
+        if let Some(pool) = self.opened() {
+            pool.renew(token);
+        }
+    }
+
+    pub(super) fn end(&self) {
+        if let Some(pool) = self.opened() {
+            pool.end();
+        }
+        self.pool.borrow_mut().take();
+    }
+
+    fn opened(&self) -> Option<Pool> {
+        self.pool.borrow().as_ref()?.peek()?.as_ref().ok().cloned()
+    }
+}
+
+/// What workers connect with: as the page, to where the page has found the relay.
+pub(crate) fn begin(user: &str, url: &str, token: Option<&str>, reach: &Reach) -> JsValue {
+    let transport = reach.transport.map_or("auto", |kind| kind.as_str());
+    object(&[
+        ("user", user.into()),
+        ("url", url.into()),
+        ("token", token.map_or(JsValue::UNDEFINED, JsValue::from_str)),
+        ("transport", transport.into()),
+        ("reconnectTimeout", (reach.reconnect.as_secs_f64() * 1000.0).into()),
+    ])
+}
+
+/// What no worker has begun.
+fn unstarted() -> JsValue {
+    object(&[("unstarted", "elsewhere".into())])
+}
+
+/// In a worker: has the page's runtime perform a call.
+pub(super) async fn hand_over(delegate: Function, caller: Rc<Caller>, call: Call) -> Finished {
+    let failed = |thrown: JsValue| FaasmError::thrown(&thrown);
+    let aborting = Aborting::new()?;
+    let (pointer, index) = entry(call.entry);
+    let handed = object(&[
+        ("call", caller.number.into()),
+        ("function", call.function.into()),
+        ("pointer", pointer),
+        ("index", index),
+        ("input", Uint8Array::from(call.input.as_slice()).into()),
+        ("signal", aborting.0.signal().into()),
+    ]);
+    let promise = delegate.call1(&JsValue::UNDEFINED, &handed).map_err(failed)?;
+    let ran = JsFuture::from(Promise::resolve(&promise)).await.map_err(failed)?;
+    Ok(Ended { result: result(&ran), place: Place::Browser })
+}
+
+/// In the page: performs the calls that functions in workers chain.
+fn perform(shared: Weak<Shared>) -> Closure<dyn Fn(JsValue) -> Promise> {
+    Closure::new(move |handed: JsValue| {
+        let handed = Options(handed);
+        // What is handed over comes before the end of the call that chains it.
+        let shared = shared.upgrade().filter(|shared| !shared.is_disposed());
+        let number = handed.number("call").ok().flatten().unwrap_or(0);
+        let caller = shared.as_ref().and_then(|shared| shared.chains.crew.caller(number));
+        promise(async move {
+            let (shared, caller) = shared.zip(caller).ok_or_else(closed)?;
+            let call = Call {
+                function: handed.string("function")?.unwrap_or_default(),
+                entry: handed.entry()?,
+                input: Uint8Array::new(&handed.any("input")).to_vec(),
+            };
+            let (stop, _triggers) = Triggers::new(&handed)?;
+            shared.running.add(&stop);
+            let ended = stop.unless(start(&shared, &caller, call)?).await?;
+            Ok(object(&[
+                ("returnValue", ended.result.return_value.into()),
+                ("output", Uint8Array::from(ended.result.output.as_slice()).into()),
+            ]))
+        })
+    })
+}

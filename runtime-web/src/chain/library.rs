@@ -1,0 +1,56 @@
+//! Functions by the names by which others call them: those that the page has loaded, and those beside the manifest of whoever
+//! calls them.
+
+use crate::engine::Wanted;
+use crate::function::{Loaded, Modules, load_beside};
+use faasm_bridge::sorted_map::SortedMap;
+use faasm_bridge::wire::is_valid_name;
+use futures_util::future::{FutureExt, LocalBoxFuture, Shared, ready};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// A function, or none where there is nothing that could be loaded.
+type Found = Shared<LocalBoxFuture<'static, Option<Rc<Loaded>>>>;
+
+pub(crate) struct Library {
+    modules: Rc<Modules>,
+    wanted: Wanted,
+    functions: RefCell<SortedMap<String, Found>>,
+}
+
+impl Library {
+    pub(crate) fn new(modules: Rc<Modules>, wanted: Wanted) -> Self {
+        Self { modules, wanted, functions: RefCell::default() }
+    }
+
+    /// The page has loaded it: from here on the name means this one.
+    pub(crate) fn add(&self, loaded: &Rc<Loaded>) {
+        let found = ready(Some(Rc::clone(loaded))).boxed_local().shared();
+        self.functions.borrow_mut().insert(loaded.name.clone(), found);
+    }
+
+    /// The function of that name. What cannot be loaded is not asked for again.
+    pub(super) async fn find(&self, name: &str, caller: &Loaded) -> Option<Rc<Loaded>> {
+        let known = self.functions.borrow().get(name).cloned();
+        let found = match known {
+            Some(found) => found,
+            None => {
+                let manifest = caller.manifest().filter(|_| is_valid_name(name))?.0.to_owned();
+                let (modules, wanted) = (Rc::clone(&self.modules), self.wanted);
+                let wanted_name = name.to_owned();
+                let loading = async move {
+                    let loaded = load_beside(&manifest, &wanted_name, wanted, &modules).await.ok();
+                    loaded.filter(|loaded| loaded.name == wanted_name).map(Rc::new)
+                };
+                let found = loading.boxed_local().shared();
+                self.functions.borrow_mut().insert(name.to_owned(), found.clone());
+                found
+            }
+        };
+        found.await
+    }
+
+    pub(super) fn clear(&self) {
+        self.functions.borrow_mut().clear();
+    }
+}

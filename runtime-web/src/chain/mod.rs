@@ -1,0 +1,279 @@
+//! Calls that functions chain: where each of them runs, and how it comes back.
+//!
+//! * this file: the decision, and calls in the cluster;
+//! * `here`: calls in this browser;
+//! * `crew`: the workers for them;
+//! * `library`: functions by their names.
+//!
+//! A runtime in such a worker decides nothing: it hands what its functions chain to the page's.
+
+mod crew;
+mod here;
+mod library;
+
+pub(crate) use crew::{Crew, begin};
+pub(crate) use library::Library;
+
+use crate::connection::Answer;
+use crate::engine::Kind;
+use crate::error::{Code, FaasmError, describe};
+use crate::function::Loaded;
+use crate::global::performance_now;
+use crate::host::unexpected;
+use crate::shared::Shared;
+use faasm_bridge::guest::CallResult;
+use faasm_bridge::placement::auto::{Auto, Sample};
+use faasm_bridge::placement::{Place, Policy, Where};
+use faasm_bridge::wire::{CallEntry, FailureCode, Reply, Request, RequestId};
+use futures_util::future::LocalBoxFuture;
+use js_sys::Function;
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use wasm_bindgen::JsValue;
+
+/// How deep calls may chain, as in a cluster.
+const MAX_DEPTH: u32 = 64;
+
+/// A call to be run somewhere.
+pub(crate) struct Call {
+    pub(crate) function: String,
+    pub(crate) entry: CallEntry,
+    pub(crate) input: Vec<u8>,
+}
+
+impl Call {
+    /// What its time is remembered by: functions behind pointers are different ones.
+    fn key(&self) -> String {
+        match self.entry {
+            CallEntry::Pointer(index) => format!("{} {index}", self.function),
+            CallEntry::Main | CallEntry::Index(_) => self.function.clone(),
+        }
+    }
+}
+
+/// A run that chains calls.
+pub(crate) struct Caller {
+    pub(crate) loaded: Rc<Loaded>,
+    pub(crate) engine: Kind,
+    /// How many calls it is away from the run that the page began.
+    depth: u32,
+    /// The first call in the cluster of that run and of all that follows from it: by that the relay knows which are of one run.
+    first: Rc<Cell<Option<RequestId>>>,
+    /// In a worker: what the page knows it by.
+    number: u32,
+}
+
+impl Caller {
+    /// A call of a function that this one chains.
+    fn callee(&self, loaded: &Rc<Loaded>, engine: Kind) -> Self {
+        Self {
+            loaded: Rc::clone(loaded),
+            engine,
+            depth: self.depth + 1,
+            first: Rc::clone(&self.first),
+            number: 0,
+        }
+    }
+}
+
+/// How a chained call ended, and where it ran.
+pub(crate) struct Ended {
+    pub(crate) result: CallResult,
+    pub(crate) place: Place,
+}
+
+/// An error where nothing is known of it.
+pub(crate) type Finished = Result<Ended, FaasmError>;
+
+/// A call under way. Dropping it cancels the call.
+pub(crate) type Running = LocalBoxFuture<'static, Finished>;
+
+/// What the page asks for.
+pub(crate) enum Asked {
+    Rules(Policy),
+    /// Gives a place for the name of a function.
+    Function(Function),
+}
+
+impl Asked {
+    /// Where calls of a function run; none where the page leaves that to the manifest.
+    fn of(&self, function: &str) -> Result<Option<Where>, FaasmError> {
+        let choose = match self {
+            Asked::Rules(policy) => return Ok(policy.of(function)),
+            Asked::Function(choose) => choose,
+        };
+        let wrong = |why: String| {
+            let message = format!("the function `where` failed for `{function}`: {why}");
+            Err(FaasmError::new(Code::BadOptions, message))
+        };
+        match choose.call1(&JsValue::UNDEFINED, &function.into()) {
+            Ok(place) if place.is_null_or_undefined() => Ok(None),
+            Ok(place) => match place.as_string().as_deref().and_then(Where::parse) {
+                Some(place) => Ok(Some(place)),
+                None => wrong("it gives \"cluster\", \"browser\", \"auto\" or nothing".to_owned()),
+            },
+            Err(thrown) => wrong(describe(&thrown)),
+        }
+    }
+}
+
+/// What a runtime has for chained calls.
+pub(crate) struct Chains {
+    asked: Asked,
+    auto: RefCell<Auto>,
+    pub(crate) library: Library,
+    pub(crate) crew: Crew,
+    /// In a worker of the crew: who performs what is chained.
+    delegate: Option<Function>,
+}
+
+impl Chains {
+    pub(crate) fn new(
+        asked: Asked,
+        library: Library,
+        crew: Crew,
+        delegate: Option<Function>,
+    ) -> Self {
+        Self { asked, auto: RefCell::default(), library, crew, delegate }
+    }
+
+    /// A run of a function. The number is that of a chained call: of this runtime, or of that of the page.
+    pub(crate) fn caller(
+        &self,
+        loaded: &Rc<Loaded>,
+        engine: Kind,
+        number: Option<u32>,
+    ) -> Rc<Caller> {
+        let known = number.and_then(|number| self.crew.caller(number));
+        known.unwrap_or_else(|| {
+            let (loaded, number) = (Rc::clone(loaded), number.unwrap_or(0));
+            Rc::new(Caller { loaded, engine, depth: 0, first: Rc::default(), number })
+        })
+    }
+
+    /// The relay has answered something in which no function runs.
+    pub(crate) fn answered(&self, milliseconds: f64, bytes: u64) {
+        self.auto.borrow_mut().answered(milliseconds, bytes);
+    }
+
+    pub(crate) fn dispose(&self) {
+        self.library.clear();
+        self.crew.end();
+    }
+}
+
+/// Begins a call.
+///
+/// # Errors
+/// When it cannot even be sent; then nothing was.
+pub(crate) fn start(
+    shared: &Rc<Shared>,
+    caller: &Rc<Caller>,
+    call: Call,
+) -> Result<Running, FaasmError> {
+    let chains = &shared.chains;
+    if let Some(delegate) = &chains.delegate {
+        return Ok(Box::pin(crew::hand_over(delegate.clone(), Rc::clone(caller), call)));
+    }
+    if caller.depth >= MAX_DEPTH {
+        return Ok(refused(format!("calls chained more than {MAX_DEPTH} deep")));
+    }
+    let asked = match chains.asked.of(&call.function)? {
+        Some(place) => place,
+        None => caller.loaded.chained.of(&call.function).unwrap_or(Where::Cluster),
+    };
+    let (place, trial) = match asked {
+        Where::Cluster => (Place::Cluster, None),
+        Where::Browser => (Place::Browser, None),
+        Where::Auto => {
+            let key = call.key();
+            let input = call.input.len() as u64;
+            let place = chains.auto.borrow_mut().choose(&key, input, chains.crew.load());
+            (place, Some(Trial { shared: Rc::downgrade(shared), key, place }))
+        }
+    };
+    match place {
+        Place::Cluster => in_cluster(shared, caller, call, trial),
+        Place::Browser => {
+            Ok(Box::pin(here::run(Rc::clone(shared), Rc::clone(caller), call, trial)))
+        }
+    }
+}
+
+/// A call that failed before it began, as its caller sees it.
+fn refused(reason: String) -> Running {
+    let result = CallResult { return_value: 1, output: reason.into_bytes() };
+    Box::pin(async { Ok(Ended { result, place: Place::Browser }) })
+}
+
+/// A call whose time is of interest.
+struct Trial {
+    shared: Weak<Shared>,
+    key: String,
+    place: Place,
+}
+
+impl Trial {
+    fn with(&self, act: impl FnOnce(&mut Auto, &str)) {
+        if let Some(shared) = self.shared.upgrade() {
+            act(&mut shared.chains.auto.borrow_mut(), &self.key);
+        }
+    }
+
+    fn finished(&self, sample: Sample) {
+        self.with(|auto, key| auto.finished(key, self.place, sample));
+    }
+
+    /// It ran where everything can.
+    fn cannot(&self) {
+        self.with(Auto::cannot);
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        // Where it has finished this says nothing new.
+        self.with(|auto, key| auto.abandoned(key, self.place));
+    }
+}
+
+/// Sends a call to the cluster.
+fn in_cluster(
+    shared: &Rc<Shared>,
+    caller: &Caller,
+    call: Call,
+    trial: Option<Trial>,
+) -> Result<Running, FaasmError> {
+    let Call { function, entry, input } = call;
+    let request = Request::Call { function, entry, args: Vec::new(), env: Vec::new() };
+    let began = performance_now();
+    let waiting = shared.connection.request_of(caller.first.get(), request, &input)?;
+    caller.first.set(caller.first.get().or(waiting.id));
+    let (crew, input) = (shared.chains.crew.load(), input.len() as u64);
+    Ok(Box::pin(async move {
+        let result = call_result(waiting.answer().await)?;
+        if let Some(trial) = trial {
+            let total = performance_now() - began;
+            let output = result.output.len() as u64;
+            trial.finished(Sample { total, running: total, crew, input, output });
+        }
+        Ok(Ended { result, place: Place::Cluster })
+    }))
+}
+
+/// How a call in the cluster ended, for the guest. A call the cluster refused is one that failed; a call of which nothing is
+/// known ends the run.
+fn call_result(answer: Answer) -> Result<CallResult, FaasmError> {
+    match answer? {
+        (Reply::Call { return_value }, output) => Ok(CallResult { return_value, output }),
+        (Reply::CallFailed { .. }, reason) => Ok(CallResult { return_value: 1, output: reason }),
+        (
+            Reply::Failed {
+                code: FailureCode::BadRequest | FailureCode::Cancelled | FailureCode::Unauthorised,
+                message,
+            },
+            _,
+        ) => Ok(CallResult { return_value: 1, output: message.into_bytes() }),
+        (reply, _) => Err(unexpected(reply)),
+    }
+}
