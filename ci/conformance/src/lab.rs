@@ -30,6 +30,10 @@ const ALL: u32 = 1_000_000;
 struct Functions(HashMap<String, StoredFunction>);
 
 impl FunctionStore for Functions {
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn integrity<'a>(
         &'a self,
         _user: &'a str,

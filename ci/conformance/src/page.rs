@@ -50,8 +50,8 @@ impl Page {
     }
 
     async fn flush(&mut self) -> Result<()> {
-        while let Some(frame) = self.session.transmit() {
-            self.socket.feed(Message::binary(frame)).await?;
+        while let Some(message) = self.session.transmit_message() {
+            self.socket.feed(Message::binary(message)).await?;
         }
         Ok(self.socket.flush().await?)
     }
@@ -59,13 +59,17 @@ impl Page {
     async fn event(&mut self) -> Result<ClientEvent> {
         loop {
             self.flush().await?;
-            let message = self.socket.next().await.context("the relay hung up")??;
-            let frame = match message {
-                Message::Binary(frame) => frame,
+            let message = match self.socket.next().await.context("the relay hung up")?? {
+                Message::Binary(message) => message,
                 Message::Close(frame) => bail!("the relay hung up: {frame:?}"),
                 _ => continue,
             };
-            if let Some(event) = self.session.receive(&frame)? {
+            // At most one of its frames is an event: there is one request at a time.
+            let mut event = None;
+            for frame in self.session.frames_of(&message) {
+                event = self.session.receive(frame?)?.or(event);
+            }
+            if let Some(event) = event {
                 self.flush().await?;
                 return Ok(event);
             }

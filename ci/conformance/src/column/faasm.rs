@@ -1,34 +1,34 @@
-//! A Faasm cluster: a stand-in for its planner and its upload server, whose functions keep state in a real Redis, behind one
-//! relay, or behind two over the same Redis.
+//! A Faasm cluster: a stand-in for its planner, whose functions keep state in a real Redis, behind one relay, or behind two over
+//! the same Redis.
+//!
+//! Such a cluster carries outputs as text. So where a case outputs something else, its functions are what `build --text-output`
+//! makes of them.
 
 use super::Column;
-use crate::case::Case;
+use crate::case::{Case, End, Text};
 use crate::lab::{Lab, TIMEOUT};
 use crate::outcome::Observed;
 use crate::page::Page;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail, ensure};
 use faasm_bridge::wire::{CallEntry, Request};
 use faasm_redis_server::RedisServer;
 use faasm_relay::cluster::embedded::{Embedded, EmbeddedConfig};
 use faasm_relay::cluster::faasm::FaasmConfig;
-use faasm_relay::store::{RedisStore, StateStore, Stores};
-use faasm_relay::{App, Config, serve};
+use faasm_relay::store::{
+    FunctionStore, RedisConfig, RedisStore, StateStore, StoreError, StoredFunction, Stores,
+};
+use faasm_relay::{App, Config, integrity, serve};
 use faasm_standin::{Planner, Setup};
 use futures_util::future::{BoxFuture, pending};
+use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 
 /// Until a run that never ends is given up; the relay should have done so before.
 const PATIENCE: Duration = Duration::from_secs(180);
-
-/// How long a relay keeps a session without a connection.
-const KEPT: Duration = Duration::from_secs(60);
-
-/// How often it is looked whether a function has ended the planner.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// Slots of the stand-in's worker.
 const SLOTS: i64 = 64;
@@ -55,8 +55,70 @@ pub(super) struct Faasm {
     started: OnceCell<Cluster>,
 }
 
+/// Users whose functions output other bytes than text.
+type Users = Arc<Mutex<HashSet<String>>>;
+
+/// The suite's functions, for these users as a cluster needs them that carries text only.
+struct TextOutputs {
+    originals: Arc<dyn FunctionStore>,
+    users: Users,
+}
+
+impl TextOutputs {
+    async fn get(&self, user: &str, function: &str) -> Result<Option<StoredFunction>, StoreError> {
+        let found = self.originals.get(user, function).await?;
+        let needs_text = self.users.lock().unwrap_or_else(PoisonError::into_inner).contains(user);
+        let text = found.as_ref().filter(|_| needs_text).and_then(|stored| {
+            // What cannot be encoded, or need not be, is what it is.
+            faasm_asyncify::text_output(&stored.wasm).ok().flatten()
+        });
+        let made = text.map(|wasm| StoredFunction { integrity: integrity(&wasm), wasm });
+        Ok(made.or(found))
+    }
+}
+
+impl FunctionStore for TextOutputs {
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    fn integrity<'a>(
+        &'a self,
+        user: &'a str,
+        function: &'a str,
+    ) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
+        Box::pin(async { Ok(self.get(user, function).await?.map(|stored| stored.integrity)) })
+    }
+
+    fn get<'a>(
+        &'a self,
+        user: &'a str,
+        function: &'a str,
+    ) -> BoxFuture<'a, Result<Option<StoredFunction>, StoreError>> {
+        Box::pin(self.get(user, function))
+    }
+
+    fn put<'a>(
+        &'a self,
+        user: &'a str,
+        function: &'a str,
+        stored: StoredFunction,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.originals.put(user, function, stored)
+    }
+}
+
+/// Whether what a case outputs is text, as far as it says.
+fn outputs_text(case: &Case) -> bool {
+    match &case.end {
+        End::Returns { output: Text::Exactly(bytes), .. } => std::str::from_utf8(bytes).is_ok(),
+        _ => true,
+    }
+}
+
 /// The processes, or what takes their place.
 struct Cluster {
+    text_users: Users,
     planner: Arc<Planner>,
     state: Arc<dyn StateStore>,
     relays: Vec<SocketAddr>,
@@ -76,8 +138,11 @@ impl Faasm {
 impl Cluster {
     async fn start(lab: &Lab, relays: usize) -> Result<Self> {
         let redis = RedisServer::start()?;
-        let state = Arc::new(RedisStore::connect(&redis.url(), KEPT).await?);
+        let state = Arc::new(RedisStore::connect(&RedisConfig::new(redis.url())).await?);
         let stores = lab.stores_with(state.clone());
+        let text_users = Users::default();
+        let (originals, users) = (stores.functions, Arc::clone(&text_users));
+        let stores = Stores { functions: Arc::new(TextOutputs { originals, users }), ..stores };
         let config = EmbeddedConfig {
             call_timeout: TIMEOUT,
             printing: lab.printing(),
@@ -88,7 +153,7 @@ impl Cluster {
         let planner = Planner::start(setup, embedded).await?;
         let mut addresses = Vec::new();
         for _ in 0..relays {
-            let stores = Stores::redis(&redis.url(), KEPT).await?;
+            let stores = Stores::redis(&RedisConfig::new(redis.url())).await?;
             let endpoint = planner.url().parse().map_err(anyhow::Error::msg)?;
             let config = FaasmConfig { call_time: TIMEOUT, ..FaasmConfig::of(endpoint) };
             let app = App::faasm(config, None, stores);
@@ -100,17 +165,7 @@ impl Cluster {
                 }
             });
         }
-        Ok(Self { planner, state, relays: addresses, _redis: redis })
-    }
-
-    /// Starts the planner again whenever a function has ended it, for ever.
-    async fn keep_alive(&self) -> Result<std::convert::Infallible> {
-        loop {
-            tokio::time::sleep(LOOK).await;
-            if !self.planner.is_alive() {
-                self.planner.restart().await?;
-            }
-        }
+        Ok(Self { text_users, planner, state, relays: addresses, _redis: redis })
     }
 }
 
@@ -131,8 +186,12 @@ impl Column for Faasm {
         Box::pin(async move {
             let cluster = self.cluster().await?;
             let (Some(first), Some(last)) = (cluster.relays.first(), cluster.relays.last()) else {
-                anyhow::bail!("no relays");
+                bail!("no relays");
             };
+            if !outputs_text(case) {
+                let mut users = cluster.text_users.lock().unwrap_or_else(PoisonError::into_inner);
+                users.insert(user.to_owned());
+            }
             let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
             let request = Request::Call {
                 function: case.function.to_owned(),
@@ -148,10 +207,8 @@ impl Column for Faasm {
                 }
                 page.ended(id).await
             };
-            let ended = tokio::select! {
-                ended = tokio::time::timeout(PATIENCE, running) => ended.context("no end")??,
-                failed = cluster.keep_alive() => match failed? {},
-            };
+            let ended = tokio::time::timeout(PATIENCE, running).await.context("no end")??;
+            ensure!(cluster.planner.is_alive(), "the planner has ended");
             let (stdout, stderr) = self.lab.take_printed(user, case.function);
             Ok(Observed { ended, stdout, stderr })
         })
