@@ -28,6 +28,9 @@ extern "C" {
     #[wasm_bindgen(js_namespace = console, js_name = error)]
     pub(crate) fn console_error(message: &str);
 
+    #[wasm_bindgen(js_namespace = console, js_name = warn)]
+    pub(crate) fn console_warn(message: &str);
+
     #[wasm_bindgen(js_namespace = location, js_name = href, thread_local_v2)]
     static LOCATION: String;
 }

@@ -6,7 +6,7 @@
 //!
 //! * [`api`]: what pages see; its types are in `types.d.ts`.
 //! * [`connection`]: one session with a relay, over a [`transport`].
-//! * [`function`]: loading of functions, built ones and originals.
+//! * [`function`]: loading of functions, built ones and originals; [`version`] compares them with the cluster's.
 //! * [`shared`]: what everything of one `Runtime` shares; [`tier`] is its state.
 //! * [`chain`]: where the calls that functions chain run.
 //! * [`run`]: one run, from instantiation to result, or until it is [`stop`]ped.
@@ -28,3 +28,4 @@ mod shared;
 mod stop;
 mod tier;
 mod transport;
+mod version;

@@ -20,6 +20,7 @@ use crate::error::{Code, FaasmError};
 use crate::function::{Loaded, Modules, load, load_bytes, load_given};
 use crate::global::location;
 use crate::shared::{Shared, closed};
+use crate::version;
 use input::Input;
 use js_sys::{Promise, Reflect};
 pub(crate) use options::Options;
@@ -139,9 +140,13 @@ impl Runtime {
             let options = Options(options);
             let wanted = options.engine()?.unwrap_or(wanted);
             let name = options.string("name")?;
+            let mut is_pools = false;
             let loaded = match address(&source) {
                 Some(address) => match options.string("manifest")? {
-                    Some(text) => given(address, text, &options, wanted, &modules).await?,
+                    Some(text) => {
+                        is_pools = true;
+                        given(address, text, &options, wanted, &modules).await?
+                    }
                     None => load(&address, wanted, name, &modules).await?,
                 },
                 None => {
@@ -153,6 +158,10 @@ impl Runtime {
                 return Err(closed());
             }
             let loaded = Rc::new(loaded);
+            // What a worker of a pool has, its page has compared.
+            if !is_pools {
+                version::compare(&loaded, &shared);
+            }
             shared.chains.library.add(&loaded);
             Ok(FaasmFunction::new(loaded, shared).into())
         })

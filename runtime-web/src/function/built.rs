@@ -132,7 +132,7 @@ pub(crate) async fn load_given(
     wanted: Wanted,
     modules: &Rc<Modules>,
 ) -> Result<Loaded, FaasmError> {
-    let Described { name, entry, cluster_only, engines, names, chained } =
+    let Described { name, entry, cluster_only, engines, names, chained, versions } =
         documents::manifest(&url, &text)?;
     if let (Kind::Asyncify, Some(why)) = (engine, without_asyncify(&engines)) {
         engine = select(wanted, &name, Some(why)).await?;
@@ -145,7 +145,7 @@ pub(crate) async fn load_given(
     let modules = Rc::clone(modules);
     let built = Built { engines, names, url, text, modules, fetched: OnceCell::new() };
     let source = Source::Built(Box::new(built));
-    Ok(Loaded { name, entry, cluster_only, engine, chained, source })
+    Ok(Loaded { name, entry, cluster_only, engine, chained, versions, source })
 }
 
 /// Where the rewriter puts the module of a manifest.

@@ -19,6 +19,8 @@ pub(super) struct Described {
     pub(super) engines: Engines,
     pub(super) names: Option<Artefact>,
     pub(super) chained: Policy,
+    /// Content hashes of what may be in the cluster, the original's first.
+    pub(super) versions: Vec<String>,
 }
 
 /// Reads a manifest, which came from `url`.
@@ -60,6 +62,11 @@ fn describe_function(document: &Part) -> Result<Described, String> {
             asyncify: engines.part("asyncify").asyncify()?,
         },
         names: document.part("names").optional().map(|names| names.artefact()).transpose()?,
+        versions: ["original", "textOutput"]
+            .into_iter()
+            .filter_map(|version| document.part(version).optional())
+            .map(|version| version.part("integrity").string())
+            .collect::<Result<_, _>>()?,
         chained: match document.part("where").optional() {
             Some(rules) => policy(&rules.value).ok_or_else(|| rules.wrong())?,
             None => Policy::default(),

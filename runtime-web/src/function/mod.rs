@@ -33,6 +33,8 @@ pub(crate) struct Loaded {
     pub(crate) engine: Kind,
     /// Where the calls that it chains run, unless the page says otherwise.
     pub(crate) chained: Policy,
+    /// Content hashes of what the cluster should have, if the page knows.
+    pub(crate) versions: Vec<String>,
     source: Source,
 }
 
@@ -164,5 +166,6 @@ async fn load_original(bytes: &[u8], name: String, from: &str) -> Result<Loaded,
     let Original { module, entry, cluster_only, storage } = original::read(bytes, from).await?;
     let source = Source::Original { module, storage };
     let chained = Policy::default();
-    Ok(Loaded { name, entry, cluster_only, engine: Kind::Jspi, chained, source })
+    let versions = Vec::new();
+    Ok(Loaded { name, entry, cluster_only, engine: Kind::Jspi, chained, versions, source })
 }

@@ -1,6 +1,6 @@
 //! Tokens, and the end of a runtime.
 
-use super::Lab;
+use super::{Lab, USER};
 use anyhow::Result;
 use serde_json::json;
 
@@ -83,5 +83,32 @@ async fn dispose_ends_everything_with_closed() -> Result<()> {
     assert_eq!(result["after"], json!(vec!["closed"; 5]), "{result}");
     assert_eq!((&result["thrown"], &result["inside"]), (&json!("closed"), &json!("closed")));
     assert_eq!((&result["heard"], &result["other"]), (&json!(0), &json!("lives")), "{result}");
+    lab.browser.close().await
+}
+
+#[tokio::test]
+async fn a_page_that_has_another_version_than_the_cluster_is_told() -> Result<()> {
+    let lab = Lab::new(&[("tiny", TINY), ("nap", NAP)]).await?;
+    let folder = tempfile::tempdir()?;
+    let other = folder.path().join("tiny.wasm");
+    std::fs::write(&other, wat::parse_str(NAP)?)?;
+    lab.relay.upload(USER, &[other]).await?;
+    let result = lab
+        .run(
+            r#"
+  const told = [];
+  const warned = new Promise((resolve) => { console.warn = (message) => { told.push(message); resolve(); }; });
+  // Asked in this order, and answered before what follows.
+  await load("nap");
+  await load("tiny");
+  await warned;
+  return told;"#,
+        )
+        .await?;
+    let [told] = result.as_array().map(Vec::as_slice).unwrap_or_default() else {
+        anyhow::bail!("{result}");
+    };
+    let told = told.as_str().unwrap_or_default();
+    assert!(told.contains("another version of `tiny`") && told.contains("sha256-"), "{told}");
     lab.browser.close().await
 }
