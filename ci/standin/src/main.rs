@@ -8,10 +8,12 @@ use faasm_standin::{Planner, Setup, Upload};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 /// Stand in for a Faasm cluster
 ///
-/// Prints `planner URL` and `upload URL` once they answer, and runs until it is killed. State and functions are in memory.
+/// Prints `planner URL` and `upload URL` once they answer, and runs until it is killed. State and functions are in memory. To
+/// each line on its standard input it answers with how many requests of each kind the planner got so far, as JSON.
 #[derive(Debug, Parser)]
 #[command(name = "faasm-standin", version)]
 struct Opts {
@@ -39,6 +41,11 @@ async fn main() -> Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "planner {}\nupload {}", planner.url(), upload.url())?;
     out.flush()?;
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    while lines.next_line().await?.is_some() {
+        writeln!(out, "{}", serde_json::to_string(&planner.counts())?)?;
+        out.flush()?;
+    }
     std::future::pending::<()>().await;
     Ok(())
 }
