@@ -8,7 +8,6 @@ use faasm_standin::{Planner, Setup, Upload};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 /// Stand in for a Faasm cluster
 ///
@@ -41,11 +40,15 @@ async fn main() -> Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "planner {}\nupload {}", planner.url(), upload.url())?;
     out.flush()?;
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
-    while lines.next_line().await?.is_some() {
-        writeln!(out, "{}", serde_json::to_string(&planner.counts())?)?;
-        out.flush()?;
-    }
+    let counting = tokio::task::spawn_blocking(move || -> Result<()> {
+        for line in std::io::stdin().lines() {
+            line?;
+            writeln!(out, "{}", serde_json::to_string(&planner.counts())?)?;
+            out.flush()?;
+        }
+        Ok(())
+    });
+    counting.await??;
     std::future::pending::<()>().await;
     Ok(())
 }

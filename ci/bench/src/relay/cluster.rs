@@ -123,7 +123,7 @@ pub(super) async fn measure(rounds: u32) -> Result<(Table, Vec<Figure>)> {
         .zip(direct)
         .map(|(through, direct)| quantile(through, 0.5) - quantile(direct, 0.5));
     let mut all = vec![figures::added(middle(added))];
-    all.extend(figures::polls(middle(polls.into_iter()), alone, together));
+    all.extend(figures::polls(middle(polls.into_iter()), alone, together / TOGETHER as f64));
     Ok((table, all))
 }
 

@@ -80,7 +80,8 @@ pub(crate) fn warm_start(microseconds: f64) -> Figure {
 /// Microseconds that a relay adds to a call of a Faasm cluster, in the middle: a planner tells nobody that a call has ended, and
 /// between two questions is at least a millisecond.
 const ADDED: f64 = 1500.0;
-/// Status requests of a call that does nothing, and of one that takes a second, alone and with 49 others of its run.
+/// Status requests of a call that does nothing, and of each of many calls of one run, which share them; and of a call alone that
+/// takes a second.
 const POLLS: f64 = 2.0;
 const POLLS_SECOND: f64 = 35.0;
 
@@ -89,12 +90,12 @@ pub(crate) fn added(microseconds: f64) -> Figure {
     Figure::new(name, microseconds, "µs").at_most(ADDED)
 }
 
-pub(crate) fn polls(of_nothing: f64, of_a_second: f64, of_fifty: f64) -> Vec<Figure> {
+pub(crate) fn polls(of_nothing: f64, of_a_second: f64, of_each: f64) -> Vec<Figure> {
     let count = |of: &str, value| Figure::new(format!("status requests, {of}"), value, "requests");
     vec![
         count("call that does nothing", of_nothing).at_most(POLLS),
         count("call of a second", of_a_second).at_most(POLLS_SECOND),
-        count("50 calls of one run, of a second", of_fifty).at_most(POLLS_SECOND),
+        count("each of 50 calls of one run, of a second", of_each).at_most(POLLS),
     ]
 }
 
