@@ -26,6 +26,12 @@ pub(crate) const CLANG_PACKAGES: &[&str] = &[
     "libc++abi-19-dev-wasm32",
 ];
 
+/// Both a program and Debian's package with it.
+const REDIS: &str = "redis-server";
+
+/// The same; what is used of it is its library.
+const FAKETIME: &str = "faketime";
+
 /// Adds Rust targets that are missing.
 pub(crate) fn rust_targets(workspace: &Workspace, targets: &[&str]) -> Result<()> {
     let output = Command::new("rustc")
@@ -71,6 +77,13 @@ pub(crate) fn test_packages(workspace: &Workspace) -> Result<()> {
     if Clang::find(workspace)?.is_none() {
         packages.extend(CLANG_PACKAGES);
     }
+    if find_program(&[REDIS]).is_none() {
+        packages.push(REDIS);
+    }
+    // For clocks that jump in the chaos test.
+    if find_program(&[FAKETIME]).is_none() {
+        packages.push(FAKETIME);
+    }
     if !packages.is_empty() {
         install(&packages)?;
         if Clang::find(workspace)?.is_none() {
@@ -84,6 +97,14 @@ pub(crate) fn test_packages(workspace: &Workspace) -> Result<()> {
 pub(crate) fn nginx() -> Result<()> {
     if find_program(&["nginx"]).is_none() {
         install(&["nginx-light"])?;
+    }
+    Ok(())
+}
+
+/// The store of several relays.
+pub(crate) fn redis() -> Result<()> {
+    if find_program(&[REDIS]).is_none() {
+        install(&[REDIS])?;
     }
     Ok(())
 }
@@ -102,7 +123,7 @@ fn install(packages: &[&str]) -> Result<()> {
     if !Path::new("/etc/debian_version").is_file() || find_program(&["apt-get"]).is_none() {
         bail!(
             "the tests need Chromium with chromedriver, Firefox, WebKitGTK with WebKitWebDriver, Xvfb, \
-             Python with venv, and a clang that builds for wasm32-wasi (set WASI_SDK_PATH to a WASI SDK); what is missing \
+             Python with venv, redis-server, faketime, and a clang that builds for wasm32-wasi (set WASI_SDK_PATH to a WASI SDK); what is missing \
              here is in these packages of Debian: {}",
             packages.join(" ")
         );

@@ -1,16 +1,19 @@
-//! One run: pages at work, and a relay, a network and a disk that fail, until everything was asked; then calm, and the
-//! count.
+//! One run: pages at work, and relays, a network, and a disk or a Redis that fail, until everything was asked; then calm, and
+//! the count.
 
 use crate::client::{Client, Told, USER};
+use crate::clock::Clock;
 use crate::disk::Disk;
+use crate::faults::{Events, Faults, Site};
 use crate::functions;
 use crate::ledger::{Kind, Ledger, Violation};
-use crate::proxy::{self, Proxy};
+use crate::proxy::Proxy;
 use crate::random::Random;
 use crate::relay::{Place, Relay};
 use crate::work::{PAGES, Page, Quota};
 use anyhow::{Context as _, Result, bail};
 use faasm_bridge::wire::{Reply, Request};
+use faasm_redis_server::RedisServer;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -21,20 +24,14 @@ use tokio::time::Instant;
 /// Pages at work.
 const CLIENTS: u64 = 12;
 
+/// How many relays share a Redis.
+const RELAYS_WITH_REDIS: usize = 2;
+
 /// Calls that each has open at once.
 const CALLERS: u64 = 3;
 
-/// Time between two faults of relay or disk.
-const BETWEEN: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(700)];
-
-/// How long a disk is full.
-const FULL: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(700)];
-
 /// Longest that everything may take to come to its end once nothing fails any more.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Longest that a relay is tried to be started while its disk is full.
-const STARTS_WITHIN: Duration = Duration::from_secs(30);
 
 /// More than any list has.
 const ALL: u32 = 1_000_000;
@@ -47,21 +44,8 @@ pub struct Settings {
     pub operations: u64,
     /// Nothing is asked after this time.
     pub time: Duration,
-}
-
-/// What happened.
-#[derive(Debug, Default)]
-pub struct Events {
-    pub kills: u64,
-    pub terminations: u64,
-    pub full: u64,
-    /// Why the disk was never full.
-    pub no_disk: bool,
-    /// Relays that did not start at once, for their disk was full.
-    pub late: u64,
-    pub network: proxy::Counts,
-    pub connections: u64,
-    pub took: Duration,
+    /// Two relays over one Redis, instead of one with a disk.
+    pub redis: bool,
 }
 
 /// Runs in this folder, which is empty.
@@ -70,14 +54,31 @@ pub struct Events {
 /// When a relay does not start or end as it should, or a page is answered what makes no sense.
 pub async fn run(settings: &Settings, folder: &Path) -> Result<(Arc<Ledger>, Events)> {
     let began = Instant::now();
+    let clock = Clock::find(folder)?;
+    let environment = clock.as_ref().map(Clock::environment).unwrap_or_default();
+    let redis = settings.redis.then(RedisServer::start_durable);
+    let redis = redis.transpose()?;
     let data = folder.join("disk");
-    let disk = Disk::mount(&data)?;
-    let place = Place::new(folder, &data)?;
-    let relay = Relay::start(&place, 0).await?;
+    let disk = if settings.redis { None } else { Disk::mount(&data)? };
+    let mut sites = Vec::new();
+    for number in 0..if settings.redis { RELAYS_WITH_REDIS } else { 1 } {
+        let data =
+            if settings.redis { folder.join(format!("relay-{number}")) } else { data.clone() };
+        let place = Place {
+            redis: redis.as_ref().map(RedisServer::url),
+            environment: environment.clone(),
+            ..Place::new(folder, &data)?
+        };
+        let relay = Relay::start(&place, 0).await?;
+        sites.push(Site { place, relay });
+    }
+    let relay = &sites.first().context("there is no relay")?.relay;
     for (name, wasm) in functions::all()? {
         relay.upload(USER, name, &wasm).await?;
     }
-    let proxy = Proxy::start(relay.address, settings.seed).await.context("starting the proxy")?;
+    let addresses: Vec<_> = sites.iter().map(|site| site.relay.address).collect();
+    let proxy =
+        Proxy::start(addresses.clone(), settings.seed).await.context("starting the proxy")?;
     let ledger = Arc::new(Ledger::default());
     let quota = Arc::new(Quota {
         calls: AtomicI64::new(i64::try_from(settings.calls)?),
@@ -85,12 +86,13 @@ pub async fn run(settings: &Settings, folder: &Path) -> Result<(Arc<Ledger>, Eve
     });
     let mut pages = start(settings, &proxy, &ledger, &quota);
     let mut faults = Faults {
-        place: &place,
-        relay,
+        sites,
         disk: disk.as_ref(),
+        redis,
+        clock: clock.as_ref(),
         random: Random::of(&[settings.seed, u64::MAX]),
         ledger: &ledger,
-        events: Events { no_disk: disk.is_none(), ..Events::default() },
+        events: Events { no_disk: disk.is_none(), no_clock: clock.is_none(), ..Events::default() },
     };
     let end = began + settings.time;
     while !quota.is_used_up() && Instant::now() < end {
@@ -116,11 +118,12 @@ pub async fn run(settings: &Settings, folder: &Path) -> Result<(Arc<Ledger>, Eve
     }
     ledger.check_told();
     // What was acknowledged has to outlive this, too.
-    faults.kill().await?;
-    let address = faults.relay.address;
-    ledger.check(Kind::Call, &list(address, functions::CALLS).await?);
-    ledger.check(Kind::Append, &list(address, PAGES).await?);
-    faults.terminate().await?;
+    faults.end_all_at_once().await?;
+    for address in addresses {
+        ledger.check(Kind::Call, &list(address, functions::CALLS).await?);
+        ledger.check(Kind::Append, &list(address, PAGES).await?);
+    }
+    faults.terminate_all().await?;
     let mut events = faults.events;
     (events.network, events.connections) = (proxy.counts(), proxy.connections());
     events.took = began.elapsed();
@@ -161,75 +164,5 @@ async fn list(address: std::net::SocketAddr, key: &str) -> Result<Vec<u8>> {
     match client.ask(request, vec![]).await? {
         Told::Reply(Reply::Bytes, bytes) => Ok(bytes),
         told => bail!("reading list `{key}` was answered {told:?}"),
-    }
-}
-
-/// What fails besides the network.
-struct Faults<'a> {
-    place: &'a Place,
-    relay: Relay,
-    disk: Option<&'a Disk>,
-    random: Random,
-    ledger: &'a Ledger,
-    events: Events,
-}
-
-impl Faults<'_> {
-    /// Waits a little, and lets something fail.
-    async fn next(&mut self) -> Result<()> {
-        let [from, to] = BETWEEN;
-        tokio::time::sleep(self.random.within(from, to)).await;
-        match self.random.below(10) {
-            0..6 => self.kill().await,
-            6..8 => self.terminate().await,
-            _ => self.fill().await,
-        }
-    }
-
-    async fn kill(&mut self) -> Result<()> {
-        self.events.kills += 1;
-        self.relay.kill().await?;
-        self.start().await
-    }
-
-    async fn terminate(&mut self) -> Result<()> {
-        self.events.terminations += 1;
-        let status = self.relay.terminate().await?;
-        if !status.success() {
-            let what = format!("a relay that was asked to end did so with {status}");
-            self.ledger.violate(Violation::Wrong, what);
-        }
-        self.start().await
-    }
-
-    async fn start(&mut self) -> Result<()> {
-        self.relay = Relay::start(self.place, self.relay.address.port()).await?;
-        Ok(())
-    }
-
-    async fn fill(&mut self) -> Result<()> {
-        let Some(disk) = self.disk else { return Ok(()) };
-        self.events.full += 1;
-        disk.fill()?;
-        let [from, to] = FULL;
-        tokio::time::sleep(self.random.within(from, to)).await;
-        if !self.random.chance(30) {
-            return disk.empty();
-        }
-        // It comes back to a disk that is full.
-        self.events.kills += 1;
-        self.relay.kill().await?;
-        let begun = Instant::now();
-        let started = Relay::start(self.place, self.relay.address.port()).await;
-        disk.empty()?;
-        match started {
-            Ok(relay) => self.relay = relay,
-            Err(error) if begun.elapsed() > STARTS_WITHIN => return Err(error),
-            Err(_) => {
-                self.events.late += 1;
-                self.start().await?;
-            }
-        }
-        Ok(())
     }
 }

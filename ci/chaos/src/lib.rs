@@ -5,11 +5,17 @@
 //! told that it is done, at most once where it was told that nobody knows, never where it was refused.
 //!
 //! The seed decides what happens to which connection and to the relay; what meets what depends on the machine's load too.
-//! A relay goes by monotonic time only, so clocks are left alone.
+//! The relays' clocks jump, too, where there is `libfaketime`. That of Redis does not: its allocator and that library do not
+//! go together.
+//!
+//! There are two forms: one relay with its data in a folder, whose disk is full now and then; and two relays over one Redis,
+//! which is killed and stopped as well, and pages that come back to either.
 
 pub mod campaign;
 pub mod client;
+pub mod clock;
 pub mod disk;
+pub mod faults;
 pub mod functions;
 pub mod ledger;
 pub mod load;

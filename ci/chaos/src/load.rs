@@ -19,8 +19,16 @@ const NOTHING: &str = r#"(module (memory 1) (func (export "_start")))"#;
 const ELEMENT_BYTES: usize = 16;
 
 /// Calls, and appends, per second of so many sessions with a relay of its own.
-pub async fn measure(sessions: u64, time: Duration, folder: &Path) -> Result<(f64, f64)> {
-    let place = Place::new(folder, folder)?;
+///
+/// # Errors
+/// When the relay does not start, or answers what it should not.
+pub async fn measure(
+    sessions: u64,
+    time: Duration,
+    folder: &Path,
+    redis: Option<String>,
+) -> Result<(f64, f64)> {
+    let place = Place { redis, ..Place::new(folder, folder)? };
     let mut relay = Relay::start(&place, 0).await?;
     let wasm = wat::parse_str(NOTHING).context("the function")?;
     relay.upload(USER, "nothing", &wasm).await?;

@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result};
 use clap::Parser;
 use faasm_chaos::campaign::{self, Settings};
 use faasm_chaos::{load, report};
+use faasm_redis_server::RedisServer;
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,6 +32,9 @@ struct Opts {
     /// Fewer of each, for less than 20 s
     #[arg(long, conflicts_with_all = ["calls", "operations", "seconds"])]
     short: bool,
+    /// Two relays over one Redis, which fails too
+    #[arg(long)]
+    redis: bool,
     /// Write figures to this file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -56,7 +60,10 @@ async fn run(opts: &Opts) -> Result<bool> {
     let folder = tempfile::tempdir().context("making a folder")?;
     if let Some(sessions) = opts.load {
         let time = Duration::from_secs(opts.seconds.min(10));
-        let (calls, appends) = load::measure(sessions, time, folder.path()).await?;
+        let redis = opts.redis.then(RedisServer::start_durable).transpose()?;
+        let (calls, appends) =
+            load::measure(sessions, time, folder.path(), redis.as_ref().map(RedisServer::url))
+                .await?;
         println!("{sessions} sessions: {calls:.0} calls/s, {appends:.0} appends/s");
         return Ok(true);
     }
@@ -66,7 +73,7 @@ async fn run(opts: &Opts) -> Result<bool> {
         false => (opts.calls, opts.operations, Duration::from_secs(opts.seconds)),
     };
     let seed = opts.seed.unwrap_or(now.as_secs());
-    let settings = Settings { seed, calls, operations, time };
+    let settings = Settings { seed, calls, operations, time, redis: opts.redis };
     println!("seed {seed}: {calls} calls, {operations} operations, at most {} s", time.as_secs());
     let ran = campaign::run(&settings, folder.path()).await;
     let (ledger, events) = match ran {

@@ -1,4 +1,4 @@
-//! A network that breaks: it passes TCP connections on to a relay, knows WebSocket frames well enough to find their ends,
+//! A network that breaks: it passes TCP connections on to any of some relays, knows WebSocket frames well enough to find their ends,
 //! and does to each connection what its number and the seed say.
 //!
 //! What no network does is not done here: bytes are not changed, for TCP finds that. A frame that is cut off is the last of
@@ -47,7 +47,7 @@ pub type Counts = BTreeMap<Fault, u64>;
 #[derive(Debug)]
 struct World {
     seed: u64,
-    target: SocketAddr,
+    targets: Vec<SocketAddr>,
     is_calm: AtomicBool,
     connections: AtomicU64,
     counts: Mutex<Counts>,
@@ -72,12 +72,12 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    pub async fn start(target: SocketAddr, seed: u64) -> std::io::Result<Self> {
+    pub async fn start(targets: Vec<SocketAddr>, seed: u64) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let world = Arc::new(World {
             seed,
-            target,
+            targets,
             is_calm: AtomicBool::new(false),
             connections: AtomicU64::new(0),
             counts: Mutex::default(),
@@ -117,7 +117,9 @@ async fn accept(listener: TcpListener, world: Arc<World>) {
 
 async fn pass(page: TcpStream, number: u64, world: &World) -> std::io::Result<()> {
     page.set_nodelay(true)?;
-    let relay = TcpStream::connect(world.target).await?;
+    let which = Random::of(&[world.seed, number, 2]).below(world.targets.len() as u64);
+    let target = world.targets.get(which as usize).ok_or(std::io::ErrorKind::NotFound)?;
+    let relay = TcpStream::connect(target).await?;
     relay.set_nodelay(true)?;
     let (page_read, page_write) = page.into_split();
     let (relay_read, relay_write) = relay.into_split();

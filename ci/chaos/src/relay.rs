@@ -1,4 +1,4 @@
-//! A real relay, as a process that is ended and started again on the same port and the same data.
+//! A real relay, as a process that is ended and started again on the same port and the same data, or the same Redis.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use std::net::SocketAddr;
@@ -26,6 +26,10 @@ pub struct Place {
     pub log: PathBuf,
     /// A name that clients reach it by, besides its own: they come through a proxy.
     pub host: String,
+    /// Address of the Redis where they keep everything instead.
+    pub redis: Option<String>,
+    /// Further variables in their environment.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Place {
@@ -38,7 +42,8 @@ impl Place {
         let web = folder.join("web");
         std::fs::create_dir_all(&web).with_context(|| format!("making {}", web.display()))?;
         let (data, log) = (data.join("data"), folder.join("relay.log"));
-        Ok(Self { program, data, web, log, host: "127.0.0.1".into() })
+        let (redis, environment) = (None, Vec::new());
+        Ok(Self { program, data, web, log, host: "127.0.0.1".into(), redis, environment })
     }
 }
 
@@ -67,6 +72,8 @@ impl Relay {
             .arg(&place.data)
             .arg("--web")
             .arg(&place.web)
+            .args(place.redis.iter().flat_map(|redis| ["--redis", redis.as_str()]))
+            .envs(place.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

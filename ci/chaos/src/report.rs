@@ -1,6 +1,7 @@
 //! What a run came to, for people and for programs.
 
-use crate::campaign::{Events, Settings};
+use crate::campaign::Settings;
+use crate::faults::Events;
 use crate::ledger::{Kind, Ledger, Outcome, Violation};
 use serde_json::{Value, json};
 
@@ -15,6 +16,9 @@ const VIOLATIONS: [(Violation, &str, &str); 5] = [
 const OUTCOMES: [(Outcome, &str); 3] =
     [(Outcome::Done, "done"), (Outcome::Unknown, "unknown"), (Outcome::Refused, "refused")];
 
+/// Why no clock jumped.
+const NO_CLOCK: &str = "there is no libfaketime; Debian's package is faketime";
+
 /// Whether nothing went wrong.
 pub fn is_clean(ledger: &Ledger) -> bool {
     VIOLATIONS.iter().all(|(violation, ..)| ledger.violations(*violation) == 0)
@@ -27,8 +31,14 @@ pub fn figures(settings: &Settings, ledger: &Ledger, events: &Events) -> Vec<Val
         json!({ "name": name, "value": value, "unit": "count", "target": target, "met": met, "note": note })
     };
     let mut figures = Vec::new();
+    let chaos = if settings.redis { "chaos over Redis" } else { "chaos" };
     for (violation, name, note) in VIOLATIONS {
-        figures.push(figure(format!("chaos {name}"), ledger.violations(violation), Some(0), note));
+        figures.push(figure(
+            format!("{chaos} {name}"),
+            ledger.violations(violation),
+            Some(0),
+            note,
+        ));
     }
     for (kind, what) in [(Kind::Call, "calls"), (Kind::Append, "operations")] {
         for (outcome, name) in OUTCOMES {
@@ -38,26 +48,34 @@ pub fn figures(settings: &Settings, ledger: &Ledger, events: &Events) -> Vec<Val
                 String::new()
             };
             figures.push(figure(
-                format!("chaos {what} {name}"),
+                format!("{chaos} {what} {name}"),
                 ledger.count(kind, outcome),
                 None,
                 &note,
             ));
         }
     }
-    let disk = if events.no_disk { "skipped: mounting a small disk takes root" } else { "" };
+    let disk = match (settings.redis, events.no_disk) {
+        (false, true) => "skipped: mounting a small disk takes root",
+        _ => "",
+    };
+    let clock = if events.no_clock { NO_CLOCK } else { "" };
     let happened = [
         ("kill -9", events.kills, ""),
         ("SIGTERM", events.terminations, ""),
         ("full disks", events.full, disk),
         ("relays that started late", events.late, "their disk was full"),
+        ("kill -9 of Redis", events.redis_kills, ""),
+        ("pauses of Redis", events.redis_pauses, ""),
+        ("cuts of connections to Redis", events.redis_cuts, ""),
+        ("clock jumps", events.jumps, clock),
         ("connections", events.connections, ""),
     ];
     figures.extend(
-        happened.map(|(name, value, note)| figure(format!("chaos {name}"), value, None, note)),
+        happened.map(|(name, value, note)| figure(format!("{chaos} {name}"), value, None, note)),
     );
     for (fault, count) in &events.network {
-        figures.push(figure(format!("chaos network {fault:?}"), *count, None, ""));
+        figures.push(figure(format!("{chaos} network {fault:?}"), *count, None, ""));
     }
     figures
 }
@@ -71,10 +89,21 @@ pub fn print(settings: &Settings, ledger: &Ledger, events: &Events) {
         println!("{what}: {}", counts.join(", "));
     }
     println!(
-        "faults: {} kill -9, {} SIGTERM, {} full disks; network {:?} in {} connections",
-        events.kills, events.terminations, events.full, events.network, events.connections
+        "faults: {} kill -9, {} SIGTERM, {} full disks, {} clock jumps; Redis: {} kill -9, {} pauses, {} cuts; network {:?} in {} connections",
+        events.kills,
+        events.terminations,
+        events.full,
+        events.jumps,
+        events.redis_kills,
+        events.redis_pauses,
+        events.redis_cuts,
+        events.network,
+        events.connections
     );
-    if events.no_disk {
+    if events.no_clock {
+        println!("skipped: clock jumps ({NO_CLOCK})");
+    }
+    if events.no_disk && !settings.redis {
         println!("skipped: full disks, for mounting a small one takes root");
     }
     for (violation, name, note) in VIOLATIONS {
@@ -85,8 +114,11 @@ pub fn print(settings: &Settings, ledger: &Ledger, events: &Events) {
     }
     if !is_clean(ledger) {
         println!(
-            "again: cargo xtask chaos --seed {} --calls {} --operations {} (what meets what differs with the machine's load)",
-            settings.seed, settings.calls, settings.operations
+            "again: cargo xtask chaos {}--seed {} --calls {} --operations {} (what meets what differs with the machine's load)",
+            if settings.redis { "--redis " } else { "" },
+            settings.seed,
+            settings.calls,
+            settings.operations
         );
     }
 }

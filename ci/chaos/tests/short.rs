@@ -11,11 +11,24 @@ use std::time::Duration;
 async fn nothing_is_lost_and_nothing_happens_twice() {
     let folder = tempfile::tempdir().unwrap();
     let time = Duration::from_secs(60);
-    let settings = Settings { seed: 1, calls: 1500, operations: 1500, time };
+    let settings = Settings { seed: 1, calls: 1500, operations: 1500, time, redis: false };
     let (ledger, events) = campaign::run(&settings, folder.path()).await.unwrap();
     assert!(report::is_clean(&ledger), "{events:?}: {:#?}", ledger.shown());
     // What makes a run worth anything.
     assert!(ledger.count(Kind::Call, Outcome::Done) > 700, "{events:?}");
     assert!(ledger.count(Kind::Append, Outcome::Done) > 700, "{events:?}");
     assert!(events.kills > 1 && events.connections > 30 && events.network.len() > 3, "{events:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_and_nothing_happens_twice_over_a_redis_that_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let time = Duration::from_secs(25);
+    let settings = Settings { seed: 1, calls: 1500, operations: 1500, time, redis: true };
+    let (ledger, events) = campaign::run(&settings, folder.path()).await.unwrap();
+    assert!(report::is_clean(&ledger), "{events:?}: {:#?}", ledger.shown());
+    assert!(ledger.count(Kind::Call, Outcome::Done) > 100, "{events:?}");
+    assert!(ledger.count(Kind::Append, Outcome::Done) > 200, "{events:?}");
+    let of_redis = events.redis_kills + events.redis_pauses + events.redis_cuts;
+    assert!(events.kills > 1 && of_redis > 1 && events.connections > 20, "{events:?}");
 }

@@ -3,9 +3,12 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
-use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 /// Names a Redis that tests use instead of their own, where they do not have to kill it.
 pub const REDIS_URL: &str = "FAASM_REDIS_URL";
@@ -15,6 +18,9 @@ const PROGRAM: &str = "redis-server";
 
 /// How often another port is tried: between finding a free one and taking it, somebody else may.
 const ATTEMPTS: usize = 10;
+
+/// Longest it may take to start: it reads what it wrote.
+const STARTS_WITHIN: Duration = Duration::from_secs(30);
 
 /// What it logs when it takes connections.
 const READY: &str = "Ready to accept connections";
@@ -99,6 +105,20 @@ impl RedisServer {
         self.signal(Signal::CONT)
     }
 
+    /// Cuts every connection to it; what came over them is carried out or not, and not answered.
+    ///
+    /// # Errors
+    /// When it does not take this.
+    pub fn cut_connections(&self) -> Result<()> {
+        let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+        connection.set_read_timeout(Some(STARTS_WITHIN))?;
+        connection.write_all(b"CLIENT KILL TYPE normal SKIPME yes\r\n")?;
+        let mut answer = String::new();
+        BufReader::new(connection).read_line(&mut answer)?;
+        ensure!(answer.starts_with(':'), "Redis answered {answer}");
+        Ok(())
+    }
+
     fn signal(&self, signal: Signal) -> Result<()> {
         let process = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
         kill_process(process.context("Redis has no process")?, signal).context("signalling Redis")
@@ -113,7 +133,7 @@ impl Drop for RedisServer {
 }
 
 /// A process that takes connections; `None` where it ended before.
-fn spawn(port: u16, folder: &std::path::Path, is_durable: bool) -> Result<Option<Child>> {
+fn spawn(port: u16, folder: &Path, is_durable: bool) -> Result<Option<Child>> {
     let append_only = if is_durable { "yes" } else { "no" };
     let mut process = Command::new(PROGRAM)
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
@@ -126,14 +146,25 @@ fn spawn(port: u16, folder: &std::path::Path, is_durable: bool) -> Result<Option
         .spawn()
         .with_context(|| format!("starting {PROGRAM}; Debian's package has this name"))?;
     let log = process.stdout.take().context("Redis has no output")?;
-    let mut log = BufReader::new(log).lines();
-    let is_ready = log.by_ref().map_while(Result::ok).any(|line| line.contains(READY));
-    if !is_ready {
-        let ended = process.wait().context("waiting for Redis to end")?;
-        ensure!(!ended.success(), "{PROGRAM} ended at once");
-        return Ok(None);
+    let (is_ready, ready) = mpsc::channel();
+    // To its end, so that Redis never waits for somebody to read its log.
+    std::thread::spawn(move || {
+        for line in BufReader::new(log).lines().map_while(Result::ok) {
+            if line.contains(READY) {
+                let _ = is_ready.send(());
+            }
+        }
+    });
+    match ready.recv_timeout(STARTS_WITHIN) {
+        Ok(()) => Ok(Some(process)),
+        Err(RecvTimeoutError::Disconnected) => {
+            process.wait().context("waiting for Redis to end")?;
+            Ok(None)
+        }
+        Err(RecvTimeoutError::Timeout) => {
+            process.kill().context("killing Redis")?;
+            process.wait().context("waiting for Redis to end")?;
+            bail!("{PROGRAM} takes no connections after {} s", STARTS_WITHIN.as_secs())
+        }
     }
-    // So that it never waits for somebody to read its log.
-    std::thread::spawn(move || log.for_each(drop));
-    Ok(Some(process))
 }

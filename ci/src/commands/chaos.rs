@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use crate::process::run;
+use crate::setup;
 use crate::workspace::Workspace;
 
 /// Kill relays, break networks and fill disks, and count what was lost or done twice
@@ -26,6 +27,9 @@ pub(crate) struct Args {
     /// Fewer of each, for less than 20 s
     #[arg(long, conflicts_with_all = ["calls", "operations", "seconds"])]
     short: bool,
+    /// Two relays over one Redis, which fails too, instead of one relay with a disk
+    #[arg(long)]
+    redis: bool,
     /// Write figures to this file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -36,6 +40,9 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self, workspace: &Workspace) -> Result<()> {
+        if self.redis {
+            setup::redis()?;
+        }
         run(workspace.cargo().args(["build", "-p", "faasm-relay", "-p", "faasm-chaos"]))
             .context("relay and chaos")?;
         let mut command = Command::new(workspace.binary("faasm-chaos"));
@@ -54,6 +61,9 @@ impl Args {
         }
         for (option, number) in [("--seed", self.seed), ("--load", self.load)] {
             command.args(number.iter().flat_map(|number| [option.to_owned(), number.to_string()]));
+        }
+        if self.redis {
+            command.arg("--redis");
         }
         if let Some(path) = &self.json {
             command.arg("--json").arg(path);

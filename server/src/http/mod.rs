@@ -17,7 +17,7 @@ mod websocket;
 
 use crate::auth::Operation;
 use crate::config::{App, Config, Limits};
-use crate::metrics::{Measured, Metrics};
+use crate::metrics::{Measured, Metrics, Timed};
 use crate::server::Visitor;
 use crate::session::{Gate, Sessions};
 use crate::store::StoreError;
@@ -83,6 +83,8 @@ impl Site {
         let kept = config.timings.session_kept;
         let metrics = Metrics::new();
         app.cluster = Arc::new(Measured::new(app.cluster, Arc::clone(&metrics)));
+        app.state = Arc::new(Timed::new(app.state, Arc::clone(&metrics)));
+        app.journal = Arc::new(Timed::new(app.journal, Arc::clone(&metrics)));
         let journal = Arc::clone(&app.journal);
         let sessions = Arc::new(Sessions::new(gate, journal, Arc::clone(&metrics), kept));
         let calls = message::Calls::default();

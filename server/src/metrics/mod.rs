@@ -4,8 +4,10 @@
 //! `docs/operating.md` lists the names.
 
 mod calls;
+mod store;
 
 pub(crate) use calls::Measured;
+pub(crate) use store::Timed;
 
 use crate::cluster::Usage;
 use faasm_bridge::wire::FailureCode;
@@ -27,6 +29,9 @@ const CALL_SECONDS: [f64; 16] = [
     300.0,
 ];
 
+/// Upper bounds of a store's time, seconds: from what is in memory to what waits for a Redis that is away.
+const STORE_SECONDS: [f64; 10] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 2.5, 10.0];
+
 /// The numbers of one relay.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -35,6 +40,8 @@ pub(crate) struct Metrics {
     calls_ended: Family<Ended, Counter>,
     call_seconds: Histogram,
     requests_failed: Family<Failed, Counter>,
+    store_seconds: Family<Asked, Histogram, fn() -> Histogram>,
+    store_failed: Family<Missed, Counter>,
     requests_waiting: Gauge,
     requests_running: Gauge,
     received: Counter,
@@ -56,6 +63,19 @@ struct Ended {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Failed {
     code: String,
+}
+
+/// What the store was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Asked {
+    operation: &'static str,
+}
+
+/// What the store failed to do, and whether it may have done it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Missed {
+    operation: &'static str,
+    outcome: &'static str,
 }
 
 /// What is looked up when somebody asks.
@@ -92,6 +112,8 @@ impl Metrics {
             calls_ended: Family::default(),
             call_seconds: Histogram::new(CALL_SECONDS),
             requests_failed: Family::default(),
+            store_seconds: Family::new_with_constructor(|| Histogram::new(STORE_SECONDS)),
+            store_failed: Family::default(),
             requests_waiting: Gauge::default(),
             requests_running: Gauge::default(),
             received: Counter::default(),
@@ -123,6 +145,17 @@ impl Metrics {
             "requests_failed",
             "Requests of sessions without a result, by code",
             this.requests_failed.clone(),
+        );
+        registry.register_with_unit(
+            "store_duration",
+            "How long the store took for pages and HTTP, by operation",
+            Unit::Seconds,
+            this.store_seconds.clone(),
+        );
+        registry.register(
+            "store_failed",
+            "What the store did not do, or may have done, for pages and HTTP",
+            this.store_failed.clone(),
         );
         registry.register_with_unit(
             "session_received",

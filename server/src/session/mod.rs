@@ -29,7 +29,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, OnceCell, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
 
 /// Most payload bytes that requests of one session may hold while they wait and run.
@@ -59,7 +59,7 @@ pub(crate) struct Session {
     /// What the journal calls it.
     key: SessionKey,
     /// Whether the journal has it.
-    begun: OnceCell<()>,
+    is_begun: AtomicBool,
     /// Another relay has it: nothing begins here any more.
     is_lost: AtomicBool,
     /// Of all sessions of this relay.
@@ -154,7 +154,7 @@ impl Sessions {
             let machine = ServerSession::restore(id, user.to_owned(), remains);
             let session = self.session(machine);
             // It is in the journal, which it came from.
-            let _ = session.begun.set(());
+            session.is_begun.store(true, Ordering::SeqCst);
             let (session, is_resumed) = self.place(session).ok_or(TurnedAway::Full)?;
             elsewhere::watch(&session, &self.journal, elsewhere);
             return Ok((session, is_resumed));
@@ -294,7 +294,7 @@ impl Session {
         Self {
             id,
             key: id.into(),
-            begun: OnceCell::new(),
+            is_begun: AtomicBool::new(false),
             is_lost: AtomicBool::new(false),
             drain,
             metrics,
@@ -327,10 +327,15 @@ impl Session {
         }
     }
 
-    /// Makes sure that the journal has the session.
+    /// Makes sure that the journal has the session. Requests that find it missing do so side by side: where the journal does
+    /// not answer, none waits for the others.
     async fn begin(&self, journal: &dyn Journal) -> Result<(), StoreError> {
-        let user = lock(&self.live).machine.user().to_owned();
-        self.begun.get_or_try_init(|| journal.begin(self.key, &user)).await.copied()
+        if !self.is_begun.load(Ordering::SeqCst) {
+            let user = lock(&self.live).machine.user().to_owned();
+            journal.begin(self.key, &user).await?;
+            self.is_begun.store(true, Ordering::SeqCst);
+        }
+        Ok(())
     }
 }
 

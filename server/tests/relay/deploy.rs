@@ -8,6 +8,7 @@ const UNIT: &str = include_str!("../../deploy/faasm-relay.service");
 const SETTINGS: &str = include_str!("../../deploy/relay.toml");
 const DOCKERFILE: &str = include_str!("../../deploy/Dockerfile");
 const COMPOSE: &str = include_str!("../../deploy/compose.yaml");
+const COMPOSE_REDIS: &str = include_str!("../../deploy/compose.redis.yaml");
 
 /// A public key, made as the manual says.
 const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----
@@ -57,29 +58,44 @@ fn the_unit_starts_a_relay() {
     assert!(UNIT.contains("\nTimeoutStopSec=60\n"));
 }
 
+/// What a container of a compose file has, and the arguments of its relay; secrets are in the folder.
+fn container(compose: &str, secrets: &Path) -> (Vec<String>, Vec<(String, String)>) {
+    let image = DOCKERFILE.lines().filter_map(|line| line.strip_prefix("ENV ")?.split_once('='));
+    let service = compose
+        .lines()
+        .filter(|line| line.trim_start().starts_with("FAASM_RELAY_"))
+        .filter_map(|line| line.trim_start().split_once(": "));
+    let variables = image.chain(service).map(|(name, value)| {
+        let value = value.trim_matches('"').replace("/run/secrets", secrets.to_str().unwrap());
+        (name.to_owned(), value)
+    });
+    let command = DOCKERFILE.lines().find_map(|line| line.strip_prefix("CMD ")).unwrap();
+    (serde_json::from_str(command).unwrap(), variables.collect())
+}
+
 #[test]
 fn the_container_starts_a_relay() {
     let folder = tempfile::tempdir().unwrap();
     let key = with_key(folder.path());
-    let image = DOCKERFILE.lines().filter_map(|line| line.strip_prefix("ENV ")?.split_once('='));
-    let service = COMPOSE
-        .lines()
-        .filter(|line| line.trim_start().starts_with("FAASM_RELAY_"))
-        .filter_map(|line| line.trim_start().split_once(": "));
-    let variables: Vec<(String, String)> = image
-        .chain(service)
-        .map(|(name, value)| {
-            let value = value.trim_matches('"').replace("/run/secrets/public.pem", &key);
-            (name.to_owned(), value)
-        })
-        .collect();
+    let (arguments, variables) = container(COMPOSE, folder.path());
     assert_eq!(variables.len(), 6, "{variables:?}");
-    let command = DOCKERFILE.lines().find_map(|line| line.strip_prefix("CMD ")).unwrap();
-    let arguments: Vec<String> = serde_json::from_str(command).unwrap();
     let shown = check(&arguments, &variables);
     for line in [r#"listen = "0.0.0.0:8080""#, r#"data = "/var/lib/faasm-relay""#, &key] {
         assert!(shown.contains(line), "{line}: {shown}");
     }
+}
+
+#[test]
+fn the_containers_of_several_relays_start_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = with_key(folder.path());
+    std::fs::write(folder.path().join("redis-password.txt"), "hidden\n").unwrap();
+    let (arguments, variables) = container(COMPOSE_REDIS, folder.path());
+    let shown = check(&arguments, &variables);
+    for line in [r#"redis = "redis://redis:6379""#, "redis-password.txt", &key] {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+    assert!(!shown.contains("hidden"), "{shown}");
 }
 
 #[tokio::test]

@@ -3,8 +3,10 @@
 use crate::fixtures::{GATE, HELLO};
 use crate::support::*;
 use faasm_bridge::state::Chunk;
+use faasm_redis_server::RedisServer;
 use faasm_relay::Config;
-use faasm_relay::store::{StateRead, StateStore, StoreError, Stores};
+use faasm_relay::cluster::embedded::EmbeddedConfig;
+use faasm_relay::store::{RedisConfig, StateRead, StateStore, StoreError, Stores};
 use futures_util::future::BoxFuture;
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
@@ -62,6 +64,31 @@ async fn requests_that_fail_are_counted_by_code() {
     let other_size = page.write("k", b"longer").await;
     assert!(matches!(other_size, faasm_bridge::wire::Reply::Failed { .. }), "{other_size:?}");
     let failed = r#"faasm_relay_requests_failed_total{code="State"}"#;
+    assert_eq!(number(&relay, failed).await, 1.0);
+}
+
+#[tokio::test]
+async fn the_store_is_timed_and_what_it_fails_to_do_is_counted() {
+    let redis = RedisServer::start().unwrap();
+    let stores = Stores::redis(&RedisConfig::new(redis.url())).await.unwrap();
+    let (config, embedded) = (Config::default(), EmbeddedConfig::default());
+    let relay = Relay::start_over(config, embedded, stores).await.with(&[("hello", HELLO)]).await;
+    let mut page = relay.client().await;
+    page.call("hello", b"Ada").await;
+    page.write("k", b"four").await;
+    page.write("k", b"longer").await;
+    page.read("k").await;
+    let count = |operation| {
+        format!(r#"faasm_relay_store_duration_seconds_count{{operation="{operation}"}}"#)
+    };
+    for (operation, expected) in [("accept", 1.0), ("begin", 1.0), ("write", 2.0), ("read", 1.0)] {
+        assert_eq!(number(&relay, &count(operation)).await, expected, "{operation}");
+    }
+    let failed = r#"faasm_relay_store_failed_total{operation="accept",outcome="unavailable"}"#;
+    assert_eq!(number(&relay, failed).await, 0.0);
+    drop(redis);
+    let refused = page.ask(main("hello"), b"").await;
+    assert!(matches!(refused.0, faasm_bridge::wire::Reply::Failed { .. }), "{refused:?}");
     assert_eq!(number(&relay, failed).await, 1.0);
 }
 

@@ -14,27 +14,34 @@ pub(crate) struct Process {
     child: Child,
     pub(crate) address: SocketAddr,
     pub(crate) folder: Arc<tempfile::TempDir>,
-    /// Address of the Redis that it keeps everything in, instead of the folder.
-    redis: Option<String>,
+    /// Further arguments, for one the Redis that it keeps everything in.
+    arguments: Vec<String>,
 }
 
 impl Process {
     pub(crate) fn start() -> Self {
-        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), 0, None)
+        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), 0, Vec::new())
     }
 
     /// One of several that share a Redis.
     pub(crate) fn over(redis: String) -> Self {
-        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), 0, Some(redis))
+        Self::over_with(redis, &[])
     }
 
-    fn start_in(folder: Arc<tempfile::TempDir>, port: u16, redis: Option<String>) -> Self {
+    /// The same, with further arguments.
+    pub(crate) fn over_with(redis: String, further: &[&str]) -> Self {
+        let mut arguments = vec!["--redis".to_owned(), redis];
+        arguments.extend(further.iter().map(|argument| (*argument).to_owned()));
+        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), 0, arguments)
+    }
+
+    fn start_in(folder: Arc<tempfile::TempDir>, port: u16, arguments: Vec<String>) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_faasm-relay"))
             .args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--data"])
             .arg(folder.path().join("data"))
             .arg("--web")
             .arg(folder.path())
-            .args(redis.iter().flat_map(|redis| ["--redis", redis.as_str()]))
+            .args(&arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -43,11 +50,11 @@ impl Process {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim_end().strip_prefix("listening on http://").unwrap();
         let address = address.strip_suffix('/').unwrap().parse().unwrap();
-        Self { child, address, folder, redis }
+        Self { child, address, folder, arguments }
     }
 
     pub(crate) fn again(self) -> Self {
-        Self::start_in(Arc::clone(&self.folder), self.address.port(), self.redis.clone())
+        Self::start_in(Arc::clone(&self.folder), self.address.port(), self.arguments.clone())
     }
 
     pub(crate) fn kill(mut self) -> Self {

@@ -5,12 +5,16 @@ use crate::process::Process;
 use crate::support::*;
 use crate::transports::ticks;
 use faasm_bridge::session::ClientEvent;
-use faasm_bridge::wire::{ChunkHeader, FailureCode, Reply, Request};
+use faasm_bridge::wire::{
+    ChunkHeader, ClientMessage, FailureCode, Reply, Request, RequestId, append_frame, encode,
+};
 use faasm_redis_server::RedisServer;
+use futures_util::{SinkExt, StreamExt};
 use std::collections::BTreeMap;
 use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
 
 /// Two relays, and what they share. The Redis comes last, so that it ends last.
 struct Lab {
@@ -28,7 +32,7 @@ impl Lab {
 }
 
 /// A page with a call at a relay that waits for state `gate`, and another page there.
-async fn waiting(relay: &Process, kind: Kind) -> (Client, faasm_bridge::wire::RequestId, Client) {
+async fn waiting(relay: &Process, kind: Kind) -> (Client, RequestId, Client) {
     relay.upload("gate", GATE).await;
     let mut page = relay.page_over(kind).await;
     let call = page.send(main("gate"), b"").await;
@@ -240,4 +244,87 @@ async fn a_session_that_redis_lost_is_lost_to_its_page_which_is_told_so() {
     let () = redis::cmd("FLUSHALL").query_async(&mut connection).await.unwrap();
     page.cut();
     assert_eq!(page.connect(relay.address).await, ClientEvent::Open { lost: vec![call] });
+}
+
+#[tokio::test]
+async fn a_session_that_redis_loses_while_its_page_is_there_ends_its_connection() {
+    let redis = RedisServer::start().unwrap();
+    let relay = Process::over(redis.url());
+    relay.upload("hello", HELLO).await;
+    let mut page = relay.page().await;
+    page.call("hello", b"").await;
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let () = redis::cmd("FLUSHALL").query_async(&mut connection).await.unwrap();
+    relay.upload("hello", HELLO).await;
+    let call = page.send(main("hello"), b"").await;
+    assert!(page.try_event().await.is_err(), "what was marked before is not known any more");
+    page.cut();
+    assert_eq!(page.connect(relay.address).await, ClientEvent::Open { lost: vec![call] });
+    assert_eq!(page.call("hello", b"again").await, (0, "Hello, again".into()));
+}
+
+#[tokio::test]
+async fn what_still_arrives_at_a_relay_that_lost_the_session_is_not_begun_there() {
+    let lab = Lab::new();
+    lab.first.upload("tick", TICK).await;
+    let mut page = lab.first.page().await;
+    page.call("tick", &[0; 4]).await;
+    // Its old connection stays, as where the network only seemed to break.
+    let mut old = page.take_socket();
+    assert_eq!(page.connect(lab.second.address).await, ClientEvent::Open { lost: vec![] });
+    let message = ClientMessage::Request { id: RequestId(2), request: main("tick") };
+    let mut batch = Vec::new();
+    append_frame(&mut batch, &encode(&message, &[9, 0, 0, 0]).unwrap());
+    old.send(Message::binary(batch)).await.unwrap();
+    let ended = tokio::time::timeout(LONG, async {
+        loop {
+            match old.next().await {
+                Some(Ok(Message::Close(frame))) => break frame,
+                Some(Ok(_)) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+    let reason = ended.await.unwrap().unwrap().reason;
+    assert!(reason.contains("another relay"), "{reason}");
+    // The same id, where the session is.
+    assert_eq!(page.call("tick", &[1, 0, 0, 0]).await.0, 0);
+    assert_eq!(ticks(&mut page).await, BTreeMap::from([(0, 1), (1, 1)]));
+}
+
+/// What `serve` says that does not come to listen.
+fn refused(arguments: &[&str]) -> String {
+    let mut relay = std::process::Command::new(env!("CARGO_BIN_EXE_faasm-relay"));
+    let output = relay.args(["serve", "--listen", "127.0.0.1:0"]).args(arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[tokio::test]
+async fn a_password_is_asked_for_and_taken_from_its_file() {
+    let redis = RedisServer::start().unwrap();
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut set = redis::cmd("CONFIG");
+    let () =
+        set.arg("SET").arg("requirepass").arg("hidden").query_async(&mut connection).await.unwrap();
+    let url = redis.url();
+    let told = refused(&["--redis", &url]);
+    assert!(told.contains("NOAUTH"), "{told}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password.txt");
+    let set = format!("store.redis_password_file={}", file.display());
+    std::fs::write(&file, "wrong").unwrap();
+    let told = refused(&["--redis", &url, "--set", &set]);
+    assert!(told.contains("does not take the name or password"), "{told}");
+    std::fs::write(&file, "hidden\n").unwrap();
+    let relay = Process::over_with(redis.url(), &["--set", &set]);
+    assert_eq!(get(&relay, "/readyz").await.0, 200);
+}
+
+#[test]
+fn a_redis_that_is_not_there_is_said_so() {
+    let told = refused(&["--redis", "redis://127.0.0.1:1"]);
+    assert!(told.contains("cannot reach Redis") && told.contains("refused"), "{told}");
 }

@@ -266,3 +266,36 @@ fn tokens_are_made_of_what_makes_sense() {
     let told = String::from_utf8(token(&["--user", "a"]).stderr).unwrap();
     assert!(told.contains("a public key"), "{told}");
 }
+
+#[test]
+fn the_password_of_redis_is_in_a_file_and_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let password = folder.path().join("password.txt");
+    std::fs::write(&password, "hidden\n").unwrap();
+    let check = |settings: &[&str]| {
+        let mut check = relay();
+        check.args(["serve", "--check-config"]);
+        for setting in settings {
+            check.args(["--set", setting]);
+        }
+        check
+    };
+    let file = format!("store.redis_password_file={}", password.display());
+    let checked = check(&["store.redis=redis://host:6379/2", &file]).output().unwrap();
+    let shown = stdout(&checked);
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+    assert!(shown.contains("[store]\nredis = \"redis://host:6379/2\""), "{shown}");
+    assert!(shown.contains("password.txt") && !shown.contains("hidden"), "{shown}");
+    for (settings, expected) in [
+        (&["store.redis=redis://:hidden@host"][..], "store.redis_password_file"),
+        (&["store.redis=http://:hidden@host"], "give it as redis://HOST:6379"),
+        (&["store.redis=redis://host:6379/hidden"], "give it as redis://HOST:6379"),
+        (&["store.redis="], "not the address of a Redis"),
+        (&[&file], "give its address as store.redis"),
+        (&["store.redis=redis://host", "store.redis_password_file=/missing"], "/missing: "),
+        (&[], "data is missing"),
+    ] {
+        let told = failure(&mut check(settings));
+        assert!(told.contains(expected) && !told.contains("hidden"), "{settings:?}: {told}");
+    }
+}

@@ -1,5 +1,7 @@
 //! The journal of several relays: the laws of all journals, and what only several have.
 
+#![allow(clippy::single_range_in_vec_init, reason = "what is forgotten is ranges")]
+
 use super::*;
 use crate::store::journal_laws::{self as laws, append, list, mark};
 use crate::store::{Journal, SessionKey};

@@ -32,7 +32,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// For Redis to answer when a relay starts.
-const START: Duration = Duration::from_secs(5);
+const START: Duration = Duration::from_secs(15);
 
 /// A script of the parts that are named, one after the other.
 macro_rules! script {
@@ -145,7 +145,7 @@ impl RedisStore {
         look_over(&info)?;
         let relay = name()?;
         let presence = Link::new(client);
-        presence::beat(&presence, &relay).await?;
+        presence::beat(&presence, &relay, START).await?;
         let inner = Arc::new(Inner {
             presence,
             session_kept,

@@ -31,12 +31,12 @@ pub(super) const MARGIN: Duration = Duration::from_secs(60);
 const AT_ONCE: usize = 64;
 
 /// Gives one sign of life.
-pub(super) async fn beat(link: &Link, relay: &str) -> Result<(), StoreError> {
+pub(super) async fn beat(link: &Link, relay: &str, patience: Duration) -> Result<(), StoreError> {
     let mut invocation = BEAT.key(relay_key(relay));
     invocation.arg(milliseconds(GONE_AFTER));
     let question = Question::Script(invocation);
     let _: String =
-        link.ask_for(GONE_AFTER, "give a sign of life", Repeat::Reads, 0, question).await?;
+        link.ask_for(patience, "give a sign of life", Repeat::Reads, 0, question).await?;
     Ok(())
 }
 
@@ -49,7 +49,7 @@ pub(super) async fn keep(store: Weak<Inner>) {
     loop {
         beats.tick().await;
         let Some(store) = store.upgrade() else { return };
-        let beaten = beat(&store.presence, &store.relay).await;
+        let beaten = beat(&store.presence, &store.relay, GONE_AFTER).await;
         match &beaten {
             Ok(()) if is_away => tracing::info!("Redis is back"),
             Err(error) if !is_away => tracing::error!(%error, "Redis is away"),

@@ -1,0 +1,218 @@
+//! What fails besides the network: relays, their disk or their Redis, and their clocks.
+
+use crate::clock::Clock;
+use crate::disk::Disk;
+use crate::ledger::{Ledger, Violation};
+use crate::proxy;
+use crate::random::Random;
+use crate::relay::{Place, Relay};
+use anyhow::Result;
+use faasm_redis_server::RedisServer;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Time between two faults.
+const BETWEEN: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(700)];
+
+/// The same with Redis: a call of a relay that is killed is waited for until the others know.
+const BETWEEN_WITH_REDIS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(1200)];
+
+/// How long a disk is full, or Redis away.
+const AWAY: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(700)];
+
+/// How long Redis is away now and then: longer than relays give signs of life, and than they wait for an answer.
+const LONG_AWAY: [Duration; 2] = [Duration::from_millis(4000), Duration::from_millis(7000)];
+
+/// How often connections to Redis are cut in a row, and the time between.
+const MOST_CUTS: u64 = 40;
+const BETWEEN_CUTS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(30)];
+
+/// Longest that a relay is tried to be started while its disk is full.
+const STARTS_WITHIN: Duration = Duration::from_secs(30);
+
+/// How far the relays' clocks are wrong, seconds.
+const JUMPS: [i64; 5] = [0, 45, -45, 3600, -86_400];
+
+/// What happened.
+#[derive(Debug, Default)]
+pub struct Events {
+    pub kills: u64,
+    pub terminations: u64,
+    pub full: u64,
+    /// Why the disk was never full.
+    pub no_disk: bool,
+    /// Relays that did not start at once, for their disk was full.
+    pub late: u64,
+    pub redis_kills: u64,
+    pub redis_pauses: u64,
+    /// Times that all connections to Redis were cut.
+    pub redis_cuts: u64,
+    pub jumps: u64,
+    /// Why clocks were right.
+    pub no_clock: bool,
+    pub network: proxy::Counts,
+    pub connections: u64,
+    pub took: Duration,
+}
+
+/// A relay, and where the next one starts.
+#[derive(Debug)]
+pub struct Site {
+    pub place: Place,
+    pub relay: Relay,
+}
+
+impl Site {
+    async fn start(&mut self) -> Result<()> {
+        self.relay = Relay::start(&self.place, self.relay.address.port()).await?;
+        Ok(())
+    }
+}
+
+/// What can fail.
+pub struct Faults<'a> {
+    pub sites: Vec<Site>,
+    pub disk: Option<&'a Disk>,
+    pub redis: Option<RedisServer>,
+    pub clock: Option<&'a Clock>,
+    pub random: Random,
+    pub ledger: &'a Ledger,
+    pub events: Events,
+}
+
+impl std::fmt::Debug for Faults<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Faults").field("events", &self.events).finish_non_exhaustive()
+    }
+}
+
+impl Faults<'_> {
+    /// Waits a little, and lets something fail.
+    ///
+    /// # Errors
+    /// When a relay or Redis does not end or start as it should.
+    pub async fn next(&mut self) -> Result<()> {
+        let [from, to] = if self.redis.is_some() { BETWEEN_WITH_REDIS } else { BETWEEN };
+        tokio::time::sleep(self.random.within(from, to)).await;
+        let which = self.random.below(self.sites.len() as u64) as usize;
+        match self.random.below(20) {
+            0..9 => self.kill(which).await,
+            9..12 => self.terminate(which).await,
+            12..14 => self.jump(),
+            _ if self.redis.is_some() => self.hold_redis_up().await,
+            _ => self.fill(which).await,
+        }
+    }
+
+    async fn kill(&mut self, which: usize) -> Result<()> {
+        self.events.kills += 1;
+        self.sites[which].relay.kill().await?;
+        self.sites[which].start().await
+    }
+
+    async fn terminate(&mut self, which: usize) -> Result<()> {
+        self.end(which).await?;
+        self.sites[which].start().await
+    }
+
+    async fn end(&mut self, which: usize) -> Result<()> {
+        self.events.terminations += 1;
+        let status = self.sites[which].relay.terminate().await?;
+        if !status.success() {
+            let what = format!("a relay that was asked to end did so with {status}");
+            self.ledger.violate(Violation::Wrong, what);
+        }
+        Ok(())
+    }
+
+    /// Kills everything there is, and starts it again.
+    ///
+    /// # Errors
+    /// As [`Faults::next`].
+    pub async fn end_all_at_once(&mut self) -> Result<()> {
+        self.events.kills += self.sites.len() as u64;
+        for site in &mut self.sites {
+            site.relay.kill().await?;
+        }
+        if let Some(redis) = &mut self.redis {
+            self.events.redis_kills += 1;
+            redis.kill()?;
+            redis.start_again()?;
+        }
+        for site in &mut self.sites {
+            site.start().await?;
+        }
+        Ok(())
+    }
+
+    /// Asks all relays to end.
+    ///
+    /// # Errors
+    /// As [`Faults::next`].
+    pub async fn terminate_all(&mut self) -> Result<()> {
+        for which in 0..self.sites.len() {
+            self.end(which).await?;
+        }
+        Ok(())
+    }
+
+    fn jump(&mut self) -> Result<()> {
+        let Some(clock) = self.clock else { return Ok(()) };
+        self.events.jumps += 1;
+        clock.set(JUMPS[self.random.below(JUMPS.len() as u64) as usize])
+    }
+
+    async fn hold_redis_up(&mut self) -> Result<()> {
+        let Some(redis) = &mut self.redis else { return Ok(()) };
+        if self.random.chance(40) {
+            for _ in 0..1 + self.random.below(MOST_CUTS) {
+                self.events.redis_cuts += 1;
+                redis.cut_connections()?;
+                let [from, to] = BETWEEN_CUTS;
+                tokio::time::sleep(self.random.within(from, to)).await;
+            }
+            return Ok(());
+        }
+        let is_long = self.random.chance(20);
+        let [from, to] = if is_long { LONG_AWAY } else { AWAY };
+        let away = self.random.within(from, to);
+        if self.random.chance(50) {
+            self.events.redis_kills += 1;
+            redis.kill()?;
+            tokio::time::sleep(away).await;
+            redis.start_again()
+        } else {
+            self.events.redis_pauses += 1;
+            redis.pause()?;
+            tokio::time::sleep(away).await;
+            redis.go_on()
+        }
+    }
+
+    async fn fill(&mut self, which: usize) -> Result<()> {
+        let Some(disk) = self.disk else { return Ok(()) };
+        self.events.full += 1;
+        disk.fill()?;
+        let [from, to] = AWAY;
+        tokio::time::sleep(self.random.within(from, to)).await;
+        if !self.random.chance(30) {
+            return disk.empty();
+        }
+        // It comes back to a disk that is full.
+        self.events.kills += 1;
+        let site = &mut self.sites[which];
+        site.relay.kill().await?;
+        let begun = Instant::now();
+        let started = Relay::start(&site.place, site.relay.address.port()).await;
+        disk.empty()?;
+        match started {
+            Ok(relay) => site.relay = relay,
+            Err(error) if begun.elapsed() > STARTS_WITHIN => return Err(error),
+            Err(_) => {
+                self.events.late += 1;
+                site.start().await?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,137 @@
+//! Times what pages and HTTP ask the store for, and counts what it fails to do: a store around a store. What functions in the
+//! cluster ask for goes past this.
+
+use super::{Asked, Metrics, Missed};
+use crate::store::{Change, Journal, Mark, SessionKey, StateRead, StateStore, StoreError};
+use faasm_bridge::session::{Begun, Remains};
+use faasm_bridge::state::Chunk;
+use faasm_bridge::wire::RequestId;
+use futures_util::future::BoxFuture;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+type Doing<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// A state store or a journal whose operations are timed.
+pub(crate) struct Timed<S: ?Sized> {
+    inner: Arc<S>,
+    metrics: Arc<Metrics>,
+}
+
+impl<S: ?Sized> Timed<S> {
+    pub(crate) fn new(inner: Arc<S>, metrics: Arc<Metrics>) -> Self {
+        Self { inner, metrics }
+    }
+
+    fn time<'a, T: Send + 'a>(
+        &'a self,
+        operation: &'static str,
+        doing: Doing<'a, T>,
+    ) -> Doing<'a, T> {
+        let metrics = &*self.metrics;
+        Box::pin(async move {
+            let began = Instant::now();
+            let done = doing.await;
+            let took = began.elapsed().as_secs_f64();
+            metrics.store_seconds.get_or_create(&Asked { operation }).observe(took);
+            let outcome = match &done {
+                Err(StoreError::Backend { .. }) => "unavailable",
+                Err(StoreError::Uncertain { .. }) => "unknown",
+                // Done, or rightly refused.
+                _ => return done,
+            };
+            metrics.store_failed.get_or_create(&Missed { operation, outcome }).inc();
+            done
+        })
+    }
+}
+
+impl StateStore for Timed<dyn StateStore> {
+    fn read<'a>(
+        &'a self,
+        user: &'a str,
+        key: &'a str,
+        offset: u64,
+        length: Option<u64>,
+    ) -> Doing<'a, StateRead> {
+        self.time("read", self.inner.read(user, key, offset, length))
+    }
+
+    fn write<'a>(
+        &'a self,
+        user: &'a str,
+        key: &'a str,
+        size: u64,
+        chunks: Vec<Chunk>,
+    ) -> Doing<'a, ()> {
+        self.time("write", self.inner.write(user, key, size, chunks))
+    }
+
+    fn append<'a>(&'a self, user: &'a str, key: &'a str, element: Vec<u8>) -> Doing<'a, ()> {
+        self.time("append", self.inner.append(user, key, element))
+    }
+
+    fn read_appended<'a>(&'a self, user: &'a str, key: &'a str, count: u32) -> Doing<'a, Vec<u8>> {
+        self.time("read_list", self.inner.read_appended(user, key, count))
+    }
+
+    fn clear_appended<'a>(&'a self, user: &'a str, key: &'a str) -> Doing<'a, ()> {
+        self.time("clear", self.inner.clear_appended(user, key))
+    }
+}
+
+impl Journal for Timed<dyn Journal> {
+    fn begin<'a>(&'a self, session: SessionKey, user: &'a str) -> Doing<'a, ()> {
+        self.time("begin", self.inner.begin(session, user))
+    }
+
+    fn take_up<'a>(&'a self, session: SessionKey, user: &'a str) -> Doing<'a, Option<Remains>> {
+        self.time("take_up", self.inner.take_up(session, user))
+    }
+
+    fn holds(&self, session: SessionKey) -> Doing<'_, bool> {
+        self.time("take_up", self.inner.holds(session))
+    }
+
+    fn decided(
+        &self,
+        session: SessionKey,
+        requests: Vec<RequestId>,
+    ) -> Doing<'_, Vec<(RequestId, Begun)>> {
+        self.time("decide", self.inner.decided(session, requests))
+    }
+
+    fn accept(&self, session: SessionKey, request: RequestId) -> Doing<'_, ()> {
+        self.time("accept", self.inner.accept(session, request))
+    }
+
+    fn finish(&self, session: SessionKey, request: RequestId, reply: &[u8]) {
+        self.inner.finish(session, request, reply);
+    }
+
+    fn forget(&self, session: SessionKey, requests: Range<u64>) {
+        self.inner.forget(session, requests);
+    }
+
+    fn end(&self, session: SessionKey) {
+        self.inner.end(session);
+    }
+
+    fn end_left_over(&self) {
+        self.inner.end_left_over();
+    }
+
+    fn change<'a>(&'a self, mark: Mark, user: &'a str, change: Change) -> Doing<'a, ()> {
+        let operation = match &change {
+            Change::Write { .. } => "write",
+            Change::Append { .. } => "append",
+            Change::Clear { .. } => "clear",
+        };
+        self.time(operation, self.inner.change(mark, user, change))
+    }
+
+    fn settle(&self) -> BoxFuture<'_, ()> {
+        self.inner.settle()
+    }
+}
