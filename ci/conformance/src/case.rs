@@ -207,7 +207,8 @@ impl Case {
     /// What is asked of a column: the case itself, or that it ends as the limit says.
     pub fn in_column(&self, column: &str) -> (Self, bool) {
         match self.limits.iter().find(|(columns, _)| is_among(column, columns)) {
-            Some((_, code)) => (self.clone().fails(*code), true),
+            // What it prints until then is its own affair.
+            Some((_, code)) => (Self { stderr: Text::Any, ..self.clone() }.fails(*code), true),
             None => (self.clone(), false),
         }
     }
