@@ -9,7 +9,7 @@ use faasm_bridge::guest::Stream;
 use faasm_bridge::state::Chunk;
 use faasm_relay::cluster::Cluster;
 use faasm_relay::cluster::embedded::{EmbeddedConfig, Printing};
-use faasm_relay::store::{FunctionStore, StoreError, StoredFunction, Stores};
+use faasm_relay::store::{FunctionStore, StateStore, StoreError, StoredFunction, Stores};
 use faasm_relay::{App, Config, integrity, serve};
 use futures_util::future::{BoxFuture, pending};
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 /// Longest a call may take, above what any case needs on a slow machine.
-const TIMEOUT: Duration = Duration::from_secs(120);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The same for cases that wait for it.
 pub const SHORT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -148,33 +148,48 @@ impl Lab {
         (take(Stream::Stdout), take(Stream::Stderr))
     }
 
+    /// Where the columns keep state that have no place of their own.
+    pub fn state(&self) -> Arc<dyn StateStore> {
+        Arc::clone(&self.stores.state)
+    }
+
+    /// Functions and shared files, with this state.
+    pub(crate) fn stores_with(&self, state: Arc<dyn StateStore>) -> Stores {
+        Stores { state, ..self.stores.clone() }
+    }
+
+    /// Keeps what functions print.
+    pub(crate) fn printing(&self) -> Printing {
+        printing(&self.printed)
+    }
+
     /// Puts into the global tier what has to be there before.
-    pub async fn prepare(&self, case: &Case, user: &str) -> Result<()> {
+    pub async fn prepare(&self, state: &dyn StateStore, case: &Case, user: &str) -> Result<()> {
         if case.needs.is_none() && !self.has(case.function) && case.function != NOWHERE {
             bail!("there is no function {}: `cargo xtask conformance` builds it", case.function);
         }
         for (key, bytes) in &case.before.values {
             let chunks = vec![Chunk { offset: 0, bytes: bytes.clone() }];
-            self.stores.state.write(user, key, bytes.len() as u64, chunks).await?;
+            state.write(user, key, bytes.len() as u64, chunks).await?;
         }
         for (key, elements) in &case.before.lists {
             for element in elements {
-                self.stores.state.append(user, key, element.clone()).await?;
+                state.append(user, key, element.clone()).await?;
             }
         }
         Ok(())
     }
 
     /// What the global tier has of the keys that the case names.
-    pub async fn left(&self, case: &Case, user: &str) -> Result<Left> {
+    pub async fn left(&self, state: &dyn StateStore, case: &Case, user: &str) -> Result<Left> {
         let mut left = Vec::new();
         for after in &case.after {
             left.push(match after {
                 After::Value(key, _) | After::Missing(key) => {
-                    let read = self.stores.state.read(user, key, 0, None).await?;
+                    let read = state.read(user, key, 0, None).await?;
                     read.size.map(|_| read.chunk.bytes)
                 }
-                After::List(key, _) => Some(self.stores.state.read_appended(user, key, ALL).await?),
+                After::List(key, _) => Some(state.read_appended(user, key, ALL).await?),
             });
         }
         Ok(left)
@@ -184,6 +199,13 @@ impl Lab {
 /// A function that nobody has.
 pub const NOWHERE: &str = "nowhere";
 
+fn printing(printed: &Arc<Printed>) -> Printing {
+    let sink = Arc::clone(printed);
+    Printing::Capture(Arc::new(move |user, function, stream, bytes| {
+        sink.add(user, function, stream, bytes);
+    }))
+}
+
 async fn relay(
     folders: &Folders,
     stores: &Stores,
@@ -191,10 +213,7 @@ async fn relay(
     call_timeout: Duration,
     allow_origins: Vec<String>,
 ) -> Result<Relay> {
-    let sink = Arc::clone(printed);
-    let printing = Printing::Capture(Arc::new(move |user, function, stream, bytes| {
-        sink.add(user, function, stream, bytes);
-    }));
+    let printing = printing(printed);
     let config = EmbeddedConfig { call_timeout, printing, ..EmbeddedConfig::default() };
     let app = App::embedded(config, stores.clone()).context("starting an embedded cluster")?;
     let listener = TcpListener::bind("127.0.0.1:0").await.context("a port for a relay")?;

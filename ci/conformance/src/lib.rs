@@ -4,6 +4,7 @@
 //! * [`column`]: the places. A column runs a case and tells what happened.
 //! * [`lab`]: what columns share: a relay with an embedded cluster in this process, and its stores.
 //! * [`matrix`]: every case in every column, and the differences.
+//! * `page`: a page without a browser.
 //! * [`functions`]: the suite's functions, from text to what pages load.
 
 pub mod case;
@@ -13,3 +14,4 @@ pub mod functions;
 pub mod lab;
 pub mod matrix;
 pub mod outcome;
+mod page;

@@ -18,7 +18,7 @@ struct Opts {
     /// Only cases whose names contain this
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// Only columns whose names contain this: embedded, chromium, firefox, webkit, asyncify, jspi, page, worker
+    /// Only columns whose names contain this: embedded, faasm, chromium, firefox, webkit, asyncify, jspi, page, worker
     #[arg(long, value_name = "NAME")]
     column: Option<String>,
     /// Write the figures of each column to this file, as JSON

@@ -144,9 +144,10 @@ async fn run(lab: &Lab, column: &dyn Column, case: &Case) -> Cell {
     // Its own user: its own state in both tiers.
     let user = format!("{}.{}", case.name.replace('/', "."), column.id());
     let ran = async {
-        lab.prepare(case, &user).await?;
+        let state = column.state().await?.unwrap_or_else(|| lab.state());
+        lab.prepare(&*state, case, &user).await?;
         let observed = column.run(case, &user).await?;
-        Ok((observed, lab.left(case, &user).await?))
+        Ok((observed, lab.left(&*state, case, &user).await?))
     };
     let found = match ran.await {
         Ok((observed, left)) => differences(case, &observed, &left),

@@ -164,17 +164,20 @@ fn relay(workspace: &Workspace) -> Result<Command> {
 
 fn optimised_relay(workspace: &Workspace) -> Result<()> {
     let relay = ["build", "-p", "faasm-relay", "--release", "--bins", "--examples"];
-    run(workspace.cargo().args(relay)).context("relay")
+    run(workspace.cargo().args(relay)).context("relay")?;
+    let standin = ["build", "-p", "faasm-standin", "--release"];
+    run(workspace.cargo().args(standin)).context("stand-in of a cluster")
 }
 
 /// Where the benchmark finds the servers that it measures.
-fn servers(workspace: &Workspace) -> [(&'static str, PathBuf); 4] {
+fn servers(workspace: &Workspace) -> [(&'static str, PathBuf); 5] {
     let release = workspace.target().join("release");
     [
         ("FAASM_RELAY_BIN", release.join("faasm-relay")),
         ("FAASM_ECHO_BIN", release.join("examples/echo")),
         ("FAASM_ECHO_FAST_BIN", release.join("examples/echo_fast")),
         ("FAASM_WARM_START_BIN", release.join("examples/warm_start")),
+        ("FAASM_STANDIN_BIN", release.join("faasm-standin")),
     ]
 }
 

@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 /// Stand in for a Faasm cluster
 ///
-/// Prints `planner URL` and `upload URL` once they answer, and runs until it is killed. State and functions are in memory.
+/// Prints `planner URL` and `upload URL` once they answer, and runs until it is killed. State and functions are in memory. To
+/// each line on its standard input it answers with how many requests of each kind the planner got so far, as JSON.
 #[derive(Debug, Parser)]
 #[command(name = "faasm-standin", version)]
 struct Opts {
@@ -39,6 +40,15 @@ async fn main() -> Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "planner {}\nupload {}", planner.url(), upload.url())?;
     out.flush()?;
+    let counting = tokio::task::spawn_blocking(move || -> Result<()> {
+        for line in std::io::stdin().lines() {
+            line?;
+            writeln!(out, "{}", serde_json::to_string(&planner.counts())?)?;
+            out.flush()?;
+        }
+        Ok(())
+    });
+    counting.await??;
     std::future::pending::<()>().await;
     Ok(())
 }

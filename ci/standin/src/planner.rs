@@ -72,9 +72,13 @@ struct Inner {
     server: Mutex<Option<Box<dyn Fn() + Send + Sync>>>,
 }
 
+/// Most requests that are kept; all are counted.
+const MAX_KEPT: usize = 100_000;
+
 #[derive(Default)]
 struct Record {
     all: Vec<Asked>,
+    counts: BTreeMap<String, u64>,
     /// Status requests under way, by app, and the most there ever were.
     under_way: HashMap<i32, usize>,
     most_under_way: usize,
@@ -175,7 +179,12 @@ impl Planner {
         state.workers.push(worker);
     }
 
-    /// All requests so far.
+    /// How many requests of each kind there were.
+    pub fn counts(&self) -> BTreeMap<String, u64> {
+        lock(&self.inner.asked).counts.clone()
+    }
+
+    /// All requests so far, up to a hundred thousand.
     pub fn asked(&self) -> Vec<Asked> {
         lock(&self.inner.asked).all.clone()
     }
@@ -278,7 +287,7 @@ impl Inner {
         };
         let about = || serde_json::from_str::<Value>(&payload).ok()?["appId"].as_i64();
         let app = about().and_then(|app| i32::try_from(app).ok());
-        lock(&self.asked).all.push(Asked { kind: kind.to_owned(), app, payload: payload.clone() });
+        self.note(kind, app, &payload);
         if kind == "EXECUTE_BATCH_STATUS" {
             let _under_way = UnderWay::begin(self, app.unwrap_or_default());
             self.blocked().await;
@@ -330,6 +339,15 @@ impl Inner {
                 lock(&self.state).blocked = Some(Instant::now());
                 Reply::new(200, "Policy set correctly")
             }
+        }
+    }
+
+    fn note(&self, kind: &str, app: Option<i32>, payload: &str) {
+        let mut record = lock(&self.asked);
+        *record.counts.entry(kind.to_owned()).or_default() += 1;
+        if record.all.len() < MAX_KEPT {
+            let payload = payload.to_owned();
+            record.all.push(Asked { kind: kind.to_owned(), app, payload });
         }
     }
 

@@ -5,14 +5,17 @@ use anyhow::Result;
 use faasm_relay::cluster::embedded::Embedded;
 use faasm_relay::cluster::faasm::{Endpoint, Faasm, PlannerLook, Upload};
 use faasm_relay::settings::{Endpoints, Settings, Sources};
-use faasm_relay::store::Stores;
+use faasm_relay::store::{RedisConfig, RedisStore, StateStore, Stores};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// For any one part to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A user nobody can be, whose value is asked for.
+const NOBODY: &str = ".";
 
 /// Says what is wrong with the settings, the cluster and the stores
 ///
@@ -73,6 +76,7 @@ fn settings(mistakes: &[String], settings: &Settings) -> Finding {
     let has_tokens = !matches!(authority, Ok(None));
     mistakes.extend(authority.err());
     mistakes.extend(settings.certificate().err());
+    mistakes.extend(settings.redis().err());
     mistakes.extend(settings.mistakes(has_tokens));
     let version = env!("CARGO_PKG_VERSION");
     let found = match mistakes.as_slice() {
@@ -158,9 +162,38 @@ fn embedded(settings: &Settings) -> Finding {
     Finding { part: "embedded cluster".to_owned(), found }
 }
 
+/// Redis, or the data folder.
 async fn store(settings: &Settings) -> Option<Finding> {
-    let data = settings.data.as_ref()?;
-    Some(Finding { part: format!("data folder {}", data.display()), found: writable(data) })
+    match settings.redis() {
+        Ok(Some(config)) => Some(redis(&config).await),
+        Ok(None) => {
+            let data = settings.data.as_ref()?;
+            Some(Finding { part: format!("data folder {}", data.display()), found: writable(data) })
+        }
+        // Told with the settings.
+        Err(_) => None,
+    }
+}
+
+/// The address may have a password, so it is not shown.
+async fn redis(config: &RedisConfig) -> Finding {
+    let began = Instant::now();
+    let looking = async {
+        let store = RedisStore::connect(config).await?;
+        // As a worker's value is read.
+        store.read(NOBODY, "doctor", 0, Some(1)).await.map(drop)
+    };
+    let found = match tokio::time::timeout(PATIENCE, looking).await {
+        Ok(Ok(())) => {
+            let milliseconds = began.elapsed().as_millis();
+            Ok(format!("it answers, and has values where workers have them ({milliseconds} ms)"))
+        }
+        Ok(Err(error)) => Err(format!(
+            "{error}; is store.redis the Redis of the cluster (its REDIS_STATE_HOST), and can this machine reach it?"
+        )),
+        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+    };
+    Finding { part: "Redis".to_owned(), found }
 }
 
 /// Whether a relay could keep its data there, which it may be doing.

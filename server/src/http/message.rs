@@ -12,7 +12,7 @@
 use super::body::{self, Bound};
 use super::{Answer, Refusal, Site, access, plain};
 use crate::auth::Operation;
-use crate::cluster::{Call, Outcome};
+use crate::cluster::{Call, ClusterError, Outcome};
 use crate::session::Exceeds;
 use faasm_bridge::wire::{self, CallEntry, is_valid_name};
 use hyper::body::Incoming;
@@ -156,6 +156,9 @@ async fn perform(site: &Site, message: Message) -> Result<Ended, Refusal> {
     let mut call = Call::new(message.user, message.function, message.input_data.into_bytes());
     call.entry = entry;
     let outcome = site.app.cluster.call(call).await.map_err(|error| {
+        if let ClusterError::Refused(why) = error {
+            return bad(why);
+        }
         tracing::error!(%error, "call by message");
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
     })?;

@@ -77,6 +77,28 @@ pub(crate) fn warm_start(microseconds: f64) -> Figure {
     Figure::new("warm start, p50", microseconds, "µs").at_most(START).note("of 20 000 calls")
 }
 
+/// Microseconds that a relay adds to a call of a Faasm cluster, in the middle: a planner tells nobody that a call has ended, and
+/// between two questions is at least a millisecond.
+const ADDED: f64 = 1500.0;
+/// Status requests of a call that does nothing, and of each of many calls of one run, which share them; and of a call alone that
+/// takes a second.
+const POLLS: f64 = 2.0;
+const POLLS_SECOND: f64 = 35.0;
+
+pub(crate) fn added(microseconds: f64) -> Figure {
+    let name = "call through the Faasm backend, p50 over the cluster's own";
+    Figure::new(name, microseconds, "µs").at_most(ADDED)
+}
+
+pub(crate) fn polls(of_nothing: f64, of_a_second: f64, of_each: f64) -> Vec<Figure> {
+    let count = |of: &str, value| Figure::new(format!("status requests, {of}"), value, "requests");
+    vec![
+        count("call that does nothing", of_nothing).at_most(POLLS),
+        count("call of a second", of_a_second).at_most(POLLS_SECOND),
+        count("each of 50 calls of one run, of a second", of_each).at_most(POLLS),
+    ]
+}
+
 /// Settings of a relay with room for so many connections and sessions of one user, and any number of calls.
 pub(crate) fn room_for(sessions: usize) -> Vec<String> {
     let room = [

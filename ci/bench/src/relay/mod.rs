@@ -1,6 +1,7 @@
 //! What the relay costs: calls through session, protocol and an embedded instance, idle sessions, state; beside bare servers
 //! in the same run.
 
+mod cluster;
 mod figures;
 mod load;
 mod nginx;
@@ -42,7 +43,7 @@ pub(crate) struct Opts {
     /// Sessions that are open and do nothing
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     idle: usize,
-    /// Only what contains this: calls, idle, state, start
+    /// Only what contains this: calls, idle, state, start, faasm
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
     /// Write the figures to this file, as JSON
@@ -75,6 +76,11 @@ pub(crate) async fn run(opts: &Opts) -> Result<()> {
         let (table, found) = warm_start()?;
         tables.push(table);
         figures.push(found);
+    }
+    if wants("faasm") {
+        let (table, found) = cluster::measure(opts.rounds).await.context("Faasm cluster")?;
+        tables.push(table);
+        figures.extend(found);
     }
     ensure!(
         !figures.is_empty(),

@@ -2,6 +2,7 @@
 
 mod browser;
 mod embedded;
+mod faasm;
 
 use crate::case::Case;
 use crate::lab::Lab;
@@ -9,6 +10,7 @@ use crate::outcome::Observed;
 use anyhow::Result;
 use browser::{Functions, InBrowser, Place, Shared};
 use faasm_browser_tests::Kind;
+use faasm_relay::store::StateStore;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use tokio::sync::Mutex;
@@ -26,6 +28,14 @@ pub trait Column: Send + Sync {
     /// # Errors
     /// When the place itself fails, which counts as a difference of the case.
     fn run<'a>(&'a self, case: &'a Case, user: &'a str) -> BoxFuture<'a, Result<Observed>>;
+
+    /// Where it keeps state, where that is a place of its own.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    fn state(&self) -> BoxFuture<'_, Result<Option<Arc<dyn StateStore>>>> {
+        Box::pin(async { Ok(None) })
+    }
 
     /// Ends what was started for it, and tells what is worth a note.
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<Option<String>>> {
@@ -55,7 +65,7 @@ const PLACES: &[(&str, &str, Kind)] = &[
     ("chromium-asyncify-pool", "Chromium, Asyncify, calls in the browser", Kind::Chromium),
     ("chromium-jspi-pool", "Chromium, JSPI, calls in the browser", Kind::Chromium),
     (
-        "chromium-jspi-worker-pool",
+        "chromium-jspi-nested-pool",
         "Chromium, JSPI, calls of a worker in the browser",
         Kind::Chromium,
     ),
@@ -81,13 +91,17 @@ fn place(id: &'static str, title: &'static str, browser: Kind) -> Place {
         false if is("auto") => "auto",
         false => "cluster",
     };
-    Place { id, title, browser, engine, worker: is("worker"), functions, chained }
+    Place { id, title, browser, engine, worker: is("worker") || is("nested"), functions, chained }
 }
 
 /// The columns whose id or title contains a text; all without one. Nothing is started before it is needed.
 pub fn open(lab: &Arc<Lab>, filter: Option<&str>) -> Vec<Box<dyn Column>> {
     let browsers = Kind::ALL.map(|kind| (kind, Arc::<Mutex<Shared>>::default()));
-    let mut all: Vec<Box<dyn Column>> = vec![Box::new(embedded::Embedded::new(lab))];
+    let mut all: Vec<Box<dyn Column>> = vec![
+        Box::new(embedded::Embedded::new(lab)),
+        Box::new(faasm::Faasm::new(lab, faasm::ONE)),
+        Box::new(faasm::Faasm::new(lab, faasm::TWO)),
+    ];
     for (id, title, kind) in PLACES {
         for (_, browser) in browsers.iter().filter(|(browser, _)| browser == kind) {
             all.push(Box::new(InBrowser::new(lab, place(id, title, *kind), browser)));

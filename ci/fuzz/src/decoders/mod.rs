@@ -44,7 +44,7 @@ pub struct Decoder {
 }
 
 /// All of them.
-pub static DECODERS: [Decoder; 12] = [
+pub static DECODERS: [Decoder; 13] = [
     Decoder {
         name: "client-message",
         is_slow: false,
@@ -81,6 +81,12 @@ pub static DECODERS: [Decoder; 12] = [
         is_slow: false,
         seed: seeds::call_message,
         check: texts::call_message,
+    },
+    Decoder {
+        name: "planner-answer",
+        is_slow: false,
+        seed: seeds::planner_answer,
+        check: texts::planner_answer,
     },
 ];
 

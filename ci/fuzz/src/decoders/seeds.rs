@@ -6,6 +6,7 @@ use faasm_bridge::manifest::{
     Artefact, Asyncify, AsyncifyArtefact, Engines, Entry, Imports, Manifest, SCHEMA, UnwindBuffer,
 };
 use faasm_bridge::names::{Functions, Names};
+use faasm_bridge::output::ENCODED;
 use faasm_bridge::placement::Where;
 use faasm_bridge::wire::{
     Answer, CallEntry, ChunkHeader, ClientMessage, ConnectionId, FailureCode, Hello, RefusalCode,
@@ -222,4 +223,27 @@ pub(super) fn call_message(rng: &mut Rng) -> Vec<u8> {
         message["id"] = (rng.number() as u32).into();
     }
     message.to_string().into_bytes()
+}
+
+/// What a planner says of an app, of its workers, or of what is in flight.
+pub(super) fn planner_answer(rng: &mut Rng) -> Vec<u8> {
+    let outputs = [
+        "text".to_owned(),
+        "Task 7 threw exception. What: unreachable".to_owned(),
+        "Error trying to claim executor".to_owned(),
+        format!("{ENCODED}AP+A"),
+    ];
+    let document = match rng.below(3) {
+        0 => {
+            let output = &outputs[rng.below(outputs.len())];
+            let ended = json!({
+                "id": 7, "appId": 5, "user": "demo", "function": "echo", "input_data": "aGk=",
+                "output_data": output, "returnValue": rng.below(2), "start_ts": "1795155228073",
+            });
+            json!({"appId": 5, "finished": rng.chance(50), "messageResults": [ended, {"id": 8}]})
+        }
+        1 => json!({"hosts": [{"ip": "10.77.0.3", "slots": 4, "usedSlots": -1}]}),
+        _ => json!({"apps": [{"appId": 1120, "hostIps": ["10.77.0.3"]}]}),
+    };
+    document.to_string().into_bytes()
 }

@@ -1,4 +1,4 @@
-//! Settings, manifests, names, and the messages of `POST /`.
+//! Settings, manifests, names, the messages of `POST /`, and what a cluster's planner answers.
 
 use super::{file, told};
 use faasm_bridge::manifest::Manifest;
@@ -71,4 +71,8 @@ pub(super) fn call_message(json: &[u8]) -> Result<bool, String> {
         Ok(()) => Ok(true),
         Err(problem) => told(&problem).map(|()| false),
     }
+}
+
+pub(super) fn planner_answer(json: &[u8]) -> Result<bool, String> {
+    Ok(faasm_relay::check_planner_answer(json))
 }

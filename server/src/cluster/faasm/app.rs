@@ -264,13 +264,18 @@ impl Apps {
                 }
                 state.bytes.saturating_add(self.outputs)
             };
+            let asked = Instant::now();
             let (is_progress, at_least) = self.ask(&app, most, over).await;
             pause = if is_progress { SHORTEST_PAUSE } else { pause + pause / 4 };
             pause = pause.clamp(SHORTEST_PAUSE, self.longest_pause.max(SHORTEST_PAUSE));
             let again = Instant::now() + pause.max(at_least);
             tokio::select! {
                 () = tokio::time::sleep_until(again) => {}
-                () = app.joined.notified(), if at_least.is_zero() => pause = Duration::ZERO,
+                () = app.joined.notified(), if at_least.is_zero() => {
+                    pause = Duration::ZERO;
+                    // Those that join at the same time share a question.
+                    tokio::time::sleep_until(asked + SHORTEST_PAUSE).await;
+                }
             }
             // Before the next question, which then has the result of what is not in flight.
             over = if app.is_slow() { self.is_over(app.id).await } else { None };

@@ -17,6 +17,8 @@ pub(super) fn outcome(ended: &Ended<'_>) -> Outcome {
     if ended.return_value == 1 {
         let thrown = format!("Task {} threw exception. What: ", ended.id);
         if let Some(what) = output.strip_prefix(&thrown) {
+            // Some workers' engines say so themselves.
+            let what = what.trim_start_matches("trap: ");
             return Outcome::failed(failure::TRAP, format!("trap: {what}"));
         }
         if output.trim() == CANNOT_LOAD {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::fixtures::HELLO;
+use faasm_redis_server::RedisServer;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -96,6 +97,20 @@ async fn the_doctor_looks_at_the_embedded_cluster_where_there_is_no_other() {
     assert!(is_well && shown.contains("ok     embedded cluster"), "{shown}");
     let (is_well, shown) = doctor(&["limits.sessions=none".to_owned()]).await;
     assert!(!is_well && shown.contains("WRONG  settings: ") && shown.contains("limits.sessions"));
+}
+
+#[tokio::test]
+async fn the_doctor_looks_at_redis() {
+    let mut redis = RedisServer::start().unwrap();
+    let cluster = Cluster::start().await;
+    let planner = format!("cluster.planner={}", cluster.planner.url());
+    let settings = [planner, format!("store.redis={}", redis.url())];
+    let (is_well, shown) = doctor(&settings).await;
+    assert!(is_well && shown.contains("ok     Redis: it answers"), "{shown}");
+    redis.kill().unwrap();
+    let (is_well, shown) = doctor(&settings).await;
+    assert!(!is_well && shown.contains("WRONG  Redis") && shown.contains("REDIS_STATE_HOST"));
+    assert!(shown.contains("1 part is wrong"), "{shown}");
 }
 
 #[test]
