@@ -9,7 +9,7 @@ const FUNCTIONS = [
   { name: "chain_cpp", about: "The same in C++.", input: "nothing in this page ever blocks" },
   { name: "chain_named_rust", about: "Chains hello_rust by name.", input: "Grace" },
   { name: "chain_named_cpp", about: "Chains hello_c by name, in C++.", input: "Grace" },
-  { name: "state_rust", about: "Pushes a state value, has the cluster change it, pulls it.", input: "counter" },
+  { name: "state_rust", about: "Pushes a state value, has a chained call change it, pulls it.", input: "counter" },
   { name: "state_c", about: "The same in C.", input: "counter" },
 ];
 const USER = "demo";
@@ -18,8 +18,8 @@ const count = (number, thing) => `${number} ${thing}${number === 1 ? "" : "s"}`;
 const $ = (selector, within = document) => within.querySelector(selector);
 
 /** Runs functions on this thread. */
-async function onPage() {
-  const runtime = await connect({ user: USER });
+async function onPage(where) {
+  const runtime = await connect({ user: USER, where });
   const loaded = new Map();
   return (name, options) => {
     if (!loaded.has(name)) loaded.set(name, runtime.load(`functions/${name}.json`));
@@ -28,7 +28,7 @@ async function onPage() {
 }
 
 /** Runs functions in a module worker, which does the same over there. */
-async function inWorker() {
+async function inWorker(where) {
   const worker = new Worker("worker.js", { type: "module" });
   const waiting = new Map();
   let last = 0;
@@ -43,17 +43,19 @@ async function inWorker() {
     if (error) reject(Object.assign(new Error(error.message), error));
     else resolve(result);
   };
-  await ask({ connect: { user: USER } });
+  await ask({ connect: { user: USER, where } });
   return (name, options) => ask({ manifest: new URL(`functions/${name}.json`, location.href).href, options });
 }
 
 const places = new Map();
 
-/** The function that runs functions at the place the page's checkbox names. */
+/** The function that runs functions at the places that the page's footer names for them and for what they chain. */
 function runner() {
   const inside = $("#worker").checked ? inWorker : onPage;
-  if (!places.has(inside)) places.set(inside, inside());
-  return places.get(inside);
+  const where = $("#where").value;
+  const key = `${inside.name} ${where}`;
+  if (!places.has(key)) places.set(key, inside(where));
+  return places.get(key);
 }
 
 async function run(card, name, where) {

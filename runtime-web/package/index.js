@@ -9,8 +9,35 @@ if (Symbol.dispose) {
 
 let ready;
 
-// Most pages have no calls for it.
-const openPool = async (settings) => new (await import("./pool.js")).Pool(settings);
+// Workers for chained calls. Most pages have none for them, so what starts workers is loaded with the first.
+function openPool(settings) {
+  let pool, opening;
+  const load = async () => {
+    try {
+      pool = new (await import("./pool.js")).Pool(settings);
+    } catch (error) {
+      opening = undefined;
+      throw Object.assign(error, { unstarted: "no workers" });
+    }
+  };
+  return {
+    async run(...call) {
+      await (opening ??= load());
+      return pool.run(...call);
+    },
+    renew(token) {
+      settings.begin.token = token;
+      pool?.renew(token);
+    },
+    end() {
+      settings.size = 0;
+      pool?.end();
+    },
+    get size() {
+      return pool?.size ?? 1;
+    },
+  };
+}
 
 /** Connects to a relay. See `ConnectOptions`. */
 export async function connect(options) {

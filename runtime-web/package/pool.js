@@ -73,11 +73,18 @@ class Member {
     }
     clearTimeout(this.readyAt && this.timer);
     return new Promise((resolve, reject) => {
-      const late = setTimeout(() => this.fail("a call in it did not end in time"), options.timeout + GRACE);
+      const late = setTimeout(() => this.expire(id, options.timeout), options.timeout + GRACE);
       this.calls.set(id, { resolve, reject, late, sent: performance.now() });
       this.worker.postMessage({ run: id, key, options }, [options.input.buffer]);
       signal.addEventListener("abort", () => this.cancel(id));
     });
+  }
+
+  /** A call that should have ended itself: it computes, and only the end of its worker ends it. */
+  expire(id, timeout) {
+    const output = new TextEncoder().encode(`timed out after ${timeout / 1000} s`);
+    this.settle({ ended: id, returnValue: 1, output, running: timeout });
+    this.fail("a call in it did not end in time");
   }
 
   cancel(id) {
@@ -167,7 +174,8 @@ export class Pool {
 
   /**
    * @param {{ begin: object, module: WebAssembly.Module, chained: (call: object) => Promise<object> }} settings
-   *   what workers connect with, the runtime's own module, and what performs the calls that calls in workers chain
+   *   what workers connect with, the runtime's own module, and what performs the calls that calls in workers chain;
+   *   a `size` of 0 where it is all over already
    */
   constructor(settings) {
     Object.assign(this, settings);
@@ -206,7 +214,6 @@ export class Pool {
 
   /** The token to connect with from here on. */
   renew(token) {
-    this.begin.token = token;
     for (const { worker } of this.members) worker.postMessage({ token });
   }
 

@@ -22,7 +22,8 @@ function chain({ signal, ...call }) {
 
 async function begin({ begin, module }) {
   await init({ module_or_path: module });
-  return connect({ ...begin, chain });
+  // Functions come with their engine.
+  return connect({ ...begin, engine: "asyncify", chain });
 }
 
 // Standard output goes to the console, as that of calls in the cluster goes to the relay's log.

@@ -100,7 +100,7 @@ fn a_small_advantage_moves_nothing_and_noise_does_not_either() {
         let places = World { browser, ..NEAR }.calls(&mut Auto::default(), 60, 10);
         assert_eq!(in_browser(&places), 1, "{browser}");
     }
-    let tiny = World { cluster: 0.1, round_trip: 0.3, browser: 0.1, ..NEAR };
+    let tiny = World { cluster: 0.5, round_trip: 0.5, browser: 0.1, ..NEAR };
     assert_eq!(in_browser(&tiny.calls(&mut Auto::default(), 60, 10)), 1);
 
     // Between 8 and 16 ms there, 10 here: once it has moved, it stays.

@@ -221,7 +221,9 @@ impl Case {
 
     /// Whether calls of its function are in question.
     fn chains(&self) -> bool {
-        self.name.starts_with("chain/") || self.input.windows(5).any(|word| word == b"chain")
+        let groups = ["chain/", "cpp/", "start/"];
+        groups.iter().any(|group| self.name.starts_with(group))
+            || self.input.windows(5).any(|word| word == b"chain")
     }
 
     /// Its calls may take only [`crate::lab::SHORT_TIMEOUT`].

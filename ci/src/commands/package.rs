@@ -1,5 +1,6 @@
 //! `cargo xtask package`: builds the browser runtime and makes the npm package in `dist/npm`.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -139,9 +140,13 @@ fn describe(workspace: &Workspace, npm: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether a page downloads the file.
+/// What is fetched with the first call that runs in a worker.
+const LATER: [&str; 2] = ["pool.js", "worker.js"];
+
+/// Whether every page downloads the file.
 fn is_downloaded(file: &Path) -> bool {
-    file.extension().is_some_and(|extension| extension == "js" || extension == "wasm")
+    let is_later = LATER.iter().any(|name| file.file_name() == Some(OsStr::new(name)));
+    !is_later && file.extension().is_some_and(|extension| extension == "js" || extension == "wasm")
 }
 
 fn list(folder: &Path, files: &mut Vec<(PathBuf, u64)>) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use super::{Bench, WAITING};
 use faasm_bridge::manifest::Manifest;
+use faasm_bridge::placement::Where;
 use std::fs;
 
 const UNKNOWN: &str = r#"(module
@@ -124,6 +125,29 @@ fn a_waiting_function_becomes_two_artefacts_and_a_manifest() {
         assert!(text.contains(&format!("(export \"{export}\"")), "{text}");
     }
     assert!(!text.contains("\"env\" \"__faasm_await_call\""), "{text}");
+}
+
+#[test]
+fn rules_for_chained_calls_go_to_the_manifest() {
+    let bench = Bench::new();
+    let input = bench.wat("chain.wasm", WAITING);
+    let rules = ["--where", "auto", "--where", "square=browser", "--where", "cube=cluster"];
+    let outcome = bench.run("build", &input, &rules);
+    assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""));
+    let json = fs::read_to_string(bench.out().join("chain.json")).unwrap();
+    let document: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let wanted = serde_json::json!({ "default": "auto", "square": "browser", "cube": "cluster" });
+    assert_eq!(document["where"], wanted);
+    let manifest: Manifest = serde_json::from_str(&json).unwrap();
+    assert_eq!(manifest.chained.of("square"), Some(Where::Browser));
+    for (rule, problem) in [
+        ("moon", "`moon` is no place; say cluster, browser or auto"),
+        ("a/b=auto", "`a/b` cannot name a function"),
+    ] {
+        let outcome = bench.run("build", &input, &["--where", rule]);
+        assert_eq!(outcome.status, 2);
+        assert!(outcome.stderr.contains(problem), "{}", outcome.stderr);
+    }
 }
 
 #[test]

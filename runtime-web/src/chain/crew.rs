@@ -1,6 +1,6 @@
 //! The workers that run chained calls: `package/pool.js` has them, this is its other side.
 
-use super::here::{Aborting, entry, result};
+use super::here::{Aborting, entry, field, unstarted};
 use super::{Call, Caller, Ended, Finished, start};
 use crate::api::{Options, Triggers, promise};
 use crate::connection::Reach;
@@ -9,19 +9,18 @@ use crate::error::FaasmError;
 use crate::function::Loaded;
 use crate::object::object;
 use crate::shared::{Shared, closed};
+use faasm_bridge::guest::CallResult;
 use faasm_bridge::placement::Place;
 use faasm_bridge::placement::auto::Crew as Load;
 use faasm_bridge::sorted_map::SortedMap;
-use futures_util::future::{FutureExt, LocalBoxFuture, Shared as SharedFuture};
 use js_sys::{Function, Promise, Uint8Array};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
 #[wasm_bindgen]
 extern "C" {
-    #[derive(Clone)]
     type Pool;
 
     /// Runs a call: `source` is where the function is from, `options` are those of its run.
@@ -38,19 +37,16 @@ extern "C" {
     fn size(this: &Pool) -> u32;
 }
 
-type Opening = SharedFuture<LocalBoxFuture<'static, Result<Pool, JsValue>>>;
-
 /// The workers, once there was a call for them.
 pub(crate) struct Crew {
     /// Gives a pool for its settings; undefined in a worker of one.
     open: JsValue,
     /// What the workers connect with.
     begin: JsValue,
-    pool: RefCell<Option<Opening>>,
+    pool: OnceCell<Pool>,
     /// Calls that workers have, by number: what they chain comes back under these.
     calls: RefCell<SortedMap<u32, Rc<Caller>>>,
     last: Cell<u32>,
-    workers: Cell<u32>,
 }
 
 /// A call that is under way in a worker.
@@ -68,19 +64,15 @@ impl Drop for Entered<'_> {
 impl Crew {
     /// `open` gives a pool for its settings, `begin` is what `connect` takes.
     pub(crate) fn new(open: JsValue, begin: JsValue) -> Self {
-        Self {
-            open,
-            begin,
-            pool: RefCell::default(),
-            calls: RefCell::default(),
-            last: Cell::new(0),
-            workers: Cell::new(1),
-        }
+        Self { open, begin, pool: OnceCell::new(), calls: RefCell::default(), last: Cell::new(0) }
     }
 
     /// How busy they are.
     pub(super) fn load(&self) -> Load {
-        Load { workers: self.workers.get(), calls: self.calls.borrow().len() as u32 }
+        Load {
+            workers: self.pool.get().map_or(1, Pool::size),
+            calls: self.calls.borrow().len() as u32,
+        }
     }
 
     /// Counts a call, until what this gives is dropped.
@@ -100,60 +92,49 @@ impl Crew {
     pub(super) async fn run(
         &self,
         shared: &Rc<Shared>,
-        loaded: &Rc<Loaded>,
+        loaded: &Loaded,
         engine: Kind,
         options: &JsValue,
     ) -> Result<JsValue, JsValue> {
         let Some((url, manifest)) = loaded.manifest() else { return Err(unstarted()) };
         let module = loaded.program(engine).await.map_err(|_| unstarted())?.module;
-        let pool = self.pool(shared).await.map_err(|_| unstarted())?;
         let source = object(&[
             ("url", url.into()),
             ("manifest", manifest.into()),
             ("engine", engine.as_str().into()),
             ("module", module.into()),
         ]);
-        let running = pool.run(&source, options);
-        self.workers.set(pool.size().max(1));
+        let running = self.pool(shared)?.run(&source, options);
         JsFuture::from(running).await
     }
 
-    fn pool(&self, shared: &Rc<Shared>) -> Opening {
-        let mut pool = self.pool.borrow_mut();
-        let opening = pool.get_or_insert_with(|| {
+    /// The pool, which is made with the first call for it.
+    fn pool(&self, shared: &Rc<Shared>) -> Result<&Pool, JsValue> {
+        if self.pool.get().is_none() && !shared.is_disposed() {
             let settings = object(&[
                 ("begin", self.begin.clone()),
                 ("module", wasm_bindgen::module()),
                 ("chained", perform(Rc::downgrade(shared)).into_js_value()),
             ]);
-            let opening = self.open.dyn_ref::<Function>().ok_or_else(unstarted);
-            let opening = opening.and_then(|open| open.call1(&JsValue::UNDEFINED, &settings));
-            let pool = async move {
-                let pool = JsFuture::from(Promise::resolve(&opening?)).await?;
-                Ok(pool.unchecked_into::<Pool>())
-            };
-            pool.boxed_local().shared()
-        });
-        opening.clone()
+            let open = self.open.dyn_ref::<Function>().ok_or_else(unstarted)?;
+            let pool = open.call1(&JsValue::UNDEFINED, &settings)?;
+            let _ = self.pool.set(pool.unchecked_into());
+        }
+        self.pool.get().ok_or_else(unstarted)
     }
 
     /// The token to connect with from here on.
     pub(crate) fn set_token(&self, token: &str) {
         let _ = js_sys::Reflect::set(&self.begin, &"token".into(), &token.into());
-        if let Some(pool) = self.opened() {
+        if let Some(pool) = self.pool.get() {
             pool.renew(token);
         }
     }
 
     pub(super) fn end(&self) {
-        if let Some(pool) = self.opened() {
+        if let Some(pool) = self.pool.get() {
             pool.end();
         }
-        self.pool.borrow_mut().take();
-    }
-
-    fn opened(&self) -> Option<Pool> {
-        self.pool.borrow().as_ref()?.peek()?.as_ref().ok().cloned()
     }
 }
 
@@ -167,11 +148,6 @@ pub(crate) fn begin(user: &str, url: &str, token: Option<&str>, reach: &Reach) -
         ("transport", transport.into()),
         ("reconnectTimeout", (reach.reconnect.as_secs_f64() * 1000.0).into()),
     ])
-}
-
-/// What no worker has begun.
-fn unstarted() -> JsValue {
-    object(&[("unstarted", "elsewhere".into())])
 }
 
 /// In a worker: has the page's runtime perform a call.
@@ -189,7 +165,9 @@ pub(super) async fn hand_over(delegate: Function, caller: Rc<Caller>, call: Call
     ]);
     let promise = delegate.call1(&JsValue::UNDEFINED, &handed).map_err(failed)?;
     let ran = JsFuture::from(Promise::resolve(&promise)).await.map_err(failed)?;
-    Ok(Ended { result: result(&ran), place: Place::Browser })
+    let return_value = field(&ran, "returnValue").as_f64().unwrap_or(1.0) as i32;
+    let output = Uint8Array::new(&field(&ran, "output")).to_vec();
+    Ok(Ended { result: CallResult { return_value, output }, place: Place::Browser })
 }
 
 /// In the page: performs the calls that functions in workers chain.

@@ -2,7 +2,7 @@
 
 use super::{Call, Caller, Ended, Finished, Trial, in_cluster};
 use crate::api::run_with;
-use crate::engine::{Kind, Wanted};
+use crate::engine::Kind;
 use crate::error::{FaasmError, describe};
 use crate::function::Loaded;
 use crate::global::is_page;
@@ -10,7 +10,7 @@ use crate::object::object;
 use crate::shared::{Shared, closed};
 use faasm_bridge::guest::CallResult;
 use faasm_bridge::placement::Place;
-use faasm_bridge::placement::auto::{Crew as Load, Sample};
+use faasm_bridge::placement::auto::Sample;
 use faasm_bridge::wire::CallEntry;
 use js_sys::{Reflect, Uint8Array};
 use std::rc::Rc;
@@ -36,68 +36,90 @@ impl Drop for Aborting {
     }
 }
 
-/// Runs a call in a worker; in the cluster, if it cannot run here.
+/// Runs a call in a worker; where there are none, on this thread, unless it is the page's; and in the cluster, if it cannot run
+/// here.
 pub(super) async fn run(
     shared: Rc<Shared>,
     caller: Rc<Caller>,
     call: Call,
     trial: Option<Trial>,
 ) -> Finished {
-    let Some((loaded, engine)) = callee(&shared, &caller, &call).await else {
-        if let Some(trial) = trial {
-            trial.cannot();
-        }
-        return elsewhere(&shared, &caller, call).await;
+    let thrown = match in_worker(&shared, &caller, &call, trial).await {
+        Ok(result) => return Ok(Ended { result, place: Place::Browser }),
+        Err(thrown) => thrown,
     };
     if shared.is_disposed() {
         return Err(closed());
     }
-    let aborting = Aborting::new()?;
-    let load = shared.chains.crew.load();
-    let known = shared.chains.crew.enter(caller.callee(&loaded, engine));
-    let given = options(&call, known.number, engine, &aborting.0);
-    let ran = shared.chains.crew.run(&shared, &loaded, engine, &given).await;
-    let ran = match ran {
-        Ok(ran) => ran,
-        Err(thrown) if field(&thrown, "unstarted") == "no workers" && !is_page() => {
-            // What was sent to a worker is there.
-            let options = options(&call, known.number, engine, &aborting.0);
-            let result = on_this_thread(&shared, loaded, options).await?;
-            return Ok(Ended { result, place: Place::Browser });
-        }
-        // Rather far away than in the page's way.
-        Err(thrown) if field(&thrown, "unstarted").is_truthy() => {
-            return elsewhere(&shared, &caller, call).await;
-        }
-        Err(thrown) => {
-            return Err(FaasmError::thrown(&thrown));
-        }
-    };
-    let result = result(&ran);
-    if let Some(trial) = trial {
-        trial.finished(sample(&ran, load, &call, &result));
+    if field(&thrown, UNSTARTED).is_undefined() {
+        return Err(FaasmError::thrown(&thrown));
     }
-    Ok(Ended { result, place: Place::Browser })
+    // Rather far away than in the way of a page.
+    in_cluster(&shared, &caller, call, None)?.await
 }
 
-/// The function to run, and how; none where it cannot run here.
-async fn callee(shared: &Rc<Shared>, caller: &Caller, call: &Call) -> Option<(Rc<Loaded>, Kind)> {
+/// What is thrown for a call that was not begun; anything else may have happened.
+pub(super) const UNSTARTED: &str = "unstarted";
+
+/// Why it was not: there are no workers.
+const NO_WORKERS: &str = "no workers";
+
+async fn in_worker(
+    shared: &Rc<Shared>,
+    caller: &Caller,
+    call: &Call,
+    trial: Option<Trial>,
+) -> Result<CallResult, JsValue> {
+    let crew = &shared.chains.crew;
+    let Some(loaded) = callee(shared, caller, call).await else {
+        if let Some(trial) = trial {
+            trial.cannot();
+        }
+        return Err(unstarted());
+    };
+    let engine = loaded.engine_like(caller.engine);
+    let aborting = Aborting::new()?;
+    let load = crew.load();
+    let known = crew.enter(caller.callee(&loaded, engine));
+    let given = || options(call, known.number, engine, &aborting.0);
+    let mut ran = crew.run(shared, &loaded, engine, &given()).await;
+    if let Err(thrown) = &ran
+        && field(thrown, UNSTARTED) == NO_WORKERS
+        && !is_page()
+    {
+        // Nobody waits for the thread of what is a worker itself.
+        ran = JsFuture::from(run_with(loaded, Rc::clone(shared), given())).await.or_else(failed);
+    }
+    let ran = ran?;
+    let output = Uint8Array::new(&field(&ran, "output")).to_vec();
+    let number = |name: &str| field(&ran, name).as_f64();
+    if let (Some(trial), Some(total), Some(running)) = (trial, number("total"), number("running")) {
+        let (input, output) = (call.input.len() as u64, output.len() as u64);
+        trial.finished(Sample { total, running, crew: load, input, output });
+    }
+    Ok(CallResult { return_value: number("returnValue").unwrap_or(1.0) as i32, output })
+}
+
+/// A run that failed, as its caller sees it: the reason is the output.
+fn failed(thrown: JsValue) -> Result<JsValue, JsValue> {
+    let reason = Uint8Array::from(describe(&thrown).as_bytes());
+    Ok(object(&[("returnValue", 1.into()), ("output", reason.into())]))
+}
+
+/// What was not begun, for it has to go elsewhere.
+pub(super) fn unstarted() -> JsValue {
+    object(&[(UNSTARTED, "elsewhere".into())])
+}
+
+/// The function to run; none where it cannot run here.
+async fn callee(shared: &Rc<Shared>, caller: &Caller, call: &Call) -> Option<Rc<Loaded>> {
     let loaded = match call.entry {
-        CallEntry::Main => shared.chains.library.find(&call.function, &caller.loaded).await?,
+        CallEntry::Main => {
+            shared.chains.library.find(&call.function, &caller.loaded, shared).await?
+        }
         CallEntry::Pointer(_) | CallEntry::Index(_) => Rc::clone(&caller.loaded),
     };
-    if !loaded.cluster_only.is_empty() || loaded.manifest().is_none() {
-        return None;
-    }
-    let engine = match loaded.engine(Some(Wanted::This(caller.engine))).await {
-        Ok(engine) => engine,
-        Err(_) => loaded.engine,
-    };
-    Some((loaded, engine))
-}
-
-async fn elsewhere(shared: &Rc<Shared>, caller: &Caller, call: Call) -> Finished {
-    in_cluster(shared, caller, call, None)?.await
+    (loaded.cluster_only.is_empty() && loaded.manifest().is_some()).then_some(loaded)
 }
 
 /// What `run` of a function is given.
@@ -123,38 +145,6 @@ pub(super) fn entry(entry: CallEntry) -> (JsValue, JsValue) {
     }
 }
 
-/// Where there are no workers: what is a worker itself has nobody waiting for its thread.
-async fn on_this_thread(
-    shared: &Rc<Shared>,
-    loaded: Rc<Loaded>,
-    options: JsValue,
-) -> Result<CallResult, FaasmError> {
-    let running = run_with(loaded, Rc::clone(shared), options);
-    match JsFuture::from(running).await {
-        Ok(ran) => Ok(result(&ran)),
-        Err(_) if shared.is_disposed() => Err(closed()),
-        Err(thrown) => Ok(CallResult { return_value: 1, output: describe(&thrown).into_bytes() }),
-    }
-}
-
-fn field(object: &JsValue, name: &str) -> JsValue {
+pub(super) fn field(object: &JsValue, name: &str) -> JsValue {
     Reflect::get(object, &name.into()).unwrap_or(JsValue::UNDEFINED)
-}
-
-/// What a run or a worker gives, as the caller sees it.
-pub(super) fn result(ran: &JsValue) -> CallResult {
-    let return_value = field(ran, "returnValue").as_f64().unwrap_or(1.0) as i32;
-    // What comes from a worker need not be of this realm's class.
-    CallResult { return_value, output: Uint8Array::new(&field(ran, "output")).to_vec() }
-}
-
-fn sample(ran: &JsValue, crew: Load, call: &Call, result: &CallResult) -> Sample {
-    let number = |name: &str| field(ran, name).as_f64().unwrap_or(0.0);
-    Sample {
-        total: number("total"),
-        running: number("running"),
-        crew,
-        input: call.input.len() as u64,
-        output: result.output.len() as u64,
-    }
 }

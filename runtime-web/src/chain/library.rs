@@ -3,6 +3,8 @@
 
 use crate::engine::Wanted;
 use crate::function::{Loaded, Modules, load_beside};
+use crate::shared::Shared as Runtime;
+use crate::version;
 use faasm_bridge::sorted_map::SortedMap;
 use faasm_bridge::wire::is_valid_name;
 use futures_util::future::{FutureExt, LocalBoxFuture, Shared, ready};
@@ -30,7 +32,12 @@ impl Library {
     }
 
     /// The function of that name. What cannot be loaded is not asked for again.
-    pub(super) async fn find(&self, name: &str, caller: &Loaded) -> Option<Rc<Loaded>> {
+    pub(super) async fn find(
+        &self,
+        name: &str,
+        caller: &Loaded,
+        runtime: &Rc<Runtime>,
+    ) -> Option<Rc<Loaded>> {
         let known = self.functions.borrow().get(name).cloned();
         let found = match known {
             Some(found) => found,
@@ -38,9 +45,12 @@ impl Library {
                 let manifest = caller.manifest().filter(|_| is_valid_name(name))?.0.to_owned();
                 let (modules, wanted) = (Rc::clone(&self.modules), self.wanted);
                 let wanted_name = name.to_owned();
+                let runtime = Rc::downgrade(runtime);
                 let loading = async move {
                     let loaded = load_beside(&manifest, &wanted_name, wanted, &modules).await.ok();
-                    loaded.filter(|loaded| loaded.name == wanted_name).map(Rc::new)
+                    let loaded = Rc::new(loaded.filter(|loaded| loaded.name == wanted_name)?);
+                    version::compare(&loaded, &*runtime.upgrade()?);
+                    Some(loaded)
                 };
                 let found = loading.boxed_local().shared();
                 self.functions.borrow_mut().insert(name.to_owned(), found.clone());

@@ -62,6 +62,16 @@ impl Loaded {
         }
     }
 
+    /// The engine for a call of it by a run with this one.
+    pub(crate) fn engine_like(&self, caller: Kind) -> Kind {
+        match &self.source {
+            Source::Built(built) if caller == Kind::Jspi || built.without_asyncify().is_none() => {
+                caller
+            }
+            _ => self.engine,
+        }
+    }
+
     /// The engine for a run: the one that is `wanted`, or the one it was loaded for.
     pub(crate) async fn engine(&self, wanted: Option<Wanted>) -> Result<Kind, FaasmError> {
         let Some(wanted) = wanted else { return Ok(self.engine) };

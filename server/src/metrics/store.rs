@@ -2,7 +2,7 @@
 //! cluster ask for goes past this.
 
 use super::{Asked, Metrics, Missed};
-use crate::store::{Change, Journal, Mark, SessionKey, StateRead, StateStore, StoreError};
+use crate::store::{Change, Claim, Journal, Mark, SessionKey, StateRead, StateStore, StoreError};
 use faasm_bridge::session::{Begun, Remains};
 use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::RequestId;
@@ -102,12 +102,12 @@ impl Journal for Timed<dyn Journal> {
         self.time("decide", self.inner.decided(session, requests))
     }
 
-    fn accept(&self, session: SessionKey, request: RequestId) -> Doing<'_, ()> {
-        self.time("accept", self.inner.accept(session, request))
+    fn accept(&self, session: SessionKey, claim: Claim, request: RequestId) -> Doing<'_, ()> {
+        self.time("accept", self.inner.accept(session, claim, request))
     }
 
-    fn finish(&self, session: SessionKey, request: RequestId, reply: &[u8]) {
-        self.inner.finish(session, request, reply);
+    fn finish(&self, session: SessionKey, claim: Claim, request: RequestId, reply: &[u8]) {
+        self.inner.finish(session, claim, request, reply);
     }
 
     fn forget(&self, session: SessionKey, requests: Range<u64>) {

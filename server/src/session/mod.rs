@@ -20,7 +20,7 @@ pub(crate) use websocket::{carry, websocket_config};
 
 use crate::config::{Limits, Timings};
 use crate::metrics::Metrics;
-use crate::store::{Journal, SessionKey, StoreError};
+use crate::store::{Claim, Journal, SessionKey, StoreError};
 use drain::Drain;
 use faasm_bridge::session::ServerSession;
 use faasm_bridge::wire::{ConnectionId, RequestId, SessionId};
@@ -58,6 +58,7 @@ pub(crate) struct Session {
     id: SessionId,
     /// What the journal calls it.
     key: SessionKey,
+    claim: Claim,
     /// Whether the journal has it.
     is_begun: AtomicBool,
     /// Another relay has it: nothing begins here any more.
@@ -294,6 +295,7 @@ impl Session {
         Self {
             id,
             key: id.into(),
+            claim: Claim::new(),
             is_begun: AtomicBool::new(false),
             is_lost: AtomicBool::new(false),
             drain,

@@ -37,7 +37,7 @@ pub(super) fn take(
                 let reply = Reply::Failed { code: FailureCode::Cancelled, message };
                 count(session, &reply);
                 if let Some(frame) = live.machine.reply(id, reply, &[]) {
-                    app.journal.finish(session.key, id, frame);
+                    app.journal.finish(session.key, session.claim, id, frame);
                 }
             } else {
                 // Another relay runs it, and nobody waits for it any more; see `elsewhere.rs`.
@@ -118,7 +118,7 @@ fn start(
         let frame = live.machine.reply(id, reply, &payload);
         // What else is not marked is performed again where its reply was lost: reads, and what was refused.
         if let (true, Some(frame)) = (is_call, frame) {
-            app.journal.finish(session.key, id, frame);
+            app.journal.finish(session.key, session.claim, id, frame);
         }
         live.wake.notify_one();
     };
@@ -228,7 +228,7 @@ async fn called(
     call: Call,
 ) -> Result<(Reply, Vec<u8>), Failure> {
     session.begin(&*app.journal).await?;
-    app.journal.accept(session.key, id).await?;
+    app.journal.accept(session.key, session.claim, id).await?;
     Ok(match app.cluster.call(call).await? {
         Outcome::Returned(result) => {
             (Reply::Call { return_value: result.return_value }, result.output)
@@ -274,7 +274,7 @@ async fn changed(
 ) -> Result<(Reply, Vec<u8>), Failure> {
     session.begin(&*app.journal).await?;
     let reply = reply_frame(id, Reply::Done, &[]);
-    let mark = Mark { session: session.key, request: id, reply };
+    let mark = Mark { session: session.key, claim: session.claim, request: id, reply };
     app.journal.change(mark, user, change).await?;
     Ok((Reply::Done, Vec::new()))
 }

@@ -1,6 +1,6 @@
 //! A store of state with shorter values than the protocol has, for pages and functions alike.
 
-use super::{Change, Journal, Mark, SessionKey, StateRead, StateStore, StoreError};
+use super::{Change, Claim, Journal, Mark, SessionKey, StateRead, StateStore, StoreError};
 use faasm_bridge::session::{Begun, Remains};
 use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::RequestId;
@@ -124,13 +124,14 @@ impl Journal for BoundedJournal {
     fn accept(
         &self,
         session: SessionKey,
+        claim: Claim,
         request: RequestId,
     ) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.inner.accept(session, request)
+        self.inner.accept(session, claim, request)
     }
 
-    fn finish(&self, session: SessionKey, request: RequestId, reply: &[u8]) {
-        self.inner.finish(session, request, reply);
+    fn finish(&self, session: SessionKey, claim: Claim, request: RequestId, reply: &[u8]) {
+        self.inner.finish(session, claim, request, reply);
     }
 
     fn forget(&self, session: SessionKey, requests: Range<u64>) {

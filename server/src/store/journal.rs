@@ -21,6 +21,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Names a session in a journal: the hash of its id. Who knows the id can take the session over, so a journal that is
 /// read by somebody else must not have it.
@@ -33,10 +34,34 @@ impl From<SessionId> for SessionKey {
     }
 }
 
+/// One hold of this process on a session: it may lose a session, take it up again, and still have something running for the
+/// session that it held before. What the one accepted is not for the other one to finish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim(u64);
+
+impl Claim {
+    /// One that this process had not.
+    pub fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(super) fn number(self) -> u64 {
+        self.0
+    }
+}
+
+impl Default for Claim {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// Says that a request was performed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
     pub session: SessionKey,
+    pub claim: Claim,
     pub request: RequestId,
     /// What it is answered, as a frame.
     pub reply: Vec<u8>,
@@ -80,7 +105,7 @@ pub trait Journal: Send + Sync {
         requests: Vec<RequestId>,
     ) -> BoxFuture<'_, Result<Vec<(RequestId, Begun)>, StoreError>>;
 
-    /// Notes that a call is about to start. When this completes it outlives this process.
+    /// Notes that a call is about to start, once for each claim and request. When this completes it outlives this process.
     ///
     /// # Errors
     /// When it could not be noted, or the session is not begun or has ended: the call must not start.
@@ -88,11 +113,12 @@ pub trait Journal: Send + Sync {
     fn accept(
         &self,
         session: SessionKey,
+        claim: Claim,
         request: RequestId,
     ) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Notes the reply of a call some time soon, as a frame.
-    fn finish(&self, session: SessionKey, request: RequestId, reply: &[u8]);
+    /// Notes the reply of a call some time soon, as a frame; by the claim that it was, or was to be, accepted with.
+    fn finish(&self, session: SessionKey, claim: Claim, request: RequestId, reply: &[u8]);
 
     /// Notes some time soon that the page has the replies to these.
     fn forget(&self, session: SessionKey, requests: Range<u64>);

@@ -1,11 +1,12 @@
 //! What every journal has to do, whatever keeps it: run for each of them.
 
-use super::{Change, Journal, Mark, SessionKey, StateStore, StoreError};
+use super::{Change, Claim, Journal, Mark, SessionKey, StateStore, StoreError};
 use faasm_bridge::session::{Begun, Remains};
 use faasm_bridge::wire::RequestId;
 
 pub(super) fn mark(session: SessionKey, request: u64) -> Mark {
-    Mark { session, request: RequestId(request), reply: vec![1, request as u8] }
+    let reply = vec![1, request as u8];
+    Mark { session, claim: Claim::new(), request: RequestId(request), reply }
 }
 
 pub(super) fn append(element: &[u8]) -> Change {
@@ -18,12 +19,13 @@ pub(super) async fn list(store: &impl StateStore, user: &str) -> Vec<u8> {
 
 /// What one relay notes; then [`the_next_relay_finds_it`].
 pub(super) async fn a_relay_notes(journal: &impl Journal, session: SessionKey, user: &str) {
+    let claim = Claim::new();
     journal.begin(session, user).await.unwrap();
     for call in [1, 2, 3] {
-        journal.accept(session, RequestId(call)).await.unwrap();
+        journal.accept(session, claim, RequestId(call)).await.unwrap();
     }
-    journal.finish(session, RequestId(1), b"one");
-    journal.finish(session, RequestId(3), b"three");
+    journal.finish(session, claim, RequestId(1), b"one");
+    journal.finish(session, claim, RequestId(3), b"three");
     journal.change(mark(session, 4), user, append(b"a")).await.unwrap();
     journal.change(mark(session, 4), user, append(b"a")).await.unwrap();
     journal.change(mark(session, 5), user, append(b"b")).await.unwrap();
@@ -57,7 +59,7 @@ pub(super) async fn the_next_relay_finds_it(
     store.end(session);
     store.settle().await;
     assert_eq!(store.take_up(session, user).await.unwrap(), None);
-    let refused = store.accept(session, RequestId(6)).await;
+    let refused = store.accept(session, Claim::new(), RequestId(6)).await;
     assert!(refused.is_err(), "a call in no session may not start");
 }
 

@@ -9,7 +9,7 @@ mod laws;
 mod redb;
 mod redis;
 
-pub use self::journal::{Change, Journal, Mark, SessionKey};
+pub use self::journal::{Change, Claim, Journal, Mark, SessionKey};
 pub use self::redb::RedbStore;
 pub use self::redis::{MAX_REDIS_VALUE_BYTES, RedisConfig, RedisStore};
 

@@ -52,6 +52,7 @@ const BEFORE: &str = r#"
     const values = [...new Int32Array(output.slice(0, output.length & ~3).buffer)];
     return { ran: ran.join(" "), values, returnValue };
   };
+  const until = async (condition) => { while (!condition()) await new Promise((resolve) => setTimeout(resolve)); };
   const begun = (fn, options = {}) => new Promise((resolve) => {
     const run = fn.run({ ...options, onEvent: ({ type }) => type === "chained" && setTimeout(() => resolve({ run })) });
   });
@@ -88,6 +89,7 @@ async fn workers_start_with_the_first_call_and_run_side_by_side() -> Result<()> 
   // One that never ends has a worker for itself; what needs a thread meanwhile has another one.
   const controller = new AbortController();
   const { run: stuck } = await begun(calls, { input: "1endless", signal: controller.signal });
+  await until(() => workers.length > 0);
   const beside = [await places(calls, { input: "3tiny" }), await places(calls, { input: "2spin" })];
   const started = workers.length;
   // It hears of nothing: its worker is ended.
@@ -155,7 +157,7 @@ async fn a_worker_that_dies_leaves_its_calls_unknown_and_others_alone() -> Resul
   const [wait, calls] = [await load("wait", here), await load("calls", here)];
   await places(calls, { input: "1tiny" });
   const { run } = await begun(wait);
-  while (!workers[0].sent.some(({ options }) => options?.pointer)) await new Promise((resolve) => setTimeout(resolve));
+  await until(() => workers[0].sent.some(({ options }) => options?.pointer));
   workers[0].dispatchEvent(new ErrorEvent("error", { message: "out of memory" }));
   const died = await failure(run);
   const after = await places(calls, { input: "1tiny" });
@@ -167,6 +169,30 @@ async fn a_worker_that_dies_leaves_its_calls_unknown_and_others_alone() -> Resul
     let message = result["died"]["message"].as_str().unwrap_or_default();
     assert!(message.contains("out of memory"), "{result}");
     assert_eq!((&result["after"]["ran"], &result["workers"]), (&json!("browser"), &json!(2)));
+    lab.browser.close().await
+}
+
+#[tokio::test]
+async fn a_call_that_computes_beyond_its_time_has_failed() -> Result<()> {
+    let lab = lab().await?;
+    let result = run(
+        &lab,
+        r#"
+  // The minute that a call may take, and the second after it, pass sooner.
+  const later = setTimeout;
+  globalThis.setTimeout = (act, delay, ...more) => later(act, delay === 61_000 ? 300 : delay, ...more);
+  const here = await open("browser");
+  const calls = await load("calls", here);
+  const stuck = await places(calls, { input: "1endless" });
+  const gone = await workers[0].gone;
+  const after = await places(calls, { input: "1tiny" });
+  here.dispose();
+  return { stuck, gone, after };"#,
+    )
+    .await?;
+    let ran = |value| json!({ "ran": "browser", "values": [value], "returnValue": 0 });
+    assert_eq!((&result["stuck"], &result["after"]), (&ran(1), &ran(0)), "{result}");
+    assert_eq!(result["gone"], true, "{result}");
     lab.browser.close().await
 }
 
@@ -249,7 +275,7 @@ async fn disposing_ends_workers_and_a_call_that_nobody_awaits_goes_on() -> Resul
   while (!left) left = await here.state.pull("left");
   const { run } = await begun(await load("wait", here));
   const { run: stuck } = await begun(await load("calls", here), { input: "1endless" });
-  while (workers.length < 2) await new Promise((resolve) => setTimeout(resolve));
+  await until(() => workers.length > 1);
   here.dispose();
   const ended = await codes([run, stuck]);
   const gone = await Promise.all(workers.map(({ gone }) => gone));
@@ -340,7 +366,7 @@ async fn workers_get_new_tokens() -> Result<()> {
   await places(await load("calls", here), { input: "1tiny" });
   const first = workers[0].sent.find(({ begin }) => begin).begin.token;
   const has = () => workers[0].sent.find(({ token }) => token);
-  while (!has()) await new Promise((resolve) => setTimeout(resolve, 20));
+  await until(has);
   const renewed = has().token;
   here.dispose();
   return [first !== renewed, renewed.split(".").length];"#,

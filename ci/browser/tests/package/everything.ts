@@ -3,7 +3,7 @@
 import { connect } from "@faasm/runtime-web";
 import type {
   ConnectOptions, Engine, ErrorCode, FaasmError, FaasmFunction, LoadOptions, RunEvent, RunOptions, RunResult, RunStats,
-  Runtime, RuntimeState, StateChange,
+  Runtime, RuntimeState, StateChange, Where,
 } from "@faasm/runtime-web";
 
 const engines: Engine[] = ["auto", "asyncify", "jspi"];
@@ -15,7 +15,10 @@ const options = {
   engine: "auto",
   transport: "websocket",
   reconnectTimeout: 1000,
+  where: { default: "auto", square: "browser" },
 } satisfies Required<ConnectOptions>;
+
+export const places: ConnectOptions["where"][] = ["cluster", (name: string): Where | undefined => (name === "square" ? "browser" : undefined)];
 
 function never(value: never): never {
   throw new Error(String(value));
@@ -36,7 +39,7 @@ function onEvent(event: RunEvent): string | number {
       return entry ? entry.index : `${callId} ${name} ${inputBytes}`;
     }
     case "callFinished":
-      return event.callId + event.returnValue + event.outputBytes;
+      return event.where === "browser" ? event.callId : event.returnValue + event.outputBytes;
     case "statePulled":
     case "statePushed":
       return event.key.length + event.bytes;

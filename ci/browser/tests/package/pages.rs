@@ -9,11 +9,14 @@ use serde_json::json;
 
 /// What the pages of these tests do with the package.
 const WORDS: &str = r#"
-const runtime = await connect({ user: "demo" });
+// Chained calls too run in workers, which are the package's own.
+const runtime = await connect({ user: "demo", where: "browser" });
+const ran = new Set();
+const onEvent = ({ type, where }) => { if (type === "callFinished") ran.add(where); };
 const wordcount = await runtime.load(new URL("/functions/wordcount.json", location.href));
 const chain = await runtime.load(new URL("/functions/chain_rust.json", location.href));
 const text = ({ output }) => new TextDecoder().decode(output);
-return [text(await wordcount.run({ input: "to be or not to be" })), text(await chain.run({ input: "Ada" })).split("\n")[0]];
+return [text(await wordcount.run({ input: "to be or not to be" })), text(await chain.run({ input: "Ada", onEvent })).split("\n")[0], ...ran];
 "#;
 
 /// A site with the package as npm installs it in `package/`, its relay, and a browser.
@@ -54,7 +57,10 @@ async fn a_page_imports_the_package_from_another_origin() -> Result<()> {
         </script>"#,
         cdn.url
     );
-    assert_eq!(lab.outcome("cdn.html", &page).await?, json!(["6", "words: 1 (returned 1)"]));
+    assert_eq!(
+        lab.outcome("cdn.html", &page).await?,
+        json!(["6", "words: 1 (returned 1)", "browser"])
+    );
     lab.browser.close().await
 }
 
@@ -90,7 +96,7 @@ async fn a_strict_content_security_policy_lets_the_runtime_work() -> Result<()> 
         <meta http-equiv="Content-Security-Policy"
           content="default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' ws: http:">
         <script type="module" src="csp.js"></script>"#;
-    let expected = json!(["6", "words: 1 (returned 1)"]);
+    let expected = json!(["6", "words: 1 (returned 1)", "browser"]);
     let expected =
         json!({ "here": expected, "there": expected, "violations": 0, "enforced": true });
     assert_eq!(lab.outcome("csp.html", page).await?, expected);

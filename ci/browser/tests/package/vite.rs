@@ -61,7 +61,7 @@ async fn use_app(relay: &Relay) -> Result<()> {
     let wait = || client.wait().at_most(Duration::from_secs(20));
     wait().for_element(Locator::Css("#connection.good")).await?;
     for (function, said, happened) in [
-        ("chain_rust", "words: 1 (returned 1)", "call 1 returned 1"),
+        ("chain_rust", "words: 1 (returned 1)", "call 1 returned 1 in the browser"),
         ("state_rust", "counter: steps 2, sum 122", "16 bytes of state counter pushed"),
     ] {
         let option = format!("option[value={function}]");

@@ -109,6 +109,22 @@ x\\\\nawait_output\\nawait_output",
         )
         .lines(&["await = 0"])
         .leaves("k", "made"),
+        probe(
+            "chain/state-goes-there-and-back",
+            &[
+                "write k one",
+                "push k",
+                "chain_ptr script pull k 3\\nread k 3\\nwrite k two\\npush k",
+                "await_output",
+                "pull k 3",
+                "read k 3",
+            ],
+        )
+        .lines(&["await_output = 0 \"read = 3 \\\"one\\\"\\n\"", "read = 3 \"two\""])
+        .leaves("k", "two"),
+        // It goes to the log of wherever it runs.
+        probe("chain/what-a-call-prints-is-not-the-callers", &["chain cxx locals", "await_output"])
+            .lines(&["await_output = 6 \"7\""]),
         probe("chain/output-of-1-mb", &["chain_ptr script big_output 1000000", "await_big"])
             .lines(&["await_big = 0, 1000000 bytes, 0 wrong"]),
         // Errors the caller sees as return value 1.

@@ -65,7 +65,7 @@ const PLACES: &[(&str, &str, Kind)] = &[
     ("chromium-asyncify-pool", "Chromium, Asyncify, calls in the browser", Kind::Chromium),
     ("chromium-jspi-pool", "Chromium, JSPI, calls in the browser", Kind::Chromium),
     (
-        "chromium-jspi-worker-pool",
+        "chromium-jspi-nested-pool",
         "Chromium, JSPI, calls of a worker in the browser",
         Kind::Chromium,
     ),
@@ -91,7 +91,7 @@ fn place(id: &'static str, title: &'static str, browser: Kind) -> Place {
         false if is("auto") => "auto",
         false => "cluster",
     };
-    Place { id, title, browser, engine, worker: is("worker"), functions, chained }
+    Place { id, title, browser, engine, worker: is("worker") || is("nested"), functions, chained }
 }
 
 /// The columns whose id or title contains a text; all without one. Nothing is started before it is needed.

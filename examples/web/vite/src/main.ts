@@ -25,7 +25,7 @@ function describe(event: RunEvent): string {
     case "chained":
       return `chained call ${event.callId}: ${event.function}, ${event.inputBytes} bytes of input`;
     case "callFinished":
-      return `call ${event.callId} returned ${event.returnValue}, ${event.outputBytes} bytes of output`;
+      return `call ${event.callId} returned ${event.returnValue} in the ${event.where}, ${event.outputBytes} bytes of output`;
     case "statePulled":
     case "statePushed":
       return `${event.bytes} bytes of state ${event.key} ${event.type === "statePulled" ? "pulled" : "pushed"}`;
@@ -65,7 +65,8 @@ async function run(loading: Promise<FaasmFunction>, input: string): Promise<void
 }
 
 try {
-  const runtime = await connect({ user: "demo" });
+  // What functions chain runs in workers of this page.
+  const runtime = await connect({ user: "demo", where: "browser" });
   const loaded = new Map<string, Promise<FaasmFunction>>();
   const load = (name: string): Promise<FaasmFunction> => {
     const fn = loaded.get(name) ?? runtime.load(`/functions/${name}.json`);

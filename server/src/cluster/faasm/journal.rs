@@ -4,7 +4,7 @@
 //! before it is made, that it is about to be, and afterwards that it was. After a relay that ended in between nobody knows, and
 //! the page is told so; it is never made twice.
 
-use crate::store::{Change, Journal, Mark, SessionKey, StateStore, StoreError};
+use crate::store::{Change, Claim, Journal, Mark, SessionKey, StateStore, StoreError};
 use faasm_bridge::session::{Begun, Remains};
 use faasm_bridge::wire::RequestId;
 use futures_util::future::BoxFuture;
@@ -62,13 +62,14 @@ impl Journal for Apart {
     fn accept(
         &self,
         session: SessionKey,
+        claim: Claim,
         request: RequestId,
     ) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.inner.accept(session, request)
+        self.inner.accept(session, claim, request)
     }
 
-    fn finish(&self, session: SessionKey, request: RequestId, reply: &[u8]) {
-        self.inner.finish(session, request, reply);
+    fn finish(&self, session: SessionKey, claim: Claim, request: RequestId, reply: &[u8]) {
+        self.inner.finish(session, claim, request, reply);
     }
 
     fn forget(&self, session: SessionKey, requests: Range<u64>) {
@@ -90,7 +91,7 @@ impl Journal for Apart {
         change: Change,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
-            self.inner.accept(mark.session, mark.request).await?;
+            self.inner.accept(mark.session, mark.claim, mark.request).await?;
             match change {
                 Change::Write { key, size, chunks } => {
                     self.state.write(user, &key, size, chunks).await?;
@@ -100,7 +101,7 @@ impl Journal for Apart {
                 }
                 Change::Clear { key } => self.state.clear_appended(user, &key).await?,
             }
-            self.inner.finish(mark.session, mark.request, &mark.reply);
+            self.inner.finish(mark.session, mark.claim, mark.request, &mark.reply);
             Ok(())
         })
     }

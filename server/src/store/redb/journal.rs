@@ -4,7 +4,7 @@
 use super::log::Record;
 use super::record::Recorder;
 use super::{Checked, RedbStore, lists, values};
-use crate::store::{Change, Journal, Mark, SessionKey, StoreError};
+use crate::store::{Change, Claim, Journal, Mark, SessionKey, StoreError};
 use faasm_bridge::session::{Begun, Remains};
 use faasm_bridge::wire::RequestId;
 use futures_util::future::BoxFuture;
@@ -138,6 +138,7 @@ impl Journal for RedbStore {
     fn accept(
         &self,
         session: SessionKey,
+        _claim: Claim,
         request: RequestId,
     ) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
@@ -146,7 +147,7 @@ impl Journal for RedbStore {
         })
     }
 
-    fn finish(&self, session: SessionKey, request: RequestId, reply: &[u8]) {
+    fn finish(&self, session: SessionKey, _claim: Claim, request: RequestId, reply: &[u8]) {
         if let Some(recorder) = self.recorder() {
             recorder.note(Record::Finish { session, request }, reply);
         }

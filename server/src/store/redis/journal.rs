@@ -10,13 +10,13 @@
 //! Each operation is one script, and each script is right however often and however late Redis gets it: a connection that
 //! broke may still deliver what was sent over it. Why that is so:
 //!
-//! * *A call starts at most once.* [`Journal::accept`] puts an entry with a number that no other attempt has, where there is
-//!   no entry and the page does not have the reply. The same attempt asked again finds its own entry; another one finds an
+//! * *A call starts at most once.* [`Journal::accept`] puts an entry with its [`Claim`], which accepts a request once, where there is
+//!   no entry and the page does not have the reply. The same question asked again finds its own entry; another one finds an
 //!   entry that is not its own, and its call does not start. Entries go only when the page has the reply, and then the
 //!   request is among those that are forgotten. So it does not matter which relays still hold a session in memory, or that a
 //!   page left a relay in the middle of accepting and came back to it.
-//! * *A change is made at most once*: the same, with the change in the place of the entry's number. It needs no owner.
-//! * *What ended is told.* Whoever accepted a call says what came of it, also when the session is another relay's by then.
+//! * *A change is made at most once*: the same, with the change in the place of the claim. It needs no owner.
+//! * *What ended is told.* Whoever accepted a call, and no other claim of the same relay, says what came of it, also when the session is another relay's by then.
 //!   The owner asks for entries of running calls until they are replies, or until the relay in them is gone. Then it writes
 //!   that nobody knows, and a result that comes later is dropped: every owner after it answers the same.
 //! * *Only the owner ends a session* or forgets replies, so a relay that lost sight of its page does not take the session from
@@ -31,7 +31,7 @@ use super::link::{Question, Repeat};
 use super::notes::Note;
 use super::state::{Marked, unexpected};
 use super::{RedisStore, script};
-use crate::store::{Change, Journal, Mark, SessionKey, StoreError};
+use crate::store::{Change, Claim, Journal, Mark, SessionKey, StoreError};
 use faasm_bridge::session::{Begun, Remains};
 use faasm_bridge::wire::{MAX_PAYLOAD_BYTES, RequestId};
 use futures_util::future::BoxFuture;
@@ -39,7 +39,6 @@ use redis::{Cmd, Script, ScriptInvocation};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::LazyLock;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 static BEGIN: LazyLock<Script> = script!("begin.lua");
@@ -56,7 +55,7 @@ const GRACE: Duration = Duration::from_secs(3);
 
 /// What is kept of a request that was begun.
 enum Entry<'a> {
-    /// `r`, the relay, a colon, and the number of the attempt.
+    /// `r`, the relay, a colon, and the number of its claim.
     Running { relay: &'a str },
     /// `=`, and the frame.
     Replied(&'a [u8]),
@@ -89,9 +88,9 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// How entries of a relay's running calls begin.
-pub(super) fn running(relay: &str) -> String {
-    format!("{}{relay}:", char::from(RUNNING))
+/// The entry of a call that was accepted.
+pub(super) fn running(relay: &str, claim: Claim) -> String {
+    format!("{}{relay}:{}", char::from(RUNNING), claim.number())
 }
 
 /// The entry of a call that ended.
@@ -159,12 +158,15 @@ impl RedisStore {
         Ok(Some(Remains { forgotten, begun }))
     }
 
-    async fn try_accept(&self, session: SessionKey, id: RequestId) -> Result<(), StoreError> {
+    async fn try_accept(
+        &self,
+        session: SessionKey,
+        claim: Claim,
+        id: RequestId,
+    ) -> Result<(), StoreError> {
         const ACTION: &str = "note that a call begins";
-        let attempt = self.inner.attempts.fetch_add(1, Ordering::Relaxed);
         let mut invocation = on_session(&ACCEPT, session);
-        let entry = format!("{}{attempt}", running(self.relay()));
-        invocation.arg(number(id.0)).arg(self.relay()).arg(entry);
+        invocation.arg(number(id.0)).arg(self.relay()).arg(running(self.relay(), claim));
         let question = Question::Script(invocation);
         // Before it is asked: whatever comes of it, the entry may be there.
         self.hold(session, [id]);
@@ -279,13 +281,14 @@ impl Journal for RedisStore {
     fn accept(
         &self,
         session: SessionKey,
+        claim: Claim,
         request: RequestId,
     ) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(self.try_accept(session, request))
+        Box::pin(self.try_accept(session, claim, request))
     }
 
-    fn finish(&self, session: SessionKey, request: RequestId, reply: &[u8]) {
-        self.note(Note::Finish { session, request, reply: replied(reply) });
+    fn finish(&self, session: SessionKey, claim: Claim, request: RequestId, reply: &[u8]) {
+        self.note(Note::Finish { session, claim, request, reply: replied(reply) });
     }
 
     fn forget(&self, session: SessionKey, requests: Range<u64>) {

@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::store::journal_laws::{self as laws, append, list, mark};
-use crate::store::{Journal, SessionKey};
+use crate::store::{Claim, Journal, SessionKey};
 use faasm_bridge::session::Begun;
 use faasm_bridge::wire::{RequestId, SessionId};
 use faasm_redis_server::RedisServer;
@@ -62,12 +62,12 @@ async fn it_keeps_the_laws_of_all_journals() {
 async fn a_session_is_one_relay_s_at_a_time() {
     let lab = Lab::new();
     let (first, second) = (lab.relay().await, lab.relay().await);
-    let session = session(1);
+    let (session, claim) = (session(1), Claim::new());
     first.begin(session, "u").await.unwrap();
-    first.accept(session, RequestId(1)).await.unwrap();
+    first.accept(session, claim, RequestId(1)).await.unwrap();
     assert!(second.take_up(session, "u").await.unwrap().is_some());
     assert!(!first.holds(session).await.unwrap() && second.holds(session).await.unwrap());
-    assert!(is_lost(first.accept(session, RequestId(2)).await), "it is the second one's");
+    assert!(is_lost(first.accept(session, claim, RequestId(2)).await), "it is the second one's");
     assert!(is_lost(first.begin(session, "u").await));
     // Neither ends it, nor forgets.
     first.forget(session, 1..2);
@@ -76,11 +76,14 @@ async fn a_session_is_one_relay_s_at_a_time() {
     let remains = second.take_up(session, "u").await.unwrap().unwrap();
     assert_eq!(remains.begun, [(RequestId(1), Begun::Elsewhere)]);
     assert_eq!(remains.forgotten, []);
-    second.accept(session, RequestId(2)).await.unwrap();
+    second.accept(session, claim, RequestId(2)).await.unwrap();
     // Back again, while the first one's calls run.
     assert!(first.take_up(session, "u").await.unwrap().is_some());
     for call in [1, 2] {
-        assert!(is_lost(first.accept(session, RequestId(call)).await), "{call} was begun");
+        assert!(
+            is_lost(first.accept(session, Claim::new(), RequestId(call)).await),
+            "{call} was begun"
+        );
     }
     second.end(session);
     second.settle().await;
@@ -88,19 +91,43 @@ async fn a_session_is_one_relay_s_at_a_time() {
 }
 
 #[tokio::test]
+async fn what_one_hold_on_a_session_says_is_not_of_what_another_one_runs() {
+    let lab = Lab::new();
+    let (first, second) = (lab.relay().await, lab.relay().await);
+    let (session, before, now) = (session(1), Claim::new(), Claim::new());
+    first.begin(session, "u").await.unwrap();
+    // Its page goes away and comes back while this relay still has requests of it waiting.
+    second.take_up(session, "u").await.unwrap().unwrap();
+    first.take_up(session, "u").await.unwrap().unwrap();
+    first.accept(session, now, RequestId(1)).await.unwrap();
+    assert!(is_lost(first.accept(session, before, RequestId(1)).await), "it was begun");
+    first.accept(session, now, RequestId(1)).await.unwrap();
+    first.finish(session, before, RequestId(1), b"refused");
+    first.settle().await;
+    assert_eq!(decided(&second, session, 1).await, None, "it runs");
+    first.finish(session, now, RequestId(1), b"result");
+    first.settle().await;
+    assert_eq!(decided(&second, session, 1).await, Some(Begun::Replied(b"result".to_vec())));
+    // What ended before it was accepted is found by whoever tries to accept it.
+    first.finish(session, before, RequestId(2), b"refused");
+    first.settle().await;
+    assert!(is_lost(first.accept(session, now, RequestId(2)).await));
+}
+
+#[tokio::test]
 async fn what_another_relay_runs_is_told_when_it_ends() {
     let lab = Lab::new();
     let (first, second) = (lab.relay().await, lab.relay().await);
-    let session = session(1);
+    let (session, claim) = (session(1), Claim::new());
     first.begin(session, "u").await.unwrap();
-    first.accept(session, RequestId(1)).await.unwrap();
+    first.accept(session, claim, RequestId(1)).await.unwrap();
     second.take_up(session, "u").await.unwrap().unwrap();
     assert_eq!(decided(&second, session, 1).await, None);
     // What the second one says of it does not count: it did not begin it.
-    second.finish(session, RequestId(1), b"cancelled");
+    second.finish(session, claim, RequestId(1), b"cancelled");
     second.settle().await;
     assert_eq!(decided(&second, session, 1).await, None);
-    first.finish(session, RequestId(1), b"result");
+    first.finish(session, claim, RequestId(1), b"result");
     first.settle().await;
     assert_eq!(decided(&second, session, 1).await, Some(Begun::Replied(b"result".to_vec())));
     second.forget(session, 1..2);
@@ -108,9 +135,9 @@ async fn what_another_relay_runs_is_told_when_it_ends() {
     let remains = second.take_up(session, "u").await.unwrap().unwrap();
     assert_eq!((remains.begun, remains.forgotten), (vec![], vec![1..2]));
     // Too late, twice over: it is not kept again.
-    first.finish(session, RequestId(1), b"result");
+    first.finish(session, claim, RequestId(1), b"result");
     first.settle().await;
-    assert!(is_lost(second.accept(session, RequestId(1)).await));
+    assert!(is_lost(second.accept(session, claim, RequestId(1)).await));
     assert_eq!(second.take_up(session, "u").await.unwrap().unwrap().begun, []);
 }
 
@@ -118,9 +145,9 @@ async fn what_another_relay_runs_is_told_when_it_ends() {
 async fn what_a_relay_ran_that_is_gone_is_unknown_for_good() {
     let lab = Lab::new();
     let (first, second) = (lab.relay().await, lab.relay().await);
-    let session = session(1);
+    let (session, claim) = (session(1), Claim::new());
     first.begin(session, "u").await.unwrap();
-    first.accept(session, RequestId(1)).await.unwrap();
+    first.accept(session, claim, RequestId(1)).await.unwrap();
     let late = Arc::new(Link::new(Client::open(lab.server.url()).unwrap()));
     let name = die(first).await;
     second.take_up(session, "u").await.unwrap().unwrap();
@@ -136,6 +163,7 @@ async fn what_a_relay_ran_that_is_gone_is_unknown_for_good() {
     let notes = Notes::start(late, name.into());
     notes.push(notes::Note::Finish {
         session,
+        claim,
         request: RequestId(1),
         reply: journal::replied(b"late"),
     });
@@ -149,9 +177,9 @@ async fn what_a_relay_ran_that_is_gone_is_unknown_for_good() {
 async fn a_relay_that_was_away_itself_gives_no_verdict() {
     let lab = Lab::new();
     let (first, second) = (lab.relay().await, lab.relay().await);
-    let session = session(1);
+    let (session, claim) = (session(1), Claim::new());
     first.begin(session, "u").await.unwrap();
-    first.accept(session, RequestId(1)).await.unwrap();
+    first.accept(session, claim, RequestId(1)).await.unwrap();
     second.take_up(session, "u").await.unwrap().unwrap();
     // As where Redis was away for long: everybody's sign of life has gone.
     let names = [first.relay(), second.relay()].map(keys::relay_key);
@@ -161,7 +189,7 @@ async fn a_relay_that_was_away_itself_gives_no_verdict() {
         let () = second.link().ask("test", Repeat::Reads, 0, question).await.unwrap();
         assert_eq!(decided(&second, session, 1).await, None);
     }
-    first.finish(session, RequestId(1), b"result");
+    first.finish(session, claim, RequestId(1), b"result");
     first.settle().await;
     assert_eq!(decided(&second, session, 1).await, Some(Begun::Replied(b"result".to_vec())));
 }
@@ -193,7 +221,7 @@ async fn a_change_is_made_once_whichever_relay_asks_and_never_after_it_was_forgo
 async fn ranges_that_touch_become_one() {
     let lab = Lab::new();
     let relay = lab.relay().await;
-    let session = session(1);
+    let (session, claim) = (session(1), Claim::new());
     relay.begin(session, "u").await.unwrap();
     let forget = async |ids: std::ops::Range<u64>| {
         relay.forget(session, ids);
@@ -210,26 +238,26 @@ async fn ranges_that_touch_become_one() {
     assert_eq!(forget(0..9).await, [0..9, last - 1..last]);
     assert_eq!(forget(3..last).await, [0..last]);
     for id in [0, 1, 8, 9, last - 1] {
-        assert!(is_lost(relay.accept(session, RequestId(id)).await), "{id}");
+        assert!(is_lost(relay.accept(session, claim, RequestId(id)).await), "{id}");
     }
-    relay.accept(session, RequestId(last)).await.unwrap();
+    relay.accept(session, claim, RequestId(last)).await.unwrap();
 }
 
 #[tokio::test]
 async fn sessions_outlive_a_redis_that_is_killed_and_changes_ride_it_out() {
     let mut lab = Lab::new();
     let relay = lab.relay().await;
-    let session = session(1);
+    let (session, claim) = (session(1), Claim::new());
     relay.begin(session, "u").await.unwrap();
-    relay.accept(session, RequestId(1)).await.unwrap();
+    relay.accept(session, claim, RequestId(1)).await.unwrap();
     relay.change(mark(session, 2), "u", append(b"a")).await.unwrap();
     lab.server.kill().unwrap();
-    relay.finish(session, RequestId(1), b"result");
+    relay.finish(session, claim, RequestId(1), b"result");
     let changing = {
         let relay = relay.clone();
         tokio::spawn(async move { relay.change(mark(session, 3), "u", append(b"b")).await })
     };
-    let refused = relay.accept(session, RequestId(4)).await.unwrap_err();
+    let refused = relay.accept(session, claim, RequestId(4)).await.unwrap_err();
     assert!(matches!(refused, StoreError::Backend { .. }), "the call does not start: {refused}");
     lab.server.start_again().unwrap();
     changing.await.unwrap().unwrap();
@@ -246,9 +274,9 @@ async fn sessions_outlive_a_redis_that_is_killed_and_changes_ride_it_out() {
 async fn what_is_left_of_a_relay_goes_by_itself() {
     let lab = Lab::new();
     let relay = lab.relay().await;
-    let session = session(1);
+    let (session, claim) = (session(1), Claim::new());
     relay.begin(session, "u").await.unwrap();
-    relay.accept(session, RequestId(1)).await.unwrap();
+    relay.accept(session, claim, RequestId(1)).await.unwrap();
     relay.change(mark(session, 2), "u", append(b"a")).await.unwrap();
     relay.forget(session, 2..3);
     relay.settle().await;

@@ -27,7 +27,6 @@ use link::{Link, Question, Repeat};
 use notes::Notes;
 use redis::{Client, Cmd, IntoConnectionInfo};
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -60,8 +59,6 @@ struct Inner {
     notes: Notes,
     /// Sessions of this relay, and requests of theirs that have an entry. Some of another relay may be among them.
     held: Mutex<HashMap<SessionKey, BTreeSet<RequestId>>>,
-    /// Counts attempts to accept a call.
-    attempts: AtomicU64,
 }
 
 impl Inner {
@@ -153,9 +150,9 @@ impl RedisStore {
             link,
             relay,
             held: Mutex::default(),
-            attempts: AtomicU64::new(0),
         });
         tokio::spawn(presence::keep(Arc::downgrade(&inner)));
+        tokio::spawn(presence::keep_sessions(Arc::downgrade(&inner)));
         Ok(Self { inner })
     }
 

@@ -5,7 +5,7 @@ use super::journal::{on_session, running};
 use super::keys::number;
 use super::link::{Link, Question, Repeat};
 use super::{RedisStore, script};
-use crate::store::{SessionKey, StoreError};
+use crate::store::{Claim, SessionKey, StoreError};
 use faasm_bridge::session::reply_frame;
 use faasm_bridge::wire::{FailureCode, Reply, RequestId};
 use futures_util::{StreamExt, stream};
@@ -44,6 +44,7 @@ pub(super) enum Note {
     /// An entry for a call that ended.
     Finish {
         session: SessionKey,
+        claim: Claim,
         request: RequestId,
         reply: Vec<u8>,
     },
@@ -68,9 +69,9 @@ impl Note {
 
     async fn tell(&self, link: &Link, relay: &str) -> Result<(), StoreError> {
         let (action, invocation) = match self {
-            Note::Finish { session, request, reply } => {
+            Note::Finish { session, claim, request, reply } => {
                 let mut invocation = on_session(&FINISH, *session);
-                invocation.arg(number(request.0)).arg(relay).arg(running(relay)).arg(reply);
+                invocation.arg(number(request.0)).arg(relay).arg(running(relay, *claim)).arg(reply);
                 ("note a result", invocation)
             }
             Note::Forget { session, requests, begun } => {

@@ -10,7 +10,7 @@ use futures_util::{StreamExt, stream};
 use redis::Script;
 use std::sync::{LazyLock, Weak};
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
 static BEAT: LazyLock<Script> = script!("beat.lua");
 static REFRESH: LazyLock<Script> = script!("forgotten.lua", "refresh.lua");
@@ -44,7 +44,6 @@ pub(super) async fn beat(link: &Link, relay: &str, patience: Duration) -> Result
 pub(super) async fn keep(store: Weak<Inner>) {
     let mut beats = interval(BEAT_EVERY);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut refreshed = Instant::now();
     let mut is_away = false;
     loop {
         beats.tick().await;
@@ -56,10 +55,17 @@ pub(super) async fn keep(store: Weak<Inner>) {
             _ => {}
         }
         is_away = beaten.is_err();
-        if refreshed.elapsed() >= REFRESH_EVERY {
-            refreshed = Instant::now();
-            refresh(&store).await;
-        }
+    }
+}
+
+/// Keeps the sessions of this relay from expiring, for as long as the store is there.
+pub(super) async fn keep_sessions(store: Weak<Inner>) {
+    let mut turns = interval_at(Instant::now() + REFRESH_EVERY, REFRESH_EVERY);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        turns.tick().await;
+        let Some(store) = store.upgrade() else { return };
+        refresh(&store).await;
     }
 }
 
