@@ -80,7 +80,7 @@ struct State {
     waiting: HashMap<i32, Waiting>,
     is_polled: bool,
     calls: usize,
-    /// Of inputs as they come back, and of outputs that came.
+    /// Of inputs as they come back.
     bytes: usize,
     /// Longest answer so far.
     longest_answer: usize,
@@ -95,13 +95,11 @@ impl App {
     /// A place for one more call with so many bytes of input as the planner gives it back, unless it is closed.
     fn takes(&self, bytes: usize) -> bool {
         let mut state = lock(&self.state);
-        let has_room = state.calls == 0 || state.bytes.saturating_add(bytes) <= MAX_BYTES;
-        let takes = has_room
-            && state.calls < MAX_CALLS
-            && (state.calls == 0 || state.longest_answer <= MAX_BYTES);
+        let together = state.bytes.saturating_add(bytes).max(state.longest_answer);
+        let takes = state.calls == 0 || (state.calls < MAX_CALLS && together <= MAX_BYTES);
         if takes {
             state.calls += 1;
-            state.bytes = state.bytes.saturating_add(bytes).saturating_add(FIELDS_BYTES);
+            state.bytes = state.bytes.saturating_add(bytes);
         }
         takes
     }
@@ -262,7 +260,8 @@ impl Apps {
                     state.is_polled = false;
                     return;
                 }
-                state.bytes.saturating_add(self.outputs)
+                let fields = state.calls.saturating_mul(FIELDS_BYTES);
+                state.bytes.saturating_add(fields).saturating_add(self.outputs)
             };
             let asked = Instant::now();
             let (is_progress, at_least) = self.ask(&app, most, over).await;
@@ -323,5 +322,24 @@ impl Apps {
         state.longest_answer = state.longest_answer.max(bytes);
         let pause = Duration::from_secs_f64(bytes as f64 / ANSWER_RATE);
         if pause < SHORTEST_PAUSE { Duration::ZERO } else { pause }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_app_takes_so_many_calls_or_so_many_bytes_and_at_least_one() {
+        let small = App::new(1, "ada");
+        assert_eq!((0..200).filter(|_| small.takes(10)).count(), MAX_CALLS);
+        let half = App::new(2, "ada");
+        assert_eq!((0..200).filter(|_| half.takes(MAX_BYTES / 2)).count(), 2);
+        let large = App::new(3, "ada");
+        assert!(large.takes(10 * MAX_BYTES) && !large.takes(0));
+        let talkative = App::new(4, "ada");
+        assert!(talkative.takes(0));
+        lock(&talkative.state).longest_answer = MAX_BYTES + 1;
+        assert!(!talkative.takes(0), "its outputs come back with every answer");
     }
 }

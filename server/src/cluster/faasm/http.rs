@@ -18,8 +18,9 @@ use tokio::time::{Instant, timeout_at};
 /// Longest wait for a connection to be made.
 const CONNECT_TIME: Duration = Duration::from_secs(2);
 
-/// How long a connection is kept that nobody uses.
-const IDLE_TIME: Duration = Duration::from_secs(30);
+/// How long a connection is kept that nobody uses. Shorter than servers keep them: where one closes a connection in the moment
+/// in which a batch is written to it, nobody knows what became of the call.
+const IDLE_TIME: Duration = Duration::from_secs(5);
 
 /// Where a server is: `http://HOST:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -165,6 +165,27 @@ async fn calls_of_one_run_are_one_app_and_others_are_not() {
 }
 
 #[tokio::test]
+async fn a_run_with_many_calls_is_few_apps() {
+    let setup = Setup { workers: vec![64], ..Setup::default() };
+    let cluster = Cluster::start_with(setup).await.with(&[("hello", HELLO)]).await;
+    let front = cluster.relay().await;
+    let mut client = front.client().await;
+    let first = client.machine.request(main("hello"), b"x").unwrap();
+    let mut all = vec![first];
+    for _ in 1..200 {
+        all.push(client.machine.request_of(Some(first), main("hello"), b"x").unwrap());
+    }
+    client.flush().await;
+    for id in all {
+        returned(client.reply(id).await);
+    }
+    let asked = cluster.planner.asked();
+    let started = asked.iter().filter(|asked| asked.kind == "EXECUTE_BATCH");
+    let apps: std::collections::BTreeSet<i32> = started.filter_map(|asked| asked.app).collect();
+    assert_eq!(apps.len(), 2, "128 calls, and the others");
+}
+
+#[tokio::test]
 async fn what_faasm_puts_in_the_place_of_an_output_keeps_the_value() {
     let ways = faasm_standin::Ways { replaces_output: true };
     let cluster = Cluster::start_with(Setup { ways, ..Setup::default() }).await;

@@ -150,3 +150,28 @@ async fn the_queue_for_slots_has_an_end() {
     returned(client.reply(gate).await);
     assert_eq!(returned(client.reply(other).await), (0, "Hello, x".into()));
 }
+
+#[tokio::test]
+async fn many_more_calls_than_slots_all_run_once() {
+    const CALLS: usize = 300;
+    let cluster = Cluster::start().await.with(&[("tick", TICK)]).await;
+    let front = cluster.relay().await;
+    let mut clients = Vec::new();
+    for number in 0..CALLS {
+        if number % 100 == 0 {
+            clients.push((front.client().await, Vec::new()));
+        }
+        let (client, ids) = clients.last_mut().unwrap();
+        ids.push(client.send(main("tick"), b"t").await);
+    }
+    for (client, ids) in &mut clients {
+        for id in ids {
+            assert_eq!(returned(client.reply(*id).await), (0, "t".into()));
+        }
+    }
+    let ticks = cluster.stores.state.read_appended(USER, "ticks", 1000).await.unwrap();
+    assert_eq!(ticks.len(), CALLS);
+    assert_eq!(cluster.planner.used_slots(), 0);
+    let (of_one, of_all) = cluster.planner.most_at_once();
+    assert!(of_one == 1 && of_all <= cluster.config().polls, "{of_one}, {of_all}");
+}
