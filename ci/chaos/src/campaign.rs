@@ -85,15 +85,8 @@ pub async fn run(settings: &Settings, folder: &Path) -> Result<(Arc<Ledger>, Eve
         operations: AtomicI64::new(i64::try_from(settings.operations)?),
     });
     let mut pages = start(settings, &proxy, &ledger, &quota);
-    let mut faults = Faults {
-        sites,
-        disk: disk.as_ref(),
-        redis,
-        clock: clock.as_ref(),
-        random: Random::of(&[settings.seed, u64::MAX]),
-        ledger: &ledger,
-        events: Events { no_disk: disk.is_none(), no_clock: clock.is_none(), ..Events::default() },
-    };
+    let random = Random::of(&[settings.seed, u64::MAX]);
+    let mut faults = Faults::new(sites, disk.as_ref(), redis, clock.as_ref(), random, &ledger);
     let end = began + settings.time;
     while !quota.is_used_up() && Instant::now() < end {
         faults.next().await?;

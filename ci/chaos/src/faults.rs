@@ -69,15 +69,38 @@ impl Site {
     }
 }
 
+/// A kind of fault.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Kill,
+    Terminate,
+    Jump,
+    /// Of Redis, or of the disk.
+    Store,
+}
+
+/// Dealt one after the other in random order, again and again, so that a short run has some of each kind, too.
+const DECK: [Fault; 7] = [
+    Fault::Kill,
+    Fault::Kill,
+    Fault::Kill,
+    Fault::Terminate,
+    Fault::Jump,
+    Fault::Store,
+    Fault::Store,
+];
+
 /// What can fail.
 pub struct Faults<'a> {
-    pub sites: Vec<Site>,
-    pub disk: Option<&'a Disk>,
-    pub redis: Option<RedisServer>,
-    pub clock: Option<&'a Clock>,
-    pub random: Random,
-    pub ledger: &'a Ledger,
+    sites: Vec<Site>,
+    disk: Option<&'a Disk>,
+    redis: Option<RedisServer>,
+    clock: Option<&'a Clock>,
+    random: Random,
+    ledger: &'a Ledger,
     pub events: Events,
+    /// Those that are still to be dealt.
+    deck: Vec<Fault>,
 }
 
 impl std::fmt::Debug for Faults<'_> {
@@ -86,7 +109,29 @@ impl std::fmt::Debug for Faults<'_> {
     }
 }
 
-impl Faults<'_> {
+impl<'a> Faults<'a> {
+    /// Faults of these relays; nothing has failed yet.
+    pub fn new(
+        sites: Vec<Site>,
+        disk: Option<&'a Disk>,
+        redis: Option<RedisServer>,
+        clock: Option<&'a Clock>,
+        random: Random,
+        ledger: &'a Ledger,
+    ) -> Self {
+        let events =
+            Events { no_disk: disk.is_none(), no_clock: clock.is_none(), ..Events::default() };
+        Self { sites, disk, redis, clock, random, ledger, events, deck: Vec::new() }
+    }
+
+    fn deal(&mut self) -> Fault {
+        if self.deck.is_empty() {
+            self.deck.extend(DECK);
+        }
+        let which = self.random.below(self.deck.len() as u64) as usize;
+        self.deck.swap_remove(which)
+    }
+
     /// Waits a little, and lets something fail.
     ///
     /// # Errors
@@ -95,12 +140,12 @@ impl Faults<'_> {
         let [from, to] = if self.redis.is_some() { BETWEEN_WITH_REDIS } else { BETWEEN };
         tokio::time::sleep(self.random.within(from, to)).await;
         let which = self.random.below(self.sites.len() as u64) as usize;
-        match self.random.below(20) {
-            0..9 => self.kill(which).await,
-            9..12 => self.terminate(which).await,
-            12..14 => self.jump(),
-            _ if self.redis.is_some() => self.hold_redis_up().await,
-            _ => self.fill(which).await,
+        match self.deal() {
+            Fault::Kill => self.kill(which).await,
+            Fault::Terminate => self.terminate(which).await,
+            Fault::Jump => self.jump(),
+            Fault::Store if self.redis.is_some() => self.hold_redis_up().await,
+            Fault::Store => self.fill(which).await,
         }
     }
 

@@ -24,7 +24,7 @@ async fn nothing_is_lost_and_nothing_happens_twice() {
 async fn nothing_is_lost_and_nothing_happens_twice_over_a_redis_that_fails() {
     let folder = tempfile::tempdir().unwrap();
     let time = Duration::from_secs(25);
-    let settings = Settings { seed: 1, calls: 1500, operations: 1500, time, redis: true };
+    let settings = Settings { seed: 1, calls: 2500, operations: 2500, time, redis: true };
     let (ledger, events) = campaign::run(&settings, folder.path()).await.unwrap();
     assert!(report::is_clean(&ledger), "{events:?}: {:#?}", ledger.shown());
     assert!(ledger.count(Kind::Call, Outcome::Done) > 100, "{events:?}");
