@@ -64,8 +64,14 @@ pub(super) enum Functions {
 #[derive(Default)]
 pub(super) struct Shared {
     open: Option<Browser>,
+    /// Runs in it so far.
+    runs: u32,
     broken_by: Vec<String>,
 }
+
+/// Most runs in one browser. Each leaves memories behind until the browser collects them, and Firefox gives no more than so
+/// many in a process, whatever of them are garbage of other threads.
+const MAX_RUNS: u32 = 250;
 
 pub(super) struct InBrowser {
     lab: Arc<Lab>,
@@ -101,6 +107,13 @@ impl InBrowser {
     }
 
     async fn ask(&self, browser: &mut Shared, case: &Case, user: &str) -> Result<Answer> {
+        if browser.runs >= MAX_RUNS
+            && let Some(old) = browser.open.take()
+        {
+            browser.runs = 0;
+            old.close().await?;
+        }
+        browser.runs += 1;
         let browser = match &mut browser.open {
             Some(browser) => browser,
             none => {

@@ -96,15 +96,18 @@ fn place(id: &'static str, title: &'static str, browser: Kind) -> Place {
 
 /// The columns whose id or title contains a text; all without one. Nothing is started before it is needed.
 pub fn open(lab: &Arc<Lab>, filter: Option<&str>) -> Vec<Box<dyn Column>> {
-    let browsers = Kind::ALL.map(|kind| (kind, Arc::<Mutex<Shared>>::default()));
+    // Those with workers of their own have a browser of their own, too.
+    let browsers = Kind::ALL.map(|kind| (kind, <[Arc<Mutex<Shared>>; 2]>::default()));
     let mut all: Vec<Box<dyn Column>> = vec![
         Box::new(embedded::Embedded::new(lab)),
         Box::new(faasm::Faasm::new(lab, faasm::ONE)),
         Box::new(faasm::Faasm::new(lab, faasm::TWO)),
     ];
     for (id, title, kind) in PLACES {
-        for (_, browser) in browsers.iter().filter(|(browser, _)| browser == kind) {
-            all.push(Box::new(InBrowser::new(lab, place(id, title, *kind), browser)));
+        for (_, [plain, with_pool]) in browsers.iter().filter(|(browser, _)| browser == kind) {
+            let place = place(id, title, *kind);
+            let browser = if place.chained == "cluster" { plain } else { with_pool };
+            all.push(Box::new(InBrowser::new(lab, place, browser)));
         }
     }
     all.retain(|column| {
