@@ -63,8 +63,19 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts a browser, without a window that anybody sees.
+    /// Starts a browser, without a window that anybody sees. One that does not come up, as happens where several start at
+    /// once on few cores, is given a second try.
     pub async fn start(kind: Kind) -> Result<Self> {
+        match Self::try_start(kind).await {
+            Ok(started) => Ok(started),
+            Err(error) => {
+                eprintln!("{error:#}; trying again");
+                Self::try_start(kind).await
+            }
+        }
+    }
+
+    async fn try_start(kind: Kind) -> Result<Self> {
         let profile = tempfile::tempdir()?;
         let started = match kind {
             Kind::Chromium => chromium::start(&profile).await,
