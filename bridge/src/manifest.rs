@@ -3,6 +3,7 @@
 //! A JSON document beside the artefacts. Integrity values are in the form of Subresource Integrity
 //! (`sha256-` and base64), so that a page can hand them to `fetch` as they are.
 
+use crate::guest::ModuleFacts;
 use crate::host::Era;
 use crate::placement::Policy;
 use serde::{Deserialize, Serialize};
@@ -13,13 +14,19 @@ pub const SCHEMA: u32 = 1;
 /// Export of an instrumented module by which its host makes memory grow, since the end of memory is not the guest's.
 pub const GROW_EXPORT: &str = "faasm:memory.grow";
 
+/// Global of a module that grows memory by itself: the pages that it is told it has; -1 as long as all are its own.
+pub const GUEST_PAGES_EXPORT: &str = "faasm:guest.pages";
+
+/// Beside it: the first page of the host, to which the guest may grow.
+pub const GUEST_LIMIT_EXPORT: &str = "faasm:guest.limit";
+
 /// A built function.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// Name of the function; `argv[0]`, and what the cluster knows it by.
+    /// Name of the function, which the cluster knows it by.
     pub name: String,
     /// The binary as the toolchain made it, which is what the cluster runs.
     pub original: Artefact,
@@ -68,8 +75,18 @@ pub struct Entry {
     pub table: Option<String>,
     /// Export of the memory.
     pub memory: String,
-    /// Export of the guest's allocator, needed where the host hands out memory.
+    /// Export of the guest's allocator, by which the host hands out memory where there is one.
     pub malloc: Option<String>,
+    /// Address of the C library's `errno` in memory, where the module shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errno: Option<u32>,
+}
+
+impl Entry {
+    /// What the guest kernel has to know of a module that the rewriter has normalised.
+    pub fn facts(&self) -> ModuleFacts {
+        ModuleFacts { has_malloc: self.malloc.is_some(), is_break_safe: true, errno: self.errno }
+    }
 }
 
 /// The imports of the original, as `module.name`, by what becomes of them.

@@ -12,12 +12,13 @@
 
 use faasm_bridge::guest::{
     Begin, CallId, CallResult, Clock, Completion, Fault, Finish, Guest, GuestMemory, Host,
-    Invocation, Operation, Stream, Target,
+    Invocation, ModuleFacts, Operation, Stream, Target,
 };
 use faasm_bridge::host::HostCall as C;
 use faasm_bridge::state::{Chunk, LocalTier};
 use std::collections::BTreeMap;
 
+const MODULE: ModuleFacts = ModuleFacts { has_malloc: true, is_break_safe: true, errno: None };
 const SEQUENCES: u64 = 100_000;
 const CALLS: usize = 40;
 /// Sizes of the values, by key; the last one is a mask for the one before it.
@@ -144,7 +145,11 @@ impl Global {
 impl Run {
     fn new() -> Self {
         let machine = Machine { memory: vec![0; 4096], heap: HEAP };
-        Self { guest: Guest::new(Invocation::default()), machine, mapped: [None; SIZES.len()] }
+        Self {
+            guest: Guest::new(Invocation::default(), MODULE),
+            machine,
+            mapped: [None; SIZES.len()],
+        }
     }
 
     fn call(

@@ -22,6 +22,8 @@ pub(super) enum Errno {
     NoMemory,
     NoSpace,
     NoSystemCall,
+    NoAddressFamily,
+    NoChild,
     NotCapable,
     NotEmpty,
     NotFolder,
@@ -48,9 +50,11 @@ impl Errno {
 
     fn numbers(self) -> (u16, i32) {
         match self {
+            Errno::NoAddressFamily => (5, 97),
             Errno::Again => (6, 11),
             Errno::BadDescriptor => (8, 9),
             Errno::Busy => (10, 16),
+            Errno::NoChild => (12, 10),
             Errno::Exists => (20, 17),
             Errno::Fault => (21, 14),
             Errno::FileTooLarge => (22, 27),

@@ -36,6 +36,17 @@ pub trait GuestMemory {
 
     /// Adds pages of 64 KiB at the end, zeroed; gives the size before, in pages, or `None` where there is no room.
     fn grow(&mut self, pages: u32) -> Option<u32>;
+
+    /// Whether the module asks for a fence between its pages and those that the host takes; see
+    /// [`GUEST_PAGES_EXPORT`](crate::manifest::GUEST_PAGES_EXPORT).
+    fn wants_fence(&self) -> bool {
+        false
+    }
+
+    /// Puts the fence up: the guest has `pages` now, and may grow to `limit`.
+    fn put_fence(&mut self, pages: u32, limit: u32) {
+        let _ = (pages, limit);
+    }
 }
 
 /// What host calls do with guest memory; every access is checked here.

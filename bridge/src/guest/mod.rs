@@ -10,25 +10,33 @@
 //!
 //! ```text
 //!   guest code ── begin ──► Ready ───────────────────────────────► finish ──► result
-//!                    └────► Wait(operation) ─► suspend … complete ─► finish ──► result
-//!                                                                     └─► Allocate ─ malloc ─ allocated ─► finish
+//!                    ├────► Wait(operation) ─► suspend … complete ─► finish ──► result
+//!                    │                                                └─► Allocate ─ malloc ─ allocated ─► finish
+//!                    └────► Call(function) ─► the guest's function runs, and returns ─► finish ──► result
 //! ```
 //!
-//! Halves nest: while `finish` has the driver call the guest's `malloc`, that `malloc` may itself make host calls, so
-//! what is pending is a stack.
+//! Halves nest: while `finish` has the driver call the guest's `malloc`, or between the halves of a call that calls a
+//! function of the guest, there are further host calls. So what is pending is a stack.
 
 mod calls;
 mod errno;
 mod files;
+mod heap;
 mod legacy;
+mod libc;
 mod mapping;
 mod memory;
+mod openmp;
+mod sleep;
 mod state;
 #[cfg(test)]
 mod testing;
+mod threads;
 mod wasi;
 
 pub use memory::{GuestMemory, GuestMemoryExt, MAX_STRING_BYTES};
+pub use openmp::MAX_SHARED;
+pub use sleep::Sleep;
 
 use crate::host::{Available, HostCall, Status, Suspends};
 use crate::sorted_map::SortedMap;
@@ -105,8 +113,8 @@ pub trait Host: GuestMemory {
 pub enum Operation {
     /// Wait for a chained call; completes with [`Completion::Call`].
     AwaitCall(CallId),
-    /// Wait; completes with [`Completion::Done`].
-    Sleep { nanoseconds: u64 },
+    /// Wait until there is nothing left of it; completes with [`Completion::Done`].
+    Sleep(Sleep),
     /// Read from the global tier, to the end where `length` is `None`; completes with [`Completion::State`].
     ReadState { key: String, offset: u64, length: Option<u64> },
     /// Write to the global tier; completes with [`Completion::Done`] once it is durable.
@@ -167,12 +175,16 @@ pub enum Fault {
     #[error("{call} failed: {message}")]
     Operation { call: HostCall, message: String },
     #[error(
-        "{call} hands out memory from the function's own malloc, which it does not export: link it with -Wl,--export=malloc"
+        "{call} needs memory for what it hands out, and this function grows its memory by itself, exports no malloc, and was \
+         not built: build it with `faasm-asyncify build`, or link it with -Wl,--export=malloc"
     )]
     NoMalloc { call: HostCall },
-    #[error("the guest's malloc had no {bytes} bytes for what a host call hands out")]
+    #[error("there is no memory for the {bytes} bytes that a host call hands out")]
     OutOfMemory { bytes: u32 },
-    #[error("`{key}` is locked by this run already: it would wait for itself for ever")]
+    /// The guest ended itself as by a trap.
+    #[error("the function aborted: {why}")]
+    Aborted { why: String },
+    #[error("this run has the lock `{key}` already: it would wait for itself for ever")]
     Deadlock { key: String },
     /// The driver broke the order of begin, complete and finish.
     #[error("host calls out of order at {call}")]
@@ -194,6 +206,7 @@ impl Fault {
             Fault::Operation { .. } => "operation-failed",
             Fault::NoMalloc { .. } => "no-malloc",
             Fault::OutOfMemory { .. } => "out-of-memory",
+            Fault::Aborted { .. } => "trap",
             Fault::Deadlock { .. } => "deadlock",
             Fault::Order { .. } => "internal",
         }
@@ -229,6 +242,15 @@ pub enum Begin {
     Ready,
     /// Suspend, perform, [`Guest::complete`], resume, [`Guest::finish`].
     Wait(Operation),
+    /// Call a function of the guest; once it has returned, [`Guest::finish`].
+    Call(GuestCall),
+}
+
+/// A function of the guest that a host call calls: an entry of its table, which takes `i32`s and gives nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuestCall {
+    pub function: u32,
+    pub arguments: Vec<u32>,
 }
 
 /// Where the second half leaves the driver.
@@ -245,6 +267,7 @@ enum Flow {
     Return(i32),
     Wait(Operation),
     Allocate(Allocation),
+    Call(GuestCall),
 }
 
 /// What guest memory is needed for.
@@ -270,6 +293,8 @@ enum Stage {
     Completed(Completion),
     Allocating(Allocation),
     Allocated(Allocation, u32),
+    /// The function of the guest runs, or has returned.
+    Calling,
 }
 
 struct Frame {
@@ -310,9 +335,21 @@ pub struct Invocation {
     pub input: Vec<u8>,
     /// Answer to `__faasm_get_idx`: 0, or what this call was chained with.
     pub index: u32,
-    /// Command line after `argv[0]`, which is the function's name.
+    /// Command line after `argv[0]`, which is `function.wasm`.
     pub args: Vec<String>,
     pub env: Vec<(String, String)>,
+}
+
+/// What the kernel has to know of a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModuleFacts {
+    /// The driver can call the guest's own `malloc` for what the host hands out: outputs of awaited calls, mapped state.
+    pub has_malloc: bool,
+    /// Memory from the break is safe: the guest takes none that it was not given. Not of a module that grows memory by itself
+    /// and has no fence.
+    pub is_break_safe: bool,
+    /// Address of the C library's `errno`, where the module shows it.
+    pub errno: Option<u32>,
 }
 
 /// The host side of one run.
@@ -328,8 +365,10 @@ pub struct Guest {
     /// This run's name among those that take locks, once it has taken one.
     run: Option<RunId>,
     files: files::Files,
-    /// What the C library of the older toolchain took of memory.
-    areas: legacy::Areas,
+    module: ModuleFacts,
+    heap: heap::Heap,
+    keys: threads::Keys,
+    openmp: openmp::OpenMp,
 }
 
 impl std::fmt::Debug for Guest {
@@ -349,7 +388,7 @@ struct Context<'a> {
 }
 
 impl Guest {
-    pub fn new(invocation: Invocation) -> Self {
+    pub fn new(invocation: Invocation, module: ModuleFacts) -> Self {
         Self {
             invocation,
             output: Vec::new(),
@@ -359,7 +398,10 @@ impl Guest {
             mappings: Mappings::default(),
             run: None,
             files: files::Files::default(),
-            areas: legacy::Areas::default(),
+            module,
+            heap: heap::Heap::default(),
+            keys: threads::Keys::default(),
+            openmp: openmp::OpenMp::default(),
         }
     }
 
@@ -391,8 +433,15 @@ impl Guest {
     ) -> Result<i32, Fault> {
         match self.handle(call, &Args::new(args), &mut Context { host, tier })? {
             Flow::Return(value) => Ok(value),
-            Flow::Wait(_) | Flow::Allocate(_) => Err(Fault::Order { call: call.row().name }),
+            Flow::Wait(_) | Flow::Allocate(_) | Flow::Call(_) => {
+                Err(Fault::Order { call: call.row().name })
+            }
         }
+    }
+
+    /// Performs a call that gives a number with a fraction; such calls never wait and take nothing.
+    pub fn number(&self, call: HostCall, host: &mut dyn Host, tier: &mut LocalTier) -> f64 {
+        Guest::openmp_number(call, &Context { host, tier })
     }
 
     /// First half of a call that may wait.
@@ -413,7 +462,13 @@ impl Guest {
                 self.ready = Some(value);
                 return Ok(Begin::Ready);
             }
+            Flow::Allocate(wanted) if !self.module.has_malloc => {
+                let cx = &mut Context { host, tier };
+                self.ready = Some(self.allocate(call, &args, wanted, cx)?);
+                return Ok(Begin::Ready);
+            }
             Flow::Allocate(wanted) => (Stage::Allocating(wanted), Begin::Ready, None),
+            Flow::Call(called) => (Stage::Calling, Begin::Call(called), None),
             Flow::Wait(operation) => {
                 self.mappings.absorb(host, tier);
                 let pushed = Pushed::of(&operation);
@@ -475,14 +530,10 @@ impl Guest {
         let context = &mut Context { host, tier };
         let flow = match stage {
             Stage::Allocating(wanted) => Flow::Allocate(wanted),
-            Stage::Allocated(Allocation::Output(result), pointer) => {
-                Flow::Return(self.deliver_output(&args, &result, pointer, context)?)
+            Stage::Allocated(wanted, pointer) => {
+                Flow::Return(self.fill(&args, wanted, pointer, context)?)
             }
-            Stage::Allocated(Allocation::Mapping(request), pointer) => {
-                self.mappings.add(request, pointer, context)?;
-                self.mappings.refresh(context.host, context.tier);
-                Flow::Return(pointer as i32)
-            }
+            Stage::Calling => self.returned(call, &args, context)?,
             Stage::Completed(Completion::Failed(message)) => {
                 if let Some(pushed) = pushed {
                     pushed.restore(context.tier);
@@ -494,13 +545,46 @@ impl Guest {
         };
         match flow {
             Flow::Return(value) => Ok(Finish::Return(value)),
+            Flow::Allocate(wanted) if !self.module.has_malloc => {
+                Ok(Finish::Return(self.allocate(call, &args, wanted, context)?))
+            }
             Flow::Allocate(wanted) => {
                 let bytes = wanted.bytes();
                 let stage = Stage::Allocating(wanted);
                 self.frames.push(Frame { call, args, stage, pushed });
                 Ok(Finish::Allocate { bytes })
             }
-            Flow::Wait(_) => Err(Fault::Order { call: call.row().name }),
+            Flow::Wait(_) | Flow::Call(_) => Err(Fault::Order { call: call.row().name }),
+        }
+    }
+
+    /// Takes memory from the break for what a call hands out, and fills it.
+    fn allocate(
+        &mut self,
+        call: HostCall,
+        args: &Args,
+        wanted: Allocation,
+        cx: &mut Context<'_>,
+    ) -> Result<i32, Fault> {
+        let pointer = self.hand_out(call, wanted.bytes(), cx)?;
+        self.fill(args, wanted, pointer, cx)
+    }
+
+    /// Fills the memory for what a call hands out; gives the call's result.
+    fn fill(
+        &mut self,
+        args: &Args,
+        wanted: Allocation,
+        pointer: u32,
+        cx: &mut Context<'_>,
+    ) -> Result<i32, Fault> {
+        match wanted {
+            Allocation::Output(result) => self.deliver_output(args, &result, pointer, cx),
+            Allocation::Mapping(request) => {
+                self.mappings.add(request, pointer, cx)?;
+                self.mappings.refresh(cx.host, cx.tier);
+                Ok(pointer as i32)
+            }
         }
     }
 
@@ -571,7 +655,9 @@ impl Guest {
             | C::LockStateRead
             | C::LockStateWrite
             | C::UnlockStateRead
-            | C::UnlockStateWrite => self.state_call(call, args, cx),
+            | C::UnlockStateWrite
+            | C::SnapshotMemory
+            | C::RestoreMemory => self.state_call(call, args, cx),
             C::WriteStateFromFile => self.write_state_from_file(args, cx),
 
             C::ArgsGet
@@ -601,6 +687,7 @@ impl Guest {
             | C::FdSync
             | C::FdTell
             | C::FdWrite
+            | C::WasiFdDup
             | C::PathCreateDirectory
             | C::PathFilestatGet
             | C::PathFilestatSetTimes
@@ -631,10 +718,160 @@ impl Guest {
             | C::Puts
             | C::Getrlimit => self.legacy_call(call, args, cx),
 
-            // Planned or cluster-only rows were answered above.
-            C::ChainPy | C::GetPyUser | C::GetPyFunc | C::GetPyEntry => {
-                Err(Fault::Order { call: row.name })
-            }
+            C::Sbrk
+            | C::Mmap
+            | C::Munmap
+            | C::ReadConfig
+            | C::DebugCopy
+            | C::Println
+            | C::CopyTls
+            | C::Exit
+            | C::ExitAtOnce
+            | C::Abort
+            | C::Raise
+            | C::CxaAllocateException
+            | C::CxaFreeException
+            | C::CxaThrow
+            | C::CxaRethrow
+            | C::CxaBeginCatch
+            | C::CxaEndCatch
+            | C::CxaPureVirtual
+            | C::Dup
+            | C::Ioctl
+            | C::Tmpfile
+            | C::Pipe
+            | C::Ttyname
+            | C::Uname
+            | C::Getcwd
+            | C::Chdir
+            | C::Getpid
+            | C::Getppid
+            | C::Getuid
+            | C::Geteuid
+            | C::Getgid
+            | C::Getegid
+            | C::Getpwuid
+            | C::Getpwnam
+            | C::Signal
+            | C::Kill
+            | C::Fork
+            | C::Wait
+            | C::Execv
+            | C::Execve
+            | C::System
+            | C::Syscall
+            | C::Setrlimit
+            | C::Socket
+            | C::Connect
+            | C::Bind
+            | C::Listen
+            | C::Accept
+            | C::Gethostbyname => self.libc_call(call, args, cx),
+
+            C::PthreadMutexInit
+            | C::PthreadMutexDestroy
+            | C::PthreadMutexLock
+            | C::PthreadMutexTrylock
+            | C::PthreadMutexUnlock
+            | C::PthreadMutexattrInit
+            | C::PthreadMutexattrDestroy
+            | C::PthreadMutexattrSettype
+            | C::PthreadRwlockInit
+            | C::PthreadRwlockDestroy
+            | C::PthreadRwlockRdlock
+            | C::PthreadRwlockWrlock
+            | C::PthreadRwlockUnlock
+            | C::PthreadCondInit
+            | C::PthreadCondDestroy
+            | C::PthreadCondSignal
+            | C::PthreadCondBroadcast
+            | C::PthreadAttrInit
+            | C::PthreadAttrDestroy
+            | C::PthreadAttrSetstacksize
+            | C::PthreadAttrSetdetachstate
+            | C::PthreadSelf
+            | C::PthreadEqual
+            | C::PthreadOnce
+            | C::PthreadKeyCreate
+            | C::PthreadKeyDelete
+            | C::PthreadSetspecific
+            | C::PthreadGetspecific => self.thread_call(call, args, cx),
+
+            C::KmpcForkCall
+            | C::KmpcPushNumThreads
+            | C::KmpcSerializedParallel
+            | C::KmpcEndSerializedParallel
+            | C::KmpcGlobalThreadNum
+            | C::KmpcGlobalNumThreads
+            | C::KmpcBoundThreadNum
+            | C::KmpcBoundNumThreads
+            | C::KmpcBarrier
+            | C::KmpcFlush
+            | C::KmpcMaster
+            | C::KmpcEndMaster
+            | C::KmpcMasked
+            | C::KmpcEndMasked
+            | C::KmpcSingle
+            | C::KmpcEndSingle
+            | C::KmpcCopyprivate
+            | C::KmpcOrdered
+            | C::KmpcEndOrdered
+            | C::KmpcCritical
+            | C::KmpcCriticalWithHint
+            | C::KmpcEndCritical
+            | C::KmpcReduce
+            | C::KmpcEndReduce
+            | C::KmpcReduceNowait
+            | C::KmpcEndReduceNowait
+            | C::KmpcForStaticInit4
+            | C::KmpcForStaticInit4u
+            | C::KmpcForStaticInit8
+            | C::KmpcForStaticInit8u
+            | C::KmpcForStaticFini
+            | C::KmpcDispatchInit4
+            | C::KmpcDispatchInit4u
+            | C::KmpcDispatchInit8
+            | C::KmpcDispatchInit8u
+            | C::KmpcDispatchNext4
+            | C::KmpcDispatchNext4u
+            | C::KmpcDispatchNext8
+            | C::KmpcDispatchNext8u
+            | C::KmpcDispatchFini4
+            | C::KmpcDispatchFini4u
+            | C::KmpcDispatchFini8
+            | C::KmpcDispatchFini8u
+            | C::OmpGetThreadNum
+            | C::OmpGetNumThreads
+            | C::OmpGetMaxThreads
+            | C::OmpGetThreadLimit
+            | C::OmpGetNumProcs
+            | C::OmpInParallel
+            | C::OmpGetLevel
+            | C::OmpGetActiveLevel
+            | C::OmpGetMaxActiveLevels
+            | C::OmpSetMaxActiveLevels
+            | C::OmpSetNumThreads
+            | C::OmpGetDynamic
+            | C::OmpSetDynamic
+            | C::OmpGetNested
+            | C::OmpSetNested
+            | C::OmpGetDefaultDevice
+            | C::OmpSetDefaultDevice
+            | C::OmpGetNumDevices
+            | C::OmpIsInitialDevice
+            | C::OmpInitLock
+            | C::OmpDestroyLock
+            | C::OmpSetLock
+            | C::OmpUnsetLock
+            | C::OmpTestLock => self.openmp_call(call, args, cx),
+
+            // Planned or cluster-only rows were answered above; numbers are asked for by `Guest::number`.
+            C::ChainPy
+            | C::GetPyUser
+            | C::GetPyFunc
+            | C::GetPyEntry
+            | C::OmpGetWtime
+            | C::OmpGetWtick => Err(Fault::Order { call: row.name }),
         }
     }
 
@@ -652,14 +889,17 @@ impl Guest {
                 self.awaited(call, args, result, cx)
             }
             (C::PollOneoff, Completion::Done) => self.wasi_woken(args, cx),
-            (C::Syscall2 | C::Syscall3 | C::Syscall4, Completion::Done) => Ok(self.legacy_woken()),
+            (C::Syscall2 | C::Syscall3 | C::Syscall4 | C::Syscall6, Completion::Done) => {
+                Ok(self.legacy_woken())
+            }
             (
                 C::PathOpen
                 | C::PathFilestatGet
                 | C::WriteStateFromFile
                 | C::Syscall2
                 | C::Syscall3
-                | C::Syscall4,
+                | C::Syscall4
+                | C::Syscall6,
                 completion @ (Completion::Bytes(_) | Completion::Missing),
             ) => {
                 let bytes = match completion {
@@ -671,11 +911,25 @@ impl Guest {
             (call, completion) => self.state_arrived(call, args, completion, cx),
         }
     }
+
+    /// Second half of what called a function of the guest.
+    fn returned(
+        &mut self,
+        call: HostCall,
+        args: &Args,
+        cx: &mut Context<'_>,
+    ) -> Result<Flow, Fault> {
+        match call {
+            HostCall::KmpcForkCall => Ok(self.fork_returned()),
+            HostCall::PthreadOnce => Guest::once_returned(args, cx),
+            _ => Err(Fault::Order { call: call.row().name }),
+        }
+    }
 }
 
 /// Whether a driver must bind this row through begin and finish.
 pub fn is_two_halved(call: HostCall) -> bool {
-    call.row().suspends == Suspends::May
+    call.row().suspends != Suspends::Never
 }
 
 #[cfg(test)]

@@ -69,6 +69,10 @@ impl Guest {
             C::LockStateWrite => self.lock(key, LockMode::Write, cx),
             C::UnlockStateRead => Ok(self.unlock(&key, LockMode::Read, cx)),
             C::UnlockStateWrite => Ok(self.unlock(&key, LockMode::Write, cx)),
+            C::SnapshotMemory => snapshot(key, cx),
+            C::RestoreMemory => {
+                Ok(Flow::Wait(Operation::ReadState { key, offset: 0, length: None }))
+            }
             _ => Err(Fault::Order { call: call.row().name }),
         }?;
         if let Flow::Return(_) = flow {
@@ -117,6 +121,9 @@ impl Guest {
                 cx.tier.refresh(run, &key, &chunk.bytes)?;
                 Ok(Flow::Return(0))
             }
+            (C::RestoreMemory, Completion::State { size, chunk }) => {
+                restore(&key, size, &chunk, cx)
+            }
             (C::ReadAppendedState, Completion::Bytes(bytes)) => {
                 let count = bytes.len().min(args.u32(2) as usize);
                 cx.host.write(args.u32(1), &bytes[..count])?;
@@ -124,6 +131,7 @@ impl Guest {
             }
             (
                 C::PushState
+                | C::SnapshotMemory
                 | C::AppendState
                 | C::ClearAppendedState
                 | C::LockStateRead
@@ -318,5 +326,37 @@ fn pull_arrived(
         }
         None => {}
     }
+    Ok(Flow::Return(0))
+}
+
+/// `__faasm_snapshot_memory(key)`: the whole memory, as the value of a key.
+fn snapshot(key: String, cx: &mut Context<'_>) -> Result<Flow, Fault> {
+    let size = u32::try_from(cx.host.size()).unwrap_or(u32::MAX);
+    let memory = cx.host.read(0, size)?;
+    cx.tier.write(&key, memory.len() as u64, 0, &memory)?;
+    Ok(send(cx.tier.take_dirty(&key), |size, chunks| Operation::WriteState { key, size, chunks }))
+}
+
+/// `__faasm_restore_memory(key)`: memory becomes what it was, and what has grown since stays as it is.
+fn restore(
+    key: &str,
+    size: Option<u64>,
+    chunk: &Chunk,
+    cx: &mut Context<'_>,
+) -> Result<Flow, Fault> {
+    const PAGE_BYTES: u64 = 64 << 10;
+    let call = HostCall::RestoreMemory;
+    if size.is_none() {
+        let message =
+            format!("there is no snapshot `{key}`: take one with __faasm_snapshot_memory");
+        return Err(Fault::Operation { call, message });
+    }
+    let missing = (chunk.bytes.len() as u64).saturating_sub(cx.host.size());
+    let pages = u32::try_from(missing.div_ceil(PAGE_BYTES)).unwrap_or(u32::MAX);
+    if pages > 0 && cx.host.grow(pages).is_none() {
+        let bytes = u32::try_from(missing).unwrap_or(u32::MAX);
+        return Err(Fault::OutOfMemory { bytes });
+    }
+    cx.host.write(0, &chunk.bytes)?;
     Ok(Flow::Return(0))
 }

@@ -68,7 +68,14 @@ impl Run {
             env: vec![("A".into(), "b".into())],
         };
         let host = TestHost { memory: vec![0; 65536], ..TestHost::default() };
-        Self { guest: Guest::new(invocation), host, tier: LocalTier::new() }
+        Self {
+            guest: Guest::new(
+                invocation,
+                ModuleFacts { has_malloc: true, is_break_safe: true, errno: None },
+            ),
+            host,
+            tier: LocalTier::new(),
+        }
     }
 
     pub(super) fn put(&mut self, at: u32, bytes: &[u8]) -> u64 {

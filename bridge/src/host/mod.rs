@@ -10,14 +10,28 @@ mod table;
 pub use family::{FAMILIES, Family};
 pub use table::HostCall;
 
+use crate::guest::MAX_SHARED;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::ops::RangeInclusive;
 
-/// A WebAssembly number type, as far as the host interface uses them.
+/// A WebAssembly number type, as far as the host interface uses them. Parameters are integers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValType {
     I32,
     I64,
+    F64,
+}
+
+impl ValType {
+    /// As WebAssembly's text has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ValType::I32 => "i32",
+            ValType::I64 => "i64",
+            ValType::F64 => "f64",
+        }
+    }
 }
 
 /// What a host call gives back.
@@ -28,6 +42,8 @@ pub enum Returns {
     /// Toolchains disagree: some declare an `i32` result, some none. Both are accepted; the module's own import type
     /// decides.
     I32OrNothing,
+    /// Only of calls that never wait; see [`Guest::number`](crate::guest::Guest::number).
+    F64,
 }
 
 /// Which generation of toolchain imports a call.
@@ -48,6 +64,8 @@ pub enum Suspends {
     Never,
     /// Can wait, and often does not: what it asks for may already be here.
     May,
+    /// Never waits itself, and calls a function of the guest, which can.
+    Calls,
 }
 
 /// Where a call can be answered.
@@ -73,14 +91,15 @@ pub struct Row {
     pub module: &'static str,
     /// Import name.
     pub name: &'static str,
+    /// All parameters, those of a longer signature included.
     pub params: &'static [ValType],
+    /// How many of them every signature has; the others come all together, or not at all.
+    pub required: usize,
     pub returns: Returns,
     pub era: Era,
     pub suspends: Suspends,
     pub available: Available,
     pub status: Status,
-    /// One line for `inspect` and the generated documentation.
-    pub summary: &'static str,
 }
 
 impl Row {
@@ -90,13 +109,39 @@ impl Row {
             Returns::Nothing => results.is_empty(),
             Returns::I32 => results == [ValType::I32],
             Returns::I32OrNothing => results.is_empty() || results == [ValType::I32],
+            Returns::F64 => results == [ValType::F64],
         };
-        result_fits && params == self.params
+        result_fits && (params == self.params || params == &self.params[..self.required])
     }
 
     /// `module.name`, as messages show it.
     pub fn import(&self) -> String {
         format!("{}.{}", self.module, self.name)
+    }
+}
+
+impl HostCall {
+    /// How many arguments, all of them `i32`, the functions of the guest have that this call calls.
+    pub fn calls_with(self) -> Option<RangeInclusive<u32>> {
+        match self {
+            // Two pointers to the number of the thread, and the shared variables.
+            HostCall::KmpcForkCall => Some(2..=2 + MAX_SHARED),
+            HostCall::PthreadOnce => Some(0..=0),
+            _ => None,
+        }
+    }
+
+    /// Whether the host may take memory for this call at the end of the guest's, beside what the guest's own `malloc` gives
+    /// where `has_malloc` says that the host can call it.
+    pub fn takes_memory(self, has_malloc: bool) -> bool {
+        use HostCall as C;
+        match self {
+            C::AwaitCallOutput | C::ReadStatePtr | C::ReadStateOffsetPtr => !has_malloc,
+            // Calls 45, 223 and 192 of the older toolchain.
+            C::Syscall1 | C::Syscall6 => true,
+            C::Sbrk | C::Mmap | C::CxaAllocateException | C::KmpcForkCall => true,
+            _ => false,
+        }
     }
 }
 
@@ -154,6 +199,33 @@ mod tests {
     }
 
     #[test]
+    fn a_row_that_calls_the_guest_says_with_what() {
+        for call in HostCall::ALL {
+            let calls = call.row().suspends == Suspends::Calls;
+            assert_eq!(call.calls_with().is_some(), calls, "{call}");
+        }
+    }
+
+    #[test]
+    fn toolchains_have_names_and_signatures_of_their_own() {
+        let i32s = |count| vec![ValType::I32; count];
+        assert_eq!(HostCall::by_import("env", "__wasi_fd_read"), Some(HostCall::FdRead));
+        assert_eq!(HostCall::by_import("env", "__wasi_fd_dup"), Some(HostCall::WasiFdDup));
+        let name = HostCall::by_import("env", "__faasm_chain_function");
+        assert_eq!(name, Some(HostCall::ChainName));
+        for call in HostCall::ALL {
+            let Some(alias) = call.alias() else { continue };
+            let (module, name) = alias.split_once('.').unwrap();
+            assert_eq!(HostCall::by_import(module, name), Some(*call));
+        }
+        let row = HostCall::ReadState.row();
+        assert!(row.accepts(&i32s(3), &i32s(1)) && row.accepts(&i32s(4), &[]));
+        assert!(!row.accepts(&i32s(2), &[]) && !row.accepts(&i32s(5), &[]));
+        let row = HostCall::Abort.row();
+        assert!(row.accepts(&[], &[]) && row.accepts(&i32s(4), &[]) && !row.accepts(&i32s(2), &[]));
+    }
+
+    #[test]
     fn both_result_forms_of_state_calls_are_accepted() {
         let row = HostCall::PushState.row();
         assert!(row.accepts(&[ValType::I32], &[]));
@@ -166,8 +238,8 @@ mod tests {
         for (module, name) in [
             ("env", "__faasm_s3_get_num_keys"),
             ("env", "MPI_Init"),
-            ("env", "__kmpc_fork_call"),
-            ("env", "omp_get_num_threads"),
+            ("env", "__kmpc_omp_task"),
+            ("env", "omp_get_cancellation"),
             ("env", "pthread_create"),
             ("env", "dlopen"),
         ] {

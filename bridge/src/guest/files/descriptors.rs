@@ -97,13 +97,13 @@ pub(in crate::guest) struct Open {
     pub(in crate::guest) offset: u64,
     pub(in crate::guest) flags: Flags,
     pub(in crate::guest) rights: Rights,
-    /// Whether the run had it from the start, under the name `/`.
-    pub(in crate::guest) preopened: bool,
+    /// The name under which the run had it from the start; none of what it opened itself.
+    pub(in crate::guest) preopened: Option<&'static str>,
 }
 
 impl Open {
     pub(super) fn new(target: Target, flags: Flags, rights: Rights) -> Self {
-        Self { target, offset: 0, flags, rights, preopened: false }
+        Self { target, offset: 0, flags, rights, preopened: None }
     }
 }
 
@@ -121,10 +121,12 @@ impl Default for Descriptors {
         let only = |base| Rights { base, inheriting: 0 };
         let all = Rights { base: Rights::OF_FOLDER, ..Rights::of_mode(true, true) };
         for (target, rights, preopened) in [
-            (Target::Stdin, only(Rights::READ), false),
-            (Target::Stdout, only(Rights::WRITE), false),
-            (Target::Stderr, only(Rights::WRITE), false),
-            (Target::Node(ROOT), all, true),
+            (Target::Stdin, only(Rights::READ), None),
+            (Target::Stdout, only(Rights::WRITE), None),
+            (Target::Stderr, only(Rights::WRITE), None),
+            (Target::Node(ROOT), all, Some("/")),
+            // The working folder, for C libraries that take relative paths as they are.
+            (Target::Node(ROOT), all, Some(".")),
         ] {
             let slot = descriptors.next;
             let open = Open { preopened, ..Open::new(target, Flags::default(), rights) };

@@ -72,6 +72,8 @@ impl Default for Tree {
         };
         tree.nodes.insert(ROOT, node);
         tree.next += 1;
+        let empty = Content::Folder(Folder::new(ROOT));
+        tree.create(ROOT, "tmp", empty, 0).expect("an empty tree has room for a folder");
         tree
     }
 }

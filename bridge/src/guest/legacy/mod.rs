@@ -5,13 +5,10 @@
 //! and the working folder is the root.
 
 mod files;
-mod memory;
 mod number;
 #[cfg(test)]
 mod tests;
 mod time;
-
-pub(super) use memory::Areas;
 
 use super::errno::{Errno, Stop};
 use super::files::Base;
@@ -19,6 +16,7 @@ use super::wasi::fill_random;
 use super::{Args, Context, Fault, Flow, Guest, GuestMemoryExt, is_two_halved};
 use crate::host::HostCall;
 use files::{AT_FOLLOW, AT_REMOVE_FOLDER, base, now, path};
+use time::Timeout;
 
 const STDOUT: u32 = 1;
 
@@ -133,9 +131,10 @@ impl Guest {
                 _ => Err(Errno::NoSystemCall.into()),
             },
 
-            number::BRK => Ok(self.areas.set_break(args.u32(1).into(), cx)? as u32 as i32),
+            number::BRK => self.brk(args.u32(1), cx),
+            number::SBRK => self.sbrk(args.u32(1), cx),
             number::MMAP2 => self.mmap2(args, cx),
-            number::MUNMAP => self.munmap(args),
+            number::MUNMAP => self.munmap2(args.u32(1), args.u32(2)),
 
             number::CLOCK_GETTIME => time::clock_gettime(args, cx),
             number::CLOCK_GETRES => time::clock_getres(args, cx),
@@ -143,9 +142,13 @@ impl Guest {
             number::TIME => time::time(args, cx),
             number::NANOSLEEP => time::nanosleep(args, cx),
             number::CLOCK_NANOSLEEP => time::clock_nanosleep(args, cx),
-            number::POLL => self.poll_descriptors(args, cx),
+            number::POLL => self.poll_descriptors(args, Timeout::Milliseconds(args.u32(3)), cx),
+            number::PPOLL => self.poll_descriptors(args, Timeout::Timespec(args.u32(3)), cx),
+            number::SELECT => self.select(args, Timeout::Timeval(args.u32(5)), cx),
+            number::PSELECT6 => self.select(args, Timeout::Timespec(args.u32(5)), cx),
+            number::PAUSE => Err(Errno::Interrupted.into()),
 
-            number::UNAME => uname(args, cx),
+            number::UNAME => uname(args.u32(1), cx),
             number::GETRLIMIT | number::UGETRLIMIT => {
                 // The kernel's structure is older than musl's: 32 bits.
                 cx.host.write_u64(args.u32(2), UNLIMITED)?;
@@ -268,12 +271,12 @@ fn get_working_folder(args: &Args, cx: &mut Context<'_>) -> Result<i32, Stop> {
 }
 
 /// `uname(utsname)`
-fn uname(args: &Args, cx: &mut Context<'_>) -> Result<i32, Stop> {
+pub(super) fn uname(pointer: u32, cx: &mut Context<'_>) -> Result<i32, Stop> {
     let mut bytes = [0; UNAME_FIELD_BYTES * UNAME.len()];
     for (field, text) in bytes.chunks_exact_mut(UNAME_FIELD_BYTES).zip(UNAME) {
         field[..text.len()].copy_from_slice(text.as_bytes());
     }
-    cx.host.write(args.u32(1), &bytes)?;
+    cx.host.write(pointer, &bytes)?;
     Ok(0)
 }
 

@@ -1,7 +1,9 @@
 //! System calls as musl makes them.
 
 use crate::guest::testing::Run;
-use crate::guest::{Completion, Fault, GuestMemory, GuestMemoryExt, Operation, is_two_halved};
+use crate::guest::{
+    Completion, Fault, GuestMemory, GuestMemoryExt, Operation, Sleep, is_two_halved,
+};
 use crate::host::HostCall::{self, self as C};
 
 const PATH: u32 = 1000;
@@ -39,7 +41,7 @@ fn files() {
     run.host.now = 3_000_000_007;
     assert_eq!(open(&mut run, "f", 0), -2);
     let fd = open(&mut run, "/f", 0o102) as u32;
-    assert_eq!(fd, 4);
+    assert_eq!(fd, 5);
     run.put(DATA, b"hello world");
     assert_eq!(syscall(&mut run, 4, &[fd, DATA, 11]), 11);
     assert_eq!(syscall(&mut run, 140, &[fd, u32::MAX, -5_i32 as u32, 8, 2]), 0);
@@ -182,22 +184,56 @@ fn clocks_and_waiting() {
     assert_eq!(syscall(&mut run, 13, &[0]), 5);
 
     run.put(DATA, &[1, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0]);
-    let sleep = Operation::Sleep { nanoseconds: 1_000_000_007 };
+    let sleep = Operation::Sleep(Sleep::lasting(1_000_000_007, &run.host));
     let args = [162, DATA.into(), 0];
     assert_eq!(run.waits(C::Syscall2, &args, sleep.clone(), Completion::Done), 0);
     let args = [267, 0, 0, DATA.into(), 0];
     assert_eq!(run.waits(C::Syscall4, &args, sleep, Completion::Done), 0);
     assert_eq!(syscall(&mut run, 267, &[1, 1, DATA, 0]), 0, "that moment is over");
-    assert_eq!(run.call(C::Syscall6, &[162, DATA.into(), 0, 0, 0, 0, 0]), Ok(-38));
+    let sleep = Operation::Sleep(Sleep::lasting(1_000_000_007, &run.host));
+    let args = [162, DATA.into(), 0, 0, 0, 0, 0];
+    assert_eq!(run.waits(C::Syscall6, &args, sleep, Completion::Done), 0);
+    assert_eq!(run.call(C::Syscall5, &args[..6]), Ok(-38), "musl makes no such call");
     run.put(DATA + 8, &u32::MAX.to_le_bytes());
     assert_eq!(syscall(&mut run, 162, &[DATA, 0]), -22);
 
     run.put(DATA, &[0, 0, 0, 0, 1, 0, 9, 9, 50, 0, 0, 0, 4, 0, 9, 9]);
     assert_eq!(syscall(&mut run, 168, &[DATA, 2, 0]), 2);
     assert_eq!((run.bytes(DATA + 6, 2), run.bytes(DATA + 14, 2)), (vec![1, 0], vec![32, 0]));
-    let sleep = Operation::Sleep { nanoseconds: 3_000_000 };
+    let sleep = Operation::Sleep(Sleep::lasting(3_000_000, &run.host));
     assert_eq!(run.waits(C::Syscall3, &[168, 0, 0, 3], sleep, Completion::Done), 0);
     assert_eq!(syscall(&mut run, 168, &[0, 0, -1_i32 as u32]), -4);
+}
+
+#[test]
+fn select_is_a_sleep_where_nothing_is_asked_for() {
+    let mut run = Run::new(b"");
+    run.put(DATA, &[2, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]);
+    let sleep = Operation::Sleep(Sleep::lasting(2_000_005_000, &run.host));
+    let args = [142, 0, 0, 0, 0, DATA.into(), 0];
+    assert_eq!(run.waits(C::Syscall6, &args, sleep, Completion::Done), 0);
+    let sleep = Operation::Sleep(Sleep::lasting(2_000_000_005, &run.host));
+    let args = [308, 0, 0, 0, 0, DATA.into(), 0];
+    assert_eq!(run.waits(C::Syscall6, &args, sleep, Completion::Done), 0);
+    // Standard input and output are ready, nothing is exceptional, and descriptor 9 is not open.
+    for (read, exceptional, expected) in [(0b11, 1, 2), (1 << 9, 0, -9)] {
+        run.put(
+            64,
+            &[read, 0, 0, 0, exceptional, 0, 0, 0].map(|word: u16| word.to_le_bytes()).concat(),
+        );
+        assert_eq!(syscall(&mut run, 142, &[10, 64, 0, 72, 0]), expected);
+    }
+    assert_eq!(run.host.read_u32(72), Ok(0));
+}
+
+#[test]
+fn the_break_by_number_223() {
+    let mut run = Run::new(b"");
+    assert_eq!(syscall(&mut run, 223, &[0]), 65536);
+    assert_eq!(syscall(&mut run, 223, &[65536]), 65536);
+    assert_eq!((syscall(&mut run, 223, &[0]), run.host.size()), (131_072, 131_072));
+    assert_eq!(syscall(&mut run, 223, &[-65536_i32 as u32]), 131_072);
+    assert_eq!(syscall(&mut run, 223, &[-65536_i32 as u32]), -12);
 }
 
 #[test]
@@ -208,7 +244,7 @@ fn shared_files_wait_in_calls_that_can() {
     let bytes = Completion::Bytes(b"xyz".to_vec());
     assert_eq!(run.waits(C::Syscall2, &[195, at, DATA.into()], fetch, bytes), 0);
     assert_eq!(run.host.read_u64(DATA + 48), Ok(3));
-    assert_eq!(open(&mut run, "faasm://a", 0), 4);
+    assert_eq!(open(&mut run, "faasm://a", 0), 5);
     assert_eq!(open(&mut run, "faasm://a", 1), -30);
     let at = u64::from(path(&mut run, PATH, "faasm://b"));
     let fetch = Operation::ReadFile { path: "b".into() };

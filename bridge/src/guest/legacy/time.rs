@@ -2,7 +2,7 @@
 
 use crate::guest::errno::{Errno, Stop};
 use crate::guest::wasi::clock;
-use crate::guest::{Args, Clock, Context, Fault, Guest, GuestMemoryExt, Operation};
+use crate::guest::{Args, Clock, Context, Fault, Guest, GuestMemoryExt, Operation, Sleep};
 
 const NANOSECONDS: u64 = 1_000_000_000;
 
@@ -85,30 +85,75 @@ pub(super) fn time(args: &Args, cx: &mut Context<'_>) -> Result<i32, Stop> {
 
 /// `nanosleep(wanted, left)`
 pub(super) fn nanosleep(args: &Args, cx: &Context<'_>) -> Result<i32, Stop> {
-    sleep(read_timespec(args.u32(1), cx)?)
+    sleep(read_timespec(args.u32(1), cx)?, cx)
 }
 
 /// `clock_nanosleep(clock, flags, wanted, left)`
 pub(super) fn clock_nanosleep(args: &Args, cx: &Context<'_>) -> Result<i32, Stop> {
     let clock = linux_clock(args.u32(1))?;
-    let mut wanted = read_timespec(args.u32(3), cx)?;
-    if args.u32(2) & TIMER_ABSOLUTE != 0 {
-        wanted = wanted.saturating_sub(cx.host.now(clock));
+    let wanted = read_timespec(args.u32(3), cx)?;
+    if args.u32(2) & TIMER_ABSOLUTE == 0 {
+        return sleep(wanted, cx);
     }
-    sleep(wanted)
+    match wanted > cx.host.now(clock) {
+        true => Err(Stop::Wait(Operation::Sleep(Sleep::until(clock, wanted)))),
+        false => Ok(0),
+    }
 }
 
-fn sleep(nanoseconds: u64) -> Result<i32, Stop> {
+fn sleep(nanoseconds: u64, cx: &Context<'_>) -> Result<i32, Stop> {
     match nanoseconds {
         0 => Ok(0),
-        _ => Err(Stop::Wait(Operation::Sleep { nanoseconds })),
+        _ => Err(Stop::Wait(Operation::Sleep(Sleep::lasting(nanoseconds, cx.host)))),
+    }
+}
+
+/// How long a call waits for descriptors.
+#[derive(Clone, Copy)]
+pub(super) enum Timeout {
+    /// Below 0: for ever.
+    Milliseconds(u32),
+    /// Pointer to a `struct timespec`; NULL: for ever.
+    Timespec(u32),
+    /// Pointer to a `struct timeval`; NULL: for ever.
+    Timeval(u32),
+}
+
+impl Timeout {
+    /// Waits, with nothing ready.
+    fn wait(self, cx: &Context<'_>) -> Result<i32, Stop> {
+        let nanoseconds = match self {
+            Timeout::Milliseconds(time) => {
+                u64::try_from(time as i32).ok().map(|time| time * 1_000_000)
+            }
+            Timeout::Timespec(0) | Timeout::Timeval(0) => None,
+            Timeout::Timespec(pointer) => Some(read_timespec(pointer, cx)?),
+            Timeout::Timeval(pointer) => {
+                let (seconds, rest) = (cx.host.read_u64(pointer)?, cx.host.read_u64(pointer + 8)?);
+                if seconds > i64::MAX as u64 {
+                    return Err(Errno::Invalid.into());
+                }
+                let rest = rest.saturating_mul(1000);
+                Some(seconds.saturating_mul(NANOSECONDS).saturating_add(rest))
+            }
+        };
+        match nanoseconds {
+            Some(nanoseconds) => sleep(nanoseconds, cx),
+            // For ever, were it not that nothing can happen meanwhile.
+            None => Err(Errno::Interrupted.into()),
+        }
     }
 }
 
 impl Guest {
-    /// `poll(fds, count, milliseconds)`: what is open is ready; without anything ready it is a sleep.
-    pub(super) fn poll_descriptors(&self, args: &Args, cx: &mut Context<'_>) -> Result<i32, Stop> {
-        let (list, count, timeout) = (args.u32(1), args.u32(2), args.u32(3) as i32);
+    /// `poll(fds, count, timeout)`: what is open is ready; without anything ready it is a sleep.
+    pub(super) fn poll_descriptors(
+        &self,
+        args: &Args,
+        timeout: Timeout,
+        cx: &mut Context<'_>,
+    ) -> Result<i32, Stop> {
+        let (list, count) = (args.u32(1), args.u32(2));
         if count > MAX_POLL {
             return Err(Errno::Invalid.into());
         }
@@ -124,12 +169,41 @@ impl Guest {
             ready += i32::from(got != 0);
             cx.host.write(place + 6, &got.to_le_bytes())?;
         }
-        match u64::try_from(timeout) {
-            _ if ready > 0 => Ok(ready),
-            Ok(milliseconds) => sleep(milliseconds * 1_000_000),
-            // For ever, were it not that nothing can happen meanwhile.
-            Err(_) => Err(Errno::Interrupted.into()),
+        if ready > 0 { Ok(ready) } else { timeout.wait(cx) }
+    }
+
+    /// `select(count, read, write, except, timeout)`: what is open can be read and written, and nothing exceptional happens.
+    pub(super) fn select(
+        &self,
+        args: &Args,
+        timeout: Timeout,
+        cx: &mut Context<'_>,
+    ) -> Result<i32, Stop> {
+        let count = args.u32(1);
+        if count > MAX_POLL {
+            return Err(Errno::Invalid.into());
         }
+        let bytes = count.div_ceil(8).next_multiple_of(4);
+        let sets = [2, 3, 4].map(|at| args.u32(at));
+        let mut ready = 0;
+        let mut exceptional = None;
+        for (position, set) in sets.into_iter().enumerate().filter(|(_, set)| *set != 0) {
+            let mut bits = cx.host.read(set, bytes)?;
+            let is_in = |bits: &[u8], fd: u32| bits[fd as usize / 8] & 1 << (fd % 8) != 0;
+            for descriptor in (0..count).filter(|fd| is_in(&bits, *fd)) {
+                self.files.descriptor(descriptor)?;
+                ready += i32::from(position < 2);
+            }
+            if position == 2 {
+                bits.fill(0);
+                exceptional = Some((set, bits));
+            }
+        }
+        if let Some((set, bits)) = exceptional {
+            cx.host.write(set, &bits)?;
+        }
+        // With nothing ready, the sets for reading and writing are empty as they are.
+        if ready > 0 { Ok(ready) } else { timeout.wait(cx) }
     }
 }
 

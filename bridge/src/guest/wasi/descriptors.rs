@@ -5,12 +5,6 @@ use crate::guest::errno::{Errno, Stop};
 use crate::guest::files::{Flags, Rights, Whence, read_list};
 use crate::guest::{Args, Context, Guest, GuestMemoryExt};
 
-/// Name of the preopened folder.
-const PREOPENED_NAME: &[u8] = b"/";
-
-/// `prestat` of a folder: the tag 0, and the length of its name.
-const PRESTAT: [u8; 8] = [0, 0, 0, 0, PREOPENED_NAME.len() as u8, 0, 0, 0];
-
 /// `dirent` before the name.
 const DIRENT_BYTES: usize = 24;
 
@@ -75,24 +69,31 @@ impl Guest {
 
     /// `fd_prestat_get(fd, prestat)`; a program asks for 3, 4, … until it gets `badf`.
     pub(super) fn fd_prestat_get(&self, args: &Args, cx: &mut Context<'_>) -> Outcome {
-        self.preopened(args)?;
-        Ok(cx.host.write(args.u32(1), &PRESTAT)?)
+        // The tag 0 of a folder, and the length of its name.
+        let prestat = u64::from(self.preopened(args)?.len() as u32) << 32;
+        Ok(cx.host.write_u64(args.u32(1), prestat)?)
     }
 
     /// `fd_prestat_dir_name(fd, path, len)`
     pub(super) fn fd_prestat_dir_name(&self, args: &Args, cx: &mut Context<'_>) -> Outcome {
-        self.preopened(args)?;
-        if (args.u32(2) as usize) < PREOPENED_NAME.len() {
+        let name = self.preopened(args)?;
+        if (args.u32(2) as usize) < name.len() {
             return Err(Errno::NameTooLong.into());
         }
-        Ok(cx.host.write(args.u32(1), PREOPENED_NAME)?)
+        Ok(cx.host.write(args.u32(1), name.as_bytes())?)
     }
 
-    fn preopened(&self, args: &Args) -> Result<(), Errno> {
-        match self.files.descriptor(args.u32(0)) {
-            Ok(open) if open.preopened => Ok(()),
-            _ => Err(Errno::BadDescriptor),
-        }
+    /// The name of a preopened folder.
+    fn preopened(&self, args: &Args) -> Result<&'static str, Errno> {
+        let open = self.files.descriptor(args.u32(0))?;
+        open.preopened.ok_or(Errno::BadDescriptor)
+    }
+
+    /// `fd_dup(fd, *new)`, which is not in the specification.
+    pub(super) fn fd_dup(&mut self, args: &Args, cx: &mut Context<'_>) -> Outcome {
+        cx.host.check(args.u32(1), 4)?;
+        let new = self.files.duplicate(args.u32(0), 0)?;
+        Ok(cx.host.write_u32(args.u32(1), new)?)
     }
 
     /// `fd_read(fd, iovs, iovs_len, nread)`

@@ -3,8 +3,8 @@
 //! Follows the `wasi_snapshot_preview1` specification; error numbers and structure layouts are its own. Pointers outside
 //! memory give `errno` 21 (`fault`), not a trap.
 //!
-//! One folder is preopened, the root of the run's own file tree, as descriptor 3 with the name `/`; wasi-libc resolves
-//! absolute paths with it, and relative ones through a working folder that begins as `/`. A path relative to any other
+//! One folder is preopened twice, the root of the run's own file tree: as descriptor 3 with the name `/`, by which C libraries
+//! resolve absolute paths, and as descriptor 4 with the name `.`, for relative ones. `/tmp` is there. A path relative to any other
 //! open folder does not leave it (`notcapable`); the parent of the root is the root.
 
 mod descriptors;
@@ -78,6 +78,7 @@ impl Guest {
             C::FdSeek => self.fd_seek(args, cx),
             C::FdTell => self.fd_tell(args, cx),
             C::FdWrite => self.fd_write(args, cx),
+            C::WasiFdDup => self.fd_dup(args, cx),
             C::PathCreateDirectory => self.path_create_directory(args, cx),
             C::PathFilestatGet => self.path_filestat_get(args, cx),
             C::PathFilestatSetTimes => self.path_filestat_set_times(args, cx),

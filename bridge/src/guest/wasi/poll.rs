@@ -4,7 +4,7 @@ use super::process::clock;
 use super::{MAX_LIST, Outcome};
 use crate::guest::errno::{Errno, Stop};
 use crate::guest::files::Target;
-use crate::guest::{Args, Context, Guest, GuestMemoryExt, Operation};
+use crate::guest::{Args, Context, Guest, GuestMemoryExt, Operation, Sleep};
 
 const SUBSCRIPTION_BYTES: u32 = 48;
 const EVENT_BYTES: u32 = 32;
@@ -41,7 +41,7 @@ impl Guest {
             waits.push(wait);
         }
         if poll == Poll::First && shortest > 0 {
-            return Err(Stop::Wait(Operation::Sleep { nanoseconds: shortest }));
+            return Err(Stop::Wait(Operation::Sleep(Sleep::lasting(shortest, cx.host))));
         }
         let mut events = Vec::new();
         for (subscription, wait) in subscriptions.iter().zip(waits) {

@@ -4,9 +4,12 @@ use super::Outcome;
 use crate::guest::errno::Errno;
 use crate::guest::{Args, Clock, Context, Fault, Guest, GuestMemoryExt};
 
+/// `argv[0]` of every function: a cluster does not tell a function its name.
+const PROGRAM: &str = "function.wasm";
+
 impl Guest {
     pub(super) fn arguments(&self) -> Vec<String> {
-        let name = std::iter::once(self.invocation.function.clone());
+        let name = std::iter::once(PROGRAM.to_owned());
         name.chain(self.invocation.args.iter().cloned()).collect()
     }
 

@@ -78,7 +78,9 @@ fn the_root_is_preopened() {
     assert_eq!(run.call(C::FdPrestatDirName, &[3, 8, 1]), Ok(0));
     assert_eq!(run.bytes(8, 1), b"/");
     assert_eq!(run.call(C::FdPrestatDirName, &[3, 8, 0]), Ok(37));
-    for descriptor in [0, 4] {
+    assert_eq!(run.call(C::FdPrestatDirName, &[4, 8, 1]), Ok(0));
+    assert_eq!(run.bytes(8, 1), b".");
+    for descriptor in [0, 5] {
         assert_eq!(run.call(C::FdPrestatGet, &[descriptor, 0]), Ok(8));
     }
     assert_eq!(run.call(C::FdFdstatGet, &[3, 0]), Ok(0));
@@ -92,7 +94,7 @@ fn files_are_written_and_read() {
     let mut run = Run::new(b"");
     run.host.now = 77;
     let fd = open(&mut run, "f", CREATE | EXCLUSIVE).unwrap();
-    assert_eq!(fd, 4);
+    assert_eq!(fd, 5);
     assert_eq!(open(&mut run, "f", CREATE | EXCLUSIVE), Err(20));
     assert_eq!(write(&mut run, fd, b"hello world"), 0);
     assert_eq!(read(&mut run, fd, 9), Ok(vec![]));
@@ -272,6 +274,7 @@ fn folders_are_listed_through_any_buffer() {
     let expected: Vec<_> = [
         (".", 3),
         ("..", 3),
+        ("tmp", 3),
         ("zeta", 4),
         ("a-rather-long-name-for-a-file", 4),
         ("b", 4),

@@ -51,7 +51,10 @@ struct Led {
 
 impl Model {
     fn new() -> Self {
-        Self { things: [(String::new(), Thing::Folder)].into(), contents: Vec::new() }
+        Self {
+            things: [String::new(), "/tmp".to_owned()].map(|path| (path, Thing::Folder)).into(),
+            contents: Vec::new(),
+        }
     }
 
     fn resolve(&self, path: &str) -> Result<Led, Errno> {
