@@ -22,8 +22,10 @@
 //! A wrapper is known by its name, `*.command_export`; where names were stripped, by *every* exported function having
 //! this shape around one and the same pair. A program's own function that calls three others in a row stays as it is.
 
-use walrus::ir::{Call, Instr, Visitor, dfs_in_order};
-use walrus::{ExportId, ExportItem, FunctionId, FunctionKind, Module};
+use walrus::ir::{Call, Instr, Value, Visitor, VisitorMut, dfs_in_order, dfs_pre_order_mut};
+use walrus::{
+    ConstExpr, ExportId, ExportItem, FunctionBuilder, FunctionId, FunctionKind, Module, ValType,
+};
 
 /// Name that the linker gives the function which runs all constructors.
 const CTORS: &str = "__wasm_call_ctors";
@@ -88,6 +90,57 @@ pub(crate) fn is_emscripten(module: &Module) -> bool {
     };
     module.exports.iter().any(|export| is_its(&export.name))
         || module.imports.iter().any(|import| import.module == "env" && is_its(&import.name))
+}
+
+/// Makes the constructors run at their first call only, whoever calls them.
+///
+/// ```wat
+/// (func $faasm:ctors.once
+///   (if (global.get $ran) (then (return)))
+///   (global.set $ran (i32.const 1))
+///   (call $__wasm_call_ctors))
+/// ```
+///
+/// Every call and export of `ctors` leads there. Safe, since a program relies on its constructors having run, and on nothing
+/// that they do a second time.
+pub(crate) fn run_once(module: &mut Module, ctors: FunctionId) {
+    let ran = module.globals.add_local(ValType::I32, true, false, ConstExpr::Value(Value::I32(0)));
+    let mut once = FunctionBuilder::new(&mut module.types, &[], &[]);
+    let mut body = once.name("faasm:ctors.once".to_owned()).func_body();
+    body.global_get(ran).if_else(
+        None,
+        |then| {
+            then.return_();
+        },
+        |_| {},
+    );
+    body.i32_const(1).global_set(ran).call(ctors);
+    let once = once.finish(Vec::new(), &mut module.funcs);
+    let mut redirect = Redirect { from: ctors, to: once };
+    for (id, function) in module.funcs.iter_local_mut() {
+        if id != once {
+            let entry = function.entry_block();
+            dfs_pre_order_mut(&mut redirect, function, entry);
+        }
+    }
+    for export in module.exports.iter_mut() {
+        if matches!(export.item, ExportItem::Function(function) if function == ctors) {
+            export.item = ExportItem::Function(once);
+        }
+    }
+}
+
+struct Redirect {
+    from: FunctionId,
+    to: FunctionId,
+}
+
+impl VisitorMut for Redirect {
+    fn visit_call_mut(&mut self, call: &mut Call) {
+        if call.func == self.from {
+            call.func = self.to;
+        }
+    }
 }
 
 /// The function exported under a name.

@@ -17,8 +17,11 @@ pub(crate) struct Import {
 
 impl Import {
     /// Whether the call can keep the function waiting.
-    pub(crate) fn suspends(&self) -> bool {
-        matches!(self.class, ImportClass::Known(call) if call.row().suspends == Suspends::May)
+    pub(crate) fn suspends(&self) -> Suspends {
+        match self.class {
+            ImportClass::Known(call) => call.row().suspends,
+            ImportClass::Family(_) | ImportClass::Unknown => Suspends::Never,
+        }
     }
 }
 
@@ -59,7 +62,7 @@ pub(crate) fn summarise(imports: &[Import]) -> Imports {
             ImportClass::Known(call) => match call.row() {
                 Row { available: Available::Cluster, .. } => &mut sorted.cluster_only,
                 Row { status: Status::Planned(_), .. } => &mut sorted.planned,
-                Row { suspends: Suspends::May, .. } => &mut sorted.suspending,
+                Row { suspends: Suspends::May | Suspends::Calls, .. } => &mut sorted.suspending,
                 _ => &mut sorted.immediate,
             },
         };
@@ -96,24 +99,26 @@ fn host_types(types: &[walrus::ValType]) -> Option<Vec<host::ValType>> {
         .map(|ty| match ty {
             walrus::ValType::I32 => Some(host::ValType::I32),
             walrus::ValType::I64 => Some(host::ValType::I64),
+            walrus::ValType::F64 => Some(host::ValType::F64),
             _ => None,
         })
         .collect()
 }
 
 pub(crate) fn row_signature(row: &Row) -> String {
-    let params: Vec<&str> = row
-        .params
-        .iter()
-        .map(|ty| match ty {
-            host::ValType::I32 => "i32",
-            host::ValType::I64 => "i64",
-        })
-        .collect();
+    let names = |types: &[host::ValType]| {
+        let names: Vec<&str> = types.iter().map(|ty| ty.name()).collect();
+        names.join(", ")
+    };
+    let (params, fewer) = (names(row.params), names(&row.params[..row.required]));
     let results = match row.returns {
         Returns::Nothing => "nothing",
         Returns::I32 => "i32",
         Returns::I32OrNothing => "i32 or nothing",
+        Returns::F64 => "f64",
     };
-    format!("({}) -> {results}", params.join(", "))
+    if row.required < row.params.len() {
+        return format!("({fewer}) or ({params}) -> {results}");
+    }
+    format!("({params}) -> {results}")
 }

@@ -70,11 +70,11 @@ fn import_report(import: String, signature: String) -> ImportReport {
         }
         ImportClass::Known(call) => {
             let row = call.row();
-            let suspends = row.suspends == host::Suspends::May;
+            let (suspends, summary) = (row.suspends != host::Suspends::Never, call.summary());
             match (row.available, planned_reason(&import)) {
-                (host::Available::Cluster, _) => ("cluster only", suspends, row.summary.to_owned()),
-                (_, Some(reason)) => ("planned", suspends, format!("{} ({reason})", row.summary)),
-                (_, None) => ("ready", suspends, row.summary.to_owned()),
+                (host::Available::Cluster, _) => ("cluster only", suspends, summary.to_owned()),
+                (_, Some(reason)) => ("planned", suspends, format!("{summary} ({reason})")),
+                (_, None) => ("ready", suspends, summary.to_owned()),
             }
         }
     };

@@ -27,6 +27,7 @@ mod constructors;
 mod draft_simd;
 mod error;
 pub mod features;
+mod fence;
 mod imports;
 pub mod input;
 mod layout;

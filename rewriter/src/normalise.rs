@@ -28,6 +28,9 @@
 //! (func $faasm:main (result i32) (call $main (i32.const 0) (i32.const 0)))
 //! ```
 //!
+//! A `_faasm_zygote` comes before the entry of either. Where that entry runs the constructors, which the zygote needs, they run
+//! before it, and once ([`crate::constructors`]).
+//!
 //! Draft SIMD ([`crate::input`]) and imported memories and tables ([`crate::storage`]) are settled before any of this.
 //!
 //! Why it is safe: bodies, table and data stay as they are (table and data are compared afterwards); exports are only
@@ -35,12 +38,16 @@
 //! calls, where it may suspend, which it may not during instantiation.
 
 use crate::constructors::{self, Constructors, exported_function};
+use crate::imports::Import;
 use crate::layout::{Layout, signature};
 use crate::warning::{self, Warning};
-use crate::{Error, imports, input, storage};
-use faasm_bridge::host::Era;
+use crate::{Error, fence, imports, input, storage};
+use faasm_bridge::host::{Era, ImportClass};
 use faasm_bridge::manifest::{Entry, Imports};
-use walrus::{ExportItem, FunctionBuilder, FunctionId, Module, ModuleConfig, RefType};
+use walrus::ir::{Const, Instr, Value};
+use walrus::{
+    ExportItem, FunctionBuilder, FunctionId, FunctionKind, Module, ModuleConfig, RefType,
+};
 
 /// Custom sections that are wrong or useless after rewriting. DWARF (`.debug_*`) and relocations (`reloc.*`) go too: their
 /// offsets no longer hold.
@@ -53,7 +60,7 @@ const START: &str = "_start";
 const MAIN: &str = "main";
 /// That entry, where it takes arguments.
 const WRAPPED_MAIN: &str = "faasm:main";
-/// Runs before that entry.
+/// Runs before either entry: what it makes is there for it.
 const ZYGOTE: &str = "_faasm_zygote";
 /// What a WASI reactor has instead of an entry.
 const INITIALIZE: &str = "_initialize";
@@ -80,6 +87,13 @@ pub fn normalise(wasm: &[u8]) -> Result<Normalised, Error> {
     let imports = imports::summarise(&list);
     let ctors = constructors::settle(&mut module, &[START]);
     let entry = settle_entry(&mut module, ctors)?;
+    let takes_memory = |import: &Import| match import.class {
+        ImportClass::Known(call) => call.takes_memory(entry.malloc.is_some()),
+        _ => false,
+    };
+    if list.iter().any(takes_memory) {
+        fence::add(&mut module);
+    }
     let era = era_of(&module, &imports);
     let warnings = warning::collect(&imports, &entry, ctors.certain);
     drop_sections(&mut module);
@@ -129,24 +143,30 @@ fn settle_entry(module: &mut Module, ctors: Constructors) -> Result<Entry, Error
     let entry = exported_function(module, entry_name).ok_or(Error::NoEntry)?;
     check_entry(module, entry_name, entry)?;
     let is_emscripten_command = entry_name == START && constructors::is_emscripten(module);
-    if !ctors.run_in(module, entry) && !is_emscripten_command {
+    let runs_them = ctors.run_in(module, entry);
+    let zygote = exported_function(module, ZYGOTE);
+    if let Some(zygote) = zygote {
+        check_entry(module, ZYGOTE, zygote)?;
+        // They come first, and the entry does not run them again over what the zygote has made.
+        if let Some(ctors) = ctors.function.filter(|_| runs_them) {
+            constructors::run_once(module, ctors);
+        }
+    }
+    if zygote.is_some() || !runs_them && !is_emscripten_command {
         main = before_pointer.clone();
     }
-    if entry_name == MAIN {
-        if let Some(zygote) = exported_function(module, ZYGOTE) {
-            check_entry(module, ZYGOTE, zygote)?;
-            main.push(ZYGOTE.to_owned());
-        }
-        main.push(without_arguments(module, entry));
-    } else {
-        main.push(START.to_owned());
+    if zygote.is_some() {
+        main.push(ZYGOTE.to_owned());
+        before_pointer.push(ZYGOTE.to_owned());
     }
+    main.push(if entry_name == MAIN { without_arguments(module, entry) } else { START.to_owned() });
 
     let table = function_table(module)
         .map(|table| export(module, "__indirect_function_table", ExportItem::Table(table)));
     let memory = module.memories.iter().next().map(walrus::Memory::id).ok_or(Error::NoMemory)?;
     let memory = export(module, "memory", ExportItem::Memory(memory));
-    Ok(Entry { main, before_pointer, table, memory, malloc: malloc(module) })
+    let (malloc, errno) = (malloc(module), errno(module));
+    Ok(Entry { main, before_pointer, table, memory, malloc, errno })
 }
 
 /// The export that is the program.
@@ -212,7 +232,7 @@ fn export(module: &mut Module, wanted: &str, item: ExportItem) -> String {
 }
 
 /// The table that function pointers index: the one of that name, else the first that holds functions.
-fn function_table(module: &Module) -> Option<walrus::TableId> {
+pub(crate) fn function_table(module: &Module) -> Option<walrus::TableId> {
     let is_function_table = |table: &&walrus::Table| table.element_ty == RefType::FUNCREF;
     let is_named =
         |table: &walrus::Table| table.name.as_deref() == Some("__indirect_function_table");
@@ -223,10 +243,25 @@ fn function_table(module: &Module) -> Option<walrus::TableId> {
     Some(chosen.id())
 }
 
-fn malloc(module: &Module) -> Option<String> {
-    let function = exported_function(module, "malloc")?;
+/// The export of the C library's allocator; a new one where only its name shows it.
+fn malloc(module: &mut Module) -> Option<String> {
+    const MALLOC: &str = "malloc";
+    let exported = exported_function(module, MALLOC);
+    let function = exported.or_else(|| module.funcs.by_name(MALLOC))?;
     let (params, results) = module.types.params_results(module.funcs.get(function).ty());
-    (signature(params, results) == "(i32) -> i32").then(|| "malloc".to_owned())
+    let fits = signature(params, results) == "(i32) -> i32";
+    fits.then(|| export(module, MALLOC, ExportItem::Function(function)))
+}
+
+/// The address of `errno`, where the C library's function for it does nothing but give it.
+fn errno(module: &Module) -> Option<u32> {
+    const LOCATION: &str = "__errno_location";
+    let found = exported_function(module, LOCATION).or_else(|| module.funcs.by_name(LOCATION))?;
+    let FunctionKind::Local(function) = &module.funcs.get(found).kind else { return None };
+    match function.block(function.entry_block()).instrs.as_slice() {
+        [(Instr::Const(Const { value: Value::I32(address) }), _)] => Some(address.cast_unsigned()),
+        _ => None,
+    }
 }
 
 /// System calls by number, and `main` as the entry, are signs of the 2019/20 toolchain.

@@ -133,7 +133,7 @@ fn cluster_facility(import: &str) -> Option<String> {
     match class_of(import) {
         ImportClass::Family(family) => Some(format!("{} ({})", family.name, family.summary)),
         ImportClass::Known(call) if call.row().available == Available::Cluster => {
-            Some(format!("`{call}` ({})", call.row().summary))
+            Some(format!("`{call}` ({})", call.summary()))
         }
         _ => None,
     }
