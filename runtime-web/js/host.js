@@ -20,9 +20,9 @@ function of(guest) {
   return guest.bytes;
 }
 
-/** The guest of a run: from here on its memory is there for the functions below. */
-export function openGuest(run, memory) {
-  guests[run] = { memory, bytes: NONE };
+/** The guest of a run: from here on its memory and its table, if it has one, are there for the functions below. */
+export function openGuest(run, memory, table) {
+  guests[run] = { memory, table, bytes: NONE };
 }
 
 export function closeGuest(run) {
@@ -76,7 +76,7 @@ const WIDE = 1 << 31;
 /**
  * The function to import for one row of the host interface.
  *
- * @param {"host_call" | "host_begin" | "host_finish" | "host_trap"} kind
+ * @param {"host_call" | "host_begin" | "host_finish" | "host_called" | "host_number" | "host_trap"} kind
  * @param {number} run
  * @param {number} row
  * @param {string} params  one letter each: `i` for i32, `I` for i64
@@ -109,10 +109,28 @@ export function importFunction(kind, run, row, params) {
  * The function to import for a row that can wait, in a module without the rewriter's halves of it: it tries, and gives a
  * promise only where it has to wait. The guest is suspended meanwhile, also while `finish` calls its `malloc`.
  *
- * @param {(...args: (number | bigint)[]) => number} begin  1 where it has to wait
+ * @param {number} run
+ * @param {(...args: (number | bigint)[]) => number} begin  1 where it has to wait, 2 where a function of the guest is to be called
  * @param {() => Promise<void>} suspend
  * @param {() => number} finish
  */
-export function waitingFunction(begin, suspend, finish) {
-  return (...args) => (begin(...args) === 0 ? finish() : suspend().then(() => finish()));
+export function waitingFunction(run, begin, suspend, finish) {
+  return (...args) => {
+    const began = begin(...args);
+    if (began === 0) return finish();
+    return (began === 1 ? suspend() : callGuest(run)).then(() => finish());
+  };
+}
+
+// Calls the function of the guest that a host call asks for, on a stack of its own, which can be suspended too.
+function callGuest(run) {
+  const [COUNT, ARGUMENT, FUNCTION] = [0, 1, 2];
+  const index = calls.host_called(run, FUNCTION, 0), count = calls.host_called(run, COUNT, 0);
+  const { table } = guests[run];
+  const target = table && index < table.length ? table.get(index) : null;
+  if (target?.length !== count) {
+    throw new WebAssembly.RuntimeError(`no function of ${count} arguments is at ${index} of the table`);
+  }
+  const args = Array.from({ length: count }, (_, position) => calls.host_called(run, ARGUMENT, position));
+  return WebAssembly.promising(target)(...args);
 }

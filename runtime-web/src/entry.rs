@@ -1,6 +1,6 @@
 //! Where host calls of guests arrive: functions of numbers, which `js/host.js` calls without the bindings between.
 
-use crate::host::{Bindings, Raise, numbered};
+use crate::host::{Bindings, Called, Raise, numbered};
 use faasm_bridge::guest::{Fault, MAX_PARAMS};
 use faasm_bridge::host::{HostCall, ImportClass, classify};
 use std::cell::Cell;
@@ -85,6 +85,28 @@ pub fn host_begin(
 #[wasm_bindgen(skip_typescript)]
 pub fn host_finish(run: u32, row: u32) -> i32 {
     enter(run, |bindings| bindings.finish(known(row)?))
+}
+
+/// What a host call wants called of the guest: the number of arguments (0), an argument (1), the function (2).
+#[wasm_bindgen(skip_typescript)]
+pub fn host_called(run: u32, what: u32, position: u32) -> i32 {
+    let what = match what {
+        0 => Called::Count,
+        1 => Called::Argument,
+        _ => Called::Function,
+    };
+    enter(run, |bindings| bindings.called(what, position))
+}
+
+/// A call that gives a number with a fraction.
+#[wasm_bindgen(skip_typescript)]
+pub fn host_number(run: u32, row: u32) -> f64 {
+    let mut value = 0.0;
+    enter(run, |bindings| {
+        value = bindings.number(known(row)?)?;
+        Ok(0)
+    });
+    value
 }
 
 /// An import that only traps.

@@ -5,11 +5,11 @@ use crate::engine::{self, Engine, Kind};
 use crate::error::{Code, FaasmError, code_of, describe};
 use crate::function::Loaded;
 use crate::global::{RUNTIME, performance_now};
-use crate::host::{Bindings, Listeners, Number, import_object};
+use crate::host::{Bindings, Exported, Listeners, Number, import_object};
 use crate::shared::Shared;
 use crate::stop::Stop;
-use faasm_bridge::guest::{Fault, Invocation};
-use faasm_bridge::manifest::{GROW_EXPORT, UnwindBuffer};
+use faasm_bridge::guest::{Fault, Guest, Invocation};
+use faasm_bridge::manifest::{GROW_EXPORT, GUEST_LIMIT_EXPORT, GUEST_PAGES_EXPORT, UnwindBuffer};
 use faasm_bridge::names::name_frames;
 use js_sys::{Array, Error, Function, Object, Promise, Reflect, WebAssembly};
 use std::rc::Rc;
@@ -68,7 +68,8 @@ pub(crate) async fn run(
     // A module that is not instrumented has nothing to hide, and its engine's buffer is never used.
     let buffer = program.buffer.unwrap_or(UnwindBuffer { bytes: 0 });
     let caller = shared.chains.caller(&loaded, program.engine, call);
-    let bindings = Bindings::new(invocation, buffer.bytes, caller, shared, listeners, stop.clone());
+    let guest = Guest::new(invocation, loaded.facts);
+    let bindings = Bindings::new(guest, buffer.bytes, caller, shared, listeners, stop.clone());
     let number = Number::of(&bindings);
     let wait = waiting(&bindings);
     let wait_function = wait.as_ref().unchecked_ref();
@@ -81,7 +82,13 @@ pub(crate) async fn run(
     let exports = instantiate(&program.module, &imports).await?;
     let guest = Exports { exports, loaded: &loaded };
     let memory = guest.memory()?;
-    bindings.attach(&memory, guest.malloc(), guest.grow(&memory));
+    bindings.attach(Exported {
+        memory: &memory,
+        table: loaded.entry.table.as_deref().map_or(JsValue::UNDEFINED, |name| guest.get(name)),
+        malloc: guest.malloc(),
+        grow: guest.grow(&memory),
+        fence: guest.fence(),
+    });
     // One that is not instrumented cannot suspend.
     if program.engine == Kind::Jspi || program.buffer.is_some() {
         engine.attach(&guest.exports, &memory).map_err(|thrown| FaasmError::thrown(&thrown))?;
@@ -264,6 +271,12 @@ impl Exports<'_> {
                 Some(grow.unchecked_into::<Function>().bind0(memory))
             }
         }
+    }
+
+    /// The globals of a fence, where the module has one.
+    fn fence(&self) -> Option<[WebAssembly::Global; 2]> {
+        let global = |name| self.get(name).dyn_into().ok();
+        Some([global(GUEST_PAGES_EXPORT)?, global(GUEST_LIMIT_EXPORT)?])
     }
 
     fn missing(&self, kind: &str, name: &str) -> FaasmError {

@@ -145,7 +145,8 @@ pub(crate) async fn load_given(
     let modules = Rc::clone(modules);
     let built = Built { engines, names, url, text, modules, fetched: OnceCell::new() };
     let source = Source::Built(Box::new(built));
-    Ok(Loaded { name, entry, cluster_only, engine, chained, versions, source })
+    let facts = entry.facts();
+    Ok(Loaded { name, entry, facts, cluster_only, engine, chained, versions, source })
 }
 
 /// Where the rewriter puts the module of a manifest.

@@ -15,6 +15,7 @@ use crate::engine::{Kind, Wanted, choose};
 use crate::error::{Code, FaasmError};
 use crate::global::location;
 use built::Built;
+use faasm_bridge::guest::ModuleFacts;
 use faasm_bridge::manifest::{Entry, UnwindBuffer};
 use faasm_bridge::names::Functions;
 use faasm_bridge::placement::Policy;
@@ -27,6 +28,7 @@ use web_sys::Url;
 pub(crate) struct Loaded {
     pub(crate) name: String,
     pub(crate) entry: Entry,
+    pub(crate) facts: ModuleFacts,
     /// Imports that only a cluster answers.
     pub(crate) cluster_only: Vec<String>,
     /// The engine of runs that do not ask for one.
@@ -173,9 +175,11 @@ pub(crate) async fn load_bytes(
 }
 
 async fn load_original(bytes: &[u8], name: String, from: &str) -> Result<Loaded, FaasmError> {
-    let Original { module, entry, cluster_only, storage } = original::read(bytes, from).await?;
+    let Original { module, entry, is_break_safe, cluster_only, storage } =
+        original::read(bytes, from).await?;
+    let facts = ModuleFacts { is_break_safe, ..entry.facts() };
     let source = Source::Original { module, storage };
     let chained = Policy::default();
     let versions = Vec::new();
-    Ok(Loaded { name, entry, cluster_only, engine: Kind::Jspi, chained, versions, source })
+    Ok(Loaded { name, entry, facts, cluster_only, engine: Kind::Jspi, chained, versions, source })
 }

@@ -11,7 +11,7 @@ const NANOSECONDS_PER_MILLISECOND: f64 = 1e6;
 #[wasm_bindgen(module = "/js/host.js")]
 extern "C" {
     #[wasm_bindgen(js_name = openGuest)]
-    pub(super) fn open_guest(run: u32, memory: &WebAssembly::Memory);
+    pub(super) fn open_guest(run: u32, memory: &WebAssembly::Memory, table: &JsValue);
 
     #[wasm_bindgen(js_name = memorySize)]
     fn memory_size(run: u32) -> f64;
@@ -57,15 +57,32 @@ impl GuestMemory for BrowserHost<'_> {
         // -1 is failure, and any other number is a size.
         (before != -1).then_some(before as u32)
     }
+
+    fn wants_fence(&self) -> bool {
+        self.0.fence.borrow().is_some()
+    }
+
+    fn put_fence(&mut self, pages: u32, limit: u32) {
+        if let Some(globals) = &*self.0.fence.borrow() {
+            for (global, value) in globals.iter().zip([pages, limit]) {
+                global.set_value(&value.into());
+            }
+        }
+    }
+}
+
+/// What a clock of guests shows, nanoseconds.
+pub(super) fn now(clock: Clock) -> u64 {
+    let milliseconds = match clock {
+        Clock::Realtime => js_sys::Date::now(),
+        Clock::Monotonic => performance_now(),
+    };
+    (milliseconds * NANOSECONDS_PER_MILLISECOND) as u64
 }
 
 impl Host for BrowserHost<'_> {
     fn now(&self, clock: Clock) -> u64 {
-        let milliseconds = match clock {
-            Clock::Realtime => js_sys::Date::now(),
-            Clock::Monotonic => performance_now(),
-        };
-        (milliseconds * NANOSECONDS_PER_MILLISECOND) as u64
+        now(clock)
     }
 
     fn random(&mut self, target: &mut [u8]) {

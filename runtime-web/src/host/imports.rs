@@ -1,11 +1,11 @@
 //! The import object of a function module.
 
-use super::{Bindings, Number};
+use super::{Bindings, Called, Number};
 use crate::engine::Engine;
 use crate::entry::wide_arguments;
 use crate::error::{Code, FaasmError, describe};
 use crate::function::Program;
-use faasm_bridge::host::{HostCall, ImportClass, Suspends, ValType, classify};
+use faasm_bridge::host::{HostCall, ImportClass, Returns, Suspends, ValType, classify};
 use js_sys::{Function, Object, Reflect, WebAssembly};
 use wasm_bindgen::prelude::*;
 
@@ -18,7 +18,12 @@ extern "C" {
     fn import_function(kind: &str, run: u32, row: u32, params: &str) -> Function;
 
     #[wasm_bindgen(js_name = waitingFunction)]
-    fn waiting_function(begin: &Function, suspend: &Function, finish: &Function) -> Function;
+    fn waiting_function(
+        run: u32,
+        begin: &Function,
+        suspend: &Function,
+        finish: &Function,
+    ) -> Function;
 }
 
 /// Import module of the calls the rewriter adds.
@@ -56,17 +61,32 @@ pub(crate) fn import_object(
                 Some(("begin", row)) => begin(row_named(row)?).into(),
                 Some(("finish", row)) => finish(row_named(row)?).into(),
                 Some(("trap", import)) => trap(import.to_owned()).into(),
+                Some(("call", "arguments")) => {
+                    bind("host_called", Called::Count as u32, &[]).into()
+                }
+                Some(("call", "argument")) => {
+                    bind("host_called", Called::Argument as u32, &[ValType::I32]).into()
+                }
+                Some(("call", "function")) => {
+                    bind("host_called", Called::Function as u32, &[]).into()
+                }
                 _ => return Err(unbound(&from, &name)),
             }
         } else if field("kind") == "function" {
             match classify(&from, &name) {
+                ImportClass::Known(call) if call.row().returns == Returns::F64 => {
+                    bind("host_number", call.index(), &[]).into()
+                }
                 ImportClass::Known(call) if call.row().suspends == Suspends::Never => {
                     bind("host_call", call.index(), call.row().params).into()
                 }
                 // The rest is only in originals; what is built has it behind the calls of the bridge.
-                ImportClass::Known(call) => {
-                    suspending(&waiting_function(&begin(call), &engine.suspend(), &finish(call)))?
-                }
+                ImportClass::Known(call) => suspending(&waiting_function(
+                    run.get(),
+                    &begin(call),
+                    &engine.suspend(),
+                    &finish(call),
+                ))?,
                 ImportClass::Family(_) | ImportClass::Unknown => {
                     trap(format!("{from}.{name}")).into()
                 }
@@ -91,6 +111,7 @@ fn letters(params: &[ValType]) -> String {
     let letter = |param: &ValType| match param {
         ValType::I32 => 'i',
         ValType::I64 => 'I',
+        ValType::F64 => unreachable!("parameters of host calls are integers"),
     };
     params.iter().map(letter).collect()
 }

@@ -64,7 +64,7 @@ impl Listeners {
         self.event("suspended", || {
             let awaited = match operation {
                 Operation::AwaitCall(_) => "call",
-                Operation::Sleep { .. } => "sleep",
+                Operation::Sleep(_) => "sleep",
                 Operation::AwaitLock(_) => "lock",
                 Operation::ReadFile { .. } => "file",
                 Operation::ReadState { .. }

@@ -27,7 +27,7 @@ use crate::shared::Shared;
 use crate::stop::Stop;
 use browser::{BrowserHost, open_guest};
 use calls::Calls;
-use faasm_bridge::guest::{Begin, Completion, Fault, Finish, Guest, Host, Invocation, Operation};
+use faasm_bridge::guest::{Begin, Completion, Fault, Finish, Guest, GuestCall, Host, Operation};
 use faasm_bridge::host::HostCall;
 use faasm_bridge::state::LocalTier;
 use js_sys::{Function, WebAssembly};
@@ -53,6 +53,9 @@ pub(crate) struct Bindings {
     malloc: RefCell<Option<Function>>,
     /// How the host makes the guest's memory grow.
     grow: RefCell<Option<Function>>,
+    fence: RefCell<Option<[WebAssembly::Global; 2]>>,
+    /// The function of the guest that a host call is about to call.
+    called: RefCell<Option<GuestCall>>,
     /// While the host is inside the guest's `malloc`, below which nothing can suspend.
     allocating: Cell<bool>,
     calls: Calls,
@@ -67,7 +70,7 @@ pub(crate) struct Bindings {
 
 impl Bindings {
     pub(crate) fn new(
-        invocation: Invocation,
+        guest: Guest,
         hidden: u32,
         caller: Rc<Caller>,
         shared: Rc<Shared>,
@@ -77,7 +80,7 @@ impl Bindings {
         Rc::new(Self {
             caller,
             traps: RefCell::default(),
-            guest: RefCell::new(Guest::new(invocation)),
+            guest: RefCell::new(guest),
             shared,
             listeners: Rc::new(listeners),
             stop,
@@ -86,6 +89,8 @@ impl Bindings {
             hidden,
             malloc: RefCell::new(None),
             grow: RefCell::new(None),
+            fence: RefCell::new(None),
+            called: RefCell::new(None),
             allocating: Cell::new(false),
             calls: Calls::default(),
             pending: RefCell::new(None),
@@ -96,16 +101,13 @@ impl Bindings {
     }
 
     /// Binds the exports of the instance.
-    pub(crate) fn attach(
-        &self,
-        memory: &WebAssembly::Memory,
-        malloc: Option<Function>,
-        grow: Option<Function>,
-    ) {
-        open_guest(self.number.get(), memory);
+    pub(crate) fn attach(&self, exported: Exported<'_>) {
+        let Exported { memory, table, malloc, grow, fence } = exported;
+        open_guest(self.number.get(), memory, &table);
         self.attached.set(true);
         *self.malloc.borrow_mut() = malloc;
         *self.grow.borrow_mut() = grow;
+        *self.fence.borrow_mut() = fence;
     }
 
     /// How many calls the run has chained.
@@ -186,11 +188,22 @@ impl Bindings {
         }
     }
 
-    /// 0 where the call is ready to finish, 1 where the guest has to suspend first.
+    /// A call that gives a number with a fraction.
+    pub(crate) fn number(&self, call: HostCall) -> Result<f64, Raise> {
+        self.check_goes_on()?;
+        Ok(self.with_guest(|guest, host, tier| Ok(guest.number(call, host, tier)))?)
+    }
+
+    /// 0 where the call is ready to finish, 1 where the guest has to suspend first, 2 where a function of the guest is to be
+    /// called first.
     pub(crate) fn begin(&self, call: HostCall, args: &[u64]) -> Result<i32, Raise> {
         self.check_goes_on()?;
         match self.with_guest(|guest, host, tier| guest.begin(call, args, host, tier))? {
             Begin::Ready => Ok(0),
+            Begin::Call(called) => {
+                *self.called.borrow_mut() = Some(called);
+                Ok(2)
+            }
             Begin::Wait(_) if self.allocating.get() => {
                 let message = "the guest's malloc wants to wait, which it cannot".to_owned();
                 Err(Fault::Operation { call, message }.into())
@@ -200,6 +213,18 @@ impl Bindings {
                 Ok(1)
             }
         }
+    }
+
+    /// What is to be called: how many arguments, one of them, or which function of the table.
+    pub(crate) fn called(&self, what: Called, position: u32) -> Result<i32, Raise> {
+        let called = self.called.borrow();
+        let called = called.as_ref().ok_or(Fault::Order { call: "a call of the guest" })?;
+        let value = match what {
+            Called::Count => called.arguments.len() as u32,
+            Called::Argument => called.arguments.get(position as usize).copied().unwrap_or(0),
+            Called::Function => called.function,
+        };
+        Ok(value as i32)
     }
 
     pub(crate) fn finish(&self, call: HostCall) -> Result<i32, Raise> {
@@ -237,6 +262,25 @@ impl Bindings {
             }
         }
     }
+}
+
+/// What the kernel needs of an instance.
+pub(crate) struct Exported<'a> {
+    pub(crate) memory: &'a WebAssembly::Memory,
+    /// Undefined where there is none.
+    pub(crate) table: JsValue,
+    pub(crate) malloc: Option<Function>,
+    pub(crate) grow: Option<Function>,
+    /// Pages of the guest and their limit, in a module that grows its memory by itself.
+    pub(crate) fence: Option<[WebAssembly::Global; 2]>,
+}
+
+/// What a module, or `js/host.js`, asks of a function that a host call calls. The numbers are theirs.
+#[derive(Clone, Copy)]
+pub(crate) enum Called {
+    Count = 0,
+    Argument = 1,
+    Function = 2,
 }
 
 /// What a host call throws through the guest.

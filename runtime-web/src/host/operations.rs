@@ -1,6 +1,7 @@
 //! What is done while a function is suspended.
 
 use super::Bindings;
+use super::browser::now;
 use crate::connection::{Answer, Connection};
 use crate::error::{Code, FaasmError};
 use crate::global::{performance_now, sleep};
@@ -16,8 +17,10 @@ impl Bindings {
     pub(super) async fn perform(&self, operation: Operation) -> Result<Completion, FaasmError> {
         let connection = &self.shared.connection;
         match operation {
-            Operation::Sleep { nanoseconds } => {
-                sleep(nanoseconds as f64 / NANOSECONDS_PER_MILLISECOND).await;
+            Operation::Sleep(wanted) => {
+                while let Some(left) = wanted.left(now) {
+                    sleep(left as f64 / NANOSECONDS_PER_MILLISECOND).await;
+                }
                 Ok(Completion::Done)
             }
             Operation::AwaitLock(ticket) => {

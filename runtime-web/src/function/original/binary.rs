@@ -1,12 +1,11 @@
 //! What is read of a module: everything but code and data. The browser validates the module itself.
 
-use super::code::value_type;
+use super::code::{self, value_type};
 use super::reader::{Problem, Reader, write_counted, write_u32};
 use faasm_bridge::sorted_map::SortedMap;
 
 const MAGIC: &[u8] = b"\0asm\x01\0\0\0";
 const I32: u8 = 0x7f;
-const I64: u8 = 0x7e;
 
 /// Ids of sections.
 mod section {
@@ -14,6 +13,7 @@ mod section {
     pub(super) const TYPE: u8 = 1;
     pub(super) const IMPORT: u8 = 2;
     pub(super) const FUNCTION: u8 = 3;
+    pub(super) const TABLE: u8 = 4;
     pub(super) const MEMORY: u8 = 5;
     pub(super) const EXPORT: u8 = 7;
     pub(super) const START: u8 = 8;
@@ -38,16 +38,6 @@ impl Signature {
         let all = self.params.iter().chain(&self.results);
         (self.params.len(), self.results.len()) == (params, results)
             && all.into_iter().all(|ty| *ty == I32)
-    }
-
-    /// One letter for each type that the host interface knows.
-    pub(super) fn letters(types: &[u8]) -> Option<String> {
-        let letter = |ty: &u8| match *ty {
-            I32 => Some('i'),
-            I64 => Some('I'),
-            _ => None,
-        };
-        types.iter().map(letter).collect()
     }
 }
 
@@ -90,6 +80,7 @@ pub(super) struct Binary<'a> {
     functions: Vec<u32>,
     imported_functions: usize,
     pub(super) has_memory: bool,
+    pub(super) has_table: bool,
     pub(super) exports: Vec<Export>,
     pub(super) start: Option<u32>,
     bodies: Vec<&'a [u8]>,
@@ -119,12 +110,14 @@ impl<'a> Binary<'a> {
                     match import.what {
                         Imported::Function(ty) => self.functions.push(ty),
                         Imported::Memory(_) => self.has_memory = true,
-                        Imported::Table(_) | Imported::Other => {}
+                        Imported::Table(_) => self.has_table = true,
+                        Imported::Other => {}
                     }
                 }
                 self.imported_functions = self.functions.len();
             }
             section::FUNCTION => self.functions.extend(reader.each(Reader::u32)?),
+            section::TABLE => self.has_table |= reader.u32()? > 0,
             section::MEMORY => self.has_memory |= reader.u32()? > 0,
             section::EXPORT => self.exports = reader.each(export)?,
             section::START => self.start = Some(reader.u32()?),
@@ -145,6 +138,11 @@ impl<'a> Binary<'a> {
 
     pub(super) fn signature_of_type(&self, ty: u32) -> Result<&Signature, Problem> {
         self.types.get(ty as usize).ok_or_else(|| "it speaks of a missing type".into())
+    }
+
+    /// Whether its code asks how large memory is, or grows it; also where that cannot be told.
+    pub(super) fn sees_memory(&self) -> bool {
+        self.bodies.iter().any(|body| code::sees_memory(body).unwrap_or(true))
     }
 
     /// The code of a function; none where it is imported.

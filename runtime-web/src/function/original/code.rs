@@ -1,30 +1,67 @@
-//! Which functions a function's code calls, which is all that is read of code here.
+//! What is read of code here: which functions it calls, whether it sees how large memory is, and one constant.
 
 use super::reader::{Problem, Reader};
 
 /// The functions that a body calls directly, each once.
 pub(super) fn calls(body: &[u8]) -> Result<Vec<u32>, Problem> {
-    let mut reader = Reader::new(body);
-    reader.each(|reader| {
-        reader.u32()?;
-        value_type(reader)
-    })?;
-    let mut calls = Vec::new();
-    while !reader.is_at_end() {
-        instruction(&mut reader, &mut calls)?;
-    }
-    calls.sort_unstable();
-    calls.dedup();
-    Ok(calls)
+    let mut seen = Seen::of(body)?;
+    seen.calls.sort_unstable();
+    seen.calls.dedup();
+    Ok(seen.calls)
 }
 
-fn instruction(reader: &mut Reader<'_>, calls: &mut Vec<u32>) -> Result<(), Problem> {
+/// Whether a body asks how large memory is, or grows it.
+pub(super) fn sees_memory(body: &[u8]) -> Result<bool, Problem> {
+    Ok(Seen::of(body)?.memory)
+}
+
+/// The `i32` that a body gives without doing anything else.
+pub(super) fn constant(body: &[u8]) -> Option<u32> {
+    const I32_CONST: u8 = 0x41;
+    let number = body.strip_prefix(&[0, I32_CONST])?.strip_suffix(&[0x0b])?;
+    let (last, rest) = number.split_last()?;
+    if number.len() > 5 || last & 0x80 != 0 || rest.iter().any(|byte| byte & 0x80 == 0) {
+        return None;
+    }
+    let bits = number.iter().rev().fold(0_u64, |value, byte| value << 7 | u64::from(byte & 0x7f));
+    let unused = 64 - 7 * number.len() as u32;
+    Some((((bits << unused) as i64) >> unused) as u32)
+}
+
+/// What a body does, as far as it matters here.
+#[derive(Default)]
+struct Seen {
+    calls: Vec<u32>,
+    memory: bool,
+}
+
+impl Seen {
+    fn of(body: &[u8]) -> Result<Self, Problem> {
+        let mut reader = Reader::new(body);
+        reader.each(|reader| {
+            reader.u32()?;
+            value_type(reader)
+        })?;
+        let mut seen = Self::default();
+        while !reader.is_at_end() {
+            instruction(&mut reader, &mut seen)?;
+        }
+        Ok(seen)
+    }
+}
+
+fn instruction(reader: &mut Reader<'_>, seen: &mut Seen) -> Result<(), Problem> {
     match reader.byte()? {
         // Calls and tail calls.
-        0x10 | 0x12 => calls.push(reader.u32()?),
+        0x10 | 0x12 => seen.calls.push(reader.u32()?),
+        // `memory.size` and `memory.grow`.
+        0x3f | 0x40 => {
+            seen.memory = true;
+            reader.u32()?;
+        }
         0x00 | 0x01 | 0x05 | 0x0b | 0x0f | 0x1a | 0x1b | 0x45..=0xc4 | 0xd1 => {}
         // Blocks, numbers, and one index.
-        0x02..=0x04 | 0x0c | 0x0d | 0x20..=0x26 | 0x3f..=0x42 | 0xd0 | 0xd2 => {
+        0x02..=0x04 | 0x0c | 0x0d | 0x20..=0x26 | 0x41 | 0x42 | 0xd0 | 0xd2 => {
             reader.skip_number()?;
         }
         0x0e => {

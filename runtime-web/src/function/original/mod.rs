@@ -7,7 +7,7 @@ mod reader;
 
 use crate::error::{Code, FaasmError, describe};
 use binary::{Binary, Import, Imported, Limits, Signature};
-use faasm_bridge::host::{Available, HostCall, ImportClass, Returns, ValType, classify};
+use faasm_bridge::host::{Available, HostCall, ImportClass, ValType, classify};
 use faasm_bridge::manifest::Entry;
 use js_sys::{Object, Promise, Reflect, Uint8Array, WebAssembly};
 use reader::Problem;
@@ -22,6 +22,8 @@ const BUILD_IT: &str = "build it with `faasm-asyncify build`, and load the manif
 pub(super) struct Original {
     pub(super) module: WebAssembly::Module,
     pub(super) entry: Entry,
+    /// The host can take memory that the guest will not take for its own.
+    pub(super) is_break_safe: bool,
     /// Imports that only a cluster answers.
     pub(super) cluster_only: Vec<String>,
     pub(super) storage: Vec<Storage>,
@@ -72,7 +74,8 @@ pub(super) async fn read(bytes: &[u8], from: &str) -> Result<Original, FaasmErro
     let module = module
         .map_err(|thrown| cannot(&format!("this browser refuses it ({})", describe(&thrown))))?
         .unchecked_into();
-    Ok(Original { module, entry, cluster_only, storage })
+    let is_break_safe = !binary.sees_memory();
+    Ok(Original { module, entry, is_break_safe, cluster_only, storage })
 }
 
 #[derive(Default)]
@@ -118,20 +121,19 @@ fn imports(binary: &Binary<'_>) -> Result<Imports, Problem> {
 
 /// Checks that an import is declared as the host interface has it.
 fn check(call: HostCall, signature: &Signature) -> Result<(), Problem> {
-    let row = call.row();
-    let letter = |param: &ValType| match param {
-        ValType::I32 => 'i',
-        ValType::I64 => 'I',
-    };
-    let params: String = row.params.iter().map(letter).collect();
-    let results = match row.returns {
-        Returns::Nothing => &[""] as &[_],
-        Returns::I32 => &["i"],
-        Returns::I32OrNothing => &["", "i"],
-    };
-    let found = (Signature::letters(&signature.params), Signature::letters(&signature.results));
-    match found {
-        (Some(has), Some(gives)) if has == params && results.contains(&gives.as_str()) => Ok(()),
+    let types =
+        |bytes: &[u8]| bytes.iter().map(|byte| value_type(*byte)).collect::<Option<Vec<_>>>();
+    match (types(&signature.params), types(&signature.results)) {
+        (Some(params), Some(results)) if call.row().accepts(&params, &results) => Ok(()),
         _ => Err(format!("it imports `{call}` with another signature than it has")),
+    }
+}
+
+fn value_type(byte: u8) -> Option<ValType> {
+    match byte {
+        0x7f => Some(ValType::I32),
+        0x7e => Some(ValType::I64),
+        0x7c => Some(ValType::F64),
+        _ => None,
     }
 }

@@ -4,7 +4,7 @@
 //! Code is never changed: only exports are added, or pointed at what a linker has wrapped, and a start function becomes
 //! the first export to call, since it cannot wait during instantiation.
 
-use super::binary::{Binary, Export, FUNCTION, MEMORY};
+use super::binary::{Binary, Export, FUNCTION, MEMORY, TABLE};
 use super::code;
 use super::reader::Problem;
 use faasm_bridge::manifest::Entry;
@@ -40,15 +40,22 @@ pub(super) fn normalise(binary: &Binary<'_>) -> Result<(Entry, Vec<Export>), Pro
         Some(ctors) => calls(binary, entry, ctors, DEPTH)?,
         None => true,
     };
-    if !(runs_them || name == START && is_emscripten(binary)) {
+    let has_zygote = binary.exported(ZYGOTE).is_some();
+    if has_zygote && runs_them && ctors.is_some_and(|ctors| !is_empty(binary, ctors)) {
+        return Err("its entry runs the constructors, which `_faasm_zygote` needs before it".into());
+    }
+    if has_zygote || !(runs_them || name == START && is_emscripten(binary)) {
         main.clone_from(&before_pointer);
     }
-    // JavaScript passes 0 for arguments that it leaves out, so a `main` with `argc` and `argv` can be called as it is.
-    if name == MAIN && binary.exported(ZYGOTE).is_some() {
+    if has_zygote {
         main.push(ZYGOTE.to_owned());
+        before_pointer.push(ZYGOTE.to_owned());
     }
+    // JavaScript passes 0 for arguments that it leaves out, so a `main` with `argc` and `argv` can be called as it is.
     main.push(name.to_owned());
-    Ok((Entry { main, before_pointer, table: None, memory, malloc }, exports.all))
+    let table = binary.has_table.then(|| exports.name("__indirect_function_table", TABLE, 0));
+    let errno = errno(binary);
+    Ok((Entry { main, before_pointer, table, memory, malloc, errno }, exports.all))
 }
 
 struct Exports {
@@ -104,7 +111,9 @@ fn unwrapped_malloc(
     exports: &mut Exports,
 ) -> Result<Option<String>, Problem> {
     const MALLOC: &str = "malloc";
-    let Some(function) = binary.exported(MALLOC) else { return Ok(None) };
+    let Some(function) = binary.exported(MALLOC).or_else(|| binary.by_name(MALLOC)) else {
+        return Ok(None);
+    };
     if !binary.signature(function)?.is_words(1, 1) {
         return Ok(None);
     }
@@ -114,11 +123,24 @@ fn unwrapped_malloc(
         for export in exports.all.iter_mut().filter(|export| export.name == MALLOC) {
             export.index = inner;
         }
+        return Ok(Some(MALLOC.to_owned()));
     } else if ctors.is_none() && !binary.has_names() && could_wrap(binary, function) {
         // With names one could tell; with the constructors exported nothing is wrapped.
         return Err("whether its `malloc` runs constructors at each call cannot be told".into());
     }
-    Ok(Some(MALLOC.to_owned()))
+    Ok(Some(exports.name(MALLOC, FUNCTION, function)))
+}
+
+/// The address of `errno`, where the C library's function for it does nothing but give it.
+fn errno(binary: &Binary<'_>) -> Option<u32> {
+    const LOCATION: &str = "__errno_location";
+    let function = binary.exported(LOCATION).or_else(|| binary.by_name(LOCATION))?;
+    code::constant(binary.body(function)?)
+}
+
+fn is_empty(binary: &Binary<'_>, function: u32) -> bool {
+    // No locals, and the end.
+    binary.body(function) == Some(&[0, 0x0b])
 }
 
 /// Whether a function does little more than call others.

@@ -6,7 +6,7 @@ use faasm_bridge::guest::{CallId, CallResult, Clock, GuestMemory, Host, Stream, 
 use std::io::Write;
 use std::sync::LazyLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use wasmtime::{FrameInfo, Memory, StoreContextMut, WasmBacktrace};
+use wasmtime::{FrameInfo, Memory, StoreContextMut, Val, WasmBacktrace};
 
 /// Longest piece of a guest's output that goes into one log line, bytes.
 const MAX_LOGGED_BYTES: usize = 4096;
@@ -64,15 +64,32 @@ impl GuestMemory for View<'_> {
         let before = self.memory.grow(&mut self.store, u64::from(pages)).ok()?;
         u32::try_from(before).ok()
     }
+
+    fn wants_fence(&self) -> bool {
+        self.store.data().fence.is_some()
+    }
+
+    fn put_fence(&mut self, pages: u32, limit: u32) {
+        let Some(globals) = self.store.data().fence else { return };
+        for (global, value) in globals.into_iter().zip([pages, limit]) {
+            let set = global.set(&mut self.store, Val::I32(value as i32));
+            set.expect("the rewriter makes both globals mutable, of type i32");
+        }
+    }
+}
+
+/// What a clock of guests shows, nanoseconds.
+pub(super) fn now(clock: Clock) -> u64 {
+    let elapsed = match clock {
+        Clock::Realtime => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+        Clock::Monotonic => START.elapsed(),
+    };
+    u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Host for View<'_> {
     fn now(&self, clock: Clock) -> u64 {
-        let elapsed = match clock {
-            Clock::Realtime => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
-            Clock::Monotonic => START.elapsed(),
-        };
-        u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
+        now(clock)
     }
 
     fn random(&mut self, target: &mut [u8]) {

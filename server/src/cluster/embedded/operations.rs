@@ -1,5 +1,6 @@
 //! What is done while a function is suspended.
 
+use super::host::now;
 use super::lock;
 use super::run::RunState;
 use crate::store::{StateRead, StoreError};
@@ -20,8 +21,10 @@ pub(super) async fn perform(run: &mut RunState, operation: Operation) -> Complet
             },
             None => Completion::Failed(format!("no chained call has id {}", id.0)),
         },
-        Operation::Sleep { nanoseconds } => {
-            tokio::time::sleep(Duration::from_nanos(nanoseconds)).await;
+        Operation::Sleep(sleep) => {
+            while let Some(left) = sleep.left(now) {
+                tokio::time::sleep(Duration::from_nanos(left)).await;
+            }
             Completion::Done
         }
         Operation::AwaitLock(ticket) => {

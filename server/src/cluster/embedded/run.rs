@@ -9,14 +9,15 @@ use super::program::Program;
 use super::{Inner, lock};
 use crate::cluster::{Call, ClusterError, Outcome, failure};
 use faasm_bridge::guest::{CallResult, Fault, Guest, Host, Invocation};
+use faasm_bridge::manifest::{GUEST_LIMIT_EXPORT, GUEST_PAGES_EXPORT};
 use faasm_bridge::state::LocalTier;
 use faasm_bridge::wire::CallEntry;
 use futures_util::future::BoxFuture;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use wasmtime::{
-    AsContextMut, Caller, Error, Extern, Memory, Result, Store, StoreLimits, StoreLimitsBuilder,
-    UpdateDeadline,
+    AsContextMut, Caller, Error, Extern, Global, Memory, Result, Store, StoreLimits,
+    StoreLimitsBuilder, UpdateDeadline,
 };
 
 /// Epochs between two yields of a running function.
@@ -43,8 +44,12 @@ pub(super) struct RunState {
     pub(super) printer: Printer,
     /// How deep this host is inside the guest's `malloc`.
     pub(super) allocating: u32,
+    /// How deep it is inside functions of the guest that host calls call.
+    pub(super) depth: u32,
     limits: StoreLimits,
     memory: Option<Memory>,
+    /// Pages of the guest and their limit, in a module that grows its memory by itself.
+    pub(super) fence: Option<[Global; 2]>,
 }
 
 impl RunState {
@@ -65,11 +70,21 @@ impl RunState {
             CallEntry::Main | CallEntry::Pointer(_) => 0,
         };
         let invocation = Invocation { function: function.clone(), input, index, args, env };
-        let guest = Guest::new(invocation);
+        let guest = Guest::new(invocation, program.entry.facts());
         let kernel = Some(Kernel { guest, tier: Arc::clone(&tier) });
         let results = HashMap::new();
         let chain = Chain { inner, program, user, function, origin, results };
-        Self { kernel, chain, tier, printer, allocating: 0, limits, memory: None }
+        Self {
+            kernel,
+            chain,
+            tier,
+            printer,
+            allocating: 0,
+            depth: 0,
+            limits,
+            memory: None,
+            fence: None,
+        }
     }
 
     /// The kernel, between host calls.
@@ -114,7 +129,14 @@ fn memory(caller: &mut Caller<'_, RunState>) -> Result<Memory> {
         .get_export(name)
         .and_then(Extern::into_memory)
         .ok_or_else(|| Error::msg(format!("export `{name}` is not a memory")))?;
-    caller.data_mut().memory = Some(memory);
+    let fence = [GUEST_PAGES_EXPORT, GUEST_LIMIT_EXPORT]
+        .map(|name| caller.get_export(name).and_then(Extern::into_global));
+    let state = caller.data_mut();
+    state.memory = Some(memory);
+    state.fence = match fence {
+        [Some(pages), Some(limit)] => Some([pages, limit]),
+        _ => None,
+    };
     Ok(memory)
 }
 
