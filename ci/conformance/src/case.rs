@@ -138,6 +138,12 @@ impl Case {
         self
     }
 
+    /// What it prints must be like this, where `*` stands for anything.
+    pub fn stdout_like(mut self, pattern: &'static str) -> Self {
+        self.stdout = Text::Like(pattern);
+        self
+    }
+
     /// What it prints to standard error, which is not looked at otherwise.
     pub fn stderr_like(mut self, pattern: &'static str) -> Self {
         self.stderr = Text::Like(pattern);

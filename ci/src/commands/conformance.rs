@@ -20,22 +20,46 @@ struct Source {
     name: &'static str,
     malloc: bool,
     constructors: bool,
+    /// For the compiler.
+    defines: &'static [&'static str],
+    /// For the linker.
     more: &'static [&'static str],
 }
 
 const fn both(file: &'static str, name: &'static str) -> Source {
-    Source { file, name, malloc: true, constructors: true, more: &[] }
+    Source { file, name, malloc: true, constructors: true, defines: &[], more: &[] }
 }
 
 /// The same program, by what is exported.
 const fn start(name: &'static str, malloc: bool, constructors: bool) -> Source {
-    Source { file: "cpp/start.cpp", name, malloc, constructors, more: &[] }
+    Source { file: "cpp/start.cpp", name, malloc, constructors, defines: &[], more: &[] }
 }
+
+/// A program with `faasm/libc.h` alone, which looks as Faasm's own toolchain makes them.
+const fn alone(file: &'static str, name: &'static str) -> Source {
+    let defines = FREESTANDING;
+    Source { file, name, malloc: false, constructors: false, defines, more: ALONE }
+}
+
+/// Without names, as released binaries are, so that nothing of its allocator can be found by name.
+const ALONE: &[&str] = &["-nostdlib", "-Wl,--no-entry", "-Wl,--strip-all"];
+/// What the compiler calls, and the host answers.
+const UNDEFINED: &[&str] =
+    &["-nostdlib", "-Wl,--no-entry", "-Wl,--strip-all", "-Wl,--allow-undefined"];
+const FREESTANDING: &[&str] = &["-ffreestanding", "-fno-builtin", "-Wno-unused-function"];
+const OPENMP: &[&str] =
+    &["-ffreestanding", "-fno-builtin", "-Wno-unused-function", "-fopenmp", "-Wno-openmp"];
+
+const HEAP_SBRK: &[&str] =
+    &["-DHEAP_SBRK", "-ffreestanding", "-fno-builtin", "-Wno-unused-function"];
+const HEAP_223: &[&str] = &["-DHEAP_223", "-ffreestanding", "-fno-builtin", "-Wno-unused-function"];
+const HEAP_MMAP: &[&str] =
+    &["-DHEAP_MMAP", "-ffreestanding", "-fno-builtin", "-Wno-unused-function"];
 
 const STRIP: &[&str] = &["-Wl,--strip-all"];
 
 /// In `ci/conformance/functions`.
-const SOURCES: [Source; 11] = [
+const SOURCES: [Source; 24] = [
     both("c/probe.c", "probe"),
     both("c/files.c", "files"),
     both("c/wasi.c", "wasi"),
@@ -47,6 +71,19 @@ const SOURCES: [Source; 11] = [
     start("start_both", true, true),
     Source { more: STRIP, ..start("start_malloc_stripped", true, false) },
     Source { more: STRIP, ..start("start_both_stripped", true, true) },
+    alone("faasm/hello.c", "faasm_hello"),
+    alone("faasm/chain.c", "faasm_chain"),
+    Source { defines: HEAP_SBRK, ..alone("faasm/heap.c", "faasm_heap_sbrk") },
+    Source { defines: HEAP_223, ..alone("faasm/heap.c", "faasm_heap_223") },
+    Source { defines: HEAP_MMAP, ..alone("faasm/heap.c", "faasm_heap_mmap") },
+    alone("faasm/grows.c", "faasm_grows"),
+    alone("faasm/calls.c", "faasm_calls"),
+    alone("faasm/threads.c", "faasm_threads"),
+    Source { defines: OPENMP, more: UNDEFINED, ..alone("faasm/openmp.c", "faasm_openmp") },
+    alone("faasm/runtime.c", "faasm_runtime"),
+    alone("faasm/sleeps.c", "faasm_sleeps"),
+    Source { malloc: false, ..both("faasm/zygote.cpp", "faasm_zygote") },
+    Source { constructors: false, ..both("faasm/zygote.cpp", "faasm_zygote_wrapped") },
 ];
 
 /// Run the same functions in the cluster and in browsers, and compare
@@ -106,7 +143,8 @@ pub(crate) fn functions(workspace: &Workspace) -> Result<()> {
             source: &sources.join(source.file),
             output: &output,
             objects: &objects,
-            defines: if source.malloc { &["-DWITH_MALLOC"] } else { &[] },
+            defines: &[source.defines, if source.malloc { &["-DWITH_MALLOC"] } else { &[] }]
+                .concat(),
             link: &[malloc, constructors, source.more].concat(),
         };
         function.build(workspace, &clang).with_context(|| format!("function {}", source.name))?;

@@ -59,8 +59,13 @@ fn document() -> String {
 fn section(text: &mut String, module: &str) {
     let head = "| import | signature | waits | era | page | embedded cluster | |\n|---|---|---|---|---|---|---|\n";
     write!(text, "\n## `{module}`\n\n{head}").expect("writing to a string");
-    for row in HostCall::ALL.iter().map(|call| call.row()).filter(|row| row.module == module) {
-        let waits = if row.suspends == Suspends::May { "yes" } else { "" };
+    for call in HostCall::ALL.iter().filter(|call| call.row().module == module) {
+        let row = call.row();
+        let waits = match row.suspends {
+            Suspends::Never => "",
+            Suspends::May => "yes",
+            Suspends::Calls => "what it calls",
+        };
         let era = match row.era {
             Era::Any => "",
             Era::Current => "current",
@@ -73,7 +78,7 @@ fn section(text: &mut String, module: &str) {
             signature(row),
             status(row),
             status(row),
-            row.summary
+            call.summary()
         )
         .expect("writing to a string");
     }
@@ -89,15 +94,19 @@ fn status(row: &Row) -> String {
 }
 
 fn signature(row: &Row) -> String {
-    let params = row.params.iter().map(|param| match param {
-        ValType::I32 => "i32",
-        ValType::I64 => "i64",
-    });
-    let params: Vec<_> = params.collect();
+    let names = |types: &[ValType]| {
+        let names: Vec<_> = types.iter().map(|ty| ty.name()).collect();
+        names.join(", ")
+    };
+    let (params, fewer) = (names(row.params), names(&row.params[..row.required]));
     let result = match row.returns {
         Returns::Nothing => "",
         Returns::I32 => " -> i32",
         Returns::I32OrNothing => " -> i32?",
+        Returns::F64 => " -> f64",
     };
-    format!("({}){result}", params.join(", "))
+    match row.required < row.params.len() {
+        true => format!("({fewer}) or ({params}){result}"),
+        false => format!("({params}){result}"),
+    }
 }

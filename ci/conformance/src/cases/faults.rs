@@ -84,10 +84,10 @@ pub(super) fn cases() -> Vec<Case> {
         case("fault/stack-exhausted", "recursion", "").fails(Code::StackExhausted),
         case("fault/stack-exhausted-after-a-wait", "recursion_waiting", "")
             .fails(Code::StackExhausted),
-        case("fault/no-malloc-for-an-output", "no_malloc", "abc").fails(Code::NoMalloc),
-        case("fault/no-malloc-for-a-mapping", "no_malloc_map", "").fails(Code::NoMalloc),
-        // Nothing is allocated for an output that is empty.
-        case("fault/no-malloc-and-no-need", "no_malloc", "").returns(0).output("awaited"),
+        // The break serves instead.
+        case("chain/output-without-malloc", "no_malloc", "abc").returns(3).output("abcited"),
+        case("chain/no-output-without-malloc", "no_malloc", "").returns(0).output("awaited"),
+        case("map/without-malloc", "no_malloc_map", "").with_value("k", "abcdefgh").returns(104),
         case("fault/malloc-has-no-memory", "malloc_none", "").fails(Code::OutOfMemory),
         case("fault/malloc-gives-a-bad-pointer", "malloc_wild", "").fails(Code::BadPointer),
         case("fault/malloc-traps", "malloc_traps", "").fails(Code::Trap),

@@ -11,6 +11,7 @@ mod lists;
 mod mapping;
 mod modules;
 mod state;
+mod toolchain;
 mod wasi;
 
 use crate::case::{Case, End};
@@ -30,6 +31,7 @@ pub fn all() -> Vec<Case> {
         languages::cases(),
         modules::cases(),
         legacy::cases(),
+        toolchain::cases(),
         faults::cases(),
     ];
     topics.into_iter().flatten().map(in_faasm).collect()

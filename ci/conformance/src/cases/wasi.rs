@@ -77,7 +77,7 @@ pub(super) fn cases() -> Vec<Case> {
             .env(&[("A", "1"), ("EMPTY", ""), ("B", "x=y z")])
             .returns(5)
             .output(
-                "argv[0] = files\nargv[1] = one\nargv[2] = \nargv[3] = three words \
+                "argv[0] = function.wasm\nargv[1] = one\nargv[2] = \nargv[3] = three words \
 here\nargv[4] = ünï\nenv A=1\nenv EMPTY=\nenv B=x=y z\nstdin = \
 standard input\n",
             ),

@@ -195,6 +195,7 @@ pub(super) fn manifest(rng: &mut Rng) -> Vec<u8> {
             table: rng.chance(50).then(|| text(rng)),
             memory: "memory".to_owned(),
             malloc: None,
+            errno: Some(1024),
         },
         imports: Imports { immediate: vec![text(rng)], ..Imports::default() },
         engines: Engines { jspi: artefact(rng), asyncify },
