@@ -230,12 +230,9 @@ mod tests {
         let wasm = wat::parse_str(wat).unwrap();
         let inner = Arc::clone(&cluster.inner);
         let program = inner.programs.compile("f".into(), wasm).await.unwrap();
-        let state = RunState::new(
-            inner,
-            Arc::clone(&program),
-            Call::new("u", "f", vec![]),
-            Origin::root(&cluster.inner.config),
-        );
+        let call = Call::new("u", "f", vec![]);
+        let origin = Origin::root(&cluster.inner.config, &call);
+        let state = RunState::new(inner, Arc::clone(&program), call, origin);
         let mut store = Store::new(&cluster.inner.engine, state);
         store.limiter(|run| &mut run.limits);
         store.set_epoch_deadline(u64::MAX / 2);
