@@ -31,6 +31,7 @@ mod imports;
 pub mod input;
 mod layout;
 mod normalise;
+mod provider;
 mod shim;
 mod storage;
 mod text_output;
@@ -68,6 +69,7 @@ mod workshop;
 
 pub use error::Error;
 pub use normalise::{Normalised, normalise};
+pub use provider::Provider;
 pub use shim::{SUSPEND, shim};
 pub use text_output::text_output;
 pub use verify::{ASYNCIFY_EXPORTS, Made, verify};

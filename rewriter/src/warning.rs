@@ -1,5 +1,6 @@
 //! What a function can be built with, and its author should know.
 
+use crate::provider::Provider;
 use faasm_bridge::host::{self, Available, HostCall, ImportClass, Status};
 use faasm_bridge::manifest::{Entry, Imports};
 use std::collections::BTreeMap;
@@ -13,8 +14,10 @@ const ALLOCATING: [HostCall; 3] =
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Warning {
-    /// Not in the host interface: calling it traps.
-    UnknownImport { import: String },
+    /// How many imports are not in the host interface, by who should have defined them.
+    NotAnswered { faasm: usize, library: usize, program: usize },
+    /// These are not in the host interface: calling one traps.
+    UnknownImports { provider: Provider, imports: Vec<String> },
     /// Only a cluster answers these.
     ClusterOnly { what: String, imports: Vec<String> },
     /// In the host interface, not implemented yet.
@@ -43,15 +46,33 @@ impl fmt::Display for Warning {
                 "`{function}` can suspend, so that its tail calls become plain ones and need stack: recursion by them has \
                  to end; build without `-mtail-call` to see what remains"
             ),
-            Warning::UnknownImport { import } => write!(
-                f,
-                "import `{import}` is not in the host interface: the function stops with this name when it calls \
-                 it; link what defines it, or remove the call"
-            ),
+            Warning::NotAnswered { faasm, library, program } => {
+                let total = faasm + library + program;
+                let imports = if total == 1 { "import is" } else { "imports are" };
+                let parts: Vec<String> = [
+                    (faasm, "of Faasm's own"),
+                    (library, "of the C or C++ library"),
+                    (program, "of the program"),
+                ]
+                .into_iter()
+                .filter(|(count, _)| **count > 0)
+                .map(|(count, whose)| format!("{count} {whose}"))
+                .collect();
+                write!(
+                    f,
+                    "{total} {imports} not in the host interface: {}; a function stops with the name of the one that it calls",
+                    parts.join(", ")
+                )
+            }
+            Warning::UnknownImports { provider, imports } => {
+                let (summary, advice) = (provider.summary(), provider.advice());
+                write!(f, "not in the host interface: {}: {summary}; {advice}", quoted(imports))
+            }
             Warning::ClusterOnly { what, imports } => write!(
                 f,
-                "{what} is only in the cluster: the function stops in the browser when it calls {}; run it in the \
-                 cluster",
+                "{what} is only in a Faasm cluster: a page and a relay's embedded cluster do not run the function, since it \
+                 imports {}; put the relay in front of a Faasm cluster (its setting cluster.planner), or build the function \
+                 without",
                 quoted(imports)
             ),
             Warning::Planned { reason, imports } => {
@@ -87,8 +108,15 @@ fn quoted(imports: &[String]) -> String {
 /// The concerns that follow from the imports and the entry; `ctors_certain` if the entry lists all constructors.
 pub(crate) fn collect(imports: &Imports, entry: &Entry, ctors_certain: bool) -> Vec<Warning> {
     let mut warnings: Vec<Warning> = Vec::new();
-    for import in &imports.unknown {
-        warnings.push(Warning::UnknownImport { import: import.clone() });
+    let unknown = group(&imports.unknown, |import| Some(provider_of(import)));
+    let count = |provider| unknown.get(&provider).map_or(0, Vec::len);
+    let [faasm, library, program] =
+        [Provider::Faasm, Provider::Library, Provider::Program].map(count);
+    if !unknown.is_empty() {
+        warnings.push(Warning::NotAnswered { faasm, library, program });
+    }
+    for (provider, imports) in unknown {
+        warnings.push(Warning::UnknownImports { provider, imports });
     }
     for (what, imports) in group(&imports.cluster_only, cluster_facility) {
         warnings.push(Warning::ClusterOnly { what, imports });
@@ -127,6 +155,12 @@ fn group<K: Ord>(imports: &[String], key: impl Fn(&str) -> Option<K>) -> BTreeMa
 fn class_of(import: &str) -> ImportClass {
     let (module, name) = import.split_once('.').unwrap_or((import, ""));
     host::classify(module, name)
+}
+
+/// Who should have defined an import.
+pub(crate) fn provider_of(import: &str) -> Provider {
+    let (module, name) = import.split_once('.').unwrap_or((import, ""));
+    Provider::of(module, name)
 }
 
 fn cluster_facility(import: &str) -> Option<String> {
