@@ -4,26 +4,12 @@ use super::operations::perform;
 use super::run::RunState;
 use faasm_bridge::guest::{Begin, Fault, Finish, is_two_halved};
 use faasm_bridge::host::{self, HostCall, ImportClass};
-use thiserror::Error;
 use wasmtime::{
     Caller, Engine, Error, Extern, ExternType, InstancePre, Linker, Module, Result, Trap, Val,
 };
 
 /// How deep the guest's `malloc` may make host calls that hand out memory from `malloc`.
 const MAX_ALLOCATION_DEPTH: u32 = 16;
-
-/// A call of an import that only a Faasm cluster answers; ends the run with [`failure::CLUSTER_ONLY`].
-///
-/// [`failure::CLUSTER_ONLY`]: crate::cluster::failure::CLUSTER_ONLY
-#[derive(Debug, Error)]
-#[error(
-    "the function called `{import}` ({family}: {summary}), which the embedded cluster does not have; run it in a Faasm cluster"
-)]
-pub(super) struct ClusterOnly {
-    import: String,
-    family: &'static str,
-    summary: &'static str,
-}
 
 /// Binds every function import; a module with other imports does not link.
 pub(super) fn link(engine: &Engine, module: &Module) -> Result<InstancePre<RunState>> {
@@ -45,10 +31,10 @@ pub(super) fn link(engine: &Engine, module: &Module) -> Result<InstancePre<RunSt
                     at_once(call, caller, params, results)
                 })?;
             }
-            ImportClass::Family(family) => {
-                let (family, summary) = (family.name, family.summary);
+            // Functions with one of these can be uploaded, and are not run.
+            ImportClass::Family(_) => {
                 linker.func_new(from, name, ty, move |_, _, _| {
-                    Err(Error::new(ClusterOnly { import: full.clone(), family, summary }))
+                    Err(Error::new(Fault::ClusterOnly { import: full.clone() }))
                 })?;
             }
             // Loading succeeds; only calling it ends the run.
