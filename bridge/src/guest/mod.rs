@@ -328,6 +328,8 @@ pub struct Guest {
     /// This run's name among those that take locks, once it has taken one.
     run: Option<RunId>,
     files: files::Files,
+    /// When the poll that sleeps began, on the monotonic clock; there is one at a time.
+    poll_began: u64,
     /// What the C library of the older toolchain took of memory.
     areas: legacy::Areas,
 }
@@ -359,6 +361,7 @@ impl Guest {
             mappings: Mappings::default(),
             run: None,
             files: files::Files::default(),
+            poll_began: 0,
             areas: legacy::Areas::default(),
         }
     }

@@ -352,3 +352,137 @@ fn polling_descriptors() {
     run.host.memory[8] = 3;
     assert_eq!(run.ready(C::PollOneoff, &[0, 400, 3, 300]), 28);
 }
+
+/// Puts a subscription to a clock, with its number as user data.
+fn clock(run: &mut Run, number: u32, timeout: u64, absolute: bool) {
+    let at = number * 48;
+    let monotonic = 1_u32;
+    run.put(at, &u64::from(number).to_le_bytes());
+    run.put(at + 16, &monotonic.to_le_bytes());
+    run.put(at + 24, &timeout.to_le_bytes());
+    run.put(at + 40, &u16::from(absolute).to_le_bytes());
+}
+
+/// Sleeps for `expected`, after which the clock shows `now`; gives the user data of the events.
+fn poll(run: &mut Run, count: u32, expected: u64, now: u64) -> Vec<u64> {
+    let sleep = Operation::Sleep { nanoseconds: expected };
+    let args = [0, 400, count.into(), 300];
+    assert_eq!(run.begin(C::PollOneoff, &args), Ok(crate::guest::Begin::Wait(sleep)));
+    run.host.now = now;
+    run.guest.complete(Completion::Done).unwrap();
+    assert_eq!(run.finish(), Ok(crate::guest::Finish::Return(0)));
+    let events = run.host.read_u32(300).unwrap();
+    (0..events).map(|event| run.host.read_u64(400 + event * 32).unwrap()).collect()
+}
+
+#[test]
+fn polling_reports_the_clocks_that_are_due() {
+    let mut run = Run::new(b"");
+    run.host.now = 1_000;
+    clock(&mut run, 0, 60, false);
+    clock(&mut run, 1, 1_100, true);
+    clock(&mut run, 2, 200, false);
+    assert_eq!(poll(&mut run, 3, 60, 1_060), [0]);
+    // It was woken late.
+    clock(&mut run, 1, 1_160, true);
+    assert_eq!(poll(&mut run, 3, 60, 1_165), [0, 1]);
+    // Its clock ticks rarely: the first to come is reported, and not a second one.
+    clock(&mut run, 1, 1_235, true);
+    assert_eq!(poll(&mut run, 3, 60, 1_224), [0]);
+    // One that is due already does not wait, whatever else there is.
+    clock(&mut run, 1, 1_000, true);
+    assert_eq!(run.ready(C::PollOneoff, &[0, 400, 3, 300]), 0);
+    assert_eq!((run.host.read_u32(300), run.host.read_u64(400)), (Ok(1), Ok(1)));
+}
+
+#[test]
+fn whatever_is_open_can_be_closed_once() {
+    let mut run = Run::new(b"input");
+    let file = open(&mut run, "f", CREATE).unwrap();
+    for descriptor in [3, 0, 1, 2, file] {
+        assert_eq!(run.call(C::FdClose, &[descriptor]), Ok(0), "{descriptor}");
+        assert_eq!(run.call(C::FdClose, &[descriptor]), Ok(8), "{descriptor}");
+    }
+    assert_eq!(run.call(C::FdPrestatGet, &[3, 0]), Ok(8));
+    let [at, length] = path(&mut run, PATH, "f");
+    assert_eq!(run.call(C::PathUnlinkFile, &[ROOT, at, length]), Ok(8));
+}
+
+#[test]
+fn the_root_is_replaced_and_moved() {
+    let mut run = Run::new(b"");
+    on_path(&mut run, C::PathCreateDirectory, "d");
+    let folder = open_with(&mut run, "d", DIRECTORY, READ, 0).unwrap();
+    // The root moves; the name of its descriptor goes along.
+    assert_eq!(run.call(C::FdRenumber, &[ROOT, folder]), Ok(0));
+    assert_eq!(run.call(C::FdPrestatGet, &[ROOT, 0]), Ok(8));
+    let [at, length] = path(&mut run, PATH, "d");
+    let args = [folder, 1, at, length, DIRECTORY, READ, ALL, 0, RESULT.into()];
+    assert_eq!(run.ready(C::PathOpen, &args), 0, "the root is still there");
+    assert_eq!(run.host.read_u32(RESULT), Ok(3), "the lowest free descriptor");
+    assert_eq!(run.call(C::FdPrestatGet, &[3, 0]), Ok(8), "another folder under its number");
+    assert_eq!(run.call(C::FdRenumber, &[3, folder]), Ok(0));
+    assert_eq!(run.call(C::FdClose, &[folder]), Ok(0));
+}
+
+#[test]
+fn a_slash_after_a_link_asks_for_what_it_leads_to() {
+    let mut run = Run::new(b"");
+    on_path(&mut run, C::PathCreateDirectory, "folder");
+    open(&mut run, "file", CREATE).unwrap();
+    for (target, name) in [("folder", "link"), ("file", "filed"), ("none", "dangling")] {
+        let ([target, target_length], [new, new_length]) =
+            (path(&mut run, PATH, target), path(&mut run, OTHER, name));
+        let args = [target, target_length, ROOT, new, new_length];
+        assert_eq!(run.call(C::PathSymlink, &args), Ok(0));
+        // What is to be made is not followed, and is there.
+        let [new, new_length] = path(&mut run, OTHER, &format!("{name}/"));
+        assert_eq!(
+            run.call(C::PathSymlink, &[target, target_length, ROOT, new, new_length]),
+            Ok(20)
+        );
+        assert_eq!(on_path(&mut run, C::PathCreateDirectory, &format!("{name}/")), 20);
+    }
+    let open_folder = |run: &mut Run, name: &str| {
+        let [at, length] = path(run, PATH, name);
+        run.ready(C::PathOpen, &[ROOT, 0, at, length, DIRECTORY, READ, ALL, 0, RESULT.into()])
+    };
+    let (not_there, not_a_folder, a_loop, invalid) = (44, 54, 32, 28);
+    let [at, length] = path(&mut run, PATH, "link");
+    let args = [ROOT, 0, at, length, 0, READ, ALL, 0, RESULT.into()];
+    assert_eq!(run.ready(C::PathOpen, &args), a_loop);
+    for (name, opened) in [
+        ("link/", 0),
+        ("link", not_a_folder),
+        ("filed/", not_a_folder),
+        ("dangling/", not_there),
+        ("file/", not_a_folder),
+    ] {
+        assert_eq!(open_folder(&mut run, name), opened, "{name}");
+    }
+    assert_eq!(stat(&mut run, "link/", 0).unwrap()[2], 3);
+    assert_eq!(stat(&mut run, "link", 0).unwrap()[2], 7);
+    let readlink = |run: &mut Run, name: &str| {
+        let [at, length] = path(run, PATH, name);
+        run.call(C::PathReadlink, &[ROOT, at, length, DATA.into(), 99, RESULT.into()])
+    };
+    assert_eq!(readlink(&mut run, "link/"), Ok(invalid));
+    assert_eq!(readlink(&mut run, "dangling/"), Ok(not_there));
+    // What is to go away is not followed, and is no folder.
+    for call in [C::PathUnlinkFile, C::PathRemoveDirectory] {
+        assert_eq!(on_path(&mut run, call, "link/"), not_a_folder, "{call}");
+    }
+    assert_eq!(on_path(&mut run, C::PathUnlinkFile, "file/"), not_a_folder);
+    assert_eq!(on_path(&mut run, C::PathUnlinkFile, "folder/"), 31);
+    for (old, new, expected) in [
+        ("link/", "x", not_a_folder),
+        ("file", "link/", not_a_folder),
+        ("folder", "link/", not_a_folder),
+        ("folder/", "moved/", 0),
+    ] {
+        let [old_at, old_length] = path(&mut run, PATH, old);
+        let [new_at, new_length] = path(&mut run, OTHER, new);
+        let args = [ROOT, old_at, old_length, ROOT, new_at, new_length];
+        assert_eq!(run.call(C::PathRename, &args), Ok(expected), "{old} to {new}");
+    }
+}
