@@ -23,6 +23,7 @@
 //!
 //! Without the feature `cli`, which brings Binaryen and file access, there is what a cluster needs: up to `shim`.
 
+mod clock_loop;
 mod constructors;
 mod draft_simd;
 mod error;

@@ -546,6 +546,10 @@ impl Guest {
             C::ConfFlag => calls::conf_flag(args, cx),
             C::Backtrace => calls::backtrace(args, cx),
             C::MigratePoint => calls::migrate_point(args, cx),
+            C::Sleep => Ok(match args.u64(0) {
+                0 => Flow::Return(0),
+                nanoseconds => Flow::Wait(Operation::Sleep { nanoseconds }),
+            }),
             // One thread: a region has no other members to wait for or to merge with.
             C::SmReduce
             | C::SmCriticalLocal
@@ -655,6 +659,7 @@ impl Guest {
                 self.awaited(call, args, result, cx)
             }
             (C::PollOneoff, Completion::Done) => self.wasi_woken(args, cx),
+            (C::Sleep, Completion::Done) => Ok(Flow::Return(0)),
             (C::Syscall2 | C::Syscall3 | C::Syscall4, Completion::Done) => Ok(self.legacy_woken()),
             (
                 C::PathOpen

@@ -205,3 +205,11 @@ fn poll_sleeps_for_the_shortest_clock() {
     assert_eq!(run.host.read_u32(300), Ok(1));
     assert_eq!(run.host.memory[200], 49, "the event carries the user data of the shortest");
 }
+
+#[test]
+fn a_sleep_waits_as_long_as_it_says() {
+    let mut run = Run::new(b"");
+    let sleep = Operation::Sleep { nanoseconds: 1 << 40 };
+    assert_eq!(run.waits(C::Sleep, &[1 << 40], sleep, Completion::Done), 0);
+    assert_eq!(run.ready(C::Sleep, &[0]), 0);
+}
