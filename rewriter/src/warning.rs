@@ -78,7 +78,7 @@ impl fmt::Display for Warning {
             Warning::Planned { reason, imports } => {
                 write!(
                     f,
-                    "{reason}: {}; avoid it, or run the function in the cluster",
+                    "{reason}: {}; avoid it, or run the function in a Faasm cluster",
                     quoted(imports)
                 )
             }
