@@ -97,7 +97,7 @@ pub struct Imports {
     pub immediate: Vec<String>,
     /// Can keep the function waiting.
     pub suspending: Vec<String>,
-    /// Only a cluster answers them: run the function there.
+    /// Only a Faasm cluster answers them; a function with one of them is not run elsewhere.
     pub cluster_only: Vec<String>,
     /// In the host interface, not implemented yet.
     pub planned: Vec<String>,

@@ -32,6 +32,9 @@ const REDIS: &str = "redis-server";
 /// The same; what is used of it is its library.
 const FAKETIME: &str = "faketime";
 
+/// The same; its compiler makes the functions of a toolchain that has a C library of its own.
+const EMSCRIPTEN: &str = "emscripten";
+
 /// Adds Rust targets that are missing.
 pub(crate) fn rust_targets(workspace: &Workspace, targets: &[&str]) -> Result<()> {
     let output = Command::new("rustc")
@@ -84,6 +87,9 @@ pub(crate) fn test_packages(workspace: &Workspace) -> Result<()> {
     if find_program(&[FAKETIME]).is_none() {
         packages.push(FAKETIME);
     }
+    if find_program(&["emcc"]).is_none() {
+        packages.push(EMSCRIPTEN);
+    }
     if !packages.is_empty() {
         install(&packages)?;
         if Clang::find(workspace)?.is_none() {
@@ -123,7 +129,7 @@ fn install(packages: &[&str]) -> Result<()> {
     if !Path::new("/etc/debian_version").is_file() || find_program(&["apt-get"]).is_none() {
         bail!(
             "the tests need Chromium with chromedriver, Firefox, WebKitGTK with WebKitWebDriver, Xvfb, \
-             Python with venv, redis-server, faketime, and a clang that builds for wasm32-wasi (set WASI_SDK_PATH to a WASI SDK); what is missing \
+             Python with venv, redis-server, faketime, emcc of Emscripten, and a clang that builds for wasm32-wasi (set WASI_SDK_PATH to a WASI SDK); what is missing \
              here is in these packages of Debian: {}",
             packages.join(" ")
         );

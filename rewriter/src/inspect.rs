@@ -1,6 +1,6 @@
 //! What a function is, imports and would suspend in, without building it.
 
-use crate::warning::{Warning, planned_reason};
+use crate::warning::{Warning, planned_reason, provider_of};
 use crate::{Error, Reach, analyse, features, layout::Layout, normalise, shim};
 use faasm_bridge::host::{self, Era, ImportClass};
 use faasm_bridge::manifest::Entry;
@@ -63,7 +63,8 @@ fn import_report(import: String, signature: String) -> ImportReport {
     let (module, name) = import.split_once('.').unwrap_or((&import, ""));
     let (status, suspends, summary) = match host::classify(module, name) {
         ImportClass::Unknown => {
-            ("unknown", false, "not in the host interface; calling it traps".to_owned())
+            let summary = provider_of(&import).summary();
+            ("unknown", false, format!("{summary}; calling it traps"))
         }
         ImportClass::Family(family) => {
             ("cluster only", false, format!("{}: {}", family.name, family.summary))

@@ -23,6 +23,7 @@
 //!
 //! Without the feature `cli`, which brings Binaryen and file access, there is what a cluster needs: up to `shim`.
 
+mod clock_loop;
 mod constructors;
 mod draft_simd;
 mod error;
@@ -32,6 +33,7 @@ mod imports;
 pub mod input;
 mod layout;
 mod normalise;
+mod provider;
 mod shim;
 mod storage;
 mod text_output;
@@ -69,6 +71,7 @@ mod workshop;
 
 pub use error::Error;
 pub use normalise::{Normalised, normalise};
+pub use provider::Provider;
 pub use shim::{SUSPEND, shim};
 pub use text_output::text_output;
 pub use verify::{ASYNCIFY_EXPORTS, Made, verify};

@@ -33,15 +33,15 @@
 //!
 //! Draft SIMD ([`crate::input`]) and imported memories and tables ([`crate::storage`]) are settled before any of this.
 //!
-//! Why it is safe: bodies, table and data stay as they are (table and data are compared afterwards); exports are only
-//! added, except for wrappers ([`crate::constructors`]); a start function becomes the first export that the host
+//! Why it is safe: bodies, table and data stay as they are (table and data are compared afterwards), except that a loop which
+//! polls the clock waits ([`crate::clock_loop`]); exports are only added, except for wrappers ([`crate::constructors`]); a start function becomes the first export that the host
 //! calls, where it may suspend, which it may not during instantiation.
 
 use crate::constructors::{self, Constructors, exported_function};
 use crate::imports::Import;
 use crate::layout::{Layout, signature};
 use crate::warning::{self, Warning};
-use crate::{Error, fence, imports, input, storage};
+use crate::{Error, clock_loop, fence, imports, input, storage};
 use faasm_bridge::host::{Era, ImportClass};
 use faasm_bridge::manifest::{Entry, Imports};
 use walrus::ir::{Const, Instr, Value};
@@ -96,6 +96,7 @@ pub fn normalise(wasm: &[u8]) -> Result<Normalised, Error> {
     }
     let era = era_of(&module, &imports);
     let warnings = warning::collect(&imports, &entry, ctors.certain);
+    clock_loop::settle(&mut module);
     drop_sections(&mut module);
     let normalised = module.emit_wasm();
     Layout::read(wasm)?.kept_by(&Layout::read(&normalised)?, "normalise")?;

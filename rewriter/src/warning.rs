@@ -1,26 +1,23 @@
 //! What a function can be built with, and its author should know.
 
+use crate::provider::Provider;
 use faasm_bridge::host::{self, Available, HostCall, ImportClass, Status};
 use faasm_bridge::manifest::{Entry, Imports};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The calls that give the guest memory of its own.
-const ALLOCATING: [HostCall; 3] =
-    [HostCall::AwaitCallOutput, HostCall::ReadStatePtr, HostCall::ReadStateOffsetPtr];
-
 /// A concern that does not stop the build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Warning {
-    /// Not in the host interface: calling it traps.
-    UnknownImport { import: String },
+    /// How many imports are not in the host interface, by who should have defined them.
+    NotAnswered { faasm: usize, library: usize, program: usize },
+    /// These are not in the host interface: calling one traps.
+    UnknownImports { provider: Provider, imports: Vec<String> },
     /// Only a cluster answers these.
     ClusterOnly { what: String, imports: Vec<String> },
     /// In the host interface, not implemented yet.
     Planned { reason: &'static str, imports: Vec<String> },
-    /// The host has to allocate in the guest, and cannot.
-    NoMalloc { import: String },
     /// Function pointers are chained, and the constructors cannot be told apart.
     NoConstructors { import: String },
     /// Debug information that no artefact keeps, in bytes.
@@ -43,29 +40,42 @@ impl fmt::Display for Warning {
                 "`{function}` can suspend, so that its tail calls become plain ones and need stack: recursion by them has \
                  to end; build without `-mtail-call` to see what remains"
             ),
-            Warning::UnknownImport { import } => write!(
-                f,
-                "import `{import}` is not in the host interface: the function stops with this name when it calls \
-                 it; link what defines it, or remove the call"
-            ),
+            Warning::NotAnswered { faasm, library, program } => {
+                let total = faasm + library + program;
+                let imports = if total == 1 { "import is" } else { "imports are" };
+                let parts: Vec<String> = [
+                    (faasm, "of Faasm's own"),
+                    (library, "of the C or C++ library"),
+                    (program, "of the program"),
+                ]
+                .into_iter()
+                .filter(|(count, _)| **count > 0)
+                .map(|(count, whose)| format!("{count} {whose}"))
+                .collect();
+                write!(
+                    f,
+                    "{total} {imports} not in the host interface: {}; a function stops with the name of the one that it calls",
+                    parts.join(", ")
+                )
+            }
+            Warning::UnknownImports { provider, imports } => {
+                let (summary, advice) = (provider.summary(), provider.advice());
+                write!(f, "not in the host interface: {}: {summary}; {advice}", quoted(imports))
+            }
             Warning::ClusterOnly { what, imports } => write!(
                 f,
-                "{what} is only in the cluster: the function stops in the browser when it calls {}; run it in the \
-                 cluster",
+                "{what} is only in a Faasm cluster: a page and a relay's embedded cluster do not run the function, since it \
+                 imports {}; put the relay in front of a Faasm cluster (its setting cluster.planner), or build the function \
+                 without",
                 quoted(imports)
             ),
             Warning::Planned { reason, imports } => {
                 write!(
                     f,
-                    "{reason}: {}; avoid it, or run the function in the cluster",
+                    "{reason}: {}; avoid it, or run the function in a Faasm cluster",
                     quoted(imports)
                 )
             }
-            Warning::NoMalloc { import } => write!(
-                f,
-                "`{import}` needs the function's own `malloc`, which is not exported: the call fails; link with \
-                 `-Wl,--export=malloc`"
-            ),
             Warning::NoConstructors { import } => write!(
                 f,
                 "`{import}` is used, and without function names no constructors were found: a function started by \
@@ -87,8 +97,15 @@ fn quoted(imports: &[String]) -> String {
 /// The concerns that follow from the imports and the entry; `ctors_certain` if the entry lists all constructors.
 pub(crate) fn collect(imports: &Imports, entry: &Entry, ctors_certain: bool) -> Vec<Warning> {
     let mut warnings: Vec<Warning> = Vec::new();
-    for import in &imports.unknown {
-        warnings.push(Warning::UnknownImport { import: import.clone() });
+    let unknown = group(&imports.unknown, |import| Some(provider_of(import)));
+    let count = |provider| unknown.get(&provider).map_or(0, Vec::len);
+    let [faasm, library, program] =
+        [Provider::Faasm, Provider::Library, Provider::Program].map(count);
+    if !unknown.is_empty() {
+        warnings.push(Warning::NotAnswered { faasm, library, program });
+    }
+    for (provider, imports) in unknown {
+        warnings.push(Warning::UnknownImports { provider, imports });
     }
     for (what, imports) in group(&imports.cluster_only, cluster_facility) {
         warnings.push(Warning::ClusterOnly { what, imports });
@@ -103,10 +120,6 @@ pub(crate) fn collect(imports: &Imports, entry: &Entry, ctors_certain: bool) -> 
             .any(|list| list.contains(&name))
             .then_some(name)
     };
-    if entry.malloc.is_none() {
-        let imports = ALLOCATING.into_iter().filter_map(imported);
-        warnings.extend(imports.map(|import| Warning::NoMalloc { import }));
-    }
     let may_miss = entry.before_pointer.is_empty() && !ctors_certain;
     if let Some(import) = imported(HostCall::ChainPtr).filter(|_| may_miss) {
         warnings.push(Warning::NoConstructors { import });
@@ -129,6 +142,12 @@ fn class_of(import: &str) -> ImportClass {
     host::classify(module, name)
 }
 
+/// Who should have defined an import.
+pub(crate) fn provider_of(import: &str) -> Provider {
+    let (module, name) = import.split_once('.').unwrap_or((import, ""));
+    Provider::of(module, name)
+}
+
 fn cluster_facility(import: &str) -> Option<String> {
     match class_of(import) {
         ImportClass::Family(family) => Some(format!("{} ({})", family.name, family.summary)),
@@ -147,44 +166,5 @@ pub(crate) fn planned_reason(import: &str) -> Option<&'static str> {
             Status::Ready => None,
         },
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The imports for which `malloc` is missing.
-    fn without_malloc(calls: &str, more: &str) -> Vec<String> {
-        let wat = format!("(module {calls} (memory 1) {more} (func (export \"_start\")))");
-        let normalised = crate::normalise(&wat::parse_str(wat).unwrap()).unwrap();
-        let missing = |warning| match warning {
-            Warning::NoMalloc { import } => Some(import),
-            _ => None,
-        };
-        normalised.warnings.into_iter().filter_map(missing).collect()
-    }
-
-    #[test]
-    fn calls_that_allocate_need_malloc() {
-        let calls = r#"
-            (import "env" "__faasm_await_call_output" (func (param i32 i32 i32) (result i32)))
-            (import "env" "__faasm_read_state_ptr" (func (param i32 i32) (result i32)))
-            (import "env" "__faasm_read_state_offset_ptr" (func (param i32 i32 i32 i32) (result i32)))"#;
-        assert_eq!(
-            without_malloc(calls, ""),
-            [
-                "env.__faasm_await_call_output",
-                "env.__faasm_read_state_ptr",
-                "env.__faasm_read_state_offset_ptr"
-            ]
-        );
-        let malloc = r#"(func (export "malloc") (param i32) (result i32) local.get 0)"#;
-        assert_eq!(without_malloc(calls, malloc), [""; 0]);
-        // Of another type, it is something else that has the name.
-        let other = r#"(func (export "malloc") (result i32) i32.const 0)"#;
-        assert_eq!(without_malloc(calls, other).len(), 3);
-        let quiet = r#"(import "env" "__faasm_await_call" (func (param i32) (result i32)))"#;
-        assert_eq!(without_malloc(quiet, ""), [""; 0]);
     }
 }

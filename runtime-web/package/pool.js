@@ -83,7 +83,7 @@ class Member {
   /** A call that should have ended itself: it computes, and only the end of its worker ends it. */
   expire(id, timeout) {
     const output = new TextEncoder().encode(`timed out after ${timeout / 1000} s`);
-    this.settle({ ended: id, returnValue: 1, output, running: timeout });
+    this.settle({ ended: id, returnValue: 1, output, failure: "timeout", running: timeout });
     this.fail("a call in it did not end in time");
   }
 
@@ -113,14 +113,14 @@ class Member {
     }
   }
 
-  settle({ ended, returnValue, output, running, unstarted: why }) {
+  settle({ ended, returnValue, output, failure, running, unstarted: why }) {
     const call = this.calls.get(ended);
     if (!call) return;
     this.calls.delete(ended);
     clearTimeout(call.late);
     const total = performance.now() - Math.max(call.sent, this.readyAt);
     if (why) call.reject(unstarted(why, "elsewhere"));
-    else call.resolve({ returnValue, output, running, total });
+    else call.resolve({ returnValue, output, failure, running, total });
     if (this.calls.size === 0) this.timer = setTimeout(() => this.end(), IDLE);
   }
 
@@ -128,7 +128,7 @@ class Member {
     const controller = new AbortController();
     this.chained.set(id, controller);
     this.pool.chained({ ...call, signal: controller.signal }).then(
-      ({ returnValue, output }) => this.worker.postMessage({ chained: id, returnValue, output }, [output.buffer]),
+      ({ returnValue, output, failure }) => this.worker.postMessage({ chained: id, returnValue, output, failure }, [output.buffer]),
       ({ code, message }) => this.worker.postMessage({ chained: id, error: { code, message } }),
     ).finally(() => this.chained.delete(id));
   }

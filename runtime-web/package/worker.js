@@ -47,7 +47,7 @@ async function run({ run: id, key, options }) {
     if (error.code === "cannot-load") return postMessage({ ended: id, unstarted: error.message });
     // As a call that fails in the cluster: the reason is the output.
     const output = new TextEncoder().encode(error.message);
-    return postMessage({ ended: id, returnValue: 1, output, running: 0 }, [output.buffer]);
+    return postMessage({ ended: id, returnValue: 1, output, failure: error.code ?? "internal", running: 0 }, [output.buffer]);
   } finally {
     running.delete(id);
   }

@@ -176,6 +176,11 @@ export interface CallFinishedEvent extends RunEventBase {
   outputBytes: number;
   /** Where it ran. */
   where: "cluster" | "browser";
+  /**
+   * Why it failed; null where the function returned, whatever it returned. The console has a warning, too, once for each
+   * function that is called.
+   */
+  failure: { code: ErrorCode; message: string } | null;
 }
 
 /** Bytes of a state value have come from the cluster, or have gone there. */
@@ -264,7 +269,7 @@ export type ErrorCode =
   | "cannot-connect" // no relay answers there
   | "cannot-load" // manifest or module cannot be fetched, or are not what they should be
   | "closed" // the runtime was disposed of
-  | "cluster-only" // the function needs what only a cluster has
+  | "cluster-only" // the function imports what only a Faasm cluster has, and was not run
   | "connection-lost" // the relay went away, and did not come back in time
   | "deadlock" // the function waits for a lock that it holds itself
   | "internal" // something that is not in this list; the message says what

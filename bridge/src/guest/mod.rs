@@ -369,6 +369,8 @@ pub struct Guest {
     heap: heap::Heap,
     keys: threads::Keys,
     openmp: openmp::OpenMp,
+    /// When the poll that sleeps began, on the monotonic clock; there is one at a time.
+    poll_began: u64,
 }
 
 impl std::fmt::Debug for Guest {
@@ -402,6 +404,7 @@ impl Guest {
             heap: heap::Heap::default(),
             keys: threads::Keys::default(),
             openmp: openmp::OpenMp::default(),
+            poll_began: 0,
         }
     }
 
@@ -627,6 +630,10 @@ impl Guest {
             C::ConfFlag => calls::conf_flag(args, cx),
             C::Backtrace => calls::backtrace(args, cx),
             C::MigratePoint => calls::migrate_point(args, cx),
+            C::Sleep => Ok(match args.u64(0) {
+                0 => Flow::Return(0),
+                nanoseconds => Flow::Wait(Operation::Sleep(Sleep::lasting(nanoseconds, cx.host))),
+            }),
             // One thread: a region has no other members to wait for or to merge with.
             C::SmReduce
             | C::SmCriticalLocal
@@ -892,6 +899,7 @@ impl Guest {
             (C::Syscall2 | C::Syscall3 | C::Syscall4 | C::Syscall6, Completion::Done) => {
                 Ok(self.legacy_woken())
             }
+            (C::Sleep, Completion::Done) => Ok(Flow::Return(0)),
             (
                 C::PathOpen
                 | C::PathFilestatGet

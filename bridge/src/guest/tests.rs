@@ -394,3 +394,11 @@ fn seconds_have_fractions() {
     run.host.now = 1_500_000_000;
     assert_eq!(run.guest.number(C::OmpGetWtime, &mut run.host, &mut run.tier), 1.5);
 }
+
+#[test]
+fn a_sleep_waits_as_long_as_it_says() {
+    let mut run = Run::new(b"");
+    let sleep = Operation::Sleep(Sleep::lasting(1 << 40, &run.host));
+    assert_eq!(run.waits(C::Sleep, &[1 << 40], sleep, Completion::Done), 0);
+    assert_eq!(run.ready(C::Sleep, &[0]), 0);
+}

@@ -502,6 +502,8 @@ host_calls! {
         "seconds on the monotonic clock";
     OmpGetWtick "env"."omp_get_wtick" () -> F64, Any, suspends Never, Everywhere, Status::Ready,
         "resolution of that clock, seconds";
+    Sleep "faasm_bridge"."sleep" (I64) -> Nothing, Current, suspends May, Everywhere, Status::Ready,
+        "waits so many nanoseconds; the rewriter puts it where Emscripten's sleep polls the clock";
     EmscriptenNotifyMemoryGrowth "env"."emscripten_notify_memory_growth" (I32) -> Nothing, Current, suspends Never, Everywhere, Status::Ready,
         "says that memory has grown, which the host sees itself";
     ArgsGet "wasi_snapshot_preview1"."args_get" (I32 I32) -> I32, Current, suspends Never, Everywhere, Status::Ready,

@@ -5,8 +5,9 @@ use clap::Parser;
 use faasm_conformance::case::{Case, End};
 use faasm_conformance::functions::Folders;
 use faasm_conformance::lab::Lab;
+use faasm_conformance::matrix::{self, Unbuilt};
 use faasm_conformance::outcome::Code;
-use faasm_conformance::{cases, column, matrix};
+use faasm_conformance::{cases, column};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -61,7 +62,9 @@ async fn run(opts: Opts) -> Result<bool> {
     ensure!(!columns.is_empty(), "no column is called `{}`", opts.column.unwrap_or_default());
     ensure!(!chosen.is_empty(), "no case contains `{}`", opts.filter.unwrap_or_default());
 
-    let mut summary = matrix::fill(&lab, &columns, &chosen, &mut std::io::stdout()).await?;
+    let unbuilt = Unbuilt::by_environment(std::env::var("CI").ok().as_deref());
+    let mut out = std::io::stdout();
+    let mut summary = matrix::fill(&lab, &columns, &chosen, unbuilt, &mut out).await?;
     for column in columns {
         summary.notes.extend(column.close().await?);
     }

@@ -94,6 +94,37 @@ impl Summary {
     }
 }
 
+/// What becomes of a case whose function could not be built, for want of a compiler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unbuilt {
+    /// It is skipped, which the notes say.
+    Skip,
+    /// It fails: where everything is to be installed, something that is not would go unnoticed.
+    Fail,
+}
+
+impl Unbuilt {
+    /// By the environment variable `CI`, which continuous integration sets.
+    pub fn by_environment(ci: Option<&str>) -> Self {
+        if ci.is_some_and(|ci| !matches!(ci, "" | "0" | "false")) {
+            Unbuilt::Fail
+        } else {
+            Unbuilt::Skip
+        }
+    }
+
+    fn cell(self, what: &str) -> Cell {
+        match self {
+            Unbuilt::Skip => Cell::Skipped,
+            Unbuilt::Fail => Cell::Differs(vec![Difference {
+                what: "function".to_owned(),
+                expected: "built, since CI is set".to_owned(),
+                got: format!("not built: {what} is not installed"),
+            }]),
+        }
+    }
+}
+
 /// Runs cases in columns, and prints each row when it is known.
 ///
 /// A case is in all columns at once, but those that share a browser wait for each other.
@@ -101,6 +132,7 @@ pub async fn fill(
     lab: &Lab,
     columns: &[Box<dyn Column>],
     cases: &[Case],
+    unbuilt: Unbuilt,
     out: &mut impl Write,
 ) -> Result<Summary> {
     let width = cases.iter().map(|case| case.name.len()).max().unwrap_or(0);
@@ -114,13 +146,14 @@ pub async fn fill(
     let heads: String = (1..=columns.len()).map(|number| format!("  {number:<5}")).collect();
     writeln!(out, "{:width$}{}", "", heads.trim_end())?;
     for case in cases {
-        let missing = !lab.has(case.function);
-        if missing && let Some(what) = case.needs {
+        let missing = case.needs.filter(|_| !lab.has(case.function));
+        if let (Some(what), Unbuilt::Skip) = (missing, unbuilt) {
             summary.notes.push(format!("{} skipped: {what} is not installed", case.name));
         }
-        let cells = join_all(columns.iter().map(async |column| {
-            let skips = missing && case.needs.is_some() || !case.is_for(column.id());
-            if skips { Cell::Skipped } else { run(lab, column.as_ref(), case).await }
+        let cells = join_all(columns.iter().map(async |column| match missing {
+            _ if !case.is_for(column.id()) => Cell::Skipped,
+            Some(what) => unbuilt.cell(what),
+            None => run(lab, column.as_ref(), case).await,
         }));
         let cells = cells.await;
         let words: String = cells.iter().map(|cell| format!("  {:<5}", cell.word())).collect();
@@ -162,5 +195,30 @@ async fn run(lab: &Lab, column: &dyn Column, case: &Case) -> Cell {
         (true, false) => Cell::Ok,
         (true, true) => Cell::Limit,
         (false, _) => Cell::Differs(found),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::case;
+
+    #[test]
+    fn what_could_not_be_built_fails_in_ci_only() {
+        for (ci, unbuilt) in [
+            (None, Unbuilt::Skip),
+            (Some(""), Unbuilt::Skip),
+            (Some("false"), Unbuilt::Skip),
+            (Some("true"), Unbuilt::Fail),
+            (Some("1"), Unbuilt::Fail),
+        ] {
+            assert_eq!(Unbuilt::by_environment(ci), unbuilt, "{ci:?}");
+        }
+        let case = case("start/x", "x", "").needs("emcc");
+        for (unbuilt, failed) in [(Unbuilt::Skip, 0), (Unbuilt::Fail, 1)] {
+            let mut summary = Summary::default();
+            summary.add("a column", &case, &unbuilt.cell("emcc"));
+            assert_eq!((summary.passed(), summary.failed()), (0, failed));
+        }
     }
 }

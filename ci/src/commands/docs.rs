@@ -45,7 +45,7 @@ fn document() -> String {
     for module in ["env", "wasi_snapshot_preview1"] {
         section(&mut text, module);
     }
-    text.push_str("\n## Only in a cluster, by name\n\n| imports of `env` | |\n|---|---|\n");
+    text.push_str("\n## Only in a Faasm cluster, by name\n\nA function that imports one of these is not run in a page or by the embedded cluster: `cluster-only`.\n\n| imports of `env` | |\n|---|---|\n");
     for family in FAMILIES {
         let names = family.prefixes.iter().map(|prefix| format!("`{prefix}*`"));
         let names: Vec<_> =

@@ -4,7 +4,7 @@ use super::outcome::{Outcome, growth, show};
 use super::{name_of, print, read};
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
-use faasm_asyncify::{Binaryen, DebugInfo, Options, Stage, by_default, features};
+use faasm_asyncify::{Binaryen, DebugInfo, Options, Stage, Warning, by_default, features};
 use faasm_bridge::manifest::Asyncify;
 use faasm_bridge::placement::{DEFAULT, Where};
 use faasm_bridge::wire::is_valid_name;
@@ -196,10 +196,12 @@ fn build(path: &Path, arguments: &Arguments, options: &Options) -> Result<Outcom
     let built = faasm_asyncify::build(name, file, &wasm, options, progress)?;
     let unknown = &built.manifest.imports.unknown;
     if arguments.deny_unknown && !unknown.is_empty() {
-        bail!(
-            "not in the host interface, and --deny-unknown is given: {}; link what defines them",
-            unknown.join(", ")
-        );
+        let unknown = built.warnings.iter().filter_map(|warning| match warning {
+            Warning::UnknownImports { .. } => Some(warning.to_string()),
+            _ => None,
+        });
+        let unknown: Vec<String> = unknown.collect();
+        bail!("imports that --deny-unknown does not allow: {}", unknown.join("; "));
     }
     if let (true, Asyncify::Unsupported { unsupported }) =
         (arguments.deny_only_jspi, &built.manifest.engines.asyncify)

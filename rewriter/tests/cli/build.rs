@@ -7,6 +7,9 @@ use std::fs;
 
 const UNKNOWN: &str = r#"(module
   (import "env" "mystery" (func (param i32)))
+  (import "env" "strcpy" (func (param i32 i32) (result i32)))
+  (import "env" "fork" (func (result i32)))
+  (import "env" "__faasm_teleport" (func))
   (memory 1)
   (func (export "_start") (call 0 (i32.const 1))))"#;
 
@@ -224,11 +227,28 @@ fn the_same_input_gives_the_same_bytes() {
 fn unknown_imports_are_a_warning_or_an_error() {
     let bench = Bench::new();
     let input = bench.wat("odd.wasm", UNKNOWN);
-    bench.refused(&input, &["--deny-unknown"], &["env.mystery", "--deny-unknown"]);
+    bench.refused(&input, &["--deny-unknown"], &["env.mystery", "never linked", "--deny-unknown"]);
     let outcome = bench.run("build", &input, &[]);
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
-    assert!(outcome.stderr.contains("warning: odd: import `env.mystery`"), "{}", outcome.stderr);
+    let told = "not in the host interface: ";
+    for line in [
+        "4 imports are not in the host interface: 1 of Faasm's own, 2 of the C or C++ library, 1 of the program;",
+        &format!("{told}`env.__faasm_teleport`: Faasm's own, and not in this version; run"),
+        &format!(
+            "{told}`env.fork`, `env.strcpy`: the C or C++ library's, and not linked; link the library"
+        ),
+        &format!(
+            "{told}`env.mystery`: a function of the program that was never linked; link what defines it"
+        ),
+    ] {
+        assert!(outcome.stderr.contains(&format!("warning: odd: {line}")), "{}", outcome.stderr);
+    }
     assert_eq!(bench.files().len(), 3);
+    let inspected = bench.run("inspect", &input, &[]);
+    let shown =
+        "env.fork () -> i32\n    unknown: the C or C++ library's, and not linked; calling it traps";
+    assert!(inspected.stdout.contains(shown), "{}", inspected.stdout);
+    assert!(inspected.stdout.contains("\nwarning: 4 imports are not"), "{}", inspected.stdout);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod build;
 mod debug_info;
+mod emscripten;
 mod inspect;
 mod limits;
 mod program;

@@ -120,14 +120,15 @@ async fn start(
     }
 }
 
-/// Imports that only a cluster has are reported before anything runs.
+/// Imports that only a Faasm cluster has are reported before anything runs.
 fn check_runs_here(loaded: &Loaded) -> Result<(), FaasmError> {
     let imports = &loaded.cluster_only;
     if imports.is_empty() {
         return Ok(());
     }
     let message = format!(
-        "`{}` imports {}, which only a cluster has: run it with {{ where: \"cluster\" }}",
+        "`{}` imports {}, which only a Faasm cluster has: if the relay is in front of one, run it there with \
+         {{ where: \"cluster\" }}; otherwise build it without",
         loaded.name,
         imports.join(", ")
     );

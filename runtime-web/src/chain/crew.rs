@@ -1,6 +1,6 @@
 //! The workers that run chained calls: `package/pool.js` has them, this is its other side.
 
-use super::here::{Aborting, entry, field, unstarted};
+use super::here::{Aborting, entry, failure, failure_field, field, unstarted};
 use super::{Call, Caller, Ended, Finished, start};
 use crate::api::{Options, Triggers, promise};
 use crate::connection::Reach;
@@ -167,7 +167,8 @@ pub(super) async fn hand_over(delegate: Function, caller: Rc<Caller>, call: Call
     let ran = JsFuture::from(Promise::resolve(&promise)).await.map_err(failed)?;
     let return_value = field(&ran, "returnValue").as_f64().unwrap_or(1.0) as i32;
     let output = Uint8Array::new(&field(&ran, "output")).to_vec();
-    Ok(Ended { result: CallResult { return_value, output }, place: Place::Browser })
+    let (result, failure) = (CallResult { return_value, output }, failure(&ran));
+    Ok(Ended { result, failure, place: Place::Browser })
 }
 
 /// In the page: performs the calls that functions in workers chain.
@@ -191,6 +192,7 @@ fn perform(shared: Weak<Shared>) -> Closure<dyn Fn(JsValue) -> Promise> {
             Ok(object(&[
                 ("returnValue", ended.result.return_value.into()),
                 ("output", Uint8Array::from(ended.result.output.as_slice()).into()),
+                failure_field(ended.failure),
             ]))
         })
     })

@@ -3,7 +3,7 @@
 use super::{Call, Caller, Ended, Finished, Trial, in_cluster};
 use crate::api::run_with;
 use crate::engine::Kind;
-use crate::error::{FaasmError, describe};
+use crate::error::{Code, FaasmError, code_of, describe};
 use crate::function::Loaded;
 use crate::global::is_page;
 use crate::object::object;
@@ -45,7 +45,7 @@ pub(super) async fn run(
     trial: Option<Trial>,
 ) -> Finished {
     let thrown = match in_worker(&shared, &caller, &call, trial).await {
-        Ok(result) => return Ok(Ended { result, place: Place::Browser }),
+        Ok((result, failure)) => return Ok(Ended { result, failure, place: Place::Browser }),
         Err(thrown) => thrown,
     };
     if shared.is_disposed() {
@@ -69,7 +69,7 @@ async fn in_worker(
     caller: &Caller,
     call: &Call,
     trial: Option<Trial>,
-) -> Result<CallResult, JsValue> {
+) -> Result<(CallResult, Option<Code>), JsValue> {
     let crew = &shared.chains.crew;
     let Some(loaded) = callee(shared, caller, call).await else {
         if let Some(trial) = trial {
@@ -97,13 +97,25 @@ async fn in_worker(
         let (input, output) = (call.input.len() as u64, output.len() as u64);
         trial.finished(Sample { total, running, crew: load, input, output });
     }
-    Ok(CallResult { return_value: number("returnValue").unwrap_or(1.0) as i32, output })
+    let return_value = number("returnValue").unwrap_or(1.0) as i32;
+    Ok((CallResult { return_value, output }, failure(&ran)))
+}
+
+/// Why a call failed that JavaScript tells of; none where it did not.
+pub(super) fn failure(ran: &JsValue) -> Option<Code> {
+    field(ran, "failure").as_string().map(|code| Code::named(&code))
+}
+
+/// The same, for JavaScript.
+pub(super) fn failure_field(failure: Option<Code>) -> (&'static str, JsValue) {
+    ("failure", failure.map_or(JsValue::UNDEFINED, |code| code.as_str().into()))
 }
 
 /// A run that failed, as its caller sees it: the reason is the output.
 fn failed(thrown: JsValue) -> Result<JsValue, JsValue> {
     let reason = Uint8Array::from(describe(&thrown).as_bytes());
-    Ok(object(&[("returnValue", 1.into()), ("output", reason.into())]))
+    let code = code_of(&thrown).unwrap_or(Code::Internal);
+    Ok(object(&[("returnValue", 1.into()), ("output", reason.into()), failure_field(Some(code))]))
 }
 
 /// What was not begun, for it has to go elsewhere.

@@ -79,7 +79,14 @@ impl Caller {
 /// How a chained call ended, and where it ran.
 pub(crate) struct Ended {
     pub(crate) result: CallResult,
+    /// Why it failed, if it did; the output says more.
+    pub(crate) failure: Option<Code>,
     pub(crate) place: Place,
+}
+
+/// What a failed call gives: the reason is the output.
+fn failed_result(reason: impl Into<Vec<u8>>) -> CallResult {
+    CallResult { return_value: 1, output: reason.into() }
 }
 
 /// An error where nothing is known of it.
@@ -202,8 +209,8 @@ pub(crate) fn start(
 
 /// A call that failed before it began, as its caller sees it.
 fn refused(reason: String) -> Running {
-    let result = CallResult { return_value: 1, output: reason.into_bytes() };
-    Box::pin(async { Ok(Ended { result, place: Place::Browser }) })
+    let (result, failure) = (failed_result(reason), Some(Code::OperationFailed));
+    Box::pin(async move { Ok(Ended { result, failure, place: Place::Browser }) })
 }
 
 /// A call whose time is of interest.
@@ -251,29 +258,34 @@ fn in_cluster(
     caller.first.set(caller.first.get().or(waiting.id));
     let (crew, input) = (shared.chains.crew.load(), input.len() as u64);
     Ok(Box::pin(async move {
-        let result = call_result(waiting.answer().await)?;
+        let (result, failure) = call_result(waiting.answer().await)?;
         if let Some(trial) = trial {
             let total = performance_now() - began;
             let output = result.output.len() as u64;
             trial.finished(Sample { total, running: total, crew, input, output });
         }
-        Ok(Ended { result, place: Place::Cluster })
+        Ok(Ended { result, failure, place: Place::Cluster })
     }))
 }
 
-/// How a call in the cluster ended, for the guest. A call the cluster refused is one that failed; a call of which nothing is
-/// known ends the run.
-fn call_result(answer: Answer) -> Result<CallResult, FaasmError> {
-    match answer? {
-        (Reply::Call { return_value }, output) => Ok(CallResult { return_value, output }),
-        (Reply::CallFailed { .. }, reason) => Ok(CallResult { return_value: 1, output: reason }),
-        (
-            Reply::Failed {
-                code: FailureCode::BadRequest | FailureCode::Cancelled | FailureCode::Unauthorised,
-                message,
-            },
-            _,
-        ) => Ok(CallResult { return_value: 1, output: message.into_bytes() }),
-        (reply, _) => Err(unexpected(reply)),
-    }
+/// How a call in the cluster ended, for the guest, and why it failed. A call the cluster refused is one that failed; a call of
+/// which nothing is known ends the run.
+fn call_result(answer: Answer) -> Result<(CallResult, Option<Code>), FaasmError> {
+    let (code, reason) = match answer? {
+        (Reply::Call { return_value }, output) => {
+            return Ok((CallResult { return_value, output }, None));
+        }
+        (Reply::CallFailed { code }, reason) => (Code::named(&code), reason),
+        (Reply::Failed { code, message }, _) => {
+            let refused = match code {
+                FailureCode::BadRequest => Code::OperationFailed,
+                FailureCode::Cancelled => Code::Aborted,
+                FailureCode::Unauthorised => Code::Refused,
+                _ => return Err(unexpected(Reply::Failed { code, message })),
+            };
+            (refused, message.into_bytes())
+        }
+        (reply, _) => return Err(unexpected(reply)),
+    };
+    Ok((failed_result(reason), Some(code)))
 }

@@ -1,7 +1,8 @@
 //! The calls that a run has chained.
 
 use super::{Bindings, Listeners};
-use crate::chain::{Call, Finished, Running, start};
+use crate::chain::{Call, Ended, Finished, Running, start};
+use crate::error::Code;
 use crate::global::spawn;
 use faasm_bridge::guest::{CallId, CallResult, Target};
 use faasm_bridge::sorted_map::SortedMap;
@@ -68,37 +69,63 @@ impl Bindings {
             Target::Pointer(index) => (own_name.clone(), CallEntry::Pointer(index)),
             Target::Index(index) => (own_name.clone(), CallEntry::Index(index)),
         };
+        let called = function.clone();
         match start(&self.shared, &self.caller, Call { function, entry, input }) {
             Ok(running) => {
                 let (sender, receiver) = oneshot::channel();
                 calls.open.borrow_mut().insert(id, receiver);
                 let (detached, listeners) = (calls.detached.clone(), self.listeners.clone());
-                spawn(attend(id, running, sender, detached, listeners));
+                let attended = Attended { id, function: called, detached, listeners };
+                spawn(attended.attend(running, sender, own_name.clone()));
             }
-            Err(error) => *self.failure.borrow_mut() = Some(error),
+            Err(error) => {
+                self.listeners.warn(own_name, &called, error.code, &error.message);
+                *self.failure.borrow_mut() = Some(error);
+            }
         }
     }
 }
 
-/// Waits for a call to end, and hands its result to the run. The call is cancelled where the run does not want it any more.
-async fn attend(
+/// A chained call under way.
+struct Attended {
     id: CallId,
-    running: Running,
-    mut sender: oneshot::Sender<Finished>,
+    function: String,
     detached: Rc<Cell<bool>>,
     listeners: Rc<Listeners>,
-) {
-    match select(running, poll_fn(|cx| sender.poll_canceled(cx))).await {
-        Either::Left((finished, _)) => {
-            if let Ok(ended) = &finished
-                && !detached.get()
-            {
-                listeners.call_finished(id, ended);
+}
+
+impl Attended {
+    /// Waits for the call to end, and hands its result to the run. It is cancelled where the run does not want it any more.
+    async fn attend(self, running: Running, mut sender: oneshot::Sender<Finished>, caller: String) {
+        match select(running, poll_fn(|cx| sender.poll_canceled(cx))).await {
+            Either::Left((finished, _)) => {
+                self.warn(&caller, &finished);
+                if let Ok(ended) = &finished
+                    && !self.detached.get()
+                {
+                    self.listeners.call_finished(self.id, ended);
+                }
+                // Nobody may want it any more.
+                let _ = sender.send(finished);
             }
-            // Nobody may want it any more.
-            let _ = sender.send(finished);
+            Either::Right(((), running)) if self.detached.get() => {
+                self.warn(&caller, &running.await);
+            }
+            Either::Right(_) => {}
         }
-        Either::Right(((), running)) if detached.get() => drop(running.await),
-        Either::Right(_) => {}
+    }
+
+    /// Names a call that failed: the function may not look at what came back, or not await it at all.
+    fn warn(&self, caller: &str, finished: &Finished) {
+        let (code, reason) = match finished {
+            Ok(Ended { result, failure: Some(code), .. }) => {
+                (*code, String::from_utf8_lossy(&result.output))
+            }
+            Err(error) if !matches!(error.code, Code::Aborted | Code::Closed) => {
+                (error.code, error.message.as_str().into())
+            }
+            _ => return,
+        };
+        self.listeners.warn(caller, &self.function, code, &reason);
     }
 }

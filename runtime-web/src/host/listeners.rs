@@ -1,11 +1,12 @@
 //! What a page hears of a run: what the function prints, and what happens to it.
 
 use crate::chain::Ended;
-use crate::error::describe;
-use crate::global::{console_error, performance_now};
+use crate::error::{Code, describe};
+use crate::global::{console_error, console_warn, performance_now};
 use crate::object::object;
 use faasm_bridge::guest::{CallId, Operation, Stream, Target};
 use js_sys::Function;
+use std::cell::RefCell;
 use wasm_bindgen::JsValue;
 use web_sys::{TextDecodeOptions, TextDecoder};
 
@@ -15,7 +16,12 @@ pub(crate) struct Listeners {
     stderr: Option<Printed>,
     event: Option<Function>,
     began: f64,
+    /// Functions whose failed calls were warned of.
+    warned: RefCell<Vec<String>>,
 }
+
+/// Most functions of one run whose failed calls are warned of.
+const MAX_WARNED: usize = 16;
 
 struct Printed {
     callback: Function,
@@ -35,7 +41,7 @@ impl Listeners {
             decoder: TextDecoder::new().expect("every browser decodes UTF-8"),
         };
         let (stdout, stderr) = (stdout.map(printed), stderr.map(printed));
-        Self { stdout, stderr, event, began: performance_now() }
+        Self { stdout, stderr, event, began: performance_now(), warned: RefCell::default() }
     }
 
     /// Passes on what is left of a character that the guest did not finish.
@@ -105,8 +111,26 @@ impl Listeners {
                 ("returnValue", ended.result.return_value.into()),
                 ("outputBytes", (ended.result.output.len() as f64).into()),
                 ("where", ended.place.as_str().into()),
+                ("failure", failure(ended)),
             ]
         });
+    }
+
+    /// Says on the console that a call has failed, once for each function that is called: the caller may not look.
+    pub(super) fn warn(&self, caller: &str, function: &str, code: Code, reason: &str) {
+        let mut warned = self.warned.borrow_mut();
+        if warned.len() >= MAX_WARNED || warned.iter().any(|name| name == function) {
+            return;
+        }
+        warned.push(function.to_owned());
+        let last = match warned.len() {
+            MAX_WARNED => "; more of this run's calls are not warned of",
+            _ => "",
+        };
+        console_warn(&format!(
+            "faasm: a call of `{function}`, which `{caller}` chained, failed ({}): {reason}{last}",
+            code.as_str()
+        ));
     }
 
     pub(super) fn pulled(&self, key: &str, bytes: u64) {
@@ -128,6 +152,13 @@ impl Listeners {
         all.extend(fields());
         tell(callback, &object(&all));
     }
+}
+
+/// Why a call failed, for an event.
+fn failure(ended: &Ended) -> JsValue {
+    let Some(code) = ended.failure else { return JsValue::NULL };
+    let message = String::from_utf8_lossy(&ended.result.output);
+    object(&[("code", code.as_str().into()), ("message", (&*message).into())])
 }
 
 /// Calls a listener; one that throws must not end the guest it listens to.

@@ -2,6 +2,7 @@
 
 pub mod embedded;
 pub mod faasm;
+pub(crate) mod failures;
 
 use crate::store::{SessionKey, StoreError};
 use faasm_bridge::guest::CallResult;
@@ -95,9 +96,12 @@ pub mod failure {
     pub const BAD_ENTRY: &str = "bad-entry";
     /// It cannot be compiled, or its instance cannot be made: for one, more memory than is allowed.
     pub const CANNOT_LOAD: &str = "cannot-load";
-    /// It calls what only a cluster with more than WebAssembly has; the same as that of
+    /// It imports what only a Faasm cluster has, and was not run; the same as that of
     /// [`faasm_bridge::guest::Fault::ClusterOnly`].
     pub const CLUSTER_ONLY: &str = "cluster-only";
+    /// A chained call that was not started: too many run, or they are chained too deeply. The same as that of
+    /// [`faasm_bridge::guest::Fault::Operation`].
+    pub const OPERATION_FAILED: &str = "operation-failed";
 }
 
 /// What an upload gives back.

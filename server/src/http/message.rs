@@ -1,10 +1,15 @@
 //! `POST /`: one JSON message that calls a function or asks after a call, as clients of Faasm's endpoint of 2020 send it.
 //!
 //! ```text
-//! {"user": "demo", "function": "hello", "input_data": "Ada"}                  200, the output; 500 where it failed
+//! {"user": "demo", "function": "hello", "input_data": "Ada"}                  200, the output; 500 where it failed, and why
+//! {"user": "demo", "function": "hello", "cmdline": "-v 3"}                    the same with a command line
 //! {"user": "demo", "function": "hello", "index": 3, "async": true}            200, the call's id
 //! {"user": "demo", "function": "hello", "status": true, "id": 7}              200, `RUNNING`, `SUCCESS: …` or `FAILED: …`
 //! ```
+//!
+//! The text of a failure is Faasm's for a function that returned another value than 0, `Call failed (return value=N)`, its output
+//! in the lines after it; else `Call failed (CODE): REASON`, with a code of [`crate::cluster::failure`] or of
+//! [`faasm_bridge::guest::Fault::code`].
 //!
 //! With a token as `Authorization: Bearer`, where the relay wants one. For old pages, and for `curl`: each call is a request
 //! of its own, input and output are text in the message, and what is asked for twice is done twice. Sessions do better.
@@ -14,6 +19,7 @@ use super::{Answer, Refusal, Site, access, plain};
 use crate::auth::Operation;
 use crate::cluster::{Call, ClusterError, Outcome};
 use crate::session::Exceeds;
+use faasm_bridge::guest::CallResult;
 use faasm_bridge::wire::{self, CallEntry, is_valid_name};
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
@@ -40,6 +46,14 @@ pub(crate) struct Message {
     index: u32,
     #[serde(default)]
     input_data: String,
+    /// The command line after `argv[0]` as Faasm has it: one text, with blanks between the arguments.
+    #[serde(default)]
+    cmdline: String,
+    /// More of it, argument by argument: these can have blanks in them.
+    #[serde(default)]
+    args: Vec<String>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
     #[serde(default, rename = "async")]
     is_async: bool,
     #[serde(default, rename = "status")]
@@ -125,7 +139,18 @@ pub(crate) fn read(json: &[u8]) -> Result<Message, String> {
             "names of users and functions have A-Z a-z 0-9 _ - and ., and do not begin with a dot";
         return Err(what.to_owned());
     }
-    Ok(message)
+    let is_name = |name: &String| !name.is_empty() && !name.contains(['=', '\0']);
+    if let Some(name) = message.env.keys().find(|name| !is_name(name)) {
+        let shown: String = name.chars().take(40).collect();
+        return Err(format!("`{shown}` cannot name a variable of the environment"));
+    }
+    if message.strings().any(|text| text.contains('\0')) {
+        return Err("arguments and the environment cannot have NUL in them".to_owned());
+    }
+    match message.request().problem(&[]) {
+        Some(problem) => Err(problem),
+        None => Ok(message),
+    }
 }
 
 fn bad(what: impl Into<String>) -> Refusal {
@@ -140,10 +165,23 @@ impl Message {
         }
     }
 
+    fn strings(&self) -> impl Iterator<Item = &String> {
+        [&self.cmdline].into_iter().chain(&self.args).chain(self.env.values())
+    }
+
+    fn args(&self) -> Vec<String> {
+        let words = self.cmdline.split_whitespace().map(str::to_owned);
+        words.chain(self.args.iter().cloned()).collect()
+    }
+
+    fn env(&self) -> Vec<(String, String)> {
+        self.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
     /// The call as a session would ask for it.
     fn request(&self) -> wire::Request {
         let (function, entry) = (self.function.clone(), self.entry());
-        wire::Request::Call { function, entry, args: Vec::new(), env: Vec::new() }
+        wire::Request::Call { function, entry, args: self.args(), env: self.env() }
     }
 }
 
@@ -152,9 +190,9 @@ async fn perform(site: &Site, message: Message) -> Result<Ended, Refusal> {
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the relay stops; try again later")
     })?;
     let _room = site.sessions.gate.room(&message.user).await;
-    let entry = message.entry();
-    let mut call = Call::new(message.user, message.function, message.input_data.into_bytes());
-    call.entry = entry;
+    let (entry, args, env) = (message.entry(), message.args(), message.env());
+    let input = message.input_data.into_bytes();
+    let call = Call { entry, args, env, ..Call::new(message.user, message.function, input) };
     let outcome = site.app.cluster.call(call).await.map_err(|error| {
         if let ClusterError::Refused(why) = error {
             return bad(why);
@@ -163,9 +201,23 @@ async fn perform(site: &Site, message: Message) -> Result<Ended, Refusal> {
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
     })?;
     Ok(match outcome {
-        Outcome::Returned(result) => (result.return_value == 0, result.output),
-        Outcome::Failed { message, .. } => (false, message.into_bytes()),
+        Outcome::Returned(CallResult { return_value: 0, output }) => (true, output),
+        Outcome::Returned(CallResult { return_value, output }) => {
+            (false, returned(return_value, output))
+        }
+        Outcome::Failed { code, message } => {
+            (false, format!("Call failed ({code}): {message}").into_bytes())
+        }
     })
+}
+
+/// What is said of a function that returned another value than 0; Faasm itself says it in place of the output.
+fn returned(value: i32, output: Vec<u8>) -> Vec<u8> {
+    let text = format!("Call failed (return value={value})").into_bytes();
+    match output {
+        output if output.is_empty() || output == text => text,
+        output => [text, output].join(&b'\n'),
+    }
 }
 
 /// Starts a call that goes on by itself.

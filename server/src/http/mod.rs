@@ -16,6 +16,7 @@ mod upload;
 mod websocket;
 
 use crate::auth::Operation;
+use crate::cluster::failures::Named;
 use crate::config::{App, Config, Limits};
 use crate::metrics::{Measured, Metrics, Timed};
 use crate::server::Visitor;
@@ -83,6 +84,7 @@ impl Site {
         let kept = config.timings.session_kept;
         let metrics = Metrics::new();
         app.cluster = Arc::new(Measured::new(app.cluster, Arc::clone(&metrics)));
+        app.cluster = Arc::new(Named::new(app.cluster));
         app.state = Arc::new(Timed::new(app.state, Arc::clone(&metrics)));
         app.journal = Arc::new(Timed::new(app.journal, Arc::clone(&metrics)));
         let journal = Arc::clone(&app.journal);

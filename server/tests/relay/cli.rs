@@ -83,8 +83,11 @@ fn run_lets_a_function_call_another_file() {
     let (_folder, paths) = functions(&[("caller", CALLER), ("callee", EXIT_EARLY)]);
     let alone = relay().arg("run").arg(&paths[0]).output().unwrap();
     assert_eq!(alone.status.code(), Some(1));
+    let expected = "warning: caller: its chained call of callee failed (missing-function): function run/callee is not there";
+    let told = String::from_utf8(alone.stderr).unwrap();
+    assert!(told.starts_with(expected), "{told}");
     let done = relay().arg("run").arg("--with").arg(&paths[1]).arg(&paths[0]).output().unwrap();
-    assert_eq!(done.status.code(), Some(3));
+    assert_eq!((done.status.code(), done.stderr.as_slice()), (Some(3), &b""[..]));
 }
 
 /// Prints the shared file `data/a.txt`; exits with the error number of opening it.

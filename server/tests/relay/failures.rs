@@ -112,9 +112,8 @@ async fn what_a_malloc_cannot_do() {
     let with = |malloc: &str| ALLOCATES.replace("MALLOC", malloc);
     let recursive = r#"(func (export "malloc") (param i32) (result i32) (call $get))"#;
     for (malloc, expected, why) in [
-        ("", "no-malloc", "-Wl,--export=malloc"),
         (SLEEPS, "operation-failed", "malloc wants to wait"),
-        (REFUSES, "out-of-memory", "had no 7 bytes"),
+        (REFUSES, "out-of-memory", "no memory for the 7 bytes"),
         (
             "(func (export \"malloc\") (param i32) (result i32) (unreachable))",
             "trap",

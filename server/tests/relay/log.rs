@@ -98,3 +98,63 @@ async fn requests_over_http_are_named_as_a_proxy_does() {
         assert!(lines[before].contains(expected), "{}", lines[before]);
     }
 }
+
+/// Chains what it is asked to, and looks at no result: `main` as often as its input has bytes.
+const HEEDLESS: &str = r#"(module
+    (import "env" "__faasm_read_input" (func $input (param i32 i32) (result i32)))
+    (import "env" "__faasm_chain_name" (func $name (param i32 i32 i32) (result i32)))
+    (import "env" "__faasm_chain_ptr" (func $pointer (param i32 i32 i32) (result i32)))
+    (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
+    (import "env" "mystery" (func $mystery))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "nowhere\00")
+    (data (i32.const 16) "no\0aWARN name\00")
+    (table 2 funcref)
+    (elem (i32.const 1) $calls_a_mystery)
+    (func $calls_a_mystery (call $mystery))
+    (func (export "main") (result i32) (local $left i32)
+        (local.set $left (call $input (i32.const 0) (i32.const 0)))
+        (drop (call $await (call $pointer (i32.const 1) (i32.const 0) (i32.const 0))))
+        (drop (call $await (call $name (i32.const 16) (i32.const 0) (i32.const 0))))
+        (loop $again
+            (drop (call $await (call $name (i32.const 0) (i32.const 0) (i32.const 0))))
+            (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+        (i32.const 0)))"#;
+
+#[tokio::test]
+async fn chained_calls_that_fail_are_named_so_many_of_them() {
+    let (log, _guard) = Log::here();
+    let relay = Relay::start().await.with(&[("heedless", HEEDLESS)]).await;
+    assert_eq!(relay.call("heedless", b"x").await, (0, String::new()));
+    let failed = "a chained call failed";
+    let [pointer, name, missing] = &log.lines(failed)[..] else { panic!("{:?}", log.lines("")) };
+    for (line, parts) in [
+        (pointer, ["callee=heedless (function pointer 1)", "unknown-import", "env.mystery"]),
+        (name, ["callee=no\\nWARN name", "missing-function", "cannot name a function"]),
+        (missing, ["callee=nowhere", "missing-function", "function ada/nowhere is not there"]),
+    ] {
+        for part in [" WARN ", "user=ada", "function=heedless"].iter().chain(&parts) {
+            assert!(line.contains(part), "{line}");
+        }
+    }
+    assert_eq!(log.lines("more chained calls failed").len(), 0);
+    relay.call("heedless", &[0; 34]).await;
+    assert_eq!(log.lines(failed).len(), 3 + 16);
+    let [rest] = &log.lines("more chained calls failed")[..] else { panic!("one line") };
+    assert!(rest.contains("user=ada") && rest.contains("more=20"), "{rest}");
+}
+
+#[tokio::test]
+async fn a_call_from_outside_that_fails_is_named() {
+    let (log, _guard) = Log::here();
+    let relay = Relay::start().await;
+    let mut page = relay.client().await;
+    for _ in 0..20 {
+        page.ask(main("nowhere"), b"").await;
+    }
+    let lines = log.lines("a call failed");
+    assert_eq!(lines.len(), 16, "the rest is counted");
+    for part in [" WARN ", "user=ada", "function=nowhere", "missing-function", "is not there"] {
+        assert!(lines[0].contains(part), "{}", lines[0]);
+    }
+}

@@ -43,11 +43,80 @@ async fn a_message_calls_a_function_and_waits() {
     let traps = json!({ "user": "ada", "function": "indexed", "input_data": "x" });
     let (status, reason) = send(&relay, traps).await;
     assert_eq!(status, 500);
-    assert!(reason.contains("unreachable"), "{reason}");
+    assert!(
+        reason.starts_with("Call failed (trap): ") && reason.contains("unreachable"),
+        "{reason}"
+    );
     let missing = json!({ "user": "ada", "function": "nowhere" });
     let (status, reason) = send(&relay, missing).await;
     assert_eq!(status, 500);
-    assert!(reason.contains("nowhere"), "{reason}");
+    let expected = "Call failed (missing-function): function ada/nowhere is not there";
+    assert!(reason.starts_with(expected), "{reason}");
+}
+
+/// Outputs its input, and returns 7.
+const RETURNS: &str = r#"(module
+  (import "env" "__faasm_read_input" (func $input (param i32 i32) (result i32)))
+  (import "env" "__faasm_write_output" (func $output (param i32 i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (func (export "_start")
+    (call $output (i32.const 0) (call $input (i32.const 0) (i32.const 99)))
+    (call $exit (i32.const 7))))"#;
+
+#[tokio::test]
+async fn what_a_function_returns_is_said_where_it_is_not_0() {
+    let relay = Relay::start().await.with(&[("returns", RETURNS)]).await;
+    let silent = json!({ "user": "ada", "function": "returns" });
+    assert_eq!(send(&relay, silent).await, (500, "Call failed (return value=7)".to_owned()));
+    let output = json!({ "user": "ada", "function": "returns", "input_data": "no such city" });
+    let expected = "Call failed (return value=7)\nno such city";
+    assert_eq!(send(&relay, output).await, (500, expected.to_owned()));
+}
+
+/// Outputs its command line and its environment, each text with its NUL.
+const ECHOES: &str = r#"(module
+  (import "env" "__faasm_write_output" (func $output (param i32 i32)))
+  (import "wasi_snapshot_preview1" "args_get" (func $args (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "environ_get" (func $env (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "environ_sizes_get" (func $env_sizes (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes (param i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "_start")
+    (drop (call $args_sizes (i32.const 0) (i32.const 4)))
+    (drop (call $args (i32.const 100) (i32.const 1000)))
+    (drop (call $env_sizes (i32.const 0) (i32.const 8)))
+    (drop (call $env (i32.const 100) (i32.add (i32.const 1000) (i32.load (i32.const 4)))))
+    (call $output (i32.const 1000) (i32.add (i32.load (i32.const 4)) (i32.load (i32.const 8))))))"#;
+
+#[tokio::test]
+async fn a_message_has_a_command_line_and_an_environment() {
+    let relay = Relay::start().await.with(&[("echoes", ECHOES)]).await;
+    let message = json!({
+        "user": "ada",
+        "function": "echoes",
+        "cmdline": " -v  3 ",
+        "args": ["two words", ""],
+        "env": { "B": "=2", "A": "1" },
+    });
+    let (status, output) = send(&relay, message).await;
+    let (_name, rest) = output.split_once('\0').unwrap();
+    assert_eq!((status, rest), (200, "-v\x003\0two words\0\0A=1\0B==2\0"));
+    for (field, value, part) in [
+        ("cmdline", json!("a\0b"), "NUL"),
+        ("args", json!(["\0"]), "NUL"),
+        ("args", json!(vec![""; 1025]), "1025 arguments; 1024 are allowed"),
+        ("args", json!("x"), "a sequence"),
+        ("env", json!({ "A=B": "" }), "`A=B`"),
+        ("env", json!({ "": "" }), "``"),
+        ("env", json!({ "A": 1 }), "a string"),
+    ] {
+        let mut message = json!({ "user": "ada", "function": "echoes" });
+        message[field] = value;
+        let (status, body) = send(&relay, message).await;
+        assert_eq!(status, 400, "{body}");
+        assert!(body.contains(part), "{body}");
+    }
 }
 
 #[tokio::test]

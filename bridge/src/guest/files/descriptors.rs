@@ -147,6 +147,14 @@ impl Descriptors {
         self.open.get_mut(id).ok_or(Errno::BadDescriptor)
     }
 
+    /// The nodes of all open files, each as often as it is open.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = Inode> + '_ {
+        self.open.values().filter_map(|open| match open.target {
+            Target::Node(inode) => Some(inode),
+            Target::Stdin | Target::Stdout | Target::Stderr => None,
+        })
+    }
+
     /// The lowest free descriptor from `lowest` on.
     pub(super) fn free(&self, lowest: u32) -> Result<u32, Errno> {
         let free = (lowest..MAX_DESCRIPTORS).find(|slot| !self.slots.contains_key(slot));

@@ -70,11 +70,20 @@ pub(super) struct Entry<'a> {
 }
 
 /// The files of one run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Files {
     tree: Tree,
     descriptors: Descriptors,
     shared: Shared,
+}
+
+impl Default for Files {
+    /// What is open from the start counts as open: it can be closed like everything else.
+    fn default() -> Self {
+        let (mut tree, descriptors) = (Tree::default(), Descriptors::default());
+        descriptors.nodes().for_each(|inode| tree.opened(inode));
+        Self { tree, descriptors, shared: Shared::default() }
+    }
 }
 
 impl Files {

@@ -10,7 +10,7 @@ use crate::guest::errno::{Errno, Stop};
 /// How a path is opened.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::guest) struct OpenOptions {
-    /// Follow a symbolic link at the end of the path.
+    /// Follow a symbolic link at the end of the path. One with a slash after it is followed in any case, as POSIX has it.
     pub(in crate::guest) follow: bool,
     pub(in crate::guest) create: bool,
     /// With `create`: fail where there is something.
@@ -72,6 +72,8 @@ impl Files {
                 return Err(Errno::IsFolder.into());
             }
             Content::Folder(_) => Rights::OF_FOLDER,
+            // To somebody who asks for a folder it is none.
+            Content::Link(_) if options.folder => return Err(Errno::NotFolder.into()),
             Content::Link(_) => return Err(Errno::Loop.into()),
             Content::File(_) | Content::Shared(_) if options.folder => {
                 return Err(Errno::NotFolder.into());
@@ -95,7 +97,8 @@ impl Files {
         now: u64,
     ) -> Result<Inode, Errno> {
         let exclusive = options.create && options.exclusive;
-        let place = self.tree.resolve(base, path, options.follow && !exclusive)?;
+        let follow = (options.follow || path.ends_with('/')) && !exclusive;
+        let place = self.tree.resolve(base, path, follow)?;
         match place {
             Place { node: Some(_), .. } if exclusive => Err(Errno::Exists),
             Place { node: Some(inode), .. } => Ok(inode),
@@ -145,10 +148,7 @@ impl Files {
         now: u64,
     ) -> Result<(), Errno> {
         refuse_shared(path)?;
-        // What has a slash after it is not looked into: it is to be made.
-        let name = path.trim_end_matches('/');
-        let place = self.tree.resolve(base, if name.is_empty() { path } else { name }, false)?;
-        match place {
+        match self.place_of_new(base, path)? {
             Place { node: Some(_), .. } => Err(Errno::Exists),
             Place { name: Some((folder, name)), .. } => {
                 let content = Content::Folder(super::folder::Folder::new(folder));
@@ -257,13 +257,19 @@ impl Files {
         self.tree.create(folder, &name, Content::Link(target.to_owned()), now).map(drop)
     }
 
-    /// Where something that is no folder can be made.
+    /// Where something that is no folder can be made. What has a slash after it can only be in the way.
     fn free_name(&self, (base, path): (Base, &str)) -> Result<(Inode, String), Errno> {
-        match self.tree.resolve(base, path, false)? {
+        match self.place_of_new(base, path)? {
             Place { node: Some(_), .. } => Err(Errno::Exists),
-            Place { name: Some(name), folder_only: false, .. } => Ok(name),
+            Place { name: Some(name), .. } if !path.ends_with('/') => Ok(name),
             Place { .. } => Err(Errno::NoEntry),
         }
+    }
+
+    /// Where something is to be made: a link there is not followed, whether or not it has a slash after it.
+    fn place_of_new(&self, base: Base, path: &str) -> Result<Place, Errno> {
+        let name = path.trim_end_matches('/');
+        self.tree.resolve(base, if name.is_empty() { path } else { name }, false)
     }
 
     /// Target of a symbolic link.

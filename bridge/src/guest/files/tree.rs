@@ -230,6 +230,7 @@ impl Tree {
         }
     }
 
+    /// One less, of those that [`Tree::opened`] counted.
     pub(super) fn closed(&mut self, inode: Inode) {
         if let Ok(node) = self.node_mut(inode) {
             node.opens -= 1;

@@ -4,7 +4,7 @@ use super::process::clock;
 use super::{MAX_LIST, Outcome};
 use crate::guest::errno::{Errno, Stop};
 use crate::guest::files::Target;
-use crate::guest::{Args, Context, Guest, GuestMemoryExt, Operation, Sleep};
+use crate::guest::{Args, Clock, Context, Guest, GuestMemoryExt, Operation, Sleep};
 
 const SUBSCRIPTION_BYTES: u32 = 48;
 const EVENT_BYTES: u32 = 32;
@@ -33,16 +33,22 @@ impl Guest {
         let bytes = cx.host.read(input, count * SUBSCRIPTION_BYTES)?;
         let subscriptions: Vec<Subscription> =
             bytes.chunks_exact(SUBSCRIPTION_BYTES as usize).map(Subscription::read).collect();
+        let slept = match poll {
+            Poll::First => 0,
+            Poll::AfterSleep => cx.host.now(Clock::Monotonic).saturating_sub(self.poll_began),
+        };
         let mut shortest = u64::MAX;
         let mut waits = Vec::with_capacity(subscriptions.len());
         for subscription in &subscriptions {
-            let wait = subscription.wait(cx)?;
+            let wait = subscription.wait(slept, cx)?;
             shortest = shortest.min(wait);
             waits.push(wait);
         }
         if poll == Poll::First && shortest > 0 {
+            self.poll_began = cx.host.now(Clock::Monotonic);
             return Err(Stop::Wait(Operation::Sleep(Sleep::lasting(shortest, cx.host))));
         }
+        // All that are due by now. Where a clock has moved by less than the sleep took, it is the first to come.
         let mut events = Vec::new();
         for (subscription, wait) in subscriptions.iter().zip(waits) {
             if wait <= shortest {
@@ -106,8 +112,8 @@ impl Subscription {
         }
     }
 
-    /// Nanoseconds until this is ready.
-    fn wait(&self, cx: &Context<'_>) -> Result<u64, Stop> {
+    /// Nanoseconds until this is ready, in a poll that has `slept` for some already.
+    fn wait(&self, slept: u64, cx: &Context<'_>) -> Result<u64, Stop> {
         match self.kind {
             EVENT_CLOCK => {}
             EVENT_READ | EVENT_WRITE => return Ok(0),
@@ -117,7 +123,7 @@ impl Subscription {
         Ok(if self.flags & CLOCK_ABSOLUTE != 0 {
             self.timeout.saturating_sub(cx.host.now(clock))
         } else {
-            self.timeout
+            self.timeout.saturating_sub(slept)
         })
     }
 }

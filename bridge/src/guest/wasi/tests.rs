@@ -1,5 +1,8 @@
 //! WASI calls as a C library makes them.
 
+mod corners;
+mod poll;
+
 use crate::guest::testing::Run;
 use crate::guest::{Completion, GuestMemoryExt, Operation};
 use crate::host::HostCall::{self, self as C};
@@ -337,21 +340,4 @@ fn state_is_written_from_files() {
     let bytes = Completion::Bytes(b"xyz".to_vec());
     assert_eq!(run.waits(C::WriteStateFromFile, &[key, name], fetch, bytes), 3);
     assert_eq!(run.tier.get("l").unwrap().read(0..3), b"xyz");
-}
-
-#[test]
-fn polling_descriptors() {
-    let mut run = Run::new(b"input");
-    for (slot, kind, descriptor) in [(0_usize, 1, 0), (48, 2, 1), (96, 1, 9)] {
-        run.host.memory[slot] = slot as u8 + 1;
-        run.host.memory[slot + 8] = kind;
-        run.host.memory[slot + 16] = descriptor;
-    }
-    assert_eq!(run.ready(C::PollOneoff, &[0, 400, 3, 300]), 0);
-    assert_eq!(run.host.read_u32(300), Ok(3));
-    assert_eq!((run.bytes(408, 3), run.host.read_u64(416)), (vec![0, 0, 1], Ok(5)));
-    assert_eq!(run.bytes(432 + 8, 3), [0, 0, 2]);
-    assert_eq!(run.bytes(464 + 8, 3), [8, 0, 1], "not open");
-    run.host.memory[8] = 3;
-    assert_eq!(run.ready(C::PollOneoff, &[0, 400, 3, 300]), 28);
 }

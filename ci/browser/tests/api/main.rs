@@ -3,6 +3,7 @@
 mod codes;
 mod connection;
 mod events;
+mod failures;
 mod input;
 mod memory;
 mod placement;

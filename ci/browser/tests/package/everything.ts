@@ -39,6 +39,7 @@ function onEvent(event: RunEvent): string | number {
       return entry ? entry.index : `${callId} ${name} ${inputBytes}`;
     }
     case "callFinished":
+      if (event.failure) return meaning(event.failure.code) + event.failure.message;
       return event.where === "browser" ? event.callId : event.returnValue + event.outputBytes;
     case "statePulled":
     case "statePushed":

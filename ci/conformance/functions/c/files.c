@@ -70,6 +70,7 @@ static int flags(const char *letters) {
     if (strchr(letters, 't')) flags |= O_TRUNC;
     if (strchr(letters, 'a')) flags |= O_APPEND;
     if (strchr(letters, 'd')) flags |= O_DIRECTORY;
+    if (strchr(letters, 'n')) flags |= O_NOFOLLOW;
     return flags;
 }
 
@@ -194,6 +195,10 @@ static bool path_command(char *name, char *rest) {
     } else if (IS("mkdir")) done("mkdir", mkdir(rest, 0777));
     else if (IS("rmdir")) done("rmdir", rmdir(rest));
     else if (IS("unlink")) done("unlink", unlink(rest));
+    else if (IS("symlink")) {
+        char *target = word(&rest);
+        done("symlink", symlink(target, rest));
+    } else if (IS("readlink")) bytes("readlink", readlink(rest, buffer, sizeof buffer));
     else if (IS("rename")) {
         char *from = word(&rest);
         done("rename", rename(from, rest));

@@ -108,7 +108,10 @@ pub(super) fn cases() -> Vec<Case> {
         case("fault/start-function-traps", "start_traps", "").fails(Code::Trap),
         case("fault/no-entry", "no_entry", "").fails(Code::CannotLoad),
         case("fault/no-module", "not_wasm", "").fails(Code::CannotLoad),
-        case("fault/cluster-only-import", "cluster_only", "").fails(Code::ClusterOnly),
+        // Told before it runs.
+        case("fault/cluster-only-import", "cluster_only", "")
+            .fails(Code::ClusterOnly)
+            .leaves_no("mark"),
         case("fault/cluster-only-host-call", "cluster_only_row", "").fails(Code::ClusterOnly),
         // Nobody but a cluster ends a run for its time, and a page knows of a missing function before any cluster does.
         case("fault/timeout", "loops", "").fails(Code::Timeout).impatient().only(&["embedded"]),

@@ -68,7 +68,7 @@ pub(super) fn cases() -> Vec<Case> {
             .needs("emcc")
             .args(&["one"])
             .returns(23)
-            .stdout("1 arguments, read 'some input', sorted 0 to 999, time passes\n"),
+            .stdout("1 arguments, read 'some input', sorted 0 to 999, time passes, sleeps well\n"),
         rust(
             "collections",
             "3 {37: \"Ada\", 41: \"Alan\", 85: \"Grace\"} [4, 5, 6, 7, 8, 9, 10, \

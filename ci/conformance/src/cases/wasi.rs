@@ -30,6 +30,70 @@ pub(super) fn cases() -> Vec<Case> {
             "pread = \"abc\"",
             "renumber = EBADF",
         ]),
+        // It is open twice, as `/` and as `.`.
+        files(
+            "descriptor/close-the-root",
+            &["use 3", "close", "close", "use 4", "close", "open /a rwc"],
+        )
+        .lines(&["close = ok", "close = EBADF", "close = ok", "open = EBADF"]),
+        files("descriptor/replace-the-root", &["mkdir /d", "open /d rd", "renumber 3", "close"])
+            .lines(&["mkdir = ok", "open = ok", "renumber = ok", "close = ok"]),
+        files(
+            "descriptor/close-the-streams",
+            &["use 0", "close", "read 1", "use 1", "close", "write x", "use 2", "close", "close"],
+        )
+        .lines(&[
+            "close = ok",
+            "read = EBADF",
+            "close = ok",
+            "write = EBADF",
+            "close = ok",
+            "close = EBADF",
+        ]),
+        // A slash after a link asks for what it leads to, but where something is to be made or to go away.
+        files(
+            "link/slash-after-it",
+            &[
+                "mkdir /d",
+                "open /d/f wc",
+                "symlink d /l",
+                "lstat /l",
+                "lstat /l/",
+                "open /l rdn",
+                "open /l/ rdn",
+                "list /l/",
+                "readlink /l",
+                "readlink /l/",
+                "symlink x /l/",
+                "mkdir /l/",
+                "unlink /l/",
+                "rmdir /l/",
+                "rename /l/ /m",
+                "symlink none /dangling",
+                "open /dangling/ rdn",
+                "mkdir /dangling/",
+            ],
+        )
+        .lines(&[
+            "mkdir = ok",
+            "open = ok",
+            "symlink = ok",
+            "stat = link",
+            "stat = folder",
+            "open = ENOTDIR",
+            "open = ok",
+            "list = f",
+            "readlink = \"d\"",
+            "readlink = EINVAL",
+            "symlink = EEXIST",
+            "mkdir = EEXIST",
+            "unlink = ENOTDIR",
+            "rmdir = ENOTDIR",
+            "rename = ENOTDIR",
+            "symlink = ok",
+            "open = ENOENT",
+            "mkdir = EEXIST",
+        ]),
         files(
             "shared/read",
             &["open faasm://models/small r", "read 8", "seek 0 e", "stat faasm://models/small"],
@@ -86,6 +150,8 @@ standard input\n",
             .env(&[("HOME", "/ada")])
             .lines(&["getenv = /ada", "getenv = (none)"]),
         files("clock/moves-forward", &["clocks"]).lines(&["clocks = forward plausible 0"]),
+        // The absolute one is ten seconds away when the relative one is due.
+        case("clock/poll-tells-what-is-due", "poll_clocks", "").returns(11),
         files("random/differs", &["randoms"]).lines(&["randoms = differ"]),
         files("print/printf", &["printf text"]).stdout("text and 7 and 0.125\n"),
         // Where main returns 0, whether anybody flushes depends on the link.

@@ -220,6 +220,11 @@ pub(super) fn call_message(rng: &mut Rng) -> Vec<u8> {
         message["async"] = rng.chance(50).into();
     }
     if rng.chance(50) {
+        message["cmdline"] = "-v 3".into();
+        message["args"] = json!([text(rng)]);
+        message["env"] = json!({ "HOME": text(rng) });
+    }
+    if rng.chance(50) {
         message["status"] = true.into();
         message["id"] = (rng.number() as u32).into();
     }

@@ -25,6 +25,7 @@ function describe(event: RunEvent): string {
     case "chained":
       return `chained call ${event.callId}: ${event.function}, ${event.inputBytes} bytes of input`;
     case "callFinished":
+      if (event.failure) return `call ${event.callId} failed in the ${event.where}: ${event.failure.message}`;
       return `call ${event.callId} returned ${event.returnValue} in the ${event.where}, ${event.outputBytes} bytes of output`;
     case "statePulled":
     case "statePushed":

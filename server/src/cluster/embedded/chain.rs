@@ -1,8 +1,9 @@
 //! Calls that a call starts: each one a task of its own, which goes on when its caller ends.
 
+use super::failures::Failures;
 use super::run;
 use super::{EmbeddedConfig, Inner, Program};
-use crate::cluster::Call;
+use crate::cluster::{Call, Outcome, failure};
 use faasm_bridge::guest::{CallId, CallResult, Target};
 use faasm_bridge::wire::{CallEntry, is_valid_name};
 use std::collections::HashMap;
@@ -17,13 +18,21 @@ pub(super) struct Origin {
     depth_left: usize,
     /// Shared by all that descend from one call.
     room: Arc<Semaphore>,
+    /// The same.
+    failures: Arc<Failures>,
 }
 
 impl Origin {
     /// Of a call that nobody chained.
-    pub(super) fn root(config: &EmbeddedConfig) -> Self {
+    pub(super) fn root(config: &EmbeddedConfig, call: &Call) -> Self {
         let chained = config.max_chained.min(Semaphore::MAX_PERMITS);
-        Self { depth_left: config.max_chain_depth, room: Arc::new(Semaphore::new(chained)) }
+        let (printing, user, function) =
+            (config.printing.clone(), call.user.clone(), call.function.clone());
+        Self {
+            depth_left: config.max_chain_depth,
+            room: Arc::new(Semaphore::new(chained)),
+            failures: Arc::new(Failures::new(printing, user, function)),
+        }
     }
 
     /// Of a call that this one chains.
@@ -35,7 +44,7 @@ impl Origin {
         let permit = Arc::clone(&self.room).try_acquire_owned().map_err(|_| {
             format!("more than {} chained calls of one call would run at once", config.max_chained)
         })?;
-        Ok((Self { depth_left, room: Arc::clone(&self.room) }, permit))
+        Ok((Self { depth_left, ..self.clone() }, permit))
     }
 }
 
@@ -53,36 +62,46 @@ impl Chain {
     pub(super) fn start(&mut self, id: CallId, target: Target, input: Vec<u8>) {
         let (sender, receiver) = oneshot::channel();
         self.results.insert(id, receiver);
-        let running = match self.prepare(target, input) {
-            Ok(running) => running,
-            Err(reason) => {
-                let failed = CallResult { return_value: 1, output: reason.into_bytes() };
-                let _ = sender.send(failed);
-                return;
+        let (function, entry) = match &target {
+            Target::Function(name) => (name.clone(), CallEntry::Main),
+            Target::Pointer(index) => (self.function.clone(), CallEntry::Pointer(*index)),
+            Target::Index(index) => (self.function.clone(), CallEntry::Index(*index)),
+        };
+        let (caller, failures) = (self.function.clone(), Arc::clone(&self.origin.failures));
+        let told = move |outcome: Outcome| {
+            if let Outcome::Failed { code, message } = &outcome {
+                failures.chained(&caller, (&function, entry), code, message);
             }
-        };
-        let going_on = async move {
             // The caller may have ended without awaiting this.
-            let _ = sender.send(running.await);
+            let _ = sender.send(outcome.into_result());
         };
-        // What it logs belongs to the request that all of it began with.
-        tokio::spawn(going_on.in_current_span());
+        match self.prepare(target, entry, input) {
+            Ok(running) => {
+                let going_on = async move { told(running.await) };
+                // What it logs belongs to the request that all of it began with.
+                tokio::spawn(going_on.in_current_span());
+            }
+            Err(refused) => told(refused),
+        }
     }
 
     fn prepare(
         &self,
         target: Target,
+        entry: CallEntry,
         input: Vec<u8>,
-    ) -> Result<impl Future<Output = CallResult> + Send + use<>, String> {
-        let (origin, permit) = self.origin.descend(&self.inner.config)?;
-        let itself = || (self.function.clone(), Some(Arc::clone(&self.program)));
-        let ((function, program), entry) = match target {
+    ) -> Result<impl Future<Output = Outcome> + Send + use<>, Outcome> {
+        let not_started = |why: String| Outcome::failed(failure::OPERATION_FAILED, why);
+        let (origin, permit) = self.origin.descend(&self.inner.config).map_err(not_started)?;
+        let (function, program) = match target {
             Target::Function(name) if !is_valid_name(&name) => {
-                return Err(format!("`{name}` cannot name a function"));
+                let why = format!("`{name}` cannot name a function");
+                return Err(Outcome::failed(failure::MISSING_FUNCTION, why));
             }
-            Target::Function(name) => ((name, None), CallEntry::Main),
-            Target::Pointer(index) => (itself(), CallEntry::Pointer(index)),
-            Target::Index(index) => (itself(), CallEntry::Index(index)),
+            Target::Function(name) => (name, None),
+            Target::Pointer(_) | Target::Index(_) => {
+                (self.function.clone(), Some(Arc::clone(&self.program)))
+            }
         };
         let user = self.user.clone();
         let call = Call { entry, ..Call::new(user, function, input) };
@@ -94,13 +113,7 @@ impl Chain {
         Ok(async move {
             let outcome = running.await;
             drop(permit);
-            match outcome {
-                Ok(outcome) => outcome.into_result(),
-                Err(error) => {
-                    let output = error.to_string().into_bytes();
-                    CallResult { return_value: 1, output }
-                }
-            }
+            outcome.unwrap_or_else(|error| not_started(error.to_string()))
         })
     }
 

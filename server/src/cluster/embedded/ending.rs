@@ -2,7 +2,6 @@
 
 use super::entry::BadEntry;
 use super::host::name;
-use super::linker::ClusterOnly;
 use crate::cluster::{Outcome, failure};
 use faasm_bridge::guest::Fault;
 use wasmtime::{Error, Trap, WasmBacktrace};
@@ -29,9 +28,6 @@ impl Ending {
 }
 
 fn other(error: &Error) -> (&'static str, String) {
-    if let Some(error) = error.downcast_ref::<ClusterOnly>() {
-        return (failure::CLUSTER_ONLY, error.to_string());
-    }
     if let Some(error) = error.downcast_ref::<BadEntry>() {
         return (failure::BAD_ENTRY, error.to_string());
     }

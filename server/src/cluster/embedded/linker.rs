@@ -4,7 +4,6 @@ use super::operations::perform;
 use super::run::RunState;
 use faasm_bridge::guest::{Begin, Fault, Finish, GuestCall, is_two_halved};
 use faasm_bridge::host::{self, HostCall, ImportClass, Returns};
-use thiserror::Error;
 use wasmtime::{
     Caller, Engine, Error, Extern, ExternType, InstancePre, Linker, Module, Ref, Result, Trap, Val,
     ValType,
@@ -16,19 +15,6 @@ const MAX_ALLOCATION_DEPTH: u32 = 16;
 
 /// How deep the parallel regions of a guest may nest.
 const MAX_REGION_DEPTH: u32 = 64;
-
-/// A call of an import that only a Faasm cluster answers; ends the run with [`failure::CLUSTER_ONLY`].
-///
-/// [`failure::CLUSTER_ONLY`]: crate::cluster::failure::CLUSTER_ONLY
-#[derive(Debug, Error)]
-#[error(
-    "the function called `{import}` ({family}: {summary}), which the embedded cluster does not have; run it in a Faasm cluster"
-)]
-pub(super) struct ClusterOnly {
-    import: String,
-    family: &'static str,
-    summary: &'static str,
-}
 
 /// Binds every function import; a module with other imports does not link.
 pub(super) fn link(engine: &Engine, module: &Module) -> Result<InstancePre<RunState>> {
@@ -55,10 +41,10 @@ pub(super) fn link(engine: &Engine, module: &Module) -> Result<InstancePre<RunSt
                     at_once(call, caller, params, results)
                 })?;
             }
-            ImportClass::Family(family) => {
-                let (family, summary) = (family.name, family.summary);
+            // Functions with one of these can be uploaded, and are not run.
+            ImportClass::Family(_) => {
                 linker.func_new(from, name, ty, move |_, _, _| {
-                    Err(Error::new(ClusterOnly { import: full.clone(), family, summary }))
+                    Err(Error::new(Fault::ClusterOnly { import: full.clone() }))
                 })?;
             }
             // Loading succeeds; only calling it ends the run.

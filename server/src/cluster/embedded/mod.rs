@@ -6,7 +6,7 @@
 //! * `linker.rs`: binds imports to the guest kernel of `faasm-bridge`.
 //! * `host.rs`: what the kernel needs from here: memory, clocks, randomness, printing.
 //! * `operations.rs`: what is done while a function is suspended.
-//! * `chain.rs`: calls that a call starts.
+//! * `chain.rs`: calls that a call starts; `failures.rs` names those that fail.
 //! * `run.rs`: one run, from instantiation to its end; `entry.rs` and `ending.rs`: where it begins, and how it ended.
 //!
 //! In another program:
@@ -43,6 +43,7 @@ mod compiled;
 mod ending;
 mod engine;
 mod entry;
+mod failures;
 mod host;
 mod linker;
 mod operations;
@@ -219,7 +220,8 @@ impl Inner {
 
 impl Cluster for Embedded {
     fn call(&self, call: Call) -> BoxFuture<'static, Result<Outcome, ClusterError>> {
-        run::call(Arc::clone(&self.inner), call, Origin::root(&self.inner.config))
+        let origin = Origin::root(&self.inner.config, &call);
+        run::call(Arc::clone(&self.inner), call, origin)
     }
 
     fn upload(

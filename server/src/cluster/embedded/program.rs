@@ -5,6 +5,7 @@ use super::linker;
 use super::lock;
 use super::run::RunState;
 use crate::cluster::ClusterError;
+use faasm_asyncify::Warning;
 use faasm_bridge::manifest::Entry;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -24,6 +25,8 @@ pub(super) struct Program {
     pub(super) pre: InstancePre<RunState>,
     /// How to run it.
     pub(super) entry: Entry,
+    /// What of its imports only a Faasm cluster has, for people; such a function is not run.
+    pub(super) cluster_only: Option<String>,
 }
 
 impl Program {
@@ -44,8 +47,21 @@ impl Program {
             }
         })?;
         let pre = linker::link(engine, &module).map_err(refused)?;
-        Ok(Self { pre, entry: normalised.entry })
+        let cluster_only = cluster_only(&normalised.warnings);
+        Ok(Self { pre, entry: normalised.entry, cluster_only })
     }
+}
+
+/// The imports that only a Faasm cluster has, by what they are for.
+fn cluster_only(warnings: &[Warning]) -> Option<String> {
+    let facilities = warnings.iter().filter_map(|warning| match warning {
+        Warning::ClusterOnly { what, imports } => {
+            Some(format!("{} for {what}", imports.join(", ")))
+        }
+        _ => None,
+    });
+    let facilities: Vec<String> = facilities.collect();
+    (!facilities.is_empty()).then(|| facilities.join("; "))
 }
 
 type Slot = Arc<OnceCell<Arc<Program>>>;

@@ -168,7 +168,7 @@ pub(super) fn call(
     })
 }
 
-/// Runs a function at hand, for as long as a call may take.
+/// Runs a function at hand, for as long as a call may take; one that imports what only a Faasm cluster has is refused.
 pub(super) fn call_program(
     inner: Arc<Inner>,
     program: Arc<Program>,
@@ -176,6 +176,14 @@ pub(super) fn call_program(
     origin: Origin,
 ) -> BoxFuture<'static, Result<Outcome, ClusterError>> {
     Box::pin(async move {
+        if let Some(imports) = &program.cluster_only {
+            let message = format!(
+                "function {}/{} was not run: it imports what only a Faasm cluster has ({imports}); put the relay in front of \
+                 one (its setting cluster.planner), or build the function without",
+                call.user, call.function
+            );
+            return Ok(Outcome::failed(failure::CLUSTER_ONLY, message));
+        }
         let timeout = inner.config.call_timeout;
         // Not waited for: who waits for a chained call has an instance itself.
         let full = ClusterError::Full { instances: inner.config.max_instances };
@@ -252,12 +260,9 @@ mod tests {
         let wasm = wat::parse_str(wat).unwrap();
         let inner = Arc::clone(&cluster.inner);
         let program = inner.programs.compile("f".into(), wasm).await.unwrap();
-        let state = RunState::new(
-            inner,
-            Arc::clone(&program),
-            Call::new("u", "f", vec![]),
-            Origin::root(&cluster.inner.config),
-        );
+        let call = Call::new("u", "f", vec![]);
+        let origin = Origin::root(&cluster.inner.config, &call);
+        let state = RunState::new(inner, Arc::clone(&program), call, origin);
         let mut store = Store::new(&cluster.inner.engine, state);
         store.limiter(|run| &mut run.limits);
         store.set_epoch_deadline(u64::MAX / 2);

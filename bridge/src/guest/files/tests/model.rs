@@ -152,11 +152,12 @@ impl Model {
         if thing == Thing::Folder {
             return Err(Errno::Permission);
         }
-        let new = self.resolve(new)?;
+        let slash = new.ends_with('/');
+        let new = self.resolve(new.trim_end_matches('/'))?;
         if self.things.contains_key(&new.whole) {
             return Err(Errno::Exists);
         }
-        if new.slash {
+        if slash {
             return Err(Errno::NoEntry);
         }
         self.things.insert(new.whole, thing);

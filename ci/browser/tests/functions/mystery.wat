@@ -1,0 +1,5 @@
+;; Calls what nobody has.
+(module
+  (import "env" "mystery" (func $mystery))
+  (memory (export "memory") 1)
+  (func (export "_start") (call $mystery)))

@@ -1,0 +1,66 @@
+//! Failed chained calls of one run and of all that follows from it: the first are named, the rest are counted.
+
+use super::Printing;
+use crate::cluster::failures::{Callee, MAX_NAMED, shown};
+use faasm_bridge::wire::CallEntry;
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Shared by all that descends from one call. What was only counted is said when the last of it ends.
+pub(super) struct Failures {
+    printing: Printing,
+    user: String,
+    /// The function that the run began with.
+    function: String,
+    count: AtomicU64,
+}
+
+impl Failures {
+    pub(super) fn new(printing: Printing, user: String, function: String) -> Self {
+        Self { printing, user, function, count: AtomicU64::new(0) }
+    }
+
+    /// A call that `caller` chained has failed.
+    pub(super) fn chained(
+        &self,
+        caller: &str,
+        (function, entry): (&str, CallEntry),
+        code: &str,
+        reason: &str,
+    ) {
+        if self.count.fetch_add(1, Ordering::Relaxed) >= u64::from(MAX_NAMED) {
+            return;
+        }
+        let (callee, reason) = (Callee(function, entry), shown(reason));
+        match self.printing {
+            Printing::Inherit => {
+                warn(&format!("{caller}: its chained call of {callee} failed ({code}): {reason}"));
+            }
+            Printing::Log | Printing::Capture(_) => {
+                let user = &self.user;
+                tracing::warn!(%user, function = %caller, %callee, code, reason, "a chained call failed");
+            }
+        }
+    }
+}
+
+impl Drop for Failures {
+    fn drop(&mut self) {
+        let more = self.count.load(Ordering::Relaxed).saturating_sub(MAX_NAMED.into());
+        if more == 0 {
+            return;
+        }
+        let (user, function) = (&self.user, &self.function);
+        match self.printing {
+            Printing::Inherit => warn(&format!("{function}: {more} more chained calls failed")),
+            Printing::Log | Printing::Capture(_) => {
+                tracing::warn!(%user, %function, more, "more chained calls failed");
+            }
+        }
+    }
+}
+
+/// A closed pipe is the reader's choice.
+fn warn(what: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "warning: {what}");
+}

@@ -1,0 +1,178 @@
+//! Failed calls, named in the log.
+//!
+//! To a function, a failed call is return value 1 with the reason as output. One that ignores both goes on with nothing, and
+//! without a line here nobody would know why. What a guest or a page can cause that way is bounded: the first failures of a
+//! run, or of a user within a minute, are named, and the rest are counted.
+
+use super::{Call, Cluster, ClusterError, Outcome, Uploaded, Usage};
+use faasm_bridge::wire::CallEntry;
+use futures_util::future::BoxFuture;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Failures that are named before the rest are counted.
+pub(crate) const MAX_NAMED: u32 = 16;
+
+/// How long [`MAX_NAMED`] failures of one user's calls last.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// Most users whose failures are counted at a time.
+const MAX_USERS: usize = 1024;
+
+/// Longest name, and longest reason, in one line, characters.
+const MAX_SHOWN: usize = 500;
+
+/// Text of a guest in one line: escaped, and cut off.
+pub(crate) fn shown(text: &str) -> String {
+    let mut shown: String = text.chars().take(MAX_SHOWN).flat_map(char::escape_debug).collect();
+    if text.chars().nth(MAX_SHOWN).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// What was called, for people: a function, and where it is entered if not at its beginning.
+pub(crate) struct Callee<'a>(pub(crate) &'a str, pub(crate) CallEntry);
+
+impl fmt::Display for Callee<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&shown(self.0))?;
+        match self.1 {
+            CallEntry::Main => Ok(()),
+            CallEntry::Pointer(pointer) => write!(f, " (function pointer {pointer})"),
+            CallEntry::Index(index) => write!(f, " (index {index})"),
+        }
+    }
+}
+
+/// A cluster whose failed calls are named in the log. Calls that its functions chain are the inner one's own affair.
+pub(crate) struct Named {
+    inner: Arc<dyn Cluster>,
+    users: Arc<Mutex<Users>>,
+}
+
+impl Named {
+    pub(crate) fn new(inner: Arc<dyn Cluster>) -> Self {
+        Self { inner, users: Arc::default() }
+    }
+}
+
+impl Cluster for Named {
+    fn call(&self, call: Call) -> BoxFuture<'static, Result<Outcome, ClusterError>> {
+        let (user, function, entry) = (call.user.clone(), call.function.clone(), call.entry);
+        let users = Arc::clone(&self.users);
+        let calling = self.inner.call(call);
+        Box::pin(async move {
+            let ended = calling.await;
+            if let Ok(Outcome::Failed { code, message }) = &ended {
+                let mut users = users.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(unnamed) = users.take(&user, Instant::now()) {
+                    let (called, reason) = (Callee(&function, entry), shown(message));
+                    tracing::warn!(%user, function = %called, code, reason, unnamed, "a call failed");
+                }
+            }
+            ended
+        })
+    }
+
+    fn upload(
+        &self,
+        user: String,
+        function: String,
+        wasm: Vec<u8>,
+    ) -> BoxFuture<'static, Result<Uploaded, ClusterError>> {
+        self.inner.upload(user, function, wasm)
+    }
+
+    fn integrity(
+        &self,
+        user: String,
+        function: String,
+    ) -> BoxFuture<'static, Result<Option<String>, ClusterError>> {
+        self.inner.integrity(user, function)
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.inner.usage()
+    }
+}
+
+/// How many failures of whose calls were named lately.
+#[derive(Default)]
+struct Users {
+    windows: HashMap<String, Window>,
+}
+
+struct Window {
+    began: Instant,
+    named: u32,
+    /// Failures that were not named since the last that was.
+    unnamed: u64,
+}
+
+impl Users {
+    /// Counts a failure; `None` where it is not to be named, else how many were not since the last that was.
+    fn take(&mut self, user: &str, now: Instant) -> Option<u64> {
+        if self.windows.len() >= MAX_USERS && !self.windows.contains_key(user) {
+            self.windows.retain(|_, window| now.duration_since(window.began) < WINDOW);
+            // A thousand users with failures in one minute: the log has enough of them.
+            if self.windows.len() >= MAX_USERS {
+                return None;
+            }
+        }
+        let fresh = Window { began: now, named: 0, unnamed: 0 };
+        let window = self.windows.entry(user.to_owned()).or_insert(fresh);
+        if now.duration_since(window.began) >= WINDOW {
+            (window.began, window.named) = (now, 0);
+        }
+        if window.named == MAX_NAMED {
+            window.unnamed += 1;
+            return None;
+        }
+        window.named += 1;
+        Some(std::mem::take(&mut window.unnamed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_has_so_many_failures_named_in_a_minute() {
+        let mut users = Users::default();
+        let now = Instant::now();
+        for _ in 0..MAX_NAMED {
+            assert_eq!(users.take("ada", now), Some(0));
+        }
+        for _ in 0..5 {
+            assert_eq!(users.take("ada", now), None);
+        }
+        assert_eq!(users.take("eve", now), Some(0), "one user is not in another's way");
+        assert_eq!(users.take("ada", now + WINDOW), Some(5));
+        assert_eq!(users.take("ada", now + WINDOW), Some(0));
+    }
+
+    #[test]
+    fn users_are_bounded() {
+        let mut users = Users::default();
+        let now = Instant::now();
+        for user in 0..MAX_USERS {
+            assert_eq!(users.take(&user.to_string(), now), Some(0));
+        }
+        assert_eq!(users.take("one more", now), None);
+        assert_eq!(users.take("one more", now + WINDOW), Some(0));
+        assert_eq!(users.windows.len(), 1);
+    }
+
+    #[test]
+    fn what_a_guest_says_stays_in_its_line() {
+        assert_eq!(shown("a\nWARN forged \u{1b}[0m"), "a\\nWARN forged \\u{1b}[0m");
+        let long = shown(&"x".repeat(MAX_SHOWN + 1));
+        assert_eq!(long.chars().count(), MAX_SHOWN + 1);
+        assert!(long.ends_with('…'));
+        assert_eq!(Callee("f", CallEntry::Pointer(3)).to_string(), "f (function pointer 3)");
+    }
+}
