@@ -847,6 +847,7 @@ impl Guest {
             | C::KmpcDispatchFini4u
             | C::KmpcDispatchFini8
             | C::KmpcDispatchFini8u
+            | C::KmpcDispatchDeinit
             | C::OmpGetThreadNum
             | C::OmpGetNumThreads
             | C::OmpGetMaxThreads

@@ -450,6 +450,8 @@ host_calls! {
         "leaves a range";
     KmpcDispatchFini8u "env"."__kmpc_dispatch_fini_8u" (I32 I32) -> Nothing, Any, suspends Never, Everywhere, Status::Ready,
         "leaves a range";
+    KmpcDispatchDeinit "env"."__kmpc_dispatch_deinit" (I32 I32) -> Nothing, Any, suspends Never, Everywhere, Status::Ready,
+        "leaves a loop that hands out ranges";
     OmpGetThreadNum "env"."omp_get_thread_num" () -> I32, Any, suspends Never, Everywhere, Status::Ready,
         "the one thread: 0";
     OmpGetNumThreads "env"."omp_get_num_threads" () -> I32, Any, suspends Never, Everywhere, Status::Ready,

@@ -6,6 +6,8 @@ HOST(__faasm_chain_function) u32 faasm_chain_name(const char *name, const void *
 HOST(__faasm_await_call_output) i32 faasm_await_call_output(u32 call, char **output, i32 *length);
 HOST(__faasm_read_state_ptr) u8 *faasm_read_state_ptr(const char *key, i32 length);
 HOST(__faasm_read_state_offset_ptr) u8 *faasm_read_state_offset_ptr(const char *key, i32 total, i32 offset, i32 length);
+HOST(__faasm_flag_state_dirty) void faasm_flag_state_dirty(const char *key, i32 total);
+HOST(__faasm_flag_state_offset_dirty) void faasm_flag_state_offset_dirty(const char *key, i32 total, i32 offset, i32 length);
 HOST(__faasm_push_state) void faasm_push_state(const char *key);
 HOST(__cxa_allocate_exception) void *cxa_allocate_exception(u32 size);
 HOST(__cxa_free_exception) void cxa_free_exception(void *exception);
@@ -53,6 +55,8 @@ static i32 run(void) {
     say("differs", differs);
     mapped[0] = 'X';
     part[0] = 'Y';
+    faasm_flag_state_dirty("k", 8);
+    faasm_flag_state_offset_dirty("l", 100000, 90000, 8);
     faasm_push_state("k");
     faasm_push_state("l");
     say("damaged", damaged());

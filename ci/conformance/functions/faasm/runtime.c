@@ -22,7 +22,7 @@ ONE(i32, __kmpc_dispatch_next_8u, i32, i32, u32 *, u64 *, u64 *, i64 *) ONE(void
 ONE(void, __kmpc_dispatch_fini_4, i32, i32)
 ONE(void, __faasm_snapshot_memory, const char *) ONE(void, __faasm_restore_memory, const char *)
 
-static u32 number = 1;
+static volatile u32 number = 1;
 
 EXPORT(_start) void entry(void) {
     if (strcmp(input(), "no snapshot") == 0) __faasm_restore_memory("nothing");

@@ -250,7 +250,7 @@ pub(super) fn cases() -> Vec<Case> {
             "close = ok",
             "rename = ok",
             "stat = file of 3",
-            "list = b",
+            "list = b tmp/",
         ]),
         files("file/rename-missing", &["rename /a /b"]).lines(&["rename = ENOENT"]),
         files("file/times", &["open /a wc", "close", "touch /a"]).lines(&[

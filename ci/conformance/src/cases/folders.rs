@@ -13,11 +13,11 @@ pub(super) fn cases() -> Vec<Case> {
             "mkdir = ok",
             "open = ok",
             "list = e/ f",
-            "list = d/",
+            "list = d/ tmp/",
             "stat = folder",
         ]),
         files("folder/empty", &["list /", "mkdir /d", "list /d", "stat /"]).lines(&[
-            "list =",
+            "list = tmp/",
             "mkdir = ok",
             "list =",
             "stat = folder",
@@ -57,7 +57,7 @@ pub(super) fn cases() -> Vec<Case> {
             "close = ok",
             "unlink = ok",
             "rmdir = ok",
-            "list =",
+            "list = tmp/",
             "rmdir = ENOENT",
         ]),
         files(

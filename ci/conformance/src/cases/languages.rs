@@ -62,7 +62,7 @@ pub(super) fn cases() -> Vec<Case> {
             .env(&[("HOME", "/home/ada")])
             .returns(2)
             .output("")
-            .stdout("1: first\n2: second\nwasi: 4999950000, home /home/ada\n")
+            .stdout("1: first\n2: second\nfunction.wasm: 4999950000, home /home/ada\n")
             .stderr_like("1 arguments\n"),
         case("start/emscripten", "emscripten", "some input")
             .needs("emcc")
@@ -82,7 +82,7 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         rust("formatting", "[   1.5][  text][     ß][    -3]"),
         rust("files", "and beta [\"b.txt\", \"deep\"] 14 Err(NotFound) false"),
-        rust("environment", "[\"rust_std\", \"one\", \"two three\"] Ok(\"hi\") true")
+        rust("environment", "[\"function.wasm\", \"one\", \"two three\"] Ok(\"hi\") true")
             .args(&["one", "two three"])
             .env(&[("GREETING", "hi")]),
         rust("clocks", "true true"),

@@ -114,7 +114,7 @@ const SLEPT: &[&str] = &[
 ];
 
 const HEAP: [&str; 6] =
-    ["zygote = 18", "await = 0", "length = 9", "differs = 0", "damaged = 0", "damaged again = 0"];
+    ["zygote = 18", "await = 9", "length = 9", "differs = 0", "damaged = 0", "damaged again = 0"];
 
 /// The program with one kind of heap, and what only that kind shows.
 fn heap(name: &str, function: &'static str, more: &[&str]) -> Case {
