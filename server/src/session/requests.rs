@@ -89,7 +89,14 @@ fn start(
         let waiting = session.metrics.waiting();
         // First among the user's: those who wait there hold up nothing else.
         let _room = pass.room(&request).await;
-        let Ok(_permit) = session.running.acquire().await else { return };
+        // Who releases a lock waits for nobody: what runs may wait for just that.
+        let _permit = match &request {
+            Request::UnlockState { .. } => None,
+            _ => match session.running.acquire().await {
+                Ok(permit) => Some(permit),
+                Err(_) => return,
+            },
+        };
         if session.drain.has_begun() {
             // Not begun, so the page can send it to the next relay.
             let mut live = lock(&session.live);

@@ -36,6 +36,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Longest that becomes.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
+/// Longest pause of the one whose turn is next: by so much a lock that another relay released is told late, at most.
+const LONGEST_OF_NEXT: Duration = Duration::from_millis(200);
+
 /// Takers in front of one that listens for locks released by this relay; those further behind ask now and then.
 const LISTENING: usize = 2;
 
@@ -235,6 +238,8 @@ impl Taking {
     /// # Errors
     /// As [`LockStore::ask`]; then it is not held.
     pub async fn held(&mut self) -> Result<(), StoreError> {
+        // Doubles for as long as nothing happens.
+        let (mut last, mut least) = (None, PAUSE);
         loop {
             let freed = self.locks.freed.listen(&self.user, &self.key);
             let notified = freed.notify.notified();
@@ -248,11 +253,13 @@ impl Taking {
                     return Ok(());
                 }
                 Asked::Waits { before } => {
+                    let has_moved = last.replace(before) != Some(before);
+                    least = if has_moved { PAUSE } else { (2 * least).min(LONGEST_OF_NEXT) };
                     let turns = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
-                    let pause = tokio::time::sleep(PAUSE.saturating_mul(turns).min(LONGEST_PAUSE));
+                    let pause = PAUSE.saturating_mul(turns).max(least).min(LONGEST_PAUSE);
                     tokio::select! {
                         () = notified, if before < LISTENING => {}
-                        () = pause => {}
+                        () = tokio::time::sleep(pause) => {}
                     }
                 }
             }

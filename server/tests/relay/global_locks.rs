@@ -6,7 +6,7 @@ use faasm_bridge::session::ClientEvent;
 use faasm_bridge::wire::{FailureCode, Reply, Request, RequestId};
 use faasm_redis_server::RedisServer;
 use faasm_relay::cluster::embedded::EmbeddedConfig;
-use faasm_relay::cluster::failure;
+use faasm_relay::cluster::{Cluster as _, failure};
 use faasm_relay::store::Stores;
 use faasm_relay::{Config, Limits};
 use std::time::{Duration, Instant};
@@ -133,11 +133,17 @@ async fn those_who_wait_are_in_nobodys_way_and_leave_when_they_are_cancelled() {
     page.machine.cancel(third);
     let (reply, _) = page.reply(third).await;
     assert!(matches!(reply, Reply::Failed { code: FailureCode::Cancelled, .. }), "{reply:?}");
+    // The one request that may run is a call that waits for the lock.
+    let call = page.send(main("hold"), b"333").await;
+    while relay.cluster.usage().unwrap().instances == 0 {
+        tokio::task::yield_now().await;
+    }
     is_done(&mut page, unlock(0)).await;
     for (run, id) in waiting {
         assert_eq!(page.reply(id).await.0, Reply::Done, "in the order of asking");
         is_done(&mut page, unlock(run)).await;
     }
+    assert_eq!(returned(page.reply(call).await).0, 5);
 }
 
 #[tokio::test]

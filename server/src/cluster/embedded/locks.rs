@@ -3,7 +3,7 @@
 use super::lock;
 use crate::store::{Holder, Locks, Owner, StoreError, Taker};
 use faasm_bridge::guest::Completion;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -56,10 +56,11 @@ impl Holding {
         }
         match self.locks.renew(self.owner).await {
             Ok(renewed) => {
+                let renewed: HashSet<Taker> = renewed.iter().map(|lock| lock.taker).collect();
                 let mut held = lock(&self.held);
                 for taker in before {
                     if let Some(is_lost) = held.get_mut(&taker)
-                        && renewed.iter().all(|renewed| renewed.taker != taker)
+                        && !renewed.contains(&taker)
                         && !std::mem::replace(is_lost, true)
                     {
                         tracing::warn!(run = taker.holder.run, "a function has lost its lock");
