@@ -197,12 +197,12 @@ async fn a_page_that_is_away_keeps_its_lock_for_a_lease_and_is_told_that_it_lost
     let begun = Instant::now();
     let waits = other.send(lock(7), b"").await;
     while begun.elapsed() < 2 * LEASE {
-        assert_eq!(page.read("k").await, None);
+        assert_eq!(other.read("k").await, None);
+        assert!(other.machine.is_open(waits), "it is held");
     }
     page.cut();
     let away = Instant::now();
     assert_eq!(other.reply(waits).await.0, Reply::Done);
-    assert!(begun.elapsed() >= 2 * LEASE, "it was held");
     assert!(away.elapsed() < 2 * LEASE, "{:?}", away.elapsed());
     assert_eq!(page.connect(relay.address).await, ClientEvent::Open { lost: vec![] });
     let reply = page.ask(unlock(1), b"").await.0;
@@ -264,7 +264,11 @@ async fn a_killed_relay_frees_the_locks_of_its_pages_within_their_lease() {
     let mut other = second.page().await;
     is_done(&mut page, lock(1)).await;
     let waits = other.send(lock(1), b"").await;
-    assert_eq!(other.read("k").await, None);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(3) {
+        assert_eq!(other.read("k").await, None);
+        assert!(other.machine.is_open(waits), "it is held");
+    }
     let begun = Instant::now();
     first.die();
     assert_eq!(other.reply(waits).await.0, Reply::Done);
