@@ -273,6 +273,7 @@ export type ErrorCode =
   | "connection-lost" // the relay went away, and did not come back in time
   | "deadlock" // the function waits for a lock that it holds itself
   | "internal" // something that is not in this list; the message says what
+  | "lock-lost" // the run lost a lock across the cluster, for one while it had no connection
   | "missing-function" // the cluster has no such function
   | "no-jspi" // this browser has no JavaScript Promise Integration
   | "no-malloc" // a host call needs the function's malloc, and it exports none

@@ -129,6 +129,10 @@ pub enum Operation {
     ClearAppended { key: String },
     /// Wait for a lock of the local tier, by [`LocalTier::poll_lock`]; completes with [`Completion::Done`].
     AwaitLock(Ticket),
+    /// Take the lock of a key for the whole cluster, for this run; completes with [`Completion::Done`] once it is held.
+    LockGlobal { key: String },
+    /// Release it; completes with [`Completion::Done`], or with [`Completion::Missing`] where the run had lost it.
+    UnlockGlobal { key: String },
     /// Read a shared file of the cluster; completes with [`Completion::Bytes`], or [`Completion::Missing`].
     ReadFile { path: String },
 }
@@ -144,7 +148,7 @@ pub enum Completion {
         chunk: Chunk,
     },
     Bytes(Vec<u8>),
-    /// What was to be read does not exist.
+    /// What was to be read does not exist; the lock that was to be released, or that a write relied on, is not held any more.
     Missing,
     /// It could not be performed; ends the run.
     Failed(String),
@@ -186,6 +190,10 @@ pub enum Fault {
     Aborted { why: String },
     #[error("this run has the lock `{key}` already: it would wait for itself for ever")]
     Deadlock { key: String },
+    #[error(
+        "the lock of `{key}` was lost before it was released, since nobody renewed it for as long as its lease: others may have changed what it protects; take it again, pull, and repeat the work"
+    )]
+    LockLost { key: String },
     /// The driver broke the order of begin, complete and finish.
     #[error("host calls out of order at {call}")]
     Order { call: &'static str },
@@ -208,6 +216,7 @@ impl Fault {
             Fault::OutOfMemory { .. } => "out-of-memory",
             Fault::Aborted { .. } => "trap",
             Fault::Deadlock { .. } => "deadlock",
+            Fault::LockLost { .. } => "lock-lost",
             Fault::Order { .. } => "internal",
         }
     }
@@ -364,6 +373,8 @@ pub struct Guest {
     mappings: Mappings,
     /// This run's name among those that take locks, once it has taken one.
     run: Option<RunId>,
+    /// Keys whose lock for the whole cluster this run holds.
+    global_locks: Vec<String>,
     files: files::Files,
     module: ModuleFacts,
     heap: heap::Heap,
@@ -399,6 +410,7 @@ impl Guest {
             ready: None,
             mappings: Mappings::default(),
             run: None,
+            global_locks: Vec::new(),
             files: files::Files::default(),
             module,
             heap: heap::Heap::default(),
@@ -543,6 +555,10 @@ impl Guest {
                 }
                 return Err(Fault::Operation { call, message });
             }
+            Stage::Completed(Completion::Missing) if let Some(pushed) = pushed => {
+                pushed.restore(context.tier);
+                return Err(Fault::LockLost { key: pushed.key });
+            }
             Stage::Completed(completion) => self.resume(call, &args, completion, context)?,
             Stage::Waiting => return Err(Fault::Order { call: call.row().name }),
         };
@@ -664,7 +680,9 @@ impl Guest {
             | C::UnlockStateRead
             | C::UnlockStateWrite
             | C::SnapshotMemory
-            | C::RestoreMemory => self.state_call(call, args, cx),
+            | C::RestoreMemory
+            | C::LockStateGlobal
+            | C::UnlockStateGlobal => self.state_call(call, args, cx),
             C::WriteStateFromFile => self.write_state_from_file(args, cx),
 
             C::ArgsGet

@@ -73,6 +73,13 @@ impl Guest {
             C::RestoreMemory => {
                 Ok(Flow::Wait(Operation::ReadState { key, offset: 0, length: None }))
             }
+            C::LockStateGlobal if self.global_locks.contains(&key) => Err(Fault::Deadlock { key }),
+            C::LockStateGlobal => Ok(Flow::Wait(Operation::LockGlobal { key })),
+            C::UnlockStateGlobal if self.global_locks.contains(&key) => {
+                Ok(Flow::Wait(Operation::UnlockGlobal { key }))
+            }
+            // As of a local lock: one that the run does not hold is left alone.
+            C::UnlockStateGlobal => Ok(Flow::Return(0)),
             _ => Err(Fault::Order { call: call.row().name }),
         }?;
         if let Flow::Return(_) = flow {
@@ -124,6 +131,15 @@ impl Guest {
             (C::RestoreMemory, Completion::State { size, chunk }) => {
                 restore(&key, size, &chunk, cx)
             }
+            (C::LockStateGlobal, Completion::Done) => {
+                self.global_locks.push(key);
+                Ok(Flow::Return(0))
+            }
+            (C::UnlockStateGlobal, Completion::Done) => {
+                self.global_locks.retain(|held| *held != key);
+                Ok(Flow::Return(0))
+            }
+            (C::UnlockStateGlobal, Completion::Missing) => Err(Fault::LockLost { key }),
             (C::ReadAppendedState, Completion::Bytes(bytes)) => {
                 let count = bytes.len().min(args.u32(2) as usize);
                 cx.host.write(args.u32(1), &bytes[..count])?;

@@ -402,3 +402,62 @@ fn a_sleep_waits_as_long_as_it_says() {
     assert_eq!(run.waits(C::Sleep, &[1 << 40], sleep, Completion::Done), 0);
     assert_eq!(run.ready(C::Sleep, &[0]), 0);
 }
+
+#[test]
+fn a_lock_of_the_cluster_is_taken_once_and_a_lost_one_is_told() {
+    let mut run = Run::new(b"");
+    let key = run.put(0, b"k\0");
+    let (lock, unlock) = (HostCall::LockStateGlobal, HostCall::UnlockStateGlobal);
+    let locking = || Operation::LockGlobal { key: "k".into() };
+    let unlocking = || Operation::UnlockGlobal { key: "k".into() };
+    assert_eq!(run.ready(unlock, &[key]), 0, "it is not held: nobody is asked");
+    assert_eq!(run.waits(lock, &[key], locking(), Completion::Done), 0);
+    let again = run.begin(lock, &[key]).unwrap_err();
+    assert_eq!((again.code(), again), ("deadlock", Fault::Deadlock { key: "k".into() }));
+    let other = run.put(8, b"other\0");
+    let operation = Operation::LockGlobal { key: "other".into() };
+    assert_eq!(run.waits(lock, &[other], operation, Completion::Done), 0);
+    assert_eq!(run.waits(unlock, &[key], unlocking(), Completion::Done), 0);
+    assert_eq!(run.ready(unlock, &[key]), 0);
+    assert_eq!(run.waits(lock, &[key], locking(), Completion::Done), 0);
+    assert_eq!(run.begin(unlock, &[key]), Ok(Begin::Wait(unlocking())));
+    run.guest.complete(Completion::Missing).unwrap();
+    let lost = run.finish().unwrap_err();
+    assert_eq!((lost.code(), lost), ("lock-lost", Fault::LockLost { key: "k".into() }));
+}
+
+#[test]
+fn a_push_under_a_lost_lock_is_told_and_counts_as_unsent() {
+    let mut run = Run::new(b"");
+    let (key, value) = (run.put(0, b"k\0"), run.put(8, b"ab"));
+    run.call(HostCall::WriteState, &[key, value, 2]).unwrap();
+    for push in [HostCall::PushState, HostCall::PushStatePartial] {
+        assert!(matches!(run.begin(push, &[key]), Ok(Begin::Wait(_))));
+        assert!(!run.tier.get("k").unwrap().is_dirty());
+        run.guest.complete(Completion::Missing).unwrap();
+        assert_eq!(run.finish(), Err(Fault::LockLost { key: "k".into() }));
+        assert!(run.tier.get("k").unwrap().is_dirty());
+    }
+}
+
+#[test]
+fn what_others_wrote_is_seen_through_a_mapping_after_a_lock_of_the_cluster() {
+    let mut run = Run::new(b"");
+    let (key, value) = (run.put(0, b"k\0"), run.put(8, b"ab"));
+    run.call(HostCall::WriteState, &[key, value, 2]).unwrap();
+    assert_eq!(run.begin(HostCall::ReadStatePtr, &[key, 2]), Ok(Begin::Ready));
+    assert_eq!(run.finish(), Ok(Finish::Allocate { bytes: 2 }));
+    run.guest.allocated(64).unwrap();
+    assert_eq!(run.finish(), Ok(Finish::Return(64)));
+    let operation = Operation::LockGlobal { key: "k".into() };
+    assert_eq!(run.begin(HostCall::LockStateGlobal, &[key]), Ok(Begin::Wait(operation)));
+    // Another run on this host, which held it until now.
+    run.tier.write("k", 2, 0, b"xy").unwrap();
+    run.guest.complete(Completion::Done).unwrap();
+    assert_eq!(run.finish(), Ok(Finish::Return(0)));
+    assert_eq!(run.bytes(64, 2), b"xy");
+    // And what this one wrote is there for others once it releases the lock.
+    run.put(64, b"!");
+    assert!(matches!(run.begin(HostCall::UnlockStateGlobal, &[key]), Ok(Begin::Wait(_))));
+    assert_eq!(run.tier.get("k").unwrap().read(0..2), b"!y");
+}

@@ -175,6 +175,10 @@ host_calls! {
         "takes the write lock of a local copy";
     UnlockStateWrite "env"."__faasm_unlock_state_write" (I32) -> Nothing, Any, suspends Never, Everywhere, Status::Ready,
         "releases the write lock of a local copy";
+    LockStateGlobal "env"."__faasm_lock_state_global" (I32) -> Nothing, Any, suspends May, Everywhere, Status::Ready,
+        "takes the lock of a key for the whole cluster; a Faasm backend refuses it";
+    UnlockStateGlobal "env"."__faasm_unlock_state_global" (I32) -> Nothing, Any, suspends May, Everywhere, Status::Ready,
+        "releases the lock of a key for the whole cluster";
     // A system call waits only where the C library makes one that can, with that many arguments: 2 are `nanosleep`, and
     // `stat`, `access` and `open` of a shared file; 3 are `poll`, and `open` with a mode; 4 are `clock_nanosleep`, and the
     // `…at` forms; 6 are all that can be cancelled (`nanosleep`, `poll`, `select`, `open` …) in musl of 2020. The others

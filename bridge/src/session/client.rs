@@ -47,6 +47,8 @@ pub struct ClientSession {
     token: Option<String>,
     phase: Phase,
     session: Option<SessionId>,
+    /// How many sessions there were, one after the other.
+    sessions: u64,
     /// What the last handshake settled on.
     version: u16,
     last_id: u64,
@@ -104,6 +106,7 @@ impl ClientSession {
             token,
             phase: Phase::Disconnected,
             session: None,
+            sessions: 0,
             version: *VERSIONS.start(),
             last_id: 0,
             open: SortedMap::new(),
@@ -121,6 +124,11 @@ impl ClientSession {
     /// Whether a handshake has succeeded: there is something to take up again.
     pub fn has_begun(&self) -> bool {
         self.session.is_some()
+    }
+
+    /// Counts sessions: another number means that what the relay kept for an earlier one, locks for one, is gone.
+    pub fn sessions(&self) -> u64 {
+        self.sessions
     }
 
     /// Whether a reply is awaited.
@@ -321,6 +329,7 @@ impl ClientSession {
             Answer::Welcome { version, session, resumed } => {
                 self.version = version;
                 self.session = Some(session);
+                self.sessions += u64::from(!resumed);
                 self.phase = Phase::Open;
                 let mut lost = if resumed { Vec::new() } else { self.forget_performed() };
                 lost.extend(self.forget_where(|request| request.since > version));

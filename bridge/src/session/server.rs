@@ -10,7 +10,7 @@ use crate::wire::{
     ServerMessage, SessionId, VERSIONS, append_frame, decode, decode_handshake, encode, frames_of,
 };
 use rangemap::RangeSet;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
 /// Most frames that wait for a page that sends and does not read.
@@ -96,6 +96,8 @@ pub struct ServerSession {
     takes_requests: bool,
     /// A request that comes next, and the first call of its run.
     announced: Option<(RequestId, RequestId)>,
+    /// Requests for locks. What they are answered is true for as long as the connection lasts: without one a lock may be lost.
+    locks: BTreeSet<RequestId>,
 }
 
 #[derive(Debug)]
@@ -127,6 +129,7 @@ impl ServerSession {
             kept_bytes: 0,
             takes_requests: true,
             announced: None,
+            locks: BTreeSet::new(),
         }
     }
 
@@ -197,6 +200,7 @@ impl ServerSession {
         self.version = version;
         self.announced = None;
         self.outbox.clear();
+        self.forget_locks();
         let replied =
             self.open.iter().filter(|(_, progress)| matches!(progress, Progress::Replied(_)));
         self.outbox.extend(replied.map(|(id, _)| Outgoing::Reply(*id)));
@@ -206,6 +210,23 @@ impl ServerSession {
     pub fn disconnected(&mut self) {
         self.connected = false;
         self.outbox.clear();
+        self.forget_locks();
+    }
+
+    /// Forgets what requests for locks were answered: a page that has not got it asks again.
+    fn forget_locks(&mut self) {
+        for id in std::mem::take(&mut self.locks) {
+            match self.open.get(&id) {
+                Some(Progress::Replied(frame)) => {
+                    self.kept_bytes -= frame.len();
+                    self.open.remove(&id);
+                }
+                Some(Progress::Running) => {
+                    self.locks.insert(id);
+                }
+                None => {}
+            }
+        }
     }
 
     /// Takes a frame from the page; `None` where there is nothing for the driver to do.
@@ -220,6 +241,7 @@ impl ServerSession {
                 let Some(Progress::Replied(frame)) = self.open.get(&id) else { return Ok(None) };
                 self.kept_bytes -= frame.len();
                 self.open.remove(&id);
+                self.locks.remove(&id);
                 Ok(Some(ServerEvent::Forget { ids: self.forget(id) }))
             }
             ClientMessage::Cancel { id } => {
@@ -261,6 +283,7 @@ impl ServerSession {
     pub fn put_back(&mut self, id: RequestId) {
         if let Some(Progress::Running) = self.open.get(&id) {
             self.open.remove(&id);
+            self.locks.remove(&id);
         }
     }
 
@@ -296,6 +319,9 @@ impl ServerSession {
         if let Some(message) = request.problem(payload) {
             self.reply(id, Reply::Failed { code: FailureCode::BadRequest, message }, &[]);
             return Ok(None);
+        }
+        if let Request::LockState { .. } = request {
+            self.locks.insert(id);
         }
         let first = announced.map_or(id, |(_, first)| first);
         Ok(Some(ServerEvent::Start { id, first, request, payload: payload.to_vec() }))

@@ -451,3 +451,63 @@ fn an_id_that_nothing_can_come_after_is_refused() {
     let remains = Remains { forgotten: Vec::new(), begun };
     assert_eq!(ServerSession::restore(ID, "demo".into(), remains).open_requests(), 0);
 }
+
+#[test]
+fn a_lock_that_the_page_did_not_hear_of_is_asked_for_again() {
+    let (mut client, mut server) = pair();
+    connect(&mut client, &mut server, false);
+    let lock = || Request::LockState { key: "k".into(), run: 7 };
+    let [heard, unheard, waits] = std::array::from_fn(|_| client.request(lock(), &[]).unwrap());
+    to_server(&mut client, &mut server);
+    server.reply(heard, Reply::Done, &[]);
+    assert_eq!(to_client(&mut server, &mut client).len(), 1);
+    server.reply(unheard, Reply::Done, &[]);
+    // Without a connection nobody renews the lock: the reply may not be true when it arrives.
+    client.disconnected();
+    server.disconnected();
+    assert_eq!(server.open_requests(), 1, "the one that waits");
+    connect(&mut client, &mut server, true);
+    assert_eq!(to_client(&mut server, &mut client), []);
+    let started = to_server(&mut client, &mut server);
+    let (request, payload) = (lock(), Vec::new());
+    assert_eq!(started, [ServerEvent::Start { id: unheard, first: unheard, request, payload }]);
+    // The same where the next connection comes before the end of the last one is noticed.
+    server.reply(waits, Reply::Done, &[]);
+    client.disconnected();
+    connect(&mut client, &mut server, true);
+    assert_eq!(to_server(&mut client, &mut server).len(), 1);
+    for id in [unheard, waits] {
+        server.reply(id, Reply::Done, &[]);
+    }
+    assert_eq!(to_client(&mut server, &mut client).len(), 2);
+    client.acknowledge();
+    to_server(&mut client, &mut server);
+    assert_eq!(server.open_requests(), 0);
+}
+
+#[test]
+fn a_lock_is_asked_for_again_in_another_session_and_not_of_a_relay_that_has_none() {
+    let (mut client, mut server) = pair();
+    connect(&mut client, &mut server, false);
+    assert_eq!(client.sessions(), 1);
+    let lock = Request::LockState { key: "k".into(), run: 7 };
+    let unlock = Request::UnlockState { key: "k".into(), run: 7 };
+    let taking = client.request(lock.clone(), &[]).unwrap();
+    let releasing = client.request(unlock.clone(), &[]).unwrap();
+    to_server(&mut client, &mut server);
+    client.disconnected();
+    let (_, mut next) = pair();
+    let opened = connect(&mut client, &mut next, false);
+    assert_eq!(opened, ClientEvent::Open { lost: vec![releasing] });
+    assert_eq!((client.sessions(), client.is_open(taking)), (2, true));
+    client.disconnected();
+    client.connected().unwrap();
+    client.transmit();
+    let welcome = Answer::Welcome { version: 3, session: ID, resumed: true };
+    let event = client.receive(&encode_handshake(&welcome).unwrap()).unwrap();
+    assert_eq!(event, Some(ClientEvent::Open { lost: vec![taking] }));
+    assert_eq!(client.sessions(), 2);
+    for request in [lock, unlock] {
+        assert_eq!(client.request(request, &[]), Err(SessionError::TooNew { since: 4 }));
+    }
+}

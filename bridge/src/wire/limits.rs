@@ -1,7 +1,7 @@
 //! Bounds of everything a peer can send.
 
 /// Versions of the protocol this build speaks, oldest first.
-pub const VERSIONS: std::ops::RangeInclusive<u16> = 1..=3;
+pub const VERSIONS: std::ops::RangeInclusive<u16> = 1..=4;
 
 /// First version in which a WebSocket message has any number of frames, each after its length.
 pub const BATCHES_SINCE: u16 = 3;

@@ -110,6 +110,12 @@ pub enum Request {
     /// Answered by [`Reply::Done`], by [`Reply::Missing`] where it has no such function, or by [`Reply::Bytes`] with the hash of
     /// the version that it has. Since version 3.
     Compare { function: String, integrities: Vec<String> },
+    /// Takes the lock of a key for a run of this session, once nobody else holds it; the number tells the session's runs apart.
+    /// Answered by [`Reply::Done`] once it is held. Performed again where the connection broke before the page had the reply.
+    /// Since version 4.
+    LockState { key: String, run: u64 },
+    /// Releases it. Answered by [`Reply::Done`], or by [`FailureCode::LockLost`] where the run does not hold it. Since version 4.
+    UnlockState { key: String, run: u64 },
 }
 
 /// Where a called function is entered.
@@ -187,6 +193,8 @@ pub enum FailureCode {
     State,
     /// The session's token does not allow it, or has expired. Since version 3.
     Unauthorised,
+    /// The run does not hold the lock, or not any more. Since version 4.
+    LockLost,
 }
 
 /// Whether `name` can name a user or a function: it becomes part of paths and of keys in the cluster.
@@ -209,17 +217,20 @@ impl Hello {
 }
 
 impl Request {
-    /// Whether it changes nothing, so that performing it twice does no harm.
+    /// Whether performing it twice does no harm: it changes nothing, or takes a lock, which a session that is gone does not
+    /// hold for long.
     pub fn is_read(&self) -> bool {
         match self {
             Request::ReadState { .. }
             | Request::ReadAppended { .. }
             | Request::ReadFile { .. }
-            | Request::Compare { .. } => true,
+            | Request::Compare { .. }
+            | Request::LockState { .. } => true,
             Request::Call { .. }
             | Request::WriteState { .. }
             | Request::AppendState { .. }
-            | Request::ClearAppended { .. } => false,
+            | Request::ClearAppended { .. }
+            | Request::UnlockState { .. } => false,
         }
     }
 
@@ -227,6 +238,7 @@ impl Request {
     pub fn since(&self) -> u16 {
         match self {
             Request::Compare { .. } => 3,
+            Request::LockState { .. } | Request::UnlockState { .. } => 4,
             _ => 1,
         }
     }
@@ -256,7 +268,9 @@ impl Request {
             Request::ReadState { key, .. } => key_problem(key),
             Request::AppendState { key }
             | Request::ReadAppended { key, .. }
-            | Request::ClearAppended { key } => key_problem(key),
+            | Request::ClearAppended { key }
+            | Request::LockState { key, .. }
+            | Request::UnlockState { key, .. } => key_problem(key),
             Request::ReadFile { path } => (path.len() > MAX_KEY_BYTES)
                 .then(|| format!("a path of {} bytes; {MAX_KEY_BYTES} are allowed", path.len())),
             Request::WriteState { key, chunks, .. } => key_problem(key).or_else(|| {

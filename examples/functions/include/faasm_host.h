@@ -147,6 +147,13 @@ void __faasm_lock_state_write(const char *key);
 FAASM_IMPORT(__faasm_unlock_state_write)
 void __faasm_unlock_state_write(const char *key);
 
+/* The lock of a key for the whole cluster. It says nothing of the local copy: pull after locking, push before
+ * unlocking. Both may block. */
+FAASM_IMPORT(__faasm_lock_state_global)
+void __faasm_lock_state_global(const char *key);
+FAASM_IMPORT(__faasm_unlock_state_global)
+void __faasm_unlock_state_global(const char *key);
+
 /* ---- Shared memory regions of fork-join programs ------------------------------------------ */
 /* How a variable is merged when threads join. They do nothing where there is one thread. */
 

@@ -157,6 +157,7 @@ impl Connection {
             let id = state.session.request_of(first, request, payload).map_err(|error| {
                 let code = match error {
                     SessionError::QueueFull => Code::QueueFull,
+                    SessionError::TooNew { .. } => Code::OperationFailed,
                     _ => Code::TooLarge,
                 };
                 FaasmError::new(code, error.to_string())
@@ -169,6 +170,11 @@ impl Connection {
         };
         self.flush();
         Ok(Waiting { id: Some(id), connection: Rc::downgrade(self), receiver })
+    }
+
+    /// Another number means that the relay has forgotten what it kept for this page before.
+    pub(crate) fn sessions(&self) -> u64 {
+        self.state.borrow().session.sessions()
     }
 
     /// The token to connect with from here on.

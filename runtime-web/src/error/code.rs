@@ -32,6 +32,7 @@ codes! {
     ConnectionLost = "connection-lost",
     Deadlock = "deadlock",
     Internal = "internal",
+    LockLost = "lock-lost",
     MissingFunction = "missing-function",
     NoJspi = "no-jspi",
     NoMalloc = "no-malloc",

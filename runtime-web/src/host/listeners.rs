@@ -71,7 +71,9 @@ impl Listeners {
             let awaited = match operation {
                 Operation::AwaitCall(_) => "call",
                 Operation::Sleep(_) => "sleep",
-                Operation::AwaitLock(_) => "lock",
+                Operation::AwaitLock(_)
+                | Operation::LockGlobal { .. }
+                | Operation::UnlockGlobal { .. } => "lock",
                 Operation::ReadFile { .. } => "file",
                 Operation::ReadState { .. }
                 | Operation::WriteState { .. }

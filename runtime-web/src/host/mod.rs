@@ -3,6 +3,7 @@
 //! * this file: the two halves of a call, and the guest's allocator;
 //! * `browser`: what the kernel needs from the page;
 //! * `calls`: chained calls;
+//! * `locks`: locks across the cluster;
 //! * `listeners`: what the page wants to hear;
 //! * `operations`: what is done while the function is suspended;
 //! * `imports`: the import object; [`crate::entry`] is where its calls arrive;
@@ -12,6 +13,7 @@ mod browser;
 mod calls;
 mod imports;
 mod listeners;
+mod locks;
 mod operations;
 mod runs;
 
@@ -31,6 +33,7 @@ use faasm_bridge::guest::{Begin, Completion, Fault, Finish, Guest, GuestCall, Ho
 use faasm_bridge::host::HostCall;
 use faasm_bridge::state::LocalTier;
 use js_sys::{Function, WebAssembly};
+use locks::Locks;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use wasm_bindgen::JsValue;
@@ -59,6 +62,7 @@ pub(crate) struct Bindings {
     /// While the host is inside the guest's `malloc`, below which nothing can suspend.
     allocating: Cell<bool>,
     calls: Calls,
+    locks: Locks,
     /// What the guest waits for, between `begin` and the end of the suspension.
     pending: RefCell<Option<Operation>>,
     /// Why a host call ended the run.
@@ -93,6 +97,7 @@ impl Bindings {
             called: RefCell::new(None),
             allocating: Cell::new(false),
             calls: Calls::default(),
+            locks: Locks::default(),
             pending: RefCell::new(None),
             fault: RefCell::new(None),
             failure: RefCell::new(None),
@@ -120,6 +125,7 @@ impl Bindings {
     pub(crate) fn end(&self) {
         self.listeners.flush();
         self.calls.end(self.stop.reason().is_some());
+        self.locks.end(&self.shared.connection);
         let ended = self.with_guest(|guest, host, tier| {
             guest.end(host, tier);
             Ok(())

@@ -35,6 +35,13 @@ impl Bindings {
                 // `start_call` kept the reason.
                 None => Err(self.take_failure().unwrap_or_else(not_started)),
             },
+            Operation::LockGlobal { key } => self.locks.take(connection, key).await,
+            Operation::UnlockGlobal { key } => self.locks.release(connection, &key).await,
+            Operation::WriteState { key, .. } | Operation::ExchangeState { key, .. }
+                if self.locks.has_lost(connection, &key) =>
+            {
+                Ok(Completion::Missing)
+            }
             Operation::ReadState { key, offset, length } => self.pull(&key, offset, length).await,
             Operation::WriteState { key, size, chunks } => {
                 self.push(&key, size, chunks).await?;

@@ -106,7 +106,9 @@ impl<'a> Operation<'a> {
                 | Request::ReadFile { .. } => Right::StateRead,
                 Request::WriteState { .. }
                 | Request::AppendState { .. }
-                | Request::ClearAppended { .. } => Right::StateWrite,
+                | Request::ClearAppended { .. }
+                | Request::LockState { .. }
+                | Request::UnlockState { .. } => Right::StateWrite,
             },
             Operation::FetchFunction(_) => Right::Invoke,
             Operation::FetchFile | Operation::FetchState => Right::StateRead,

@@ -130,6 +130,11 @@ fn complete(read: &mut Read) -> Named {
 
 /// In Redis, if there is one; else in the folder. With Redis, the folder has only what can be made again.
 async fn stores(settings: &Settings, redis: Option<RedisConfig>) -> Result<Stores> {
+    let opened = open(settings, redis).await?;
+    Ok(opened.with_lock_lease(settings.state.lock_lease))
+}
+
+async fn open(settings: &Settings, redis: Option<RedisConfig>) -> Result<Stores> {
     if let Some(folder) = &settings.data {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("making folder {}", folder.display()))?;

@@ -11,7 +11,7 @@ use crate::auth::Authority;
 use crate::cluster::embedded::{Embedded, EmbeddedConfig};
 use crate::cluster::faasm::{Faasm, FaasmConfig, Upload};
 use crate::cluster::{Cluster, ClusterError};
-use crate::store::{FileStore, Journal, StateStore, Stores};
+use crate::store::{FileStore, Journal, Locks, StateStore, Stores};
 use crate::tls::Tls;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -73,7 +73,11 @@ pub struct App {
     pub state: Arc<dyn StateStore>,
     pub files: Arc<dyn FileStore>,
     pub journal: Arc<dyn Journal>,
+    pub locks: Locks,
 }
+
+/// Why a relay in front of a Faasm cluster gives no locks.
+const FAASM_HAS_NO_LOCKS: &str = "this relay is in front of a Faasm cluster, whose workers would not see a lock that it holds; run functions that use __faasm_lock_state_global with a relay that has its own cluster";
 
 impl App {
     /// An embedded cluster over these stores.
@@ -82,16 +86,16 @@ impl App {
     /// See [`Embedded::new`].
     pub fn embedded(config: EmbeddedConfig, stores: Stores) -> Result<Self, ClusterError> {
         let (state, files) = (Arc::clone(&stores.state), Arc::clone(&stores.files));
-        let journal = Arc::clone(&stores.journal);
+        let (journal, locks) = (Arc::clone(&stores.journal), stores.locks.clone());
         let cluster = Arc::new(Embedded::new(config, stores)?);
-        Ok(Self { cluster, state, files, journal })
+        Ok(Self { cluster, state, files, journal, locks })
     }
 
     /// A Faasm cluster, with the state and the files that these stores have; see [`Upload::instead`].
     pub fn faasm(config: FaasmConfig, upload: Option<Arc<Upload>>, stores: Stores) -> Self {
-        let Stores { functions, state, files, journal } = stores;
+        let Stores { functions, state, files, journal, locks: _ } = stores;
         let cluster = Arc::new(Faasm::new(config, upload, functions));
-        Self { cluster, state, files, journal }
+        Self { cluster, state, files, journal, locks: Locks::refused(FAASM_HAS_NO_LOCKS) }
     }
 }
 

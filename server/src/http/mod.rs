@@ -88,7 +88,9 @@ impl Site {
         app.state = Arc::new(Timed::new(app.state, Arc::clone(&metrics)));
         app.journal = Arc::new(Timed::new(app.journal, Arc::clone(&metrics)));
         let journal = Arc::clone(&app.journal);
-        let sessions = Arc::new(Sessions::new(gate, journal, Arc::clone(&metrics), kept));
+        let locks = app.locks.clone();
+        let sessions = Sessions::new(gate, journal, locks, Arc::clone(&metrics), kept);
+        let sessions = Arc::new(sessions);
         let calls = message::Calls::default();
         let requests = AtomicU64::new(1);
         Ok(Self { config, app, sessions, metrics, calls, guard, files, requests, stopping })

@@ -126,6 +126,10 @@ fn refusal(error: StoreError) -> Refusal {
         | StoreError::SessionLost { .. }
         | StoreError::ElementTooLong { .. }
         | StoreError::ListFull { .. }
+        | StoreError::Deadlock { .. }
+        | StoreError::LockLost { .. }
+        | StoreError::LocksFull { .. }
+        | StoreError::NoLocks { .. }
         | StoreError::Backend { .. }
         | StoreError::Uncertain { .. } => {
             tracing::error!(%error, "state over HTTP");

@@ -131,6 +131,10 @@ impl Journal for Timed<dyn Journal> {
         self.time(operation, self.inner.change(mark, user, change))
     }
 
+    fn unlock<'a>(&'a self, mark: Mark, user: &'a str, key: &'a str, run: u64) -> Doing<'a, ()> {
+        self.time("unlock", self.inner.unlock(mark, user, key, run))
+    }
+
     fn settle(&self) -> BoxFuture<'_, ()> {
         self.inner.settle()
     }

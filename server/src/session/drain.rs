@@ -70,6 +70,9 @@ impl Sessions {
             let mut live = lock(&session.live);
             live.machine.take_no_more();
             live.wake.notify_one();
+            drop(live);
+            // Who waits for a lock hears of it.
+            session.carrier.send_modify(|_| {});
         }
         if tokio::time::timeout(patience, self.drain.is_over()).await.is_err() {
             let running = self.drain.running();

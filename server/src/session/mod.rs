@@ -7,6 +7,7 @@ mod drain;
 mod elsewhere;
 mod fetch;
 mod handshake;
+mod locks;
 mod pass;
 mod progress;
 mod requests;
@@ -20,7 +21,7 @@ pub(crate) use websocket::{carry, websocket_config};
 
 use crate::config::{Limits, Timings};
 use crate::metrics::Metrics;
-use crate::store::{Claim, Journal, SessionKey, StoreError};
+use crate::store::{Claim, Journal, Locks, SessionKey, StoreError};
 use drain::Drain;
 use faasm_bridge::session::ServerSession;
 use faasm_bridge::wire::{ConnectionId, RequestId, SessionId};
@@ -39,6 +40,7 @@ const MAX_PAYLOADS: usize = 256 * 1024 * 1024;
 pub(crate) struct Sessions {
     pub(crate) gate: Gate,
     journal: Arc<dyn Journal>,
+    locks: Locks,
     metrics: Arc<Metrics>,
     drain: Drain,
     by_id: Mutex<HashMap<SessionId, Arc<Session>>>,
@@ -72,6 +74,7 @@ pub(crate) struct Session {
     running: Arc<Semaphore>,
     /// Payload bytes that requests hold.
     payload_bytes: AtomicUsize,
+    renewal: locks::Renewal,
 }
 
 /// What changes as frames come and go.
@@ -108,6 +111,7 @@ impl Sessions {
     pub(crate) fn new(
         gate: Gate,
         journal: Arc<dyn Journal>,
+        locks: Locks,
         metrics: Arc<Metrics>,
         kept: Duration,
     ) -> Self {
@@ -122,6 +126,7 @@ impl Sessions {
         Self {
             gate,
             journal,
+            locks,
             metrics,
             drain: Drain::default(),
             by_id: Mutex::default(),
@@ -158,6 +163,8 @@ impl Sessions {
             session.is_begun.store(true, Ordering::SeqCst);
             let (session, is_resumed) = self.place(session).ok_or(TurnedAway::Full)?;
             elsewhere::watch(&session, &self.journal, elsewhere);
+            // Its runs may hold some from another relay.
+            locks::keep(&session, &self.locks);
             return Ok((session, is_resumed));
         }
         let mut id = [0; 16];
@@ -306,6 +313,7 @@ impl Session {
                 limits.running_per_session.min(Semaphore::MAX_PERMITS),
             )),
             payload_bytes: AtomicUsize::new(0),
+            renewal: locks::Renewal::default(),
         }
     }
 
@@ -355,6 +363,7 @@ impl Carrier {
         // Something may be in the outbox already.
         wake.notify_one();
         session.carrier.send_modify(|number| *number += 1);
+        session.renewal.connected();
         let number = *session.carrier.borrow();
         drop(live);
         Self { session, sessions, number, wake, timings, has_left: AtomicBool::new(false) }
@@ -443,7 +452,8 @@ mod tests {
 
     fn sessions(limits: Limits) -> Sessions {
         let stores = crate::store::Stores::in_memory().unwrap();
-        Sessions::new(Gate::new(None, limits), stores.journal, Metrics::new(), Duration::MAX)
+        let gate = Gate::new(None, limits);
+        Sessions::new(gate, stores.journal, stores.locks, Metrics::new(), Duration::MAX)
     }
 
     fn enter(

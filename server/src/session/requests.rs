@@ -1,7 +1,7 @@
 //! Performs what a page asks for: each request a task, whose reply goes to the session whatever connection carries it.
 
 use super::drain::Running;
-use super::{Live, MAX_PAYLOADS, Session, lock};
+use super::{Live, MAX_PAYLOADS, Session, lock, locks};
 use crate::cluster::{Call, ClusterError, Outcome, Run};
 use crate::config::App;
 use crate::store::{Change, Mark, StoreError};
@@ -70,6 +70,10 @@ fn start(
         live.machine.reply(id, refusal, &[]);
         return;
     }
+    if let Request::LockState { key, run } = request {
+        drop(entered);
+        return locks::start(session, live, id, (key, run), app);
+    }
     let Some(held) = Held::take(session, payload.len()) else {
         let message = format!("requests with more than {MAX_PAYLOADS} bytes wait and run");
         let refusal = Reply::Failed { code: FailureCode::Busy, message };
@@ -85,7 +89,14 @@ fn start(
         let waiting = session.metrics.waiting();
         // First among the user's: those who wait there hold up nothing else.
         let _room = pass.room(&request).await;
-        let Ok(_permit) = session.running.acquire().await else { return };
+        // Who releases a lock waits for nobody: what runs may wait for just that.
+        let _permit = match &request {
+            Request::UnlockState { .. } => None,
+            _ => match session.running.acquire().await {
+                Ok(permit) => Some(permit),
+                Err(_) => return,
+            },
+        };
         if session.drain.has_begun() {
             // Not begun, so the page can send it to the next relay.
             let mut live = lock(&session.live);
@@ -128,7 +139,7 @@ fn start(
 }
 
 /// Counts a reply that is not a result.
-fn count(session: &Session, reply: &Reply) {
+pub(super) fn count(session: &Session, reply: &Reply) {
     if let Reply::Failed { code, .. } = reply {
         session.metrics.failed(*code);
     }
@@ -194,6 +205,13 @@ impl Asked<'_> {
             Request::ClearAppended { key } => {
                 changed(app, session, id, &user, Change::Clear { key }).await
             }
+            Request::UnlockState { key, run } => {
+                locks::release(app, session, id, &user, (&key, run)).await
+            }
+            Request::LockState { .. } => Err(Failure::Told {
+                code: FailureCode::BadRequest,
+                message: "a lock is waited for elsewhere".to_owned(),
+            }),
             Request::ReadAppended { key, count } => {
                 let read = app.state.read_appended(&user, &key, count).await;
                 read.map_err(Failure::from).map(|bytes| (Reply::Bytes, bytes))
@@ -293,7 +311,7 @@ fn split(headers: &[ChunkHeader], payload: &[u8]) -> Vec<Chunk> {
 }
 
 /// Why a request has no result.
-enum Failure {
+pub(super) enum Failure {
     Told {
         code: FailureCode,
         message: String,
@@ -311,7 +329,11 @@ impl From<StoreError> for Failure {
             | StoreError::EmptyValue { .. } => FailureCode::State,
             StoreError::ElementTooLong { .. }
             | StoreError::ListFull { .. }
-            | StoreError::UserName { .. } => FailureCode::BadRequest,
+            | StoreError::UserName { .. }
+            | StoreError::Deadlock { .. }
+            | StoreError::NoLocks { .. } => FailureCode::BadRequest,
+            StoreError::LockLost { .. } => FailureCode::LockLost,
+            StoreError::LocksFull { .. } => FailureCode::Busy,
             StoreError::Backend { .. } => FailureCode::Unavailable,
             StoreError::Uncertain { .. } => FailureCode::Unknown,
             StoreError::SessionLost { .. } => return Failure::SessionLost,

@@ -160,6 +160,16 @@ impl Journal for BoundedJournal {
         self.inner.change(mark, user, change)
     }
 
+    fn unlock<'a>(
+        &'a self,
+        mark: Mark,
+        user: &'a str,
+        key: &'a str,
+        run: u64,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.inner.unlock(mark, user, key, run)
+    }
+
     fn settle(&self) -> BoxFuture<'_, ()> {
         self.inner.settle()
     }

@@ -123,7 +123,7 @@ pub trait Journal: Send + Sync {
     /// Notes some time soon that the page has the replies to these.
     fn forget(&self, session: SessionKey, requests: Range<u64>);
 
-    /// Notes some time soon that nobody comes back to a session.
+    /// Notes some time soon that nobody comes back to a session: its locks are free.
     fn end(&self, session: SessionKey);
 
     /// The same for every session of an earlier process that was not taken up since.
@@ -136,6 +136,19 @@ pub trait Journal: Send + Sync {
         mark: Mark,
         user: &'a str,
         change: Change,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Releases the lock that a run of the mark's session holds, with its mark, both or neither. Where the mark is there already
+    /// it does nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::LockLost`] where the run does not hold it.
+    fn unlock<'a>(
+        &'a self,
+        mark: Mark,
+        user: &'a str,
+        key: &'a str,
+        run: u64,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// Completes when everything that was to be noted soon is.

@@ -6,10 +6,17 @@ mod journal;
 mod journal_laws;
 #[cfg(test)]
 mod laws;
+#[cfg(test)]
+mod lock_laws;
+mod locks;
 mod redb;
 mod redis;
 
 pub use self::journal::{Change, Claim, Journal, Mark, SessionKey};
+pub use self::locks::{
+    Asked, HeldLock, Holder, LOCK_LEASE, LockStore, Locks, MAX_LOCK_WAITERS, MAX_LOCKS_OF_OWNER,
+    Owner, Taker, Taking,
+};
 pub use self::redb::RedbStore;
 pub use self::redis::{MAX_REDIS_VALUE_BYTES, RedisConfig, RedisStore};
 
@@ -18,6 +25,7 @@ use faasm_bridge::wire::{MAX_PAYLOAD_BYTES, TRANSFER_BYTES};
 use futures_util::future::BoxFuture;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
 
 /// Longest element of a list, bytes.
@@ -72,6 +80,18 @@ pub enum StoreError {
     /// The journal does not have the session, or not for this relay: what was asked for was not done.
     #[error("the session is not this relay's any more: {reason}")]
     SessionLost { reason: &'static str },
+    /// A run asks for a lock that it holds.
+    #[error("this run has the lock `{key}` already: it would wait for itself for ever")]
+    Deadlock { key: String },
+    /// A lock that is not held, or not any more.
+    #[error("the run does not hold the lock of `{key}`, or not any more: its lease ran out")]
+    LockLost { key: String },
+    /// More locks, or more who wait for one, than there may be.
+    #[error("the lock of `{key}` cannot be had: {reason}; try again later")]
+    LocksFull { key: String, reason: &'static str },
+    /// There are no locks here.
+    #[error("there are no locks across the cluster here: {reason}")]
+    NoLocks { reason: &'static str },
     /// The storage itself failed, and nothing was changed.
     #[error("the store cannot {action}: {reason}")]
     Backend { action: &'static str, reason: String },
@@ -202,14 +222,26 @@ pub struct Stores {
     pub state: Arc<dyn StateStore>,
     pub files: Arc<dyn FileStore>,
     pub journal: Arc<dyn Journal>,
+    /// In the same place as the journal, which releases the locks of a session that ends.
+    pub locks: Locks,
 }
 
 impl Stores {
     /// Everything in one store.
-    pub fn in_one<S: FunctionStore + StateStore + FileStore + Journal + 'static>(store: S) -> Self {
+    pub fn in_one<S>(store: S) -> Self
+    where
+        S: FunctionStore + StateStore + FileStore + Journal + LockStore + 'static,
+    {
         let store = Arc::new(store);
         let (functions, state, files) = (store.clone(), store.clone(), store.clone());
-        Self { functions, state, files, journal: store }
+        let locks = Locks::new(store.clone(), LOCK_LEASE);
+        Self { functions, state, files, journal: store, locks }
+    }
+
+    /// The same stores, with locks that last so long without being renewed.
+    pub fn with_lock_lease(mut self, lease: Duration) -> Self {
+        self.locks = self.locks.with_lease(lease);
+        self
     }
 
     /// Everything in memory, gone with the process.

@@ -19,6 +19,8 @@ enum Operation {
     ClearAppended,
     ReadFile,
     Compare,
+    LockState,
+    UnlockState,
     UploadFunction,
     FetchFunction,
     UploadFile,
@@ -31,7 +33,7 @@ enum Operation {
 
 use Operation::*;
 
-const OPERATIONS: [Operation; 17] = [
+const OPERATIONS: [Operation; 19] = [
     Call,
     CallPointer,
     ReadState,
@@ -41,6 +43,8 @@ const OPERATIONS: [Operation; 17] = [
     ClearAppended,
     ReadFile,
     Compare,
+    LockState,
+    UnlockState,
     UploadFunction,
     FetchFunction,
     UploadFile,
@@ -59,7 +63,9 @@ impl Operation {
             ReadState | ReadAppended | ReadFile | FetchFile | FetchState | StateSize => {
                 Right::StateRead
             }
-            WriteState | AppendState | ClearAppended | StoreState => Right::StateWrite,
+            WriteState | AppendState | ClearAppended | LockState | UnlockState | StoreState => {
+                Right::StateWrite
+            }
             UploadFunction | UploadFile => Right::Upload,
             FetchMetrics => Right::Metrics,
         }
@@ -80,6 +86,8 @@ impl Operation {
             ReadAppended => Request::ReadAppended { key, count: 1 },
             ClearAppended => Request::ClearAppended { key },
             ReadFile => Request::ReadFile { path: "a".into() },
+            LockState => Request::LockState { key, run: 1 },
+            UnlockState => Request::UnlockState { key, run: 1 },
             Compare => Request::Compare { function: "nobody".into(), integrities: vec![] },
             UploadFunction | FetchFunction | UploadFile | FetchFile | FetchState | StateSize
             | StoreState | FetchMetrics => return None,

@@ -15,6 +15,7 @@ mod failures;
 mod fetch;
 mod files;
 mod fixtures;
+mod global_locks;
 mod http;
 mod legacy;
 mod limits;

@@ -53,8 +53,8 @@ impl Relay {
     ) -> Self {
         let cluster = Embedded::new(embedded, stores.clone()).unwrap();
         let (state, files) = (stores.state.clone(), stores.files.clone());
-        let journal = stores.journal.clone();
-        let app = App { cluster: Arc::new(cluster.clone()), state, files, journal };
+        let (journal, locks) = (stores.journal.clone(), stores.locks.clone());
+        let app = App { cluster: Arc::new(cluster.clone()), state, files, journal, locks };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopping) = oneshot::channel();

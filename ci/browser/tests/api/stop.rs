@@ -10,12 +10,16 @@ const CHATTER: &str = include_str!("../functions/chatter.wat");
 const DOZE: &str = include_str!("../functions/doze.wat");
 /// Holds the write lock of state `k` while it sleeps.
 const HOLD: &str = include_str!("../functions/hold.wat");
+/// The same with the lock of `k` for the whole cluster.
+const HOLD_GLOBAL: &str = include_str!("../functions/hold_global.wat");
 /// Chains a call that writes state `left`, and ends without awaiting it.
 const LEAVE: &str = include_str!("../functions/leave.wat");
 /// Sleeps for a minute.
 const NAP: &str = include_str!("../functions/nap.wat");
 /// Waits for the lock that `hold` has.
 const TAKE: &str = include_str!("../functions/take.wat");
+/// Waits for the lock that `hold_global` has.
+const TAKE_GLOBAL: &str = include_str!("../functions/take_global.wat");
 /// Gives its input as output.
 const TINY: &str = include_str!("../functions/tiny.wat");
 /// Chains a call that sleeps for a minute in the cluster, says so, and awaits it.
@@ -93,6 +97,42 @@ async fn a_run_ends_wherever_its_function_is() -> Result<()> {
     assert_eq!(result["timeouts"], json!(vec!["timeout"; 7]), "{result}");
     assert_eq!(result["held"], "aborted", "{result}");
     assert_eq!((&result["taken"], &result["fine"]), (&json!(0), &json!(0)), "{result}");
+    lab.browser.close().await
+}
+
+#[tokio::test]
+async fn a_run_that_ends_frees_its_locks_of_the_cluster_and_its_place_in_their_queues() -> Result<()>
+{
+    let lab = Lab::new(&[("hold", HOLD_GLOBAL), ("take", TAKE_GLOBAL)]).await?;
+    let result = lab
+        .run(
+            r#"
+  const [hold, take] = [await load("hold"), await load("take")];
+  const begin = (fn, options) => {
+    const controller = new AbortController();
+    return new Promise((resolve) => {
+      const begun = () => resolve({ ended, controller });
+      const ended = failure(fn.run({ signal: controller.signal, ...options(begun) }));
+    });
+  };
+  const awaits = (begun) => ({ onEvent: ({ awaits }) => awaits === "lock" && begun() });
+  const holder = await begin(hold, (begun) => ({ onStdout: begun }));
+  const waiter = await begin(take, awaits);
+  const last = take.run();
+  waiter.controller.abort();
+  const waited = await waiter.ended;
+  const began = performance.now();
+  holder.controller.abort();
+  const held = await holder.ended;
+  const { returnValue } = await last;
+  const inTheCluster = await take.run({ where: "cluster" });
+  return { codes: [waited.code, held.code], taken: [returnValue, inTheCluster.returnValue], took: performance.now() - began };"#,
+        )
+        .await?;
+    assert_eq!(result["codes"], json!(["aborted", "aborted"]), "{result}");
+    assert_eq!(result["taken"], json!([0, 0]), "{result}");
+    // Less than a lease.
+    assert!(result["took"].as_f64().is_some_and(|took| took < 8000.0), "{result}");
     lab.browser.close().await
 }
 

@@ -93,6 +93,8 @@ static bool list_command(char *name, char *rest) {
     else if (IS("lock_write")) __faasm_lock_state_write(word(&rest));
     else if (IS("unlock_read")) __faasm_unlock_state_read(word(&rest));
     else if (IS("unlock_write")) __faasm_unlock_state_write(word(&rest));
+    else if (IS("lock_global")) __faasm_lock_state_global(word(&rest));
+    else if (IS("unlock_global")) __faasm_unlock_state_global(word(&rest));
     else return false;
     return true;
 }

@@ -5,6 +5,7 @@ mod chain;
 mod faults;
 mod files;
 mod folders;
+mod global_locks;
 mod languages;
 mod legacy;
 mod lists;
@@ -25,6 +26,7 @@ pub fn all() -> Vec<Case> {
         state::cases(),
         mapping::cases(),
         lists::cases(),
+        global_locks::cases(),
         files::cases(),
         folders::cases(),
         wasi::cases(),

@@ -16,7 +16,7 @@ use faasm_redis_server::RedisServer;
 use faasm_relay::cluster::embedded::{Embedded, EmbeddedConfig};
 use faasm_relay::cluster::faasm::FaasmConfig;
 use faasm_relay::store::{
-    FunctionStore, RedisConfig, RedisStore, StateStore, StoreError, StoredFunction, Stores,
+    FunctionStore, Locks, RedisConfig, RedisStore, StateStore, StoreError, StoredFunction, Stores,
 };
 use faasm_relay::{App, Config, integrity, serve};
 use faasm_standin::{Planner, Setup};
@@ -147,7 +147,9 @@ impl Cluster {
         let stores = lab.stores_with(state.clone());
         let text_users = Users::default();
         let (originals, users) = (stores.functions, Arc::clone(&text_users));
-        let stores = Stores { functions: Arc::new(TextOutputs { originals, users }), ..stores };
+        let functions = Arc::new(TextOutputs { originals, users });
+        let locks = Locks::refused("workers of Faasm have no such host call");
+        let stores = Stores { functions, locks, ..stores };
         let config = EmbeddedConfig {
             call_timeout: TIMEOUT,
             printing: lab.printing(),

@@ -39,7 +39,7 @@ fn id(rng: &mut Rng) -> RequestId {
 
 fn request(rng: &mut Rng, payload: usize) -> Request {
     let key = key(rng);
-    match rng.below(8) {
+    match rng.below(10) {
         0 => {
             let entry = match rng.below(3) {
                 0 => CallEntry::Main,
@@ -65,6 +65,8 @@ fn request(rng: &mut Rng, payload: usize) -> Request {
             let integrities = (0..rng.below(3)).map(|_| text(rng)).collect();
             Request::Compare { function: text(rng), integrities }
         }
+        7 => Request::LockState { key, run: rng.number() },
+        8 => Request::UnlockState { key, run: rng.number() },
         _ => Request::ReadFile { path: key },
     }
 }
@@ -88,11 +90,12 @@ pub(super) fn client_frame(rng: &mut Rng) -> Vec<u8> {
 }
 
 pub(super) fn server_frame(rng: &mut Rng) -> Vec<u8> {
-    const CODES: [FailureCode; 4] = [
+    const CODES: [FailureCode; 5] = [
         FailureCode::BadRequest,
         FailureCode::Unknown,
         FailureCode::State,
         FailureCode::Unauthorised,
+        FailureCode::LockLost,
     ];
     let length = rng.below(PAYLOAD_BYTES);
     let payload = rng.bytes(length);

@@ -61,6 +61,8 @@ unsafe extern "C" {
     pub fn __faasm_unlock_state_read(key: *const u8);
     pub fn __faasm_lock_state_write(key: *const u8);
     pub fn __faasm_unlock_state_write(key: *const u8);
+    pub fn __faasm_lock_state_global(key: *const u8);
+    pub fn __faasm_unlock_state_global(key: *const u8);
 
     // The rest.
     pub fn __faasm_conf_flag(key: *const u8) -> i32;

@@ -124,4 +124,13 @@ impl State {
         unsafe { raw::__faasm_unlock_state_write(self.key()) };
         result
     }
+
+    /// Runs `body` while no other function of the cluster does so for this key. The local copy may be old: pull first, and push
+    /// last. May block.
+    pub fn with_global_lock<T>(&self, body: impl FnOnce() -> T) -> T {
+        unsafe { raw::__faasm_lock_state_global(self.key()) };
+        let result = body();
+        unsafe { raw::__faasm_unlock_state_global(self.key()) };
+        result
+    }
 }

@@ -46,6 +46,7 @@ mod entry;
 mod failures;
 mod host;
 mod linker;
+mod locks;
 mod operations;
 mod program;
 mod run;
@@ -58,6 +59,7 @@ use compiled::Compiled;
 use faasm_bridge::guest::Stream;
 use faasm_bridge::state::LocalTier;
 use futures_util::future::BoxFuture;
+use locks::Holding;
 use program::{Known, Program, Programs};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -152,6 +154,8 @@ struct Inner {
     instances: Arc<Semaphore>,
     /// This host's copy of each user's state.
     tiers: Mutex<HashMap<String, Arc<Mutex<LocalTier>>>>,
+    /// What its runs hold of the cluster's locks.
+    holding: Arc<Holding>,
 }
 
 impl Embedded {
@@ -167,8 +171,9 @@ impl Embedded {
         let is_shared = stores.functions.is_shared();
         let programs = Programs::new(engine.clone(), compiled, is_shared);
         let tiers = Mutex::default();
+        let holding = Holding::new(stores.locks.clone())?;
         let instances = Arc::new(Semaphore::new(config.max_instances.min(Semaphore::MAX_PERMITS)));
-        let inner = Inner { config, engine, programs, stores, instances, tiers };
+        let inner = Inner { config, engine, programs, stores, instances, tiers, holding };
         Ok(Self { inner: Arc::new(inner) })
     }
 }

@@ -11,6 +11,14 @@ use std::time::Duration;
 
 /// Performs what the kernel asks for; no lock is held meanwhile.
 pub(super) async fn perform(run: &mut RunState, operation: Operation) -> Completion {
+    match &operation {
+        Operation::WriteState { key, .. } | Operation::ExchangeState { key, .. }
+            if run.locks.has_lost(key) =>
+        {
+            return Completion::Missing;
+        }
+        _ => {}
+    }
     let chain = &mut run.chain;
     let (user, stores) = (chain.user.as_str(), &chain.inner.stores);
     match operation {
@@ -32,6 +40,8 @@ pub(super) async fn perform(run: &mut RunState, operation: Operation) -> Complet
             poll_fn(|cx| lock(&tier).poll_lock(ticket, cx)).await;
             Completion::Done
         }
+        Operation::LockGlobal { key } => run.locks.take(key).await,
+        Operation::UnlockGlobal { key } => run.locks.release(&key).await,
         Operation::ReadState { key, offset, length } => {
             state(stores.state.read(user, &key, offset, length).await)
         }

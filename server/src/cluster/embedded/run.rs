@@ -5,6 +5,7 @@ use super::ending::Ending;
 use super::engine::MAX_TABLES;
 use super::entry::{enter_main, enter_pointer};
 use super::host::{Printer, View};
+use super::locks::RunLocks;
 use super::program::Program;
 use super::{Inner, lock};
 use crate::cluster::{Call, ClusterError, Outcome, failure};
@@ -42,6 +43,8 @@ pub(super) struct RunState {
     pub(super) chain: Chain,
     pub(super) tier: Arc<Mutex<LocalTier>>,
     pub(super) printer: Printer,
+    /// What it holds of the cluster's locks.
+    pub(super) locks: RunLocks,
     /// How deep this host is inside the guest's `malloc`.
     pub(super) allocating: u32,
     /// How deep it is inside functions of the guest that host calls call.
@@ -65,6 +68,7 @@ impl RunState {
         let printing = inner.config.printing.clone();
         let printer = Printer { printing, user: user.clone(), function: function.clone() };
         let tier = inner.tier(&user);
+        let locks = RunLocks::new(&inner.holding, &user);
         let index = match entry {
             CallEntry::Index(index) => index,
             CallEntry::Main | CallEntry::Pointer(_) => 0,
@@ -79,6 +83,7 @@ impl RunState {
             chain,
             tier,
             printer,
+            locks,
             allocating: 0,
             depth: 0,
             limits,
@@ -222,6 +227,7 @@ async fn run(inner: Arc<Inner>, program: Arc<Program>, call: Call, origin: Origi
         None => enter_main(&mut store, &instance, &program).await,
     };
     let output = end(&mut store);
+    store.data_mut().locks.end().await;
     match ended.map_err(|error| Ending::of(&error)) {
         Ok(return_value) | Err(Ending::Exit(return_value)) => {
             Outcome::Returned(CallResult { return_value, output })

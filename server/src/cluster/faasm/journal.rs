@@ -106,6 +106,17 @@ impl Journal for Apart {
         })
     }
 
+    /// The locks are where the journal is, so that here it is one step.
+    fn unlock<'a>(
+        &'a self,
+        mark: Mark,
+        user: &'a str,
+        key: &'a str,
+        run: u64,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.inner.unlock(mark, user, key, run)
+    }
+
     fn settle(&self) -> BoxFuture<'_, ()> {
         self.inner.settle()
     }

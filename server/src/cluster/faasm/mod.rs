@@ -54,6 +54,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use carry::{Carried, NotCarried, carry};
+use faasm_bridge::host::HostCall;
 use futures_util::future::BoxFuture;
 use message::Message;
 use planner::{NotStarted, Planner, PlannerError, Slots};
@@ -309,7 +310,9 @@ impl Inner {
         // What a page could not run either is not stored; and it is cheaper to find out here than in a compiler there.
         let checked = wasm.clone();
         let checking = tokio::task::spawn_blocking(move || {
-            faasm_asyncify::normalise(&checked).map(drop).map_err(|error| error.to_string())
+            let normalised =
+                faasm_asyncify::normalise(&checked).map_err(|error| error.to_string())?;
+            check_locks(&normalised.imports.suspending)
         });
         let checked = checking.await.map_err(|error| ClusterError::Internal(error.to_string()))?;
         checked.map_err(ClusterError::NotAFunction)?;
@@ -347,6 +350,18 @@ impl Cluster for Faasm {
     fn usage(&self) -> Option<Usage> {
         None
     }
+}
+
+/// Refuses a function that takes locks across the cluster, before anything of it runs: no worker would see what this relay holds,
+/// and workers have no such host call.
+fn check_locks(imports: &[String]) -> Result<(), String> {
+    let lock = HostCall::LockStateGlobal.row().import();
+    if imports.contains(&lock) {
+        return Err(format!(
+            "the function imports {lock}, which a Faasm cluster does not have: its workers would not see each other's locks; upload it to a relay with its own cluster, or link it without"
+        ));
+    }
+    Ok(())
 }
 
 /// Reads what a planner may say of an app, of its workers and of itself, and forgets it again; whether it was one of them.

@@ -73,7 +73,7 @@ impl Upload {
         }
         let state: Arc<dyn StateStore> = Arc::clone(self) as _;
         let journal = Arc::new(Apart::new(stores.journal, Arc::clone(&state)));
-        Stores { functions: stores.functions, state, files, journal }
+        Stores { functions: stores.functions, state, files, journal, locks: stores.locks }
     }
 
     /// Whether it is there.

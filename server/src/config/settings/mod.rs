@@ -17,7 +17,7 @@ use super::{Limits, Timings};
 use crate::auth::{Authority, KeyFile, TokenSettings};
 use crate::cluster::embedded::EmbeddedConfig;
 use crate::cluster::faasm::{Endpoint, FaasmConfig};
-use crate::store::RedisConfig;
+use crate::store::{LOCK_LEASE, RedisConfig};
 use crate::tls::Tls;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -46,6 +46,7 @@ pub struct Settings {
     pub tls: TlsFiles,
     pub limits: Limits,
     pub state_value_bytes: usize,
+    pub state: State,
     pub guests: Guests,
     pub cluster: FaasmCluster,
     pub timings: Timings,
@@ -57,6 +58,18 @@ pub struct Store {
     /// Address of Redis, without a password.
     pub redis: Option<String>,
     pub redis_password_file: Option<PathBuf>,
+}
+
+/// How state is kept together.
+#[derive(Clone, Debug)]
+pub struct State {
+    pub lock_lease: Duration,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { lock_lease: LOCK_LEASE }
+    }
 }
 
 /// How tokens are checked; without a key the relay is open.
@@ -124,6 +137,7 @@ impl Default for Settings {
             tls: TlsFiles::default(),
             limits: Limits::default(),
             state_value_bytes: usize::try_from(most).unwrap_or(usize::MAX),
+            state: State::default(),
             guests: Guests {
                 call_time: guests.call_timeout,
                 memory_bytes: guests.max_memory,

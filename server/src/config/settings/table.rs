@@ -59,6 +59,11 @@ pub const TABLE: &[Setting] = &[
         field: Field::Path(|s| &mut s.store.redis_password_file),
     },
     Setting {
+        key: "state.lock_lease",
+        about: "That a lock across the cluster is held without being renewed: how long it outlives its holder",
+        field: Field::Time(0.1..=3600.0, |s| &mut s.state.lock_lease),
+    },
+    Setting {
         key: "tokens.secret_file",
         about: "Secret that tokens are signed with by HS256",
         field: Field::Path(|s| &mut s.tokens.secret_file),

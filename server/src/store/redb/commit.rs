@@ -68,6 +68,16 @@ impl Committer {
         })
     }
 
+    /// Makes a change of few bytes some time soon, if there is room for it.
+    pub(super) fn soon(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&WriteTransaction) -> Checked<()> + Send + 'static,
+    ) {
+        let (done, _) = oneshot::channel();
+        self.queue.try_push(0, Job { action, bytes: 0, work: Box::new(work), done });
+    }
+
     /// Forgets marks with a later commit.
     pub(super) fn forget_marks(&self, session: SessionKey, requests: Range<u64>) {
         let mut forgettable = lock(&self.forgettable);

@@ -3,14 +3,15 @@
 
 use super::log::Record;
 use super::record::Recorder;
-use super::{Checked, RedbStore, lists, values};
-use crate::store::{Change, Claim, Journal, Mark, SessionKey, StoreError};
+use super::{Checked, RedbStore, lists, locks, values};
+use crate::store::{Change, Claim, Holder, Journal, Mark, SessionKey, StoreError};
 use faasm_bridge::session::{Begun, Remains};
 use faasm_bridge::wire::RequestId;
 use futures_util::future::BoxFuture;
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// By session and request: the frame that says how the change ended.
 const MARKS: TableDefinition<'_, (&[u8; 32], u64), &[u8]> = TableDefinition::new("marks");
@@ -161,6 +162,7 @@ impl Journal for RedbStore {
     }
 
     fn end(&self, session: SessionKey) {
+        self.end_locks(session.into());
         if let Some(recorder) = self.recorder() {
             recorder.note(Record::End { session }, &[]);
             self.inner.committer.forget_marks(session, 0..u64::MAX);
@@ -206,6 +208,23 @@ impl Journal for RedbStore {
                 marked(transaction, &clear)
             }),
         }
+    }
+
+    fn unlock<'a>(
+        &'a self,
+        mark: Mark,
+        user: &'a str,
+        key: &'a str,
+        run: u64,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        let holder = Holder { owner: mark.session.into(), run };
+        let name = (user.to_owned(), key.to_owned());
+        let table = Arc::clone(&self.inner.locks);
+        let is_kept = self.recorder().is_some();
+        self.commit("release a lock", 0, move |transaction| {
+            let unlock = || locks::unlock(&table, transaction, &name, holder);
+            if is_kept { self::mark(transaction, &mark, unlock) } else { unlock() }
+        })
     }
 
     fn settle(&self) -> BoxFuture<'_, ()> {

@@ -133,7 +133,8 @@ impl Disk {
         let opening = move || RedbStore::builder().create_with_backend(disk.clone());
         let database = opening().unwrap();
         RedbStore::prepare(&database, |_| true).unwrap();
-        RedbStore::start(database, Some(Box::new(opening)), None, None).unwrap()
+        let locks = locks::Table::default();
+        RedbStore::start(database, Some(Box::new(opening)), None, None, locks).unwrap()
     }
 
     fn fail_at(&self, operation: u64) {
@@ -185,7 +186,7 @@ impl StorageBackend for Disk {
 
 /// As soon as the store takes changes again.
 async fn append_at_last(store: &RedbStore, element: &[u8]) {
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     while let Err(error) = store.append("u", "l", element.to_vec()).await {
         assert!(begun.elapsed() < Duration::from_secs(10), "{error}");
         tokio::task::yield_now().await;

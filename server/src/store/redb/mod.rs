@@ -11,6 +11,7 @@
 //! | `numbers` | `last` | the last number given to a value or list |
 //! | | `commits` | how many commits there were |
 //! | `marks` | session, request | what a change of state is answered, once it was made |
+//! | `locks` | user, key | who holds the lock: owner, run, attempt |
 //!
 //! Changes wait in a queue and share commits (`commit.rs`). The journal's log of sessions and calls is a file beside the
 //! database (`log.rs`).
@@ -21,6 +22,7 @@ mod commit;
 mod image;
 mod journal;
 mod lists;
+mod locks;
 mod log;
 mod queue;
 mod record;
@@ -43,6 +45,7 @@ use redb::{
 use slot::Slot;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 const FUNCTIONS: TableDefinition<'_, (&str, &str), (&str, &[u8])> =
     TableDefinition::new("functions");
@@ -53,7 +56,7 @@ const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 const LAST: &str = "last";
 
 /// How many tables there are.
-const TABLES: usize = 8;
+const TABLES: usize = 9;
 
 /// Most bytes of the file that are kept in memory.
 const CACHE_BYTES: usize = 128 * 1024 * 1024;
@@ -76,6 +79,7 @@ struct Inner {
     committer: Committer,
     recorder: Option<Recorder>,
     slot: Arc<Slot>,
+    locks: locks::Shared,
 }
 
 impl RedbStore {
@@ -99,11 +103,13 @@ impl RedbStore {
         let database = opening().map_err(backend("open its file"))?;
         let log = Log::open(&path.with_extension(LOG_EXTENSION), log::boot());
         let (log, image) = log.map_err(backend("open its journal"))?;
+        // Those that nobody takes up are held for a lease all the same: their page may not know yet.
+        let held = Self::held(&database)?;
         Self::prepare(&database, |session| image.contains(session))?;
         let recorder = Recorder::start(log, image, sessions.saturating_mul(2))
             .map_err(backend("start its journal"))?;
         let folder = path.parent().map(Path::to_owned);
-        Self::start(database, Some(Box::new(opening)), folder, Some(recorder))
+        Self::start(database, Some(Box::new(opening)), folder, Some(recorder), held)
     }
 
     /// A store that is gone with the process.
@@ -114,7 +120,7 @@ impl RedbStore {
         let database = Self::builder().create_with_backend(InMemoryBackend::new());
         let database = database.map_err(backend("start"))?;
         Self::prepare(&database, |_| false)?;
-        Self::start(database, None, None, None)
+        Self::start(database, None, None, None, locks::Table::default())
     }
 
     fn start(
@@ -122,6 +128,7 @@ impl RedbStore {
         opening: Option<Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>>,
         folder: Option<PathBuf>,
         recorder: Option<Recorder>,
+        locks: locks::Table,
     ) -> Result<Self, StoreError> {
         // A name alone is in the folder that is called nothing.
         let folder = folder.map(|folder| match folder.as_os_str().is_empty() {
@@ -130,13 +137,29 @@ impl RedbStore {
         });
         let slot = Arc::new(Slot::new(database, opening, folder));
         let committer = Committer::start(Arc::clone(&slot)).map_err(backend("start"))?;
-        Ok(Self { inner: Arc::new(Inner { committer, recorder, slot }) })
+        Ok(Self {
+            inner: Arc::new(Inner { committer, recorder, slot, locks: Arc::new(locks.into()) }),
+        })
     }
 
     fn builder() -> redb::Builder {
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE_BYTES);
         builder
+    }
+
+    /// The locks that an earlier relay gave.
+    fn held(database: &Database) -> Result<locks::Table, StoreError> {
+        let read = || -> Result<_, redb::Error> {
+            let transaction = database.begin_read()?;
+            // A new database has no tables, and an older one not this one.
+            if transaction.list_tables()?.count() < TABLES {
+                return Ok(Vec::new());
+            }
+            locks::left(&transaction)
+        };
+        let left = read().map_err(backend("read its locks"))?;
+        Ok(locks::Table::restore(left, Instant::now()))
     }
 
     /// Makes the tables, so that readers find them, and keeps marks only of sessions that are there. It writes only where
@@ -148,7 +171,9 @@ impl RedbStore {
         let is_prepared = || -> Result<bool, redb::Error> {
             let transaction = database.begin_read()?;
             let tables = transaction.list_tables()?.count();
-            Ok(tables >= TABLES && !journal::has_stray_marks(&transaction, &is_there)?)
+            Ok(tables >= TABLES
+                && !journal::has_stray_marks(&transaction, &is_there)?
+                && !locks::has_stray(&transaction, &is_there)?)
         };
         if is_prepared().map_err(backend("read its tables"))? {
             return Ok(());
@@ -161,7 +186,9 @@ impl RedbStore {
             values::prepare(&transaction)?;
             lists::prepare(&transaction)?;
             journal::prepare(&transaction)?;
+            locks::prepare(&transaction)?;
             journal::keep_marks(&transaction, &is_there)?;
+            locks::keep(&transaction, &is_there)?;
             transaction.commit()?;
             Ok(())
         };

@@ -2,8 +2,11 @@
 
 use super::*;
 use crate::store::laws::{self, chunk};
+use crate::store::{Asked, Journal, LockStore, Owner, SessionKey, journal_laws, lock_laws};
 use faasm_bridge::state::MAX_VALUE_BYTES;
+use faasm_bridge::wire::SessionId;
 use redb::ReadableTableMetadata;
+use std::time::Duration;
 
 #[tokio::test]
 async fn it_keeps_the_laws_of_all_stores() {
@@ -14,6 +17,71 @@ async fn it_keeps_the_laws_of_all_stores() {
     laws::lists_are_bounded_and_cleared(store, "u5", "u6").await;
     laws::files_and_functions_are_replaced(store, "u7", "a/b").await;
     laws::a_random_history_agrees_with_a_model(store, "u8").await;
+}
+
+#[tokio::test]
+async fn it_keeps_the_laws_of_all_locks() {
+    let folder = tempfile::tempdir().unwrap();
+    let lasting = RedbStore::open(&folder.path().join("relay.redb")).unwrap();
+    for store in [RedbStore::in_memory().unwrap(), lasting] {
+        let expire = async |user: &str, key: &str| {
+            locks::locked(&store.inner.locks).expire(user, key);
+        };
+        let keys = [1, 2].map(|number| SessionId([number; 16]).into());
+        lock_laws::it_is_one_run_s_at_a_time_in_the_order_of_asking(&store, "u1").await;
+        if store.inner.recorder.is_some() {
+            let [first, _] = keys;
+            lock_laws::a_session_releases_once_and_its_end_frees_the_rest(&store, first, "u2")
+                .await;
+        }
+        let [_, second] = keys;
+        let expire_k = async |user: &str| expire(user, "k").await;
+        lock_laws::what_expired_is_lost(&store, second, "u3", expire_k).await;
+        lock_laws::a_lease_ends_and_a_renewed_one_does_not(&store, "u4").await;
+        // Each change waits for the disk there, and who waits is to ask again before it is left out.
+        let steps = if store.inner.recorder.is_some() { 150 } else { 3000 };
+        for seed in 0..3 {
+            let (user, history) = (format!("m{seed}"), (seed, steps));
+            lock_laws::a_random_history_agrees_with_a_model(&store, &user, history, expire).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lock_is_held_over_a_restart_by_a_session_that_is_there_and_for_a_lease_by_others() {
+    const LEASE: Duration = Duration::from_millis(300);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("relay.redb");
+    let [session, gone]: [SessionKey; 2] = [1, 2].map(|number| SessionId([number; 16]).into());
+    let taker = |owner: Owner| lock_laws::taker(owner, 1, 1);
+    let waits = taker(Owner::random().unwrap());
+    {
+        let store = RedbStore::open(&path).unwrap();
+        store.begin(session, "u").await.unwrap();
+        for (key, owner) in [("kept", session), ("left", gone)] {
+            let asked = store.ask("u", key, taker(owner.into()), LEASE).await.unwrap();
+            assert_eq!(asked, Asked::Held);
+        }
+        let released = taker(gone.into());
+        assert_eq!(store.ask("u", "released", released, LEASE).await.unwrap(), Asked::Held);
+        assert!(store.release("u", "released", released).await.unwrap());
+    }
+    let store = RedbStore::open(&path).unwrap();
+    let begun = Instant::now();
+    assert_eq!(store.ask("u", "released", waits, LEASE).await.unwrap(), Asked::Held);
+    // Its page comes back.
+    assert!(store.take_up(session, "u").await.unwrap().is_some());
+    while store.ask("u", "left", waits, LEASE).await.unwrap() != Asked::Held {
+        assert_eq!(store.renew(session.into(), LEASE).await.unwrap().len(), 1);
+        let asked = store.ask("u", "kept", waits, LEASE).await.unwrap();
+        assert_eq!(asked, Asked::Waits { before: 0 });
+        assert!(begun.elapsed() < 20 * LEASE);
+        tokio::time::sleep(LEASE / 20).await;
+    }
+    assert!(begun.elapsed() >= LEASE / 2, "its page may not know yet");
+    assert_eq!(store.ask("u", "kept", taker(session.into()), LEASE).await.unwrap(), Asked::Held);
+    store.unlock(journal_laws::mark(session, 5), "u", "kept", 1).await.unwrap();
+    assert_eq!(store.ask("u", "kept", waits, LEASE).await.unwrap(), Asked::Held);
 }
 
 #[tokio::test]

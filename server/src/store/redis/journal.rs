@@ -329,6 +329,17 @@ impl Journal for RedisStore {
         Box::pin(self.change_state(user, change, Some(marked)))
     }
 
+    fn unlock<'a>(
+        &'a self,
+        mark: Mark,
+        user: &'a str,
+        key: &'a str,
+        run: u64,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.hold(mark.session, [mark.request]);
+        Box::pin(self.try_unlock(mark, user, key, run))
+    }
+
     fn settle(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.inner.notes.settle())
     }

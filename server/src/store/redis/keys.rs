@@ -39,6 +39,26 @@ pub(super) fn session_keys(session: SessionKey) -> [String; 3] {
     ["", ":begun", ":forgotten"].map(|part| format!("{PREFIX}session:{name}{part}"))
 }
 
+/// What the key of a lock begins with.
+pub(super) const LOCK: &str = "{faasm-relay}:lock:";
+
+/// What the key begins with that says that a taker is over.
+pub(super) const LOCK_OVER: &str = "{faasm-relay}:lock-over:";
+
+/// A lock, a string; its queue, a sorted set; when each in the queue asked last, a hash.
+pub(super) fn lock_keys(name: &str) -> [String; 3] {
+    [
+        format!("{LOCK}{name}"),
+        format!("{PREFIX}lock-queue:{name}"),
+        format!("{PREFIX}lock-seen:{name}"),
+    ]
+}
+
+/// The names of an owner's locks, a set.
+pub(super) fn locks_key(owner: &str) -> String {
+    format!("{PREFIX}locks:{owner}")
+}
+
 /// A request's number with 20 digits, so that numbers sort as text: those of Lua end at 2^53.
 pub(super) fn number(request: u64) -> String {
     format!("{request:020}")

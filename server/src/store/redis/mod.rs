@@ -8,11 +8,12 @@
 //! | `{faasm-relay}:function:USER/FUNCTION` | hash | `integrity` and `wasm` |
 //! | `{faasm-relay}:file:PATH` | string | a shared file |
 //!
-//! The journal's keys are in `journal.rs`. One Redis or its failover, not a Redis Cluster: changes span keys that are not in one slot.
+//! The journal's keys are in `journal.rs`, those of locks in `locks.rs`. One Redis or its failover, not a Redis Cluster: changes span keys that are not in one slot.
 
 mod journal;
 mod keys;
 mod link;
+mod locks;
 mod notes;
 mod presence;
 mod state;

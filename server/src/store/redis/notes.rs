@@ -2,10 +2,11 @@
 //! Any order is right; see [`super::journal`].
 
 use super::journal::{on_session, running};
-use super::keys::number;
+use super::keys::{LOCK, locks_key, number};
 use super::link::{Link, Question, Repeat};
+use super::locks::{owner_text, release};
 use super::{RedisStore, script};
-use crate::store::{Claim, SessionKey, StoreError};
+use crate::store::{Claim, SessionKey, StoreError, Taker};
 use faasm_bridge::session::reply_frame;
 use faasm_bridge::wire::{FailureCode, Reply, RequestId};
 use futures_util::{StreamExt, stream};
@@ -57,13 +58,19 @@ pub(super) enum Note {
     End {
         session: SessionKey,
     },
+    /// A lock is released, or not waited for any more.
+    Withdraw {
+        user: String,
+        key: String,
+        taker: Taker,
+    },
 }
 
 impl Note {
     fn bytes(&self) -> usize {
         match self {
             Note::Finish { reply, .. } => reply.len(),
-            Note::Forget { .. } | Note::End { .. } => 0,
+            Note::Forget { .. } | Note::End { .. } | Note::Withdraw { .. } => 0,
         }
     }
 
@@ -84,9 +91,11 @@ impl Note {
             }
             Note::End { session } => {
                 let mut invocation = on_session(&END, *session);
-                invocation.arg(relay);
+                let owner = owner_text((*session).into());
+                invocation.key(locks_key(&owner)).arg(relay).arg(owner).arg(LOCK);
                 ("end a session", invocation)
             }
+            Note::Withdraw { user, key, taker } => ("release a lock", release(user, key, *taker)),
         };
         let (question, bytes) = (Question::Script(invocation), self.bytes() as u64);
         let _: String = link.ask(action, Repeat::Marked, bytes, question).await?;

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::store::laws::{self, chunk};
-use crate::store::{MAX_LIST_BYTES, StateStore};
+use crate::store::{Asked, LockStore, MAX_LIST_BYTES, Owner, StateStore, lock_laws};
 use faasm_bridge::state::{MAX_VALUE_BYTES, StateError};
+use faasm_bridge::wire::SessionId;
 use faasm_redis_server::{REDIS_URL, RedisServer};
 use redis::{AsyncCommands, Value};
 use std::time::Instant;
@@ -48,6 +49,70 @@ async fn it_keeps_the_laws_of_all_stores() {
     laws::lists_are_bounded_and_cleared(store, &user(), &user()).await;
     laws::files_and_functions_are_replaced(store, &user(), &format!("test/{}", user())).await;
     laws::a_random_history_agrees_with_a_model(store, &user()).await;
+}
+
+#[tokio::test]
+async fn it_keeps_the_laws_of_all_locks() {
+    let lab = Lab::new().await;
+    let store = &lab.store;
+    let expire = async |user: &str, key: &str| {
+        let () = lab
+            .worker()
+            .await
+            .del(keys::lock_keys(&format!("{user}/{key}"))[0].as_str())
+            .await
+            .unwrap();
+    };
+    let expire_k = async |user: &str| expire(user, "k").await;
+    let session = || {
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).unwrap();
+        SessionKey::from(SessionId(id))
+    };
+    lock_laws::it_is_one_run_s_at_a_time_in_the_order_of_asking(store, &user()).await;
+    lock_laws::a_session_releases_once_and_its_end_frees_the_rest(store, session(), &user()).await;
+    lock_laws::what_expired_is_lost(store, session(), &user(), expire_k).await;
+    lock_laws::a_lease_ends_and_a_renewed_one_does_not(store, &user()).await;
+    for seed in 0..3 {
+        lock_laws::a_random_history_agrees_with_a_model(store, &user(), (seed, 800), expire).await;
+    }
+}
+
+#[tokio::test]
+async fn a_question_that_comes_late_does_not_take_a_lock_that_was_released() {
+    let lab = Lab::new().await;
+    let (store, user) = (&lab.store, user());
+    let owner = Owner::random().unwrap();
+    let taker = lock_laws::taker(owner, 1, 1);
+    assert_eq!(lock_laws::ask(store, &user, taker).await, Asked::Held);
+    for _ in 0..2 {
+        assert!(store.release(&user, "k", taker).await.unwrap(), "asked again, it says the same");
+    }
+    let late = store.ask(&user, "k", taker, lock_laws::LONG).await;
+    assert!(matches!(late, Err(StoreError::LockLost { .. })), "{late:?}");
+    let waits = lock_laws::taker(owner, 2, 2);
+    assert_eq!(lock_laws::ask(store, &user, waits).await, Asked::Held);
+}
+
+#[tokio::test]
+async fn who_stops_asking_leaves_the_queue() {
+    let lab = Lab::new().await;
+    let (store, user) = (&lab.store, user());
+    let owner = Owner::random().unwrap();
+    let [holds, left, waits] = [1, 2, 3].map(|run| lock_laws::taker(owner, run, 1));
+    for (taker, expected) in [
+        (holds, Asked::Held),
+        (left, Asked::Waits { before: 0 }),
+        (waits, Asked::Waits { before: 1 }),
+    ] {
+        assert_eq!(lock_laws::ask(store, &user, taker).await, expected);
+    }
+    assert!(store.release(&user, "k", holds).await.unwrap());
+    let begun = Instant::now();
+    while lock_laws::ask(store, &user, waits).await != Asked::Held {
+        assert!(begun.elapsed() < 4 * crate::store::locks::QUEUE_PATIENCE, "it is its turn");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,47 @@
+-- Takes a lock, or a place in its queue.
+-- KEYS: the lock, its queue, when each in the queue asked last, what is over of this taker, the names of its owner's locks.
+-- ARGV: the taker, the beginning that takers of the same run have, the lease (ms), for how long a place is kept without asking
+-- (ms), most places, most locks of an owner, the lock's name.
+-- Answers how it ended, and how many wait in front.
+local taker = ARGV[1]
+-- It was released or withdrawn: the same question, asked before that, came late.
+if redis.call('EXISTS', KEYS[4]) == 1 then return {'over', 0} end
+local held = redis.call('GET', KEYS[1])
+if held == taker then
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+  return {'held', 0}
+end
+if held and string.sub(held, 1, #ARGV[2]) == ARGV[2] then return {'deadlock', 0} end
+if redis.call('SCARD', KEYS[5]) >= tonumber(ARGV[6]) then return {'many', 0} end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- Those in front that do not ask any more.
+while true do
+  local first = redis.call('ZRANGE', KEYS[2], 0, 0)[1]
+  if not first or first == taker then break end
+  local seen = redis.call('HGET', KEYS[3], first)
+  if seen and now - seen < tonumber(ARGV[4]) then break end
+  redis.call('ZREM', KEYS[2], first)
+  redis.call('HDEL', KEYS[3], first)
+end
+local before = redis.call('ZRANK', KEYS[2], taker)
+if not before then
+  before = redis.call('ZCARD', KEYS[2])
+  if before >= tonumber(ARGV[5]) then return {'full', 0} end
+end
+if not held and before == 0 then
+  redis.call('ZREM', KEYS[2], taker)
+  redis.call('HDEL', KEYS[3], taker)
+  redis.call('SET', KEYS[1], taker, 'PX', ARGV[3])
+  redis.call('SADD', KEYS[5], ARGV[7])
+  redis.call('PEXPIRE', KEYS[5], ARGV[3] + 60000)
+  return {'held', 0}
+end
+if not redis.call('ZSCORE', KEYS[2], taker) then
+  local last = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]
+  redis.call('ZADD', KEYS[2], (last or 0) + 1, taker)
+end
+redis.call('HSET', KEYS[3], taker, now)
+redis.call('PEXPIRE', KEYS[2], ARGV[4] + 60000)
+redis.call('PEXPIRE', KEYS[3], ARGV[4] + 60000)
+return {'waits', before}
