@@ -64,7 +64,7 @@ function copy(source, from, target, to, length) {
  *
  * @param {WebAssembly.Memory} memory
  * @param {object} exports  of its module, called as they are: bindings would cost as much as the calls
- * @param {number} wide     where the arguments of a call go that has wider ones than i32, eight bytes each
+ * @param {number} wide     where the arguments of a call go that has wider ones than i32, or many, eight bytes each
  */
 export function useRuntime(memory, exports, wide) {
   [runtime, calls, wideArguments] = [memory, exports, wide];
@@ -72,6 +72,9 @@ export function useRuntime(memory, exports, wide) {
 
 // Told to the runtime beside the row: the arguments are where `wide` said.
 const WIDE = 1 << 31;
+
+// Most arguments that go over as such.
+const WORDS = 7;
 
 /**
  * The function to import for one row of the host interface.
@@ -83,7 +86,7 @@ const WIDE = 1 << 31;
  */
 export function importFunction(kind, run, row, params) {
   const call = calls[kind];
-  if (params.includes("I")) {
+  if (params.includes("I") || params.length > WORDS) {
     return (...args) => {
       const target = new DataView(runtime.buffer, wideArguments, 8 * args.length);
       args.forEach((value, i) => {

@@ -6,14 +6,14 @@ use faasm_bridge::host::{HostCall, ImportClass, classify};
 use std::cell::Cell;
 use wasm_bindgen::prelude::*;
 
-/// Most arguments that arrive as such; no row of the host interface has more that are all `i32`.
+/// Most arguments that arrive as such, where all are `i32`.
 const WORDS: usize = 7;
 
 /// Beside the row: the arguments are in [`WIDE_ARGUMENTS`].
 const WIDE: u32 = 1 << 31;
 
 thread_local! {
-    /// Where JavaScript leaves the arguments of a call that has wider ones than `i32`.
+    /// Where JavaScript leaves the arguments of a call that has wider ones than `i32`, or more than [`WORDS`].
     static WIDE_ARGUMENTS: [Cell<u64>; MAX_PARAMS] = const { [const { Cell::new(0) }; MAX_PARAMS] };
 }
 

@@ -50,6 +50,9 @@ const FREESTANDING: &[&str] = &["-ffreestanding", "-fno-builtin", "-Wno-unused-f
 const OPENMP: &[&str] =
     &["-ffreestanding", "-fno-builtin", "-Wno-unused-function", "-fopenmp", "-Wno-openmp"];
 
+/// So that memory ends at the same size in all places.
+const BOUNDED: &[&str] =
+    &["-nostdlib", "-Wl,--no-entry", "-Wl,--strip-all", "-Wl,--max-memory=67108864"];
 const HEAP_SBRK: &[&str] =
     &["-DHEAP_SBRK", "-ffreestanding", "-fno-builtin", "-Wno-unused-function"];
 const HEAP_223: &[&str] = &["-DHEAP_223", "-ffreestanding", "-fno-builtin", "-Wno-unused-function"];
@@ -73,7 +76,7 @@ const SOURCES: [Source; 24] = [
     Source { more: STRIP, ..start("start_both_stripped", true, true) },
     alone("faasm/hello.c", "faasm_hello"),
     alone("faasm/chain.c", "faasm_chain"),
-    Source { defines: HEAP_SBRK, ..alone("faasm/heap.c", "faasm_heap_sbrk") },
+    Source { defines: HEAP_SBRK, more: BOUNDED, ..alone("faasm/heap.c", "faasm_heap_sbrk") },
     Source { defines: HEAP_223, ..alone("faasm/heap.c", "faasm_heap_223") },
     Source { defines: HEAP_MMAP, ..alone("faasm/heap.c", "faasm_heap_mmap") },
     alone("faasm/grows.c", "faasm_grows"),

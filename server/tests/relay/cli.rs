@@ -55,7 +55,7 @@ fn run_prints_and_exits_as_the_function_does() {
     assert_eq!((stdout(&done).as_str(), done.status.code()), ("Hello, you", Some(0)));
 
     // As the runner of tests is called, and as a person would.
-    let expected = ("args\0--nocapture\0x\0".to_owned(), Some(3));
+    let expected = ("function.wasm\0--nocapture\0x\0".to_owned(), Some(3));
     let done = relay().args(["run", "--"]).arg(args).args(["--nocapture", "x"]).output().unwrap();
     assert_eq!((stdout(&done), done.status.code()), expected);
     let done = relay().arg("run").arg(args).args(["--", "--nocapture", "x"]).output().unwrap();

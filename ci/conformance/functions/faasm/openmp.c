@@ -35,6 +35,9 @@ static void plain(void) {
     say("level then", omp_get_level());
 }
 
+// Keeps the compiler from adding up a loop by a formula, which would need its own library.
+static volatile u32 once = 1;
+
 static void loops(void) {
     i32 sum = 0, order = 0, last = 0;
 #pragma omp parallel for reduction(+ : sum)
@@ -46,11 +49,11 @@ static void loops(void) {
     say("chunks", chunks);
     i64 wide = 0;
 #pragma omp parallel for schedule(static, 7) reduction(+ : wide)
-    for (i64 i = 5000000000; i > 4999999990; i--) wide += i - 4999999990;
+    for (i64 i = 5000000000; i > 4999999990; i--) wide += (i - 4999999990) * once;
     say("wide", wide);
     u64 unsigned_wide = 0;
 #pragma omp parallel for reduction(+ : unsigned_wide)
-    for (u64 i = 0; i < 5ull; i++) unsigned_wide += i;
+    for (u64 i = 0; i < 5ull; i++) unsigned_wide += i * once;
     say("unsigned wide", (i64)unsigned_wide);
     i32 dynamic = 0;
 #pragma omp parallel for schedule(dynamic, 2) reduction(+ : dynamic)
@@ -58,7 +61,7 @@ static void loops(void) {
     say("dynamic", dynamic);
     u64 guided = 0;
 #pragma omp parallel for schedule(guided) reduction(+ : guided)
-    for (u64 i = 0; i < 6ull; i++) guided += i;
+    for (u64 i = 0; i < 6ull; i++) guided += i * once;
     say("guided", (i64)guided);
 #pragma omp parallel for ordered schedule(dynamic)
     for (i32 i = 1; i < 5; i++) {
