@@ -7,6 +7,7 @@ use faasm_bridge::manifest::{
 };
 use faasm_bridge::names::{Functions, Names};
 use faasm_bridge::placement::{Policy, Where};
+use faasm_bridge::residence::Rules;
 use js_sys::{Array, JSON, Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -19,6 +20,7 @@ pub(super) struct Described {
     pub(super) engines: Engines,
     pub(super) names: Option<Artefact>,
     pub(super) chained: Policy,
+    pub(super) state: Rules,
     /// Content hashes of what may be in the cluster, the original's first.
     pub(super) versions: Vec<String>,
 }
@@ -72,6 +74,10 @@ fn describe_function(document: &Part) -> Result<Described, String> {
             Some(rules) => policy(&rules.value).ok_or_else(|| rules.wrong())?,
             None => Policy::default(),
         },
+        state: match document.part("state").optional() {
+            Some(rules) => rules.rules()?,
+            None => Rules::default(),
+        },
     })
 }
 
@@ -119,6 +125,12 @@ impl Part {
     fn strings(&self) -> Result<Vec<String>, String> {
         let array = self.value.dyn_ref::<Array>().ok_or_else(|| self.wrong())?;
         array.iter().map(|item| item.as_string().ok_or_else(|| self.wrong())).collect()
+    }
+
+    /// Where values of state live.
+    fn rules(&self) -> Result<Rules, String> {
+        let of = |kind| self.part(kind).optional().map_or(Ok(Vec::new()), |keys| keys.strings());
+        Ok(Rules { pin: of("pin")?, prefetch: of("prefetch")?, local: of("local")? })
     }
 
     /// Its number of bytes.
