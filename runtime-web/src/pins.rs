@@ -12,15 +12,19 @@ use faasm_bridge::sorted_map::SortedMap;
 use faasm_bridge::state::Value;
 use faasm_bridge::wire::{Reply, Request, TRANSFER_BYTES};
 use futures_channel::oneshot;
-use futures_util::future::{LocalBoxFuture, try_join_all};
+use futures_util::future::LocalBoxFuture;
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::{Rc, Weak};
+use std::task::Poll;
 
 /// Values that are fetched ahead at once.
 const AT_ONCE: usize = 8;
 
 /// Before a value that could not be had is asked for again, milliseconds.
 const PAUSE: f64 = 5000.0;
+
+type Task = LocalBoxFuture<'static, Result<(), FaasmError>>;
 
 type Waiting = oneshot::Sender<Result<(), FaasmError>>;
 
@@ -90,26 +94,25 @@ pub(crate) fn apply(shared: &Rc<Shared>, rules: &Rules) {
             "`{left}` is sent like other state: {MAX_RULES} keys at most are page-only"
         ));
     }
-    let pinning = rules.pin.iter().map(|key| {
+    for key in &rules.pin {
         let (shared, key) = (Rc::clone(shared), key.clone());
-        let pinning: LocalBoxFuture<'static, _> = Box::pin(async move { pin(&shared, key).await });
-        pinning
-    });
-    let fetching = (!rules.prefetch.is_empty()).then(|| {
-        let (shared, keys) = (Rc::clone(shared), rules.prefetch.clone());
-        let fetching: LocalBoxFuture<'static, _> =
-            Box::pin(async move { prefetch(&shared, keys).await });
-        fetching
-    });
-    for task in pinning.chain(fetching) {
-        spawn(async move {
-            if let Err(error) = task.await
-                && error.code != Code::Closed
-            {
-                console_error(&error.message);
-            }
-        });
+        unawaited(Box::pin(async move { pin(&shared, key).await }));
     }
+    if !rules.prefetch.is_empty() {
+        let (shared, keys) = (Rc::clone(shared), rules.prefetch.clone());
+        unawaited(Box::pin(async move { prefetch(&shared, keys).await }));
+    }
+}
+
+/// Says on the console what fails.
+fn unawaited(task: Task) {
+    spawn(async move {
+        if let Err(error) = task.await
+            && error.code != Code::Closed
+        {
+            console_error(&error.message);
+        }
+    });
 }
 
 /// Listens to the relay.
@@ -283,23 +286,38 @@ async fn read_bounded(
 }
 
 /// Pulls what is missing of values, some at once.
-pub(crate) async fn prefetch(shared: &Shared, keys: Vec<String>) -> Result<(), FaasmError> {
+pub(crate) async fn prefetch(shared: &Rc<Shared>, keys: Vec<String>) -> Result<(), FaasmError> {
     if keys.len() > MAX_PREFETCHED {
         let message = format!("{} keys to prefetch; {MAX_PREFETCHED} are allowed", keys.len());
         return Err(FaasmError::new(Code::BadOptions, message));
     }
-    let keys = RefCell::new(keys.into_iter());
-    let next = || keys.borrow_mut().next();
-    let fetching = (0..AT_ONCE).map(|_| async {
-        while let Some(key) = next() {
-            fetch(shared, &key).await?;
+    let mut keys = keys.into_iter();
+    let mut fetching: Vec<Task> = Vec::new();
+    poll_fn(|cx| {
+        loop {
+            while fetching.len() < AT_ONCE
+                && let Some(key) = keys.next()
+            {
+                fetching.push(Box::pin(fetch(Rc::clone(shared), key)));
+            }
+            let ended =
+                fetching.iter_mut().enumerate().find_map(|(at, one)| match one.as_mut().poll(cx) {
+                    Poll::Ready(done) => Some((at, done)),
+                    Poll::Pending => None,
+                });
+            match ended {
+                Some((at, Ok(()))) => drop(fetching.swap_remove(at)),
+                Some((_, error)) => return Poll::Ready(error),
+                None if fetching.is_empty() => return Poll::Ready(Ok(())),
+                None => return Poll::Pending,
+            }
         }
-        Ok(())
-    });
-    try_join_all(fetching).await.map(drop)
+    })
+    .await
 }
 
-async fn fetch(shared: &Shared, key: &str) -> Result<(), FaasmError> {
+async fn fetch(shared: Rc<Shared>, key: String) -> Result<(), FaasmError> {
+    let (shared, key) = (&*shared, key.as_str());
     let missing = |value: &Value| value.gap(0..value.size());
     let (offset, length) = match shared.tier.with(|tier| tier.get(key).map(missing)) {
         Some(None) => return Ok(()),

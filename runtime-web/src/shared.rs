@@ -10,6 +10,7 @@ use crate::stop::{Members, Stop};
 use crate::tier::Tier;
 use faasm_bridge::residence::PageOnly;
 use faasm_bridge::wire::{Reply, Request};
+use futures_util::future::{LocalBoxFuture, ready};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -53,16 +54,21 @@ impl Shared {
 
     /// Has whoever has the global tier do something: the relay, or for what never leaves the page this page, or in a worker of
     /// its pool the page of that.
-    pub(crate) async fn ask(&self, request: Request, payload: &[u8]) -> Answer {
+    pub(crate) fn ask(&self, request: Request, payload: &[u8]) -> LocalBoxFuture<'static, Answer> {
         if !request.state_key().is_some_and(|key| self.is_page_only(key)) {
-            return self.connection.request(request, payload)?.answer().await;
+            return match self.connection.request(request, payload) {
+                Ok(waiting) => Box::pin(waiting.answer()),
+                Err(error) => Box::pin(ready(Err(error))),
+            };
         }
-        match self.chains.delegate() {
-            Some(delegate) => hand_over_state(delegate, request, payload).await,
+        if let Some(delegate) = self.chains.delegate() {
+            return hand_over_state(delegate, &request, payload);
+        }
+        Box::pin(ready(Ok(match request {
             // What is pushed is where it should be.
-            None if matches!(request, Request::WriteState { .. }) => Ok((Reply::Done, Vec::new())),
-            None => Ok(self.perform_here(&request, payload)),
-        }
+            Request::WriteState { .. } => (Reply::Done, Vec::new()),
+            _ => self.perform_here(&request, payload),
+        })))
     }
 
     /// Does with what never leaves the page what a relay does with other values.

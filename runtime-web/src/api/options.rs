@@ -6,7 +6,7 @@ use crate::chain::Asked;
 use crate::connection::Reach;
 use crate::engine::Wanted;
 use crate::error::{Code, FaasmError};
-use crate::function::policy;
+use crate::function::{policy, rules};
 use crate::transport::Kind as Transport;
 use faasm_bridge::placement::{DEFAULT, Policy, Where};
 use faasm_bridge::residence::Rules;
@@ -148,14 +148,15 @@ impl Options {
 
     /// Where values of state live.
     pub(super) fn rules(&self) -> Result<Rules, FaasmError> {
-        let state: Option<Object> = self.instance("state", "an object")?;
-        let state = Options(state.map_or(JsValue::UNDEFINED, JsValue::from));
-        let [pin, prefetch, local] = ["pin", "prefetch", "local"].map(|name| state.strings(name));
-        let rules = Rules { pin: pin?, prefetch: prefetch?, local: local? };
-        match rules.problem() {
-            Some(problem) => Err(FaasmError::new(Code::BadOptions, format!("`state`: {problem}"))),
+        let Some(state) = self.instance::<Object>("state", "an object")? else {
+            return Ok(Rules::default());
+        };
+        let rules = rules(state.into()).and_then(|rules| match rules.problem() {
+            Some(problem) => Err(problem),
             None => Ok(rules),
-        }
+        });
+        let wrong = |problem| FaasmError::new(Code::BadOptions, format!("`state`: {problem}"));
+        rules.map_err(wrong)
     }
 
     pub(super) fn pairs(&self, name: &str) -> Result<Vec<(String, String)>, FaasmError> {

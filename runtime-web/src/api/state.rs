@@ -9,6 +9,7 @@ use crate::shared::{Shared, closed};
 use crate::stop::Stop;
 use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::Request;
+use futures_util::future::LocalBoxFuture;
 use js_sys::{Function, Promise, Uint8Array};
 use std::rc::{Rc, Weak};
 use wasm_bindgen::prelude::*;
@@ -45,12 +46,16 @@ impl RuntimeState {
             Ok((shared, key)) => {
                 let stop = Stop::new(None);
                 shared.running.add(&stop);
-                let acting = act(shared, key);
-                promise(async move { stop.unless(acting).await })
+                until(stop, Box::pin(act(shared, key)))
             }
             Err(error) => Promise::reject(&error.into()),
         }
     }
+}
+
+/// A promise of what is done, unless the runtime ends before. Not generic, so that it is there once.
+fn until(stop: Rc<Stop>, acting: LocalBoxFuture<'static, Result<JsValue, FaasmError>>) -> Promise {
+    promise(async move { stop.unless(acting).await })
 }
 
 /// What is here of a value.

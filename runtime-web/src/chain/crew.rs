@@ -15,6 +15,7 @@ use faasm_bridge::placement::Place;
 use faasm_bridge::placement::auto::Crew as Load;
 use faasm_bridge::sorted_map::SortedMap;
 use faasm_bridge::wire::{ChunkHeader, Reply, Request};
+use futures_util::future::LocalBoxFuture;
 use js_sys::{Float64Array, Function, Promise, Uint8Array};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
@@ -154,37 +155,30 @@ pub(crate) fn begin(user: &str, url: &str, token: Option<&str>, reach: &Reach) -
 
 /// In a worker: has the page's runtime perform a call.
 pub(super) async fn hand_over(delegate: Function, caller: Rc<Caller>, call: Call) -> Finished {
-    let failed = |thrown: JsValue| FaasmError::thrown(&thrown);
-    let aborting = Aborting::new()?;
     let (pointer, index) = entry(call.entry);
-    let handed = object(&[
+    let handed = [
         ("call", caller.number.into()),
         ("function", call.function.into()),
         ("pointer", pointer),
         ("index", index),
         ("input", Uint8Array::from(call.input.as_slice()).into()),
-        ("signal", aborting.0.signal().into()),
-    ]);
-    let promise = delegate.call1(&JsValue::UNDEFINED, &handed).map_err(failed)?;
-    let ran = JsFuture::from(Promise::resolve(&promise)).await.map_err(failed)?;
-    let return_value = field(&ran, "returnValue").as_f64().unwrap_or(1.0) as i32;
-    let output = Uint8Array::new(&field(&ran, "output")).to_vec();
-    let (result, failure) = (CallResult { return_value, output }, failure(&ran));
-    Ok(Ended { result, failure, place: Place::Browser })
+    ];
+    let (ran, return_value, output) = ask_page(delegate, handed.into()).await?;
+    let result = CallResult { return_value: return_value as i32, output };
+    Ok(Ended { result, failure: failure(&ran), place: Place::Browser })
 }
 
 /// What is asked of the page, as it is handed over.
 const KINDS: [&str; 5] = ["read", "write", "append", "readList", "clear"];
 
 /// In a worker: has the page do something with what never leaves it.
-pub(crate) async fn hand_over_state(
+pub(crate) fn hand_over_state(
     delegate: &Function,
-    request: Request,
+    request: &Request,
     payload: &[u8],
-) -> Answer {
-    let failed = |thrown: JsValue| FaasmError::thrown(&thrown);
+) -> LocalBoxFuture<'static, Answer> {
     let (mut numbers, mut at) = (Vec::new(), 0);
-    let kind = match &request {
+    let kind = match request {
         Request::ReadState { offset, length, .. } => {
             at = *offset;
             numbers.push(*offset as f64);
@@ -203,24 +197,40 @@ pub(crate) async fn hand_over_state(
         }
         _ => 4,
     };
-    let aborting = Aborting::new()?;
-    let handed = object(&[
+    let handed = [
         ("state", KINDS[kind].into()),
         ("key", request.state_key().unwrap_or_default().into()),
         ("numbers", Float64Array::from(numbers.as_slice()).into()),
         ("input", Uint8Array::from(payload).into()),
-        ("signal", aborting.0.signal().into()),
-    ]);
-    let promise = delegate.call1(&JsValue::UNDEFINED, &handed).map_err(failed)?;
-    let done = JsFuture::from(Promise::resolve(&promise)).await.map_err(failed)?;
-    let output = Uint8Array::new(&field(&done, "output")).to_vec();
-    let size = field(&done, "returnValue").as_f64().filter(|size| *size >= 0.0);
-    let reply = match kind {
-        0 => Reply::State { size: size.map(|size| size as u64), offset: at },
-        3 => Reply::Bytes,
-        _ => Reply::Done,
-    };
-    Ok((reply, output))
+    ];
+    let done = ask_page(delegate.clone(), handed.into());
+    Box::pin(async move {
+        let (_, size, output) = done.await?;
+        let reply = match kind {
+            0 => Reply::State { size: (size >= 0.0).then_some(size as u64), offset: at },
+            3 => Reply::Bytes,
+            _ => Reply::Done,
+        };
+        Ok((reply, output))
+    })
+}
+
+/// In a worker: has the page perform something; gives what came of it, its return value and its output. Dropping
+/// this cancels it.
+fn ask_page(
+    delegate: Function,
+    mut handed: Vec<(&'static str, JsValue)>,
+) -> LocalBoxFuture<'static, Result<(JsValue, f64, Vec<u8>), FaasmError>> {
+    Box::pin(async move {
+        let failed = |thrown: JsValue| FaasmError::thrown(&thrown);
+        let aborting = Aborting::new()?;
+        handed.push(("signal", aborting.0.signal().into()));
+        let promise = delegate.call1(&JsValue::UNDEFINED, &object(&handed)).map_err(failed)?;
+        let done = JsFuture::from(Promise::resolve(&promise)).await.map_err(failed)?;
+        let output = Uint8Array::new(&field(&done, "output")).to_vec();
+        let return_value = field(&done, "returnValue").as_f64().unwrap_or(1.0);
+        Ok((done, return_value, output))
+    })
 }
 
 /// In the page: does it.

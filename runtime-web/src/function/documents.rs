@@ -75,7 +75,7 @@ fn describe_function(document: &Part) -> Result<Described, String> {
             None => Policy::default(),
         },
         state: match document.part("state").optional() {
-            Some(rules) => rules.rules()?,
+            Some(state) => rules(state.value)?,
             None => Rules::default(),
         },
     })
@@ -88,6 +88,16 @@ pub(crate) fn policy(value: &JsValue) -> Option<Policy> {
         Some((entry.get(0).as_string()?, Where::parse(&entry.get(1).as_string()?)?))
     };
     Object::entries(value.dyn_ref::<Object>()?).iter().map(rule).collect()
+}
+
+/// Reads where values of state live.
+pub(crate) fn rules(value: JsValue) -> Result<Rules, String> {
+    let state = Part { value, name: "state" };
+    let of = |kind| match state.part(kind).optional() {
+        Some(keys) => keys.strings(),
+        None => Ok(Vec::new()),
+    };
+    Ok(Rules { pin: of("pin")?, prefetch: of("prefetch")?, local: of("local")? })
 }
 
 /// Reads names of functions.
@@ -125,12 +135,6 @@ impl Part {
     fn strings(&self) -> Result<Vec<String>, String> {
         let array = self.value.dyn_ref::<Array>().ok_or_else(|| self.wrong())?;
         array.iter().map(|item| item.as_string().ok_or_else(|| self.wrong())).collect()
-    }
-
-    /// Where values of state live.
-    fn rules(&self) -> Result<Rules, String> {
-        let of = |kind| self.part(kind).optional().map_or(Ok(Vec::new()), |keys| keys.strings());
-        Ok(Rules { pin: of("pin")?, prefetch: of("prefetch")?, local: of("local")? })
     }
 
     /// Its number of bytes.

@@ -7,7 +7,7 @@ mod modules;
 mod original;
 
 pub(crate) use built::load_given;
-pub(crate) use documents::policy;
+pub(crate) use documents::{policy, rules};
 pub(crate) use modules::Modules;
 pub(crate) use original::Storage;
 

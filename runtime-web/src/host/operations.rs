@@ -9,6 +9,7 @@ use crate::shared::Shared;
 use faasm_bridge::guest::{Completion, Operation};
 use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::{ChunkHeader, FailureCode, MAX_CHUNKS, Reply, Request, TRANSFER_BYTES};
+use futures_util::future::LocalBoxFuture;
 use std::future::poll_fn;
 use std::rc::Rc;
 
@@ -128,31 +129,34 @@ fn not_started() -> FaasmError {
 /// Reads as many bytes as were asked for, in as many requests as that takes.
 ///
 /// The size is that of the value, if there is one.
-pub(crate) async fn read_state(
-    shared: &Shared,
-    key: &str,
+pub(crate) fn read_state<'a>(
+    shared: &'a Shared,
+    key: &'a str,
     offset: u64,
     length: Option<u64>,
-) -> Result<(Option<u64>, Chunk), FaasmError> {
-    let mut chunk = Chunk { offset, bytes: Vec::new() };
-    loop {
-        let have = chunk.bytes.len() as u64;
-        let request = Request::ReadState {
-            key: key.to_owned(),
-            offset: offset + have,
-            length: length.map(|length| length - have),
-        };
-        let (size, part) = match shared.ask(request, &[]).await? {
-            (Reply::State { size, .. }, part) => (size, part),
-            (reply, _) => return Err(unexpected(reply)),
-        };
-        let end = |size: u64| length.map_or(size, |length| size.min(offset.saturating_add(length)));
-        let last = part.is_empty();
-        chunk.bytes.extend(part);
-        if last || size.is_none_or(|size| chunk.range().end >= end(size)) {
-            return Ok((size, chunk));
+) -> LocalBoxFuture<'a, Result<(Option<u64>, Chunk), FaasmError>> {
+    Box::pin(async move {
+        let mut chunk = Chunk { offset, bytes: Vec::new() };
+        loop {
+            let have = chunk.bytes.len() as u64;
+            let request = Request::ReadState {
+                key: key.to_owned(),
+                offset: offset + have,
+                length: length.map(|length| length - have),
+            };
+            let (size, part) = match shared.ask(request, &[]).await? {
+                (Reply::State { size, .. }, part) => (size, part),
+                (reply, _) => return Err(unexpected(reply)),
+            };
+            let end =
+                |size: u64| length.map_or(size, |length| size.min(offset.saturating_add(length)));
+            let last = part.is_empty();
+            chunk.bytes.extend(part);
+            if last || size.is_none_or(|size| chunk.range().end >= end(size)) {
+                return Ok((size, chunk));
+            }
         }
-    }
+    })
 }
 
 /// Writes chunks in as many requests as that takes; each of them is all or nothing.
