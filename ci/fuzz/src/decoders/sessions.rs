@@ -9,8 +9,8 @@ use faasm_bridge::session::{
     Begun, ClientEvent, ClientSession, Phase, Remains, ServerEvent, ServerSession, SessionError,
 };
 use faasm_bridge::wire::{
-    ClientMessage, Hello, MAX_OPEN_REQUESTS, Reply, Request, RequestId, ServerMessage, SessionId,
-    VERSIONS, decode, decode_handshake,
+    ClientMessage, Hello, MAX_OPEN_REQUESTS, MAX_WATCHED, Reply, Request, RequestId, ServerMessage,
+    SessionId, VERSIONS, decode, decode_handshake,
 };
 use std::collections::BTreeSet;
 
