@@ -200,6 +200,12 @@ impl ServerSession {
         self.forgotten.len()
     }
 
+    /// How many frames wait to be sent.
+    #[cfg(test)]
+    pub(super) fn waiting_frames(&self) -> usize {
+        self.outbox.len()
+    }
+
     /// A connection is up and its handshake answered with this version: unacknowledged replies are sent again.
     pub fn connected(&mut self, version: u16) {
         self.connected = true;

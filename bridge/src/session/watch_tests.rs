@@ -48,6 +48,7 @@ fn a_value_that_changes_often_is_told_once_to_a_page_that_does_not_read() {
         server.changed("k");
         server.changed("of others");
     }
+    assert_eq!(server.waiting_frames(), 1);
     assert_eq!(told(&mut server, &mut client), ["k"]);
     assert!(!client.owes() && !client.is_awaiting(), "an idle page has nothing to do for it");
     assert_eq!(told(&mut server, &mut client), [""; 0]);
