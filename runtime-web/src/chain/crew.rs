@@ -163,7 +163,8 @@ pub(super) async fn hand_over(delegate: Function, caller: Rc<Caller>, call: Call
         ("index", index),
         ("input", Uint8Array::from(call.input.as_slice()).into()),
     ];
-    let (ran, return_value, output) = ask_page(delegate, handed.into()).await?;
+    let ran = ask_page(delegate, handed.into()).await?;
+    let (return_value, output) = result(&ran);
     let result = CallResult { return_value: return_value as i32, output };
     Ok(Ended { result, failure: failure(&ran), place: Place::Browser })
 }
@@ -205,7 +206,7 @@ pub(crate) fn hand_over_state(
     ];
     let done = ask_page(delegate.clone(), handed.into());
     Box::pin(async move {
-        let (_, size, output) = done.await?;
+        let (size, output) = result(&done.await?);
         let reply = match kind {
             0 => Reply::State { size: (size >= 0.0).then_some(size as u64), offset: at },
             3 => Reply::Bytes,
@@ -215,22 +216,24 @@ pub(crate) fn hand_over_state(
     })
 }
 
-/// In a worker: has the page perform something; gives what came of it, its return value and its output. Dropping
-/// this cancels it.
+/// In a worker: has the page perform something; gives what came of it. Dropping this cancels it.
 fn ask_page(
     delegate: Function,
     mut handed: Vec<(&'static str, JsValue)>,
-) -> LocalBoxFuture<'static, Result<(JsValue, f64, Vec<u8>), FaasmError>> {
+) -> LocalBoxFuture<'static, Result<JsValue, FaasmError>> {
     Box::pin(async move {
         let failed = |thrown: JsValue| FaasmError::thrown(&thrown);
         let aborting = Aborting::new()?;
         handed.push(("signal", aborting.0.signal().into()));
         let promise = delegate.call1(&JsValue::UNDEFINED, &object(&handed)).map_err(failed)?;
-        let done = JsFuture::from(Promise::resolve(&promise)).await.map_err(failed)?;
-        let output = Uint8Array::new(&field(&done, "output")).to_vec();
-        let return_value = field(&done, "returnValue").as_f64().unwrap_or(1.0);
-        Ok((done, return_value, output))
+        JsFuture::from(Promise::resolve(&promise)).await.map_err(failed)
     })
+}
+
+/// Return value and output of what the page has performed.
+fn result(done: &JsValue) -> (f64, Vec<u8>) {
+    let output = Uint8Array::new(&field(done, "output")).to_vec();
+    (field(done, "returnValue").as_f64().unwrap_or(1.0), output)
 }
 
 /// In the page: does it.
