@@ -6,6 +6,7 @@
 use crate::guest::ModuleFacts;
 use crate::host::Era;
 use crate::placement::Policy;
+use crate::residence::Rules;
 use serde::{Deserialize, Serialize};
 
 /// Version of the schema; a reader refuses what it does not know.
@@ -45,6 +46,9 @@ pub struct Manifest {
     /// Where the calls that it chains run, unless the page says otherwise; in the cluster where this says nothing.
     #[serde(default, rename = "where", skip_serializing_if = "Policy::is_empty")]
     pub chained: Policy,
+    /// Where values of state live that it works on, besides what the page says.
+    #[serde(default, skip_serializing_if = "Rules::is_empty")]
+    pub state: Rules,
     /// Who wrote this, as `faasm-asyncify 0.1.0`.
     pub generator: String,
 }

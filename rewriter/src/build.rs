@@ -8,6 +8,7 @@ use crate::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use faasm_bridge::manifest::{Artefact, Asyncify, AsyncifyArtefact, Engines, Manifest, SCHEMA};
 use faasm_bridge::placement::Policy;
+use faasm_bridge::residence::Rules;
 use sha2::{Digest, Sha256};
 use std::fmt;
 
@@ -28,6 +29,8 @@ pub struct Options {
     pub asserts: bool,
     /// Where the calls that it chains run; goes to the manifest.
     pub chained: Policy,
+    /// Where values of state live that it works on; goes to the manifest.
+    pub state: Rules,
     pub binaryen: Binaryen,
 }
 
@@ -41,6 +44,7 @@ impl Options {
             text_output: false,
             asserts: false,
             chained: Policy::default(),
+            state: Rules::default(),
             binaryen,
         }
     }
@@ -156,6 +160,7 @@ pub fn build(
         names: names.as_ref().map(|names| artefact(format!("{name}.names.json"), names)),
         text_output: text.as_ref().map(|text| artefact(format!("{name}{CLUSTER_ENDING}"), text)),
         chained: options.chained.clone(),
+        state: options.state.clone(),
         generator: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
     let (asyncify, unwinding) = instrumented.ok().map(|made| (made.wasm, made.unwinding)).unzip();

@@ -23,6 +23,7 @@ mod function;
 mod global;
 mod host;
 mod object;
+mod pins;
 mod run;
 mod shared;
 mod stop;

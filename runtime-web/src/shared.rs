@@ -1,12 +1,16 @@
 //! What everything of one `Runtime` shares, until it is disposed of.
 
-use crate::chain::Chains;
-use crate::connection::Connection;
+use crate::chain::{Chains, hand_over_state};
+use crate::connection::{Answer, Connection};
 use crate::error::{Code, FaasmError};
 use crate::function::Loaded;
 use crate::global::{sleep, spawn};
+use crate::pins::{self, Pins};
 use crate::stop::{Members, Stop};
 use crate::tier::Tier;
+use faasm_bridge::residence::PageOnly;
+use faasm_bridge::wire::{Reply, Request};
+use futures_util::future::{LocalBoxFuture, ready};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -17,6 +21,9 @@ pub(crate) type Bound = RefCell<Option<(Rc<Loaded>, Rc<Shared>)>>;
 pub(crate) struct Shared {
     pub(crate) connection: Rc<Connection>,
     pub(crate) tier: Rc<Tier>,
+    /// What never leaves the page.
+    pub(crate) page_only: RefCell<PageOnly>,
+    pub(crate) pins: Pins,
     /// What goes on: runs, what the page does with state, and the renewal of the token.
     pub(crate) running: Members<Stop>,
     pub(crate) functions: Members<Bound>,
@@ -26,14 +33,47 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(connection: Rc<Connection>, chains: Chains) -> Rc<Self> {
-        Rc::new(Self {
+        let shared = Rc::new(Self {
             connection,
             tier: Rc::default(),
+            page_only: RefCell::default(),
+            pins: Pins::default(),
             running: Members::default(),
             functions: Members::default(),
             chains,
             disposed: Cell::new(false),
-        })
+        });
+        pins::listen(&shared);
+        shared
+    }
+
+    /// Whether a value, or a list, is one of those that never leave the page.
+    pub(crate) fn is_page_only(&self, key: &str) -> bool {
+        self.page_only.borrow().has(key)
+    }
+
+    /// Has whoever has the global tier do something: the relay, or for what never leaves the page this page, or in a worker of
+    /// its pool the page of that.
+    pub(crate) fn ask(&self, request: Request, payload: &[u8]) -> LocalBoxFuture<'static, Answer> {
+        if !request.state_key().is_some_and(|key| self.is_page_only(key)) {
+            return match self.connection.request(request, payload) {
+                Ok(waiting) => Box::pin(waiting.answer()),
+                Err(error) => Box::pin(ready(Err(error))),
+            };
+        }
+        if let Some(delegate) = self.chains.delegate() {
+            return hand_over_state(delegate, &request, payload);
+        }
+        Box::pin(ready(Ok(match request {
+            // What is pushed is where it should be.
+            Request::WriteState { .. } => (Reply::Done, Vec::new()),
+            _ => self.perform_here(&request, payload),
+        })))
+    }
+
+    /// Does with what never leaves the page what a relay does with other values.
+    pub(crate) fn perform_here(&self, request: &Request, payload: &[u8]) -> (Reply, Vec<u8>) {
+        self.tier.with(|tier| self.page_only.borrow_mut().perform(tier, request, payload))
     }
 
     /// The token to connect with from here on.

@@ -38,6 +38,22 @@ export interface ConnectOptions {
    * decides, and else it is `"cluster"`. What cannot run in the browser runs in the cluster.
    */
   where?: Where | { [name: string]: Where } | ((name: string) => Where | null | undefined);
+  /** Where values of state live; what manifests of functions say is added to it. */
+  state?: StateRules;
+}
+
+/** Where values of state live that are named here. */
+export interface StateRules {
+  /** Keys of values that `connect` pins, as `state.pin` does; at most 256. Not awaited: what fails is said on the console. */
+  pin?: string[];
+  /** Keys of values that `connect` fetches, as `state.prefetch` does; not awaited either. */
+  prefetch?: string[];
+  /**
+   * Keys of values and lists that never leave this page, and with a `*` at the end all keys that begin so; at most 256, those of
+   * manifests included. What is pushed of them stays in the page, as does what runs in its workers; functions in the cluster do
+   * not see it. Such a key is neither pinned nor prefetched, whoever says so.
+   */
+  local?: string[];
 }
 
 /**
@@ -230,18 +246,35 @@ export interface RuntimeState {
   push(key: string): Promise<void>;
   /** Takes the cluster's value, unsent writes in the page give way to it. Gives what `get` would. */
   pull(key: string): Promise<Uint8Array<ArrayBuffer> | undefined>;
-  /** Appends an element to a list; lists are in the cluster only. Resolves once it is durable there. */
+  /** Appends an element to a list; lists are in the cluster, or for `local` keys in the page. Resolves once it is durable there. */
   append(key: string, element: string | Uint8Array | ArrayBuffer): Promise<void>;
   /** The first `count` elements of a list, one after the other. */
   readAppended(key: string, count: number): Promise<Uint8Array<ArrayBuffer>>;
   /** Empties a list. */
   clearAppended(key: string): Promise<void>;
   /**
+   * Keeps the page's copy fresh, so that reads of it need not wait: pulls the value, and again whenever others have written it
+   * and the relay knows of that. What was written in the page and is not pushed stays. Resolves once the value is here, or there
+   * is none; the connection may break later, and is then told again.
+   *
+   * Rejects, and the value is not pinned, with `too-large` where 256 are already or their bytes would be more than 256 MiB
+   * together, `refused` where the token does not allow it to be read, `state` where the page has another size.
+   */
+  pin(key: string): Promise<void>;
+  /** Ends that. The page's copy stays. */
+  unpin(key: string): void;
+  /**
+   * Pulls what is missing of these values, at most 1024, some at once; values that do not exist are left out. Resolves when all are
+   * here, rejects when the first of them cannot be had.
+   */
+  prefetch(keys: string[]): Promise<void>;
+  /**
    * Has `callback` called after this page's copy was written, took bytes from the cluster, or had its bytes reach the
    * cluster, whoever did it: a run, or the page. Gives a function that ends the subscription.
    *
    * It is called in a microtask, when no function is on the stack, and once for several changes of one type that happen
-   * before. What others change in the cluster is heard of when it is pulled, not before. Lists are not told of.
+   * before. What others change in the cluster is heard of when it is pulled, which for a pinned value is soon. Lists are not told
+   * of.
    */
   subscribe(key: string, callback: (change: StateChange) => void): () => void;
 }
@@ -288,6 +321,6 @@ export type ErrorCode =
   | "stack-size" // the stack did not fit where a suspended function keeps it
   | "state" // a state value has another size
   | "timeout" // the run took longer than its timeout, or than a call in the cluster may take
-  | "too-large" // longer than a frame may be, or an output of the cluster than its relay sends
+  | "too-large" // longer than a frame may be, or an output of the cluster than its relay sends; or more than can be pinned
   | "trap" // the function trapped; `stack` names its functions
   | "unknown-import"; // the function called an import nobody knows

@@ -36,6 +36,8 @@ pub enum ClientEvent {
     Open { lost: Vec<RequestId> },
     /// A request ended.
     Reply { id: RequestId, reply: Reply, payload: Vec<u8> },
+    /// Others have written a value that was asked to be watched.
+    Changed { key: String },
     /// The relay will not have this session.
     Refused { code: RefusalCode, message: String },
 }
@@ -129,6 +131,11 @@ impl ClientSession {
     /// Counts sessions: another number means that what the relay kept for an earlier one, locks for one, is gone.
     pub fn sessions(&self) -> u64 {
         self.sessions
+    }
+
+    /// What the last handshake settled on.
+    pub fn version(&self) -> u16 {
+        self.version
     }
 
     /// Whether a reply is awaited.
@@ -250,6 +257,7 @@ impl ClientSession {
         let (id, reply, payload) = match decode(frame)? {
             (ServerMessage::Reply { id, reply }, payload) => (id, reply, payload),
             (ServerMessage::Pong, _) => return Ok(None),
+            (ServerMessage::Changed { key }, _) => return Ok(Some(ClientEvent::Changed { key })),
         };
         self.owed.push(id);
         self.owed_bytes += payload.len();

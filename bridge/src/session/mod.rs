@@ -14,10 +14,12 @@
 mod client;
 mod link;
 mod server;
+mod watched;
 
 pub use client::{ClientEvent, ClientSession, Phase};
 pub use link::{Link, Step};
 pub use server::{Begun, Remains, ServerEvent, ServerSession, greet, reply_frame};
+pub use watched::Watching;
 
 use crate::wire::{MAX_QUEUED_BYTES, MAX_QUEUED_REQUESTS, WireError};
 use thiserror::Error;
@@ -49,3 +51,5 @@ mod durable_tests;
 mod link_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod watch_tests;

@@ -4,10 +4,12 @@
 //! frame that [`ServerSession::reply`] gives, [`ServerEvent::Forget`]), and [`ServerSession::restore`] takes it in again.
 
 use super::SessionError;
+use super::watched::{Watched, Watching};
 use crate::wire::{
     Answer, BATCHES_SINCE, ClientMessage, FRAME_PREFIX_BYTES, FailureCode, Frames, Hello,
     MAX_KEPT_BYTES, MAX_OPEN_REQUESTS, MESSAGE_BYTES, RefusalCode, Reply, Request, RequestId,
-    ServerMessage, SessionId, VERSIONS, append_frame, decode, decode_handshake, encode, frames_of,
+    ServerMessage, SessionId, VERSIONS, WATCHES_SINCE, append_frame, decode, decode_handshake,
+    encode, frames_of,
 };
 use rangemap::RangeSet;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -98,6 +100,7 @@ pub struct ServerSession {
     announced: Option<(RequestId, RequestId)>,
     /// Requests for locks. What they are answered is true for as long as the connection lasts: without one a lock may be lost.
     locks: BTreeSet<RequestId>,
+    watched: Watched,
 }
 
 #[derive(Debug)]
@@ -113,6 +116,8 @@ enum Outgoing {
     Reply(RequestId),
     /// A frame that is not kept for another connection.
     Passing(Vec<u8>),
+    /// Says that this value was written.
+    Changed(String, Vec<u8>),
 }
 
 impl ServerSession {
@@ -130,6 +135,7 @@ impl ServerSession {
             takes_requests: true,
             announced: None,
             locks: BTreeSet::new(),
+            watched: Watched::default(),
         }
     }
 
@@ -194,6 +200,12 @@ impl ServerSession {
         self.forgotten.len()
     }
 
+    /// How many frames wait to be sent.
+    #[cfg(test)]
+    pub(super) fn waiting_frames(&self) -> usize {
+        self.outbox.len()
+    }
+
     /// A connection is up and its handshake answered with this version: unacknowledged replies are sent again.
     pub fn connected(&mut self, version: u16) {
         self.connected = true;
@@ -204,6 +216,43 @@ impl ServerSession {
         let replied =
             self.open.iter().filter(|(_, progress)| matches!(progress, Progress::Replied(_)));
         self.outbox.extend(replied.map(|(id, _)| Outgoing::Reply(*id)));
+        for key in self.watched.tell_again() {
+            self.tell(&key);
+        }
+    }
+
+    /// From here on the page is told when a value is [`changed`](Self::changed).
+    pub fn watch(&mut self, key: &str) -> Watching {
+        self.watched.begin(key)
+    }
+
+    /// The page is not told of this value any more.
+    pub fn unwatch(&mut self, key: &str) {
+        self.watched.end(key);
+        self.outbox.retain(|next| !matches!(next, Outgoing::Changed(changed, _) if changed == key));
+    }
+
+    /// The values that the page is told of.
+    pub fn watched(&self) -> impl Iterator<Item = &str> {
+        self.watched.keys()
+    }
+
+    /// Somebody else has written a value. The page is told, if it watches that value; once, however often this happens before
+    /// it is.
+    pub fn changed(&mut self, key: &str) {
+        if self.watched.changed(key) && self.connected {
+            self.tell(key);
+        }
+    }
+
+    fn tell(&mut self, key: &str) {
+        if self.version < WATCHES_SINCE {
+            return;
+        }
+        // Keys that can be watched are short enough for a frame.
+        if let Ok(frame) = encode(&ServerMessage::Changed { key: key.to_owned() }, &[]) {
+            self.outbox.push_back(Outgoing::Changed(key.to_owned(), frame));
+        }
     }
 
     /// The connection is gone; requests go on.
@@ -363,7 +412,7 @@ impl ServerSession {
     /// The next frame to send.
     pub fn transmit(&mut self) -> Option<Vec<u8>> {
         let frame = self.next()?.to_vec();
-        self.outbox.pop_front();
+        self.sent();
         Some(frame)
     }
 
@@ -375,12 +424,12 @@ impl ServerSession {
         let first = self.next()?;
         let mut message = Vec::with_capacity(FRAME_PREFIX_BYTES + first.len());
         append_frame(&mut message, first);
-        self.outbox.pop_front();
+        self.sent();
         while let Some(next) = self.next()
             && message.len() + FRAME_PREFIX_BYTES + next.len() <= MESSAGE_BYTES
         {
             append_frame(&mut message, next);
-            self.outbox.pop_front();
+            self.sent();
         }
         Some(message)
     }
@@ -390,17 +439,25 @@ impl ServerSession {
         frames_of(message, self.version >= BATCHES_SINCE)
     }
 
-    /// The frame at the head of the outbox, without replies that were acknowledged since they were put there.
+    /// The frame at the head of the outbox is on its way.
+    fn sent(&mut self) {
+        if let Some(Outgoing::Changed(key, _)) = self.outbox.pop_front() {
+            self.watched.told(&key);
+        }
+    }
+
+    /// The frame at the head of the outbox, without what nobody waits for any more since it was put there.
     fn next(&mut self) -> Option<&[u8]> {
         let is_gone = |outgoing: &Outgoing| match outgoing {
             Outgoing::Passing(_) => false,
+            Outgoing::Changed(key, _) => !self.watched.is_changed(key),
             Outgoing::Reply(id) => !matches!(self.open.get(id), Some(Progress::Replied(_))),
         };
         while self.outbox.front().is_some_and(is_gone) {
             self.outbox.pop_front();
         }
         match self.outbox.front()? {
-            Outgoing::Passing(frame) => Some(frame),
+            Outgoing::Passing(frame) | Outgoing::Changed(_, frame) => Some(frame),
             Outgoing::Reply(id) => match self.open.get(id)? {
                 Progress::Replied(frame) => Some(frame),
                 Progress::Running => None,

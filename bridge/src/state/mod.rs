@@ -8,7 +8,8 @@
 //! * bytes that arrive for a read fill gaps and never overwrite what is present;
 //! * an explicit pull replaces the whole copy, unsent writes included, but not those made since it was asked for;
 //! * a push takes the dirty bytes ([`LocalTier::take_dirty`]) and gives them back when it fails;
-//! * a partial push takes only those, and what it reads back afterwards replaces everything but such writes.
+//! * a partial push takes only those, and what it reads back afterwards replaces everything but such writes;
+//! * a value that is kept fresh is replaced so as well, all but what was written or sent since it was asked for.
 //!
 //! The tier also holds the locks of this host's copies.
 
@@ -278,7 +279,12 @@ impl LocalTier {
 
     /// A run asks the global tier for a whole value, for [`LocalTier::replace`] or [`LocalTier::refresh`].
     pub fn ask(&mut self, run: RunId, key: &str) {
-        self.pulls.begin(run, key);
+        self.pulls.begin(run, key, false);
+    }
+
+    /// The same for a value that is kept fresh: [`LocalTier::refresh`] will keep what was sent since, too.
+    pub fn ask_to_keep_fresh(&mut self, run: RunId, key: &str) {
+        self.pulls.begin(run, key, true);
     }
 
     /// Replaces the local copy by what an explicit pull brought, all but what was written here since it was asked for.
@@ -310,7 +316,9 @@ impl LocalTier {
     pub fn take_dirty(&mut self, key: &str) -> Option<(u64, Vec<Chunk>)> {
         let value = self.values.get_mut(key).filter(|value| value.is_dirty())?;
         value.dirty = RangeSet::new();
-        Some((value.size(), value.chunks(value.present.iter().cloned())))
+        let chunks = value.chunks(value.present.iter().cloned());
+        self.pulls.sent(key, &chunks);
+        Some((value.size(), chunks))
     }
 
     /// What a partial push sends: the dirty ranges, and the value's size; nothing when it is clean.
@@ -319,7 +327,9 @@ impl LocalTier {
     pub fn take_dirty_ranges(&mut self, key: &str) -> Option<(u64, Vec<Chunk>)> {
         let value = self.values.get_mut(key).filter(|value| value.is_dirty())?;
         let dirty = std::mem::take(&mut value.dirty);
-        Some((value.size(), value.chunks(dirty.iter().cloned())))
+        let chunks = value.chunks(dirty.iter().cloned());
+        self.pulls.sent(key, &chunks);
+        Some((value.size(), chunks))
     }
 
     /// What a masked push sends: the present bytes at which the mask's bytes are not zero.
@@ -360,7 +370,9 @@ impl LocalTier {
         for range in &taken {
             value.dirty.remove(range.clone());
         }
-        Ok(Some((size, value.chunks(taken.into_iter()))))
+        let chunks = value.chunks(taken.into_iter());
+        self.pulls.sent(key, &chunks);
+        Ok(Some((size, chunks)))
     }
 
     /// Takes in bytes that were written through a mapping of the value.

@@ -3,7 +3,7 @@
 //! A value is read in the global tier at some moment after it was asked for. What is written here after it was asked for may
 //! be newer than that, so it stays: otherwise a run that writes and pushes would lose its write to another one that pulls.
 
-use super::RunId;
+use super::{Chunk, RunId};
 use rangemap::RangeSet;
 use std::ops::Range;
 
@@ -14,6 +14,8 @@ struct Pull {
     key: String,
     /// What was written here since it was asked for, pushed by now or not.
     written: RangeSet<u64>,
+    /// What is sent meanwhile counts as written, too: it may reach the global tier after the value was read there.
+    keeps_sent: bool,
 }
 
 /// What is on its way; a run waits for one value at a time.
@@ -22,9 +24,16 @@ pub(super) struct Pulls(Vec<Pull>);
 
 impl Pulls {
     /// A run asks for a value.
-    pub(super) fn begin(&mut self, run: RunId, key: &str) {
+    pub(super) fn begin(&mut self, run: RunId, key: &str, keeps_sent: bool) {
         self.release(run);
-        self.0.push(Pull { run, key: key.to_owned(), written: RangeSet::new() });
+        self.0.push(Pull { run, key: key.to_owned(), written: RangeSet::new(), keeps_sent });
+    }
+
+    /// Parts of a value are being sent to the global tier.
+    pub(super) fn sent(&mut self, key: &str, chunks: &[Chunk]) {
+        for pull in self.0.iter_mut().filter(|pull| pull.keeps_sent && pull.key == key) {
+            pull.written.extend(chunks.iter().map(Chunk::range).filter(|range| !range.is_empty()));
+        }
     }
 
     /// Bytes of a value were written here.

@@ -81,6 +81,31 @@ fn what_a_partial_push_reads_back_replaces_all_but_newer_writes() {
 }
 
 #[test]
+fn a_value_that_is_kept_fresh_keeps_what_is_unsent_or_was_sent_meanwhile() {
+    let mut tier = LocalTier::new();
+    let run = tier.new_run();
+    tier.write("k", 5, 0, b"a").unwrap();
+    tier.take_dirty_ranges("k").unwrap();
+    tier.write("k", 5, 1, b"bc").unwrap();
+    tier.ask_to_keep_fresh(run, "k");
+    let (_, sent) = tier.take_dirty_ranges("k").unwrap();
+    assert_eq!(sent, [chunk(1, b"bc")]);
+    tier.write("k", 5, 3, b"d").unwrap();
+    tier.refresh(run, "k", b"vwxyz").unwrap();
+    assert_eq!(tier.get("k").unwrap().read(0..5), b"vbcdz");
+    assert_eq!(tier.take_dirty_ranges("k").unwrap().1, [chunk(3, b"d")]);
+    // What is asked for later than that may be replaced, and a whole push sends all that is here.
+    tier.ask_to_keep_fresh(run, "k");
+    tier.write("k", 5, 4, b"e").unwrap();
+    tier.take_dirty("k").unwrap();
+    tier.refresh(run, "k", b"01234").unwrap();
+    assert_eq!(tier.get("k").unwrap().read(0..5), b"vbcde");
+    tier.ask_to_keep_fresh(run, "k");
+    tier.refresh(run, "k", b"01234").unwrap();
+    assert_eq!(tier.get("k").unwrap().read(0..5), b"01234");
+}
+
+#[test]
 fn a_push_sends_what_is_present_and_can_be_undone() {
     let mut tier = LocalTier::new();
     tier.write("k", 6, 1, b"bc").unwrap();

@@ -9,6 +9,15 @@ pub const BATCHES_SINCE: u16 = 3;
 /// Longest WebSocket message of several frames; a longer frame has a message of its own.
 pub const MESSAGE_BYTES: usize = 64 * 1024;
 
+/// First version with [`Request::Watch`](super::Request::Watch).
+pub const WATCHES_SINCE: u16 = 4;
+
+/// Most state values that one session may watch.
+pub const MAX_WATCHED: usize = 256;
+
+/// Most bytes of their keys together.
+pub const MAX_WATCHED_BYTES: usize = 64 * 1024;
+
 /// First bytes of the handshake.
 pub const MAGIC: [u8; 4] = *b"FAsy";
 

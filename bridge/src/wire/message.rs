@@ -116,6 +116,12 @@ pub enum Request {
     LockState { key: String, run: u64 },
     /// Releases it. Answered by [`Reply::Done`], or by [`FailureCode::LockLost`] where the run does not hold it. Since version 4.
     UnlockState { key: String, run: u64 },
+    /// Asks for a [`ServerMessage::Changed`] whenever somebody else writes a state value, until [`Request::Unwatch`] or the end of
+    /// the session. Answered by [`Reply::Done`] where the session is told of this value already, and by [`Reply::Missing`] where
+    /// that begins now, so that earlier changes were not told. Since version 4.
+    Watch { key: String },
+    /// Ends that. Answered by [`Reply::Done`]. Since version 4.
+    Unwatch { key: String },
 }
 
 /// Where a called function is entered.
@@ -144,6 +150,10 @@ pub enum ServerMessage {
     },
     /// Answers [`ClientMessage::Ping`]. Since version 2.
     Pong,
+    /// A value that the session watches was written since the page was last told so, once or many times. Since version 4.
+    Changed {
+        key: String,
+    },
 }
 
 /// How a request ended.
@@ -225,7 +235,9 @@ impl Request {
             | Request::ReadAppended { .. }
             | Request::ReadFile { .. }
             | Request::Compare { .. }
-            | Request::LockState { .. } => true,
+            | Request::LockState { .. }
+            | Request::Watch { .. }
+            | Request::Unwatch { .. } => true,
             Request::Call { .. }
             | Request::WriteState { .. }
             | Request::AppendState { .. }
@@ -234,11 +246,26 @@ impl Request {
         }
     }
 
+    /// The state value or list that it reads or changes.
+    pub fn state_key(&self) -> Option<&str> {
+        match self {
+            Request::ReadState { key, .. }
+            | Request::WriteState { key, .. }
+            | Request::AppendState { key }
+            | Request::ReadAppended { key, .. }
+            | Request::ClearAppended { key } => Some(key),
+            _ => None,
+        }
+    }
+
     /// First version of the protocol that has it.
     pub fn since(&self) -> u16 {
         match self {
             Request::Compare { .. } => 3,
-            Request::LockState { .. } | Request::UnlockState { .. } => 4,
+            Request::LockState { .. }
+            | Request::UnlockState { .. }
+            | Request::Watch { .. }
+            | Request::Unwatch { .. } => 4,
             _ => 1,
         }
     }
@@ -266,7 +293,9 @@ impl Request {
                 })
             }
             Request::ReadState { key, .. } => key_problem(key),
-            Request::AppendState { key }
+            Request::Watch { key }
+            | Request::Unwatch { key }
+            | Request::AppendState { key }
             | Request::ReadAppended { key, .. }
             | Request::ClearAppended { key }
             | Request::LockState { key, .. }

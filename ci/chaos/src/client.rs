@@ -243,7 +243,8 @@ impl Driver {
     fn receive(&mut self, message: &[u8]) -> Result<()> {
         for frame in self.session.frames_of(message) {
             match self.session.receive(frame?)? {
-                None => {}
+                // Nothing is watched.
+                None | Some(ClientEvent::Changed { .. }) => {}
                 Some(ClientEvent::Open { lost }) => {
                     self.link.opened(self.now());
                     for id in lost {

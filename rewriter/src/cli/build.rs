@@ -7,7 +7,8 @@ use clap::{Args, ValueEnum};
 use faasm_asyncify::{Binaryen, DebugInfo, Options, Stage, Warning, by_default, features};
 use faasm_bridge::manifest::Asyncify;
 use faasm_bridge::placement::{DEFAULT, Where};
-use faasm_bridge::wire::is_valid_name;
+use faasm_bridge::residence::Rules;
+use faasm_bridge::wire::{MAX_WATCHED_BYTES, is_valid_name};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -51,6 +52,15 @@ pub(crate) struct Arguments {
     /// can say otherwise [default: cluster]
     #[arg(long = "where", value_name = "[NAME=]PLACE", value_parser = rule)]
     chained: Vec<(String, Where)>,
+    /// Have pages keep the state value of this key fresh, from when they load a function on (repeatable)
+    #[arg(long, value_name = "KEY", value_parser = key)]
+    state_pin: Vec<String>,
+    /// Have pages fetch the state value of this key when they load a function (repeatable)
+    #[arg(long, value_name = "KEY", value_parser = key)]
+    state_prefetch: Vec<String>,
+    /// Have pages keep the state value of this key to themselves, and with a * at the end all whose keys begin so (repeatable)
+    #[arg(long, value_name = "KEY", value_parser = key)]
+    state_local: Vec<String>,
     /// Optimise the artefact for JavaScript Promise Integration too
     #[arg(long)]
     optimize: bool,
@@ -88,6 +98,17 @@ fn rule(text: &str) -> Result<(String, Where), String> {
     let place = Where::parse(place)
         .ok_or_else(|| format!("`{place}` is no place; say cluster, browser or auto"))?;
     Ok((name.to_owned(), place))
+}
+
+/// Reads the key of a state value.
+fn key(text: &str) -> Result<String, String> {
+    match text.len() {
+        0 => Err("a key has at least one byte".to_owned()),
+        bytes if bytes > MAX_WATCHED_BYTES => {
+            Err(format!("a key of {bytes} bytes; {MAX_WATCHED_BYTES} are allowed"))
+        }
+        _ => Ok(text.to_owned()),
+    }
 }
 
 /// What becomes of the names of functions.
@@ -132,6 +153,14 @@ fn options(arguments: &Arguments) -> Result<Options> {
     binaryen.timeout = Duration::from_secs(arguments.timeout);
     binaryen.memory_limit = arguments.memory_limit.saturating_mul(1 << 20);
     binaryen.external.clone_from(&arguments.wasm_opt);
+    let state = Rules {
+        pin: arguments.state_pin.clone(),
+        prefetch: arguments.state_prefetch.clone(),
+        local: arguments.state_local.clone(),
+    };
+    if let Some(problem) = state.problem() {
+        bail!("too much is said of state: {problem}");
+    }
     Ok(Options {
         stack_size: arguments.stack_size,
         debug_info: match arguments.debug_info {
@@ -143,6 +172,7 @@ fn options(arguments: &Arguments) -> Result<Options> {
         text_output: arguments.text_output,
         asserts: arguments.asserts,
         chained: arguments.chained.iter().cloned().collect(),
+        state,
         binaryen,
     })
 }

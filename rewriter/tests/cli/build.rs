@@ -154,6 +154,29 @@ fn rules_for_chained_calls_go_to_the_manifest() {
 }
 
 #[test]
+fn where_state_lives_goes_to_the_manifest_and_is_absent_where_nothing_is_said() {
+    let bench = Bench::new();
+    let input = bench.wat("f.wasm", WAITING);
+    assert_eq!(bench.run("build", &input, &[]).status, 0);
+    let read = || fs::read_to_string(bench.out().join("f.json")).unwrap();
+    let document: serde_json::Value = serde_json::from_str(&read()).unwrap();
+    assert_eq!(document.get("state"), None);
+    let said = ["--state-pin", "a", "--state-pin", "b c", "--state-local", "mine/*"];
+    let outcome = bench.run("build", &input, &said);
+    assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""));
+    let document: serde_json::Value = serde_json::from_str(&read()).unwrap();
+    assert_eq!(document["state"], serde_json::json!({ "pin": ["a", "b c"], "local": ["mine/*"] }));
+    let manifest: Manifest = serde_json::from_str(&read()).unwrap();
+    assert!(manifest.state.prefetch.is_empty() && manifest.state.pin.len() == 2);
+    let outcome = bench.run("build", &input, &["--state-prefetch", ""]);
+    assert!(outcome.status == 2 && outcome.stderr.contains("at least one byte"));
+    let many: Vec<String> = (0..257).map(|number| format!("--state-pin={number}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let outcome = bench.run("build", &input, &many);
+    assert!(outcome.stderr.contains("257 pinned keys; 256 are allowed"), "{}", outcome.stderr);
+}
+
+#[test]
 fn a_function_of_2020_is_built() {
     let bench = Bench::new();
     // Its memory and table are the embedder's, its main takes arguments, its SIMD is the draft's and its relocations are old.

@@ -103,6 +103,8 @@ async fn start(
     shared.running.add(&stop);
     let input = stop.unless(input.read()).await?;
     let function = loaded.name.clone();
+    // In a worker of the pool, what the page keeps to itself.
+    shared.page_only.borrow_mut().add(&options.strings("local")?);
     // The pool's workers enter functions as chained calls do.
     let (entry, call) = (options.entry()?, options.number("call")?);
     let (pointer, index) = match entry {

@@ -19,6 +19,7 @@ use crate::engine::{Wanted, choose};
 use crate::error::{Code, FaasmError};
 use crate::function::{Loaded, Modules, load, load_bytes, load_given};
 use crate::global::location;
+use crate::pins;
 use crate::shared::{Shared, closed};
 use crate::version;
 use input::Input;
@@ -47,6 +48,7 @@ async fn open(options: Options, pool: JsValue) -> Result<Runtime, FaasmError> {
     let wanted = options.engine()?.unwrap_or(Wanted::Auto);
     // A worker of the pool has others decide.
     let (asked, delegate) = (options.asked()?, options.callback("chain")?);
+    let rules = options.rules()?;
     if let Wanted::This(_) = wanted {
         // Said before there is a connection.
         choose(wanted).await?;
@@ -60,6 +62,7 @@ async fn open(options: Options, pool: JsValue) -> Result<Runtime, FaasmError> {
     let library = Library::new(Rc::clone(&modules), wanted);
     let shared = Shared::new(connection, Chains::new(asked, library, crew, delegate));
     token.renew(first, &shared);
+    pins::apply(&shared, &rules);
     let state = RuntimeState::new(&shared).into();
     Ok(Runtime { shared: RefCell::new(Some(shared)), wanted, modules, state })
 }
@@ -161,6 +164,7 @@ impl Runtime {
             // What a worker of a pool has, its page has compared.
             if !is_pools {
                 version::compare(&loaded, &shared);
+                pins::apply(&shared, &loaded.state);
             }
             shared.chains.library.add(&loaded);
             Ok(FaasmFunction::new(loaded, shared).into())

@@ -6,9 +6,10 @@ use crate::chain::Asked;
 use crate::connection::Reach;
 use crate::engine::Wanted;
 use crate::error::{Code, FaasmError};
-use crate::function::policy;
+use crate::function::{policy, rules};
 use crate::transport::Kind as Transport;
 use faasm_bridge::placement::{DEFAULT, Policy, Where};
+use faasm_bridge::residence::Rules;
 use faasm_bridge::wire::CallEntry;
 use js_sys::{Array, ArrayBuffer, Function, Object, Reflect, Uint8Array};
 use std::time::Duration;
@@ -142,10 +143,20 @@ impl Options {
     }
 
     pub(super) fn strings(&self, name: &str) -> Result<Vec<String>, FaasmError> {
-        let expected = "an array of strings";
-        let array: Option<Array> = self.instance(name, expected)?;
-        let strings = array.unwrap_or_default().into_iter().map(|item| item.as_string());
-        strings.collect::<Option<_>>().ok_or_else(|| wrong(name, expected))
+        self.get(name).map_or_else(|| Ok(Vec::new()), |value| strings(&value, name))
+    }
+
+    /// Where values of state live.
+    pub(super) fn rules(&self) -> Result<Rules, FaasmError> {
+        let Some(state) = self.instance::<Object>("state", "an object")? else {
+            return Ok(Rules::default());
+        };
+        let rules = rules(state.into()).and_then(|rules| match rules.problem() {
+            Some(problem) => Err(problem),
+            None => Ok(rules),
+        });
+        let wrong = |problem| FaasmError::new(Code::BadOptions, format!("`state`: {problem}"));
+        rules.map_err(wrong)
     }
 
     pub(super) fn pairs(&self, name: &str) -> Result<Vec<(String, String)>, FaasmError> {
@@ -158,6 +169,12 @@ impl Options {
         };
         entries.iter().map(pair).collect::<Option<_>>().ok_or_else(|| wrong(name, expected))
     }
+}
+
+pub(super) fn strings(value: &JsValue, name: &str) -> Result<Vec<String>, FaasmError> {
+    let array = value.dyn_ref::<Array>();
+    let strings = array.and_then(|array| array.iter().map(|item| item.as_string()).collect());
+    strings.ok_or_else(|| wrong(name, "an array of strings"))
 }
 
 /// A string, or the address of a `URL`.

@@ -1,13 +1,15 @@
 //! The state for the page's own code: the same two tiers that runs of this page work on.
 
-use super::options::{bytes, wrong};
+use super::options::{bytes, strings, wrong};
 use super::promise::promise;
 use crate::error::FaasmError;
 use crate::host::{read_state, take_bytes, take_done, write_state};
+use crate::pins;
 use crate::shared::{Shared, closed};
 use crate::stop::Stop;
 use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::Request;
+use futures_util::future::LocalBoxFuture;
 use js_sys::{Function, Promise, Uint8Array};
 use std::rc::{Rc, Weak};
 use wasm_bindgen::prelude::*;
@@ -44,12 +46,16 @@ impl RuntimeState {
             Ok((shared, key)) => {
                 let stop = Stop::new(None);
                 shared.running.add(&stop);
-                let acting = act(shared, key);
-                promise(async move { stop.unless(acting).await })
+                until(stop, Box::pin(act(shared, key)))
             }
             Err(error) => Promise::reject(&error.into()),
         }
     }
+}
+
+/// A promise of what is done, unless the runtime ends before. Not generic, so that it is there once.
+fn until(stop: Rc<Stop>, acting: LocalBoxFuture<'static, Result<JsValue, FaasmError>>) -> Promise {
+    promise(async move { stop.unless(acting).await })
 }
 
 /// What is here of a value.
@@ -70,7 +76,7 @@ impl RuntimeState {
                     Here::Whole(bytes) => return Ok(bytes),
                     Here::Lacks(offset, length) => (offset, length),
                 };
-                let (size, chunk) = read_state(&shared.connection, &key, offset, length).await?;
+                let (size, chunk) = read_state(&shared, &key, offset, length).await?;
                 if !shared.tier.with(|tier| tier.take_in(&key, size, &chunk))? {
                     return Ok(JsValue::UNDEFINED);
                 }
@@ -90,12 +96,15 @@ impl RuntimeState {
     /// Takes the value of the cluster instead of what is here, unsent writes included, and gives it.
     pub fn pull(&self, key: JsValue) -> Promise {
         self.with(key, |shared, key| async move {
+            if shared.is_page_only(&key) {
+                return Ok(whole(&shared, &key));
+            }
             let run = shared.tier.with(|tier| {
                 let run = tier.new_run();
                 tier.ask(run, &key);
                 run
             });
-            let read = read_state(&shared.connection, &key, 0, None).await;
+            let read = read_state(&shared, &key, 0, None).await;
             shared.tier.with(|tier| {
                 let replaced = match &read {
                     Ok((Some(_), chunk)) => tier.replace(run, &key, &chunk.bytes),
@@ -105,10 +114,7 @@ impl RuntimeState {
                 replaced
             })?;
             read?;
-            Ok(match here(&shared, &key) {
-                Here::Whole(bytes) => bytes,
-                Here::Lacks(..) => JsValue::UNDEFINED,
-            })
+            Ok(whole(&shared, &key))
         })
     }
 
@@ -117,9 +123,11 @@ impl RuntimeState {
         self.with(key, |shared, key| async move {
             if let Some((size, chunks)) = shared.tier.with(|tier| tier.take_dirty(&key)) {
                 let sent: Vec<_> = chunks.iter().map(Chunk::range).collect();
-                let pushed = write_state(&shared.connection, &key, size, chunks).await;
+                let pushed = write_state(&shared, &key, size, chunks).await;
+                let is_sent = !shared.is_page_only(&key);
                 shared.tier.with(|tier| match pushed {
-                    Ok(()) => tier.pushed(&key),
+                    Ok(()) if is_sent => tier.pushed(&key),
+                    Ok(()) => {}
                     Err(_) => tier.restore_dirty(&key, &sent),
                 });
                 pushed?;
@@ -132,8 +140,7 @@ impl RuntimeState {
     pub fn append(&self, key: JsValue, element: JsValue) -> Promise {
         self.with(key, |shared, key| async move {
             let element = to_bytes(&element)?;
-            let request = shared.connection.request(Request::AppendState { key }, &element)?;
-            take_done(request.answer().await)?;
+            take_done(shared.ask(Request::AppendState { key }, &element).await)?;
             Ok(JsValue::UNDEFINED)
         })
     }
@@ -144,8 +151,8 @@ impl RuntimeState {
         self.with(key, |shared, key| async move {
             let count = count.as_f64().filter(|count| *count >= 0.0 && count.fract() == 0.0);
             let count = count.ok_or_else(|| wrong("count", "a whole number"))? as u32;
-            let request = shared.connection.request(Request::ReadAppended { key, count }, &[])?;
-            let elements = take_bytes(request.answer().await)?;
+            let read = shared.ask(Request::ReadAppended { key, count }, &[]).await;
+            let elements = take_bytes(read)?;
             Ok(Uint8Array::from(elements.unwrap_or_default().as_slice()).into())
         })
     }
@@ -154,10 +161,37 @@ impl RuntimeState {
     #[wasm_bindgen(js_name = clearAppended)]
     pub fn clear_appended(&self, key: JsValue) -> Promise {
         self.with(key, |shared, key| async move {
-            let request = shared.connection.request(Request::ClearAppended { key }, &[])?;
-            take_done(request.answer().await)?;
+            take_done(shared.ask(Request::ClearAppended { key }, &[]).await)?;
             Ok(JsValue::UNDEFINED)
         })
+    }
+
+    /// Keeps the value fresh in this page; done when it is here, or there is none.
+    pub fn pin(&self, key: JsValue) -> Promise {
+        self.with(key, |shared, key| async move {
+            pins::pin(&shared, key).await?;
+            Ok(JsValue::UNDEFINED)
+        })
+    }
+
+    /// Ends that.
+    pub fn unpin(&self, key: JsValue) -> Result<(), JsValue> {
+        let (shared, key) = self.open(&key)?;
+        pins::unpin(&shared, &key);
+        Ok(())
+    }
+
+    /// Pulls what is missing of values into this page.
+    pub fn prefetch(&self, keys: JsValue) -> Promise {
+        let keys = strings(&keys, "keys").map_err(JsValue::from);
+        match keys {
+            // Any key will do to see whether there is still a runtime.
+            Ok(keys) => self.with("".into(), |shared, _| async move {
+                pins::prefetch(&shared, keys).await?;
+                Ok(JsValue::UNDEFINED)
+            }),
+            Err(error) => Promise::reject(&error),
+        }
     }
 
     /// Has a function called with what happens to a value here, until the function that this gives is called.
@@ -184,6 +218,14 @@ fn here(shared: &Shared, key: &str) -> Here {
             None => Here::Whole(Uint8Array::from(value.read(0..value.size())).into()),
         },
     })
+}
+
+/// The value, where all of it is here.
+fn whole(shared: &Shared, key: &str) -> JsValue {
+    match here(shared, key) {
+        Here::Whole(bytes) => bytes,
+        Here::Lacks(..) => JsValue::UNDEFINED,
+    }
 }
 
 fn to_bytes(value: &JsValue) -> Result<Vec<u8>, FaasmError> {

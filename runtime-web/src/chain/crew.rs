@@ -3,17 +3,20 @@
 use super::here::{Aborting, entry, failure, failure_field, field, unstarted};
 use super::{Call, Caller, Ended, Finished, start};
 use crate::api::{Options, Triggers, promise};
-use crate::connection::Reach;
+use crate::connection::{Answer, Reach};
 use crate::engine::Kind;
 use crate::error::FaasmError;
 use crate::function::Loaded;
+use crate::host::unexpected;
 use crate::object::object;
 use crate::shared::{Shared, closed};
 use faasm_bridge::guest::CallResult;
 use faasm_bridge::placement::Place;
 use faasm_bridge::placement::auto::Crew as Load;
 use faasm_bridge::sorted_map::SortedMap;
-use js_sys::{Function, Promise, Uint8Array};
+use faasm_bridge::wire::{ChunkHeader, Reply, Request};
+use futures_util::future::LocalBoxFuture;
+use js_sys::{Float64Array, Function, Promise, Uint8Array};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
 use wasm_bindgen::prelude::*;
@@ -152,23 +155,112 @@ pub(crate) fn begin(user: &str, url: &str, token: Option<&str>, reach: &Reach) -
 
 /// In a worker: has the page's runtime perform a call.
 pub(super) async fn hand_over(delegate: Function, caller: Rc<Caller>, call: Call) -> Finished {
-    let failed = |thrown: JsValue| FaasmError::thrown(&thrown);
-    let aborting = Aborting::new()?;
     let (pointer, index) = entry(call.entry);
-    let handed = object(&[
+    let handed = [
         ("call", caller.number.into()),
         ("function", call.function.into()),
         ("pointer", pointer),
         ("index", index),
         ("input", Uint8Array::from(call.input.as_slice()).into()),
-        ("signal", aborting.0.signal().into()),
-    ]);
-    let promise = delegate.call1(&JsValue::UNDEFINED, &handed).map_err(failed)?;
-    let ran = JsFuture::from(Promise::resolve(&promise)).await.map_err(failed)?;
-    let return_value = field(&ran, "returnValue").as_f64().unwrap_or(1.0) as i32;
-    let output = Uint8Array::new(&field(&ran, "output")).to_vec();
-    let (result, failure) = (CallResult { return_value, output }, failure(&ran));
-    Ok(Ended { result, failure, place: Place::Browser })
+    ];
+    let ran = ask_page(delegate, handed.into()).await?;
+    let (return_value, output) = result(&ran);
+    let result = CallResult { return_value: return_value as i32, output };
+    Ok(Ended { result, failure: failure(&ran), place: Place::Browser })
+}
+
+/// What is asked of the page, as it is handed over.
+const KINDS: [&str; 5] = ["read", "write", "append", "readList", "clear"];
+
+/// In a worker: has the page do something with what never leaves it.
+pub(crate) fn hand_over_state(
+    delegate: &Function,
+    request: &Request,
+    payload: &[u8],
+) -> LocalBoxFuture<'static, Answer> {
+    let (mut numbers, mut at) = (Vec::new(), 0);
+    let kind = match request {
+        Request::ReadState { offset, length, .. } => {
+            at = *offset;
+            numbers.push(*offset as f64);
+            numbers.extend(length.map(|length| length as f64));
+            0
+        }
+        Request::WriteState { size, chunks, .. } => {
+            numbers.push(*size as f64);
+            numbers.extend(chunks.iter().flat_map(|c| [c.offset as f64, c.length as f64]));
+            1
+        }
+        Request::AppendState { .. } => 2,
+        Request::ReadAppended { count, .. } => {
+            numbers.push(f64::from(*count));
+            3
+        }
+        _ => 4,
+    };
+    let handed = [
+        ("state", KINDS[kind].into()),
+        ("key", request.state_key().unwrap_or_default().into()),
+        ("numbers", Float64Array::from(numbers.as_slice()).into()),
+        ("input", Uint8Array::from(payload).into()),
+    ];
+    let done = ask_page(delegate.clone(), handed.into());
+    Box::pin(async move {
+        let (size, output) = result(&done.await?);
+        let reply = match kind {
+            0 => Reply::State { size: (size >= 0.0).then_some(size as u64), offset: at },
+            3 => Reply::Bytes,
+            _ => Reply::Done,
+        };
+        Ok((reply, output))
+    })
+}
+
+/// In a worker: has the page perform something; gives what came of it. Dropping this cancels it.
+fn ask_page(
+    delegate: Function,
+    mut handed: Vec<(&'static str, JsValue)>,
+) -> LocalBoxFuture<'static, Result<JsValue, FaasmError>> {
+    Box::pin(async move {
+        let failed = |thrown: JsValue| FaasmError::thrown(&thrown);
+        let aborting = Aborting::new()?;
+        handed.push(("signal", aborting.0.signal().into()));
+        let promise = delegate.call1(&JsValue::UNDEFINED, &object(&handed)).map_err(failed)?;
+        JsFuture::from(Promise::resolve(&promise)).await.map_err(failed)
+    })
+}
+
+/// Return value and output of what the page has performed.
+fn result(done: &JsValue) -> (f64, Vec<u8>) {
+    let output = Uint8Array::new(&field(done, "output")).to_vec();
+    (field(done, "returnValue").as_f64().unwrap_or(1.0), output)
+}
+
+/// In the page: does it.
+fn perform_state(shared: &Shared, kind: &str, handed: &Options) -> Result<JsValue, FaasmError> {
+    let key = handed.string("key")?.unwrap_or_default();
+    let numbers = Float64Array::new(&handed.any("numbers")).to_vec();
+    let number = |at: usize| numbers.get(at).map(|number| *number as u64);
+    let first = number(0).unwrap_or(0);
+    let request = match KINDS.iter().position(|known| *known == kind) {
+        Some(0) => Request::ReadState { key, offset: first, length: number(1) },
+        Some(1) => {
+            let chunks = numbers.get(1..).unwrap_or_default().chunks_exact(2);
+            let header = |c: &[f64]| ChunkHeader { offset: c[0] as u64, length: c[1] as u64 };
+            Request::WriteState { key, size: first, chunks: chunks.map(header).collect() }
+        }
+        Some(2) => Request::AppendState { key },
+        Some(3) => Request::ReadAppended { key, count: first as u32 },
+        _ => Request::ClearAppended { key },
+    };
+    let input = Uint8Array::new(&handed.any("input")).to_vec();
+    let (size, output) = match shared.perform_here(&request, &input) {
+        (Reply::State { size, .. }, output) => (size.map_or(-1.0, |size| size as f64), output),
+        (Reply::Done | Reply::Bytes, output) => (0.0, output),
+        (reply, _) => return Err(unexpected(reply)),
+    };
+    let output = Uint8Array::from(output.as_slice());
+    Ok(object(&[("returnValue", size.into()), ("output", output.into())]))
 }
 
 /// In the page: performs the calls that functions in workers chain.
@@ -180,6 +272,9 @@ fn perform(shared: Weak<Shared>) -> Closure<dyn Fn(JsValue) -> Promise> {
         let number = handed.number("call").ok().flatten().unwrap_or(0);
         let caller = shared.as_ref().and_then(|shared| shared.chains.crew.caller(number));
         promise(async move {
+            if let Some(kind) = handed.string("state")? {
+                return perform_state(&*shared.ok_or_else(closed)?, &kind, &handed);
+            }
             let (shared, caller) = shared.zip(caller).ok_or_else(closed)?;
             let call = Call {
                 function: handed.string("function")?.unwrap_or_default(),

@@ -12,7 +12,7 @@ use faasm_bridge::guest::CallResult;
 use faasm_bridge::placement::Place;
 use faasm_bridge::placement::auto::Sample;
 use faasm_bridge::wire::CallEntry;
-use js_sys::{Reflect, Uint8Array};
+use js_sys::{Array, Reflect, Uint8Array};
 use std::rc::Rc;
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::JsFuture;
@@ -81,7 +81,7 @@ async fn in_worker(
     let aborting = Aborting::new()?;
     let load = crew.load();
     let known = crew.enter(caller.callee(&loaded, engine));
-    let given = || options(call, known.number, engine, &aborting.0);
+    let given = || options(shared, call, known.number, engine, &aborting.0);
     let mut ran = crew.run(shared, &loaded, engine, &given()).await;
     if let Err(thrown) = &ran
         && field(thrown, UNSTARTED) == NO_WORKERS
@@ -135,13 +135,22 @@ async fn callee(shared: &Rc<Shared>, caller: &Caller, call: &Call) -> Option<Rc<
 }
 
 /// What `run` of a function is given.
-fn options(call: &Call, number: u32, engine: Kind, controller: &AbortController) -> JsValue {
+fn options(
+    shared: &Shared,
+    call: &Call,
+    number: u32,
+    engine: Kind,
+    controller: &AbortController,
+) -> JsValue {
     let (pointer, index) = entry(call.entry);
+    let page_only = shared.page_only.borrow();
+    let local: Array = page_only.patterns().iter().map(|key| JsValue::from_str(key)).collect();
     object(&[
         ("input", Uint8Array::from(call.input.as_slice()).into()),
         ("pointer", pointer),
         ("index", index),
         ("call", number.into()),
+        ("local", local.into()),
         ("engine", engine.as_str().into()),
         ("timeout", CALL_TIMEOUT.into()),
         ("signal", controller.signal().into()),

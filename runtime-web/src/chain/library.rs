@@ -3,6 +3,7 @@
 
 use crate::engine::Wanted;
 use crate::function::{Loaded, Modules, load_beside};
+use crate::pins;
 use crate::shared::Shared as Runtime;
 use crate::version;
 use faasm_bridge::sorted_map::SortedMap;
@@ -49,7 +50,9 @@ impl Library {
                 let loading = async move {
                     let loaded = load_beside(&manifest, &wanted_name, wanted, &modules).await.ok();
                     let loaded = Rc::new(loaded.filter(|loaded| loaded.name == wanted_name)?);
-                    version::compare(&loaded, &*runtime.upgrade()?);
+                    let runtime = runtime.upgrade()?;
+                    version::compare(&loaded, &runtime);
+                    pins::apply(&runtime, &loaded.state);
                     Some(loaded)
                 };
                 let found = loading.boxed_local().shared();

@@ -11,7 +11,7 @@ mod crew;
 mod here;
 mod library;
 
-pub(crate) use crew::{Crew, begin};
+pub(crate) use crew::{Crew, begin, hand_over_state};
 pub(crate) use library::Library;
 
 use crate::connection::Answer;
@@ -142,6 +142,11 @@ impl Chains {
         delegate: Option<Function>,
     ) -> Self {
         Self { asked, auto: RefCell::default(), library, crew, delegate }
+    }
+
+    /// In a worker of a crew: who performs for it what only the page can.
+    pub(crate) fn delegate(&self) -> Option<&Function> {
+        self.delegate.as_ref()
     }
 
     /// A run of a function. The number is that of a chained call: of this runtime, or of that of the page.

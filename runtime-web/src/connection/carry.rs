@@ -180,7 +180,11 @@ impl Connection {
         };
         match received {
             Ok(None) => {}
-            Ok(Some(ClientEvent::Open { lost })) => self.on_open(&lost),
+            Ok(Some(ClientEvent::Open { lost })) => {
+                self.on_open(&lost);
+                self.tell(None);
+            }
+            Ok(Some(ClientEvent::Changed { key })) => self.tell(Some(&key)),
             Ok(Some(ClientEvent::Refused { code, message })) => {
                 // Relays that were just started have everybody come back at once.
                 let has_begun = self.state.borrow().session.has_begun();

@@ -14,7 +14,7 @@ use crate::transport::{Ends, Kind, Transport};
 use carry::keep;
 use faasm_bridge::session::{ClientSession, Link, SessionError};
 use faasm_bridge::sorted_map::SortedMap;
-use faasm_bridge::wire::{Request, RequestId};
+use faasm_bridge::wire::{Request, RequestId, WATCHES_SINCE};
 use futures_channel::oneshot;
 use network::NetworkHints;
 use signal::Signal;
@@ -51,7 +51,11 @@ pub(crate) struct Connection {
     signal: Rc<Signal>,
     /// What is owed will be acknowledged before long.
     acknowledging: Cell<bool>,
+    listener: RefCell<Option<Listener>>,
 }
+
+/// Hears of each value that others have written, and of each new connection, by no key.
+pub(crate) type Listener = Rc<dyn Fn(Option<&str>)>;
 
 struct State {
     session: ClientSession,
@@ -118,6 +122,7 @@ impl Connection {
                 state: RefCell::new(state),
                 signal: Rc::default(),
                 acknowledging: Cell::new(false),
+                listener: RefCell::default(),
             }
         });
         spawn(keep(Rc::downgrade(&connection), Rc::clone(&connection.signal)));
@@ -175,6 +180,23 @@ impl Connection {
     /// Another number means that the relay has forgotten what it kept for this page before.
     pub(crate) fn sessions(&self) -> u64 {
         self.state.borrow().session.sessions()
+    }
+
+    /// From the next connection on this one hears.
+    pub(crate) fn listen(&self, listener: Listener) {
+        *self.listener.borrow_mut() = Some(listener);
+    }
+
+    fn tell(&self, key: Option<&str>) {
+        let listener = self.listener.borrow().clone();
+        if let Some(listener) = listener {
+            listener(key);
+        }
+    }
+
+    /// Whether the relay tells of values that are written, as far as is known.
+    pub(crate) fn has_watches(&self) -> bool {
+        self.state.borrow().session.version() >= WATCHES_SINCE
     }
 
     /// The token to connect with from here on.

@@ -132,7 +132,7 @@ pub(crate) async fn load_given(
     wanted: Wanted,
     modules: &Rc<Modules>,
 ) -> Result<Loaded, FaasmError> {
-    let Described { name, entry, cluster_only, engines, names, chained, versions } =
+    let Described { name, entry, cluster_only, engines, names, chained, state, versions } =
         documents::manifest(&url, &text)?;
     if let (Kind::Asyncify, Some(why)) = (engine, without_asyncify(&engines)) {
         engine = select(wanted, &name, Some(why)).await?;
@@ -146,7 +146,7 @@ pub(crate) async fn load_given(
     let built = Built { engines, names, url, text, modules, fetched: OnceCell::new() };
     let source = Source::Built(Box::new(built));
     let facts = entry.facts();
-    Ok(Loaded { name, entry, facts, cluster_only, engine, chained, versions, source })
+    Ok(Loaded { name, entry, facts, cluster_only, engine, chained, state, versions, source })
 }
 
 /// Where the rewriter puts the module of a manifest.

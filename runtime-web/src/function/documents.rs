@@ -7,6 +7,7 @@ use faasm_bridge::manifest::{
 };
 use faasm_bridge::names::{Functions, Names};
 use faasm_bridge::placement::{Policy, Where};
+use faasm_bridge::residence::Rules;
 use js_sys::{Array, JSON, Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -19,6 +20,7 @@ pub(super) struct Described {
     pub(super) engines: Engines,
     pub(super) names: Option<Artefact>,
     pub(super) chained: Policy,
+    pub(super) state: Rules,
     /// Content hashes of what may be in the cluster, the original's first.
     pub(super) versions: Vec<String>,
 }
@@ -72,6 +74,10 @@ fn describe_function(document: &Part) -> Result<Described, String> {
             Some(rules) => policy(&rules.value).ok_or_else(|| rules.wrong())?,
             None => Policy::default(),
         },
+        state: match document.part("state").optional() {
+            Some(state) => rules(state.value)?,
+            None => Rules::default(),
+        },
     })
 }
 
@@ -82,6 +88,16 @@ pub(crate) fn policy(value: &JsValue) -> Option<Policy> {
         Some((entry.get(0).as_string()?, Where::parse(&entry.get(1).as_string()?)?))
     };
     Object::entries(value.dyn_ref::<Object>()?).iter().map(rule).collect()
+}
+
+/// Reads where values of state live.
+pub(crate) fn rules(value: JsValue) -> Result<Rules, String> {
+    let state = Part { value, name: "state" };
+    let of = |kind| match state.part(kind).optional() {
+        Some(keys) => keys.strings(),
+        None => Ok(Vec::new()),
+    };
+    Ok(Rules { pin: of("pin")?, prefetch: of("prefetch")?, local: of("local")? })
 }
 
 /// Reads names of functions.

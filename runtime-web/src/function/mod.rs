@@ -7,7 +7,7 @@ mod modules;
 mod original;
 
 pub(crate) use built::load_given;
-pub(crate) use documents::policy;
+pub(crate) use documents::{policy, rules};
 pub(crate) use modules::Modules;
 pub(crate) use original::Storage;
 
@@ -19,6 +19,7 @@ use faasm_bridge::guest::ModuleFacts;
 use faasm_bridge::manifest::{Entry, UnwindBuffer};
 use faasm_bridge::names::Functions;
 use faasm_bridge::placement::Policy;
+use faasm_bridge::residence::Rules;
 use js_sys::WebAssembly;
 use original::Original;
 use std::rc::Rc;
@@ -35,6 +36,8 @@ pub(crate) struct Loaded {
     pub(crate) engine: Kind,
     /// Where the calls that it chains run, unless the page says otherwise.
     pub(crate) chained: Policy,
+    /// Where values of state live that it works on, besides what the page says.
+    pub(crate) state: Rules,
     /// Content hashes of what the cluster should have, if the page knows.
     pub(crate) versions: Vec<String>,
     source: Source,
@@ -180,6 +183,6 @@ async fn load_original(bytes: &[u8], name: String, from: &str) -> Result<Loaded,
     let facts = ModuleFacts { is_break_safe, ..entry.facts() };
     let source = Source::Original { module, storage };
     let chained = Policy::default();
-    let versions = Vec::new();
-    Ok(Loaded { name, entry, facts, cluster_only, engine: Kind::Jspi, chained, versions, source })
+    let (engine, state, versions) = (Kind::Jspi, Rules::default(), Vec::new());
+    Ok(Loaded { name, entry, facts, cluster_only, engine, chained, state, versions, source })
 }

@@ -2,12 +2,14 @@
 
 use super::Bindings;
 use super::browser::now;
-use crate::connection::{Answer, Connection};
+use crate::connection::Answer;
 use crate::error::{Code, FaasmError};
 use crate::global::{performance_now, sleep};
+use crate::shared::Shared;
 use faasm_bridge::guest::{Completion, Operation};
 use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::{ChunkHeader, FailureCode, MAX_CHUNKS, Reply, Request, TRANSFER_BYTES};
+use futures_util::future::LocalBoxFuture;
 use std::future::poll_fn;
 use std::rc::Rc;
 
@@ -53,24 +55,23 @@ impl Bindings {
             }
             Operation::AppendState { key, bytes } => {
                 let request = Request::AppendState { key: key.clone() };
-                take_done(connection.request(request, &bytes)?.answer().await)?;
-                self.listeners.pushed(&key, bytes.len() as u64);
+                take_done(self.shared.ask(request, &bytes).await)?;
+                self.pushed(&key, bytes.len() as u64);
                 Ok(Completion::Done)
             }
             Operation::ReadAppended { key, count } => {
                 let request = Request::ReadAppended { key: key.clone(), count };
-                let bytes = take_bytes(connection.request(request, &[])?.answer().await)?;
-                self.listeners.pulled(&key, bytes.as_ref().map_or(0, Vec::len) as u64);
+                let bytes = take_bytes(self.shared.ask(request, &[]).await)?;
+                self.pulled(&key, bytes.as_ref().map_or(0, Vec::len) as u64);
                 Ok(read(bytes))
             }
             Operation::ClearAppended { key } => {
                 let request = Request::ClearAppended { key };
-                take_done(connection.request(request, &[])?.answer().await)?;
+                take_done(self.shared.ask(request, &[]).await)?;
                 Ok(Completion::Done)
             }
             Operation::ReadFile { path } => {
-                let request = connection.request(Request::ReadFile { path }, &[])?;
-                take_bytes(request.answer().await).map(read)
+                take_bytes(self.shared.ask(Request::ReadFile { path }, &[]).await).map(read)
             }
         }
     }
@@ -82,18 +83,38 @@ impl Bindings {
         length: Option<u64>,
     ) -> Result<Completion, FaasmError> {
         let began = performance_now();
-        let (size, chunk) = read_state(&self.shared.connection, key, offset, length).await?;
-        self.shared.chains.answered(performance_now() - began, chunk.bytes.len() as u64);
-        self.listeners.pulled(key, chunk.bytes.len() as u64);
+        let (size, chunk) = read_state(&self.shared, key, offset, length).await?;
+        if self.pulled(key, chunk.bytes.len() as u64) {
+            self.shared.chains.answered(performance_now() - began, chunk.bytes.len() as u64);
+        }
         Ok(Completion::State { size, chunk })
     }
 
     async fn push(&self, key: &str, size: u64, chunks: Vec<Chunk>) -> Result<(), FaasmError> {
         let bytes = chunks.iter().map(|chunk| chunk.bytes.len() as u64).sum();
-        write_state(&self.shared.connection, key, size, chunks).await?;
-        self.shared.tier.with(|tier| tier.pushed(key));
-        self.listeners.pushed(key, bytes);
+        write_state(&self.shared, key, size, chunks).await?;
+        if self.pushed(key, bytes) {
+            self.shared.tier.with(|tier| tier.pushed(key));
+        }
         Ok(())
+    }
+
+    /// Tells that bytes came from the cluster, if they did.
+    fn pulled(&self, key: &str, bytes: u64) -> bool {
+        let is_sent = !self.shared.is_page_only(key);
+        if is_sent {
+            self.listeners.pulled(key, bytes);
+        }
+        is_sent
+    }
+
+    /// Tells that bytes went to the cluster, if they did.
+    fn pushed(&self, key: &str, bytes: u64) -> bool {
+        let is_sent = !self.shared.is_page_only(key);
+        if is_sent {
+            self.listeners.pushed(key, bytes);
+        }
+        is_sent
     }
 }
 
@@ -108,40 +129,44 @@ fn not_started() -> FaasmError {
 /// Reads as many bytes as were asked for, in as many requests as that takes.
 ///
 /// The size is that of the value, if there is one.
-pub(crate) async fn read_state(
-    connection: &Rc<Connection>,
-    key: &str,
+pub(crate) fn read_state<'a>(
+    shared: &'a Shared,
+    key: &'a str,
     offset: u64,
     length: Option<u64>,
-) -> Result<(Option<u64>, Chunk), FaasmError> {
-    let mut chunk = Chunk { offset, bytes: Vec::new() };
-    loop {
-        let have = chunk.bytes.len() as u64;
-        let request = Request::ReadState {
-            key: key.to_owned(),
-            offset: offset + have,
-            length: length.map(|length| length - have),
-        };
-        let (size, part) = match connection.request(request, &[])?.answer().await? {
-            (Reply::State { size, .. }, part) => (size, part),
-            (reply, _) => return Err(unexpected(reply)),
-        };
-        let end = |size: u64| length.map_or(size, |length| size.min(offset.saturating_add(length)));
-        let last = part.is_empty();
-        chunk.bytes.extend(part);
-        if last || size.is_none_or(|size| chunk.range().end >= end(size)) {
-            return Ok((size, chunk));
+) -> LocalBoxFuture<'a, Result<(Option<u64>, Chunk), FaasmError>> {
+    Box::pin(async move {
+        let mut chunk = Chunk { offset, bytes: Vec::new() };
+        loop {
+            let have = chunk.bytes.len() as u64;
+            let request = Request::ReadState {
+                key: key.to_owned(),
+                offset: offset + have,
+                length: length.map(|length| length - have),
+            };
+            let (size, part) = match shared.ask(request, &[]).await? {
+                (Reply::State { size, .. }, part) => (size, part),
+                (reply, _) => return Err(unexpected(reply)),
+            };
+            let end =
+                |size: u64| length.map_or(size, |length| size.min(offset.saturating_add(length)));
+            let last = part.is_empty();
+            chunk.bytes.extend(part);
+            if last || size.is_none_or(|size| chunk.range().end >= end(size)) {
+                return Ok((size, chunk));
+            }
         }
-    }
+    })
 }
 
 /// Writes chunks in as many requests as that takes; each of them is all or nothing.
 pub(crate) async fn write_state(
-    connection: &Rc<Connection>,
+    shared: &Rc<Shared>,
     key: &str,
     size: u64,
     chunks: Vec<Chunk>,
 ) -> Result<(), FaasmError> {
+    let _pushing = shared.pins.pushing(shared, key);
     for part in transfers(chunks) {
         let headers = part
             .iter()
@@ -149,7 +174,7 @@ pub(crate) async fn write_state(
         let chunks = headers.collect();
         let request = Request::WriteState { key: key.to_owned(), size, chunks };
         let payload: Vec<u8> = part.into_iter().flat_map(|chunk| chunk.bytes).collect();
-        take_done(connection.request(request, &payload)?.answer().await)?;
+        take_done(shared.ask(request, &payload).await)?;
     }
     Ok(())
 }

@@ -103,7 +103,9 @@ impl<'a> Operation<'a> {
                 Request::Call { .. } | Request::Compare { .. } => Right::Invoke,
                 Request::ReadState { .. }
                 | Request::ReadAppended { .. }
-                | Request::ReadFile { .. } => Right::StateRead,
+                | Request::ReadFile { .. }
+                | Request::Watch { .. }
+                | Request::Unwatch { .. } => Right::StateRead,
                 Request::WriteState { .. }
                 | Request::AppendState { .. }
                 | Request::ClearAppended { .. }

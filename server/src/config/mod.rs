@@ -11,7 +11,7 @@ use crate::auth::Authority;
 use crate::cluster::embedded::{Embedded, EmbeddedConfig};
 use crate::cluster::faasm::{Faasm, FaasmConfig, Upload};
 use crate::cluster::{Cluster, ClusterError};
-use crate::store::{FileStore, Journal, Locks, StateStore, Stores};
+use crate::store::{Changes, FileStore, Journal, Locks, StateStore, Stores};
 use crate::tls::Tls;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -74,6 +74,8 @@ pub struct App {
     pub files: Arc<dyn FileStore>,
     pub journal: Arc<dyn Journal>,
     pub locks: Locks,
+    /// Who hears of values that are written with these, and by the cluster.
+    pub changes: Arc<Changes>,
 }
 
 /// Why a relay in front of a Faasm cluster gives no locks.
@@ -85,17 +87,18 @@ impl App {
     /// # Errors
     /// See [`Embedded::new`].
     pub fn embedded(config: EmbeddedConfig, stores: Stores) -> Result<Self, ClusterError> {
-        let (state, files) = (Arc::clone(&stores.state), Arc::clone(&stores.files));
-        let (journal, locks) = (Arc::clone(&stores.journal), stores.locks.clone());
+        let stores = stores.telling();
+        let Stores { state, files, journal, locks, changes, .. } = stores.clone();
         let cluster = Arc::new(Embedded::new(config, stores)?);
-        Ok(Self { cluster, state, files, journal, locks })
+        Ok(Self { cluster, state, files, journal, locks, changes })
     }
 
     /// A Faasm cluster, with the state and the files that these stores have; see [`Upload::instead`].
     pub fn faasm(config: FaasmConfig, upload: Option<Arc<Upload>>, stores: Stores) -> Self {
-        let Stores { functions, state, files, journal, locks: _ } = stores;
+        let Stores { functions, state, files, journal, changes, locks: _ } = stores.telling();
         let cluster = Arc::new(Faasm::new(config, upload, functions));
-        Self { cluster, state, files, journal, locks: Locks::refused(FAASM_HAS_NO_LOCKS) }
+        let locks = Locks::refused(FAASM_HAS_NO_LOCKS);
+        Self { cluster, state, files, journal, locks, changes }
     }
 }
 

@@ -88,8 +88,8 @@ impl Site {
         app.state = Arc::new(Timed::new(app.state, Arc::clone(&metrics)));
         app.journal = Arc::new(Timed::new(app.journal, Arc::clone(&metrics)));
         let journal = Arc::clone(&app.journal);
-        let locks = app.locks.clone();
-        let sessions = Sessions::new(gate, journal, locks, Arc::clone(&metrics), kept);
+        let (locks, changes) = (app.locks.clone(), Arc::clone(&app.changes));
+        let sessions = Sessions::new(gate, journal, locks, changes, Arc::clone(&metrics), kept);
         let sessions = Arc::new(sessions);
         let calls = message::Calls::default();
         let requests = AtomicU64::new(1);

@@ -12,6 +12,7 @@ mod pass;
 mod progress;
 mod requests;
 mod users;
+mod watched;
 mod websocket;
 
 pub(crate) use fetch::{Ending, FetchConnection, Lasting, begin};
@@ -21,7 +22,7 @@ pub(crate) use websocket::{carry, websocket_config};
 
 use crate::config::{Limits, Timings};
 use crate::metrics::Metrics;
-use crate::store::{Claim, Journal, Locks, SessionKey, StoreError};
+use crate::store::{Changes, Claim, Journal, Locks, SessionKey, StoreError};
 use drain::Drain;
 use faasm_bridge::session::ServerSession;
 use faasm_bridge::wire::{ConnectionId, RequestId, SessionId};
@@ -41,6 +42,7 @@ pub(crate) struct Sessions {
     pub(crate) gate: Gate,
     journal: Arc<dyn Journal>,
     locks: Locks,
+    changes: Arc<Changes>,
     metrics: Arc<Metrics>,
     drain: Drain,
     by_id: Mutex<HashMap<SessionId, Arc<Session>>>,
@@ -67,6 +69,7 @@ pub(crate) struct Session {
     is_lost: AtomicBool,
     /// Of all sessions of this relay.
     drain: Drain,
+    changes: Arc<Changes>,
     metrics: Arc<Metrics>,
     live: Mutex<Live>,
     /// Number of the connection that carries the session; one that finds another number here has been replaced.
@@ -112,6 +115,7 @@ impl Sessions {
         gate: Gate,
         journal: Arc<dyn Journal>,
         locks: Locks,
+        changes: Arc<Changes>,
         metrics: Arc<Metrics>,
         kept: Duration,
     ) -> Self {
@@ -127,6 +131,7 @@ impl Sessions {
             gate,
             journal,
             locks,
+            changes,
             metrics,
             drain: Drain::default(),
             by_id: Mutex::default(),
@@ -182,7 +187,8 @@ impl Sessions {
     }
 
     fn session(&self, machine: ServerSession) -> Session {
-        Session::new(machine, self.drain.clone(), Arc::clone(&self.metrics), &self.gate.limits)
+        let (changes, metrics) = (Arc::clone(&self.changes), Arc::clone(&self.metrics));
+        Session::new(machine, self.drain.clone(), changes, metrics, &self.gate.limits)
     }
 
     fn known(
@@ -293,6 +299,7 @@ impl Session {
     fn new(
         machine: ServerSession,
         drain: Drain,
+        changes: Arc<Changes>,
         metrics: Arc<Metrics>,
         limits: &Arc<Limits>,
     ) -> Self {
@@ -306,6 +313,7 @@ impl Session {
             is_begun: AtomicBool::new(false),
             is_lost: AtomicBool::new(false),
             drain,
+            changes,
             metrics,
             live: Mutex::new(live),
             carrier: watch::Sender::new(0),
@@ -354,6 +362,7 @@ impl Carrier {
     fn attach(session: Arc<Session>, sessions: Arc<Sessions>, timings: Timings) -> Self {
         let wake = Arc::new(Notify::new());
         let mut live = lock(&session.live);
+        watched::check(&session, &mut live);
         let version = live.pass.version();
         live.machine.connected(version);
         if session.drain.has_begun() {
@@ -448,12 +457,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Stores;
     use futures_util::FutureExt;
 
     fn sessions(limits: Limits) -> Sessions {
-        let stores = crate::store::Stores::in_memory().unwrap();
-        let gate = Gate::new(None, limits);
-        Sessions::new(gate, stores.journal, stores.locks, Metrics::new(), Duration::MAX)
+        let stores = Stores::in_memory().unwrap();
+        let (gate, kept) = (Gate::new(None, limits), Duration::MAX);
+        let Stores { journal, locks, changes, .. } = stores;
+        Sessions::new(gate, journal, locks, changes, Metrics::new(), kept)
     }
 
     fn enter(

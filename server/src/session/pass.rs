@@ -117,6 +117,11 @@ impl Pass {
         self.version
     }
 
+    /// Whether the token allows a request.
+    pub(super) fn may(&self, request: &Request) -> bool {
+        self.grant.check(Operation::Request(request)).is_ok()
+    }
+
     /// Completes when the token expires.
     pub(super) async fn expires(self) {
         match self.renewal {

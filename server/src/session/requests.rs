@@ -1,7 +1,7 @@
 //! Performs what a page asks for: each request a task, whose reply goes to the session whatever connection carries it.
 
 use super::drain::Running;
-use super::{Live, MAX_PAYLOADS, Session, lock, locks};
+use super::{Live, MAX_PAYLOADS, Session, lock, locks, watched};
 use crate::cluster::{Call, ClusterError, Outcome, Run};
 use crate::config::App;
 use crate::store::{Change, Mark, StoreError};
@@ -73,6 +73,11 @@ fn start(
     if let Request::LockState { key, run } = request {
         drop(entered);
         return locks::start(session, live, id, (key, run), app);
+    }
+    if let Some(reply) = watched::answer(session, live, &request) {
+        count(session, &reply);
+        live.machine.reply(id, reply, &[]);
+        return;
     }
     let Some(held) = Held::take(session, payload.len()) else {
         let message = format!("requests with more than {MAX_PAYLOADS} bytes wait and run");
@@ -219,6 +224,10 @@ impl Asked<'_> {
             Request::Compare { function, integrities } => {
                 compared(app, user, function, &integrities).await
             }
+            Request::Watch { .. } | Request::Unwatch { .. } => Err(Failure::Told {
+                code: FailureCode::BadRequest,
+                message: "what is watched is settled in the order of requests".to_owned(),
+            }),
             Request::ReadFile { path } => {
                 let read = app.files.read_file(&path).await;
                 read.map_err(Failure::from).map(|found| match found {

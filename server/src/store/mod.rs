@@ -1,6 +1,7 @@
 //! Where originals, state, shared files and the journal are kept: the traits, and what can go wrong.
 
 mod bounded;
+mod changes;
 mod journal;
 #[cfg(test)]
 mod journal_laws;
@@ -12,6 +13,8 @@ mod locks;
 mod redb;
 mod redis;
 
+pub use self::changes::Changes;
+pub(crate) use self::changes::Hears;
 pub use self::journal::{Change, Claim, Journal, Mark, SessionKey};
 pub use self::locks::{
     Asked, HeldLock, Holder, LOCK_LEASE, LockStore, Locks, MAX_LOCK_WAITERS, MAX_LOCKS_OF_OWNER,
@@ -224,6 +227,8 @@ pub struct Stores {
     pub journal: Arc<dyn Journal>,
     /// In the same place as the journal, which releases the locks of a session that ends.
     pub locks: Locks,
+    /// Who hears of values that are written; see [`Stores::telling`].
+    pub changes: Arc<Changes>,
 }
 
 impl Stores {
@@ -235,12 +240,20 @@ impl Stores {
         let store = Arc::new(store);
         let (functions, state, files) = (store.clone(), store.clone(), store.clone());
         let locks = Locks::new(store.clone(), LOCK_LEASE);
-        Self { functions, state, files, journal: store, locks }
+        Self { functions, state, files, journal: store, locks, changes: Arc::default() }
     }
 
     /// The same stores, with locks that last so long without being renewed.
     pub fn with_lock_lease(mut self, lease: Duration) -> Self {
         self.locks = self.locks.with_lease(lease);
+        self
+    }
+
+    /// The same stores, where whatever is written through them is told to those who listen. For an [`App`](crate::App), around
+    /// all that it writes with.
+    pub fn telling(mut self) -> Self {
+        self.state = Arc::new(changes::Telling::new(self.state, Arc::clone(&self.changes)));
+        self.journal = Arc::new(changes::Telling::new(self.journal, Arc::clone(&self.changes)));
         self
     }
 
@@ -264,7 +277,9 @@ impl Stores {
     /// # Errors
     /// When the address is wrong, or Redis cannot be used.
     pub async fn redis(config: &RedisConfig) -> Result<Self, StoreError> {
-        RedisStore::connect(config).await.map(Self::in_one)
+        let store = RedisStore::connect(config).await?;
+        let changes = store.changes();
+        Ok(Self { changes, ..Self::in_one(store) })
     }
 
     /// Everything in one database file, made if it is not there.

@@ -21,6 +21,8 @@ enum Operation {
     Compare,
     LockState,
     UnlockState,
+    Watch,
+    Unwatch,
     UploadFunction,
     FetchFunction,
     UploadFile,
@@ -33,7 +35,7 @@ enum Operation {
 
 use Operation::*;
 
-const OPERATIONS: [Operation; 19] = [
+const OPERATIONS: [Operation; 21] = [
     Call,
     CallPointer,
     ReadState,
@@ -45,6 +47,8 @@ const OPERATIONS: [Operation; 19] = [
     Compare,
     LockState,
     UnlockState,
+    Watch,
+    Unwatch,
     UploadFunction,
     FetchFunction,
     UploadFile,
@@ -60,9 +64,8 @@ impl Operation {
     fn right(self) -> Right {
         match self {
             Call | CallPointer | Compare | FetchFunction => Right::Invoke,
-            ReadState | ReadAppended | ReadFile | FetchFile | FetchState | StateSize => {
-                Right::StateRead
-            }
+            ReadState | ReadAppended | ReadFile | Watch | Unwatch | FetchFile | FetchState
+            | StateSize => Right::StateRead,
             WriteState | AppendState | ClearAppended | LockState | UnlockState | StoreState => {
                 Right::StateWrite
             }
@@ -89,6 +92,8 @@ impl Operation {
             LockState => Request::LockState { key, run: 1 },
             UnlockState => Request::UnlockState { key, run: 1 },
             Compare => Request::Compare { function: "nobody".into(), integrities: vec![] },
+            Watch => Request::Watch { key },
+            Unwatch => Request::Unwatch { key },
             UploadFunction | FetchFunction | UploadFile | FetchFile | FetchState | StateSize
             | StoreState | FetchMetrics => return None,
         })

@@ -15,6 +15,8 @@ pub(crate) struct Client {
     kind: Kind,
     carrier: Option<Carrier>,
     replies: HashMap<RequestId, (Reply, Vec<u8>)>,
+    /// Values that it was told of, and nobody has asked about yet.
+    changed: VecDeque<String>,
     /// Frames of the last message that nobody has taken yet.
     arrived: VecDeque<Vec<u8>>,
 }
@@ -27,7 +29,8 @@ impl Client {
     /// Of a user, with a token.
     pub(crate) fn of(user: &str, token: Option<String>, kind: Kind) -> Self {
         let machine = ClientSession::new(user, token);
-        Self { machine, kind, carrier: None, replies: HashMap::new(), arrived: VecDeque::new() }
+        let (replies, changed, arrived) = Default::default();
+        Self { machine, kind, carrier: None, replies, changed, arrived }
     }
 
     /// Connects again or for the first time; what it had is left open. Gives the event that ends the handshake.
@@ -155,10 +158,37 @@ impl Client {
 
     /// The next reply, whatever it answers.
     pub(crate) async fn next_reply(&mut self) -> (RequestId, Reply, Vec<u8>) {
-        match self.event().await {
-            ClientEvent::Reply { id, reply, payload } => (id, reply, payload),
-            other => panic!("{other:?} instead of a reply"),
+        loop {
+            match self.event().await {
+                ClientEvent::Reply { id, reply, payload } => return (id, reply, payload),
+                ClientEvent::Changed { key } => self.changed.push_back(key),
+                other => panic!("{other:?} instead of a reply"),
+            }
         }
+    }
+
+    /// The next value that the relay says was written.
+    pub(crate) async fn next_changed(&mut self) -> String {
+        while self.changed.is_empty() {
+            match self.event().await {
+                ClientEvent::Reply { id, reply, payload } => {
+                    self.replies.insert(id, (reply, payload));
+                }
+                ClientEvent::Changed { key } => self.changed.push_back(key),
+                other => panic!("{other:?} instead of a change"),
+            }
+        }
+        self.changed.pop_front().expect("there is one")
+    }
+
+    /// What it was told so far. The relay has sent it, for it answers in order.
+    pub(crate) async fn changed(&mut self) -> Vec<String> {
+        self.read("nothing").await;
+        self.changed.drain(..).collect()
+    }
+
+    pub(crate) async fn watch(&mut self, key: &str) -> Reply {
+        self.ask(Request::Watch { key: key.into() }, b"").await.0
     }
 
     pub(crate) async fn reply(&mut self, id: RequestId) -> (Reply, Vec<u8>) {

@@ -224,11 +224,9 @@ async fn one_user_has_so_many_calls_at_once_and_others_have_their_own() {
     let may_end = Arc::new(Semaphore::new(0));
     let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let counting = Arc::new(Counting { running, most, began, may_end: Arc::clone(&may_end) });
-    let stores = Stores::in_memory().unwrap();
-    let (state, files) = (stores.state.clone(), stores.files.clone());
+    let Stores { state, files, journal, locks, changes, .. } = Stores::in_memory().unwrap();
     let cluster = Arc::new(CountingCluster(Arc::clone(&counting)));
-    let (journal, locks) = (stores.journal.clone(), stores.locks.clone());
-    let app = App { cluster, state, files, journal, locks };
+    let app = App { cluster, state, files, journal, locks, changes };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let limits = Limits { calls_per_user: 2, running_per_session: 3, ..Limits::default() };

@@ -37,3 +37,4 @@ mod tls;
 mod tokens;
 mod transports;
 mod values;
+mod watched;

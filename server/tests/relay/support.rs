@@ -51,10 +51,11 @@ impl Relay {
         embedded: EmbeddedConfig,
         stores: Stores,
     ) -> Self {
+        let stores = stores.telling();
         let cluster = Embedded::new(embedded, stores.clone()).unwrap();
-        let (state, files) = (stores.state.clone(), stores.files.clone());
-        let (journal, locks) = (stores.journal.clone(), stores.locks.clone());
-        let app = App { cluster: Arc::new(cluster.clone()), state, files, journal, locks };
+        let Stores { state, files, journal, locks, changes, .. } = stores.clone();
+        let running = Arc::new(cluster.clone());
+        let app = App { cluster: running, state, files, journal, locks, changes };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopping) = oneshot::channel();

@@ -7,6 +7,7 @@ mod failures;
 mod input;
 mod memory;
 mod placement;
+mod residence;
 mod state;
 mod stop;
 mod tokens;

@@ -3,7 +3,7 @@
 import { connect } from "@faasm/runtime-web";
 import type {
   ConnectOptions, Engine, ErrorCode, FaasmError, FaasmFunction, LoadOptions, RunEvent, RunOptions, RunResult, RunStats,
-  Runtime, RuntimeState, StateChange, Where,
+  Runtime, RuntimeState, StateChange, StateRules, Where,
 } from "@faasm/runtime-web";
 
 const engines: Engine[] = ["auto", "asyncify", "jspi"];
@@ -16,6 +16,7 @@ const options = {
   transport: "websocket",
   reconnectTimeout: 1000,
   where: { default: "auto", square: "browser" },
+  state: { pin: ["key"], prefetch: ["key"], local: ["mine/*"] } satisfies Required<StateRules>,
 } satisfies Required<ConnectOptions>;
 
 export const places: ConnectOptions["where"][] = ["cluster", (name: string): Where | undefined => (name === "square" ? "browser" : undefined)];
@@ -87,6 +88,9 @@ async function useState(state: RuntimeState): Promise<void> {
     console.log(known, key, list.length);
   });
   end();
+  await state.pin("key");
+  await state.prefetch(["key", "other"]);
+  state.unpin("key") satisfies void;
 }
 
 export async function everything(): Promise<void> {

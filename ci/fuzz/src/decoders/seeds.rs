@@ -8,6 +8,7 @@ use faasm_bridge::manifest::{
 use faasm_bridge::names::{Functions, Names};
 use faasm_bridge::output::ENCODED;
 use faasm_bridge::placement::Where;
+use faasm_bridge::residence::Rules;
 use faasm_bridge::wire::{
     Answer, CallEntry, ChunkHeader, ClientMessage, ConnectionId, FailureCode, Hello, RefusalCode,
     Reply, Request, RequestId, ServerMessage, SessionId, Turn, append_frame, encode,
@@ -39,7 +40,7 @@ fn id(rng: &mut Rng) -> RequestId {
 
 fn request(rng: &mut Rng, payload: usize) -> Request {
     let key = key(rng);
-    match rng.below(10) {
+    match rng.below(12) {
         0 => {
             let entry = match rng.below(3) {
                 0 => CallEntry::Main,
@@ -67,6 +68,8 @@ fn request(rng: &mut Rng, payload: usize) -> Request {
         }
         7 => Request::LockState { key, run: rng.number() },
         8 => Request::UnlockState { key, run: rng.number() },
+        9 => Request::Watch { key },
+        10 => Request::Unwatch { key },
         _ => Request::ReadFile { path: key },
     }
 }
@@ -99,8 +102,9 @@ pub(super) fn server_frame(rng: &mut Rng) -> Vec<u8> {
     ];
     let length = rng.below(PAYLOAD_BYTES);
     let payload = rng.bytes(length);
-    let reply = match rng.below(8) {
+    let reply = match rng.below(9) {
         0 => return frame(&ServerMessage::Pong, &[]),
+        8 => return frame(&ServerMessage::Changed { key: key(rng) }, &[]),
         1 => Reply::Call { return_value: rng.number() as i32 },
         2 => {
             let size = rng.chance(50).then(|| rng.number());
@@ -206,6 +210,10 @@ pub(super) fn manifest(rng: &mut Rng) -> Vec<u8> {
         names: rng.chance(50).then(|| artefact(rng)),
         text_output: rng.chance(50).then(|| artefact(rng)),
         chained: rng.chance(50).then(|| (text(rng), Where::Auto)).into_iter().collect(),
+        state: match rng.chance(50) {
+            true => Rules { pin: vec![text(rng)], prefetch: vec![], local: vec![text(rng)] },
+            false => Rules::default(),
+        },
         generator: text(rng),
     };
     serde_json::to_vec(&manifest).unwrap_or_default()

@@ -9,8 +9,8 @@ use faasm_bridge::session::{
     Begun, ClientEvent, ClientSession, Phase, Remains, ServerEvent, ServerSession, SessionError,
 };
 use faasm_bridge::wire::{
-    ClientMessage, Hello, MAX_OPEN_REQUESTS, Reply, Request, RequestId, ServerMessage, SessionId,
-    VERSIONS, decode, decode_handshake,
+    ClientMessage, Hello, MAX_OPEN_REQUESTS, MAX_WATCHED, Reply, Request, RequestId, ServerMessage,
+    SessionId, VERSIONS, decode, decode_handshake,
 };
 use std::collections::BTreeSet;
 
@@ -70,9 +70,14 @@ pub(super) fn server(input: &[u8]) -> Result<bool, String> {
         let event = if frame.is_empty() { Ok(None) } else { session.receive(frame) };
         let is_broken = event.is_err();
         match event {
-            Ok(Some(ServerEvent::Start { id, payload, .. })) => {
+            Ok(Some(ServerEvent::Start { id, request, payload, .. })) => {
                 if !started.insert(id) {
                     return Err(format!("{id:?} is started twice"));
+                }
+                match &request {
+                    Request::Watch { key } => drop(session.watch(key)),
+                    Request::Unwatch { key } => session.unwatch(key),
+                    request => request.state_key().into_iter().for_each(|key| session.changed(key)),
                 }
                 // Some go on for longer than the input.
                 if !hash(frame).is_multiple_of(3) {
@@ -96,6 +101,9 @@ pub(super) fn server(input: &[u8]) -> Result<bool, String> {
                 let read = frame.and_then(|frame| decode::<ServerMessage>(frame));
                 read.map_err(|error| format!("it sends {error}"))?;
             }
+        }
+        if session.watched().count() > MAX_WATCHED {
+            return Err(format!("{} values are watched", session.watched().count()));
         }
         if session.open_requests() > MAX_OPEN_REQUESTS {
             return Err(format!("{} requests are open", session.open_requests()));
@@ -150,7 +158,7 @@ pub(super) fn client(input: &[u8]) -> Result<bool, String> {
                 }
             }
             Ok(Some(ClientEvent::Refused { .. })) => break,
-            Ok(None) | Err(_) => {}
+            Ok(Some(ClientEvent::Changed { .. }) | None) | Err(_) => {}
         }
         if number == 3 {
             session.cancel(RequestId(2));

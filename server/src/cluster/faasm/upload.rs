@@ -72,8 +72,8 @@ impl Upload {
             return Stores { files, ..stores };
         }
         let state: Arc<dyn StateStore> = Arc::clone(self) as _;
-        let journal = Arc::new(Apart::new(stores.journal, Arc::clone(&state)));
-        Stores { functions: stores.functions, state, files, journal, locks: stores.locks }
+        let journal = Arc::new(Apart::new(Arc::clone(&stores.journal), Arc::clone(&state)));
+        Stores { state, files, journal, ..stores }
     }
 
     /// Whether it is there.

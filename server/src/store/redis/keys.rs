@@ -19,6 +19,14 @@ pub(super) fn state_key(user: &str, key: &str) -> Result<String, StoreError> {
     Ok(format!("{user}_{key}"))
 }
 
+/// User and key of a value, from where it is.
+pub(super) fn user_and_key(state_key: &str) -> Option<(&str, &str)> {
+    state_key.split_once('_')
+}
+
+/// The channel on which it is said that a value was written: the relay that has written it, and where the value is.
+pub(super) const WRITTEN: &str = "{faasm-relay}:written";
+
 /// A hash: content hash and original. Names have no slashes.
 pub(super) fn function_key(user: &str, function: &str) -> String {
     format!("{PREFIX}function:{user}/{function}")
@@ -76,6 +84,7 @@ mod tests {
     #[test]
     fn keys_of_users_never_meet() {
         assert_eq!(state_key("ada", "b_c").unwrap(), "ada_b_c");
+        assert_eq!(user_and_key("ada_b_c"), Some(("ada", "b_c")));
         let refused = state_key("ada_b", "c").unwrap_err();
         assert!(refused.to_string().contains("`ada_b`"), "{refused}");
     }

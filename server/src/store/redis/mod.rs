@@ -10,6 +10,7 @@
 //!
 //! The journal's keys are in `journal.rs`, those of locks in `locks.rs`. One Redis or its failover, not a Redis Cluster: changes span keys that are not in one slot.
 
+mod announcements;
 mod journal;
 mod keys;
 mod link;
@@ -20,7 +21,9 @@ mod state;
 
 pub use state::MAX_VALUE_BYTES as MAX_REDIS_VALUE_BYTES;
 
-use super::{FileStore, FunctionStore, SessionKey, StoreError, StoredFunction, is_valid_path};
+use super::{
+    Changes, FileStore, FunctionStore, SessionKey, StoreError, StoredFunction, is_valid_path,
+};
 use faasm_bridge::wire::RequestId;
 use futures_util::future::BoxFuture;
 use keys::{file_key, function_key};
@@ -58,6 +61,7 @@ struct Inner {
     /// How long a session is kept that nobody carries.
     session_kept: Duration,
     notes: Notes,
+    changes: Arc<Changes>,
     /// Sessions of this relay, and requests of theirs that have an entry. Some of another relay may be among them.
     held: Mutex<HashMap<SessionKey, BTreeSet<RequestId>>>,
 }
@@ -142,14 +146,17 @@ impl RedisStore {
         let info: String = link.ask_for(START, "reach Redis", Repeat::Reads, 0, question).await?;
         look_over(&info)?;
         let relay = name()?;
-        let presence = Link::new(client);
+        let presence = Link::new(client.clone());
         presence::beat(&presence, &relay, START).await?;
+        let changes = Arc::<Changes>::default();
+        tokio::spawn(announcements::hear(client, Arc::clone(&relay), Arc::downgrade(&changes)));
         let inner = Arc::new(Inner {
             presence,
             session_kept,
             notes: Notes::start(Arc::clone(&link), Arc::clone(&relay)),
             link,
             relay,
+            changes,
             held: Mutex::default(),
         });
         tokio::spawn(presence::keep(Arc::downgrade(&inner)));
@@ -159,6 +166,11 @@ impl RedisStore {
 
     fn link(&self) -> &Link {
         &self.inner.link
+    }
+
+    /// Who hears of values that other relays write.
+    pub(super) fn changes(&self) -> Arc<Changes> {
+        Arc::clone(&self.inner.changes)
     }
 
     fn relay(&self) -> &str {

@@ -141,7 +141,7 @@ impl RedisStore {
             Change::Write { key, .. } | Change::Append { key, .. } | Change::Clear { key } => key,
         };
         let mut invocation = CHANGE.key(state_key(user, key)?);
-        invocation.arg(verb.name());
+        invocation.arg(verb.name()).arg(self.relay());
         let mut repeat = Repeat::Once;
         if let Some(Marked { keys, request, reply }) = marked {
             repeat = Repeat::Marked;

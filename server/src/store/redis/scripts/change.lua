@@ -1,15 +1,15 @@
 -- Changes state, and marks that it did.
 -- KEYS: what is changed. With a mark also the session, what it began, what it forgot.
--- ARGV: what to do; with a mark the request and its reply; then what it is done with.
+-- ARGV: what to do, and the relay; with a mark the request and its reply; then what it is done with.
 -- Answers how it ended, and two numbers about that. Everything is checked before anything is changed.
-local key, next_arg = KEYS[1], 2
+local key, next_arg = KEYS[1], 3
 local is_marked = #KEYS == 4
 if is_marked then
   if redis.call('EXISTS', KEYS[2]) == 0 then return {'lost', 0, 0} end
-  if redis.call('HEXISTS', KEYS[3], ARGV[2]) == 1 or is_forgotten(KEYS[4], ARGV[2]) then
+  if redis.call('HEXISTS', KEYS[3], ARGV[3]) == 1 or is_forgotten(KEYS[4], ARGV[3]) then
     return {'done', 0, 0}
   end
-  next_arg = 4
+  next_arg = 5
 end
 local kind = redis.call('TYPE', key).ok
 
@@ -52,7 +52,11 @@ end
 local ended
 if ARGV[1] == 'write' then ended = write() elseif ARGV[1] == 'append' then ended = append() else ended = clear() end
 if is_marked and ended[1] == 'done' then
-  redis.call('HSET', KEYS[3], ARGV[2], ARGV[3])
+  redis.call('HSET', KEYS[3], ARGV[3], ARGV[4])
   lasts_as(KEYS[2], KEYS[3])
+end
+if ARGV[1] == 'write' and ended[1] == 'done' then
+  -- Other relays hear it. One that may not say it has written all the same.
+  redis.pcall('PUBLISH', '{faasm-relay}:written', ARGV[2] .. key)
 end
 return ended

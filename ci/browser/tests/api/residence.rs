@@ -1,0 +1,246 @@
+//! Where state values live: pinned to the page, fetched ahead, or in the page alone.
+
+use super::{Lab, USER};
+use anyhow::Result;
+use faasm_browser_tests::{Browser, Kind, Relay, Site};
+use serde_json::json;
+
+/// Chains a function by name as often as its input says.
+const CALLS: &str = include_str!("../functions/calls.wat");
+/// Pulls state `mine/k`, and returns its first byte.
+const FOUND: &str = include_str!("../functions/found.wat");
+/// Pulls the value named by its input and gives it as output.
+const PEEK: &str = include_str!("../functions/peek.wat");
+/// Writes its input to state `k`, and pushes it.
+const SHOUT: &str = include_str!("../functions/shout.wat");
+/// Writes its input to state `mine/k` and list `mine/l`, and pushes.
+const STASH: &str = include_str!("../functions/stash.wat");
+/// Gives the value of state `k` as output.
+const TAKE: &str = include_str!("../functions/take.wat");
+
+/// What the scripts have: another page of the user, and how to know that a value was pulled here.
+const BEFORE: &str = r#"
+  const { state } = runtime;
+  const other = await connect({ user: "demo" });
+  const write = async (key, value) => { await other.state.put(key, value); await other.state.push(key); };
+  // Once `act` has led to a value being pulled.
+  const pulled = (act, tier = state, key = "k") => new Promise((resolve, reject) => {
+    const end = tier.subscribe(key, ({ type }) => { if (type === "pulled") { end(); resolve(); } });
+    Promise.resolve(act()).catch(reject);
+  });
+  const ran = async (fn) => { const { output, stats } = await fn.run(); return `${text(output)} ${stats.suspensions}`; };
+  const status = async (key) => (await fetch(`/s/demo/${encodeURIComponent(key)}`)).status;
+"#;
+
+async fn run(lab: &Lab, body: &str) -> Result<serde_json::Value> {
+    lab.run(&format!("{BEFORE}{body}")).await
+}
+
+#[tokio::test]
+async fn a_pinned_value_is_fresh_whoever_pushes_and_reads_never_wait() -> Result<()> {
+    let lab = Lab::new(&[("shout", SHOUT), ("take", TAKE)]).await?;
+    let result = run(
+        &lab,
+        r#"
+  const [shout, take] = [await load("shout"), await load("take")];
+  await write("k", "one");
+  await state.pin("k");
+  await state.pin("k");
+  const seen = { first: await ran(take) };
+  await pulled(() => write("k", "two"));
+  seen.page = await ran(take);
+  await pulled(() => fetch("/s/demo/k", { method: "PUT", body: "six" }));
+  seen.http = await ran(take);
+  await pulled(() => shout.run({ input: "ten", where: "cluster" }));
+  seen.cluster = await ran(take);
+  // What is written here and unsent stays, and what is sent is not brought back.
+  await state.put("k", "own");
+  await pulled(() => write("k", "foe"));
+  seen.unsent = await ran(take);
+  let changes = 0;
+  const end = state.subscribe("k", () => changes++);
+  await state.push("k");
+  seen.sent = text(await other.state.pull("k"));
+  seen.changes = changes;
+  end();
+  // It is there before it exists.
+  await state.pin("late");
+  await pulled(() => write("late", "here"), state, "late");
+  seen.late = text(await state.get("late"));
+  state.unpin("k");
+  await write("k", "new");
+  await state.get("nothing");
+  seen.unpinned = await ran(take);
+  // As many as there may be.
+  const many = Array.from({ length: 256 }, (_, number) => `many ${number}`);
+  seen.bounds = await codes([...many.slice(0, 255).map((key) => state.pin(key)), state.pin("more"), state.pin(1)]);
+  seen.bounds = seen.bounds.slice(254);
+  return seen;"#,
+    )
+    .await?;
+    let expected = json!({
+        "first": "one 0", "page": "two 0", "http": "six 0", "cluster": "ten 0", "unsent": "own 0", "sent": "own",
+        "changes": 1, "late": "here", "unpinned": "own 0", "bounds": [null, "too-large", "bad-options"],
+    });
+    assert_eq!(result, expected);
+    lab.browser.close().await
+}
+
+#[tokio::test]
+async fn pins_outlive_a_connection_and_a_session() -> Result<()> {
+    let lab = Lab::new(&[("take", TAKE)]).await?;
+    let result = run(
+        &lab,
+        r#"
+  const sockets = [];
+  const Real = WebSocket;
+  let gate = Promise.resolve();
+  let version;
+  globalThis.WebSocket = class extends Real {
+    constructor(...args) { super(...args); sockets.push(this); }
+    send(frame) {
+      // The first frame says what is spoken.
+      if (version && !this.greeted) (frame = frame.slice())[5] = version;
+      this.greeted = true;
+      super.send(frame);
+    }
+  };
+  await write("k", "one");
+  const here = await connect({ user: "demo", transport: "websocket", state: { pin: ["k"] } });
+  await here.state.pin("k");
+  const seen = [text(await here.state.get("k"))];
+  // The connection breaks, and a value is written while it is away; then the session ends with it.
+  for (const [code, value] of [[4000, "two"], [1000, "six"]]) {
+    const count = sockets.length;
+    await pulled(() => { sockets.at(-1).close(code); return write("k", value); }, here.state);
+    seen.push(text(await here.state.get("k")), sockets.length - count);
+    await pulled(() => write("k", "own"), here.state);
+    seen.push(text(await here.state.get("k")));
+  }
+  // A relay of before: it is pulled once, and the page is told.
+  const warned = [];
+  console.warn = (message) => warned.push(message);
+  version = 3;
+  const old = await connect({ user: "demo", transport: "websocket" });
+  await Promise.all(["k", "l"].map((key) => old.state.pin(key)));
+  await write("k", "new");
+  await old.state.get("nothing");
+  return { seen, old: text(await old.state.get("k")), warned };"#,
+    )
+    .await?;
+    assert_eq!(result["seen"], json!(["one", "two", 1, "own", "six", 1, "own"]), "{result}");
+    assert_eq!(result["old"], "own", "{result}");
+    assert_eq!(result["warned"].as_array().map(Vec::len), Some(1), "{result}");
+    assert!(result["warned"][0].as_str().is_some_and(|text| text.contains("too old")), "{result}");
+    lab.browser.close().await
+}
+
+#[tokio::test]
+async fn what_is_prefetched_is_there_when_it_is_read() -> Result<()> {
+    let lab = Lab::new(&[("take", TAKE)]).await?;
+    let result = run(
+        &lab,
+        r#"
+  const take = await load("take");
+  const keys = Array.from({ length: 40 }, (_, number) => `v${number}`);
+  for (const key of ["k", ...keys]) await write(key, key);
+  await state.put("v1", "V!");
+  await state.prefetch([...keys, "absent", "k", "k"]);
+  const seen = { run: await ran(take), own: text(await state.get("v1")), wrong: [] };
+  // Nothing is asked for what is here.
+  runtime.dispose();
+  const here = await connect({ user: "demo", state: { prefetch: ["k"] } });
+  await pulled(() => {}, here.state).then(async () => { seen.connect = await ran(await load("take", here)); });
+  seen.wrong = await codes([
+    here.state.prefetch("k"), here.state.prefetch([1]), here.state.prefetch(Array(1025).fill("k")),
+    connect({ user: "demo", state: "k" }), connect({ user: "demo", state: { pin: "k" } }),
+    connect({ user: "demo", state: { local: Array(257).fill("k") } }),
+  ]);
+  seen.nothing = await here.state.prefetch([]);
+  return seen;"#,
+    )
+    .await?;
+    assert_eq!((&result["run"], &result["connect"]), (&json!("k 0"), &json!("k 0")), "{result}");
+    assert_eq!(result["own"], "V!", "{result}");
+    assert_eq!(result["wrong"], json!(vec!["bad-options"; 6]), "{result}");
+    lab.browser.close().await
+}
+
+#[tokio::test]
+async fn what_is_of_the_page_alone_never_leaves_it() -> Result<()> {
+    let lab =
+        Lab::new(&[("calls", CALLS), ("found", FOUND), ("peek", PEEK), ("stash", STASH)]).await?;
+    let result = run(
+        &lab,
+        r#"
+  const here = await connect({ user: "demo", where: "browser", state: { local: ["mine/*"], pin: ["mine/k"], prefetch: ["mine/k"] } });
+  const [peek, stash, found, calls] = await Promise.all(["peek", "stash", "found", "calls"].map((name) => load(name, here)));
+  const at = async (where) => text((await peek.run({ input: "mine/k", where })).output);
+  const seen = { absent: [await here.state.get("mine/k") === undefined, await at("browser")] };
+  const heard = [];
+  here.state.subscribe("mine/k", ({ type }) => heard.push(type));
+  const events = [];
+  seen.stash = (await stash.run({ input: "s", onEvent: ({ type }) => events.push(type) })).returnValue;
+  seen.events = events.filter((type) => type.startsWith("state"));
+  // Another function of the page, the page, and workers of the page find it.
+  seen.run = await at("browser");
+  seen.page = [text(await here.state.get("mine/k")), text(await here.state.pull("mine/k")), text(await here.state.readAppended("mine/l", 9))];
+  const called = async (input) => {
+    const places = [];
+    const { output } = await calls.run({ input, onEvent: ({ type, where }) => type === "callFinished" && places.push(where) });
+    return [...output.slice(0, 1), ...places];
+  };
+  seen.worker = await called("1found");
+  await here.state.put("mine/k", "t");
+  await here.state.push("mine/k");
+  seen.workerAgain = await called("1found");
+  // What a worker writes is in the page.
+  await here.state.clearAppended("mine/l");
+  await called("7stash");
+  seen.back = [text(await here.state.get("mine/k")), text(await here.state.readAppended("mine/l", 9)), await at("browser")];
+  // The cluster has nothing of it, and does not see it.
+  seen.heard = [...new Set(heard)];
+  seen.status = [await status("mine/k"), await status("mine/l"), await at("cluster"), await other.state.get("mine/k") === undefined];
+  seen.list = (await other.state.readAppended("mine/l", 9)).length;
+  here.dispose();
+  return seen;"#,
+    )
+    .await?;
+    let expected = json!({
+        "absent": [true, ""], "stash": 115, "events": [], "run": "s", "page": ["s", "s", "s"],
+        "worker": [115, "browser"], "workerAgain": [116, "browser"], "back": ["7", "7777777", "7"],
+        "heard": ["written", "pulled"], "status": [404, 404, "", true], "list": 0,
+    });
+    assert_eq!(result, expected);
+    lab.browser.close().await
+}
+
+#[tokio::test]
+async fn a_manifest_says_it_for_the_page() -> Result<()> {
+    let mut site = Site::new()?;
+    site.add_with("take", TAKE, &["--state-pin", "k", "--state-local", "mine/*"]).await?;
+    site.add("stash", STASH).await?;
+    let relay = Relay::start(site.path()).await?;
+    relay.upload(USER, site.originals()).await?;
+    let browser = Browser::start(Kind::Chromium).await?;
+    let lab = Lab { browser, relay, _site: site };
+    let result = run(
+        &lab,
+        r#"
+  await write("k", "one");
+  const stash = await load("stash");
+  let take;
+  await pulled(async () => { take = await load("take"); });
+  const seen = { first: await ran(take) };
+  await pulled(() => write("k", "two"));
+  seen.second = await ran(take);
+  // What one function says holds for all of the page.
+  await stash.run({ input: "s" });
+  seen.status = await status("mine/k");
+  seen.page = text(await state.get("mine/k"));
+  return seen;"#,
+    )
+    .await?;
+    assert_eq!(result, json!({ "first": "one 0", "second": "two 0", "status": 404, "page": "s" }));
+    lab.browser.close().await
+}

@@ -1,0 +1,22 @@
+;; Makes its input the value of state `mine/k`, pushes it whole and in part, and appends it to list `mine/l`. Returns the
+;; first byte of the list.
+(module
+  (import "env" "__faasm_read_input" (func $read_input (param i32 i32) (result i32)))
+  (import "env" "__faasm_write_state" (func $write_state (param i32 i32 i32)))
+  (import "env" "__faasm_push_state" (func $push_state (param i32)))
+  (import "env" "__faasm_push_state_partial" (func $push_partial (param i32)))
+  (import "env" "__faasm_append_state" (func $append (param i32 i32 i32)))
+  (import "env" "__faasm_read_appended_state" (func $read_appended (param i32 i32 i32 i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 256) "mine/k\00")
+  (data (i32.const 272) "mine/l\00")
+  (func (export "main") (result i32)
+    (local $length i32)
+    (local.set $length (call $read_input (i32.const 512) (i32.const 64)))
+    (call $write_state (i32.const 256) (i32.const 512) (local.get $length))
+    (call $push_state (i32.const 256))
+    (call $write_state (i32.const 256) (i32.const 512) (local.get $length))
+    (call $push_partial (i32.const 256))
+    (call $append (i32.const 272) (i32.const 512) (local.get $length))
+    (call $read_appended (i32.const 272) (i32.const 1024) (i32.const 64) (i32.const 9))
+    (i32.load8_u (i32.const 1024))))
