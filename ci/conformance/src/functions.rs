@@ -1,6 +1,7 @@
 //! The suite's functions: from text and hexadecimal to modules, and from all originals to what pages load.
 
 use anyhow::{Context as _, Result, bail, ensure};
+use faasm_bridge::manifest::Manifest;
 use faasm_browser_tests::{copy_folder, program};
 use std::ffi::OsStr;
 use std::fs;
@@ -46,6 +47,19 @@ impl Folders {
     pub fn originals(&self) -> Result<Vec<(String, Vec<u8>)>> {
         let files = files(&self.originals, "wasm")?;
         files.into_iter().map(|path| Ok((stem(&path)?, read(&path)?))).collect()
+    }
+
+    /// The manifest of every function that could be built for pages.
+    pub fn manifests(&self) -> Result<Vec<Manifest>> {
+        let files = files(&self.web.join(FUNCTIONS), "json")?.into_iter();
+        // Names of functions are beside them.
+        let manifests = files.filter(|path| !path.to_string_lossy().ends_with(".names.json"));
+        manifests
+            .map(|path| {
+                serde_json::from_slice(&read(&path)?)
+                    .with_context(|| format!("reading {}", path.display()))
+            })
+            .collect()
     }
 
     /// Makes everything that is not there or out of date. Gives the functions that could not be built for pages, and why:

@@ -10,6 +10,7 @@
 pub mod case;
 pub mod cases;
 pub mod column;
+pub mod coverage;
 pub mod functions;
 pub mod lab;
 pub mod matrix;

@@ -7,7 +7,7 @@ use faasm_conformance::functions::Folders;
 use faasm_conformance::lab::Lab;
 use faasm_conformance::matrix::{self, Unbuilt};
 use faasm_conformance::outcome::Code;
-use faasm_conformance::{cases, column};
+use faasm_conformance::{cases, column, coverage};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -53,6 +53,7 @@ async fn run(opts: Opts) -> Result<bool> {
             eprintln!("warning: {problem}");
         }
     }
+    coverage::check(&folders)?;
     let lab = Arc::new(Lab::start(&folders, &cases).await?);
     let columns = column::open(&lab, opts.column.as_deref());
     let chosen: Vec<_> = cases

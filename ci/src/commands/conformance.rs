@@ -62,7 +62,7 @@ const HEAP_MMAP: &[&str] =
 const STRIP: &[&str] = &["-Wl,--strip-all"];
 
 /// In `ci/conformance/functions`.
-const SOURCES: [Source; 24] = [
+const SOURCES: [Source; 25] = [
     both("c/probe.c", "probe"),
     both("c/files.c", "files"),
     both("c/wasi.c", "wasi"),
@@ -85,6 +85,7 @@ const SOURCES: [Source; 24] = [
     Source { defines: OPENMP, more: UNDEFINED, ..alone("faasm/openmp.c", "faasm_openmp") },
     alone("faasm/runtime.c", "faasm_runtime"),
     alone("faasm/sleeps.c", "faasm_sleeps"),
+    alone("faasm/rest.c", "faasm_rest"),
     Source { malloc: false, ..both("faasm/zygote.cpp", "faasm_zygote") },
     Source { constructors: false, ..both("faasm/zygote.cpp", "faasm_zygote_wrapped") },
 ];

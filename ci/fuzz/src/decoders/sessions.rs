@@ -58,10 +58,14 @@ fn frames(mut input: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Every request is started once, also by a relay that takes the session up after this one.
+/// Every request is started once, also by a relay that takes the session up after this one; but one for a lock again after
+/// each loss of the connection, with which its answer may be lost.
 pub(super) fn server(input: &[u8]) -> Result<bool, String> {
     let mut session = ServerSession::new(SESSION, "demo".to_owned());
     let mut started = BTreeSet::new();
+    let mut locks = BTreeSet::new();
+    // Requests for locks, and those of them that may be started again.
+    let mut asked = BTreeSet::new();
     let mut replies = Vec::new();
     let mut remains = Remains::default();
     let mut is_clean = true;
@@ -71,8 +75,12 @@ pub(super) fn server(input: &[u8]) -> Result<bool, String> {
         let is_broken = event.is_err();
         match event {
             Ok(Some(ServerEvent::Start { id, request, payload, .. })) => {
-                if !started.insert(id) {
+                let may_repeat = locks.remove(&id);
+                if !started.insert(id) && !may_repeat {
                     return Err(format!("{id:?} is started twice"));
+                }
+                if let Request::LockState { .. } = request {
+                    asked.insert(id);
                 }
                 match &request {
                     Request::Watch { key } => drop(session.watch(key)),
@@ -94,6 +102,7 @@ pub(super) fn server(input: &[u8]) -> Result<bool, String> {
         if frame.is_empty() || is_broken {
             session.disconnected();
             session.connected(*VERSIONS.end());
+            locks.clone_from(&asked);
         }
         is_clean &= !is_broken;
         while let Some(message) = session.transmit_message() {
@@ -124,6 +133,7 @@ pub(super) fn server(input: &[u8]) -> Result<bool, String> {
     for frame in frames(input).filter(|frame| !frame.is_empty()) {
         if let Ok(Some(ServerEvent::Start { id, .. })) = next.receive(frame)
             && started.contains(&id)
+            && !asked.contains(&id)
         {
             return Err(format!("{id:?} is started again by the next relay"));
         }

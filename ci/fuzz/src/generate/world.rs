@@ -2,6 +2,7 @@
 
 use super::smith::Profile;
 use crate::random::Rng;
+use faasm_asyncify::BRIDGE_MODULE;
 use faasm_bridge::host::{self, HostCall, Returns, Suspends};
 use std::collections::BTreeMap;
 use walrus::{
@@ -120,10 +121,12 @@ fn callee(module: &Module, id: FunctionId) -> Callee {
 /// Imports some rows of the host interface.
 fn host_calls(module: &mut Module, profile: &Profile, rng: &mut Rng) -> (Vec<Callee>, Vec<Callee>) {
     let rows = |may: bool| {
-        // Neither what calls the guest nor numbers with fractions: the fuzzer's host knows neither.
+        // Neither what calls the guest nor numbers with fractions, which the fuzzer's host does not know, nor what only the
+        // rewriter puts there.
         let wanted = if may { Suspends::May } else { Suspends::Never };
         let fits = move |call: &&HostCall| {
-            call.row().suspends == wanted && call.row().returns != Returns::F64
+            let row = call.row();
+            row.suspends == wanted && row.returns != Returns::F64 && row.module != BRIDGE_MODULE
         };
         HostCall::ALL.iter().filter(fits).collect::<Vec<_>>()
     };
