@@ -15,8 +15,10 @@ const HEAD: &str = "# The host interface
 What a function can import, and whether it runs yet: the same in the page and in the embedded cluster, since both drive one
 implementation. Written by `cargo xtask docs` from `bridge/src/host/table.rs`; do not edit.
 
-*Waits*: the call can keep the function waiting; in a page it then suspends the function. *Era*: `current` are WASI commands
+*Waits*: the call can keep the function waiting; in a page it then suspends the function. *What it calls*: it calls a function of
+the guest, which can. *Era*: `current` are WASI commands
 (2021 onward), `legacy` those of the 2019/20 toolchain. `i32?`: toolchains declare the result or leave it out, both work.
+Each WASI call is also taken from `env` under the name that C libraries have for it, `__wasi_fd_read` for one.
 ";
 
 /// Write docs/host-interface.md from the table of host calls
@@ -71,9 +73,12 @@ fn section(text: &mut String, module: &str) {
             Era::Current => "current",
             Era::Legacy => "legacy",
         };
+        // Those of WASI follow one rule, which the head gives.
+        let alias = call.alias().filter(|_| row.module == "env");
+        let also = alias.map(|alias| format!("; also imported as `{alias}`")).unwrap_or_default();
         writeln!(
             text,
-            "| `{}` | `{}` | {waits} | {era} | {} | {} | {} |",
+            "| `{}` | `{}` | {waits} | {era} | {} | {} | {}{also} |",
             row.name,
             signature(row),
             status(row),
