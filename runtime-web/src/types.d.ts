@@ -309,7 +309,7 @@ export type ErrorCode =
   | "lock-lost" // the run lost a lock across the cluster, for one while it had no connection
   | "missing-function" // the cluster has no such function
   | "no-jspi" // this browser has no JavaScript Promise Integration
-  | "no-malloc" // a host call needs the function's malloc, and it exports none
+  | "no-malloc" // there is no safe memory for what a host call hands out: it was not built, grows memory by itself, and exports no malloc
   | "no-token" // the token's provider failed, or gave no string
   | "not-implemented" // a host call that is not implemented yet
   | "operation-failed" // the cluster could not do what a host call asked

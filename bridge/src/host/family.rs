@@ -39,13 +39,13 @@ pub static FAMILIES: &[Family] = &[
         name: "OpenMP",
         prefixes: &["omp_", "__kmpc_"],
         names: &["__faasm_omp_get_thread_num"],
-        summary: "threads of a fork-join region",
+        summary: "tasks, teams, cancellation, and whatever else asks for more than one thread",
     },
     Family {
         name: "pthreads",
         prefixes: &["pthread_", "sem_"],
         names: &[],
-        summary: "POSIX threads",
+        summary: "POSIX threads beside the one there is, and waiting for them",
     },
     Family {
         name: "dynamic linking",

@@ -46,13 +46,6 @@ macro_rules! host_calls {
                 }
             }
 
-            /// The row of exactly this import.
-            fn by_name(module: &str, name: &str) -> Option<HostCall> {
-                match (module, name) {
-                    $(($module, $name) => Some(HostCall::$variant),)*
-                    _ => None,
-                }
-            }
         }
     };
 }
@@ -66,6 +59,16 @@ impl HostCall {
             ("env", _) => HostCall::by_name(WASI, name.strip_prefix("__wasi_")?),
             _ => None,
         })
+    }
+
+    /// The row of exactly this import. A search, since comparing with each name in code would be larger than the table, and
+    /// web pages download it.
+    fn by_name(module: &str, name: &str) -> Option<HostCall> {
+        let is_it = |call: &&HostCall| {
+            let row = call.row();
+            row.name == name && row.module == module
+        };
+        HostCall::ALL.iter().find(is_it).copied()
     }
 
     /// The other import that [`HostCall::by_import`] takes for this row, as `module.name`.
