@@ -2,7 +2,7 @@
 
 use super::testing::Run;
 use super::*;
-use crate::host::{HostCall as C, Returns};
+use crate::host::{Available, HostCall as C, Returns, Status};
 
 #[test]
 fn input_is_measured_and_copied() {

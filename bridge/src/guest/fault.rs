@@ -1,0 +1,74 @@
+//! Why a run ends before its function returns.
+
+use super::MAX_STRING_BYTES;
+use crate::host::HostCall;
+use crate::state::StateError;
+use thiserror::Error;
+
+/// Why a run ends before its function returns.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Fault {
+    /// Not an error: the guest asked to end with this return value.
+    #[error("the function exited with {0}")]
+    Exit(i32),
+    #[error("bytes {pointer}..{} given to a host call lie outside guest memory, which has {size} bytes", u64::from(*.pointer) + .length)]
+    OutOfBounds { pointer: u32, length: u64, size: u64 },
+    #[error("the string at {pointer} has no NUL within {MAX_STRING_BYTES} bytes")]
+    UnterminatedString { pointer: u32 },
+    #[error("the string at {pointer} is not UTF-8")]
+    NotUtf8 { pointer: u32 },
+    #[error("{call} is not implemented yet: {reason}")]
+    NotImplemented { call: HostCall, reason: &'static str },
+    #[error("{import} works only in a Faasm cluster: run the function there")]
+    ClusterOnly { import: String },
+    #[error(
+        "`{import}` is not part of the host interface: link the function without it, or have nothing call it"
+    )]
+    UnknownImport { import: String },
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error("{call} failed: {message}")]
+    Operation { call: HostCall, message: String },
+    #[error(
+        "{call} needs memory for what it hands out, and this function grows its memory by itself, exports no malloc, and was \
+         not built: build it with `faasm-asyncify build`, or link it with -Wl,--export=malloc"
+    )]
+    NoMalloc { call: HostCall },
+    #[error("there is no memory for the {bytes} bytes that a host call hands out")]
+    OutOfMemory { bytes: u32 },
+    /// The guest ended itself as by a trap.
+    #[error("the function aborted: {why}")]
+    Aborted { why: String },
+    #[error("this run has the lock `{key}` already: it would wait for itself for ever")]
+    Deadlock { key: String },
+    #[error(
+        "the lock of `{key}` was lost before it was released, since nobody renewed it for as long as its lease: others may have changed what it protects; take it again, pull, and repeat the work"
+    )]
+    LockLost { key: String },
+    /// The driver broke the order of begin, complete and finish.
+    #[error("host calls out of order at {call}")]
+    Order { call: &'static str },
+}
+
+impl Fault {
+    /// Stable identifier for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Fault::Exit(_) => "exit",
+            Fault::OutOfBounds { .. }
+            | Fault::UnterminatedString { .. }
+            | Fault::NotUtf8 { .. } => "bad-pointer",
+            Fault::NotImplemented { .. } => "not-implemented",
+            Fault::ClusterOnly { .. } => "cluster-only",
+            Fault::UnknownImport { .. } => "unknown-import",
+            Fault::State(_) => "state",
+            Fault::Operation { .. } => "operation-failed",
+            Fault::NoMalloc { .. } => "no-malloc",
+            Fault::OutOfMemory { .. } => "out-of-memory",
+            Fault::Aborted { .. } => "trap",
+            Fault::Deadlock { .. } => "deadlock",
+            Fault::LockLost { .. } => "lock-lost",
+            Fault::Order { .. } => "internal",
+        }
+    }
+}
