@@ -8,7 +8,7 @@ use std::fs;
 const UNKNOWN: &str = r#"(module
   (import "env" "mystery" (func (param i32)))
   (import "env" "strcpy" (func (param i32 i32) (result i32)))
-  (import "env" "fork" (func (result i32)))
+  (import "env" "popen" (func (result i32)))
   (import "env" "__faasm_teleport" (func))
   (memory 1)
   (func (export "_start") (call 0 (i32.const 1))))"#;
@@ -258,7 +258,7 @@ fn unknown_imports_are_a_warning_or_an_error() {
         "4 imports are not in the host interface: 1 of Faasm's own, 2 of the C or C++ library, 1 of the program;",
         &format!("{told}`env.__faasm_teleport`: Faasm's own, and not in this version; run"),
         &format!(
-            "{told}`env.fork`, `env.strcpy`: the C or C++ library's, and not linked; link the library"
+            "{told}`env.popen`, `env.strcpy`: the C or C++ library's, and not linked; link the library"
         ),
         &format!(
             "{told}`env.mystery`: a function of the program that was never linked; link what defines it"
@@ -269,7 +269,7 @@ fn unknown_imports_are_a_warning_or_an_error() {
     assert_eq!(bench.files().len(), 3);
     let inspected = bench.run("inspect", &input, &[]);
     let shown =
-        "env.fork () -> i32\n    unknown: the C or C++ library's, and not linked; calling it traps";
+        "env.popen () -> i32\n    unknown: the C or C++ library's, and not linked; calling it traps";
     assert!(inspected.stdout.contains(shown), "{}", inspected.stdout);
     assert!(inspected.stdout.contains("\nwarning: 4 imports are not"), "{}", inspected.stdout);
 }
