@@ -169,16 +169,14 @@ fn call_guest(
     })
 }
 
-/// The types of functions in a module that take so many `i32` and give nothing, by their number.
-fn callable(module: &mut Module, counts: RangeInclusive<u32>) -> Vec<(u32, TypeId)> {
-    let mut found = Vec::new();
-    for count in counts {
-        let ty = module.types.add(&vec![ValType::I32; count as usize], &[]);
-        if module.funcs.iter().any(|function| function.ty() == ty) {
-            found.push((count, ty));
-        }
-    }
-    found
+/// The types of a module's own functions that take so many `i32` and give nothing, by their number.
+fn callable(module: &Module, counts: RangeInclusive<u32>) -> Vec<(u32, TypeId)> {
+    let of_functions = |count: u32| {
+        let ty = module.types.find(&vec![ValType::I32; count as usize], &[])?;
+        let is_there = module.funcs.iter_local().any(|(_, function)| function.ty() == ty);
+        is_there.then_some((count, ty))
+    };
+    counts.filter_map(of_functions).collect()
 }
 
 fn trap(module: &mut Module, bridge: &mut Bridge, import: &Import) -> Result<(), Error> {
