@@ -11,8 +11,8 @@ use crate::host::HostCall;
 /// Most shared variables of a region; LLVM's runtime stops at 15.
 pub const MAX_SHARED: u32 = 15;
 
-/// Two words, which the outlined function gets pointers to: the number of the thread, globally and in its team.
-const THREAD_BYTES: u32 = 8;
+/// The number of the thread, globally and in its team, which the outlined function gets pointers to.
+const THREAD_BYTES: u32 = 4;
 
 /// States of an OpenMP lock in guest memory.
 const FREE: u32 = 0;
@@ -31,8 +31,6 @@ pub(super) struct OpenMp {
     critical: Vec<u32>,
     /// Loops that hand out ranges, innermost last.
     loops: Vec<Loop>,
-    /// Where the numbers of the thread are in guest memory.
-    thread: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -217,19 +215,30 @@ impl Guest {
             return Err(Fault::Operation { call: HostCall::KmpcForkCall, message });
         }
         cx.host.check(shared, u64::from(count) * 4)?;
-        let thread = match self.openmp.thread {
-            Some(thread) => thread,
-            None => self.hand_out(HostCall::KmpcForkCall, THREAD_BYTES, cx)?,
-        };
-        // A region before this one may have written to them.
-        cx.host.write_u64(thread, 0)?;
-        self.openmp.thread = Some(thread);
-        let mut arguments = vec![thread, thread + 4];
+        let thread = self.thread_number(args.u32(0), cx)?;
+        let mut arguments = vec![thread, thread];
         for position in 0..count {
             arguments.push(cx.host.read_u32(shared + position * 4)?);
         }
         self.openmp.level += 1;
         Ok(Flow::Call(GuestCall { function, arguments }))
+    }
+
+    /// Address of a 0 in guest memory. The place in the source that the compiler passes (`ident_t`) begins with one, so that
+    /// no memory is needed for it.
+    fn thread_number(&mut self, place: u32, cx: &mut Context<'_>) -> Result<u32, Fault> {
+        if place != 0 && cx.host.read_u32(place) == Ok(0) {
+            return Ok(place);
+        }
+        let call = HostCall::KmpcForkCall;
+        if self.module.has_malloc {
+            let message =
+                format!("the place of a parallel region, at {place}, does not begin with a 0");
+            return Err(Fault::Operation { call, message });
+        }
+        let thread = self.hand_out(call, THREAD_BYTES, cx)?;
+        cx.host.write_u32(thread, 0)?;
+        Ok(thread)
     }
 
     /// Second half of `__kmpc_fork_call`.

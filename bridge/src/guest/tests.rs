@@ -314,14 +314,14 @@ fn memory_goes_to_state_and_back() {
 fn a_parallel_region_calls_its_function_once() {
     let mut run = break_run();
     run.put(200, &[11_u32, 22].map(u32::to_le_bytes).concat());
-    let called = run.begin(C::KmpcForkCall, &[0, 2, 9, 200]);
-    let thread = 65536;
-    let arguments = vec![thread, thread + 4, 11, 22];
+    let called = run.begin(C::KmpcForkCall, &[300, 2, 9, 200]);
+    let arguments = vec![300, 300, 11, 22];
     assert_eq!(called, Ok(Begin::Call(GuestCall { function: 9, arguments })));
     assert_eq!(run.call(C::OmpGetLevel, &[]), Ok(1));
     // Within it, another region, and a call that waits.
-    let inner = run.begin(C::KmpcForkCall, &[0, 0, 3, 0]);
-    assert!(matches!(inner, Ok(Begin::Call(GuestCall { function: 3, .. }))), "{inner:?}");
+    let inner = run.begin(C::KmpcForkCall, &[200, 0, 3, 0]);
+    let arguments = vec![65536, 65536];
+    assert_eq!(inner, Ok(Begin::Call(GuestCall { function: 3, arguments })), "no 0 at its place");
     assert_eq!(run.call(C::OmpGetLevel, &[]), Ok(2));
     assert_eq!(run.finish(), Ok(Finish::Return(0)));
     let key = run.put(100, b"k\0");

@@ -136,10 +136,13 @@ impl HostCall {
     pub fn takes_memory(self, has_malloc: bool) -> bool {
         use HostCall as C;
         match self {
-            C::AwaitCallOutput | C::ReadStatePtr | C::ReadStateOffsetPtr => !has_malloc,
+            C::AwaitCallOutput | C::ReadStatePtr | C::ReadStateOffsetPtr | C::KmpcForkCall => {
+                !has_malloc
+            }
             // Calls 45, 223 and 192 of the older toolchain.
             C::Syscall1 | C::Syscall6 => true,
-            C::Sbrk | C::Mmap | C::CxaAllocateException | C::KmpcForkCall => true,
+            C::Sbrk | C::Mmap => true,
+            // Not for C++ exceptions: what one is thrown with ends the run, so that nobody reads it again.
             _ => false,
         }
     }

@@ -268,8 +268,7 @@ fn unknown_imports_are_a_warning_or_an_error() {
     }
     assert_eq!(bench.files().len(), 3);
     let inspected = bench.run("inspect", &input, &[]);
-    let shown =
-        "env.popen () -> i32\n    unknown: the C or C++ library's, and not linked; calling it traps";
+    let shown = "env.popen () -> i32\n    unknown: the C or C++ library's, and not linked; calling it traps";
     assert!(inspected.stdout.contains(shown), "{}", inspected.stdout);
     assert!(inspected.stdout.contains("\nwarning: 4 imports are not"), "{}", inspected.stdout);
 }
