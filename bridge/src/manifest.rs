@@ -84,12 +84,20 @@ pub struct Entry {
     /// Address of the C library's `errno` in memory, where the module shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errno: Option<u32>,
+    /// Memory that the host takes is safe from the guest: it does not grow by itself, or has a fence. Not said by versions that
+    /// did not put one.
+    #[serde(default)]
+    pub break_safe: bool,
 }
 
 impl Entry {
-    /// What the guest kernel has to know of a module that the rewriter has normalised.
+    /// What the guest kernel has to know of the module.
     pub fn facts(&self) -> ModuleFacts {
-        ModuleFacts { has_malloc: self.malloc.is_some(), is_break_safe: true, errno: self.errno }
+        ModuleFacts {
+            has_malloc: self.malloc.is_some(),
+            is_break_safe: self.break_safe,
+            errno: self.errno,
+        }
     }
 }
 

@@ -167,7 +167,7 @@ impl Run {
             self.guest.complete(completion)?;
         }
         loop {
-            match self.guest.finish(&mut self.machine, tier)? {
+            match self.guest.finish(call, &mut self.machine, tier)? {
                 Finish::Return(value) => return Ok(value),
                 Finish::Allocate { bytes } => {
                     self.guest.allocated(self.machine.heap)?;

@@ -101,9 +101,9 @@ pub(crate) fn is_emscripten(module: &Module) -> bool {
 ///   (call $__wasm_call_ctors))
 /// ```
 ///
-/// Every call and export of `ctors` leads there. Safe, since a program relies on its constructors having run, and on nothing
+/// Every call and export of `ctors` leads there; gives it. Safe, since a program relies on its constructors having run, and on nothing
 /// that they do a second time.
-pub(crate) fn run_once(module: &mut Module, ctors: FunctionId) {
+pub(crate) fn run_once(module: &mut Module, ctors: FunctionId) -> FunctionId {
     let ran = module.globals.add_local(ValType::I32, true, false, ConstExpr::Value(Value::I32(0)));
     let mut once = FunctionBuilder::new(&mut module.types, &[], &[]);
     let mut body = once.name("faasm:ctors.once".to_owned()).func_body();
@@ -128,6 +128,7 @@ pub(crate) fn run_once(module: &mut Module, ctors: FunctionId) {
             export.item = ExportItem::Function(once);
         }
     }
+    once
 }
 
 struct Redirect {

@@ -31,11 +31,12 @@
 //!
 //! Why it is safe. Until then nothing is changed. From then on the guest is answered from `$pages`, which starts as what it
 //! was told last, grows without a gap, by pages that are zero, and never passes `$limit`; the host's pages are at and above
-//! `$limit`. So no page is below an answer to the guest and the host's. A growth that fails where there is memory is an
+//! `$limit`. So no host page ever lies below a size reported to the guest. A growth that fails where there is memory is an
 //! answer that the specification allows at any time.
 //!
-//! What it costs: such a guest can grow by no more than that room from then on (64 MiB, as long as there is so much). It is
-//! for those only whose host has to take memory. Pages that nobody touches take no memory of the machine.
+//! What it costs: such a guest can grow by no more than that room from then on (64 MiB, as long as there is so much), and its
+//! memory cannot become a snapshot. Only modules for which the host may have to take memory get a fence. Pages that nobody
+//! touches take no memory of the machine.
 
 use faasm_bridge::manifest::{GUEST_LIMIT_EXPORT, GUEST_PAGES_EXPORT};
 use walrus::ir::{
@@ -47,12 +48,9 @@ use walrus::{ConstExpr, FunctionBuilder, FunctionId, GlobalId, MemoryId, Module,
 /// Of `$pages`, and of a growth that failed.
 const NONE: i32 = -1;
 
-/// Adds the fence where the guest's code sees how large memory is.
+/// Adds the fence.
 pub(crate) fn add(module: &mut Module) {
     let Some(memory) = module.memories.iter().next().map(walrus::Memory::id) else { return };
-    if !sees_memory(module) {
-        return;
-    }
     let mut global = |name: &str, value| {
         let value = ConstExpr::Value(Value::I32(value));
         let global = module.globals.add_local(ValType::I32, true, false, value);
@@ -72,7 +70,8 @@ pub(crate) fn add(module: &mut Module) {
     }
 }
 
-fn sees_memory(module: &Module) -> bool {
+/// Whether the guest's code asks how large memory is, or grows it.
+pub(crate) fn sees_memory(module: &Module) -> bool {
     let mut sees = Sees(false);
     for (_, function) in module.funcs.iter_local() {
         dfs_in_order(&mut sees, function, function.entry_block());

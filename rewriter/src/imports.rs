@@ -1,6 +1,6 @@
 //! The imports of a function, held against the host-interface table.
 
-use crate::{Error, layout::signature};
+use crate::{BRIDGE_MODULE, Error, layout::signature};
 use faasm_bridge::host::{self, Available, ImportClass, Returns, Row, Status, Suspends};
 use faasm_bridge::manifest::Imports;
 use std::collections::BTreeSet;
@@ -16,6 +16,11 @@ pub(crate) struct Import {
 }
 
 impl Import {
+    /// Whether the rewriter has put it there.
+    pub(crate) fn is_of_bridge(&self) -> bool {
+        self.name.strip_prefix(BRIDGE_MODULE).is_some_and(|rest| rest.starts_with('.'))
+    }
+
     /// Whether the call can keep the function waiting.
     pub(crate) fn suspends(&self) -> Suspends {
         match self.class {

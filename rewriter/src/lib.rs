@@ -29,6 +29,7 @@ mod draft_simd;
 mod error;
 pub mod features;
 mod fence;
+mod guest_calls;
 mod imports;
 pub mod input;
 mod layout;

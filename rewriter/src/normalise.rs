@@ -41,7 +41,7 @@ use crate::constructors::{self, Constructors, exported_function};
 use crate::imports::Import;
 use crate::layout::{Layout, signature};
 use crate::warning::{self, Warning};
-use crate::{Error, clock_loop, fence, imports, input, storage};
+use crate::{Error, clock_loop, fence, guest_calls, imports, input, storage};
 use faasm_bridge::host::{Era, ImportClass};
 use faasm_bridge::manifest::{Entry, Imports};
 use walrus::ir::{Const, Instr, Value};
@@ -91,9 +91,13 @@ pub fn normalise(wasm: &[u8]) -> Result<Normalised, Error> {
         ImportClass::Known(call) => call.takes_memory(entry.malloc.is_some()),
         _ => false,
     };
-    if list.iter().any(takes_memory) {
+    let sees_memory = fence::sees_memory(&module);
+    let is_fenced = sees_memory && list.iter().any(takes_memory);
+    if is_fenced {
         fence::add(&mut module);
     }
+    let entry = Entry { break_safe: is_fenced || !sees_memory, ..entry };
+    guest_calls::settle(&mut module, &list)?;
     let era = era_of(&module, &imports);
     let warnings = warning::collect(&imports, &entry, ctors.certain);
     clock_loop::settle(&mut module);
@@ -130,30 +134,36 @@ fn settle_entry(module: &mut Module, ctors: Constructors) -> Result<Entry, Error
     {
         return Err(Error::Reactor);
     }
+    let entry_name = entry_name(module);
+    let entry = exported_function(module, entry_name).ok_or(Error::NoEntry)?;
+    check_entry(module, entry_name, entry)?;
+    let zygote = exported_function(module, ZYGOTE);
+    if let Some(zygote) = zygote {
+        check_entry(module, ZYGOTE, zygote)?;
+    }
+    let mut start = module.start.take();
+    let in_start =
+        start.is_some_and(|start| ctors.function == Some(start) || ctors.run_in(module, start));
+    let in_entry = ctors.run_in(module, entry);
+    let mut ctors_function = ctors.function;
+    // Where they run before the entry anyway, it does not run them again over what has been made since.
+    if let Some(function) = ctors.function.filter(|_| in_entry && (zygote.is_some() || in_start)) {
+        let once = constructors::run_once(module, function);
+        ctors_function = Some(once);
+        start = start.map(|start| if start == function { once } else { start });
+    }
     let mut first = Vec::new();
-    if let Some(start) = module.start.take() {
+    if let Some(start) = start {
         first.push(export(module, "faasm:start", ExportItem::Function(start)));
     }
     let mut before_pointer = first.clone();
-    if let Some(function) = ctors.function {
+    if let Some(function) = ctors_function.filter(|_| !in_start) {
         before_pointer.push(export(module, "faasm:ctors", ExportItem::Function(function)));
     }
 
     let mut main = first;
-    let entry_name = entry_name(module);
-    let entry = exported_function(module, entry_name).ok_or(Error::NoEntry)?;
-    check_entry(module, entry_name, entry)?;
     let is_emscripten_command = entry_name == START && constructors::is_emscripten(module);
-    let runs_them = ctors.run_in(module, entry);
-    let zygote = exported_function(module, ZYGOTE);
-    if let Some(zygote) = zygote {
-        check_entry(module, ZYGOTE, zygote)?;
-        // They come first, and the entry does not run them again over what the zygote has made.
-        if let Some(ctors) = ctors.function.filter(|_| runs_them) {
-            constructors::run_once(module, ctors);
-        }
-    }
-    if zygote.is_some() || !runs_them && !is_emscripten_command {
+    if zygote.is_some() || !in_entry && !is_emscripten_command {
         main = before_pointer.clone();
     }
     if zygote.is_some() {
@@ -167,7 +177,7 @@ fn settle_entry(module: &mut Module, ctors: Constructors) -> Result<Entry, Error
     let memory = module.memories.iter().next().map(walrus::Memory::id).ok_or(Error::NoMemory)?;
     let memory = export(module, "memory", ExportItem::Memory(memory));
     let (malloc, errno) = (malloc(module), errno(module));
-    Ok(Entry { main, before_pointer, table, memory, malloc, errno })
+    Ok(Entry { main, before_pointer, table, memory, malloc, errno, break_safe: false })
 }
 
 /// The export that is the program.
@@ -248,16 +258,22 @@ pub(crate) fn function_table(module: &Module) -> Option<walrus::TableId> {
 fn malloc(module: &mut Module) -> Option<String> {
     const MALLOC: &str = "malloc";
     let exported = exported_function(module, MALLOC);
-    let function = exported.or_else(|| module.funcs.by_name(MALLOC))?;
+    let function = exported.or_else(|| by_its_name(module, MALLOC))?;
     let (params, results) = module.types.params_results(module.funcs.get(function).ty());
     let fits = signature(params, results) == "(i32) -> i32";
     fits.then(|| export(module, MALLOC, ExportItem::Function(function)))
 }
 
-/// The address of `errno`, where the C library's function for it does nothing but give it.
+/// A function of the module's own by its debug name; an import may have the same.
+fn by_its_name(module: &Module, name: &str) -> Option<FunctionId> {
+    let is_own = |id: &FunctionId| matches!(module.funcs.get(*id).kind, FunctionKind::Local(_));
+    module.funcs.by_name(name).filter(is_own)
+}
+
+/// The address of `errno`, if `__errno_location` just returns a constant.
 fn errno(module: &Module) -> Option<u32> {
     const LOCATION: &str = "__errno_location";
-    let found = exported_function(module, LOCATION).or_else(|| module.funcs.by_name(LOCATION))?;
+    let found = exported_function(module, LOCATION).or_else(|| by_its_name(module, LOCATION))?;
     let FunctionKind::Local(function) = &module.funcs.get(found).kind else { return None };
     match function.block(function.entry_block()).instrs.as_slice() {
         [(Instr::Const(Const { value: Value::I32(address) }), _)] => Some(address.cast_unsigned()),

@@ -1,6 +1,8 @@
 // Between a guest and the runtime, both of them WebAssembly: arguments of host calls go over as numbers, bytes from one
 // memory to the other, and nothing is allocated on the way.
 
+import { takesWords } from "./pointer.js";
+
 // The runtime's memory and exports, once it has its first guest.
 let runtime, calls, wideArguments, own = new Uint8Array(0);
 
@@ -131,8 +133,8 @@ function callGuest(run) {
   const index = calls.host_called(run, FUNCTION, 0), count = calls.host_called(run, COUNT, 0);
   const { table } = guests[run];
   const target = table && index < table.length ? table.get(index) : null;
-  if (target?.length !== count) {
-    throw new WebAssembly.RuntimeError(`no function of ${count} arguments is at ${index} of the table`);
+  if (!target || !takesWords(target, count)) {
+    throw new WebAssembly.RuntimeError(`no function of ${count} i32 without a result is at ${index} of the table`);
   }
   const args = Array.from({ length: count }, (_, position) => calls.host_called(run, ARGUMENT, position));
   return WebAssembly.promising(target)(...args);

@@ -27,6 +27,19 @@ function parametersOf(target) {
   return fitting?.count;
 }
 
+// By the number of parameters.
+const takers = [];
+
+/** Whether a function takes so many i32 and gives nothing. */
+export function takesWords(target, count) {
+  const module = (takers[count] ??= importer(Array(count).fill(I32), []));
+  try {
+    return Boolean(new WebAssembly.Instance(module, { "": { "": target } }));
+  } catch {
+    return false;
+  }
+}
+
 function refused(why) {
   throw Object.assign(new Error(why), { code: "bad-entry" });
 }

@@ -30,8 +30,8 @@ pub enum Fault {
     #[error("{call} failed: {message}")]
     Operation { call: HostCall, message: String },
     #[error(
-        "{call} needs memory for what it hands out, and this function grows its memory by itself, exports no malloc, and was \
-         not built: build it with `faasm-asyncify build`, or link it with -Wl,--export=malloc"
+        "{call} needs memory, and this function grows its memory by itself and was not built, or by an older version: build it \
+         with `faasm-asyncify build`; for outputs and mapped state it is enough to link it with -Wl,--export=malloc"
     )]
     NoMalloc { call: HostCall },
     #[error("there is no memory for the {bytes} bytes that a host call hands out")]

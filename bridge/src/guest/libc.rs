@@ -1,8 +1,7 @@
 //! Calls of Faasm's C and C++ libraries that its toolchain leaves to the host: how a program ends, descriptors outside WASI,
 //! processes and users, of which there is one, and debug prints.
 //!
-//! What cannot be done gives -1 (or NULL) and an error number, in the numbers of WASI, where the module shows the address of
-//! its `errno`.
+//! What cannot be done gives -1 (or NULL), and sets `errno`, by WASI's numbers, where the module shows its address.
 
 use super::errno::{Errno, Stop};
 use super::{Args, Context, Fault, Flow, Guest, GuestMemoryExt, Stream, legacy};
@@ -58,7 +57,13 @@ impl Guest {
                 Ok(_) => Err(Errno::NotTerminal.into()),
                 Err(errno) => Err(errno.into()),
             },
-            C::Getcwd => getcwd(args, cx),
+            C::Getcwd => match getcwd(args, cx) {
+                Err(Stop::Errno(errno)) => {
+                    self.set_errno(errno, cx)?;
+                    Ok(NULL)
+                }
+                other => other,
+            },
             C::Chdir => self.chdir(args, cx),
             C::Uname => legacy::uname(args.u32(0), cx),
             C::Getpid | C::Getppid => Ok(PROCESS),
@@ -131,7 +136,7 @@ fn getcwd(args: &Args, cx: &mut Context<'_>) -> Result<i32, Stop> {
     const ROOT: &[u8] = b"/\0";
     let (buffer, size) = (args.u32(0), args.u32(1) as usize);
     // NULL asks for memory from the guest's own malloc, which a call that never waits cannot have.
-    if buffer == 0 {
+    if buffer == 0 || size == 0 {
         return Err(Errno::Invalid.into());
     }
     if size < ROOT.len() {

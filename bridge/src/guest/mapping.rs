@@ -70,6 +70,14 @@ impl Mappings {
         }
     }
 
+    /// Puts the mapped bytes back where something else was written over them.
+    pub(super) fn write_again(&self, host: &mut dyn Host) {
+        for mapping in &self.0 {
+            // As above.
+            let _ = host.write(mapping.pointer, &mapping.agreed);
+        }
+    }
+
     /// What others changed appears in the guest; absorb first.
     pub(super) fn refresh(&mut self, host: &mut dyn Host, tier: &LocalTier) {
         for mapping in &mut self.0 {

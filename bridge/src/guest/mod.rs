@@ -466,9 +466,21 @@ impl Guest {
     ///
     /// # Errors
     /// A fault ends the run.
-    pub fn finish(&mut self, host: &mut dyn Host, tier: &mut LocalTier) -> Result<Finish, Fault> {
+    pub fn finish(
+        &mut self,
+        call: HostCall,
+        host: &mut dyn Host,
+        tier: &mut LocalTier,
+    ) -> Result<Finish, Fault> {
         if let Some(value) = self.ready.take() {
             return Ok(Finish::Return(value));
+        }
+        // Calls above it were left by an exception of the guest's.
+        let left = self.frames.iter().rposition(|frame| frame.call == call);
+        for frame in self.frames.drain(left.map_or(0, |position| position + 1)..) {
+            if let Some(pushed) = frame.pushed {
+                pushed.restore(tier);
+            }
         }
         let Some(Frame { call, args, stage, pushed }) = self.frames.pop() else {
             return Err(Fault::Order { call: "finish" });

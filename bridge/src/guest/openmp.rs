@@ -2,8 +2,8 @@
 //! outlined function once, a loop gets its whole range, reductions and barriers have nothing to do.
 //!
 //! The calls are those that clang makes to its runtime (`kmp.h`, `kmp_csupport.cpp` of LLVM's openmp), and functions of the
-//! OpenMP specification. What only several threads could bring to an end (a critical section or a lock that is entered by who
-//! has it already) is a fault, not a hang.
+//! OpenMP specification. What would wait for another thread, such as entering a critical section a second time, is a fault and
+//! not a hang.
 
 use super::{Args, Clock, Context, Fault, Flow, Guest, GuestCall, GuestMemoryExt};
 use crate::host::HostCall;
@@ -13,6 +13,9 @@ pub const MAX_SHARED: u32 = 15;
 
 /// The number of the thread, globally and in its team, which the outlined function gets pointers to.
 const THREAD_BYTES: u32 = 4;
+
+/// Most loops that hand out ranges, and critical sections, one within the other.
+const MAX_NESTED: usize = 1024;
 
 /// States of an OpenMP lock in guest memory.
 const FREE: u32 = 0;
@@ -111,7 +114,7 @@ impl Guest {
         let value = match call {
             C::KmpcForkCall => return self.fork(args, cx),
             C::KmpcSerializedParallel => {
-                state.level += 1;
+                state.level = state.level.saturating_add(1);
                 0
             }
             C::KmpcEndSerializedParallel => {
@@ -122,6 +125,9 @@ impl Guest {
                 let lock = args.u32(2);
                 if state.critical.contains(&lock) {
                     return Err(Fault::Deadlock { key: format!("critical section at {lock}") });
+                }
+                if state.critical.len() >= MAX_NESTED {
+                    return Err(too_deep(call, "critical sections"));
                 }
                 state.critical.push(lock);
                 0
@@ -142,6 +148,9 @@ impl Guest {
                 let width = Width::of(call);
                 let [lower, upper] = [3, 4].map(|at| width.bound(args, at));
                 let step = width.step(args, 5);
+                if state.loops.len() >= MAX_NESTED {
+                    return Err(too_deep(call, "loops that hand out ranges"));
+                }
                 state.loops.push(Loop { lower, upper, step, is_done: false });
                 0
             }
@@ -220,7 +229,7 @@ impl Guest {
         for position in 0..count {
             arguments.push(cx.host.read_u32(shared + position * 4)?);
         }
-        self.openmp.level += 1;
+        self.openmp.level = self.openmp.level.saturating_add(1);
         Ok(Flow::Call(GuestCall { function, arguments }))
     }
 
@@ -270,6 +279,11 @@ impl OpenMp {
         }
         Ok(1)
     }
+}
+
+fn too_deep(call: HostCall, what: &str) -> Fault {
+    let message = format!("more than {MAX_NESTED} {what} are one within the other");
+    Fault::Operation { call, message }
 }
 
 /// `__kmpc_for_static_init_*(loc, thread, schedule, last, lower, upper, stride, step, chunk)`: the bounds stay, and the stride

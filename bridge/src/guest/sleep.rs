@@ -7,7 +7,7 @@ const LAG: u64 = 4_000_000;
 
 /// A sleep that a driver performs: it waits [`Sleep::left`], asks again, and goes on until there is nothing left.
 ///
-/// So a sleep never ends before a clock of the guest has moved by as much, however timers and clocks differ.
+/// So a sleep never returns before the guest's clocks have advanced by the requested time, however timers and clocks differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sleep(End);
 

@@ -69,8 +69,12 @@ impl Guest {
             C::LockStateWrite => self.lock(key, LockMode::Write, cx),
             C::UnlockStateRead => Ok(self.unlock(&key, LockMode::Read, cx)),
             C::UnlockStateWrite => Ok(self.unlock(&key, LockMode::Write, cx)),
-            C::SnapshotMemory => snapshot(key, cx),
+            C::SnapshotMemory => {
+                self.check_fence(call, cx)?;
+                snapshot(key, cx)
+            }
             C::RestoreMemory => {
+                self.check_fence(call, cx)?;
                 Ok(Flow::Wait(Operation::ReadState { key, offset: 0, length: None }))
             }
             C::LockStateGlobal if self.global_locks.contains(&key) => Err(Fault::Deadlock { key }),
@@ -129,7 +133,11 @@ impl Guest {
                 Ok(Flow::Return(0))
             }
             (C::RestoreMemory, Completion::State { size, chunk }) => {
-                restore(&key, size, &chunk, cx)
+                let flow = restore(&key, size, &chunk, cx)?;
+                // What was allocated then is so again, and mapped values are not part of what was saved.
+                self.heap.give_up(cx.host);
+                self.mappings.write_again(cx.host);
+                Ok(flow)
             }
             (C::LockStateGlobal, Completion::Done) => {
                 self.global_locks.push(key);
@@ -158,6 +166,17 @@ impl Guest {
         }?;
         self.mappings.refresh(cx.host, cx.tier);
         Ok(flow)
+    }
+
+    /// Behind a fence lie pages that a restored guest would take for its own.
+    fn check_fence(&self, call: HostCall, cx: &Context<'_>) -> Result<(), Fault> {
+        if !(cx.host.wants_fence() && self.heap.is_used()) {
+            return Ok(());
+        }
+        let message = "this function grows its memory by itself, and the host has handed it memory: link it with \
+             -Wl,--export=malloc"
+            .to_owned();
+        Err(Fault::Operation { call, message })
     }
 
     /// Address of a range of a value, mapped if it is not yet.

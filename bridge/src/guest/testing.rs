@@ -92,7 +92,8 @@ impl Run {
     }
 
     pub(super) fn finish(&mut self) -> Result<Finish, Fault> {
-        self.guest.finish(&mut self.host, &mut self.tier)
+        let call = self.guest.frames.last().map_or(HostCall::SchedYield, |frame| frame.call);
+        self.guest.finish(call, &mut self.host, &mut self.tier)
     }
 
     /// Performs a call that may wait but does not.

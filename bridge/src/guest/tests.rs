@@ -256,7 +256,11 @@ fn errors_of_the_c_library_are_in_errno() {
     }
     assert_eq!(run.call(C::Getcwd, &[100, 2]), Ok(100));
     assert_eq!(run.bytes(100, 2), b"/\0");
-    assert_eq!(run.call(C::Getcwd, &[100, 1]), Ok(-1));
+    for (buffer, size, errno) in [(100, 1, 68), (0, 0, 28), (100, 0, 28), (u32::MAX.into(), 2, 21)]
+    {
+        assert_eq!(run.call(C::Getcwd, &[buffer, size]), Ok(0));
+        assert_eq!(run.host.read_u32(8), Ok(errno));
+    }
     assert_eq!(run.call(C::Dup, &[1]), Ok(5));
     assert_eq!(run.call(C::WasiFdDup, &[1, 100]), Ok(0));
     assert_eq!(run.host.read_u32(100), Ok(6));
@@ -308,6 +312,64 @@ fn memory_goes_to_state_and_back() {
     let none = Chunk { offset: 0, bytes: Vec::new() };
     run.guest.complete(Completion::State { size: None, chunk: none }).unwrap();
     assert!(run.finish().unwrap_err().to_string().contains("no snapshot `snap`"));
+}
+
+#[test]
+fn a_restored_memory_keeps_mapped_values_and_its_heap() {
+    let mut run = break_run();
+    let key = run.put(100, b"snap\0");
+    let other = run.put(200, b"k\0");
+    run.call(C::WriteState, &[other, 300, 8]).unwrap();
+    assert_eq!(run.call(C::Sbrk, &[65536]), Ok(65536));
+    let saved = run.host.memory.clone();
+    let pointer = run.ready(C::ReadStatePtr, &[other, 8]) as u32;
+    run.put(300, b"precious");
+    run.call(C::WriteState, &[other, 300, 8]).unwrap();
+    assert_eq!(run.bytes(pointer, 8), b"precious");
+    assert!(matches!(run.begin(C::RestoreMemory, &[key]), Ok(Begin::Wait(_))));
+    let mut bytes = saved;
+    bytes.resize(run.host.memory.len(), b'x');
+    let chunk = Chunk { offset: 0, bytes };
+    let size = Some(chunk.bytes.len() as u64);
+    run.guest.complete(Completion::State { size, chunk }).unwrap();
+    assert_eq!(run.finish(), Ok(Finish::Return(0)));
+    assert_eq!(run.bytes(pointer, 8), b"precious", "not a part of what was saved");
+    let end = run.host.memory.len() as i32;
+    assert_eq!(run.call(C::Sbrk, &[65536]), Ok(end), "past all that the saved heap had");
+}
+
+#[test]
+fn calls_that_an_exception_has_left_do_not_get_another_s_result() {
+    let mut run = break_run();
+    let outer = run.begin(C::PthreadOnce, &[80, 4]);
+    assert!(matches!(outer, Ok(Begin::Call(_))), "{outer:?}");
+    let inner = run.begin(C::KmpcForkCall, &[300, 0, 3, 0]);
+    assert!(matches!(inner, Ok(Begin::Call(_))), "{inner:?}");
+    let finished = run.guest.finish(C::PthreadOnce, &mut run.host, &mut run.tier);
+    assert_eq!(finished, Ok(Finish::Return(0)));
+    assert_eq!(run.host.read_u32(80), Ok(2), "done");
+    let order = run.guest.finish(C::KmpcForkCall, &mut run.host, &mut run.tier);
+    assert_eq!(order.unwrap_err().code(), "internal");
+}
+
+#[test]
+fn what_openmp_keeps_is_bounded() {
+    let mut run = break_run();
+    let code = loop {
+        if let Err(fault) = run.call(C::KmpcDispatchInit4, &[0, 0, 35, 1, 2, 1, 1]) {
+            break fault.code();
+        }
+    };
+    assert_eq!(code, "operation-failed");
+    let code = (0..).find_map(|lock| run.call(C::KmpcCritical, &[0, 0, lock]).err());
+    assert_eq!(code.unwrap().code(), "operation-failed");
+}
+
+#[test]
+fn a_mapping_at_a_fixed_address_is_refused() {
+    let mut run = break_run();
+    assert_eq!(run.call(C::Mmap, &[0, 65536, 3, 0x32, u64::MAX, 0]), Ok(-1));
+    assert_eq!(run.host.read_u32(8), Ok(28));
 }
 
 #[test]

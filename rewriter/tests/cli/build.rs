@@ -101,6 +101,10 @@ fn a_built_function_is_not_built_again() {
         r#"(module (memory 1) (func (export "asyncify_start_unwind") (param i32)))"#,
     );
     foreign.refused(&input, &[], &["already instrumented", "exports `asyncify_start_unwind`"]);
+    // A host finds by such names what the rewriter has added, and would find something else.
+    let ours = r#"(module (memory 1) (global (export "faasm:guest.pages") i32 (i32.const 0)) (func (export "_start")))"#;
+    let input = foreign.wat("ours.wasm", ours);
+    foreign.refused(&input, &[], &["already instrumented", "exports `faasm:guest.pages`"]);
 }
 
 #[test]

@@ -57,6 +57,7 @@ fn describe_function(document: &Part) -> Result<Described, String> {
             table: entry.part("table").optional().map(|name| name.string()).transpose()?,
             memory: entry.part("memory").string()?,
             malloc: entry.part("malloc").optional().map(|name| name.string()).transpose()?,
+            break_safe: entry.part("breakSafe").value.is_truthy(),
             errno: entry.part("errno").value.as_f64().map(|address| address as u32),
         },
         cluster_only: document.part("imports").part("clusterOnly").strings()?,

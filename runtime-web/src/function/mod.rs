@@ -178,9 +178,8 @@ pub(crate) async fn load_bytes(
 }
 
 async fn load_original(bytes: &[u8], name: String, from: &str) -> Result<Loaded, FaasmError> {
-    let Original { module, entry, is_break_safe, cluster_only, storage } =
-        original::read(bytes, from).await?;
-    let facts = ModuleFacts { is_break_safe, ..entry.facts() };
+    let Original { module, entry, cluster_only, storage } = original::read(bytes, from).await?;
+    let facts = entry.facts();
     let source = Source::Original { module, storage };
     let chained = Policy::default();
     let (engine, state, versions) = (Kind::Jspi, Rules::default(), Vec::new());

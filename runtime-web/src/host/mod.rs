@@ -235,7 +235,7 @@ impl Bindings {
 
     pub(crate) fn finish(&self, call: HostCall) -> Result<i32, Raise> {
         loop {
-            match self.with_guest(|guest, host, tier| guest.finish(host, tier))? {
+            match self.with_guest(|guest, host, tier| guest.finish(call, host, tier))? {
                 Finish::Return(value) => return Ok(value),
                 Finish::Allocate { bytes } => {
                     let pointer = self.allocate(call, bytes)?;

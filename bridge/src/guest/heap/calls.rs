@@ -31,6 +31,7 @@ impl Guest {
         increment: u32,
         cx: &mut Context<'_>,
     ) -> Result<i32, Stop> {
+        self.check_break(HostCall::Sbrk)?;
         let moved = self.heap.move_break(i64::from(increment as i32), cx.host)?;
         address(moved.ok_or(Errno::NoMemory)?)
     }
@@ -77,9 +78,6 @@ impl Guest {
             offset: u64::from(args.u32(6)) * SMALL_PAGE_BYTES,
         };
         let file = wanted.flags & MAP_ANONYMOUS == 0;
-        if wanted.flags & MAP_FIXED != 0 {
-            return Err(Errno::Invalid.into());
-        }
         self.map_memory(&wanted, file, SMALL_PAGE_BYTES, cx)
     }
 
@@ -96,9 +94,11 @@ impl Guest {
         unit: u64,
         cx: &mut Context<'_>,
     ) -> Result<i32, Stop> {
-        if wanted.length == 0 {
+        // A caller of the latter does not look at where its memory is.
+        if wanted.length == 0 || wanted.flags & MAP_FIXED != 0 {
             return Err(Errno::Invalid.into());
         }
+        self.check_break(HostCall::Mmap)?;
         if file && wanted.flags & MAP_SHARED != 0 && wanted.protection & PROT_WRITE != 0 {
             return Err(Errno::NotSupported.into());
         }
@@ -129,13 +129,16 @@ impl Guest {
         bytes: u32,
         cx: &mut Context<'_>,
     ) -> Result<u32, Fault> {
-        match self.module.is_break_safe {
-            true => self.take_memory(bytes, cx),
-            false => Err(Fault::NoMalloc { call }),
-        }
+        self.check_break(call)?;
+        self.take_memory(bytes, cx)
     }
 
-    /// The same, where it does no harm if the guest takes it for its own.
+    /// Whether memory from the break is safe from the guest's own allocator.
+    fn check_break(&self, call: HostCall) -> Result<(), Fault> {
+        if self.module.is_break_safe { Ok(()) } else { Err(Fault::NoMalloc { call }) }
+    }
+
+    /// The same without that check, for memory that may be overwritten if the guest's allocator claims it, too.
     pub(in crate::guest) fn take_memory(
         &mut self,
         bytes: u32,

@@ -16,11 +16,12 @@
 //! # Why nothing is given out twice
 //!
 //! Every byte between `base` and `end` came from a growth that this object asked for, is in exactly one of three states
-//! (below the break and taken; below the break and in `free`; above the break), and moves between them only here:
+//! (below the break and taken; below the break and in `free`; above the break), and moves between them only here. A restored
+//! snapshot brings the heap of another moment; then all memory there is counts as taken (`give_up`).
 //!
 //! * `sbrk` and mappings take from above the break, or, mappings only, from `free`.
-//! * The break moves down only over bytes that no mapping has (`floor`). So an allocator that shrinks its heap cannot give
-//!   away a mapping that lies above it.
+//! * The break moves down only over bytes that no mapping and nothing handed out has (`floor`). So an allocator that shrinks
+//!   its heap cannot give away what lies above it. What the host has handed out, the guest cannot unmap.
 //! * `brk` names an address instead of an amount, so its caller believes that everything from its last break up to that
 //!   address is its own. It may go on only while nothing else has moved the break since (`program`).
 //!
@@ -31,7 +32,7 @@
 //! One kind of guest is not covered by that: one that takes *everything below `memory.size`* for its own, as Emscripten's
 //! `sbrk` and old allocators at their first use do. A module whose code asks for the size or grows memory is therefore
 //! given a fence (`rewriter/src/fence.rs`): before anything else this object leaves it room to grow, and takes what lies
-//! behind, beyond all that the guest can ever see. A module that was not rewritten gets no memory that it did not ask for:
+//! behind, beyond all that the guest can ever see. A module without a fence that it would need gets no memory at all:
 //! [`ModuleFacts::is_break_safe`](super::ModuleFacts).
 
 mod calls;
@@ -65,8 +66,10 @@ struct Area {
     highest: u64,
     /// End of the memory that was grown for it.
     end: u64,
-    /// What mappings have.
+    /// What the guest has mapped, and may unmap.
     mapped: RangeSet<u64>,
+    /// What the host has handed out, for good.
+    handed: RangeSet<u64>,
     /// Below the break, and nobody's.
     free: RangeSet<u64>,
     /// The break as `brk` last gave it; none before.
@@ -113,7 +116,7 @@ impl Heap {
         } else {
             match area.advance(address - area.current, 1, memory)? {
                 Some(begin) if begin == current => {}
-                // The growth began elsewhere, where the caller cannot follow.
+                // The new pages do not adjoin the old break, which `brk` cannot say.
                 Some(begin) => {
                     area.current = begin;
                     return Ok(current);
@@ -125,7 +128,7 @@ impl Heap {
         Ok(address)
     }
 
-    /// Zeroed memory of its own, `length` bytes from an address that is a multiple of `unit`, a power of two.
+    /// A mapping: zeroed memory, `length` bytes from an address that is a multiple of `unit`, a power of two.
     pub(super) fn map(
         &mut self,
         length: u64,
@@ -133,38 +136,36 @@ impl Heap {
         memory: &mut (impl GuestMemory + ?Sized),
     ) -> Result<Option<u64>, Fault> {
         let area = self.area(memory);
-        let length = length.max(1).next_multiple_of(unit);
-        let fits = |free: &Range<u64>| {
-            let start = free.start.next_multiple_of(unit);
-            (start + length <= free.end).then_some(start)
-        };
-        let start = match area.free.iter().find_map(fits) {
-            Some(start) => {
-                area.free.remove(start..start + length);
-                clear(start..start + length, memory)?;
-                start
-            }
-            None => {
-                // Whole pages, so that the break stays where a C library expects it; what is left of them is kept.
-                let pages = length.next_multiple_of(PAGE_BYTES);
-                let Some(start) = area.advance(pages, unit, memory)? else { return Ok(None) };
-                if length < pages {
-                    area.free.insert(start + length..start + pages);
-                }
-                start
-            }
-        };
-        area.mapped.insert(start..start + length);
-        Ok(Some(start))
+        let Some(range) = area.place(length, unit, memory)? else { return Ok(None) };
+        area.mapped.insert(range.clone());
+        Ok(Some(range.start))
     }
 
-    /// Memory that the host hands out: an output, a mapped value, an exception.
+    /// Memory that the host hands out: an output, a mapped value, an exception. It is never given back.
     pub(super) fn take(
         &mut self,
         length: u64,
         memory: &mut (impl GuestMemory + ?Sized),
     ) -> Result<Option<u64>, Fault> {
-        self.map(length, ALIGNMENT, memory)
+        let area = self.area(memory);
+        let Some(range) = area.place(length, ALIGNMENT, memory)? else { return Ok(None) };
+        area.handed.insert(range.clone());
+        Ok(Some(range.start))
+    }
+
+    /// Whether it has taken, or looked for, any memory.
+    pub(super) fn is_used(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// All memory up to its end is the guest's from here on, as after a snapshot was restored: what the guest's allocator had
+    /// then, it has again.
+    pub(super) fn give_up(&mut self, memory: &(impl GuestMemory + ?Sized)) {
+        let Some(area) = &mut self.0 else { return };
+        let end = memory.size();
+        (area.base, area.current, area.highest, area.end) = (end, end, end, end);
+        area.free = RangeSet::new();
+        area.program = None;
     }
 
     /// Gives back what lies in a range; what was never mapped is left alone. At the top it goes back to the break.
@@ -188,16 +189,15 @@ impl Heap {
 
     fn area(&mut self, memory: &mut (impl GuestMemory + ?Sized)) -> &mut Area {
         self.0.get_or_insert_with(|| {
-            if memory.wants_fence() {
-                put_fence(memory);
-            }
-            let begin = memory.size();
+            let limit = if memory.wants_fence() { put_fence(memory) } else { None };
+            let begin = limit.unwrap_or_else(|| memory.size());
             Area {
                 base: begin,
                 current: begin,
                 highest: begin,
-                end: begin,
+                end: memory.size(),
                 mapped: RangeSet::new(),
+                handed: RangeSet::new(),
                 free: RangeSet::new(),
                 program: None,
             }
@@ -206,11 +206,41 @@ impl Heap {
 }
 
 impl Area {
+    /// Finds zeroed memory below or above the break; see [`Heap::map`].
+    fn place(
+        &mut self,
+        length: u64,
+        unit: u64,
+        memory: &mut (impl GuestMemory + ?Sized),
+    ) -> Result<Option<Range<u64>>, Fault> {
+        let length = length.max(1).next_multiple_of(unit);
+        let fits = |free: &Range<u64>| {
+            let start = free.start.next_multiple_of(unit);
+            (start + length <= free.end).then_some(start)
+        };
+        let start = match self.free.iter().find_map(fits) {
+            Some(start) => {
+                self.free.remove(start..start + length);
+                clear(start..start + length, memory)?;
+                start
+            }
+            None => {
+                // Whole pages, so that the break stays where a C library expects it; what is left of them is kept.
+                let pages = length.next_multiple_of(PAGE_BYTES);
+                let Some(start) = self.advance(pages, unit, memory)? else { return Ok(None) };
+                if length < pages {
+                    self.free.insert(start + length..start + pages);
+                }
+                start
+            }
+        };
+        Ok(Some(start..start + length))
+    }
+
     /// How far down the break may move.
     fn floor(&self) -> u64 {
-        let last = self.mapped.iter().next_back().map_or(0, |last| last.end);
-        let free = self.free.iter().next_back().map_or(0, |last| last.end);
-        self.base.max(last).max(free)
+        let end = |ranges: &RangeSet<u64>| ranges.iter().next_back().map_or(0, |last| last.end);
+        self.base.max(end(&self.mapped)).max(end(&self.handed)).max(end(&self.free))
     }
 
     /// Takes zeroed bytes above the break, from a multiple of `unit`; gives where they begin.
@@ -268,15 +298,18 @@ fn grow(bytes: u64, memory: &mut (impl GuestMemory + ?Sized)) -> Option<u64> {
     memory.grow(pages).map(|before| u64::from(before) * PAGE_BYTES)
 }
 
-/// Leaves room for a guest that grows by itself, as much as there is, and puts the fence behind it.
-fn put_fence(memory: &mut (impl GuestMemory + ?Sized)) {
+/// Leaves room for a guest that grows by itself, puts the fence behind it, and keeps an eighth of the room for the host, lest
+/// the guest get all that is left. Gives where the host's memory begins.
+fn put_fence(memory: &mut (impl GuestMemory + ?Sized)) -> Option<u64> {
     let mut room = GUEST_ROOM_PAGES;
     loop {
-        if let Some(pages) = memory.grow(room) {
-            return memory.put_fence(pages, pages + room);
+        let share = room.div_ceil(8);
+        if let Some(pages) = memory.grow(room + share) {
+            memory.put_fence(pages, pages + room);
+            return Some(u64::from(pages + room) * PAGE_BYTES);
         }
         if room == 0 {
-            return;
+            return None;
         }
         room /= 2;
     }

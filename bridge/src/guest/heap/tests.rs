@@ -105,6 +105,27 @@ fn the_last_mapping_goes_back_to_the_break() {
 }
 
 #[test]
+fn the_guest_cannot_unmap_what_the_host_has_handed_out() {
+    let (mut heap, mut memory) = (Heap::default(), Memory::new(1));
+    let handed = heap.take(100, &mut memory).unwrap().unwrap();
+    heap.unmap(handed..handed + PAGE_BYTES);
+    assert_eq!(moved(&mut heap, &mut memory, 0), Some(2 * PAGE_BYTES));
+    let mapped = heap.map(16, 16, &mut memory).unwrap().unwrap();
+    assert!(mapped >= handed + 112, "{mapped}");
+}
+
+#[test]
+fn what_was_restored_is_the_guest_s() {
+    let (mut heap, mut memory) = (Heap::default(), Memory::new(1));
+    assert_eq!(moved(&mut heap, &mut memory, 2 * PAGE), Some(PAGE_BYTES));
+    assert_eq!(moved(&mut heap, &mut memory, -2 * PAGE), Some(3 * PAGE_BYTES));
+    // A heap of two pages is there again.
+    heap.give_up(&memory);
+    assert_eq!(moved(&mut heap, &mut memory, PAGE), Some(3 * PAGE_BYTES));
+    assert_eq!(moved(&mut heap, &mut memory, -2 * PAGE), None);
+}
+
+#[test]
 fn brk_goes_on_only_where_nothing_else_has_moved_the_break() {
     let (mut heap, mut memory) = (Heap::default(), Memory::new(1));
     let start = heap.set_break(0, &mut memory).unwrap();
@@ -146,6 +167,16 @@ fn the_host_takes_what_is_behind_the_fence() {
     assert_eq!(memory.fence, Some((2, 34)));
     assert_eq!(moved(&mut heap, &mut memory, PAGE), Some(35 * PAGE_BYTES));
     assert_eq!(memory.fence, Some((2, 34)));
+}
+
+#[test]
+fn a_fence_never_leaves_the_host_without_memory() {
+    for growable in 2..=62 {
+        let (mut heap, mut memory) = (Heap::default(), Memory::new(1));
+        memory.most = (1 + growable) * PAGE_BYTES as usize;
+        memory.wants_fence = true;
+        assert!(heap.take(1, &mut memory).unwrap().is_some(), "{growable} pages");
+    }
 }
 
 /// Random calls, with every byte that is given out painted: nothing is given out twice, and all is zero at first.

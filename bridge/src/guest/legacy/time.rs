@@ -129,6 +129,7 @@ impl Timeout {
             Timeout::Timespec(0) | Timeout::Timeval(0) => None,
             Timeout::Timespec(pointer) => Some(read_timespec(pointer, cx)?),
             Timeout::Timeval(pointer) => {
+                cx.host.check(pointer, 16)?;
                 let (seconds, rest) = (cx.host.read_u64(pointer)?, cx.host.read_u64(pointer + 8)?);
                 if seconds > i64::MAX as u64 {
                     return Err(Errno::Invalid.into());

@@ -64,7 +64,8 @@ static void answers(void) {
     say_text("machine", system + 4 * 65);
     char folder[8];
     say_text("getcwd", host_getcwd(folder, sizeof(folder)));
-    say_result("getcwd of one byte", (i32)(u32)host_getcwd(folder, 1));
+    say("getcwd of one byte", (i32)(u32)host_getcwd(folder, 1));
+    say("errno", errno_value);
     say("chdir to the root", host_chdir("/"));
     say_result("chdir", host_chdir("/tmp"));
     say_result("ioctl", host_ioctl(1, 0x5401, 0));

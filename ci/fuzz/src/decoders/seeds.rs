@@ -203,6 +203,7 @@ pub(super) fn manifest(rng: &mut Rng) -> Vec<u8> {
             memory: "memory".to_owned(),
             malloc: None,
             errno: Some(1024),
+            break_safe: true,
         },
         imports: Imports { immediate: vec![text(rng)], ..Imports::default() },
         engines: Engines { jspi: artefact(rng), asyncify },

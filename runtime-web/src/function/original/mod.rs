@@ -22,8 +22,6 @@ const BUILD_IT: &str = "build it with `faasm-asyncify build`, and load the manif
 pub(super) struct Original {
     pub(super) module: WebAssembly::Module,
     pub(super) entry: Entry,
-    /// The host can take memory that the guest will not take for its own.
-    pub(super) is_break_safe: bool,
     /// Imports that only a cluster answers.
     pub(super) cluster_only: Vec<String>,
     pub(super) storage: Vec<Storage>,
@@ -66,6 +64,9 @@ pub(super) async fn read(bytes: &[u8], from: &str) -> Result<Original, FaasmErro
         FaasmError::new(Code::CannotLoad, message)
     };
     let binary = Binary::read(bytes).map_err(|problem| cannot(&problem))?;
+    if let Some(ours) = binary.exports.iter().find(|export| export.name.starts_with("faasm:")) {
+        return Err(cannot(&format!("it exports `{}`, a name of the rewriter's", ours.name)));
+    }
     let Imports { cluster_only, storage } = imports(&binary).map_err(|problem| cannot(&problem))?;
     let (entry, exports) = normalise::normalise(&binary).map_err(|problem| cannot(&problem))?;
     let bytes = Uint8Array::from(binary.with_exports(&exports).as_slice());
@@ -74,8 +75,7 @@ pub(super) async fn read(bytes: &[u8], from: &str) -> Result<Original, FaasmErro
     let module = module
         .map_err(|thrown| cannot(&format!("this browser refuses it ({})", describe(&thrown))))?
         .unchecked_into();
-    let is_break_safe = !binary.sees_memory();
-    Ok(Original { module, entry, is_break_safe, cluster_only, storage })
+    Ok(Original { module, entry, cluster_only, storage })
 }
 
 #[derive(Default)]

@@ -30,9 +30,13 @@ pub(super) fn normalise(binary: &Binary<'_>) -> Result<(Entry, Vec<Export>), Pro
     let ctors = constructors(binary);
     let malloc = unwrapped_malloc(binary, ctors, &mut exports)?;
 
+    let in_start = match (binary.start, ctors) {
+        (Some(start), Some(ctors)) => start == ctors || calls(binary, start, ctors, DEPTH)?,
+        _ => false,
+    };
     let mut main: Vec<String> = start.into_iter().collect();
     let mut before_pointer = main.clone();
-    if let Some(function) = ctors {
+    if let Some(function) = ctors.filter(|_| !in_start) {
         before_pointer.push(exports.name("faasm:ctors", FUNCTION, function));
     }
     let (name, entry) = entry(binary)?;
@@ -41,8 +45,9 @@ pub(super) fn normalise(binary: &Binary<'_>) -> Result<(Entry, Vec<Export>), Pro
         None => true,
     };
     let has_zygote = binary.exported(ZYGOTE).is_some();
-    if has_zygote && runs_them && ctors.is_some_and(|ctors| !is_empty(binary, ctors)) {
-        return Err("its entry runs the constructors, which `_faasm_zygote` needs before it".into());
+    let has_ctors = ctors.is_some_and(|ctors| !is_empty(binary, ctors));
+    if (has_zygote || in_start) && runs_them && has_ctors {
+        return Err("its entry runs the constructors, which have to run before it, and once".into());
     }
     if has_zygote || !(runs_them || name == START && is_emscripten(binary)) {
         main.clone_from(&before_pointer);
@@ -55,7 +60,18 @@ pub(super) fn normalise(binary: &Binary<'_>) -> Result<(Entry, Vec<Export>), Pro
     main.push(name.to_owned());
     let table = binary.has_table.then(|| exports.name("__indirect_function_table", TABLE, 0));
     let errno = errno(binary);
-    Ok((Entry { main, before_pointer, table, memory, malloc, errno }, exports.all))
+    Ok((
+        Entry {
+            main,
+            before_pointer,
+            table,
+            memory,
+            malloc,
+            errno,
+            break_safe: !binary.sees_memory(),
+        },
+        exports.all,
+    ))
 }
 
 struct Exports {
@@ -111,7 +127,7 @@ fn unwrapped_malloc(
     exports: &mut Exports,
 ) -> Result<Option<String>, Problem> {
     const MALLOC: &str = "malloc";
-    let Some(function) = binary.exported(MALLOC).or_else(|| binary.by_name(MALLOC)) else {
+    let Some(function) = binary.exported(MALLOC).or_else(|| by_its_name(binary, MALLOC)) else {
         return Ok(None);
     };
     if !binary.signature(function)?.is_words(1, 1) {
@@ -131,10 +147,15 @@ fn unwrapped_malloc(
     Ok(Some(exports.name(MALLOC, FUNCTION, function)))
 }
 
-/// The address of `errno`, where the C library's function for it does nothing but give it.
+/// A function of the module's own by its debug name; an import may have the same.
+fn by_its_name(binary: &Binary<'_>, name: &str) -> Option<u32> {
+    binary.by_name(name).filter(|function| binary.body(*function).is_some())
+}
+
+/// The address of `errno`, if the C library's function for it just returns a constant.
 fn errno(binary: &Binary<'_>) -> Option<u32> {
     const LOCATION: &str = "__errno_location";
-    let function = binary.exported(LOCATION).or_else(|| binary.by_name(LOCATION))?;
+    let function = binary.exported(LOCATION).or_else(|| by_its_name(binary, LOCATION))?;
     code::constant(binary.body(function)?)
 }
 

@@ -72,8 +72,8 @@ impl GuestMemory for View<'_> {
     fn put_fence(&mut self, pages: u32, limit: u32) {
         let Some(globals) = self.store.data().fence else { return };
         for (global, value) in globals.into_iter().zip([pages, limit]) {
-            let set = global.set(&mut self.store, Val::I32(value as i32));
-            set.expect("the rewriter makes both globals mutable, of type i32");
+            // The rewriter makes both mutable, of this type, and takes no module that has exports of these names.
+            let _ = global.set(&mut self.store, Val::I32(value as i32));
         }
     }
 }

@@ -2,19 +2,16 @@
 
 use super::operations::perform;
 use super::run::RunState;
-use faasm_bridge::guest::{Begin, Fault, Finish, GuestCall, is_two_halved};
+use faasm_asyncify::BRIDGE_MODULE;
+use faasm_bridge::guest::{Begin, Fault, Finish, is_two_halved};
 use faasm_bridge::host::{self, HostCall, ImportClass, Returns};
 use wasmtime::{
-    Caller, Engine, Error, Extern, ExternType, InstancePre, Linker, Module, Ref, Result, Trap, Val,
-    ValType,
+    Caller, Engine, Error, Extern, ExternType, InstancePre, Linker, Module, Result, Trap, Val,
 };
 
 /// How deep the guest's `malloc` may make host calls that hand out memory from `malloc`. Each level has a stack of its own,
 /// which the engine does not count.
 const MAX_ALLOCATION_DEPTH: u32 = 16;
-
-/// How deep the parallel regions of a guest may nest.
-const MAX_REGION_DEPTH: u32 = 64;
 
 /// Binds every function import; a module with other imports does not link.
 pub(super) fn link(engine: &Engine, module: &Module) -> Result<InstancePre<RunState>> {
@@ -25,6 +22,12 @@ pub(super) fn link(engine: &Engine, module: &Module) -> Result<InstancePre<RunSt
         let ExternType::Func(ty) = import.ty() else { continue };
         let (from, name) = (import.module(), import.name());
         let full = format!("{from}.{name}");
+        if let Some(half) = Half::of(from, name) {
+            linker.func_new(from, name, ty, move |caller, params, results| {
+                half.perform(caller, params, results)
+            })?;
+            continue;
+        }
         match host::classify(from, name) {
             ImportClass::Known(call) if is_two_halved(call) => {
                 linker.func_new_async(from, name, ty, move |caller, params, results| {
@@ -56,6 +59,82 @@ pub(super) fn link(engine: &Engine, module: &Module) -> Result<InstancePre<RunSt
         }
     }
     linker.instantiate_pre(module)
+}
+
+/// A part of a call that calls a function of the guest, which the rewriter has taken apart (`rewriter/src/guest_calls.rs`).
+#[derive(Clone, Copy)]
+enum Half {
+    Begin(HostCall),
+    /// How many arguments the function gets.
+    Arguments,
+    Argument,
+    Function,
+    Finish(HostCall),
+}
+
+impl Half {
+    fn of(module: &str, name: &str) -> Option<Self> {
+        if module != BRIDGE_MODULE {
+            return None;
+        }
+        let row = |import: &str| {
+            let (module, name) = import.split_once('.')?;
+            HostCall::by_import(module, name)
+        };
+        match name.split_once(':')? {
+            ("begin", import) => row(import).map(Half::Begin),
+            ("finish", import) => row(import).map(Half::Finish),
+            ("call", "arguments") => Some(Half::Arguments),
+            ("call", "argument") => Some(Half::Argument),
+            ("call", "function") => Some(Half::Function),
+            _ => None,
+        }
+    }
+
+    fn perform(
+        self,
+        mut caller: Caller<'_, RunState>,
+        params: &[Val],
+        results: &mut [Val],
+    ) -> Result<()> {
+        let args = slots(params);
+        let out_of_order = |call: &'static str| Error::new(Fault::Order { call });
+        let called = |caller: &Caller<'_, RunState>| {
+            caller.data().called.clone().ok_or_else(|| out_of_order("a call of the guest"))
+        };
+        let value = match self {
+            Half::Begin(call) => {
+                let begun = RunState::with(&mut caller, |guest, host, tier| {
+                    guest.begin(call, &args, host, tier)
+                })?;
+                match begun {
+                    Begin::Ready => 0,
+                    Begin::Call(called) => {
+                        caller.data_mut().called = Some(called);
+                        1
+                    }
+                    Begin::Wait(_) => return Err(out_of_order(call.row().name)),
+                }
+            }
+            Half::Arguments => called(&caller)?.arguments.len() as i32,
+            Half::Argument => {
+                let position = args.first().map_or(0, |position| *position as usize);
+                called(&caller)?.arguments.get(position).map_or(0, |argument| *argument as i32)
+            }
+            Half::Function => called(&caller)?.function as i32,
+            Half::Finish(call) => {
+                let finished = RunState::with(&mut caller, |guest, host, tier| {
+                    guest.finish(call, host, tier)
+                })?;
+                match finished {
+                    Finish::Return(value) => value,
+                    Finish::Allocate { .. } => return Err(out_of_order(call.row().name)),
+                }
+            }
+        };
+        give(results, value);
+        Ok(())
+    }
 }
 
 /// Arguments as the kernel takes them.
@@ -108,9 +187,7 @@ async fn two_halves(
     let args = slots(params);
     let begun =
         RunState::with(&mut caller, |guest, host, tier| guest.begin(call, &args, host, tier))?;
-    if let Begin::Call(called) = begun {
-        call_guest(&mut caller, called).await?;
-    } else if let Begin::Wait(operation) = begun {
+    if let Begin::Wait(operation) = begun {
         if caller.data().allocating > 0 {
             // The browser's engine cannot unwind through its own call of `malloc`; what works must work in both places.
             let message = "the guest's malloc wants to wait, which it cannot".to_owned();
@@ -120,7 +197,7 @@ async fn two_halves(
         caller.data_mut().kernel()?.complete(completion)?;
     }
     loop {
-        match RunState::with(&mut caller, |guest, host, tier| guest.finish(host, tier))? {
+        match RunState::with(&mut caller, |guest, host, tier| guest.finish(call, host, tier))? {
             Finish::Return(value) => {
                 give(results, value);
                 return Ok(());
@@ -131,35 +208,6 @@ async fn two_halves(
             }
         }
     }
-}
-
-/// Calls a function of the guest's table, which may wait.
-async fn call_guest(caller: &mut Caller<'_, RunState>, called: GuestCall) -> Result<()> {
-    let name = caller.data().chain.program.entry.table.clone();
-    let table = name.and_then(|name| caller.get_export(&name)).and_then(Extern::into_table);
-    let table = table.ok_or(Trap::TableOutOfBounds)?;
-    let function = match table.get(&mut *caller, u64::from(called.function)) {
-        Some(Ref::Func(Some(function))) => function,
-        Some(_) => return Err(Trap::IndirectCallToNull.into()),
-        None => return Err(Trap::TableOutOfBounds.into()),
-    };
-    let ty = function.ty(&*caller);
-    let is_word = |ty: ValType| matches!(ty, ValType::I32);
-    let fits = ty.params().len() == called.arguments.len()
-        && ty.params().all(is_word)
-        && ty.results().len() == 0;
-    if !fits {
-        return Err(Trap::BadSignature.into());
-    }
-    if caller.data().depth >= MAX_REGION_DEPTH {
-        return Err(Trap::StackOverflow.into());
-    }
-    let arguments: Vec<Val> =
-        called.arguments.iter().map(|argument| Val::I32(*argument as i32)).collect();
-    caller.data_mut().depth += 1;
-    let returned = function.call_async(&mut *caller, &arguments, &mut []).await;
-    caller.data_mut().depth -= 1;
-    returned
 }
 
 /// Calls the guest's own allocator, which may make host calls itself.

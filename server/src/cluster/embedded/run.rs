@@ -9,7 +9,7 @@ use super::locks::RunLocks;
 use super::program::Program;
 use super::{Inner, lock};
 use crate::cluster::{Call, ClusterError, Outcome, failure};
-use faasm_bridge::guest::{CallResult, Fault, Guest, Host, Invocation};
+use faasm_bridge::guest::{CallResult, Fault, Guest, GuestCall, Host, Invocation};
 use faasm_bridge::manifest::{GUEST_LIMIT_EXPORT, GUEST_PAGES_EXPORT};
 use faasm_bridge::state::LocalTier;
 use faasm_bridge::wire::CallEntry;
@@ -47,8 +47,8 @@ pub(super) struct RunState {
     pub(super) locks: RunLocks,
     /// How deep this host is inside the guest's `malloc`.
     pub(super) allocating: u32,
-    /// How deep it is inside functions of the guest that host calls call.
-    pub(super) depth: u32,
+    /// The function of the guest that a host call is about to call.
+    pub(super) called: Option<GuestCall>,
     limits: StoreLimits,
     memory: Option<Memory>,
     /// Pages of the guest and their limit, in a module that grows its memory by itself.
@@ -85,7 +85,7 @@ impl RunState {
             printer,
             locks,
             allocating: 0,
-            depth: 0,
+            called: None,
             limits,
             memory: None,
             fence: None,

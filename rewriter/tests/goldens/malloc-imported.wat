@@ -1,0 +1,7 @@
+;; RUN: normalise
+;; A `malloc` that nobody has linked is no allocator, whatever its name says.
+(module
+  (import "env" "malloc" (func $malloc (param i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "_start")
+    (drop (call $malloc (i32.const 1)))))
