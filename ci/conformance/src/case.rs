@@ -213,8 +213,11 @@ impl Case {
     /// What is asked of a column: the case itself, or that it ends as the limit says.
     pub fn in_column(&self, column: &str) -> (Self, bool) {
         match self.limits.iter().find(|(columns, _)| is_among(column, columns)) {
-            // What it prints until then is its own affair.
-            Some((_, code)) => (Self { stderr: Text::Any, ..self.clone() }.fails(*code), true),
+            // What it prints until then is its own affair, and what is not loaded leaves nothing.
+            Some((_, code)) => {
+                let after = if *code == Code::CannotLoad { vec![] } else { self.after.clone() };
+                (Self { stderr: Text::Any, after, ..self.clone() }.fails(*code), true)
+            }
             None => (self.clone(), false),
         }
     }
