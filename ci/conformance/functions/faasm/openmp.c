@@ -113,6 +113,21 @@ static void waits(void) {
     say("levels", levels);
 }
 
+// Regions in regions, with a wait in the innermost.
+static i32 nested(i32 depth) {
+    i32 deepest = 0;
+#pragma omp parallel
+    {
+        if (depth > 1) {
+            deepest = nested(depth - 1);
+        } else {
+            faasm_pull_state("k", 4);
+            deepest = omp_get_level();
+        }
+    }
+    return deepest;
+}
+
 static void condition(i32 wanted) {
     i32 level = 0;
 #pragma omp parallel if (wanted)
@@ -153,6 +168,11 @@ EXPORT(_start) void entry(void) {
         omp_init_lock(&lock);
         omp_set_lock(&lock);
         omp_set_lock(&lock);
+    }
+    if (strcmp(what, "nested") == 0) {
+        say("deepest", nested(200));
+        write_said();
+        return;
     }
     plain();
     loops();

@@ -207,6 +207,9 @@ pub(super) fn cases() -> Vec<Case> {
             .with_value("k", "kkkk")
             .with_value("l", "llll")
             .lines(OPENMP),
+        case("toolchain/openmp-nested", "faasm_openmp", "nested")
+            .with_value("k", "kkkk")
+            .lines(&["deepest = 200"]),
         case("toolchain/openmp-waits-for-itself", "faasm_openmp", "deadlock").fails(Code::Deadlock),
         case("toolchain/openmp-runtime", "faasm_runtime", "").lines(&[
             "threads = 11",
