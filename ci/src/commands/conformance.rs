@@ -20,46 +20,63 @@ struct Source {
     name: &'static str,
     malloc: bool,
     constructors: bool,
-    /// For the compiler.
-    defines: &'static [&'static str],
-    /// For the linker.
-    more: &'static [&'static str],
+    /// Without any library, but for `faasm/libc.h`: as Faasm's own toolchain makes programs.
+    alone: bool,
+    /// Further options of the compiler.
+    compile: &'static [&'static str],
+    /// Further options of the linker.
+    link: &'static [&'static str],
+}
+
+const fn program(file: &'static str, name: &'static str) -> Source {
+    let (compile, link): (&[&str], &[&str]) = (&[], &[]);
+    Source { file, name, malloc: false, constructors: false, alone: false, compile, link }
 }
 
 const fn both(file: &'static str, name: &'static str) -> Source {
-    Source { file, name, malloc: true, constructors: true, defines: &[], more: &[] }
+    Source { malloc: true, constructors: true, ..program(file, name) }
 }
 
 /// The same program, by what is exported.
 const fn start(name: &'static str, malloc: bool, constructors: bool) -> Source {
-    Source { file: "cpp/start.cpp", name, malloc, constructors, defines: &[], more: &[] }
+    Source { malloc, constructors, ..program("cpp/start.cpp", name) }
 }
 
-/// A program with `faasm/libc.h` alone, which looks as Faasm's own toolchain makes them.
 const fn alone(file: &'static str, name: &'static str) -> Source {
-    let defines = FREESTANDING;
-    Source { file, name, malloc: false, constructors: false, defines, more: ALONE }
+    Source { alone: true, ..program(file, name) }
 }
 
-/// Without names, as released binaries are, so that nothing of its allocator can be found by name.
-const ALONE: &[&str] = &["-nostdlib", "-Wl,--no-entry", "-Wl,--strip-all"];
-/// What the compiler calls, and the host answers.
-const UNDEFINED: &[&str] =
-    &["-nostdlib", "-Wl,--no-entry", "-Wl,--strip-all", "-Wl,--allow-undefined"];
-const FREESTANDING: &[&str] = &["-ffreestanding", "-fno-builtin", "-Wno-unused-function"];
-const OPENMP: &[&str] =
-    &["-ffreestanding", "-fno-builtin", "-Wno-unused-function", "-fopenmp", "-Wno-openmp"];
+impl Source {
+    fn compile_options(&self) -> Vec<&'static str> {
+        let alone: &[&str] = match self.alone {
+            true => &["-ffreestanding", "-fno-builtin", "-Wno-unused-function"],
+            false => &[],
+        };
+        let malloc: &[&str] = if self.malloc { &["-DWITH_MALLOC"] } else { &[] };
+        [self.compile, alone, malloc].concat()
+    }
 
-/// So that memory ends at the same size in all places.
-const BOUNDED: &[&str] =
-    &["-nostdlib", "-Wl,--no-entry", "-Wl,--strip-all", "-Wl,--max-memory=67108864"];
-const HEAP_SBRK: &[&str] =
-    &["-DHEAP_SBRK", "-ffreestanding", "-fno-builtin", "-Wno-unused-function"];
-const HEAP_223: &[&str] = &["-DHEAP_223", "-ffreestanding", "-fno-builtin", "-Wno-unused-function"];
-const HEAP_MMAP: &[&str] =
-    &["-DHEAP_MMAP", "-ffreestanding", "-fno-builtin", "-Wno-unused-function"];
+    fn link_options(&self) -> Vec<&'static str> {
+        // Without names, as released binaries are, so that no allocator can be found by its name.
+        let alone: &[&str] = match self.alone {
+            true => &["-nostdlib", "-Wl,--no-entry", "-Wl,--strip-all"],
+            false => &[],
+        };
+        let malloc: &[&str] = if self.malloc { &EXPORT_MALLOC } else { &[] };
+        let constructors: &[&str] = if self.constructors { &[EXPORT_CONSTRUCTORS] } else { &[] };
+        [malloc, constructors, self.link, alone].concat()
+    }
+}
 
 const STRIP: &[&str] = &["-Wl,--strip-all"];
+/// What the compiler calls, and the host answers.
+const UNDEFINED: &[&str] = &["-Wl,--allow-undefined"];
+/// So that memory ends at the same size in all places.
+const BOUNDED: &[&str] = &["-Wl,--max-memory=67108864"];
+const OPENMP: &[&str] = &["-fopenmp", "-Wno-openmp"];
+const HEAP_SBRK: &[&str] = &["-DHEAP_SBRK"];
+const HEAP_223: &[&str] = &["-DHEAP_223"];
+const HEAP_MMAP: &[&str] = &["-DHEAP_MMAP"];
 
 /// In `ci/conformance/functions`.
 const SOURCES: [Source; 25] = [
@@ -72,17 +89,17 @@ const SOURCES: [Source; 25] = [
     start("start_malloc", true, false),
     start("start_ctors", false, true),
     start("start_both", true, true),
-    Source { more: STRIP, ..start("start_malloc_stripped", true, false) },
-    Source { more: STRIP, ..start("start_both_stripped", true, true) },
+    Source { link: STRIP, ..start("start_malloc_stripped", true, false) },
+    Source { link: STRIP, ..start("start_both_stripped", true, true) },
     alone("faasm/hello.c", "faasm_hello"),
     alone("faasm/chain.c", "faasm_chain"),
-    Source { defines: HEAP_SBRK, more: BOUNDED, ..alone("faasm/heap.c", "faasm_heap_sbrk") },
-    Source { defines: HEAP_223, ..alone("faasm/heap.c", "faasm_heap_223") },
-    Source { defines: HEAP_MMAP, ..alone("faasm/heap.c", "faasm_heap_mmap") },
+    Source { compile: HEAP_SBRK, link: BOUNDED, ..alone("faasm/heap.c", "faasm_heap_sbrk") },
+    Source { compile: HEAP_223, ..alone("faasm/heap.c", "faasm_heap_223") },
+    Source { compile: HEAP_MMAP, ..alone("faasm/heap.c", "faasm_heap_mmap") },
     alone("faasm/grows.c", "faasm_grows"),
     alone("faasm/calls.c", "faasm_calls"),
     alone("faasm/threads.c", "faasm_threads"),
-    Source { defines: OPENMP, more: UNDEFINED, ..alone("faasm/openmp.c", "faasm_openmp") },
+    Source { compile: OPENMP, link: UNDEFINED, ..alone("faasm/openmp.c", "faasm_openmp") },
     alone("faasm/runtime.c", "faasm_runtime"),
     alone("faasm/sleeps.c", "faasm_sleeps"),
     alone("faasm/rest.c", "faasm_rest"),
@@ -141,15 +158,12 @@ pub(crate) fn functions(workspace: &Workspace) -> Result<()> {
     };
     for source in SOURCES {
         let output = objects.join(format!("{}.wasm", source.name));
-        let malloc: &[&str] = if source.malloc { &EXPORT_MALLOC } else { &[] };
-        let constructors: &[&str] = if source.constructors { &[EXPORT_CONSTRUCTORS] } else { &[] };
         let function = CFunction {
             source: &sources.join(source.file),
             output: &output,
             objects: &objects,
-            defines: &[source.defines, if source.malloc { &["-DWITH_MALLOC"] } else { &[] }]
-                .concat(),
-            link: &[malloc, constructors, source.more].concat(),
+            defines: &source.compile_options(),
+            link: &source.link_options(),
         };
         function.build(workspace, &clang).with_context(|| format!("function {}", source.name))?;
         keep(&output, &originals)?;
