@@ -339,6 +339,20 @@ fn a_restored_memory_keeps_mapped_values_and_its_heap() {
 }
 
 #[test]
+fn a_restored_heap_is_not_given_out_again() {
+    let mut run = break_run();
+    let key = run.put(100, b"snap\0");
+    assert_eq!(run.call(C::Sbrk, &[2 * 65536]), Ok(65536));
+    let bytes = run.host.memory.clone();
+    assert_eq!(run.call(C::Sbrk, &[-131_072_i32 as u32 as u64]), Ok(3 * 65536));
+    assert!(matches!(run.begin(C::RestoreMemory, &[key]), Ok(Begin::Wait(_))));
+    let size = Some(bytes.len() as u64);
+    run.guest.complete(Completion::State { size, chunk: Chunk { offset: 0, bytes } }).unwrap();
+    assert_eq!(run.finish(), Ok(Finish::Return(0)));
+    assert_eq!(run.call(C::Sbrk, &[65536]), Ok(3 * 65536), "the heap of then has two pages");
+}
+
+#[test]
 fn calls_that_an_exception_has_left_do_not_get_another_s_result() {
     let mut run = break_run();
     let outer = run.begin(C::PthreadOnce, &[80, 4]);
