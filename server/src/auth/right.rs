@@ -96,9 +96,10 @@ pub enum Operation<'a> {
 }
 
 impl<'a> Operation<'a> {
-    /// The table. An operation that is not in it does not compile.
-    pub fn right(self) -> Right {
-        match self {
+    /// The table. An operation that is not in it does not compile. `None` needs no right, and no token that is still good:
+    /// a session releases only locks that it was given.
+    pub fn right(self) -> Option<Right> {
+        Some(match self {
             Operation::Request(request) => match request {
                 Request::Call { .. } | Request::Compare { .. } => Right::Invoke,
                 Request::ReadState { .. }
@@ -109,15 +110,15 @@ impl<'a> Operation<'a> {
                 Request::WriteState { .. }
                 | Request::AppendState { .. }
                 | Request::ClearAppended { .. }
-                | Request::LockState { .. }
-                | Request::UnlockState { .. } => Right::StateWrite,
+                | Request::LockState { .. } => Right::StateWrite,
+                Request::UnlockState { .. } => return None,
             },
             Operation::FetchFunction(_) => Right::Invoke,
             Operation::FetchFile | Operation::FetchState => Right::StateRead,
             Operation::StoreState => Right::StateWrite,
             Operation::FetchMetrics => Right::Metrics,
             Operation::UploadFunction(_) | Operation::UploadFile => Right::Upload,
-        }
+        })
     }
 
     /// The function it is about, which a token may not be for.

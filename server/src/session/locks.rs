@@ -8,11 +8,12 @@ use super::drain::Running;
 use super::requests::{Failure, count};
 use super::{Live, Session, lock};
 use crate::config::App;
-use crate::store::{Holder, Locks, Mark, Taker};
+use crate::store::{HeldLock, Holder, Locks, MAX_LOCKS_OF_OWNER, Mark, StoreError, Taker};
 use faasm_bridge::session::reply_frame;
 use faasm_bridge::wire::{Reply, RequestId};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -27,12 +28,46 @@ pub(super) struct Renewal {
     given: AtomicU64,
     /// A connection came, and leases may be nearly over.
     is_back: Arc<Notify>,
+    /// What a run wanted to release, and the store did not: key, run, and the request that failed.
+    unwanted: Mutex<HashMap<(String, u64), RequestId>>,
 }
+
+/// Most locks that are remembered as unwanted: as many as a session can hold.
+const MAX_UNWANTED: usize = MAX_LOCKS_OF_OWNER;
 
 impl Renewal {
     /// A connection carries the session.
     pub(super) fn connected(&self) {
         self.is_back.notify_one();
+    }
+
+    /// A lock was not released.
+    fn failed(&self, key: &str, run: u64, id: RequestId) {
+        let mut unwanted = lock(&self.unwanted);
+        if unwanted.len() < MAX_UNWANTED {
+            unwanted.insert((key.to_owned(), run), id);
+        }
+    }
+
+    /// Releases what is held and unwanted, some time soon. Kept until the store says that it is not held any more, as far as it
+    /// was `known` when the store was asked what is held.
+    fn withdraw(
+        &self,
+        locks: &Locks,
+        held: &[HeldLock],
+        known: &HashMap<(String, u64), RequestId>,
+    ) {
+        let mut left = HashMap::new();
+        for HeldLock { user, key, taker } in held {
+            let name = (key.clone(), taker.holder.run);
+            // Not what the run has taken since.
+            if let Some(id) = known.get(&name).filter(|id| taker.attempt < id.0) {
+                locks.withdraw(user, key, *taker);
+                left.insert(name, *id);
+            }
+        }
+        lock(&self.unwanted)
+            .retain(|name, id| known.get(name) != Some(id) || left.contains_key(name));
     }
 }
 
@@ -124,7 +159,7 @@ async fn interrupted(session: &Session, lease: Duration) {
 /// Releases a lock that a run holds, once.
 pub(super) async fn release(
     app: &App,
-    session: &Session,
+    session: &Arc<Session>,
     id: RequestId,
     user: &str,
     (key, run): (&str, u64),
@@ -132,12 +167,22 @@ pub(super) async fn release(
     session.begin(&*app.journal).await?;
     let reply = reply_frame(id, Reply::Done, &[]);
     let mark = Mark { session: session.key, claim: session.claim, request: id, reply };
-    app.journal.unlock(mark, user, key, run).await?;
+    let released = app.journal.unlock(mark, user, key, run).await;
+    // Also where that failed: it may be free in the store all the same.
     app.locks.freed(user, key);
-    Ok((Reply::Done, Vec::new()))
+    match released {
+        Ok(()) => Ok((Reply::Done, Vec::new())),
+        Err(error) => {
+            if !matches!(error, StoreError::LockLost { .. } | StoreError::SessionLost { .. }) {
+                session.renewal.failed(key, run, id);
+                given(session, &app.locks);
+            }
+            Err(error.into())
+        }
+    }
 }
 
-/// A run of the session was given a lock.
+/// A run of the session was given a lock, or could not give one back.
 fn given(session: &Arc<Session>, locks: &Locks) {
     session.renewal.given.fetch_add(1, Ordering::SeqCst);
     keep(session, locks);
@@ -166,7 +211,12 @@ async fn renew_once(session: &Weak<Session>, locks: &Locks) -> Option<Arc<Notify
     let is_connected = lock(&session.live).machine.is_connected();
     if is_connected {
         let given = renewal.given.load(Ordering::SeqCst);
-        match locks.renew(session.key.into()).await {
+        let unwanted = lock(&renewal.unwanted).clone();
+        let held = locks.renew(session.key.into()).await;
+        if let Ok(held) = &held {
+            renewal.withdraw(locks, held, &unwanted);
+        }
+        match held {
             Ok(held) if held.is_empty() => {
                 renewal.is_going_on.store(false, Ordering::SeqCst);
                 let is_all = renewal.given.load(Ordering::SeqCst) == given;

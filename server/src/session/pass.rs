@@ -146,7 +146,9 @@ impl Pass {
             };
             return failed(code, denied.to_string());
         }
-        if open > limits.requests_per_session {
+        // What it holds others wait for.
+        let is_bound = !matches!(request, Request::UnlockState { .. });
+        if is_bound && open > limits.requests_per_session {
             let most = limits.requests_per_session;
             let message = format!("more than {most} requests are open: await some of them first");
             return failed(FailureCode::Busy, message);

@@ -175,7 +175,7 @@ impl Drop for Held {
 
 /// A request that is to be performed now.
 struct Asked<'a> {
-    session: &'a Session,
+    session: &'a Arc<Session>,
     id: RequestId,
     first: RequestId,
     user: String,

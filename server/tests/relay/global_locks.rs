@@ -2,9 +2,11 @@
 
 use crate::process::Process;
 use crate::support::*;
+use crate::tokens::{Keys, claims};
 use faasm_bridge::session::ClientEvent;
 use faasm_bridge::wire::{FailureCode, Reply, Request, RequestId};
 use faasm_redis_server::RedisServer;
+use faasm_relay::auth::{Claims, Right};
 use faasm_relay::cluster::embedded::EmbeddedConfig;
 use faasm_relay::cluster::{Cluster as _, failure};
 use faasm_relay::store::Stores;
@@ -174,6 +176,40 @@ async fn a_function_that_ends_in_any_way_frees_its_locks_at_once() {
 }
 
 #[tokio::test]
+async fn a_page_releases_its_locks_whatever_its_token_allows_by_now() {
+    let keys = Keys::new();
+    let relay = keys.relay().await;
+    let mut page = Client::of(USER, Some(keys.token(&claims(USER))), Kind::WebSocket);
+    assert_eq!(page.connect(relay.address).await, ClientEvent::Open { lost: vec![] });
+    is_done(&mut page, lock(1)).await;
+    page.cut();
+    let less = Claims { rights: Some(vec![Right::StateRead]), ..claims(USER) };
+    page.machine.set_token(Some(keys.token(&less)));
+    assert_eq!(page.connect(relay.address).await, ClientEvent::Open { lost: vec![] });
+    let (reply, _) = page.ask(lock(2), b"").await;
+    assert!(matches!(reply, Reply::Failed { code: FailureCode::Unauthorised, .. }), "{reply:?}");
+    is_done(&mut page, unlock(1)).await;
+    assert!(is_lost(&page.ask(unlock(2), b"").await.0), "only what it has");
+}
+
+#[tokio::test]
+async fn a_page_releases_its_locks_however_many_requests_are_open() {
+    let limits = Limits { requests_per_session: 2, ..Limits::default() };
+    let relay = relay_with(EVER, limits, Duration::from_secs(60)).await;
+    let mut page = relay.client().await;
+    is_done(&mut page, lock(0)).await;
+    let waiting = [page.send(lock(1), b"").await, page.send(lock(2), b"").await];
+    let busy =
+        page.ask(Request::ReadState { key: "k".into(), offset: 0, length: None }, b"").await.0;
+    assert!(matches!(busy, Reply::Failed { code: FailureCode::Busy, .. }), "{busy:?}");
+    is_done(&mut page, unlock(0)).await;
+    for (id, run) in waiting.into_iter().zip(1..) {
+        assert_eq!(page.reply(id).await.0, Reply::Done);
+        is_done(&mut page, unlock(run)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_page_that_says_goodbye_frees_its_locks_at_once() {
     for kind in BOTH {
         let relay = relay(EVER).await;
@@ -308,6 +344,38 @@ async fn a_lock_and_a_place_in_the_queue_go_with_their_page_to_another_relay() {
         assert_eq!(page.reply(releasing).await.0, Reply::Done);
         is_done(&mut waiting, unlock(1)).await;
         assert_eq!(last.reply(comes_last).await.0, Reply::Done);
+    }
+}
+
+#[tokio::test]
+async fn what_a_store_did_not_release_is_not_renewed_for_ever() {
+    let lab = Lab::new(2.0);
+    let mut page = lab.first.page().await;
+    let mut other = lab.second.page().await;
+    for run in [1, 2] {
+        is_done(&mut page, Request::LockState { key: format!("k{run}"), run }).await;
+    }
+    let client = ::redis::Client::open(lab.redis.url()).unwrap();
+    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let all = "{faasm-relay}:session:*:begun";
+    let begun: Vec<String> = ::redis::cmd("KEYS").arg(all).query_async(&mut redis).await.unwrap();
+    assert_eq!(begun, [] as [&str; 0], "nothing is marked yet");
+    let sessions: Vec<String> =
+        ::redis::cmd("KEYS").arg("{faasm-relay}:session:*").query_async(&mut redis).await.unwrap();
+    // Of another type than the script expects, so that it fails.
+    for session in &sessions {
+        let mut set = ::redis::cmd("SET");
+        set.arg(format!("{session}:begun")).arg("x");
+        let () = set.query_async(&mut redis).await.unwrap();
+    }
+    let (reply, _) = page.ask(Request::UnlockState { key: "k1".into(), run: 1 }, b"").await;
+    assert!(matches!(reply, Reply::Failed { .. }) && !is_lost(&reply), "{reply:?}");
+    is_done(&mut other, Request::LockState { key: "k1".into(), run: 1 }).await;
+    let waits = other.send(Request::LockState { key: "k2".into(), run: 2 }, b"").await;
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(3) {
+        assert_eq!(other.read("k").await, None);
+        assert!(other.machine.is_open(waits), "the other one is renewed");
     }
 }
 

@@ -219,11 +219,22 @@ impl Journal for RedbStore {
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         let holder = Holder { owner: mark.session.into(), run };
         let name = (user.to_owned(), key.to_owned());
-        let table = Arc::clone(&self.inner.locks);
         let is_kept = self.recorder().is_some();
-        self.commit("release a lock", 0, move |transaction| {
-            let unlock = || locks::unlock(&table, transaction, &name, holder);
-            if is_kept { self::mark(transaction, &mark, unlock) } else { unlock() }
+        Box::pin(async move {
+            let table = &self.inner.locks;
+            let held = locks::to_release(table, &name, holder, mark.request);
+            let (shared, row) = (Arc::clone(table), name.clone());
+            let made = self.commit("release a lock", 0, move |transaction| {
+                let unlock = || locks::unlock(&shared, transaction, &row, holder);
+                if is_kept { self::mark(transaction, &mark, unlock) } else { unlock() }
+            });
+            let made = made.await;
+            let has_failed =
+                matches!(made, Err(StoreError::Backend { .. } | StoreError::Uncertain { .. }));
+            if let (true, Some(taker)) = (has_failed, held) {
+                self.give_up(name, taker);
+            }
+            made
         })
     }
 

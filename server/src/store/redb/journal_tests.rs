@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::store::journal_laws::{self as laws, append, mark};
-use crate::store::{Journal, SessionKey};
+use crate::store::{Asked, Journal, LockStore, Owner, SessionKey, lock_laws};
 use faasm_bridge::session::{Begun, Remains};
 use faasm_bridge::wire::SessionId;
 use redb::StorageBackend;
@@ -129,12 +129,16 @@ struct State {
 
 impl Disk {
     fn store(&self) -> RedbStore {
+        self.store_with(None)
+    }
+
+    fn store_with(&self, recorder: Option<Recorder>) -> RedbStore {
         let disk = self.clone();
         let opening = move || RedbStore::builder().create_with_backend(disk.clone());
         let database = opening().unwrap();
         RedbStore::prepare(&database, |_| true).unwrap();
         let locks = locks::Table::default();
-        RedbStore::start(database, Some(Box::new(opening)), None, None, locks).unwrap()
+        RedbStore::start(database, Some(Box::new(opening)), None, recorder, locks).unwrap()
     }
 
     fn fail_at(&self, operation: u64) {
@@ -243,4 +247,40 @@ async fn a_full_disk_refuses_changes_loses_nothing_and_is_used_again_when_there_
     append_at_last(&store, b"more").await;
     written.extend(b"more");
     assert!(list(&store).await == written);
+}
+
+#[tokio::test]
+async fn a_lock_is_free_although_its_release_is_refused_and_its_row_goes_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    let (log, image) = Log::open(&folder.path().join("log"), log::boot()).unwrap();
+    let store = disk.store_with(Some(Recorder::start(log, image, 8).unwrap()));
+    let (owner, other) = (Owner::from(key()), Owner::random().unwrap());
+    let taker = |owner| lock_laws::taker(owner, 1, 1);
+    let ask = async |key, owner| store.ask("u", key, taker(owner), lock_laws::LONG).await;
+    store.begin(key(), "u").await.unwrap();
+    assert_eq!(ask("k", owner).await.unwrap(), Asked::Held);
+    // After that no change is tried for a while.
+    disk.fail_at(1);
+    assert!(store.append("u", "l", b"x".to_vec()).await.is_err());
+    disk.fail_at(0);
+    let refused = store.unlock(mark(key(), 2), "u", "k", 1).await;
+    assert!(matches!(refused, Err(StoreError::Backend { .. })), "{refused:?}");
+    assert_eq!(store.renew(owner, lock_laws::LONG).await.unwrap(), []);
+    append_at_last(&store, b"x").await;
+    let rows = || {
+        let left = |database: &Database| locks::left(&database.begin_read()?);
+        store.inner.slot.read("look", left).unwrap()
+    };
+    assert_eq!(rows().len(), 1, "a relay that starts now gives it back to its session");
+    assert_eq!(ask("other", other).await.unwrap(), Asked::Held);
+    assert_eq!(rows(), [(("u".to_owned(), "other".to_owned()), taker(other))]);
+    assert_eq!(ask("k", other).await.unwrap(), Asked::Held);
+    // The same question, again: not of what the run has taken since.
+    assert_eq!(ask("l", owner).await.unwrap(), Asked::Held);
+    disk.fail_at(1);
+    assert!(store.append("u", "l", b"x".to_vec()).await.is_err());
+    disk.fail_at(0);
+    store.unlock(mark(key(), 1), "u", "l", 1).await.unwrap_err();
+    assert_eq!(store.renew(owner, lock_laws::LONG).await.unwrap().len(), 1);
 }

@@ -10,6 +10,7 @@ use crate::store::{
     Asked, HeldLock, Holder, LockStore, MAX_LOCK_WAITERS, MAX_LOCKS_OF_OWNER, Owner, SessionKey,
     StoreError, Taker,
 };
+use faasm_bridge::wire::RequestId;
 use futures_util::future::BoxFuture;
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -107,6 +108,8 @@ impl Until {
 pub(super) struct Table {
     locks: HashMap<Name, Lock>,
     of_owner: HashMap<Owner, HashSet<Name>>,
+    /// Rows of the database whose locks are free: commits that were to remove them failed. The next one of a lock does.
+    left_over: Vec<(Name, Taker)>,
 }
 
 impl Table {
@@ -267,16 +270,59 @@ pub(super) fn unlock(
     let Some(taker) = locks.held_by(name, holder, now) else {
         return Ok(Err(StoreError::LockLost { key: name.1.clone() }));
     };
-    // Also where the transaction fails: nobody should wait for a holder that has done its work.
+    // Also where the transaction fails, as [`RedbStore::give_up`] does.
     locks.free(name);
     drop(locks);
     remove(transaction, name, taker)
+}
+
+/// What a run holds that asks to release it with this request, or asks so again: not what it took since.
+pub(super) fn to_release(
+    table: &Shared,
+    name: &Name,
+    holder: Holder,
+    request: RequestId,
+) -> Option<Taker> {
+    let held = locked(table).held_by(name, holder, Instant::now());
+    held.filter(|taker| taker.attempt < request.0)
 }
 
 impl RedbStore {
     /// Without a file nothing outlives this process.
     fn keeps_rows(&self) -> bool {
         self.inner.recorder.is_some()
+    }
+
+    /// Frees a lock whose change could not be committed, if the taker holds it still: nobody should wait for a holder that has
+    /// done its work.
+    pub(super) fn give_up(&self, name: Name, taker: Taker) {
+        let mut locks = locked(&self.inner.locks);
+        locks.release(&name, taker, Instant::now());
+        if self.keeps_rows() {
+            locks.left_over.push((name, taker));
+        }
+    }
+
+    /// Removes the rows that earlier commits left over.
+    async fn sweep(&self) {
+        let left = std::mem::take(&mut locked(&self.inner.locks).left_over);
+        if left.is_empty() {
+            return;
+        }
+        let (rows, table) = (left.clone(), Arc::clone(&self.inner.locks));
+        let removing = move |transaction: &WriteTransaction| {
+            for (name, taker) in &rows {
+                // The same question may have come again, and taken it.
+                let held = locked(&table).held_by(name, taker.holder, Instant::now());
+                if held != Some(*taker) {
+                    let _ = remove(transaction, name, *taker)?;
+                }
+            }
+            Ok(Ok(()))
+        };
+        if self.commit("release locks", 0, removing).await.is_err() {
+            locked(&self.inner.locks).left_over.extend(left);
+        }
     }
 
     fn remove_soon(&self, name: Name, taker: Taker) {
@@ -308,9 +354,10 @@ impl LockStore for RedbStore {
                 let row = name.clone();
                 let made = self.commit("take a lock", 0, move |rows| put(rows, &row, taker)).await;
                 if let Err(error) = made {
-                    locked(&self.inner.locks).release(&name, taker, Instant::now());
+                    self.give_up(name, taker);
                     return Err(error);
                 }
+                self.sweep().await;
             }
             Ok(asked)
         })
@@ -345,6 +392,10 @@ impl LockStore for RedbStore {
         owner: Owner,
         lease: Duration,
     ) -> BoxFuture<'_, Result<Vec<HeldLock>, StoreError>> {
-        Box::pin(async move { Ok(locked(&self.inner.locks).renew(owner, Instant::now(), lease)) })
+        Box::pin(async move {
+            let held = locked(&self.inner.locks).renew(owner, Instant::now(), lease);
+            self.sweep().await;
+            Ok(held)
+        })
     }
 }
