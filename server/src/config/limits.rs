@@ -37,7 +37,7 @@ pub struct Limits {
     pub sessions_per_user: usize,
     /// Requests of one session that are not answered, or whose answer is not acknowledged.
     pub requests_per_session: usize,
-    /// Requests of one session performed at once; more of them wait.
+    /// Calls of one session performed at once, and as many other requests; more of them wait.
     pub running_per_session: usize,
     /// Calls that one user begins in a second, and at once after a pause; 0 is any number.
     pub calls_per_second: usize,

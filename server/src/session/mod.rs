@@ -74,7 +74,10 @@ pub(crate) struct Session {
     live: Mutex<Live>,
     /// Number of the connection that carries the session; one that finds another number here has been replaced.
     carrier: watch::Sender<u64>,
-    running: Arc<Semaphore>,
+    /// Room for calls that run at once.
+    calls: Semaphore,
+    /// Room for other requests that are performed at once.
+    operations: Semaphore,
     /// Payload bytes that requests hold.
     payload_bytes: AtomicUsize,
     renewal: locks::Renewal,
@@ -304,6 +307,7 @@ impl Session {
         limits: &Arc<Limits>,
     ) -> Self {
         let id = machine.id();
+        let running = limits.running_per_session.min(Semaphore::MAX_PERMITS);
         let live =
             Live { machine, pass: Pass::none(limits), wake: Arc::default(), tasks: HashMap::new() };
         Self {
@@ -317,9 +321,8 @@ impl Session {
             metrics,
             live: Mutex::new(live),
             carrier: watch::Sender::new(0),
-            running: Arc::new(Semaphore::new(
-                limits.running_per_session.min(Semaphore::MAX_PERMITS),
-            )),
+            calls: Semaphore::new(running),
+            operations: Semaphore::new(running),
             payload_bytes: AtomicUsize::new(0),
             renewal: locks::Renewal::default(),
         }

@@ -94,10 +94,15 @@ fn start(
         let waiting = session.metrics.waiting();
         // First among the user's: those who wait there hold up nothing else.
         let _room = pass.room(&request).await;
-        // Who releases a lock waits for nobody: what runs may wait for just that.
-        let _permit = match &request {
+        // Calls may wait for a lock of a run in the page: what that one pulls, pushes and releases does not wait for them.
+        let room = match &request {
             Request::UnlockState { .. } => None,
-            _ => match session.running.acquire().await {
+            Request::Call { .. } => Some(&session.calls),
+            _ => Some(&session.operations),
+        };
+        let _permit = match room {
+            None => None,
+            Some(room) => match room.acquire().await {
                 Ok(permit) => Some(permit),
                 Err(_) => return,
             },

@@ -140,6 +140,9 @@ async fn those_who_wait_are_in_nobodys_way_and_leave_when_they_are_cancelled() {
     while relay.cluster.usage().unwrap().instances == 0 {
         tokio::task::yield_now().await;
     }
+    // And what the holder does with the value does not wait for that one.
+    assert_eq!(page.write("k", b"v").await, Reply::Done);
+    assert_eq!(page.read("k").await, Some(b"v".to_vec()));
     is_done(&mut page, unlock(0)).await;
     for (run, id) in waiting {
         assert_eq!(page.reply(id).await.0, Reply::Done, "in the order of asking");

@@ -180,7 +180,7 @@ pub const TABLE: &[Setting] = &[
     },
     Setting {
         key: "limits.running_per_session",
-        about: "Of these, performed at once; more of them wait",
+        about: "Of these, calls performed at once, and as many others; more of them wait",
         field: Field::Number(1..=MANY, |s| &mut s.limits.running_per_session),
     },
     Setting {
