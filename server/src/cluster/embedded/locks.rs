@@ -1,9 +1,11 @@
 //! Locks across the cluster that runs of this embedded one hold: taken and released for them, and renewed while they live.
 
 use super::lock;
-use crate::store::{Holder, Locks, Owner, StoreError, Taker};
+use crate::store::{HeldLock, Holder, Locks, Owner, StoreError, Taker};
 use faasm_bridge::guest::Completion;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use futures_util::future::join_all;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -11,7 +13,7 @@ use std::sync::{Arc, Mutex, Weak};
 pub(super) struct Holding {
     locks: Locks,
     /// What this cluster is called.
-    owner: Owner,
+    name: Owner,
     last_run: AtomicU64,
     last_attempt: AtomicU64,
     /// What its runs hold; `true` where the store says that it was lost.
@@ -24,12 +26,17 @@ impl Holding {
     pub(super) fn new(locks: Locks) -> Result<Arc<Self>, StoreError> {
         Ok(Arc::new(Self {
             locks,
-            owner: Owner::random()?,
+            name: Owner::random()?,
             last_run: AtomicU64::new(0),
             last_attempt: AtomicU64::new(0),
             held: Mutex::default(),
             is_renewing: AtomicBool::new(false),
         }))
+    }
+
+    /// Who holds the locks of a user's runs: their number is bounded, and one user does not use up another one's.
+    fn owner(&self, user: &str) -> Owner {
+        Owner(Sha256::new().chain_update(self.name.0).chain_update(user).finalize().into())
     }
 
     fn add(self: &Arc<Self>, taker: Taker) {
@@ -54,13 +61,24 @@ impl Holding {
                 return None;
             }
         }
-        match self.locks.renew(self.owner).await {
+        let owners: BTreeSet<Owner> = before.iter().map(|taker| taker.holder.owner).collect();
+        let renewing =
+            owners.into_iter().map(|owner| async move { (owner, self.locks.renew(owner).await) });
+        for (owner, renewed) in join_all(renewing).await {
+            self.renewed(owner, &before, renewed);
+        }
+        Some(())
+    }
+
+    /// Notes which locks of an owner are lost, of those that were held before it was asked.
+    fn renewed(&self, owner: Owner, before: &[Taker], renewed: Result<Vec<HeldLock>, StoreError>) {
+        match renewed {
             Ok(renewed) => {
                 let renewed: HashSet<Taker> = renewed.iter().map(|lock| lock.taker).collect();
                 let mut held = lock(&self.held);
-                for taker in before {
-                    if let Some(is_lost) = held.get_mut(&taker)
-                        && !renewed.contains(&taker)
+                for taker in before.iter().filter(|taker| taker.holder.owner == owner) {
+                    if let Some(is_lost) = held.get_mut(taker)
+                        && !renewed.contains(taker)
                         && !std::mem::replace(is_lost, true)
                     {
                         tracing::warn!(run = taker.holder.run, "a function has lost its lock");
@@ -69,7 +87,6 @@ impl Holding {
             }
             Err(error) => tracing::warn!(%error, "locks are not renewed"),
         }
-        Some(())
     }
 }
 
@@ -89,7 +106,7 @@ async fn renew(holding: Weak<Holding>) {
 pub(super) struct RunLocks {
     holding: Arc<Holding>,
     user: String,
-    run: u64,
+    holder: Holder,
     /// By key.
     held: BTreeMap<String, Taker>,
 }
@@ -97,14 +114,14 @@ pub(super) struct RunLocks {
 impl RunLocks {
     pub(super) fn new(holding: &Arc<Holding>, user: &str) -> Self {
         let run = holding.last_run.fetch_add(1, Ordering::Relaxed);
-        Self { holding: Arc::clone(holding), user: user.to_owned(), run, held: BTreeMap::new() }
+        let holder = Holder { owner: holding.owner(user), run };
+        Self { holding: Arc::clone(holding), user: user.to_owned(), holder, held: BTreeMap::new() }
     }
 
     /// Waits for a lock; dropped meanwhile, it leaves the queue.
     pub(super) async fn take(&mut self, key: String) -> Completion {
         let attempt = self.holding.last_attempt.fetch_add(1, Ordering::Relaxed);
-        let holder = Holder { owner: self.holding.owner, run: self.run };
-        let taker = Taker { holder, attempt };
+        let taker = Taker { holder: self.holder, attempt };
         if let Err(error) = self.holding.locks.take(&self.user, &key, taker).held().await {
             return Completion::Failed(error.to_string());
         }
@@ -150,5 +167,31 @@ impl Drop for RunLocks {
             self.holding.locks.withdraw(&self.user, &key, taker);
             self.holding.remove(taker);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{MAX_LOCKS_OF_OWNER, Stores};
+
+    #[tokio::test]
+    async fn a_user_with_all_the_locks_there_are_leaves_others_theirs() {
+        let stores = Stores::in_memory().unwrap();
+        let holding = Holding::new(stores.locks).unwrap();
+        let [mut greedy, mut same, mut other] =
+            ["a", "a", "b"].map(|user| RunLocks::new(&holding, user));
+        for key in 0..MAX_LOCKS_OF_OWNER {
+            assert_eq!(greedy.take(key.to_string()).await, Completion::Done);
+        }
+        let refused = same.take("more".to_owned()).await;
+        assert!(matches!(refused, Completion::Failed(_)), "{refused:?}");
+        assert_eq!(other.take("more".to_owned()).await, Completion::Done);
+        // What all of them hold is renewed.
+        holding.renew().await.unwrap();
+        assert!(!greedy.has_lost("0") && !other.has_lost("more"));
+        assert_eq!(other.release("more").await, Completion::Done);
+        greedy.end().await;
+        assert_eq!(same.take("0".to_owned()).await, Completion::Done);
     }
 }

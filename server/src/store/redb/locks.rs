@@ -170,7 +170,7 @@ impl Table {
         }
         let owned = self.of_owner.get(&taker.holder.owner).map_or(0, HashSet::len);
         if owned >= MAX_LOCKS_OF_OWNER {
-            let reason = "the session holds too many others";
+            let reason = "the session, or the user in the cluster, holds too many others";
             return Err(StoreError::LocksFull { key: key(), reason });
         }
         let lock = self.locks.entry(name.clone()).or_default();

@@ -118,9 +118,10 @@ impl RedisStore {
             "waits" => Ok(Asked::Waits { before: usize::try_from(before).unwrap_or(usize::MAX) }),
             "deadlock" => Err(StoreError::Deadlock { key }),
             "over" => Err(StoreError::LockLost { key }),
-            "many" => {
-                Err(StoreError::LocksFull { key, reason: "the session holds too many others" })
-            }
+            "many" => Err(StoreError::LocksFull {
+                key,
+                reason: "the session, or the user in the cluster, holds too many others",
+            }),
             "full" => Err(StoreError::LocksFull { key, reason: "too many wait for it" }),
             other => Err(unexpected(ACTION, other)),
         }
