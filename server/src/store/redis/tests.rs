@@ -116,6 +116,28 @@ async fn who_stops_asking_leaves_the_queue() {
 }
 
 #[tokio::test]
+async fn who_stopped_asking_further_behind_makes_room_in_a_full_queue() {
+    let lab = Lab::new().await;
+    let (store, user) = (&lab.store, user());
+    let owner = Owner::random().unwrap();
+    let taker = |run| lock_laws::taker(owner, run, 1);
+    assert_eq!(lock_laws::ask(store, &user, taker(0)).await, Asked::Held);
+    let most = crate::store::MAX_LOCK_WAITERS as u64;
+    assert_eq!(lock_laws::ask(store, &user, taker(1)).await, Asked::Waits { before: 0 });
+    // As if they had asked, and then no more.
+    let [_, queue, seen] = keys::lock_keys(&format!("{user}/k"));
+    let mut redis = lab.worker().await;
+    for run in 2..=most {
+        let text = locks::taker_text(taker(run));
+        let () = redis.zadd(&queue, &text, run).await.unwrap();
+        let () = redis.hset(&seen, &text, 1).await.unwrap();
+    }
+    assert_eq!(lock_laws::ask(store, &user, taker(1)).await, Asked::Waits { before: 0 });
+    let asked = lock_laws::ask(store, &user, taker(most + 1)).await;
+    assert_eq!(asked, Asked::Waits { before: 1 });
+}
+
+#[tokio::test]
 async fn values_and_lists_are_those_of_faasm_s_workers() {
     let lab = Lab::new().await;
     let (store, user) = (&lab.store, user());

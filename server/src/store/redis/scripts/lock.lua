@@ -27,6 +27,17 @@ end
 local before = redis.call('ZRANK', KEYS[2], taker)
 if not before then
   before = redis.call('ZCARD', KEYS[2])
+  if before >= tonumber(ARGV[5]) then
+    -- Those further behind that do not ask any more.
+    local all = redis.call('HGETALL', KEYS[3])
+    for at = 1, #all, 2 do
+      if now - all[at + 1] >= tonumber(ARGV[4]) then
+        redis.call('ZREM', KEYS[2], all[at])
+        redis.call('HDEL', KEYS[3], all[at])
+      end
+    end
+    before = redis.call('ZCARD', KEYS[2])
+  end
   if before >= tonumber(ARGV[5]) then return {'full', 0} end
 end
 if not held and before == 0 then
