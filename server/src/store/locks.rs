@@ -27,7 +27,7 @@ pub(super) const QUEUE_PATIENCE: Duration = Duration::from_secs(3);
 /// Most takers that wait for one lock.
 pub const MAX_LOCK_WAITERS: usize = 4096;
 
-/// Most locks that the runs of one session, or of one embedded cluster, hold.
+/// Most locks that the runs of one session, or of one user in an embedded cluster, hold.
 pub const MAX_LOCKS_OF_OWNER: usize = 4096;
 
 /// Pause before a lock is asked for again, for each taker that was there before.
@@ -42,7 +42,7 @@ const LONGEST_OF_NEXT: Duration = Duration::from_millis(200);
 /// Takers in front of one that listens for locks released by this relay; those further behind ask now and then.
 const LISTENING: usize = 2;
 
-/// Whose runs hold a lock: a session, by its key, or an embedded cluster, by a random name.
+/// Whose runs hold a lock: a session, by its key, or a user in an embedded cluster, by a random name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Owner(pub [u8; 32]);
 
@@ -282,7 +282,13 @@ impl Drop for Taking {
 
 /// Who waits here for which lock.
 #[derive(Debug, Default)]
-struct Freed(Mutex<HashMap<(String, String), Arc<Notify>>>);
+struct Freed(Mutex<HashMap<(String, String), Listeners>>);
+
+#[derive(Debug, Default)]
+struct Listeners {
+    count: usize,
+    notify: Arc<Notify>,
+}
 
 /// Listens for one lock, until this is dropped.
 struct Listening<'a> {
@@ -292,19 +298,23 @@ struct Listening<'a> {
 }
 
 impl Freed {
-    fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Arc<Notify>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Listeners>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn listen(&self, user: &str, key: &str) -> Listening<'_> {
         let name = (user.to_owned(), key.to_owned());
-        let notify = Arc::clone(self.lock().entry(name.clone()).or_default());
+        let mut all = self.lock();
+        let listeners = all.entry(name.clone()).or_default();
+        listeners.count += 1;
+        let notify = Arc::clone(&listeners.notify);
+        drop(all);
         Listening { freed: self, name, notify }
     }
 
     fn tell(&self, user: &str, key: &str) {
-        if let Some(notify) = self.lock().get(&(user.to_owned(), key.to_owned())) {
-            notify.notify_waiters();
+        if let Some(listeners) = self.lock().get(&(user.to_owned(), key.to_owned())) {
+            listeners.notify.notify_waiters();
         }
     }
 }
@@ -312,9 +322,35 @@ impl Freed {
 impl Drop for Listening<'_> {
     fn drop(&mut self) {
         let mut all = self.freed.lock();
-        // This one, and the table's.
-        if Arc::strong_count(&self.notify) <= 2 {
-            all.remove(&self.name);
+        // Counted under the lock: two that go at once do not take each other for one that stays.
+        if let Some(listeners) = all.get_mut(&self.name) {
+            listeners.count -= 1;
+            if listeners.count == 0 {
+                all.remove(&self.name);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_that_go_at_once_leave_nothing() {
+        let freed = Freed::default();
+        for _ in 0..2000 {
+            let both = std::sync::Barrier::new(2);
+            let [one, other] = [(), ()].map(|()| freed.listen("u", "k"));
+            std::thread::scope(|scope| {
+                for listening in [one, other] {
+                    scope.spawn(|| {
+                        both.wait();
+                        drop(listening);
+                    });
+                }
+            });
+            assert_eq!(freed.lock().len(), 0);
         }
     }
 }
