@@ -10,9 +10,9 @@ use super::{Live, Session, lock};
 use crate::config::App;
 use crate::store::{HeldLock, Holder, Locks, MAX_LOCKS_OF_OWNER, Mark, StoreError, Taker};
 use faasm_bridge::session::reply_frame;
-use faasm_bridge::wire::{Reply, RequestId};
+use faasm_bridge::wire::{FailureCode, Reply, RequestId};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -28,6 +28,8 @@ pub(super) struct Renewal {
     given: AtomicU64,
     /// A connection came, and leases may be nearly over.
     is_back: Arc<Notify>,
+    /// Requests that wait for a lock.
+    waiting: AtomicUsize,
     /// What a run wanted to release, and the store did not: key, run, and the request that failed.
     unwanted: Mutex<HashMap<(String, u64), RequestId>>,
 }
@@ -71,6 +73,27 @@ impl Renewal {
     }
 }
 
+/// Most requests of a session that wait for locks.
+const MAX_WAITING: usize = 256;
+
+/// A request that waits for a lock, until this is dropped.
+struct Waits(Arc<Session>);
+
+impl Waits {
+    fn begin(session: &Arc<Session>) -> Option<Self> {
+        // Only the session's one connection adds, under its lock.
+        let before = session.renewal.waiting.fetch_add(1, Ordering::SeqCst);
+        let this = Self(Arc::clone(session));
+        (before < MAX_WAITING).then_some(this)
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.renewal.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// Begins to wait for a lock.
 pub(super) fn start(
     session: &Arc<Session>,
@@ -79,6 +102,14 @@ pub(super) fn start(
     (key, run): (String, u64),
     app: &App,
 ) {
+    let Some(waits) = Waits::begin(session) else {
+        let message =
+            format!("{MAX_WAITING} runs of the session wait for locks: end some of them first");
+        let refusal = Reply::Failed { code: FailureCode::Busy, message };
+        count(session, &refusal);
+        live.machine.reply(id, refusal, &[]);
+        return;
+    };
     let span = tracing::info_span!("session", session = %session.shown(), request = id.0);
     let running = Running::new(&session.drain);
     let holder = Holder { owner: session.key.into(), run };
@@ -87,7 +118,7 @@ pub(super) fn start(
     let mut taking = app.locks.take(&user, &key, Taker { holder, attempt: id.0 });
     let (session, app) = (Arc::clone(session), app.clone());
     let waiting = async move {
-        let _running = running;
+        let (_running, _waits) = (running, waits);
         let lease = app.locks.lease();
         let reply = loop {
             let held = async {

@@ -196,6 +196,37 @@ async fn a_page_releases_its_locks_whatever_its_token_allows_by_now() {
 }
 
 #[tokio::test]
+async fn so_many_runs_of_a_session_wait_for_locks() {
+    const MOST: u64 = 256;
+    let relay = relay(EVER).await;
+    let mut page = relay.client().await;
+    let mut other = relay.client().await;
+    is_done(&mut other, lock(0)).await;
+    let mut waiting = Vec::new();
+    for run in 1..=MOST {
+        waiting.push(page.send(lock(run), b"").await);
+    }
+    let (reply, _) = page.ask(lock(MOST + 1), b"").await;
+    let Reply::Failed { code: FailureCode::Busy, message } = reply else { panic!("{reply:?}") };
+    assert!(message.contains("256 runs of the session wait for locks"), "{message}");
+    let place = other.send(lock(1), b"").await;
+    // One that leaves makes room for another one.
+    page.machine.cancel(waiting[9]);
+    page.reply(waiting[9]).await;
+    let last = page.send(lock(MOST + 1), b"").await;
+    is_done(&mut other, unlock(0)).await;
+    for (run, id) in (1..).zip(waiting) {
+        if run != 10 {
+            assert_eq!(page.reply(id).await.0, Reply::Done, "{run}");
+            is_done(&mut page, unlock(run)).await;
+        }
+    }
+    assert_eq!(other.reply(place).await.0, Reply::Done);
+    is_done(&mut other, unlock(1)).await;
+    assert_eq!(page.reply(last).await.0, Reply::Done);
+}
+
+#[tokio::test]
 async fn a_page_releases_its_locks_however_many_requests_are_open() {
     let limits = Limits { requests_per_session: 2, ..Limits::default() };
     let relay = relay_with(EVER, limits, Duration::from_secs(60)).await;
