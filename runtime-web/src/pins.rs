@@ -87,13 +87,12 @@ impl Drop for Pushing {
     }
 }
 
-/// Does what a page or a manifest says; nobody waits for it, and what fails is said on the console.
-pub(crate) fn apply(shared: &Rc<Shared>, rules: &Rules) {
-    if let Some(left) = shared.page_only.borrow_mut().add(&rules.local) {
-        console_error(&format!(
-            "`{left}` is sent like other state: {MAX_RULES} keys at most are page-only"
-        ));
-    }
+/// Does what a page or a manifest says. Nobody waits for what is pinned and fetched: what fails of that is said on the console.
+///
+/// # Errors
+/// When not every page-only key can be one: a function that names it must not run, for its values would be sent.
+pub(crate) fn apply(shared: &Rc<Shared>, rules: &Rules) -> Result<(), String> {
+    shared.page_only.borrow_mut().add(&rules.local)?;
     for key in &rules.pin {
         let (shared, key) = (Rc::clone(shared), key.clone());
         unawaited(Box::pin(async move { pin(&shared, key).await }));
@@ -102,6 +101,7 @@ pub(crate) fn apply(shared: &Rc<Shared>, rules: &Rules) {
         let (shared, keys) = (Rc::clone(shared), rules.prefetch.clone());
         unawaited(Box::pin(async move { prefetch(&shared, keys).await }));
     }
+    Ok(())
 }
 
 /// Says on the console what fails.

@@ -238,9 +238,21 @@ async fn a_manifest_says_it_for_the_page() -> Result<()> {
   await stash.run({ input: "s" });
   seen.status = await status("mine/k");
   seen.page = text(await state.get("mine/k"));
+  // What cannot be of the page alone is not run there.
+  const many = Array.from({ length: 257 }, (_, number) => `${number}`);
+  const full = await connect({ user: "demo", state: { local: many.slice(1) } });
+  seen.refused = await codes([load("take", full), load("stash", full)]);
+  const { fetch } = globalThis;
+  globalThis.fetch = async (...args) => {
+    const manifest = await (await fetch(...args)).json();
+    return Response.json({ ...manifest, state: { local: many } });
+  };
+  seen.refused.push(...await codes([load("take", other)]));
   return seen;"#,
     )
     .await?;
-    assert_eq!(result, json!({ "first": "one 0", "second": "two 0", "status": 404, "page": "s" }));
+    let refused = json!(["cannot-load", null, "cannot-load"]);
+    let expected = json!({ "first": "one 0", "second": "two 0", "status": 404, "page": "s", "refused": refused });
+    assert_eq!(result, expected);
     lab.browser.close().await
 }
