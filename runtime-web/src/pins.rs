@@ -39,8 +39,6 @@ struct Pin {
     is_busy: Cell<bool>,
     /// Once it was here, or was found to be nowhere, it is kept whatever happens later.
     is_settled: Cell<bool>,
-    /// Pushes of it under way: what is read meanwhile may be from before them.
-    pushes: Cell<u32>,
     bytes: Cell<u64>,
     waiting: RefCell<Vec<Waiting>>,
 }
@@ -49,6 +47,8 @@ struct Pin {
 #[derive(Default)]
 pub(crate) struct Pins {
     by_key: RefCell<SortedMap<String, Rc<Pin>>>,
+    /// The keys of the pushes under way, whether or not they are pinned: what is read meanwhile may be from before them.
+    pushes: RefCell<Vec<String>>,
     has_warned: Cell<bool>,
 }
 
@@ -62,27 +62,36 @@ impl Pins {
     }
 
     /// Says that a push of a value is under way, until what this gives is dropped.
-    pub(crate) fn pushing(&self, shared: &Rc<Shared>, key: &str) -> Option<Pushing> {
-        let pin = self.get(key)?;
-        // What is being read may be from before this.
-        pin.is_stale.set(pin.is_stale.get() || pin.is_busy.get());
-        pin.pushes.set(pin.pushes.get() + 1);
-        Some(Pushing { shared: Rc::downgrade(shared), key: key.to_owned(), pin })
+    pub(crate) fn pushing(&self, shared: &Rc<Shared>, key: &str) -> Pushing {
+        if let Some(pin) = self.get(key) {
+            // What is being read may be from before this.
+            pin.is_stale.set(pin.is_stale.get() || pin.is_busy.get());
+        }
+        self.pushes.borrow_mut().push(key.to_owned());
+        Pushing { shared: Rc::downgrade(shared), key: key.to_owned() }
+    }
+
+    fn is_pushed(&self, key: &str) -> bool {
+        self.pushes.borrow().iter().any(|pushed| pushed == key)
     }
 }
 
-/// A push under way of a value that is pinned.
+/// A push under way.
 pub(crate) struct Pushing {
     shared: Weak<Shared>,
     key: String,
-    pin: Rc<Pin>,
 }
 
 impl Drop for Pushing {
     fn drop(&mut self) {
-        self.pin.pushes.set(self.pin.pushes.get() - 1);
-        if let Some(shared) = self.shared.upgrade() {
-            keep(&shared, &self.key, &self.pin);
+        let Some(shared) = self.shared.upgrade() else { return };
+        {
+            let pushes = &mut *shared.pins.pushes.borrow_mut();
+            let ended = pushes.iter().position(|pushed| *pushed == self.key);
+            ended.map(|ended| pushes.swap_remove(ended));
+        }
+        if let Some(pin) = shared.pins.get(&self.key) {
+            keep(&shared, &self.key, &pin);
         }
     }
 }
@@ -184,6 +193,10 @@ fn keep(shared: &Rc<Shared>, key: &str, pin: &Rc<Pin>) {
     spawn(async move {
         while let Some(shared) = shared.upgrade().filter(|shared| is_pinned(shared, &key, &pin)) {
             let done = settle(&shared, &key, &pin).await;
+            if done.is_ok() && pin.is_stale.get() {
+                // The end of a push goes on with it.
+                break;
+            }
             pin.is_settled.set(pin.is_settled.get() || done.is_ok());
             for waiting in pin.waiting.take() {
                 let _ = waiting.send(done.clone());
@@ -211,13 +224,14 @@ fn is_pinned(shared: &Shared, key: &str, pin: &Rc<Pin>) -> bool {
     shared.pins.get(key).is_some_and(|found| Rc::ptr_eq(&found, pin))
 }
 
-/// Has the relay tell of a value, and pulls it where it may be another one by now, until neither is to be done.
+/// Has the relay tell of a value, and pulls it where it may be another one by now, until neither is to be done, or a push of it
+/// is under way.
 async fn settle(shared: &Rc<Shared>, key: &str, pin: &Rc<Pin>) -> Result<(), FaasmError> {
     while is_pinned(shared, key, pin) {
         if pin.is_untold.replace(false) {
             let is_new = watch(shared, key).await.inspect_err(|_| pin.is_untold.set(true))?;
             pin.is_stale.set(pin.is_stale.get() || is_new);
-        } else if pin.is_stale.get() && pin.pushes.get() == 0 {
+        } else if pin.is_stale.get() && !shared.pins.is_pushed(key) {
             pin.is_stale.set(false);
             pull(shared, key, pin).await.inspect_err(|_| pin.is_stale.set(true))?;
         } else {
