@@ -146,7 +146,8 @@ pub(crate) fn listen(shared: &Rc<Shared>) {
     }));
 }
 
-/// Pins a value; done once it is here, or is nowhere.
+/// Pins a value; done once it is here, or is nowhere. Where it cannot be had now, this fails, and the value stays pinned unless it
+/// is refused, too large, or here with another size.
 pub(crate) async fn pin(shared: &Rc<Shared>, key: String) -> Result<(), FaasmError> {
     if shared.is_page_only(&key) {
         return Ok(());
@@ -175,6 +176,10 @@ pub(crate) async fn pin(shared: &Rc<Shared>, key: String) -> Result<(), FaasmErr
 /// Ends that; what is here of it stays, as of any other value.
 pub(crate) fn unpin(shared: &Rc<Shared>, key: &str) {
     let pin = shared.pins.by_key.borrow_mut().remove(key);
+    if let Some(pin) = &pin {
+        // Nobody is to wait for it.
+        pin.waiting.take();
+    }
     if pin.is_some() && shared.connection.has_watches() {
         let (shared, key) = (Rc::clone(shared), key.to_owned());
         spawn(async move {
@@ -202,13 +207,17 @@ fn keep(shared: &Rc<Shared>, key: &str, pin: &Rc<Pin>) {
                 let _ = waiting.send(done.clone());
             }
             let Err(error) = done else { break };
-            if !pin.is_settled.get() {
-                return unpin(&shared, &key);
+            if !is_pinned(&shared, &key, &pin) {
+                // It was unpinned meanwhile; another pin of the key is none of this one's business.
+                return;
             }
             match error.code {
-                Code::Closed | Code::ConnectionLost => return,
+                Code::Closed | Code::ConnectionLost => break,
                 Code::Refused | Code::State | Code::TooLarge => {
-                    console_error(&format!("`{key}` is not pinned any more: {}", error.message));
+                    if pin.is_settled.get() {
+                        let why = error.message;
+                        console_error(&format!("`{key}` is not pinned any more: {why}"));
+                    }
                     return unpin(&shared, &key);
                 }
                 _ => {}
