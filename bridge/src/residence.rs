@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// Most values that are pinned at once, and most rules of each kind.
 pub const MAX_RULES: usize = MAX_WATCHED;
 
-/// Most bytes of the pinned values together.
+/// Most bytes of the pinned values together; and of these and of what was fetched ahead.
 pub const MAX_PINNED_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Most values that are fetched ahead by one call.

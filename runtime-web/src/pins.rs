@@ -49,6 +49,8 @@ pub(crate) struct Pins {
     by_key: RefCell<SortedMap<String, Rc<Pin>>>,
     /// The keys of the pushes under way, whether or not they are pinned: what is read meanwhile may be from before them.
     pushes: RefCell<Vec<String>>,
+    /// Bytes that were fetched ahead, which stay in the page.
+    prefetched: Cell<u64>,
     has_warned: Cell<bool>,
 }
 
@@ -108,7 +110,7 @@ pub(crate) fn apply(shared: &Rc<Shared>, rules: &Rules) -> Result<(), String> {
     }
     if !rules.prefetch.is_empty() {
         let (shared, keys) = (Rc::clone(shared), rules.prefetch.clone());
-        unawaited(Box::pin(async move { prefetch(&shared, keys).await }));
+        unawaited(Box::pin(async move { prefetch(&shared, keys, true).await }));
     }
     Ok(())
 }
@@ -308,13 +310,24 @@ async fn read_bounded(
     Ok(Some(bytes))
 }
 
-/// Pulls what is missing of values, some at once.
-pub(crate) async fn prefetch(shared: &Rc<Shared>, keys: Vec<String>) -> Result<(), FaasmError> {
+/// Pulls what is missing of values, some at once. A value for which there is no room is an error, or is left out with a warning.
+pub(crate) async fn prefetch(
+    shared: &Rc<Shared>,
+    keys: Vec<String>,
+    leaves_out: bool,
+) -> Result<(), FaasmError> {
     if keys.len() > MAX_PREFETCHED {
         let message = format!("{} keys to prefetch; {MAX_PREFETCHED} are allowed", keys.len());
         return Err(FaasmError::new(Code::BadOptions, message));
     }
-    let mut keys = keys.into_iter();
+    let mut wanted: Vec<String> = Vec::new();
+    for key in keys {
+        // One that is named twice is to have room once.
+        if !wanted.contains(&key) {
+            wanted.push(key);
+        }
+    }
+    let mut keys = wanted.into_iter();
     let mut fetching: Vec<Task> = Vec::new();
     poll_fn(|cx| {
         loop {
@@ -330,6 +343,10 @@ pub(crate) async fn prefetch(shared: &Rc<Shared>, keys: Vec<String>) -> Result<(
                 });
             match ended {
                 Some((at, Ok(()))) => drop(fetching.swap_remove(at)),
+                Some((at, Err(error))) if leaves_out && error.code == Code::TooLarge => {
+                    console_warn(&error.message);
+                    drop(fetching.swap_remove(at));
+                }
                 Some((_, error)) => return Poll::Ready(error),
                 None if fetching.is_empty() => return Poll::Ready(Ok(())),
                 None => return Poll::Pending,
@@ -348,7 +365,48 @@ async fn fetch(shared: Rc<Shared>, key: String) -> Result<(), FaasmError> {
         Some(Some(gap)) => (gap.start, Some(gap.end - gap.start)),
         None => (0, None),
     };
-    let (size, chunk) = read_state(shared, key, offset, length).await?;
+    let first = length.map_or(TRANSFER_BYTES, |length| length.min(TRANSFER_BYTES));
+    let (size, mut chunk) = read_state(shared, key, offset, Some(first)).await?;
+    if let Some(size) = size {
+        let end = length.map_or(size, |length| size.min(offset + length));
+        let room = Room::take(&shared.pins, key, end.saturating_sub(offset))?;
+        let have = chunk.range().end;
+        if have < end {
+            let (_, rest) = read_state(shared, key, have, Some(end - have)).await?;
+            chunk.bytes.extend(rest.bytes);
+        }
+        room.keep();
+    }
     shared.tier.with(|tier| tier.take_in(key, size, &chunk))?;
     Ok(())
+}
+
+/// Room for bytes that are fetched ahead; given back unless they are kept.
+struct Room<'a> {
+    pins: &'a Pins,
+    bytes: u64,
+}
+
+impl<'a> Room<'a> {
+    fn take(pins: &'a Pins, key: &str, bytes: u64) -> Result<Self, FaasmError> {
+        let prefetched = pins.prefetched.get().saturating_add(bytes);
+        if pins.bytes().saturating_add(prefetched) > MAX_PINNED_BYTES {
+            let message = format!(
+                "`{key}` is not prefetched: with its {bytes} bytes, what is pinned and prefetched would have more than {MAX_PINNED_BYTES}"
+            );
+            return Err(FaasmError::new(Code::TooLarge, message));
+        }
+        pins.prefetched.set(prefetched);
+        Ok(Self { pins, bytes })
+    }
+
+    fn keep(mut self) {
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.pins.prefetched.set(self.pins.prefetched.get() - self.bytes);
+    }
 }

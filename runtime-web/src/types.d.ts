@@ -266,7 +266,8 @@ export interface RuntimeState {
   unpin(key: string): void;
   /**
    * Pulls what is missing of these values, at most 1024, some at once; values that do not exist are left out. Resolves when all are
-   * here, rejects when the first of them cannot be had.
+   * here, rejects when the first of them cannot be had; with `too-large` where what is pinned and what was ever prefetched in this
+   * page would have more than 256 MiB together.
    */
   prefetch(keys: string[]): Promise<void>;
   /**
