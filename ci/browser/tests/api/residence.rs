@@ -110,6 +110,28 @@ async fn a_value_pinned_while_it_is_pushed_is_the_pushed_one() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_pin_that_cannot_be_had_at_first_is_tried_again() -> Result<()> {
+    let lab = Lab::new(&[("take", TAKE)]).await?;
+    let result = run(
+        &lab,
+        r#"
+  // The relay watches keys of 64 KiB together.
+  const [long, longer] = ["l".repeat(10_000), "m".repeat(60_000)];
+  await write(long, "one");
+  await state.pin(longer);
+  const seen = { refused: (await failure(state.pin(long))).message.includes("watches at most") };
+  await pulled(() => state.unpin(longer), state, long);
+  seen.first = text(await state.get(long));
+  await pulled(() => write(long, "two"), state, long);
+  seen.second = text(await state.get(long));
+  return seen;"#,
+    )
+    .await?;
+    assert_eq!(result, json!({ "refused": true, "first": "one", "second": "two" }));
+    lab.browser.close().await
+}
+
+#[tokio::test]
 async fn what_a_page_fetches_ahead_is_bounded() -> Result<()> {
     let lab = Lab::new(&[("vast", VAST)]).await?;
     let result = run(
