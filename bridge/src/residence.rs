@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// Most values that are pinned at once, and most rules of each kind.
 pub const MAX_RULES: usize = MAX_WATCHED;
 
-/// Most bytes of the pinned values together.
+/// Most bytes of the pinned values together; and of these and of what was fetched ahead.
 pub const MAX_PINNED_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Most values that are fetched ahead by one call.
@@ -66,19 +66,25 @@ pub struct PageOnly {
 }
 
 impl PageOnly {
-    /// From here on these keys are of the page alone, besides the former ones; gives what is not added any more, for there are
-    /// [`MAX_RULES`].
-    pub fn add(&mut self, patterns: &[String]) -> Option<String> {
+    /// From here on these keys are of the page alone, besides the former ones.
+    ///
+    /// # Errors
+    /// When there would be more than [`MAX_RULES`]: then none of them is added, and what needs them must not run here.
+    pub fn add(&mut self, patterns: &[String]) -> Result<(), String> {
+        let former = self.patterns.len();
         for pattern in patterns {
             if self.patterns.contains(pattern) {
                 continue;
             }
             if self.patterns.len() >= MAX_RULES {
-                return Some(pattern.clone());
+                self.patterns.truncate(former);
+                return Err(format!(
+                    "page-only key `{pattern}` is one more than the {MAX_RULES} that a page can have: name several by a prefix and `*`"
+                ));
             }
             self.patterns.push(pattern.clone());
         }
-        None
+        Ok(())
     }
 
     /// The keys, and prefixes before a `*`.
@@ -171,7 +177,7 @@ mod tests {
     fn page_only(patterns: &[&str]) -> PageOnly {
         let mut own = PageOnly::default();
         let patterns: Vec<String> = patterns.iter().map(|text| (*text).to_owned()).collect();
-        assert_eq!(own.add(&patterns), None);
+        assert_eq!(own.add(&patterns), Ok(()));
         own
     }
 
@@ -184,7 +190,13 @@ mod tests {
         assert_eq!(has(&["kk", "", "mine", "K"]), [false; 4]);
         assert!(page_only(&["*"]).has("") && page_only(&["*"]).has("k"));
         let many: Vec<String> = (0..=MAX_RULES).map(|number| number.to_string()).collect();
-        assert_eq!(PageOnly::default().add(&many), Some(MAX_RULES.to_string()));
+        // All of a function's keys, or none of them.
+        let mut full = page_only(&["first"]);
+        let refused = full.add(&many[..MAX_RULES]).unwrap_err();
+        assert!(refused.starts_with("page-only key `255` is one more than the 256"), "{refused}");
+        assert_eq!(full.patterns(), ["first"]);
+        assert_eq!(full.add(&many[..MAX_RULES - 1]), Ok(()));
+        assert_eq!(full.add(&many[..MAX_RULES - 1]), Ok(()), "it has these");
         let rules = Rules { local: many, ..Rules::default() };
         assert_eq!(rules.problem().unwrap(), "257 page-only keys; 256 are allowed");
     }

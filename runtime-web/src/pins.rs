@@ -39,8 +39,6 @@ struct Pin {
     is_busy: Cell<bool>,
     /// Once it was here, or was found to be nowhere, it is kept whatever happens later.
     is_settled: Cell<bool>,
-    /// Pushes of it under way: what is read meanwhile may be from before them.
-    pushes: Cell<u32>,
     bytes: Cell<u64>,
     waiting: RefCell<Vec<Waiting>>,
 }
@@ -49,6 +47,10 @@ struct Pin {
 #[derive(Default)]
 pub(crate) struct Pins {
     by_key: RefCell<SortedMap<String, Rc<Pin>>>,
+    /// The keys of the pushes under way, whether or not they are pinned: what is read meanwhile may be from before them.
+    pushes: RefCell<Vec<String>>,
+    /// Bytes that were fetched ahead, which stay in the page.
+    prefetched: Cell<u64>,
     has_warned: Cell<bool>,
 }
 
@@ -62,46 +64,55 @@ impl Pins {
     }
 
     /// Says that a push of a value is under way, until what this gives is dropped.
-    pub(crate) fn pushing(&self, shared: &Rc<Shared>, key: &str) -> Option<Pushing> {
-        let pin = self.get(key)?;
-        // What is being read may be from before this.
-        pin.is_stale.set(pin.is_stale.get() || pin.is_busy.get());
-        pin.pushes.set(pin.pushes.get() + 1);
-        Some(Pushing { shared: Rc::downgrade(shared), key: key.to_owned(), pin })
+    pub(crate) fn pushing(&self, shared: &Rc<Shared>, key: &str) -> Pushing {
+        if let Some(pin) = self.get(key) {
+            // What is being read may be from before this.
+            pin.is_stale.set(pin.is_stale.get() || pin.is_busy.get());
+        }
+        self.pushes.borrow_mut().push(key.to_owned());
+        Pushing { shared: Rc::downgrade(shared), key: key.to_owned() }
+    }
+
+    fn is_pushed(&self, key: &str) -> bool {
+        self.pushes.borrow().iter().any(|pushed| pushed == key)
     }
 }
 
-/// A push under way of a value that is pinned.
+/// A push under way.
 pub(crate) struct Pushing {
     shared: Weak<Shared>,
     key: String,
-    pin: Rc<Pin>,
 }
 
 impl Drop for Pushing {
     fn drop(&mut self) {
-        self.pin.pushes.set(self.pin.pushes.get() - 1);
-        if let Some(shared) = self.shared.upgrade() {
-            keep(&shared, &self.key, &self.pin);
+        let Some(shared) = self.shared.upgrade() else { return };
+        {
+            let pushes = &mut *shared.pins.pushes.borrow_mut();
+            let ended = pushes.iter().position(|pushed| *pushed == self.key);
+            ended.map(|ended| pushes.swap_remove(ended));
+        }
+        if let Some(pin) = shared.pins.get(&self.key) {
+            keep(&shared, &self.key, &pin);
         }
     }
 }
 
-/// Does what a page or a manifest says; nobody waits for it, and what fails is said on the console.
-pub(crate) fn apply(shared: &Rc<Shared>, rules: &Rules) {
-    if let Some(left) = shared.page_only.borrow_mut().add(&rules.local) {
-        console_error(&format!(
-            "`{left}` is sent like other state: {MAX_RULES} keys at most are page-only"
-        ));
-    }
+/// Does what a page or a manifest says. Nobody waits for what is pinned and fetched: what fails of that is said on the console.
+///
+/// # Errors
+/// When not every page-only key can be one: a function that names it must not run, for its values would be sent.
+pub(crate) fn apply(shared: &Rc<Shared>, rules: &Rules) -> Result<(), String> {
+    shared.page_only.borrow_mut().add(&rules.local)?;
     for key in &rules.pin {
         let (shared, key) = (Rc::clone(shared), key.clone());
         unawaited(Box::pin(async move { pin(&shared, key).await }));
     }
     if !rules.prefetch.is_empty() {
         let (shared, keys) = (Rc::clone(shared), rules.prefetch.clone());
-        unawaited(Box::pin(async move { prefetch(&shared, keys).await }));
+        unawaited(Box::pin(async move { prefetch(&shared, keys, true).await }));
     }
+    Ok(())
 }
 
 /// Says on the console what fails.
@@ -137,7 +148,8 @@ pub(crate) fn listen(shared: &Rc<Shared>) {
     }));
 }
 
-/// Pins a value; done once it is here, or is nowhere.
+/// Pins a value; done once it is here, or is nowhere. Where it cannot be had now, this fails, and the value stays pinned unless it
+/// is refused, too large, or here with another size.
 pub(crate) async fn pin(shared: &Rc<Shared>, key: String) -> Result<(), FaasmError> {
     if shared.is_page_only(&key) {
         return Ok(());
@@ -166,6 +178,10 @@ pub(crate) async fn pin(shared: &Rc<Shared>, key: String) -> Result<(), FaasmErr
 /// Ends that; what is here of it stays, as of any other value.
 pub(crate) fn unpin(shared: &Rc<Shared>, key: &str) {
     let pin = shared.pins.by_key.borrow_mut().remove(key);
+    if let Some(pin) = &pin {
+        // Nobody is to wait for it.
+        pin.waiting.take();
+    }
     if pin.is_some() && shared.connection.has_watches() {
         let (shared, key) = (Rc::clone(shared), key.to_owned());
         spawn(async move {
@@ -184,18 +200,26 @@ fn keep(shared: &Rc<Shared>, key: &str, pin: &Rc<Pin>) {
     spawn(async move {
         while let Some(shared) = shared.upgrade().filter(|shared| is_pinned(shared, &key, &pin)) {
             let done = settle(&shared, &key, &pin).await;
+            if done.is_ok() && pin.is_stale.get() {
+                // The end of a push goes on with it.
+                break;
+            }
             pin.is_settled.set(pin.is_settled.get() || done.is_ok());
             for waiting in pin.waiting.take() {
                 let _ = waiting.send(done.clone());
             }
             let Err(error) = done else { break };
-            if !pin.is_settled.get() {
-                return unpin(&shared, &key);
+            if !is_pinned(&shared, &key, &pin) {
+                // It was unpinned meanwhile; another pin of the key is none of this one's business.
+                return;
             }
             match error.code {
-                Code::Closed | Code::ConnectionLost => return,
+                Code::Closed | Code::ConnectionLost => break,
                 Code::Refused | Code::State | Code::TooLarge => {
-                    console_error(&format!("`{key}` is not pinned any more: {}", error.message));
+                    if pin.is_settled.get() {
+                        let why = error.message;
+                        console_error(&format!("`{key}` is not pinned any more: {why}"));
+                    }
                     return unpin(&shared, &key);
                 }
                 _ => {}
@@ -211,13 +235,14 @@ fn is_pinned(shared: &Shared, key: &str, pin: &Rc<Pin>) -> bool {
     shared.pins.get(key).is_some_and(|found| Rc::ptr_eq(&found, pin))
 }
 
-/// Has the relay tell of a value, and pulls it where it may be another one by now, until neither is to be done.
+/// Has the relay tell of a value, and pulls it where it may be another one by now, until neither is to be done, or a push of it
+/// is under way.
 async fn settle(shared: &Rc<Shared>, key: &str, pin: &Rc<Pin>) -> Result<(), FaasmError> {
     while is_pinned(shared, key, pin) {
         if pin.is_untold.replace(false) {
             let is_new = watch(shared, key).await.inspect_err(|_| pin.is_untold.set(true))?;
             pin.is_stale.set(pin.is_stale.get() || is_new);
-        } else if pin.is_stale.get() && pin.pushes.get() == 0 {
+        } else if pin.is_stale.get() && !shared.pins.is_pushed(key) {
             pin.is_stale.set(false);
             pull(shared, key, pin).await.inspect_err(|_| pin.is_stale.set(true))?;
         } else {
@@ -285,13 +310,24 @@ async fn read_bounded(
     Ok(Some(bytes))
 }
 
-/// Pulls what is missing of values, some at once.
-pub(crate) async fn prefetch(shared: &Rc<Shared>, keys: Vec<String>) -> Result<(), FaasmError> {
+/// Pulls what is missing of values, some at once. A value for which there is no room is an error, or is left out with a warning.
+pub(crate) async fn prefetch(
+    shared: &Rc<Shared>,
+    keys: Vec<String>,
+    leaves_out: bool,
+) -> Result<(), FaasmError> {
     if keys.len() > MAX_PREFETCHED {
         let message = format!("{} keys to prefetch; {MAX_PREFETCHED} are allowed", keys.len());
         return Err(FaasmError::new(Code::BadOptions, message));
     }
-    let mut keys = keys.into_iter();
+    let mut wanted: Vec<String> = Vec::new();
+    for key in keys {
+        // One that is named twice is to have room once.
+        if !wanted.contains(&key) {
+            wanted.push(key);
+        }
+    }
+    let mut keys = wanted.into_iter();
     let mut fetching: Vec<Task> = Vec::new();
     poll_fn(|cx| {
         loop {
@@ -307,6 +343,10 @@ pub(crate) async fn prefetch(shared: &Rc<Shared>, keys: Vec<String>) -> Result<(
                 });
             match ended {
                 Some((at, Ok(()))) => drop(fetching.swap_remove(at)),
+                Some((at, Err(error))) if leaves_out && error.code == Code::TooLarge => {
+                    console_warn(&error.message);
+                    drop(fetching.swap_remove(at));
+                }
                 Some((_, error)) => return Poll::Ready(error),
                 None if fetching.is_empty() => return Poll::Ready(Ok(())),
                 None => return Poll::Pending,
@@ -325,7 +365,48 @@ async fn fetch(shared: Rc<Shared>, key: String) -> Result<(), FaasmError> {
         Some(Some(gap)) => (gap.start, Some(gap.end - gap.start)),
         None => (0, None),
     };
-    let (size, chunk) = read_state(shared, key, offset, length).await?;
+    let first = length.map_or(TRANSFER_BYTES, |length| length.min(TRANSFER_BYTES));
+    let (size, mut chunk) = read_state(shared, key, offset, Some(first)).await?;
+    if let Some(size) = size {
+        let end = length.map_or(size, |length| size.min(offset + length));
+        let room = Room::take(&shared.pins, key, end.saturating_sub(offset))?;
+        let have = chunk.range().end;
+        if have < end {
+            let (_, rest) = read_state(shared, key, have, Some(end - have)).await?;
+            chunk.bytes.extend(rest.bytes);
+        }
+        room.keep();
+    }
     shared.tier.with(|tier| tier.take_in(key, size, &chunk))?;
     Ok(())
+}
+
+/// Room for bytes that are fetched ahead; given back unless they are kept.
+struct Room<'a> {
+    pins: &'a Pins,
+    bytes: u64,
+}
+
+impl<'a> Room<'a> {
+    fn take(pins: &'a Pins, key: &str, bytes: u64) -> Result<Self, FaasmError> {
+        let prefetched = pins.prefetched.get().saturating_add(bytes);
+        if pins.bytes().saturating_add(prefetched) > MAX_PINNED_BYTES {
+            let message = format!(
+                "`{key}` is not prefetched: with its {bytes} bytes, what is pinned and prefetched would have more than {MAX_PINNED_BYTES}"
+            );
+            return Err(FaasmError::new(Code::TooLarge, message));
+        }
+        pins.prefetched.set(prefetched);
+        Ok(Self { pins, bytes })
+    }
+
+    fn keep(mut self) {
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.pins.prefetched.set(self.pins.prefetched.get() - self.bytes);
+    }
 }

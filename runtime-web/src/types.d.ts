@@ -258,14 +258,16 @@ export interface RuntimeState {
    * is none; the connection may break later, and is then told again.
    *
    * Rejects, and the value is not pinned, with `too-large` where 256 are already or their bytes would be more than 256 MiB
-   * together, `refused` where the token does not allow it to be read, `state` where the page has another size.
+   * together, `refused` where the token does not allow it to be read, `state` where the page has another size. Rejects with
+   * other codes where it cannot be had now: it stays pinned then, and is asked for again every 5 s.
    */
   pin(key: string): Promise<void>;
   /** Ends that. The page's copy stays. */
   unpin(key: string): void;
   /**
    * Pulls what is missing of these values, at most 1024, some at once; values that do not exist are left out. Resolves when all are
-   * here, rejects when the first of them cannot be had.
+   * here, rejects when the first of them cannot be had; with `too-large` where what is pinned and what was ever prefetched in this
+   * page would have more than 256 MiB together.
    */
   prefetch(keys: string[]): Promise<void>;
   /**

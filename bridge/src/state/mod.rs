@@ -9,7 +9,8 @@
 //! * an explicit pull replaces the whole copy, unsent writes included, but not those made since it was asked for;
 //! * a push takes the dirty bytes ([`LocalTier::take_dirty`]) and gives them back when it fails;
 //! * a partial push takes only those, and what it reads back afterwards replaces everything but such writes;
-//! * a value that is kept fresh is replaced so as well, all but what was written or sent since it was asked for.
+//! * a value that is kept fresh is replaced so as well, all but what was written or sent since it was asked for, and what was
+//!   written through a mapping (`absorbed`) until it is flagged, sent or pulled explicitly.
 //!
 //! The tier also holds the locks of this host's copies.
 
@@ -77,12 +78,15 @@ pub struct Value {
     bytes: Vec<u8>,
     present: RangeSet<u64>,
     dirty: RangeSet<u64>,
+    /// Present bytes that were written through a mapping, and neither flagged nor replaced since.
+    absorbed: RangeSet<u64>,
 }
 
 impl Value {
     fn new(size: u64) -> Self {
         let length = usize::try_from(size).expect("sizes are checked against MAX_VALUE_BYTES");
-        Self { bytes: vec![0; length], present: RangeSet::new(), dirty: RangeSet::new() }
+        let bytes = vec![0; length];
+        Self { bytes, present: RangeSet::new(), dirty: RangeSet::new(), absorbed: RangeSet::new() }
     }
 
     /// Size in bytes, fixed for the life of the value.
@@ -111,6 +115,7 @@ impl Value {
         self.bytes[to_usize(range.clone())].copy_from_slice(bytes);
         if !range.is_empty() {
             self.present.insert(range.clone());
+            self.absorbed.remove(range.clone());
             self.dirty.insert(range);
         }
     }
@@ -132,7 +137,8 @@ impl Value {
         let range = offset..offset + bytes.len() as u64;
         self.bytes[to_usize(range.clone())].copy_from_slice(bytes);
         if !range.is_empty() {
-            self.present.insert(range);
+            self.present.insert(range.clone());
+            self.absorbed.insert(range);
         }
     }
 
@@ -144,6 +150,7 @@ impl Value {
         }
         for part in kept.gaps(&whole).collect::<Vec<_>>() {
             self.dirty.remove(part.clone());
+            self.absorbed.remove(part.clone());
             let part = to_usize(part);
             self.bytes[part.clone()].copy_from_slice(&bytes[part]);
         }
@@ -156,6 +163,7 @@ impl Value {
         for part in here {
             let (start, end) = (part.start.max(range.start), part.end.min(range.end));
             if start < end {
+                self.absorbed.remove(start..end);
                 self.dirty.insert(start..end);
             }
         }
@@ -316,6 +324,7 @@ impl LocalTier {
     pub fn take_dirty(&mut self, key: &str) -> Option<(u64, Vec<Chunk>)> {
         let value = self.values.get_mut(key).filter(|value| value.is_dirty())?;
         value.dirty = RangeSet::new();
+        value.absorbed = RangeSet::new();
         let chunks = value.chunks(value.present.iter().cloned());
         self.pulls.sent(key, &chunks);
         Some((value.size(), chunks))
@@ -327,6 +336,9 @@ impl LocalTier {
     pub fn take_dirty_ranges(&mut self, key: &str) -> Option<(u64, Vec<Chunk>)> {
         let value = self.values.get_mut(key).filter(|value| value.is_dirty())?;
         let dirty = std::mem::take(&mut value.dirty);
+        for range in dirty.iter() {
+            value.absorbed.remove(range.clone());
+        }
         let chunks = value.chunks(dirty.iter().cloned());
         self.pulls.sent(key, &chunks);
         Some((value.size(), chunks))
@@ -369,6 +381,7 @@ impl LocalTier {
         }
         for range in &taken {
             value.dirty.remove(range.clone());
+            value.absorbed.remove(range.clone());
         }
         let chunks = value.chunks(taken.into_iter());
         self.pulls.sent(key, &chunks);
@@ -384,14 +397,19 @@ impl LocalTier {
         }
     }
 
-    /// Takes in what a partial push read back, all but what was written here since it was asked for, or is unsent.
+    /// Takes in what a partial push read back, all but what was written here since it was asked for, or is unsent. Of a value
+    /// that is kept fresh, what was written through a mapping stays, too: its run may flag it yet.
     ///
     /// # Errors
     /// When the value has another size by now.
     pub fn refresh(&mut self, run: RunId, key: &str, bytes: &[u8]) -> Result<(), StateError> {
+        let is_kept_fresh = self.pulls.is_kept_fresh(run, key);
         let mut kept = self.pulls.end(run, key);
         let value = self.open_mut(key, bytes.len() as u64)?;
         kept.extend(value.dirty.iter().cloned());
+        if is_kept_fresh {
+            kept.extend(value.absorbed.iter().cloned());
+        }
         value.replace(bytes, &kept);
         self.note(key, Change::Pulled);
         Ok(())

@@ -46,6 +46,11 @@ impl Pulls {
         }
     }
 
+    /// Whether a run asks for a value to keep it fresh.
+    pub(super) fn is_kept_fresh(&self, run: RunId, key: &str) -> bool {
+        self.0.iter().any(|pull| pull.run == run && pull.key == key && pull.keeps_sent)
+    }
+
     /// The value is here; what was written since the run asked for it.
     pub(super) fn end(&mut self, run: RunId, key: &str) -> RangeSet<u64> {
         let position = self.0.iter().position(|pull| pull.run == run && pull.key == key);

@@ -106,6 +106,46 @@ fn a_value_that_is_kept_fresh_keeps_what_is_unsent_or_was_sent_meanwhile() {
 }
 
 #[test]
+fn a_value_that_is_kept_fresh_keeps_what_a_mapping_wrote_until_it_is_flagged_or_pulled() {
+    let mut tier = LocalTier::new();
+    let run = tier.new_run();
+    let refresh = |tier: &mut LocalTier, bytes: &[u8; 4]| {
+        tier.ask_to_keep_fresh(run, "k");
+        tier.refresh(run, "k", bytes).unwrap();
+        tier.get("k").unwrap().read(0..4).to_vec()
+    };
+    refresh(&mut tier, b"abcd");
+    tier.absorb("k", 1, b"BC");
+    assert!(!tier.get("k").unwrap().is_dirty());
+    assert_eq!(refresh(&mut tier, b"0123"), b"0BC3");
+    // What is flagged is sent, and is like other bytes then; so is what a write covered.
+    tier.flag_dirty("k", 4, 1..2).unwrap();
+    assert_eq!(refresh(&mut tier, b"4567"), b"4BC7");
+    assert_eq!(tier.take_dirty_ranges("k").unwrap().1, [chunk(1, b"B")]);
+    assert_eq!(refresh(&mut tier, b"abcd"), b"abCd");
+    tier.write("k", 4, 2, b"D").unwrap();
+    tier.absorb("k", 2, b"E");
+    assert_eq!(tier.take_dirty_ranges("k").unwrap().1, [chunk(2, b"E")]);
+    assert_eq!(refresh(&mut tier, b"0123"), b"0123");
+    // A whole push sends it, a masked one what the mask has, and an explicit pull replaces it.
+    let absorb_again = |tier: &mut LocalTier| {
+        tier.absorb("k", 0, b"wxyz");
+        assert_eq!(refresh(tier, b"0123"), b"wxyz");
+    };
+    absorb_again(&mut tier);
+    tier.flag_dirty("k", 4, 0..1).unwrap();
+    tier.take_dirty("k").unwrap();
+    assert_eq!(refresh(&mut tier, b"0123"), b"0123");
+    absorb_again(&mut tier);
+    tier.write("mask", 4, 0, b"\0\x01\0\0").unwrap();
+    tier.take_masked("k", "mask").unwrap().unwrap();
+    assert_eq!(refresh(&mut tier, b"0123"), b"w1yz");
+    tier.ask(run, "k");
+    tier.replace(run, "k", b"abcd").unwrap();
+    assert_eq!(refresh(&mut tier, b"0123"), b"0123");
+}
+
+#[test]
 fn a_push_sends_what_is_present_and_can_be_undone() {
     let mut tier = LocalTier::new();
     tier.write("k", 6, 1, b"bc").unwrap();

@@ -104,7 +104,8 @@ async fn start(
     let input = stop.unless(input.read()).await?;
     let function = loaded.name.clone();
     // In a worker of the pool, what the page keeps to itself.
-    shared.page_only.borrow_mut().add(&options.strings("local")?);
+    let added = shared.page_only.borrow_mut().add(&options.strings("local")?);
+    added.map_err(|problem| FaasmError::new(Code::BadOptions, problem))?;
     // The pool's workers enter functions as chained calls do.
     let (entry, call) = (options.entry()?, options.number("call")?);
     let (pointer, index) = match entry {

@@ -17,7 +17,7 @@ use crate::chain::{Chains, Crew, Library, begin};
 use crate::connection::Connection;
 use crate::engine::{Wanted, choose};
 use crate::error::{Code, FaasmError};
-use crate::function::{Loaded, Modules, load, load_bytes, load_given};
+use crate::function::{Loaded, Modules, cannot, load, load_bytes, load_given};
 use crate::global::location;
 use crate::pins;
 use crate::shared::{Shared, closed};
@@ -62,7 +62,7 @@ async fn open(options: Options, pool: JsValue) -> Result<Runtime, FaasmError> {
     let library = Library::new(Rc::clone(&modules), wanted);
     let shared = Shared::new(connection, Chains::new(asked, library, crew, delegate));
     token.renew(first, &shared);
-    pins::apply(&shared, &rules);
+    pins::apply(&shared, &rules).map_err(|problem| FaasmError::new(Code::BadOptions, problem))?;
     let state = RuntimeState::new(&shared).into();
     Ok(Runtime { shared: RefCell::new(Some(shared)), wanted, modules, state })
 }
@@ -163,8 +163,8 @@ impl Runtime {
             let loaded = Rc::new(loaded);
             // What a worker of a pool has, its page has compared.
             if !is_pools {
+                pins::apply(&shared, &loaded.state).map_err(|why| cannot(&loaded.name, &why))?;
                 version::compare(&loaded, &shared);
-                pins::apply(&shared, &loaded.state);
             }
             shared.chains.library.add(&loaded);
             Ok(FaasmFunction::new(loaded, shared).into())

@@ -151,12 +151,8 @@ impl Options {
         let Some(state) = self.instance::<Object>("state", "an object")? else {
             return Ok(Rules::default());
         };
-        let rules = rules(state.into()).and_then(|rules| match rules.problem() {
-            Some(problem) => Err(problem),
-            None => Ok(rules),
-        });
         let wrong = |problem| FaasmError::new(Code::BadOptions, format!("`state`: {problem}"));
-        rules.map_err(wrong)
+        rules(state.into()).map_err(wrong)
     }
 
     pub(super) fn pairs(&self, name: &str) -> Result<Vec<(String, String)>, FaasmError> {

@@ -187,7 +187,7 @@ impl RuntimeState {
         match keys {
             // Any key will do to see whether there is still a runtime.
             Ok(keys) => self.with("".into(), |shared, _| async move {
-                pins::prefetch(&shared, keys).await?;
+                pins::prefetch(&shared, keys, false).await?;
                 Ok(JsValue::UNDEFINED)
             }),
             Err(error) => Promise::reject(&error),

@@ -91,13 +91,14 @@ impl Crew {
         self.calls.borrow().get(&number).cloned()
     }
 
-    /// Runs a call in a worker; what it gives has a return value, an output and times.
+    /// Runs a call in a worker; `options` are asked for when it is posted, not before its module was fetched, so that it knows all
+    /// keys that are page-only by then. What it gives has a return value, an output and times.
     pub(super) async fn run(
         &self,
         shared: &Rc<Shared>,
         loaded: &Loaded,
         engine: Kind,
-        options: &JsValue,
+        options: impl Fn() -> JsValue,
     ) -> Result<JsValue, JsValue> {
         let Some((url, manifest)) = loaded.manifest() else { return Err(unstarted()) };
         let module = loaded.program(engine).await.map_err(|_| unstarted())?.module;
@@ -107,7 +108,7 @@ impl Crew {
             ("engine", engine.as_str().into()),
             ("module", module.into()),
         ]);
-        let running = self.pool(shared)?.run(&source, options);
+        let running = self.pool(shared)?.run(&source, &options());
         JsFuture::from(running).await
     }
 

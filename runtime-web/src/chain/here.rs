@@ -82,7 +82,7 @@ async fn in_worker(
     let load = crew.load();
     let known = crew.enter(caller.callee(&loaded, engine));
     let given = || options(shared, call, known.number, engine, &aborting.0);
-    let mut ran = crew.run(shared, &loaded, engine, &given()).await;
+    let mut ran = crew.run(shared, &loaded, engine, given).await;
     if let Err(thrown) = &ran
         && field(thrown, UNSTARTED) == NO_WORKERS
         && !is_page()

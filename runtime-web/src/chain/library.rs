@@ -2,7 +2,8 @@
 //! calls them.
 
 use crate::engine::Wanted;
-use crate::function::{Loaded, Modules, load_beside};
+use crate::function::{Loaded, Modules, cannot, load_beside};
+use crate::global::console_error;
 use crate::pins;
 use crate::shared::Shared as Runtime;
 use crate::version;
@@ -51,8 +52,11 @@ impl Library {
                     let loaded = load_beside(&manifest, &wanted_name, wanted, &modules).await.ok();
                     let loaded = Rc::new(loaded.filter(|loaded| loaded.name == wanted_name)?);
                     let runtime = runtime.upgrade()?;
+                    if let Err(why) = pins::apply(&runtime, &loaded.state) {
+                        console_error(&cannot(&wanted_name, &why).message);
+                        return None;
+                    }
                     version::compare(&loaded, &runtime);
-                    pins::apply(&runtime, &loaded.state);
                     Some(loaded)
                 };
                 let found = loading.boxed_local().shared();

@@ -76,7 +76,7 @@ fn describe_function(document: &Part) -> Result<Described, String> {
             None => Policy::default(),
         },
         state: match document.part("state").optional() {
-            Some(state) => rules(state.value)?,
+            Some(state) => rules(state.value).map_err(|problem| format!("`state`: {problem}"))?,
             None => Rules::default(),
         },
     })
@@ -98,7 +98,8 @@ pub(crate) fn rules(value: JsValue) -> Result<Rules, String> {
         Some(keys) => keys.strings(),
         None => Ok(Vec::new()),
     };
-    Ok(Rules { pin: of("pin")?, prefetch: of("prefetch")?, local: of("local")? })
+    let rules = Rules { pin: of("pin")?, prefetch: of("prefetch")?, local: of("local")? };
+    rules.problem().map_or(Ok(rules), Err)
 }
 
 /// Reads names of functions.

@@ -56,6 +56,6 @@ async fn get(url: &str, integrity: Option<&str>) -> Result<Response, FaasmError>
     Ok(response)
 }
 
-pub(super) fn cannot(url: &str, why: &str) -> FaasmError {
+pub(crate) fn cannot(url: &str, why: &str) -> FaasmError {
     FaasmError::new(Code::CannotLoad, format!("cannot load {url}: {why}"))
 }

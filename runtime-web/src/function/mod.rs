@@ -8,6 +8,7 @@ mod original;
 
 pub(crate) use built::load_given;
 pub(crate) use documents::{policy, rules};
+pub(crate) use fetch::cannot;
 pub(crate) use modules::Modules;
 pub(crate) use original::Storage;
 

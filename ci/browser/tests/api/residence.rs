@@ -13,10 +13,14 @@ const FOUND: &str = include_str!("../functions/found.wat");
 const PEEK: &str = include_str!("../functions/peek.wat");
 /// Writes its input to state `k`, and pushes it.
 const SHOUT: &str = include_str!("../functions/shout.wat");
+/// Writes every second byte of state `k`, which has 128 KiB.
+const SPARSE: &str = include_str!("../functions/sparse.wat");
 /// Writes its input to state `mine/k` and list `mine/l`, and pushes.
 const STASH: &str = include_str!("../functions/stash.wat");
 /// Gives the value of state `k` as output.
 const TAKE: &str = include_str!("../functions/take.wat");
+/// Makes state `vast` one of 257 MiB.
+const VAST: &str = include_str!("../functions/vast.wat");
 
 /// What the scripts have: another page of the user, and how to know that a value was pulled here.
 const BEFORE: &str = r#"
@@ -83,6 +87,71 @@ async fn a_pinned_value_is_fresh_whoever_pushes_and_reads_never_wait() -> Result
         "changes": 1, "late": "here", "unpinned": "own 0", "bounds": [null, "too-large", "bad-options"],
     });
     assert_eq!(result, expected);
+    lab.browser.close().await
+}
+
+#[tokio::test]
+async fn a_value_pinned_while_it_is_pushed_is_the_pushed_one() -> Result<()> {
+    let lab = Lab::new(&[("sparse", SPARSE)]).await?;
+    let result = run(
+        &lab,
+        r#"
+  await write("k", "o".repeat(131072));
+  await (await load("sparse")).run();
+  // The push takes sixteen requests, one after the other; reading the value takes one.
+  const pushing = state.push("k");
+  await Promise.all([state.pin("k"), pushing]);
+  const expected = "no".repeat(65536);
+  return [text(await other.state.pull("k")) === expected, text(await state.get("k")) === expected];"#,
+    )
+    .await?;
+    assert_eq!(result, json!([true, true]));
+    lab.browser.close().await
+}
+
+#[tokio::test]
+async fn a_pin_that_cannot_be_had_at_first_is_tried_again() -> Result<()> {
+    let lab = Lab::new(&[("take", TAKE)]).await?;
+    let result = run(
+        &lab,
+        r#"
+  // The relay watches keys of 64 KiB together.
+  const [long, longer] = ["l".repeat(10_000), "m".repeat(60_000)];
+  await write(long, "one");
+  await state.pin(longer);
+  const seen = { refused: (await failure(state.pin(long))).message.includes("watches at most") };
+  await pulled(() => state.unpin(longer), state, long);
+  seen.first = text(await state.get(long));
+  await pulled(() => write(long, "two"), state, long);
+  seen.second = text(await state.get(long));
+  return seen;"#,
+    )
+    .await?;
+    assert_eq!(result, json!({ "refused": true, "first": "one", "second": "two" }));
+    lab.browser.close().await
+}
+
+#[tokio::test]
+async fn what_a_page_fetches_ahead_is_bounded() -> Result<()> {
+    let lab = Lab::new(&[("vast", VAST)]).await?;
+    let result = run(
+        &lab,
+        r#"
+  const warned = [];
+  console.warn = (message) => warned.push(message);
+  await (await load("vast")).run({ where: "cluster" });
+  await write("k", "one");
+  const seen = { codes: await codes([state.prefetch(["vast"]), state.pin("vast"), state.prefetch(["k"])]) };
+  // Of what `connect` and manifests say, the others are fetched all the same.
+  const late = await connect({ user: "demo", state: { prefetch: ["vast", "k"] } });
+  seen.k = text(await late.state.get("k"));
+  while (!warned.length) await late.state.get("absent");
+  seen.warned = warned.map((message) => message.includes("`vast` is not prefetched"));
+  return seen;"#,
+    )
+    .await?;
+    let codes = json!(["too-large", "too-large", null]);
+    assert_eq!(result, json!({ "codes": codes, "k": "one", "warned": [true] }));
     lab.browser.close().await
 }
 
@@ -238,9 +307,21 @@ async fn a_manifest_says_it_for_the_page() -> Result<()> {
   await stash.run({ input: "s" });
   seen.status = await status("mine/k");
   seen.page = text(await state.get("mine/k"));
+  // What cannot be of the page alone is not run there.
+  const many = Array.from({ length: 257 }, (_, number) => `${number}`);
+  const full = await connect({ user: "demo", state: { local: many.slice(1) } });
+  seen.refused = await codes([load("take", full), load("stash", full)]);
+  const real = globalThis.fetch;
+  globalThis.fetch = async (...args) => {
+    const manifest = await (await real(...args)).json();
+    return Response.json({ ...manifest, state: { local: many } });
+  };
+  seen.refused.push(...await codes([load("take", other)]));
   return seen;"#,
     )
     .await?;
-    assert_eq!(result, json!({ "first": "one 0", "second": "two 0", "status": 404, "page": "s" }));
+    let refused = json!(["cannot-load", null, "cannot-load"]);
+    let expected = json!({ "first": "one 0", "second": "two 0", "status": 404, "page": "s", "refused": refused });
+    assert_eq!(result, expected);
     lab.browser.close().await
 }
