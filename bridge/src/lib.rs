@@ -8,17 +8,17 @@
 //! * [`state`]: the local tier of a user's state on one host.
 //! * [`wire`] and [`session`]: what a page and a relay say to each other, and the state machines that keep it in order.
 //! * [`manifest`]: what a built function says of itself; [`names`]: how its functions are called in the source;
-//!   [`output`]: how outputs that are not text pass through a cluster that carries text only.
+//!   [`faasm`]: what the relay and artefacts for a Faasm cluster agree on.
 //! * [`placement`]: where chained calls run; [`residence`]: where state values live.
 //!
 //! Nothing here performs I/O, reads a clock, or knows of tokio or the browser. That keeps both sides the same and lets
 //! tests step through everything in virtual time.
 
+pub mod faasm;
 pub mod guest;
 pub mod host;
 pub mod manifest;
 pub mod names;
-pub mod output;
 pub mod placement;
 pub mod residence;
 pub mod session;

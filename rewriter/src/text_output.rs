@@ -36,8 +36,8 @@
 use crate::layout::Layout;
 use crate::normalise::{drop_sections, parse};
 use crate::{Error, input};
+use faasm_bridge::faasm::BYTES as ENCODED;
 use faasm_bridge::host::{self, HostCall, ImportClass};
-use faasm_bridge::output::ENCODED;
 use std::borrow::Cow;
 use walrus::ir::{BinaryOp, LoadKind, MemArg, StoreKind};
 use walrus::ir::{ExtendedLoad, UnaryOp};

@@ -1,7 +1,7 @@
 //! What the rewriter makes of functions for clusters that carry text only, run by the embedded cluster.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use faasm_bridge::output::{ENCODED, encoded};
+use faasm_bridge::faasm::BYTES as ENCODED;
 use faasm_relay::cluster::embedded::{Embedded, EmbeddedConfig};
 use faasm_relay::cluster::{Call, Cluster, Outcome};
 use faasm_relay::store::Stores;
@@ -99,7 +99,7 @@ async fn what_is_output_is_text() {
     for (function, _) in functions {
         for input in inputs() {
             let output = String::from_utf8(output(&cluster, function, &input).await).unwrap();
-            let text = encoded(&output).expect("it says that it is encoded");
+            let text = output.strip_prefix(ENCODED).expect("it says that it is encoded");
             assert_eq!(STANDARD.decode(text).unwrap(), input, "{function}");
         }
     }
@@ -117,7 +117,7 @@ async fn outputs_that_are_awaited_are_what_was_output() {
                 continue;
             }
             let output = String::from_utf8(output(&cluster, "outer", &input).await).unwrap();
-            assert_eq!(STANDARD.decode(encoded(&output).unwrap()).unwrap(), input);
+            assert_eq!(STANDARD.decode(output.strip_prefix(ENCODED).unwrap()).unwrap(), input);
         }
     }
 }

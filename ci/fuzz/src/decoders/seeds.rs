@@ -1,12 +1,12 @@
 //! Bytes that are as they should be: every message of the wire, and the texts of operators and old clients.
 
 use crate::random::Rng;
+use faasm_bridge::faasm::BYTES as ENCODED;
 use faasm_bridge::host::Era;
 use faasm_bridge::manifest::{
     Artefact, Asyncify, AsyncifyArtefact, Engines, Entry, Imports, Manifest, SCHEMA, UnwindBuffer,
 };
 use faasm_bridge::names::{Functions, Names};
-use faasm_bridge::output::ENCODED;
 use faasm_bridge::placement::Where;
 use faasm_bridge::residence::Rules;
 use faasm_bridge::wire::{

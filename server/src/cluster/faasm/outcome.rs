@@ -2,10 +2,8 @@
 
 use super::message::Ended;
 use crate::cluster::{Outcome, failure};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use faasm_bridge::faasm::Output;
 use faasm_bridge::guest::CallResult;
-use faasm_bridge::output::encoded;
 
 /// What a call outputs whose function cannot be loaded: for one, because nobody uploaded it.
 const CANNOT_LOAD: &str = "Error trying to claim executor";
@@ -29,18 +27,19 @@ pub(super) fn outcome(ended: &Ended<'_>) -> Outcome {
             return Outcome::failed(failure::MISSING_FUNCTION, message);
         }
     }
-    let output = match encoded(output).map(|text| STANDARD.decode(text)) {
-        Some(Ok(bytes)) => bytes,
-        // Whatever it is, it is what the function wrote.
-        Some(Err(_)) | None => output.as_bytes().to_vec(),
+    let (return_value, output) = match Output::read(output) {
+        Output::Plain(text) => (ended.return_value, text.as_bytes().to_vec()),
+        Output::Bytes(bytes) => (ended.return_value, bytes),
+        Output::Result { value, output } => (value, output),
+        Output::Fault { code, message } => return Outcome::failed(code, message),
     };
-    Outcome::Returned(CallResult { return_value: ended.return_value, output })
+    Outcome::Returned(CallResult { return_value, output })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use faasm_bridge::output::ENCODED;
+    use faasm_bridge::faasm::{BASE64, BYTES, FAULT, RESULT};
 
     fn of(return_value: i32, output: &str) -> Outcome {
         let (user, function) = ("ada".into(), "f".into());
@@ -80,9 +79,12 @@ mod tests {
 
     #[test]
     fn an_encoded_output_is_decoded() {
-        assert_eq!(of(0, &format!("{ENCODED}AP+A")), returned(0, &[0, 255, 128]));
-        assert_eq!(of(5, ENCODED), returned(5, b""));
-        let broken = format!("{ENCODED}not base64");
+        assert_eq!(of(0, &format!("{BYTES}AP+A")), returned(0, &[0, 255, 128]));
+        assert_eq!(of(5, BYTES), returned(5, b""));
+        assert_eq!(of(0, &format!("{RESULT}122{BASE64}AP+A")), returned(122, &[0, 255, 128]));
+        let fault = Outcome::failed("state", "key `k` has 3 bytes");
+        assert_eq!(of(0, &format!("{FAULT}state;key `k` has 3 bytes")), fault);
+        let broken = format!("{BYTES}not base64");
         assert_eq!(of(0, &broken), returned(0, broken.as_bytes()));
     }
 }

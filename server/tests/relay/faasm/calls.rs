@@ -3,7 +3,7 @@
 use super::*;
 use crate::fixtures::*;
 use crate::support::{enter, failed, main, returned};
-use faasm_bridge::output::ENCODED;
+use faasm_bridge::faasm::BYTES as ENCODED;
 use faasm_bridge::wire::{CallEntry, Request};
 use faasm_relay::cluster::failure;
 
