@@ -107,7 +107,7 @@ async fn planner(settings: &Settings, endpoint: Endpoint) -> Finding {
     config.request_time = config.request_time.min(PATIENCE);
     let call_time = config.call_time.as_secs_f64();
     let found = match Stores::in_memory() {
-        Ok(stores) => Faasm::new(config, None, stores.functions).look().await,
+        Ok(stores) => Faasm::new(config, None, stores.functions, stores.state).look().await,
         Err(error) => Err(error.to_string()),
     };
     let found = found.map_err(|why| {

@@ -9,10 +9,11 @@ pub use limits::Limits;
 
 use crate::auth::Authority;
 use crate::cluster::embedded::{Embedded, EmbeddedConfig};
-use crate::cluster::faasm::{Faasm, FaasmConfig, Upload};
+use crate::cluster::faasm::{Faasm, FaasmConfig, Keys, Upload};
 use crate::cluster::{Cluster, ClusterError};
-use crate::store::{Changes, FileStore, Journal, Locks, StateStore, Stores};
+use crate::store::{Changes, FileStore, Journal, Locks, StateStore, StoreError, Stores};
 use crate::tls::Tls;
+use faasm_bridge::faasm::RESERVED;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,6 +77,8 @@ pub struct App {
     pub locks: Locks,
     /// Who hears of values that are written with these, and by the cluster.
     pub changes: Arc<Changes>,
+    /// Where state is that a Faasm cluster has under other keys than pages.
+    pub keys: Option<Keys>,
 }
 
 /// Why a relay in front of a Faasm cluster gives no locks.
@@ -90,15 +93,27 @@ impl App {
         let stores = stores.telling();
         let Stores { state, files, journal, locks, changes, .. } = stores.clone();
         let cluster = Arc::new(Embedded::new(config, stores)?);
-        Ok(Self { cluster, state, files, journal, locks, changes })
+        Ok(Self { cluster, state, files, journal, locks, changes, keys: None })
+    }
+
+    /// Refuses keys that the relay keeps for itself.
+    ///
+    /// # Errors
+    /// [`StoreError::Reserved`]
+    pub fn check_key(&self, key: &str) -> Result<(), StoreError> {
+        if self.keys.is_some() && key.starts_with(RESERVED) {
+            return Err(StoreError::Reserved { key: key.to_owned() });
+        }
+        Ok(())
     }
 
     /// A Faasm cluster, with the state and the files that these stores have; see [`Upload::instead`].
     pub fn faasm(config: FaasmConfig, upload: Option<Arc<Upload>>, stores: Stores) -> Self {
         let Stores { functions, state, files, journal, changes, locks: _ } = stores.telling();
-        let cluster = Arc::new(Faasm::new(config, upload, functions));
+        let keys = Some(Keys::new(config.trusted.clone(), Arc::clone(&state)));
+        let cluster = Arc::new(Faasm::new(config, upload, functions, Arc::clone(&state)));
         let locks = Locks::refused(FAASM_HAS_NO_LOCKS);
-        Self { cluster, state, files, journal, locks, changes }
+        Self { cluster, state, files, journal, locks, changes, keys }
     }
 }
 

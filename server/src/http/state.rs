@@ -50,6 +50,7 @@ pub(super) async fn receive(
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     let bound = Bound { what: "a state value written over HTTP", bytes: MAX_WRITE_BYTES };
+    site.app.check_key(&name.key).map_err(refusal)?;
     let bytes = body::receive(request, bound, &site.config.limits).await?;
     let Name { user, key } = name;
     let size = bytes.len() as u64;
@@ -62,6 +63,7 @@ pub(super) async fn receive(
 
 /// The whole value, or only how long it is.
 pub(super) async fn send(site: &Site, name: Name, method: &Method) -> Result<Answer, Refusal> {
+    site.app.check_key(&name.key).map_err(refusal)?;
     let state = Arc::clone(&site.app.state);
     let wants_bytes = *method != Method::HEAD;
     let wanted = if wants_bytes { TRANSFER_BYTES } else { 0 };
@@ -121,7 +123,9 @@ fn refusal(error: StoreError) -> Refusal {
             StatusCode::PAYLOAD_TOO_LARGE
         }
         StoreError::OtherKind { .. } => StatusCode::CONFLICT,
-        StoreError::EmptyValue { .. } | StoreError::UserName { .. } => StatusCode::BAD_REQUEST,
+        StoreError::EmptyValue { .. }
+        | StoreError::UserName { .. }
+        | StoreError::Reserved { .. } => StatusCode::BAD_REQUEST,
         StoreError::State(_)
         | StoreError::SessionLost { .. }
         | StoreError::ElementTooLong { .. }

@@ -192,7 +192,32 @@ impl Asked<'_> {
     /// `None` where the session is another relay's, and nothing was done.
     async fn perform(self, app: &App) -> Option<(Reply, Vec<u8>)> {
         let Self { session, id, first, user, request, payload } = self;
+        let request = match &app.keys {
+            None => Ok(request),
+            Some(keys) => keys.place(&user, request, payload.len()).await,
+        };
         let performed = match request {
+            Err(error) => return told(error.into()),
+            Ok(request) => {
+                Self::perform_placed(app, session, (id, first), user, request, payload).await
+            }
+        };
+        match performed {
+            Ok(performed) => Some(performed),
+            Err(failure) => told(failure),
+        }
+    }
+
+    /// The request as the cluster's state has its keys.
+    async fn perform_placed(
+        app: &App,
+        session: &Arc<Session>,
+        (id, first): (RequestId, RequestId),
+        user: String,
+        request: Request,
+        payload: Vec<u8>,
+    ) -> Result<(Reply, Vec<u8>), Failure> {
+        match request {
             Request::Call { function, entry, args, env } => {
                 let run = Some(Run { session: session.key, first });
                 let call = Call { user, function, entry, input: payload, args, env, run };
@@ -240,14 +265,17 @@ impl Asked<'_> {
                     None => (Reply::Missing, Vec::new()),
                 })
             }
-        };
-        match performed {
-            Ok(performed) => Some(performed),
-            Err(Failure::SessionLost) => None,
-            Err(Failure::Told { code, message }) => {
-                tracing::warn!(?code, message, "request failed");
-                Some((Reply::Failed { code, message }, Vec::new()))
-            }
+        }
+    }
+}
+
+/// The reply that tells of a failure; `None` where the session is another relay's.
+fn told(failure: Failure) -> Option<(Reply, Vec<u8>)> {
+    match failure {
+        Failure::SessionLost => None,
+        Failure::Told { code, message } => {
+            tracing::warn!(?code, message, "request failed");
+            Some((Reply::Failed { code, message }, Vec::new()))
         }
     }
 }
@@ -342,6 +370,7 @@ impl From<StoreError> for Failure {
             | StoreError::OtherKind { .. }
             | StoreError::EmptyValue { .. } => FailureCode::State,
             StoreError::ElementTooLong { .. }
+            | StoreError::Reserved { .. }
             | StoreError::ListFull { .. }
             | StoreError::UserName { .. }
             | StoreError::Deadlock { .. }

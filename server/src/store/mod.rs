@@ -23,6 +23,7 @@ pub use self::locks::{
 pub use self::redb::RedbStore;
 pub use self::redis::{MAX_REDIS_VALUE_BYTES, RedisConfig, RedisStore};
 
+use faasm_bridge::faasm::RESERVED;
 use faasm_bridge::state::{Chunk, StateError};
 use faasm_bridge::wire::{MAX_PAYLOAD_BYTES, TRANSFER_BYTES};
 use futures_util::future::BoxFuture;
@@ -52,11 +53,16 @@ pub enum StoreError {
     /// The request does not fit the value.
     #[error(transparent)]
     State(#[from] StateError),
-    /// An element longer than [`MAX_ELEMENT_BYTES`].
+    /// An element longer than [`MAX_ELEMENT_BYTES`], or than this relay's cluster can read.
     #[error(
-        "an element of {bytes} bytes for list `{key}`; at most {MAX_ELEMENT_BYTES} are allowed"
+        "an element of {bytes} bytes for list `{key}`; at most {most} are allowed here: split it"
     )]
-    ElementTooLong { key: String, bytes: u64 },
+    ElementTooLong { key: String, bytes: u64, most: u64 },
+    /// A key that the relay keeps for itself.
+    #[error(
+        "keys that begin with `{RESERVED}` belong to the relay, so `{key}` cannot be used: choose another key"
+    )]
+    Reserved { key: String },
     /// One element too many.
     #[error(
         "list `{key}` would have {elements} elements of {bytes} bytes together; at most {MAX_LIST_ELEMENTS} and {MAX_LIST_BYTES} are allowed: clear it"

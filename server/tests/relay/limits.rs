@@ -226,7 +226,7 @@ async fn one_user_has_so_many_calls_at_once_and_others_have_their_own() {
     let counting = Arc::new(Counting { running, most, began, may_end: Arc::clone(&may_end) });
     let Stores { state, files, journal, locks, changes, .. } = Stores::in_memory().unwrap();
     let cluster = Arc::new(CountingCluster(Arc::clone(&counting)));
-    let app = App { cluster, state, files, journal, locks, changes };
+    let app = App { cluster, state, files, journal, locks, changes, keys: None };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let limits = Limits { calls_per_user: 2, running_per_session: 3, ..Limits::default() };

@@ -55,7 +55,7 @@ impl Relay {
         let cluster = Embedded::new(embedded, stores.clone()).unwrap();
         let Stores { state, files, journal, locks, changes, .. } = stores.clone();
         let running = Arc::new(cluster.clone());
-        let app = App { cluster: running, state, files, journal, locks, changes };
+        let app = App { cluster: running, state, files, journal, locks, changes, keys: None };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopping) = oneshot::channel();

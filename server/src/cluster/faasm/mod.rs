@@ -33,28 +33,34 @@
 mod app;
 mod breaker;
 mod carry;
+mod functions;
 mod http;
 mod ids;
 mod journal;
+mod keys;
 mod message;
 mod outcome;
 mod planner;
 mod room;
+mod trust;
 mod upload;
 
 pub use self::http::Endpoint;
 pub use self::journal::Apart;
+pub use self::keys::Keys;
+pub use self::trust::Trusted;
 pub use self::upload::Upload;
 
-use super::{Call, Cluster, ClusterError, Outcome, Uploaded, Usage};
+use super::{Call, Cluster, ClusterError, Outcome, Uploaded, Usage, failure};
 use crate::integrity;
-use crate::store::{FunctionStore, StoredFunction};
+use crate::store::{FunctionStore, StateStore, StoredFunction};
 use app::{Apps, Asking, Verdict};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use carry::{Carried, NotCarried, carry};
 use faasm_bridge::host::HostCall;
+use functions::Functions;
 use futures_util::future::BoxFuture;
 use message::Message;
 use planner::{NotStarted, Planner, PlannerError, Slots};
@@ -95,6 +101,10 @@ pub struct FaasmConfig {
     pub output_bytes: usize,
     /// Whether the cluster is to record which calls a call chains.
     pub record_graph: bool,
+    /// Users whose functions run as they were uploaded.
+    pub trusted: Trusted,
+    /// Whether only functions run that were uploaded through a relay: a worker ends where it is to run one that is not there.
+    pub only_stored: bool,
 }
 
 impl FaasmConfig {
@@ -112,6 +122,8 @@ impl FaasmConfig {
             poll_pause: Duration::from_millis(100),
             output_bytes: faasm_bridge::wire::MAX_PAYLOAD_BYTES,
             record_graph: true,
+            trusted: Trusted::default(),
+            only_stored: true,
         }
     }
 }
@@ -134,8 +146,7 @@ struct Inner {
     room: Room,
     apps: Arc<Apps>,
     upload: Option<Arc<Upload>>,
-    /// What this relay, or another one with the same store, uploaded.
-    functions: Arc<dyn FunctionStore>,
+    functions: Functions,
 }
 
 /// How a call was started.
@@ -153,6 +164,7 @@ impl Faasm {
         config: FaasmConfig,
         upload: Option<Arc<Upload>>,
         functions: Arc<dyn FunctionStore>,
+        state: Arc<dyn StateStore>,
     ) -> Self {
         let planner = Arc::new(Planner::new(&config));
         let asking = Asking {
@@ -163,6 +175,7 @@ impl Faasm {
         };
         let apps = Arc::new(Apps::new(Arc::clone(&planner), asking));
         let room = Room::new(config.queue, config.queue_time);
+        let functions = Functions::new(functions, state);
         let inner = Inner { config, planner, room, apps, upload, functions };
         Self { inner: Arc::new(inner) }
     }
@@ -208,6 +221,13 @@ impl Inner {
             Err(NotCarried::Failed(outcome)) => return Ok(outcome),
             Err(NotCarried::Refused(error)) => return Err(error),
         };
+        if self.config.only_stored && !self.functions.has(&call.user, &call.function).await? {
+            let Call { user, function, .. } = &call;
+            let message = format!(
+                "the cluster has no function {user}/{function} that this relay knows of, and a worker ends where it cannot load one: upload it with faasm-asyncify upload, or set cluster.only_stored to false where the cluster is filled by others"
+            );
+            return Ok(Outcome::failed(failure::MISSING_FUNCTION, message));
+        }
         let random = |error: getrandom::Error| ClusterError::Internal(error.to_string());
         // As it comes back with the result.
         let bytes = call.input.len().div_ceil(3) * 4 + carried.cmdline.len();
@@ -319,7 +339,8 @@ impl Inner {
         let integrity = integrity(&wasm);
         let uploaded = Uploaded { integrity: integrity.clone(), bytes: wasm.len() };
         upload.put_function(&user, &function, wasm.clone()).await?;
-        self.functions.put(&user, &function, StoredFunction { integrity, wasm }).await?;
+        self.functions.store().put(&user, &function, StoredFunction { integrity, wasm }).await?;
+        self.functions.mark(&user, &function).await?;
         Ok(uploaded)
     }
 }
@@ -344,7 +365,7 @@ impl Cluster for Faasm {
         function: String,
     ) -> BoxFuture<'static, Result<Option<String>, ClusterError>> {
         let inner = Arc::clone(&self.inner);
-        Box::pin(async move { Ok(inner.functions.integrity(&user, &function).await?) })
+        Box::pin(async move { Ok(inner.functions.store().integrity(&user, &function).await?) })
     }
 
     fn usage(&self) -> Option<Usage> {

@@ -24,6 +24,9 @@ use tokio::sync::Mutex;
 /// For a function: the server compiles it before it answers.
 const FUNCTION_TIME: Duration = Duration::from_secs(120);
 
+/// For an answer to whether it is there.
+const PING_TIME: Duration = Duration::from_secs(2);
+
 /// For a value or a file.
 const TRANSFER_TIME: Duration = Duration::from_secs(30);
 
@@ -108,10 +111,26 @@ impl Upload {
             time: FUNCTION_TIME,
             most: SHORT_ANSWER,
         };
-        let answer = self.peer.ask(ask).await.map_err(|error| {
-            let advice = "is cluster.upload right? `faasm-relay doctor` looks";
-            ClusterError::Unavailable(format!("the upload server is not there: {error}; {advice}"))
-        })?;
+        let answer = match self.peer.ask(ask).await {
+            Ok(answer) => answer,
+            Err(AskError::NotSent(why)) => {
+                let advice = "start it, or correct cluster.upload; `faasm-relay doctor` looks whether it answers";
+                let what = format!("the upload server is not there: {why}; {advice}");
+                return Err(ClusterError::Unavailable(what));
+            }
+            Err(error) => {
+                // Its compiler takes the process with it where it cannot compile a module.
+                let is_there = self.ping(PING_TIME).await.is_ok();
+                let advice = if is_there {
+                    "its log says more; upload the function again"
+                } else {
+                    "it does not answer any more, so the function may have ended it: start it again, and look at its log before you upload this function again"
+                };
+                return Err(ClusterError::Unavailable(format!(
+                    "the upload server gave no answer to {user}/{function}, which was not stored: {error}; {advice}"
+                )));
+            }
+        };
         if answer.status == StatusCode::OK {
             return Ok(());
         }

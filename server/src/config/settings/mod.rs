@@ -16,7 +16,7 @@ pub use value::{Field, Setting};
 use super::{Limits, Timings};
 use crate::auth::{Authority, KeyFile, TokenSettings};
 use crate::cluster::embedded::EmbeddedConfig;
-use crate::cluster::faasm::{Endpoint, FaasmConfig};
+use crate::cluster::faasm::{Endpoint, FaasmConfig, Trusted};
 use crate::store::{LOCK_LEASE, RedisConfig};
 use crate::tls::Tls;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -94,6 +94,9 @@ pub struct TlsFiles {
 pub struct FaasmCluster {
     pub planner: Option<String>,
     pub upload: Option<String>,
+    /// See [`Trusted`].
+    pub trusted: Vec<String>,
+    pub only_stored: bool,
     pub queue_time: Duration,
     pub queue: usize,
     pub request_time: Duration,
@@ -157,6 +160,8 @@ impl Default for FaasmCluster {
         Self {
             planner: None,
             upload: None,
+            trusted: Vec::new(),
+            only_stored: true,
             queue_time: Duration::from_secs(30),
             queue: 1024,
             request_time: Duration::from_secs(10),
@@ -206,6 +211,8 @@ impl Settings {
             poll_pause: cluster.poll_pause,
             output_bytes: self.limits.output_bytes,
             record_graph: cluster.record_graph,
+            trusted: Trusted::new(cluster.trusted.clone()),
+            only_stored: cluster.only_stored,
             ..FaasmConfig::of(planner)
         }
     }

@@ -234,6 +234,16 @@ pub const TABLE: &[Setting] = &[
         field: Field::Text(|s| &mut s.cluster.upload),
     },
     Setting {
+        key: "cluster.trusted",
+        about: "Users whose functions go to that cluster as they are, without checks that keep its workers alive; * is everybody",
+        field: Field::List(|s| &mut s.cluster.trusted),
+    },
+    Setting {
+        key: "cluster.only_stored",
+        about: "Refuse calls of functions that no relay uploaded; a worker ends where it is to run one that is not there",
+        field: Field::Switch(|s| &mut s.cluster.only_stored),
+    },
+    Setting {
         key: "cluster.queue_time",
         about: "For a call to get a slot of the cluster",
         field: Field::Time(WAIT, |s| &mut s.cluster.queue_time),

@@ -21,7 +21,11 @@ pub(super) fn append(
 ) -> Checked<()> {
     let (key, length) = (name.1, element.len() as u64);
     if length > MAX_ELEMENT_BYTES {
-        return Ok(Err(StoreError::ElementTooLong { key: key.to_owned(), bytes: length }));
+        return Ok(Err(StoreError::ElementTooLong {
+            key: key.to_owned(),
+            bytes: length,
+            most: MAX_ELEMENT_BYTES,
+        }));
     }
     let mut lists = transaction.open_table(LISTS)?;
     let found = lists.get(name)?.map(|found| found.value());

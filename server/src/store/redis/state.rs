@@ -99,7 +99,11 @@ fn check(change: &Change) -> Result<(), StoreError> {
         Change::Append { key, element } => {
             let bytes = element.len() as u64;
             if bytes > MAX_ELEMENT_BYTES {
-                return Err(StoreError::ElementTooLong { key: key.clone(), bytes });
+                return Err(StoreError::ElementTooLong {
+                    key: key.clone(),
+                    bytes,
+                    most: MAX_ELEMENT_BYTES,
+                });
             }
             Ok(())
         }

@@ -16,7 +16,7 @@ use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::{FailureCode, Reply};
 use faasm_relay::cluster::Cluster as _;
 use faasm_relay::cluster::embedded::{Embedded, EmbeddedConfig};
-use faasm_relay::cluster::faasm::{FaasmConfig, Upload};
+use faasm_relay::cluster::faasm::{FaasmConfig, Trusted, Upload};
 use faasm_relay::store::{RedisConfig, RedisStore, Stores};
 use faasm_relay::{App, Config, serve};
 use faasm_standin::{Planner, Setup};
@@ -65,7 +65,13 @@ impl Cluster {
         self
     }
 
+    /// Of an operator who trusts everybody, and fills the cluster past the relay.
     pub(crate) fn config(&self) -> FaasmConfig {
+        let trusted = Trusted::new(vec!["*".into()]);
+        FaasmConfig { trusted, only_stored: false, ..self.default_config() }
+    }
+
+    pub(crate) fn default_config(&self) -> FaasmConfig {
         FaasmConfig::of(self.planner.url().parse().unwrap())
     }
 
@@ -170,7 +176,7 @@ pub(crate) async fn any_cluster(functions: &[(&str, &str)]) -> (Front, Option<Cl
         }
         None => {
             let cluster = Cluster::start().await;
-            (cluster.relay().await, Some(cluster))
+            (cluster.relay_with(cluster.default_config()).await, Some(cluster))
         }
     };
     for (name, wat) in functions {
