@@ -286,10 +286,10 @@ impl Guest {
         }
     }
 
-    /// Second half of what waited.
+    /// Second half of what waited, about a key of state or none.
     pub(super) fn resume(
         &mut self,
-        call: HostCall,
+        (call, key): (HostCall, Option<&str>),
         args: &Args,
         completion: Completion,
         cx: &mut Context<'_>,
@@ -320,7 +320,10 @@ impl Guest {
                 };
                 self.shared_file_arrived(call, args, bytes, cx)
             }
-            (call, completion) => self.state_arrived(call, args, completion, cx),
+            (call, completion) => {
+                let key = key.unwrap_or_default();
+                self.state_arrived((call, key), args, completion, cx)
+            }
         }
     }
 

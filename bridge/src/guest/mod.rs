@@ -139,6 +139,26 @@ pub enum Operation {
     ReadFile { path: String },
 }
 
+impl Operation {
+    /// Key of the value, list or lock that it is about.
+    fn key(&self) -> Option<&str> {
+        match self {
+            Operation::ReadState { key, .. }
+            | Operation::WriteState { key, .. }
+            | Operation::ExchangeState { key, .. }
+            | Operation::AppendState { key, .. }
+            | Operation::ReadAppended { key, .. }
+            | Operation::ClearAppended { key }
+            | Operation::LockGlobal { key }
+            | Operation::UnlockGlobal { key } => Some(key),
+            Operation::AwaitCall(_)
+            | Operation::Sleep(_)
+            | Operation::AwaitLock(_)
+            | Operation::ReadFile { .. } => None,
+        }
+    }
+}
+
 /// How an [`Operation`] ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Completion {
@@ -244,6 +264,8 @@ struct Frame {
     call: HostCall,
     args: Args,
     stage: Stage,
+    /// Key of the state call: the guest's memory may have another one there by the time the call completes.
+    key: Option<String>,
     /// What a push took from the local tier, to give back if it does not come to its end.
     pushed: Option<Pushed>,
 }
@@ -406,7 +428,7 @@ impl Guest {
     ) -> Result<Begin, Fault> {
         let args = Args::new(args);
         let flow = self.handle(call, &args, &mut Context { host, tier })?;
-        let (stage, begin, pushed) = match flow {
+        let (stage, begin, key, pushed) = match flow {
             Flow::Return(value) => {
                 self.ready = Some(value);
                 return Ok(Begin::Ready);
@@ -416,15 +438,16 @@ impl Guest {
                 self.ready = Some(self.allocate(call, &args, wanted, cx)?);
                 return Ok(Begin::Ready);
             }
-            Flow::Allocate(wanted) => (Stage::Allocating(wanted), Begin::Ready, None),
-            Flow::Call(called) => (Stage::Calling, Begin::Call(called), None),
+            Flow::Allocate(wanted) => (Stage::Allocating(wanted), Begin::Ready, None, None),
+            Flow::Call(called) => (Stage::Calling, Begin::Call(called), None, None),
             Flow::Wait(operation) => {
                 self.mappings.absorb(host, tier);
+                let key = operation.key().map(str::to_owned);
                 let pushed = Pushed::of(&operation);
-                (Stage::Waiting, Begin::Wait(operation), pushed)
+                (Stage::Waiting, Begin::Wait(operation), key, pushed)
             }
         };
-        self.frames.push(Frame { call, args, stage, pushed });
+        self.frames.push(Frame { call, args, stage, key, pushed });
         Ok(begin)
     }
 
@@ -482,7 +505,7 @@ impl Guest {
                 pushed.restore(tier);
             }
         }
-        let Some(Frame { call, args, stage, pushed }) = self.frames.pop() else {
+        let Some(Frame { call, args, stage, key, pushed }) = self.frames.pop() else {
             return Err(Fault::Order { call: "finish" });
         };
         if let Stage::Completed(_) = &stage {
@@ -505,7 +528,9 @@ impl Guest {
                 pushed.restore(context.tier);
                 return Err(Fault::LockLost { key: pushed.key });
             }
-            Stage::Completed(completion) => self.resume(call, &args, completion, context)?,
+            Stage::Completed(completion) => {
+                self.resume((call, key.as_deref()), &args, completion, context)?
+            },
             Stage::Waiting => return Err(Fault::Order { call: call.row().name }),
         };
         match flow {
@@ -516,7 +541,7 @@ impl Guest {
             Flow::Allocate(wanted) => {
                 let bytes = wanted.bytes();
                 let stage = Stage::Allocating(wanted);
-                self.frames.push(Frame { call, args, stage, pushed });
+                self.frames.push(Frame { call, args, stage, key, pushed });
                 Ok(Finish::Allocate { bytes })
             }
             Flow::Wait(_) | Flow::Call(_) => Err(Fault::Order { call: call.row().name }),

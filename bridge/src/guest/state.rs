@@ -92,62 +92,61 @@ impl Guest {
         Ok(flow)
     }
 
-    /// Second half of the state calls.
+    /// Second half of the state calls; the key is the one that was asked for, whatever the guest's memory has there now.
     pub(super) fn state_arrived(
         &mut self,
-        call: HostCall,
+        (call, key): (HostCall, &str),
         args: &Args,
         completion: Completion,
         cx: &mut Context<'_>,
     ) -> Result<Flow, Fault> {
         use HostCall as C;
-        let key = cx.host.read_string(args.u32(0))?;
         let flow = match (call, completion) {
             (C::ReadState, Completion::State { size, chunk }) => {
-                read_arrived(&key, args, size, &chunk, cx)
+                read_arrived(key, args, size, &chunk, cx)
             }
             (C::ReadStatePtr, Completion::State { size, chunk }) => {
-                cx.tier.take_in(&key, size, &chunk)?;
+                cx.tier.take_in(key, size, &chunk)?;
                 let size = args.u32(1).into();
-                self.map(&key, size, 0..size, cx)
+                self.map(key, size, 0..size, cx)
             }
             (C::ReadStateOffset, Completion::State { size, chunk }) => {
-                cx.tier.take_in(&key, size, &chunk)?;
-                copy_range(&key, args, cx)
+                cx.tier.take_in(key, size, &chunk)?;
+                copy_range(key, args, cx)
             }
             (C::ReadStateOffsetPtr, Completion::State { size, chunk }) => {
-                cx.tier.take_in(&key, size, &chunk)?;
-                let range = offset_range(&key, args, args.u32(3))?;
-                self.map(&key, args.u32(1).into(), range, cx)
+                cx.tier.take_in(key, size, &chunk)?;
+                let range = offset_range(key, args, args.u32(3))?;
+                self.map(key, args.u32(1).into(), range, cx)
             }
             (C::PullState, Completion::State { size, chunk }) => {
                 let run = self.name(cx.tier);
-                pull_arrived(run, &key, args, size, &chunk, cx)
+                pull_arrived(run, key, args, size, &chunk, cx)
             }
             (
                 C::PushStatePartial | C::PushStatePartialMask,
                 Completion::State { size: Some(_), chunk },
             ) => {
                 let run = self.name(cx.tier);
-                cx.tier.refresh(run, &key, &chunk.bytes)?;
+                cx.tier.refresh(run, key, &chunk.bytes)?;
                 Ok(Flow::Return(0))
             }
             (C::RestoreMemory, Completion::State { size, chunk }) => {
-                let flow = restore(&key, size, &chunk, cx)?;
+                let flow = restore(key, size, &chunk, cx)?;
                 // What was allocated then is so again, and mapped values are not part of what was saved.
                 self.heap.give_up(cx.host);
                 self.mappings.write_again(cx.host);
                 Ok(flow)
             }
             (C::LockStateGlobal, Completion::Done) => {
-                self.global_locks.push(key);
+                self.global_locks.push(key.to_owned());
                 Ok(Flow::Return(0))
             }
             (C::UnlockStateGlobal, Completion::Done) => {
-                self.global_locks.retain(|held| *held != key);
+                self.global_locks.retain(|held| held != key);
                 Ok(Flow::Return(0))
             }
-            (C::UnlockStateGlobal, Completion::Missing) => Err(Fault::LockLost { key }),
+            (C::UnlockStateGlobal, Completion::Missing) => Err(Fault::LockLost { key: key.to_owned() }),
             (C::ReadAppendedState, Completion::Bytes(bytes)) => {
                 let count = bytes.len().min(args.u32(2) as usize);
                 cx.host.write(args.u32(1), &bytes[..count])?;

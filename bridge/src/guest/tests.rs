@@ -537,3 +537,32 @@ fn what_others_wrote_is_seen_through_a_mapping_after_a_lock_of_the_cluster() {
     assert!(matches!(run.begin(HostCall::UnlockStateGlobal, &[key]), Ok(Begin::Wait(_))));
     assert_eq!(run.tier.get("k").unwrap().read(0..2), b"!y");
 }
+
+#[test]
+fn a_state_call_is_about_the_key_that_it_began_with() {
+    let state = |bytes: &[u8]| Completion::State {
+        size: Some(bytes.len() as u64),
+        chunk: Chunk { offset: 0, bytes: bytes.to_vec() },
+    };
+    for (call, completion) in [
+        (HostCall::PullState, state(b"new")),
+        (HostCall::PushStatePartial, state(b"new")),
+        (HostCall::LockStateGlobal, Completion::Done),
+    ] {
+        let mut run = Run::new(b"");
+        run.tier.write("a", 3, 0, b"old").unwrap();
+        run.tier.write("b", 3, 0, b"own").unwrap();
+        let key = run.put(0, b"a\0");
+        let Ok(Begin::Wait(_)) = run.begin(call, &[key, 3]) else { panic!("{call} waits") };
+        // As where the name lies in a mapped value that somebody else writes.
+        run.put(0, b"b\0");
+        run.guest.complete(completion).unwrap();
+        assert_eq!(run.finish(), Ok(Finish::Return(0)), "{call}");
+        assert_eq!(run.tier.get("b").unwrap().read(0..3), b"own", "{call}");
+        if call == HostCall::LockStateGlobal {
+            assert_eq!(run.guest.global_locks, ["a"]);
+        } else {
+            assert_eq!(run.tier.get("a").unwrap().read(0..3), b"new", "{call}");
+        }
+    }
+}
