@@ -10,6 +10,7 @@ mod cli;
 mod client;
 mod deploy;
 mod durable;
+mod extension;
 mod faasm;
 mod failures;
 mod fetch;

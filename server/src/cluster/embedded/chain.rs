@@ -1,5 +1,6 @@
 //! Calls that a call starts: each one a task of its own, which goes on when its caller ends.
 
+use super::extension::{Extension, Refusal};
 use super::failures::Failures;
 use super::run;
 use super::{EmbeddedConfig, Inner, Program};
@@ -20,6 +21,8 @@ pub(super) struct Origin {
     room: Arc<Semaphore>,
     /// The same.
     failures: Arc<Failures>,
+    /// Of this call alone, not of those that it chains.
+    pub(super) extension: Option<Arc<dyn Extension>>,
 }
 
 impl Origin {
@@ -32,7 +35,12 @@ impl Origin {
             depth_left: config.max_chain_depth,
             room: Arc::new(Semaphore::new(chained)),
             failures: Arc::new(Failures::new(printing, user, function)),
+            extension: None,
         }
+    }
+
+    pub(super) fn with(self, extension: Arc<dyn Extension>) -> Self {
+        Self { extension: Some(extension), ..self }
     }
 
     /// Of a call that this one chains.
@@ -44,7 +52,7 @@ impl Origin {
         let permit = Arc::clone(&self.room).try_acquire_owned().map_err(|_| {
             format!("more than {} chained calls of one call would run at once", config.max_chained)
         })?;
-        Ok((Self { depth_left, ..self.clone() }, permit))
+        Ok((Self { depth_left, extension: None, ..self.clone() }, permit))
     }
 }
 
@@ -56,12 +64,30 @@ pub(super) struct Chain {
     pub(super) function: String,
     pub(super) origin: Origin,
     pub(super) results: HashMap<CallId, oneshot::Receiver<CallResult>>,
+    /// Why the extension ends the run, within the host call that chained.
+    pub(super) refused: Option<Refusal>,
 }
 
 impl Chain {
     pub(super) fn start(&mut self, id: CallId, target: Target, input: Vec<u8>) {
         let (sender, receiver) = oneshot::channel();
         self.results.insert(id, receiver);
+        if let Some(extension) = &self.origin.extension {
+            match extension.chain(&target, &input) {
+                Ok(None) => {}
+                Ok(Some(running)) => {
+                    let going_on = async move {
+                        let _ = sender.send(running.await);
+                    };
+                    tokio::spawn(going_on.in_current_span());
+                    return;
+                }
+                Err(refusal) => {
+                    self.refused = Some(refusal);
+                    return;
+                }
+            }
+        }
         let (function, entry) = match &target {
             Target::Function(name) => (name.clone(), CallEntry::Main),
             Target::Pointer(index) => (self.function.clone(), CallEntry::Pointer(*index)),

@@ -1,6 +1,7 @@
 //! How a run ended, from whatever error ended it.
 
 use super::entry::BadEntry;
+use super::extension::Refusal;
 use super::host::name;
 use crate::cluster::{Outcome, failure};
 use faasm_bridge::guest::Fault;
@@ -30,6 +31,9 @@ impl Ending {
 fn other(error: &Error) -> (&'static str, String) {
     if let Some(error) = error.downcast_ref::<BadEntry>() {
         return (failure::BAD_ENTRY, error.to_string());
+    }
+    if let Some(refusal) = error.downcast_ref::<Refusal>() {
+        return (refusal.code, refusal.message.clone());
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => {

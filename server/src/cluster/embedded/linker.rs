@@ -1,10 +1,12 @@
 //! Binds the imports of a module to the guest kernel, each by its row of the host-interface table.
 
+use super::extension::{Answer, Import};
 use super::operations::perform;
 use super::run::RunState;
 use faasm_asyncify::BRIDGE_MODULE;
 use faasm_bridge::guest::{Begin, Fault, Finish, is_two_halved};
 use faasm_bridge::host::{self, HostCall, ImportClass, Returns};
+use std::sync::Arc;
 use wasmtime::{
     Caller, Engine, Error, Extern, ExternType, InstancePre, Linker, Module, Result, Trap, Val,
 };
@@ -28,10 +30,11 @@ pub(super) fn link(engine: &Engine, module: &Module) -> Result<InstancePre<RunSt
             })?;
             continue;
         }
+        let import = Arc::new(Name { module: from.to_owned(), name: name.to_owned() });
         match host::classify(from, name) {
             ImportClass::Known(call) if is_two_halved(call) => {
                 linker.func_new_async(from, name, ty, move |caller, params, results| {
-                    Box::new(two_halves(call, caller, params, results))
+                    Box::new(two_halves(call, Arc::clone(&import), caller, params, results))
                 })?;
             }
             ImportClass::Known(call) if call.row().returns == Returns::F64 => {
@@ -40,19 +43,28 @@ pub(super) fn link(engine: &Engine, module: &Module) -> Result<InstancePre<RunSt
                 })?;
             }
             ImportClass::Known(call) => {
-                linker.func_new(from, name, ty, move |caller, params, results| {
+                linker.func_new(from, name, ty, move |mut caller, params, results| {
+                    if extended_at_once(&import, &mut caller, params, results)? {
+                        return Ok(());
+                    }
                     at_once(call, caller, params, results)
                 })?;
             }
             // Functions with one of these can be uploaded, and are not run.
             ImportClass::Family(_) => {
-                linker.func_new(from, name, ty, move |_, _, _| {
+                linker.func_new(from, name, ty, move |mut caller, params, results| {
+                    if extended_at_once(&import, &mut caller, params, results)? {
+                        return Ok(());
+                    }
                     Err(Error::new(Fault::ClusterOnly { import: full.clone() }))
                 })?;
             }
             // Loading succeeds; only calling it ends the run.
             ImportClass::Unknown => {
-                linker.func_new(from, name, ty, move |_, _, _| {
+                linker.func_new(from, name, ty, move |mut caller, params, results| {
+                    if extended_at_once(&import, &mut caller, params, results)? {
+                        return Ok(());
+                    }
                     Err(Error::new(Fault::UnknownImport { import: full.clone() }))
                 })?;
             }
@@ -154,6 +166,65 @@ fn give(results: &mut [Val], value: i32) {
     }
 }
 
+/// An import as the module names it.
+struct Name {
+    module: String,
+    name: String,
+}
+
+/// Whether the extension of this call has answered.
+fn extended_at_once(
+    import: &Name,
+    caller: &mut Caller<'_, RunState>,
+    params: &[Val],
+    results: &mut [Val],
+) -> Result<bool> {
+    let Some(extension) = caller.data().chain.origin.extension.clone() else { return Ok(false) };
+    let arguments = slots(params);
+    let mut memory = RunState::view(caller)?;
+    let Name { module, name } = import;
+    let import =
+        Import { module, name, arguments: &arguments, may_wait: false, memory: &mut memory };
+    let value = match extension.host_call(import)? {
+        Answer::Cluster => return Ok(false),
+        Answer::Value(value) => value,
+        Answer::Wait(_) => {
+            return Err(Error::msg(format!(
+                "the extension wants to wait in `{module}.{name}`, which cannot wait"
+            )));
+        }
+    };
+    give(results, value);
+    Ok(true)
+}
+
+/// The same for a call that may wait.
+async fn extended(
+    import: &Name,
+    caller: &mut Caller<'_, RunState>,
+    params: &[Val],
+    results: &mut [Val],
+) -> Result<bool> {
+    let Some(extension) = caller.data().chain.origin.extension.clone() else { return Ok(false) };
+    let arguments = slots(params);
+    let may_wait = caller.data().allocating == 0;
+    let mut memory = RunState::view(caller)?;
+    let Name { module, name } = import;
+    let import = Import { module, name, arguments: &arguments, may_wait, memory: &mut memory };
+    let value = match extension.host_call(import)? {
+        Answer::Cluster => return Ok(false),
+        Answer::Value(value) => value,
+        Answer::Wait(_) if !may_wait => {
+            return Err(Error::msg(format!(
+                "the extension wants to wait in `{module}.{name}`, which the guest's malloc cannot"
+            )));
+        }
+        Answer::Wait(waiting) => waiting.await?,
+    };
+    give(results, value);
+    Ok(true)
+}
+
 fn at_once(
     call: HostCall,
     mut caller: Caller<'_, RunState>,
@@ -180,10 +251,14 @@ fn number(call: HostCall, mut caller: Caller<'_, RunState>, results: &mut [Val])
 /// A call that may wait. While it waits, the fiber of the run is suspended and no lock is held.
 async fn two_halves(
     call: HostCall,
+    import: Arc<Name>,
     mut caller: Caller<'_, RunState>,
     params: &[Val],
     results: &mut [Val],
 ) -> Result<()> {
+    if extended(&import, &mut caller, params, results).await? {
+        return Ok(());
+    }
     let args = slots(params);
     let begun =
         RunState::with(&mut caller, |guest, host, tier| guest.begin(call, &args, host, tier))?;

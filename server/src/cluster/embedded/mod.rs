@@ -7,6 +7,7 @@
 //! * `host.rs`: what the kernel needs from here: memory, clocks, randomness, printing.
 //! * `operations.rs`: what is done while a function is suspended.
 //! * `chain.rs`: calls that a call starts; `failures.rs` names those that fail.
+//! * `extension.rs`: what a program that embeds the cluster does itself for a call.
 //! * `run.rs`: one run, from instantiation to its end; `entry.rs` and `ending.rs`: where it begins, and how it ended.
 //!
 //! In another program:
@@ -43,6 +44,7 @@ mod compiled;
 mod ending;
 mod engine;
 mod entry;
+mod extension;
 mod failures;
 mod host;
 mod linker;
@@ -50,6 +52,8 @@ mod locks;
 mod operations;
 mod program;
 mod run;
+
+pub use extension::{Answer, Extension, Import, Loaded, Refusal};
 
 use super::{Call, Cluster, ClusterError, Outcome, Uploaded, Usage};
 use crate::integrity;
@@ -175,6 +179,11 @@ impl Embedded {
         let instances = Arc::new(Semaphore::new(config.max_instances.min(Semaphore::MAX_PERMITS)));
         let inner = Inner { config, engine, programs, stores, instances, tiers, holding };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Where its functions, state and files are.
+    pub fn stores(&self) -> &Stores {
+        &self.inner.stores
     }
 }
 

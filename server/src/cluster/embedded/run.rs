@@ -77,7 +77,8 @@ impl RunState {
         let guest = Guest::new(invocation, program.entry.facts());
         let kernel = Some(Kernel { guest, tier: Arc::clone(&tier) });
         let results = HashMap::new();
-        let chain = Chain { inner, program, user, function, origin, results };
+        let refused = None;
+        let chain = Chain { inner, program, user, function, origin, results, refused };
         Self {
             kernel,
             chain,
@@ -98,14 +99,23 @@ impl RunState {
         Ok(&mut kernel.guest)
     }
 
+    /// This host, with the guest's memory.
+    pub(super) fn view<'a>(caller: &'a mut Caller<'_, RunState>) -> Result<View<'a>> {
+        let memory = memory(caller)?;
+        Ok(View { memory, store: caller.as_context_mut() })
+    }
+
     /// Gives `work` the kernel, this host with the guest's memory, and the user's local tier.
     pub(super) fn with<T>(
         caller: &mut Caller<'_, RunState>,
         work: impl FnOnce(&mut Guest, &mut dyn Host, &mut LocalTier) -> Result<T, Fault>,
     ) -> Result<T> {
-        let memory = memory(caller)?;
-        let mut view = View { memory, store: caller.as_context_mut() };
-        Ok(view.with(work)?)
+        let mut view = Self::view(caller)?;
+        let done = view.with(work)?;
+        match caller.data_mut().chain.refused.take() {
+            Some(refusal) => Err(Error::new(refusal)),
+            None => Ok(done),
+        }
     }
 }
 

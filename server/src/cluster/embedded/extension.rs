@@ -1,0 +1,195 @@
+//! What a program that embeds the cluster can do itself for a call: take over the calls that it chains, and answer its host
+//! calls.
+
+use super::chain::Origin;
+use super::program::Program;
+use super::{Embedded, run};
+use crate::cluster::{Call, ClusterError, Outcome};
+use faasm_bridge::guest::{CallResult, GuestMemory, Target};
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// What a program that embeds the cluster does itself for one call; see [`Embedded::call_with`].
+///
+/// Both methods are called from within a host call of the function: they may not block. What they return as an error ends the
+/// run.
+pub trait Extension: Send + Sync {
+    /// Takes over a call that the function chains, which is then not the cluster's: neither its limits on chained calls nor its
+    /// log of failed ones apply. `None` leaves it to the cluster.
+    ///
+    /// The future goes on when the caller ends before it; its result is what the function is told when it awaits the call.
+    ///
+    /// # Errors
+    /// Where the call cannot be started and the caller is to end.
+    fn chain(
+        &self,
+        target: &Target,
+        input: &[u8],
+    ) -> Result<Option<BoxFuture<'static, CallResult>>, Refusal> {
+        let _ = (target, input);
+        Ok(None)
+    }
+
+    /// Answers a host call in place of the cluster. It is asked for every import of a function but those that give a
+    /// floating-point number, and those that call a function of the guest (`__kmpc_fork_call`, `pthread_once`).
+    ///
+    /// # Errors
+    /// Where the run is to end.
+    fn host_call<'a>(&'a self, call: Import<'a>) -> Result<Answer<'a>, Refusal> {
+        let _ = call;
+        Ok(Answer::Cluster)
+    }
+}
+
+/// A host call that a function makes.
+pub struct Import<'a> {
+    /// Module and name as the function imports them.
+    pub module: &'a str,
+    pub name: &'a str,
+    /// Arguments, one each; an `i32` is in the low half.
+    pub arguments: &'a [u64],
+    /// Whether the answer may be [`Answer::Wait`]: so it is for imports that can keep a function waiting.
+    pub may_wait: bool,
+    /// Memory of the function.
+    pub memory: &'a mut (dyn GuestMemory + Send),
+}
+
+impl std::fmt::Debug for Import<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { module, name, arguments, may_wait, memory: _ } = self;
+        f.debug_struct("Import")
+            .field("import", &format_args!("{module}.{name}"))
+            .field("arguments", arguments)
+            .field("may_wait", may_wait)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Import<'_> {
+    /// An argument as `i32`; 0 where there are not as many.
+    pub fn argument(&self, position: usize) -> u32 {
+        self.arguments.get(position).map_or(0, |argument| *argument as u32)
+    }
+}
+
+/// Who answers a host call.
+pub enum Answer<'a> {
+    /// The cluster, as if nobody had been asked.
+    Cluster,
+    /// The extension, with this result, which is dropped where the import has none.
+    Value(i32),
+    /// The extension, later: the function is suspended meanwhile. It ends the run where the import cannot wait.
+    Wait(BoxFuture<'a, Result<i32, Refusal>>),
+}
+
+impl std::fmt::Debug for Answer<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Answer::Cluster => f.write_str("Cluster"),
+            Answer::Value(value) => f.debug_tuple("Value").field(value).finish(),
+            Answer::Wait(_) => f.write_str("Wait(..)"),
+        }
+    }
+}
+
+/// Why an extension ends a run: code and message of the [`Outcome::Failed`] that it ends with.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{message}")]
+pub struct Refusal {
+    pub code: &'static str,
+    pub message: String,
+}
+
+impl Refusal {
+    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// A function as it was when it was loaded: calls run this one, whatever was uploaded under its name since. Clones are
+/// handles to the same one.
+#[derive(Clone)]
+pub struct Loaded {
+    program: Arc<Program>,
+}
+
+impl std::fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loaded").finish_non_exhaustive()
+    }
+}
+
+impl Embedded {
+    /// Runs a function to its end, with an extension in between.
+    ///
+    /// ```
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use faasm_relay::cluster::embedded::{Answer, Embedded, Extension, Import, Refusal};
+    /// use faasm_relay::cluster::{Call, Cluster, Outcome};
+    /// use faasm_relay::store::Stores;
+    /// use std::sync::Arc;
+    ///
+    /// /// Answers one import itself.
+    /// struct Flags;
+    ///
+    /// impl Extension for Flags {
+    ///     fn host_call<'a>(&'a self, call: Import<'a>) -> Result<Answer<'a>, Refusal> {
+    ///         match call.name {
+    ///             "__faasm_conf_flag" => Ok(Answer::Value(7)),
+    ///             "__faasm_push_state" => Err(Refusal::new("no-state", "state cannot be pushed here")),
+    ///             _ => Ok(Answer::Cluster),
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let cluster = Embedded::new(Default::default(), Stores::in_memory()?)?;
+    /// let wasm = wat::parse_str(
+    ///     r#"(module
+    ///         (import "env" "__faasm_conf_flag" (func $flag (param i32) (result i32)))
+    ///         (memory (export "memory") 1)
+    ///         (func (export "main") (result i32) (call $flag (i32.const 0))))"#,
+    /// )?;
+    /// cluster.upload("ada".into(), "f".into(), wasm).await?;
+    /// let outcome = cluster.call_with(Call::new("ada", "f", vec![]), Arc::new(Flags)).await?;
+    /// assert!(matches!(outcome, Outcome::Returned(result) if result.return_value == 7));
+    /// # Ok(())
+    /// # }
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(example()).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Cluster::call`](crate::cluster::Cluster::call).
+    pub fn call_with(
+        &self,
+        call: Call,
+        extension: Arc<dyn Extension>,
+    ) -> BoxFuture<'static, Result<Outcome, ClusterError>> {
+        let origin = Origin::root(&self.inner.config, &call).with(extension);
+        run::call(Arc::clone(&self.inner), call, origin)
+    }
+
+    /// Loads the function that has this name now; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`ClusterError::NotAFunction`] where it cannot be compiled, [`ClusterError::Store`] where it cannot be read.
+    pub async fn load(&self, user: &str, function: &str) -> Result<Option<Loaded>, ClusterError> {
+        let program = self.inner.find(user, function).await?;
+        Ok(program.map(|program| Loaded { program }))
+    }
+
+    /// Runs a function that was loaded from this cluster, with an extension in between; the names in the call are what the function
+    /// is told.
+    ///
+    /// # Errors
+    /// As [`Cluster::call`](crate::cluster::Cluster::call).
+    pub fn call_loaded(
+        &self,
+        loaded: &Loaded,
+        call: Call,
+        extension: Arc<dyn Extension>,
+    ) -> BoxFuture<'static, Result<Outcome, ClusterError>> {
+        let origin = Origin::root(&self.inner.config, &call).with(extension);
+        run::call_program(Arc::clone(&self.inner), Arc::clone(&loaded.program), call, origin)
+    }
+}
