@@ -22,10 +22,10 @@ pub(crate) struct Arguments {
     /// The function, as the toolchain linked it
     #[arg(value_name = "FUNCTION.wasm")]
     function: PathBuf,
-    /// Input as text
+    /// Input as text; `-` reads standard input
     #[arg(long, value_name = "TEXT", conflicts_with = "input_file")]
     input: Option<OsString>,
-    /// File with the input
+    /// File with the input; `-` reads standard input
     #[arg(long, value_name = "FILE")]
     input_file: Option<OsString>,
     /// Environment variable (repeatable)

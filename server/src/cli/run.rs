@@ -6,9 +6,12 @@ use faasm_bridge::wire::is_valid_name;
 use faasm_relay::cluster::embedded::{Embedded, Printing};
 use faasm_relay::cluster::{Call, Cluster, Outcome};
 use faasm_relay::store::{MAX_FILE_BYTES, Stores, is_valid_path};
-use std::io::Write;
+use std::io::{Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+/// In the place of an input or its file.
+const STANDARD_INPUT: &str = "-";
 
 /// Whose functions these are.
 const USER: &str = "run";
@@ -23,10 +26,10 @@ const USER: &str = "run";
     1 where it could not run or trapped."
 )]
 pub(crate) struct Opts {
-    /// Input as text
+    /// Input as text; `-` reads standard input
     #[arg(long, value_name = "TEXT", conflicts_with = "input_file")]
     input: Option<String>,
-    /// File with the input
+    /// File with the input; `-` reads standard input
     #[arg(long, value_name = "FILE")]
     input_file: Option<PathBuf>,
     /// Environment variable, as NAME=VALUE (repeatable)
@@ -60,7 +63,9 @@ impl Opts {
         }
         let function = upload(&cluster, &self.file).await?;
         let input = match (self.input, &self.input_file) {
+            (Some(text), _) if text == STANDARD_INPUT => standard_input()?,
             (Some(text), _) => text.into_bytes(),
+            (None, Some(path)) if path.as_os_str() == STANDARD_INPUT => standard_input()?,
             (None, Some(path)) => {
                 std::fs::read(path).with_context(|| format!("reading {}", path.display()))?
             }
@@ -82,6 +87,12 @@ impl Opts {
         out.write_all(&result.output).and_then(|()| out.flush()).context("writing the output")?;
         Ok(exit_code(result.return_value))
     }
+}
+
+fn standard_input() -> Result<Vec<u8>> {
+    let mut input = Vec::new();
+    std::io::stdin().read_to_end(&mut input).context("reading standard input")?;
+    Ok(input)
 }
 
 /// Shares a local file, as `PATH=LOCALFILE` says.

@@ -72,6 +72,20 @@ fn run_prints_and_exits_as_the_function_does() {
 }
 
 #[test]
+fn run_reads_an_input_from_standard_input() {
+    let (_folder, paths) = functions(&[("hello", HELLO)]);
+    for option in ["--input", "--input-file"] {
+        let mut run = relay();
+        run.arg("run").arg(&paths[0]).args([option, "-"]);
+        run.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut running = run.spawn().unwrap();
+        running.stdin.take().unwrap().write_all(b"you").unwrap();
+        let done = running.wait_with_output().unwrap();
+        assert_eq!(stdout(&done), "Hello, you", "{option}");
+    }
+}
+
+#[test]
 fn run_lets_a_function_call_another_file() {
     const CALLER: &str = r#"(module
         (import "env" "__faasm_chain_name" (func $chain (param i32 i32 i32) (result i32)))
