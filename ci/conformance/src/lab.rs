@@ -9,10 +9,12 @@ use faasm_bridge::guest::Stream;
 use faasm_bridge::state::Chunk;
 use faasm_relay::cluster::Cluster;
 use faasm_relay::cluster::embedded::{EmbeddedConfig, Printing};
-use faasm_relay::store::{FunctionStore, StateStore, StoreError, StoredFunction, Stores};
+use faasm_relay::store::{
+    FileStore, FunctionStore, StateStore, StoreError, StoredFunction, Stores,
+};
 use faasm_relay::{App, Config, integrity, serve};
 use futures_util::future::{BoxFuture, pending};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -25,6 +27,24 @@ pub const SHORT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// More than any list of a case.
 const ALL: u32 = 1_000_000;
+
+const PROBE: &str = "probe";
+const PROBE_FOR_FAASM: &str = "probe_for_faasm";
+
+/// The probe's commands that a Faasm cluster can do none of.
+const HOST_ONLY: &[&str] = &[
+    "map",
+    "map_at",
+    "lock_read",
+    "lock_write",
+    "unlock_read",
+    "unlock_write",
+    "lock_global",
+    "unlock_global",
+    "push_partial",
+    "push_mask",
+    "oob_mask",
+];
 
 /// The suite's functions by name; the same for every user.
 struct Functions(HashMap<String, StoredFunction>);
@@ -90,7 +110,7 @@ struct Relay {
 /// Relays, stores, and what was printed.
 pub struct Lab {
     stores: Stores,
-    names: Vec<String>,
+    originals: HashMap<String, StoredFunction>,
     printed: Arc<Printed>,
     patient: Relay,
     impatient: Relay,
@@ -109,7 +129,7 @@ impl Lab {
         for (name, wasm) in folders.originals()? {
             functions.insert(name, StoredFunction { integrity: integrity(&wasm), wasm });
         }
-        let names = functions.keys().cloned().collect();
+        let originals = functions.clone();
         let stores = Stores { functions: Arc::new(Functions(functions)), ..Stores::in_memory()? };
         for (path, bytes) in cases.iter().flat_map(|case| &case.before.files) {
             stores.files.write_file(path, bytes.clone()).await?;
@@ -118,12 +138,12 @@ impl Lab {
         let patient = relay(folders, &stores, &printed, TIMEOUT, Vec::new()).await?;
         let origin = vec![patient.url.clone()];
         let impatient = relay(folders, &stores, &printed, SHORT_TIMEOUT, origin).await?;
-        Ok(Self { stores, names, printed, patient, impatient })
+        Ok(Self { stores, originals, printed, patient, impatient })
     }
 
     /// Whether there is such a function.
     pub fn has(&self, function: &str) -> bool {
-        self.names.iter().any(|name| name == function)
+        self.originals.contains_key(function)
     }
 
     /// Where pages are served.
@@ -153,9 +173,24 @@ impl Lab {
         Arc::clone(&self.stores.state)
     }
 
-    /// Functions and shared files, with this state.
-    pub(crate) fn stores_with(&self, state: Arc<dyn StateStore>) -> Stores {
-        Stores { state, ..self.stores.clone() }
+    /// The shared files of all cases.
+    pub(crate) fn files(&self) -> Arc<dyn FileStore> {
+        Arc::clone(&self.stores.files)
+    }
+
+    /// Name and original of a case's function, if there is one, and of those that its input names. With `for_faasm` the probe is
+    /// the one without what a Faasm cluster cannot do, unless the case wants that.
+    pub(crate) fn functions_of(&self, case: &Case, for_faasm: bool) -> Vec<(String, Vec<u8>)> {
+        let input = String::from_utf8_lossy(&case.input);
+        let words: HashSet<&str> = input.split_whitespace().collect();
+        let is_needed = |name: &str| name == case.function || words.contains(name);
+        let wants_more = HOST_ONLY.iter().any(|command| words.contains(command));
+        let needed = self.originals.iter().filter(|(name, _)| is_needed(name));
+        let wasm = |name: &str, stored: &StoredFunction| match self.originals.get(PROBE_FOR_FAASM) {
+            Some(probe) if name == PROBE && for_faasm && !wants_more => probe.wasm.clone(),
+            _ => stored.wasm.clone(),
+        };
+        needed.map(|(name, stored)| (name.clone(), wasm(name, stored))).collect()
     }
 
     /// Keeps what functions print.

@@ -7,6 +7,7 @@ use faasm_conformance::functions::Folders;
 use faasm_conformance::lab::Lab;
 use faasm_conformance::matrix::{self, Unbuilt};
 use faasm_conformance::outcome::Code;
+use faasm_conformance::column::Addresses;
 use faasm_conformance::{cases, column, coverage};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,6 +23,15 @@ struct Opts {
     /// Only columns whose names contain this: embedded, faasm, chromium, firefox, webkit, asyncify, jspi, page, worker
     #[arg(long, value_name = "NAME")]
     column: Option<String>,
+    /// Run the columns of a Faasm cluster, and no others, on a real one: its planner
+    #[arg(long, value_name = "URL", requires_all = ["upload", "redis"])]
+    faasm: Option<String>,
+    /// Its upload server
+    #[arg(long, value_name = "URL", requires = "faasm")]
+    upload: Option<String>,
+    /// The Redis that it keeps state in
+    #[arg(long, value_name = "URL", requires = "faasm")]
+    redis: Option<String>,
     /// Write the figures of each column to this file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -55,7 +65,11 @@ async fn run(opts: Opts) -> Result<bool> {
     }
     coverage::check(&folders)?;
     let lab = Arc::new(Lab::start(&folders, &cases).await?);
-    let columns = column::open(&lab, opts.column.as_deref());
+    let real = match (opts.faasm, opts.upload, opts.redis) {
+        (Some(planner), Some(upload), Some(redis)) => Some(Addresses { planner, upload, redis }),
+        _ => None,
+    };
+    let columns = column::open(&lab, opts.column.as_deref(), real.as_ref());
     let chosen: Vec<_> = cases
         .into_iter()
         .filter(|case| opts.filter.as_deref().is_none_or(|text| case.name.contains(text)))

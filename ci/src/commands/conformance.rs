@@ -74,13 +74,16 @@ const UNDEFINED: &[&str] = &["-Wl,--allow-undefined"];
 /// So that memory ends at the same size in all places.
 const BOUNDED: &[&str] = &["-Wl,--max-memory=67108864"];
 const OPENMP: &[&str] = &["-fopenmp", "-Wno-openmp"];
+/// Without what a Faasm cluster cannot do.
+const FOR_FAASM: &[&str] = &["-DFOR_FAASM"];
 const HEAP_SBRK: &[&str] = &["-DHEAP_SBRK"];
 const HEAP_223: &[&str] = &["-DHEAP_223"];
 const HEAP_MMAP: &[&str] = &["-DHEAP_MMAP"];
 
 /// In `ci/conformance/functions`.
-const SOURCES: [Source; 25] = [
+const SOURCES: [Source; 26] = [
     both("c/probe.c", "probe"),
+    Source { compile: FOR_FAASM, ..both("c/probe.c", "probe_for_faasm") },
     both("c/files.c", "files"),
     both("c/wasi.c", "wasi"),
     both("cpp/cxx.cpp", "cxx"),
@@ -116,6 +119,15 @@ pub(crate) struct Args {
     /// Only columns whose names contain this: embedded, faasm, chromium, firefox, webkit, asyncify, jspi, page, worker
     #[arg(long, value_name = "NAME")]
     column: Option<String>,
+    /// Run the columns of a Faasm cluster, and no others, on a real one: the URL of its planner
+    #[arg(long, value_name = "URL", requires_all = ["upload", "redis"])]
+    faasm: Option<String>,
+    /// Its upload server
+    #[arg(long, value_name = "URL", requires = "faasm")]
+    upload: Option<String>,
+    /// The Redis that it keeps state in
+    #[arg(long, value_name = "URL", requires = "faasm")]
+    redis: Option<String>,
     /// Write the figures of each column to this file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -129,7 +141,13 @@ impl Args {
         package::Args {}.run(workspace)?;
         functions(workspace)?;
         let mut command = suite(workspace);
-        for (option, value) in [("--filter", &self.filter), ("--column", &self.column)] {
+        for (option, value) in [
+            ("--filter", &self.filter),
+            ("--column", &self.column),
+            ("--faasm", &self.faasm),
+            ("--upload", &self.upload),
+            ("--redis", &self.redis),
+        ] {
             command.args(value.iter().flat_map(|value| [option, value]));
         }
         if let Some(path) = &self.json {

@@ -110,6 +110,18 @@ pub struct Uploaded {
     /// Content hash, as [`crate::integrity`] gives it.
     pub integrity: String,
     pub bytes: usize,
+    /// Whether a guarded form of it runs, since its user is not trusted.
+    pub is_guarded: bool,
+    /// What will fail when it runs, for people.
+    pub warnings: Vec<String>,
+}
+
+impl Uploaded {
+    /// Of a function that runs as it was uploaded.
+    pub(crate) fn of(wasm: &[u8]) -> Self {
+        let (integrity, bytes) = (crate::integrity(wasm), wasm.len());
+        Self { integrity, bytes, is_guarded: false, warnings: Vec::new() }
+    }
 }
 
 /// Why a cluster could not even try.

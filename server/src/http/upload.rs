@@ -44,6 +44,8 @@ pub(super) async fn receive(
         "function": function,
         "integrity": uploaded.integrity,
         "bytes": uploaded.bytes,
+        "guarded": uploaded.is_guarded,
+        "warnings": uploaded.warnings,
     });
     Ok(plain(StatusCode::OK, "application/json", body.to_string()))
 }

@@ -6,21 +6,6 @@
 
 enum { MAX_MAPPINGS = 16, MAX_READ = 256 * 1024, GUARD = 64 };
 
-static struct { char *start; int32_t len; } mappings[MAX_MAPPINGS];
-static int n_mappings;
-/// The mapping that `poke` and `peek` mean.
-static int current;
-
-static void add_mapping(uint8_t *start, int32_t len) {
-    if (n_mappings == MAX_MAPPINGS) __builtin_trap();
-    current = n_mappings++;
-    mappings[current].start = (char *)start;
-    mappings[current].len = len;
-    out("map = ");
-    out_text(mappings[current].start, (size_t)len);
-    out("\n");
-}
-
 /// What a call put into a buffer of `len` bytes, with a look at the bytes after it.
 static void show_buffer(const char *what, int32_t result, const char *buffer, int32_t len) {
     if (result == INT32_MIN) out("%s = ", what);
@@ -50,8 +35,26 @@ static const char *long_key(int32_t len) {
     return key;
 }
 
-static bool mapping_command(char *name, char *rest) {
 #define IS(text) (strcmp(name, text) == 0)
+
+// A Faasm cluster can do none of what is here, and a function that imports it is not taken there.
+#ifndef FOR_FAASM
+static struct { char *start; int32_t len; } mappings[MAX_MAPPINGS];
+static int n_mappings;
+/// The mapping that `poke` and `peek` mean.
+static int current;
+
+static void add_mapping(uint8_t *start, int32_t len) {
+    if (n_mappings == MAX_MAPPINGS) __builtin_trap();
+    current = n_mappings++;
+    mappings[current].start = (char *)start;
+    mappings[current].len = len;
+    out("map = ");
+    out_text(mappings[current].start, (size_t)len);
+    out("\n");
+}
+
+static bool mapping_command(char *name, char *rest) {
     if (IS("map")) {
         char *key = word(&rest);
         int32_t len = number(&rest);
@@ -77,6 +80,36 @@ static bool mapping_command(char *name, char *rest) {
     return true;
 }
 
+static bool lock_command(char *name, char *rest) {
+    if (IS("lock_read")) __faasm_lock_state_read(word(&rest));
+    else if (IS("lock_write")) __faasm_lock_state_write(word(&rest));
+    else if (IS("unlock_read")) __faasm_unlock_state_read(word(&rest));
+    else if (IS("unlock_write")) __faasm_unlock_state_write(word(&rest));
+    else if (IS("lock_global")) __faasm_lock_state_global(word(&rest));
+    else if (IS("unlock_global")) __faasm_unlock_state_global(word(&rest));
+    else return false;
+    return true;
+}
+
+static bool partial_command(char *name, char *rest) {
+    if (IS("push_partial")) __faasm_push_state_partial(word(&rest));
+    else if (IS("push_mask")) {
+        char *key = word(&rest);
+        __faasm_push_state_partial_mask(key, word(&rest));
+    } else return false;
+    return true;
+}
+
+static bool host_only_command(char *name, char *rest) {
+    return mapping_command(name, rest) || lock_command(name, rest) || partial_command(name, rest);
+}
+#else
+static bool host_only_command(char *name, char *rest) {
+    (void)name, (void)rest;
+    return false;
+}
+#endif
+
 static bool list_command(char *name, char *rest) {
     if (IS("append")) {
         char *key = word(&rest);
@@ -89,12 +122,6 @@ static bool list_command(char *name, char *rest) {
         __faasm_read_appended_state(key, (uint8_t *)buffer, len, count);
         show_buffer("appended", INT32_MIN, buffer, len);
     } else if (IS("clear")) __faasm_clear_appended_state(word(&rest));
-    else if (IS("lock_read")) __faasm_lock_state_read(word(&rest));
-    else if (IS("lock_write")) __faasm_lock_state_write(word(&rest));
-    else if (IS("unlock_read")) __faasm_unlock_state_read(word(&rest));
-    else if (IS("unlock_write")) __faasm_unlock_state_write(word(&rest));
-    else if (IS("lock_global")) __faasm_lock_state_global(word(&rest));
-    else if (IS("unlock_global")) __faasm_unlock_state_global(word(&rest));
     else return false;
     return true;
 }
@@ -131,11 +158,7 @@ static bool state_command(char *name, char *rest) {
         __faasm_read_state_offset(key, total, offset, (uint8_t *)buffer, len);
         show_buffer("read_at", INT32_MIN, buffer, len);
     } else if (IS("push")) __faasm_push_state(word(&rest));
-    else if (IS("push_partial")) __faasm_push_state_partial(word(&rest));
-    else if (IS("push_mask")) {
-        char *key = word(&rest);
-        __faasm_push_state_partial_mask(key, word(&rest));
-    } else if (IS("pull")) {
+    else if (IS("pull")) {
         char *key = word(&rest);
         __faasm_pull_state(key, number(&rest));
     } else if (IS("flag")) {
@@ -155,7 +178,7 @@ static bool state_command(char *name, char *rest) {
         char *buffer = read_buffer(cap);
         int32_t size = __faasm_read_state(long_key(len), (uint8_t *)buffer, cap);
         show_buffer("read_long_key", size, buffer, cap);
-    } else return mapping_command(name, rest) || list_command(name, rest);
+    } else return host_only_command(name, rest) || list_command(name, rest);
     return true;
 #undef IS
 }

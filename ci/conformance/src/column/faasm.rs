@@ -1,27 +1,28 @@
-//! A Faasm cluster: a stand-in for its planner, whose functions keep state in a real Redis, behind one relay, or behind two over
-//! the same Redis.
+//! A Faasm cluster behind one relay or two: a stand-in for Faasm 0.29 with WAMR whose functions keep state in a real Redis, or the
+//! cluster that the command line names.
 //!
-//! Such a cluster carries outputs as text. So where a case outputs something else, its functions are what `build --text-output`
-//! makes of them.
+//! A case's functions are uploaded through the relay, as users upload them: their originals by a user whom the operator trusts,
+//! the same by one who is not trusted, so that the relay guards them, or what `build --for faasm` makes of them.
 
 use super::Column;
-use crate::case::{Case, End, Text};
-use crate::cases;
+use crate::case::Case;
 use crate::lab::{Lab, TIMEOUT};
-use crate::outcome::Observed;
+use crate::outcome::{Ended, Observed};
 use crate::page::Page;
 use anyhow::{Context as _, Result, bail, ensure};
+use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::{CallEntry, Request};
 use faasm_redis_server::RedisServer;
+use faasm_relay::cluster::ClusterError;
 use faasm_relay::cluster::embedded::{Embedded, EmbeddedConfig};
-use faasm_relay::cluster::faasm::FaasmConfig;
+use faasm_relay::cluster::faasm::{FaasmConfig, Keys, Trusted, Upload};
 use faasm_relay::store::{
-    FunctionStore, Locks, RedisConfig, RedisStore, StateStore, StoreError, StoredFunction, Stores,
+    RedisConfig, RedisStore, StateRead, StateStore, StoreError, Stores,
 };
-use faasm_relay::{App, Config, integrity, serve};
+use faasm_relay::{App, Config, serve};
 use faasm_standin::{Planner, Setup};
 use futures_util::future::{BoxFuture, pending};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -34,145 +35,262 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// Slots of the stand-in's worker.
 const SLOTS: i64 = 64;
 
-/// Behind one relay.
-pub(super) const ONE: Place =
-    Place { id: "faasm-relay", title: "Faasm backend (stand-in) + Redis", relays: 1 };
+impl Faasm {
+    pub(super) fn new(lab: &Arc<Lab>, place: Place, real: Option<Addresses>) -> Self {
+        Self { lab: Arc::clone(lab), place, real, started: OnceCell::new() }
+    }
 
-/// Behind two: each call begins over one of them and is answered by the other.
-pub(super) const TWO: Place =
-    Place { id: "faasm-relays", title: "Faasm backend, two relays over one Redis", relays: 2 };
+    async fn running(&self) -> Result<&Running> {
+        let start = || Running::start(&self.lab, self.place, self.real.as_ref());
+        self.started.get_or_try_init(start).await
+    }
+}
+
+/// What is uploaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// Originals of a user whom the operator trusts.
+    Originals,
+    /// Originals of a user whom nobody trusts: the relay guards them.
+    Guarded,
+    /// What `build --for faasm` makes of them.
+    Built,
+}
 
 /// What distinguishes the columns.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     id: &'static str,
     title: &'static str,
+    form: Form,
+    /// With two each call begins over one of them and is answered by the other.
     relays: usize,
+}
+
+pub(super) const PLACES: [Place; 4] = [
+    Place {
+        id: "faasm-originals",
+        title: "Faasm 0.29 as it is (stand-in), originals",
+        form: Form::Originals,
+        relays: 1,
+    },
+    Place {
+        id: "faasm-guarded",
+        title: "Faasm 0.29 (stand-in), originals that the relay guards",
+        form: Form::Guarded,
+        relays: 1,
+    },
+    Place {
+        id: "faasm-built",
+        title: "Faasm 0.29 (stand-in), built for it",
+        form: Form::Built,
+        relays: 1,
+    },
+    Place {
+        id: "faasm-built-relays",
+        title: "Faasm 0.29 (stand-in), built for it, two relays over one Redis",
+        form: Form::Built,
+        relays: 2,
+    },
+];
+
+/// Where a real cluster is.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    pub planner: String,
+    pub upload: String,
+    pub redis: String,
 }
 
 pub(super) struct Faasm {
     lab: Arc<Lab>,
     place: Place,
-    /// Names of cases that output something else than text; where one ends by a limit, it does not say so itself.
-    binary: HashSet<String>,
-    started: OnceCell<Cluster>,
+    real: Option<Addresses>,
+    started: OnceCell<Running>,
 }
 
-/// Users whose functions output other bytes than text.
-type Users = Arc<Mutex<HashSet<String>>>;
-
-/// The suite's functions, for these users as a cluster needs them that carries text only.
-struct TextOutputs {
-    originals: Arc<dyn FunctionStore>,
-    users: Users,
-}
-
-impl TextOutputs {
-    async fn get(&self, user: &str, function: &str) -> Result<Option<StoredFunction>, StoreError> {
-        let found = self.originals.get(user, function).await?;
-        let needs_text = self.users.lock().unwrap_or_else(PoisonError::into_inner).contains(user);
-        let text = found.as_ref().filter(|_| needs_text).and_then(|stored| {
-            // What cannot be encoded, or need not be, is what it is.
-            faasm_asyncify::text_output(&stored.wasm).ok().flatten()
-        });
-        let made = text.map(|wasm| StoredFunction { integrity: integrity(&wasm), wasm });
-        Ok(made.or(found))
-    }
-}
-
-impl FunctionStore for TextOutputs {
-    fn is_shared(&self) -> bool {
-        false
-    }
-
-    fn integrity<'a>(
-        &'a self,
-        user: &'a str,
-        function: &'a str,
-    ) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
-        Box::pin(async { Ok(self.get(user, function).await?.map(|stored| stored.integrity)) })
-    }
-
-    fn get<'a>(
-        &'a self,
-        user: &'a str,
-        function: &'a str,
-    ) -> BoxFuture<'a, Result<Option<StoredFunction>, StoreError>> {
-        Box::pin(self.get(user, function))
-    }
-
-    fn put<'a>(
-        &'a self,
-        user: &'a str,
-        function: &'a str,
-        stored: StoredFunction,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.originals.put(user, function, stored)
-    }
-}
-
-/// Whether what a case outputs is text, as far as it says.
-fn outputs_text(case: &Case) -> bool {
-    match &case.end {
-        End::Returns { output: Text::Exactly(bytes), .. } => std::str::from_utf8(bytes).is_ok(),
-        _ => true,
-    }
-}
-
-/// The processes, or what takes their place.
-struct Cluster {
-    text_users: Users,
-    planner: Arc<Planner>,
+/// A cluster with relays in front of it.
+struct Running {
+    /// `None` where it is a real one.
+    standin: Option<StandIn>,
     state: Arc<dyn StateStore>,
     relays: Vec<SocketAddr>,
+    /// Where functions are uploaded.
+    cluster: Arc<dyn faasm_relay::cluster::Cluster>,
+    /// What was built of functions, by name.
+    built: Mutex<HashMap<String, Result<Vec<u8>, String>>>,
+}
+
+struct StandIn {
+    planner: Arc<Planner>,
+    _upload: faasm_standin::Upload,
     _redis: RedisServer,
 }
 
-impl Faasm {
-    pub(super) fn new(lab: &Arc<Lab>, place: Place) -> Self {
-        let binary = cases::all().into_iter().filter(|case| !outputs_text(case));
-        let binary = binary.map(|case| case.name).collect();
-        Self { lab: Arc::clone(lab), place, binary, started: OnceCell::new() }
-    }
-
-    async fn cluster(&self) -> Result<&Cluster> {
-        self.started.get_or_try_init(|| Cluster::start(&self.lab, self.place.relays)).await
-    }
-}
-
-impl Cluster {
-    async fn start(lab: &Lab, relays: usize) -> Result<Self> {
+impl StandIn {
+    async fn start(lab: &Lab) -> Result<(Self, Addresses)> {
         let redis = RedisServer::start()?;
         let state = Arc::new(RedisStore::connect(&RedisConfig::new(redis.url())).await?);
-        let stores = lab.stores_with(state.clone());
-        let text_users = Users::default();
-        let (originals, users) = (stores.functions, Arc::clone(&text_users));
-        let functions = Arc::new(TextOutputs { originals, users });
-        let locks = Locks::refused("workers of Faasm have no such host call");
-        let stores = Stores { functions, locks, ..stores };
+        let stores = Stores { state, files: lab.files(), ..Stores::in_memory()? };
         let config = EmbeddedConfig {
             call_timeout: TIMEOUT,
             printing: lab.printing(),
             ..EmbeddedConfig::default()
         };
-        let embedded = Arc::new(Embedded::new(config, stores)?);
+        let embedded = Arc::new(Embedded::new(config, stores.clone())?);
         let setup = Setup { workers: vec![SLOTS], ..Setup::default() };
-        let planner = Planner::start(setup, embedded).await?;
-        let mut addresses = Vec::new();
-        for _ in 0..relays {
-            let stores = Stores::redis(&RedisConfig::new(redis.url())).await?;
-            let endpoint = planner.url().parse().map_err(anyhow::Error::msg)?;
-            let config = FaasmConfig { call_time: TIMEOUT, ..FaasmConfig::of(endpoint) };
-            let app = App::faasm(config, None, stores);
+        let planner = Planner::start(setup, embedded.clone()).await?;
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let upload =
+            faasm_standin::Upload::start(address, embedded, stores.state, stores.files).await?;
+        let addresses =
+            Addresses { planner: planner.url(), upload: upload.url(), redis: redis.url() };
+        Ok((Self { planner, _upload: upload, _redis: redis }, addresses))
+    }
+}
+
+impl Running {
+    async fn start(lab: &Lab, place: Place, real: Option<&Addresses>) -> Result<Self> {
+        let (standin, addresses) = match real {
+            Some(addresses) => (None, addresses.clone()),
+            None => {
+                let (standin, addresses) = StandIn::start(lab).await?;
+                (Some(standin), addresses)
+            }
+        };
+        let trusted = match place.form {
+            Form::Originals => Trusted::new(vec!["*".to_owned()]),
+            Form::Guarded | Form::Built => Trusted::default(),
+        };
+        let redis = RedisConfig::new(addresses.redis.as_str());
+        let mut relays = Vec::new();
+        let mut cluster = None;
+        for _ in 0..place.relays {
+            let endpoint = addresses.planner.parse().map_err(anyhow::Error::msg)?;
+            let trusted = trusted.clone();
+            let config = FaasmConfig { call_time: TIMEOUT, trusted, ..FaasmConfig::of(endpoint) };
+            let upload = addresses.upload.parse().map_err(anyhow::Error::msg)?;
+            let upload = Arc::new(Upload::new(upload, config.connections));
+            let stores = upload.instead(Stores::redis(&redis).await?, false);
+            let app = App::faasm(config, Some(upload), stores);
+            cluster = Some(Arc::clone(&app.cluster));
             let listener = TcpListener::bind("127.0.0.1:0").await.context("a port for a relay")?;
-            addresses.push(listener.local_addr()?);
+            relays.push(listener.local_addr()?);
             tokio::spawn(async move {
                 if let Err(error) = serve(listener, Config::default(), app, pending()).await {
                     eprintln!("a relay of the suite ended: {error}");
                 }
             });
         }
-        Ok(Self { text_users, planner, state, relays: addresses, _redis: redis })
+        let state: Arc<dyn StateStore> = Arc::new(RedisStore::connect(&redis).await?);
+        let keys = Keys::new(trusted, Arc::clone(&state));
+        let state = Arc::new(AsPagesSeeIt { state, keys });
+        let cluster = cluster.context("a column has a relay")?;
+        Ok(Self { standin, state, relays, cluster, built: Mutex::default() })
+    }
+
+    /// Uploads a case's function, and those that it may chain; gives why its own was refused, if it was.
+    async fn upload(
+        &self,
+        lab: &Lab,
+        form: Form,
+        case: &Case,
+        user: &str,
+    ) -> Result<Option<String>> {
+        for (name, original) in lab.functions_of(case, form != Form::Originals) {
+            let wasm = match form {
+                Form::Originals | Form::Guarded => Ok(original),
+                Form::Built => self.built(&name, original),
+            };
+            let refused = match wasm {
+                Err(refused) => refused,
+                Ok(wasm) => match self.cluster.upload(user.into(), name.clone(), wasm).await {
+                    Ok(_) => continue,
+                    Err(ClusterError::NotAFunction(why)) => why,
+                    Err(error) => return Err(error).context(format!("uploading {name}")),
+                },
+            };
+            if name == case.function {
+                return Ok(Some(refused));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What `build --for faasm` makes of a function.
+    fn built(&self, name: &str, original: Vec<u8>) -> Result<Vec<u8>, String> {
+        let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = built.entry(name.to_owned()).or_insert_with(|| built_for(original));
+        made.clone()
+    }
+}
+
+/// What `build --for faasm` makes of a function, which is the function itself where it needs nothing.
+fn built_for(original: Vec<u8>) -> Result<Vec<u8>, String> {
+    let made = faasm_asyncify::text_output(&original).map_err(|error| error.to_string())?;
+    Ok(made.unwrap_or(original))
+}
+
+/// State under the keys that pages use.
+struct AsPagesSeeIt {
+    state: Arc<dyn StateStore>,
+    keys: Keys,
+}
+
+impl StateStore for AsPagesSeeIt {
+    fn read<'a>(
+        &'a self,
+        user: &'a str,
+        key: &'a str,
+        offset: u64,
+        length: Option<u64>,
+    ) -> BoxFuture<'a, Result<StateRead, StoreError>> {
+        self.state.read(user, key, offset, length)
+    }
+
+    fn write<'a>(
+        &'a self,
+        user: &'a str,
+        key: &'a str,
+        size: u64,
+        chunks: Vec<Chunk>,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.state.write(user, key, size, chunks)
+    }
+
+    fn append<'a>(
+        &'a self,
+        user: &'a str,
+        key: &'a str,
+        element: Vec<u8>,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            let key = self.keys.list(user, key.to_owned()).await?;
+            self.state.append(user, &key, element).await
+        })
+    }
+
+    fn read_appended<'a>(
+        &'a self,
+        user: &'a str,
+        key: &'a str,
+        count: u32,
+    ) -> BoxFuture<'a, Result<Vec<u8>, StoreError>> {
+        Box::pin(async move {
+            let key = self.keys.list(user, key.to_owned()).await?;
+            self.state.read_appended(user, &key, count).await
+        })
+    }
+
+    fn clear_appended<'a>(
+        &'a self,
+        user: &'a str,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            let key = self.keys.list(user, key.to_owned()).await?;
+            self.state.clear_appended(user, &key).await
+        })
     }
 }
 
@@ -186,18 +304,18 @@ impl Column for Faasm {
     }
 
     fn state(&self) -> BoxFuture<'_, Result<Option<Arc<dyn StateStore>>>> {
-        Box::pin(async { Ok(Some(Arc::clone(&self.cluster().await?.state))) })
+        Box::pin(async { Ok(Some(Arc::clone(&self.running().await?.state))) })
     }
 
     fn run<'a>(&'a self, case: &'a Case, user: &'a str) -> BoxFuture<'a, Result<Observed>> {
         Box::pin(async move {
-            let cluster = self.cluster().await?;
-            let (Some(first), Some(last)) = (cluster.relays.first(), cluster.relays.last()) else {
+            let running = self.running().await?;
+            let (Some(first), Some(last)) = (running.relays.first(), running.relays.last()) else {
                 bail!("no relays");
             };
-            if self.binary.contains(&case.name) {
-                let mut users = cluster.text_users.lock().unwrap_or_else(PoisonError::into_inner);
-                users.insert(user.to_owned());
+            if let Some(message) = running.upload(&self.lab, self.place.form, case, user).await? {
+                let ended = Ended::Failed { code: "cannot-load".to_owned(), message };
+                return Ok(Observed { ended, stdout: String::new(), stderr: String::new() });
             }
             let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
             let request = Request::Call {
@@ -206,7 +324,7 @@ impl Column for Faasm {
                 args: case.args.iter().map(|arg| (*arg).to_owned()).collect(),
                 env: case.env.iter().map(pair).collect(),
             };
-            let running = async {
+            let calling = async {
                 let mut page = Page::open(*first, user).await?;
                 let id = page.send(request, &case.input).await?;
                 if first != last {
@@ -214,8 +332,10 @@ impl Column for Faasm {
                 }
                 page.ended(id).await
             };
-            let ended = tokio::time::timeout(PATIENCE, running).await.context("no end")??;
-            ensure!(cluster.planner.is_alive(), "the planner has ended");
+            let ended = tokio::time::timeout(PATIENCE, calling).await.context("no end")??;
+            if let Some(standin) = &running.standin {
+                ensure!(standin.planner.is_alive(), "the planner has ended");
+            }
             let (stdout, stderr) = self.lab.take_printed(user, case.function);
             Ok(Observed { ended, stdout, stderr })
         })

@@ -4,6 +4,8 @@ mod browser;
 mod embedded;
 mod faasm;
 
+pub use faasm::Addresses;
+
 use crate::case::Case;
 use crate::lab::Lab;
 use crate::outcome::Observed;
@@ -94,21 +96,28 @@ fn place(id: &'static str, title: &'static str, browser: Kind) -> Place {
     Place { id, title, browser, engine, worker: is("worker") || is("nested"), functions, chained }
 }
 
-/// The columns whose id or title contains a text; all without one. Nothing is started before it is needed.
-pub fn open(lab: &Arc<Lab>, filter: Option<&str>) -> Vec<Box<dyn Column>> {
+/// The columns whose id or title contains a text; all without one. Those of a Faasm cluster are of the stand-in, unless there is a
+/// real one. Nothing is started before it is needed.
+pub fn open(
+    lab: &Arc<Lab>,
+    filter: Option<&str>,
+    real: Option<&Addresses>,
+) -> Vec<Box<dyn Column>> {
     // Those with workers of their own have a browser of their own, too.
     let browsers = Kind::ALL.map(|kind| (kind, <[Arc<Mutex<Shared>>; 2]>::default()));
-    let mut all: Vec<Box<dyn Column>> = vec![
-        Box::new(embedded::Embedded::new(lab)),
-        Box::new(faasm::Faasm::new(lab, faasm::ONE)),
-        Box::new(faasm::Faasm::new(lab, faasm::TWO)),
-    ];
+    let mut all: Vec<Box<dyn Column>> = vec![Box::new(embedded::Embedded::new(lab))];
+    for place in faasm::PLACES {
+        all.push(Box::new(faasm::Faasm::new(lab, place, real.cloned())));
+    }
     for (id, title, kind) in PLACES {
         for (_, [plain, with_pool]) in browsers.iter().filter(|(browser, _)| browser == kind) {
             let place = place(id, title, *kind);
             let browser = if place.chained == "cluster" { plain } else { with_pool };
             all.push(Box::new(InBrowser::new(lab, place, browser)));
         }
+    }
+    if real.is_some() {
+        all.retain(|column| is_among(column.id(), &["faasm"]));
     }
     all.retain(|column| {
         filter.is_none_or(|text| column.id().contains(text) || column.title().contains(text))

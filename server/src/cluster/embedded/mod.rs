@@ -246,8 +246,8 @@ impl Cluster for Embedded {
     ) -> BoxFuture<'static, Result<Uploaded, ClusterError>> {
         let inner = Arc::clone(&self.inner);
         Box::pin(async move {
-            let integrity = integrity(&wasm);
-            let uploaded = Uploaded { integrity: integrity.clone(), bytes: wasm.len() };
+            let uploaded = Uploaded::of(&wasm);
+            let integrity = uploaded.integrity.clone();
             // Compiled before it is stored, so that what is stored can run.
             inner.programs.compile(integrity.clone(), wasm.clone()).await?;
             inner

@@ -6,9 +6,10 @@
 
 use super::lock;
 use crate::store::{FunctionStore, StateStore, StoreError};
+use faasm_asyncify::faasm::built_for;
 use faasm_bridge::faasm::function_key;
 use faasm_bridge::state::Chunk;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 /// Most functions that are remembered; beyond that all are looked up again.
@@ -24,11 +25,13 @@ pub(super) struct Functions {
     state: Arc<dyn StateStore>,
     /// Found before, and marked. Functions are replaced and never removed.
     known: Mutex<HashSet<(String, String)>>,
+    /// By the hash of a function.
+    pointer_entries: Mutex<HashMap<String, Option<u32>>>,
 }
 
 impl Functions {
     pub(super) fn new(store: Arc<dyn FunctionStore>, state: Arc<dyn StateStore>) -> Self {
-        Self { store, state, known: Mutex::default() }
+        Self { store, state, known: Mutex::default(), pointer_entries: Mutex::default() }
     }
 
     pub(super) fn store(&self) -> &dyn FunctionStore {
@@ -54,6 +57,29 @@ impl Functions {
         }
         known.insert(name);
         Ok(true)
+    }
+
+    /// The function pointer to call in place of others, of a function that is built for Faasm and carries out what they return.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub(super) async fn pointer_entry(
+        &self,
+        user: &str,
+        function: &str,
+    ) -> Result<Option<u32>, StoreError> {
+        let Some(integrity) = self.store.integrity(user, function).await? else { return Ok(None) };
+        if let Some(known) = lock(&self.pointer_entries).get(&integrity) {
+            return Ok(*known);
+        }
+        let Some(stored) = self.store.get(user, function).await? else { return Ok(None) };
+        let entry = built_for(&stored.wasm).and_then(|built| built.pointer_entry);
+        let mut entries = lock(&self.pointer_entries);
+        if entries.len() >= MAX_KNOWN {
+            entries.clear();
+        }
+        entries.insert(stored.integrity, entry);
+        Ok(entry)
     }
 
     /// Lets guarded functions of the user chain this one.

@@ -75,7 +75,11 @@ impl Keys {
         })
     }
 
-    async fn list(&self, user: &str, key: String) -> Result<String, StoreError> {
+    /// Where a list is.
+    ///
+    /// # Errors
+    /// When its generation cannot be read.
+    pub async fn list(&self, user: &str, key: String) -> Result<String, StoreError> {
         let value =
             self.state.read(user, &cleared_key(&key), 0, Some(GENERATION_BYTES)).await?.chunk.bytes;
         // What is none was written by a function that wants its lists lost.

@@ -33,6 +33,7 @@
 mod app;
 mod breaker;
 mod carry;
+mod form;
 mod functions;
 mod http;
 mod ids;
@@ -52,14 +53,13 @@ pub use self::trust::Trusted;
 pub use self::upload::Upload;
 
 use super::{Call, Cluster, ClusterError, Outcome, Uploaded, Usage, failure};
-use crate::integrity;
 use crate::store::{FunctionStore, StateStore, StoredFunction};
 use app::{Apps, Asking, Verdict};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use carry::{Carried, NotCarried, carry};
-use faasm_bridge::host::HostCall;
+use form::{Prepared, prepare};
 use functions::Functions;
 use futures_util::future::BoxFuture;
 use message::Message;
@@ -327,18 +327,24 @@ impl Inner {
                 "this relay has no upload server to hand functions to: set cluster.upload, or upload to the cluster directly".to_owned(),
             ));
         };
-        // What a page could not run either is not stored; and it is cheaper to find out here than in a compiler there.
+        let is_trusted = self.config.trusted.has(&user);
+        let check_names = self.config.only_stored;
+        // It is cheaper to find out here what is wrong than in a compiler there, which may end over it.
         let checked = wasm.clone();
-        let checking = tokio::task::spawn_blocking(move || {
-            let normalised =
-                faasm_asyncify::normalise(&checked).map_err(|error| error.to_string())?;
-            check_locks(&normalised.imports.suspending)
-        });
-        let checked = checking.await.map_err(|error| ClusterError::Internal(error.to_string()))?;
-        checked.map_err(ClusterError::NotAFunction)?;
-        let integrity = integrity(&wasm);
-        let uploaded = Uploaded { integrity: integrity.clone(), bytes: wasm.len() };
-        upload.put_function(&user, &function, wasm.clone()).await?;
+        let preparing = tokio::task::spawn_blocking(move || prepare(&checked, is_trusted, check_names));
+        let prepared = preparing.await.map_err(|error| ClusterError::Internal(error.to_string()))?;
+        let Prepared { guarded, mut warnings, chained } = prepared.map_err(ClusterError::NotAFunction)?;
+        for name in chained {
+            if name != function && !self.functions.has(&user, &name).await? {
+                warnings.push(format!(
+                    "it chains {name}, which no relay has stored for {user} yet: upload that, too"
+                ));
+            }
+        }
+        let is_guarded = guarded.is_some();
+        upload.put_function(&user, &function, guarded.unwrap_or_else(|| wasm.clone())).await?;
+        let uploaded = Uploaded { is_guarded, warnings, ..Uploaded::of(&wasm) };
+        let integrity = uploaded.integrity.clone();
         self.functions.store().put(&user, &function, StoredFunction { integrity, wasm }).await?;
         self.functions.mark(&user, &function).await?;
         Ok(uploaded)
@@ -371,18 +377,6 @@ impl Cluster for Faasm {
     fn usage(&self) -> Option<Usage> {
         None
     }
-}
-
-/// Refuses a function that takes locks across the cluster, before anything of it runs: no worker would see what this relay holds,
-/// and workers have no such host call.
-fn check_locks(imports: &[String]) -> Result<(), String> {
-    let lock = HostCall::LockStateGlobal.row().import();
-    if imports.contains(&lock) {
-        return Err(format!(
-            "the function imports {lock}, which a Faasm cluster does not have: its workers would not see each other's locks; upload it to a relay with its own cluster, or link it without"
-        ));
-    }
-    Ok(())
 }
 
 /// Reads what a planner may say of an app, of its workers and of itself, and forgets it again; whether it was one of them.
