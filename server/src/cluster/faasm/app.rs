@@ -7,7 +7,9 @@
 //!
 //! A planner says the same of a call that runs and of one it has forgotten. So where calls of an app have run for a while, it is
 //! asked for the apps in flight, at most once in a second for all of them: a call leaves that list when its result is
-//! there. One that is not in the list, and whose result is not there afterwards, is lost.
+//! there. One that is not in the list, and whose result is not there afterwards, is lost. The list also has the workers of
+//! each app. Where all of them are gone, the app stays in flight for ever, and its calls are lost, too; while one of them is
+//! there, it is waited for, since nobody says which call runs where.
 //!
 //! A planner's answer has all results that an app ever had, with their inputs. So an app is closed to further calls when it
 //! has had many, or large ones, and what comes next gets a new app.
@@ -17,8 +19,10 @@ use super::ids::Ids;
 use super::lock;
 use super::message::Ended;
 use super::outcome::outcome;
-use super::planner::{Planner, PlannerError, Progress};
+use super::planner::{Over, Planner, PlannerError, Progress};
 use crate::cluster::{Outcome, Run};
+use crate::metrics::FaasmCounts;
+use crate::store::SessionKey;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -31,7 +35,7 @@ const MAX_CALLS: usize = 128;
 /// Bytes of inputs and outputs that close an app.
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// Most runs whose app is remembered.
+/// Most pages, or runs, whose app is remembered.
 const MAX_RUNS: usize = 8192;
 
 /// Of a result, besides input, output, names and arguments: more than its other fields have, chained calls' ids included.
@@ -104,9 +108,9 @@ impl App {
         takes
     }
 
-    /// Hands results to those who wait for them; whether there were any. Calls that had started at a moment when none of this
-    /// app was in flight any more are lost where they are not among them.
-    fn deliver(&self, ended: &[Ended<'_>], over: Option<Instant>) -> bool {
+    /// Hands results to those who wait for them; whether there were any. Where calls of this app that had started at some
+    /// moment are over, those that are not among them are lost; calls that started later are not.
+    fn deliver(&self, ended: &[Ended<'_>], over: Option<&Over>, counts: &FaasmCounts) -> bool {
         let mut state = lock(&self.state);
         let mut any = false;
         for ended in ended {
@@ -121,12 +125,14 @@ impl App {
             }
         }
         if let Some(over) = over {
-            let is_lost = |waiting: &Waiting| waiting.started.is_some_and(|at| at < over);
+            let is_lost = |waiting: &Waiting| waiting.started.is_some_and(|at| at < over.at);
             let lost = state.waiting.extract_if(|_, waiting| is_lost(waiting));
             let lost: Vec<Waiting> = lost.map(|(_, waiting)| waiting).collect();
+            if over.is_gone {
+                counts.lost.inc_by(lost.len() as u64);
+            }
             for waiting in lost {
-                let why = "the planner has forgotten it: it was started again, or reset";
-                let _ = waiting.sender.send(Verdict::Lost(why.to_owned()));
+                let _ = waiting.sender.send(Verdict::Lost(over.why.clone()));
             }
         }
         any
@@ -157,14 +163,23 @@ pub(super) struct Apps {
     longest_pause: Duration,
     /// Bytes that outputs may have in one answer.
     outputs: usize,
+    app_per_run: bool,
+    counts: FaasmCounts,
     runs: Mutex<Runs>,
+}
+
+/// Whose calls an app has, together with their user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Whose {
+    Page(SessionKey),
+    Run(Run),
 }
 
 #[derive(Default)]
 struct Runs {
-    /// Counts calls; tells which run was used last.
+    /// Counts calls; tells which page or run was used last.
     clock: u64,
-    apps: HashMap<(Run, String), (u64, Arc<App>)>,
+    apps: HashMap<(Whose, String), (u64, Arc<App>)>,
 }
 
 /// Bounds of asking.
@@ -174,11 +189,13 @@ pub(super) struct Asking {
     pub(super) longest_pause: Duration,
     /// Most bytes of a call's output.
     pub(super) output_bytes: usize,
+    /// Whether each run is an app of its own.
+    pub(super) app_per_run: bool,
 }
 
 impl Apps {
-    pub(super) fn new(planner: Arc<Planner>, asking: Asking) -> Self {
-        let Asking { at_once, longest_pause, output_bytes } = asking;
+    pub(super) fn new(planner: Arc<Planner>, asking: Asking, counts: FaasmCounts) -> Self {
+        let Asking { at_once, longest_pause, output_bytes, app_per_run } = asking;
         Self {
             planner,
             ids: Ids::default(),
@@ -187,6 +204,8 @@ impl Apps {
             longest_pause,
             // As JSON a text can be longer than it is.
             outputs: output_bytes.saturating_mul(2).saturating_add(MAX_BYTES),
+            app_per_run,
+            counts,
             runs: Mutex::default(),
         }
     }
@@ -210,7 +229,8 @@ impl Apps {
         let mut runs = lock(&self.runs);
         runs.clock += 1;
         let clock = runs.clock;
-        let key = (run, user.to_owned());
+        let whose = if self.app_per_run { Whose::Run(run) } else { Whose::Page(run.session) };
+        let key = (whose, user.to_owned());
         if let Some((used, app)) = runs.apps.get_mut(&key)
             && app.takes(bytes)
         {
@@ -221,7 +241,7 @@ impl Apps {
         app.takes(bytes);
         runs.apps.insert(key, (clock, Arc::clone(&app)));
         if runs.apps.len() > MAX_RUNS {
-            // A run that comes back after this gets another app.
+            // What comes back after this gets another app.
             runs.apps.retain(|_, (used, _)| clock - *used < MAX_RUNS as u64 / 2);
         }
         Ok((app, message))
@@ -250,8 +270,8 @@ impl Apps {
     /// Asks after an app until nobody waits for it.
     async fn poll(self: Arc<Self>, app: Arc<App>) {
         let mut pause = Duration::ZERO;
-        // When it was found that nothing of this app is in flight.
-        let mut over = None;
+        // Why calls of this app that ran when it was asked have ended, or never will.
+        let mut over: Option<Over> = None;
         loop {
             let most = {
                 let mut state = lock(&app.state);
@@ -264,7 +284,7 @@ impl Apps {
                 state.bytes.saturating_add(fields).saturating_add(self.outputs)
             };
             let asked = Instant::now();
-            let (is_progress, at_least) = self.ask(&app, most, over).await;
+            let (is_progress, at_least) = self.ask(&app, most, over.as_ref()).await;
             pause = if is_progress { SHORTEST_PAUSE } else { pause + pause / 4 };
             pause = pause.clamp(SHORTEST_PAUSE, self.longest_pause.max(SHORTEST_PAUSE));
             let again = Instant::now() + pause.max(at_least);
@@ -281,15 +301,14 @@ impl Apps {
         }
     }
 
-    /// When it was found that an app is not in flight, if it is not.
-    async fn is_over(&self, app: i32) -> Option<Instant> {
+    /// Whether calls of an app that run now cannot end any more.
+    async fn is_over(&self, app: i32) -> Option<Over> {
         let _permit = self.polls.acquire().await.ok()?;
-        let in_flight = self.planner.in_flight().await.ok()?;
-        (!in_flight.has(app)).then_some(in_flight.asked)
+        self.planner.over(app).await.ok()?
     }
 
     /// Asks once. Whether something had ended, and how long to wait at least.
-    async fn ask(&self, app: &App, most: usize, over: Option<Instant>) -> (bool, Duration) {
+    async fn ask(&self, app: &App, most: usize, over: Option<&Over>) -> (bool, Duration) {
         let Ok(_permit) = self.polls.acquire().await else { return (false, PAUSE_AFTER_FAILURE) };
         let asked = Instant::now();
         let answered = self.planner.status(app.id, most).await;
@@ -298,10 +317,14 @@ impl Apps {
             Err(error) => Err(error.clone()),
         };
         match progress {
-            Ok(Progress::Nothing) => (app.deliver(&[], over), Duration::ZERO),
+            Ok(Progress::Nothing) => (app.deliver(&[], over, &self.counts), Duration::ZERO),
             Ok(Progress::Some { finished, ended }) => {
-                let over = if finished { Some(asked) } else { over };
-                let is_progress = app.deliver(&ended, over);
+                let finished = finished.then(|| Over {
+                    at: asked,
+                    why: "the planner has no result of it, and says that all calls of its app have ended".to_owned(),
+                    is_gone: false,
+                });
+                let is_progress = app.deliver(&ended, finished.as_ref().or(over), &self.counts);
                 (is_progress, answered.map_or(Duration::ZERO, |answer| self.weigh(app, &answer)))
             }
             Err(error @ PlannerError::TooLong(_)) => {
