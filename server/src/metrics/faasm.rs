@@ -6,7 +6,7 @@ use prometheus_client::registry::Registry;
 /// Counters of one cluster; clones count the same.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FaasmCounts {
-    /// Calls that waited since a worker may have died.
+    /// Calls that found a worker which may have died, and waited; without those queued behind them.
     pub(crate) held: Counter,
     /// Calls whose worker is gone.
     pub(crate) lost: Counter,
@@ -17,7 +17,11 @@ pub(crate) struct FaasmCounts {
 impl FaasmCounts {
     pub(crate) fn register(&self, registry: &mut Registry) {
         for (name, help, counter) in [
-            ("cluster_calls_held", "Calls that waited since a worker may have died", &self.held),
+            (
+                "cluster_calls_held",
+                "Calls that found a worker which may have died, and waited",
+                &self.held,
+            ),
             ("cluster_calls_lost", "Calls that are unknown since their worker is gone", &self.lost),
             ("cluster_flushes", "Flushes of the functions that workers have loaded", &self.flushes),
         ] {

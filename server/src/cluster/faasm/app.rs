@@ -83,6 +83,8 @@ pub(super) struct App {
 struct State {
     waiting: HashMap<i32, Waiting>,
     is_polled: bool,
+    /// It takes no further call.
+    is_closed: bool,
     calls: usize,
     /// Of inputs as they come back.
     bytes: usize,
@@ -100,12 +102,19 @@ impl App {
     fn takes(&self, bytes: usize) -> bool {
         let mut state = lock(&self.state);
         let together = state.bytes.saturating_add(bytes).max(state.longest_answer);
-        let takes = state.calls == 0 || (state.calls < MAX_CALLS && together <= MAX_BYTES);
+        let fits = state.calls == 0 || (state.calls < MAX_CALLS && together <= MAX_BYTES);
+        let takes = fits && !state.is_closed;
         if takes {
             state.calls += 1;
             state.bytes = state.bytes.saturating_add(bytes);
         }
         takes
+    }
+
+    /// Lets no further call in. An app with a call that may run for ever is in flight for ever, and one whose answers are too long
+    /// tells nothing of any call.
+    pub(super) fn close(&self) {
+        lock(&self.state).is_closed = true;
     }
 
     /// Hands results to those who wait for them; whether there were any. Where calls of this app that had started at some
@@ -128,6 +137,7 @@ impl App {
             let is_lost = |waiting: &Waiting| waiting.started.is_some_and(|at| at < over.at);
             let lost = state.waiting.extract_if(|_, waiting| is_lost(waiting));
             let lost: Vec<Waiting> = lost.map(|(_, waiting)| waiting).collect();
+            state.is_closed |= !lost.is_empty();
             if over.is_gone {
                 counts.lost.inc_by(lost.len() as u64);
             }
@@ -146,7 +156,10 @@ impl App {
     }
 
     fn give_up(&self, why: &str) {
-        let all = std::mem::take(&mut lock(&self.state).waiting);
+        let mut state = lock(&self.state);
+        state.is_closed = true;
+        let all = std::mem::take(&mut state.waiting);
+        drop(state);
         for waiting in all.into_values() {
             let _ = waiting.sender.send(Verdict::Lost(why.to_owned()));
         }

@@ -12,7 +12,7 @@
 //!
 //! `registerTs` is by the planner's clock, so the relay estimates by how much its own is ahead. Two things are certain. A heartbeat
 //! is not from the future, so the offset is at most the relay's time at the answer minus `registerTs`, and the minimum of that over
-//! all workers and answers bounds it from above. And a `registerTs` that differs from the one in the answer before was set after
+//! all workers and answers bounds it from above. And a `registerTs` that is later than in the answer before was set after
 //! that answer was asked for, so its age is at most the time since then, which bounds the offset from below. Clocks usually agree,
 //! so the estimate is the value closest to 0 within these bounds. Clocks drift, so both bounds give way by a thousandth of the
 //! time that passes; where new bounds contradict the old ones, a clock was set, and only the new ones count.
@@ -155,7 +155,7 @@ impl Watch {
             if let Some(registered) = registered {
                 upper = upper.min(answered.wall.saturating_sub(registered));
                 let has_moved =
-                    before.and_then(|before| before.registered).is_some_and(|at| at != registered);
+                    before.and_then(|before| before.registered).is_some_and(|at| at < registered);
                 if let Some(previous) = self.asked.filter(|_| has_moved) {
                     let age = millis(answered.at.saturating_duration_since(previous.at));
                     let ahead = asked.wall.saturating_sub(registered).saturating_sub(age);

@@ -265,6 +265,9 @@ impl Inner {
         let verdict = timeout(patience, self.apps.wait(&app, id, is_sure)).await;
         drop(pass);
         self.room.freed();
+        if verdict.is_err() {
+            app.close();
+        }
         let unknown = |why: String| {
             let what = "it is unknown whether the call ran, and it is not started again";
             Err(ClusterError::Unknown(format!("{what}: {why}")))
