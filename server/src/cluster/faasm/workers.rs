@@ -107,11 +107,11 @@ impl Workers {
         probes.await;
     }
 
-    fn to_probe(&self, have_answered: bool) -> Vec<String> {
+    fn take_probes(&self, have_answered: bool) -> Vec<String> {
         if self.port == 0 {
             return Vec::new();
         }
-        lock(&self.watch).to_probe(have_answered, Instant::now())
+        lock(&self.watch).take_probes(have_answered, Instant::now())
     }
 }
 
@@ -166,7 +166,7 @@ impl Planner {
 
     async fn look_again(&self) -> Failure {
         let workers = &self.workers;
-        let probing = workers.probe_all(workers.to_probe(true));
+        let probing = workers.probe_all(workers.take_probes(true));
         let listing = async {
             let asked = Moment::now();
             let hosts = self.hosts().await;
@@ -184,7 +184,7 @@ impl Planner {
         };
         let (failure, ()) = tokio::join!(listing, probing);
         // A port that has never answered may never do, so no call waits for that.
-        let unknown = workers.to_probe(false);
+        let unknown = workers.take_probes(false);
         if !unknown.is_empty() {
             let workers = Arc::clone(workers);
             tokio::spawn(async move { workers.probe_all(unknown).await });
@@ -211,10 +211,11 @@ impl Planner {
             let asked = Moment::now();
             let hosts = self.hosts().await?;
             let now = Moment::now();
-            let mut watch = lock(&workers.watch);
-            watch.note_list(&hosts, asked, now);
-            let has_old = watch.suspect(now).is_some();
-            drop(watch);
+            let has_old = {
+                let mut watch = lock(&workers.watch);
+                watch.note_list(&hosts, asked, now);
+                watch.suspect(now).is_some()
+            };
             if !has_old || now.at >= until {
                 break hosts;
             }

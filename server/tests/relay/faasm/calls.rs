@@ -187,7 +187,7 @@ async fn a_run_with_many_calls_is_few_apps() {
     let asked = cluster.planner.asked();
     let started = asked.iter().filter(|asked| asked.kind == "EXECUTE_BATCH");
     let apps: std::collections::BTreeSet<i32> = started.filter_map(|asked| asked.app).collect();
-    assert_eq!(apps.len(), 2, "128 calls, and the others");
+    assert_eq!(apps.len(), 4, "64 calls each");
 }
 
 #[tokio::test]

@@ -36,6 +36,28 @@ async fn a_planner_that_comes_back_while_a_call_starts_gets_it_once() {
 }
 
 #[tokio::test]
+async fn calls_wait_while_the_planner_is_away_and_each_of_them_runs_once() {
+    const CALLS: usize = 20;
+    let setup = Setup { workers: vec![64], ..Setup::default() };
+    let cluster = Cluster::start_with(setup).await.with(&[("tick", TICK)]).await;
+    let front = cluster.relay().await;
+    let mut client = front.client().await;
+    cluster.planner.abort();
+    let mut ids = Vec::new();
+    for _ in 0..CALLS {
+        ids.push(client.send(main("tick"), b"t").await);
+    }
+    // More than as many failures as stop all questions for a while.
+    tokio::time::sleep(4 * SHORT).await;
+    cluster.planner.restart().await.unwrap();
+    for id in ids {
+        assert_eq!(returned(client.reply(id).await), (0, "t".into()));
+    }
+    let ticks = cluster.stores.state.read_appended(USER, "ticks", 1000).await.unwrap();
+    assert_eq!((ticks.len(), cluster.count("EXECUTE_BATCH")), (CALLS, CALLS));
+}
+
+#[tokio::test]
 async fn a_slow_answer_to_a_batch_is_looked_up() {
     let cluster = Cluster::start().await.with(&[("tick", TICK)]).await;
     let config = FaasmConfig { request_time: SHORT, ..cluster.config() };
