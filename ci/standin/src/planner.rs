@@ -98,7 +98,6 @@ struct Worker {
     ip: String,
     slots: i64,
     used: i64,
-    registered: u128,
     /// When it gave its last sign of life, if it has died.
     died: Option<Instant>,
 }
@@ -212,7 +211,7 @@ impl State {
 impl Worker {
     fn new(number: usize, slots: i64) -> Self {
         let ip = format!("10.77.0.{}", 3 + number);
-        Self { ip, slots, used: 0, registered: now_ms(), died: None }
+        Self { ip, slots, used: 0, died: None }
     }
 }
 
@@ -369,7 +368,9 @@ impl Inner {
             .workers
             .iter()
             .map(|worker| {
-                let registered = worker.registered.to_string();
+                // One that is alive has just sent a heartbeat.
+                let since = worker.died.map_or(Duration::ZERO, |died| died.elapsed());
+                let registered = (now_ms() - since.as_millis()).to_string();
                 let mut host = json!({
                     "ip": worker.ip,
                     "slots": worker.slots,

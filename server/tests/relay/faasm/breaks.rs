@@ -149,7 +149,7 @@ async fn a_batch_that_never_arrived_is_unknown_and_not_sent_again() {
 #[tokio::test]
 async fn ids_of_apps_and_messages_come_once_and_pages_do_not_learn_them() {
     let cluster = Cluster::start().await.with(&[("hello", HELLO), ("trap", TRAP)]).await;
-    let front = cluster.relay().await;
+    let front = cluster.relay_with(FaasmConfig { app_per_run: true, ..cluster.config() }).await;
     let (mut ada, mut replies) = (front.client().await, String::new());
     for number in 0..50 {
         let function = if number % 5 == 0 { "trap" } else { "hello" };

@@ -6,8 +6,10 @@ mod calls;
 mod failures;
 mod polling;
 mod program;
+mod scripted;
 mod shared;
 mod uploads;
+mod workers;
 
 use crate::client::Client;
 use crate::support::{BOTH, Kind, LONG, USER};
