@@ -107,8 +107,20 @@ impl LocalState {
 
     /// Whether the key is that of a list. One of empty elements only is not seen.
     async fn has_list(&self, user: &str, key: &str) -> Result<bool, Problem> {
-        let elements = self.global.read_appended(user, key, u32::MAX).await.map_err(thrown)?;
-        Ok(!elements.is_empty())
+        match self.global.read_appended(user, key, u32::MAX).await {
+            Ok(elements) => Ok(!elements.is_empty()),
+            // There was no value when it was asked for, and there is one now.
+            Err(StoreError::OtherKind { .. }) => Ok(false),
+            Err(error) => Err(thrown(error)),
+        }
+    }
+
+    /// Refuses a key that is that of a value, where the store keeps lists apart and would not.
+    async fn check_no_value(&self, user: &str, key: &str) -> Result<(), Problem> {
+        match self.global.read(user, key, 0, Some(0)).await {
+            Ok(read) if read.size.is_some() => wrong_type(key),
+            _ => Ok(()),
+        }
     }
 
     /// Size of the copy, or of the global value where there is none.
@@ -190,11 +202,7 @@ impl LocalState {
         element: Vec<u8>,
     ) -> Result<(), Problem> {
         self.with(user, key, None, |_| Ok(()))?;
-        if let Ok(read) = self.global.read(user, key, 0, Some(0)).await
-            && read.size.is_some()
-        {
-            return wrong_type(key);
-        }
+        self.check_no_value(user, key).await?;
         self.global.append(user, key, element).await.map_err(thrown)
     }
 
@@ -209,13 +217,8 @@ impl LocalState {
         self.with(user, key, Some(size), |_| Ok(()))?;
         // LRANGE 0 COUNT-1, where -1 is the last element.
         let count = u32::try_from(count).ok().filter(|count| *count > 0).unwrap_or(u32::MAX);
+        self.check_no_value(user, key).await?;
         let bytes = self.global.read_appended(user, key, count).await.map_err(thrown)?;
-        if bytes.is_empty()
-            && let Ok(read) = self.global.read(user, key, 0, Some(0)).await
-            && read.size.is_some()
-        {
-            return wrong_type(key);
-        }
         if bytes.len() > size as usize {
             let there = bytes.len();
             return throws(format!("list `{key}` has {there} bytes, and room is for {size}"));
@@ -230,4 +233,53 @@ fn thrown(error: StoreError) -> Problem {
 
 fn wrong_type<T>(key: &str) -> Result<T, Problem> {
     throws(format!("WRONGTYPE Operation against a key holding the wrong kind of value: `{key}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use faasm_relay::store::StateRead;
+    use futures_util::future::BoxFuture;
+
+    /// A store where there is no value when it is asked for one, and one is written right after that.
+    struct Sudden;
+
+    type Done<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+    impl StateStore for Sudden {
+        fn read<'a>(
+            &'a self,
+            _: &'a str,
+            _: &'a str,
+            offset: u64,
+            _: Option<u64>,
+        ) -> Done<'a, StateRead> {
+            let chunk = Chunk { offset, bytes: Vec::new() };
+            Box::pin(async { Ok(StateRead { size: None, chunk }) })
+        }
+
+        fn write<'a>(&'a self, _: &'a str, _: &'a str, _: u64, _: Vec<Chunk>) -> Done<'a, ()> {
+            Box::pin(async { Ok(()) })
+        }
+
+        fn append<'a>(&'a self, _: &'a str, _: &'a str, _: Vec<u8>) -> Done<'a, ()> {
+            Box::pin(async { Ok(()) })
+        }
+
+        fn read_appended<'a>(&'a self, _: &'a str, key: &'a str, _: u32) -> Done<'a, Vec<u8>> {
+            Box::pin(async { Err(StoreError::OtherKind { key: key.to_owned(), is: "a value" }) })
+        }
+
+        fn clear_appended<'a>(&'a self, _: &'a str, _: &'a str) -> Done<'a, ()> {
+            Box::pin(async { Ok(()) })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_value_that_is_written_while_it_is_looked_for_is_missing() {
+        let state = LocalState::new(Arc::new(Sudden));
+        assert_eq!(state.size("u", "k").await, Ok(0));
+        assert_eq!(state.pull("u", "k", 2).await, Ok(()));
+        assert_eq!(state.read("u", "k", 2).await, Ok(vec![0, 0]));
+    }
 }

@@ -7,12 +7,7 @@ use std::time::Duration;
 #[tokio::test]
 async fn an_executor_belongs_to_an_app_and_a_function_and_is_kept_for_a_while() {
     let start = Duration::from_millis(60);
-    let times = Times {
-        executor_start: start,
-        executor_kept: Duration::from_millis(300),
-        executor_reaped: Duration::from_millis(300),
-        ..times()
-    };
+    let times = Times { executor_start: start, ..times() };
     let setup = Setup { times, ..Setup::default() };
     let cluster = Cluster::start_with(setup).await;
     let cluster = cluster.with(&[("f", &main_of("")), ("g", &main_of(""))]).await;
@@ -31,14 +26,20 @@ async fn an_executor_belongs_to_an_app_and_a_function_and_is_kept_for_a_while() 
     assert!(took("f", new_id()).await >= start);
     assert!(took("g", app).await >= start);
     assert_eq!(cluster.planner.executors_started(0), 3, "another app, another function");
-    // It ends after a while.
-    until("it ends", async || {
-        let before = cluster.planner.executors_started(0);
-        tokio::time::sleep(Duration::from_millis(700)).await;
-        took("f", app).await;
-        (cluster.planner.executors_started(0) > before).then_some(())
-    })
-    .await;
+    // Where it is not kept, each call has its own.
+    let times = Times {
+        executor_start: Duration::ZERO,
+        executor_kept: Duration::ZERO,
+        executor_reaped: Duration::ZERO,
+        ..times
+    };
+    let setup = Setup { times, ..Setup::default() };
+    let cluster = Cluster::start_with(setup).await.with(&[("f", &main_of(""))]).await;
+    for calls in 1..4 {
+        cluster.send_of(app, "f", 0, b"").await;
+        until("all end", async || (cluster.results(app).await.len() == calls).then_some(())).await;
+        assert_eq!(cluster.planner.executors_started(0), calls as u64);
+    }
 }
 
 #[tokio::test]
