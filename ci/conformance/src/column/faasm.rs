@@ -19,7 +19,7 @@ use faasm_relay::store::{
     FunctionStore, Locks, RedisConfig, RedisStore, StateStore, StoreError, StoredFunction, Stores,
 };
 use faasm_relay::{App, Config, integrity, serve};
-use faasm_standin::{Planner, Setup};
+use faasm_standin::{Engine, Planner, Setup};
 use futures_util::future::{BoxFuture, pending};
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -156,7 +156,7 @@ impl Cluster {
             ..EmbeddedConfig::default()
         };
         let embedded = Arc::new(Embedded::new(config, stores)?);
-        let setup = Setup { workers: vec![SLOTS], ..Setup::default() };
+        let setup = Setup { as_: Engine::Lenient, workers: vec![SLOTS], ..Setup::default() };
         let planner = Planner::start(setup, embedded).await?;
         let mut addresses = Vec::new();
         for _ in 0..relays {
