@@ -530,7 +530,7 @@ impl Guest {
             }
             Stage::Completed(completion) => {
                 self.resume((call, key.as_deref()), &args, completion, context)?
-            },
+            }
             Stage::Waiting => return Err(Fault::Order { call: call.row().name }),
         };
         match flow {

@@ -146,7 +146,9 @@ impl Guest {
                 self.global_locks.retain(|held| held != key);
                 Ok(Flow::Return(0))
             }
-            (C::UnlockStateGlobal, Completion::Missing) => Err(Fault::LockLost { key: key.to_owned() }),
+            (C::UnlockStateGlobal, Completion::Missing) => {
+                Err(Fault::LockLost { key: key.to_owned() })
+            }
             (C::ReadAppendedState, Completion::Bytes(bytes)) => {
                 let count = bytes.len().min(args.u32(2) as usize);
                 cx.host.write(args.u32(1), &bytes[..count])?;

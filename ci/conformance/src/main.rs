@@ -3,11 +3,11 @@
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use faasm_conformance::case::{Case, End};
+use faasm_conformance::column::Addresses;
 use faasm_conformance::functions::Folders;
 use faasm_conformance::lab::Lab;
 use faasm_conformance::matrix::{self, Unbuilt};
 use faasm_conformance::outcome::Code;
-use faasm_conformance::column::Addresses;
 use faasm_conformance::{cases, column, coverage};
 use std::path::PathBuf;
 use std::process::ExitCode;

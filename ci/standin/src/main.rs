@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use clap::Parser;
 use faasm_relay::cluster::embedded::{Embedded, EmbeddedConfig};
 use faasm_relay::store::{Locks, Stores};
-use faasm_standin::{Planner, Setup, Upload};
+use faasm_standin::{Engine, Planner, Setup, Times, Upload};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +22,12 @@ struct Opts {
     /// Address of the upload server
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
     upload: SocketAddr,
+    /// Whose behaviour it has
+    #[arg(long = "as", value_name = "ENGINE", value_enum, default_value_t)]
+    as_: Engine,
+    /// Everything that takes time takes a tenth of what it takes on a real cluster
+    #[arg(long)]
+    tenth: bool,
     /// Slots of its one worker
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(i64).range(1..))]
     slots: i64,
@@ -34,9 +40,12 @@ async fn main() -> Result<()> {
     let stores = Stores { locks, ..Stores::in_memory()? };
     let cluster = Embedded::new(EmbeddedConfig::default(), stores.clone())?;
     let cluster = Arc::new(cluster);
-    let setup = Setup { address: opts.planner, workers: vec![opts.slots], ..Setup::default() };
+    let times = if opts.tenth { Times::tenth() } else { Times::default() };
+    let (address, workers) = (opts.planner, vec![opts.slots]);
+    let setup = Setup { address, as_: opts.as_, workers, times, ..Setup::default() };
     let planner = Planner::start(setup, cluster.clone()).await.context("the planner")?;
-    let upload = Upload::start(opts.upload, cluster, stores.state, stores.files);
+    let (state, files) = (stores.state, stores.files);
+    let upload = Upload::start_as(opts.as_, opts.upload, cluster, state, files);
     let upload = upload.await.context("the upload server")?;
     let mut out = std::io::stdout();
     writeln!(out, "planner {}\nupload {}", planner.url(), upload.url())?;

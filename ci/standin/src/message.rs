@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 pub(crate) const KINDS: &[&str] = &[
     "RESET",
     "FLUSH_SCHEDULING_STATE",
+    "FLUSH_EXECUTORS",
     "GET_AVAILABLE_HOSTS",
     "GET_CONFIG",
     "GET_IN_FLIGHT_APPS",

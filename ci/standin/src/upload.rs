@@ -1,7 +1,10 @@
 //! The upload server.
 
+use crate::lock;
 use crate::reply::Reply;
 use crate::server::{Handler, Server, Whole};
+use crate::setup::Engine;
+use crate::wamr;
 use anyhow::Result;
 use bytes::Bytes;
 use faasm_bridge::state::Chunk;
@@ -11,11 +14,11 @@ use http_body_util::Full;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Response};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 
 /// A server for functions, state values and shared files.
 pub struct Upload {
-    server: Server,
+    server: Arc<Server>,
 }
 
 impl std::fmt::Debug for Upload {
@@ -25,25 +28,48 @@ impl std::fmt::Debug for Upload {
 }
 
 struct Inner {
+    engine: Engine,
     cluster: Arc<dyn Cluster>,
     state: Arc<dyn StateStore>,
     files: Arc<dyn FileStore>,
+    /// The server around this, once it is there.
+    server: Mutex<Weak<Server>>,
 }
 
 impl Upload {
     /// Starts one that hands functions to this cluster, and has its state and files.
+    ///
+    /// # Errors
+    /// When its address cannot be had.
     pub async fn start(
         address: SocketAddr,
         cluster: Arc<dyn Cluster>,
         state: Arc<dyn StateStore>,
         files: Arc<dyn FileStore>,
     ) -> Result<Self> {
-        let inner = Arc::new(Inner { cluster, state, files });
+        Self::start_as(Engine::default(), address, cluster, state, files).await
+    }
+
+    /// The same with the behaviour of another engine; [`Engine::Lenient`] answers 500 to what it cannot compile.
+    ///
+    /// # Errors
+    /// When its address cannot be had.
+    pub async fn start_as(
+        engine: Engine,
+        address: SocketAddr,
+        cluster: Arc<dyn Cluster>,
+        state: Arc<dyn StateStore>,
+        files: Arc<dyn FileStore>,
+    ) -> Result<Self> {
+        let inner = Arc::new(Inner { engine, cluster, state, files, server: Mutex::default() });
+        let behind = Arc::clone(&inner);
         let handler: Handler = Arc::new(move |request| {
-            let inner = Arc::clone(&inner);
-            Box::pin(async move { Some(permissive(inner.answer(request).await)) })
+            let inner = Arc::clone(&behind);
+            Box::pin(async move { inner.answer(request).await.map(permissive) })
         });
-        Ok(Self { server: Server::start(address, handler).await? })
+        let server = Arc::new(Server::start(address, handler).await?);
+        *lock(&inner.server) = Arc::downgrade(&server);
+        Ok(Self { server })
     }
 
     /// `http://HOST:PORT`
@@ -54,6 +80,18 @@ impl Upload {
     /// Ends it as a process that aborts ends.
     pub fn abort(&self) {
         self.server.die();
+    }
+
+    pub fn is_alive(&self) -> bool {
+        self.server.is_alive()
+    }
+
+    /// Starts it again, where it was.
+    ///
+    /// # Errors
+    /// When its address cannot be had.
+    pub async fn restart(&self) -> Result<()> {
+        self.server.come_back().await
     }
 }
 
@@ -72,16 +110,24 @@ fn empty() -> Reply {
 }
 
 impl Inner {
-    async fn answer(&self, request: Whole) -> Reply {
+    /// Nothing where it ends of the request.
+    async fn answer(&self, request: Whole) -> Option<Reply> {
         let path = request.uri().path().to_owned();
         let is_put = request.method() == Method::PUT;
         let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         let file = request.headers().get("FilePath").and_then(|path| path.to_str().ok());
         let file = file.map(str::to_owned);
         let body = request.into_body();
-        match (is_put, parts.as_slice(), file) {
+        let reply = match (is_put, parts.as_slice(), file) {
             (false, ["ping"], _) => Reply::new(200, "PONG"),
             (true, ["f", user, function, ..], _) => {
+                // It compiles there and then.
+                if self.engine == Engine::Faasm029Wamr && wamr::refuses(&body).is_some() {
+                    if let Some(server) = lock(&self.server).upgrade() {
+                        server.die();
+                    }
+                    return None;
+                }
                 let (user, function) = ((*user).to_owned(), (*function).to_owned());
                 match self.cluster.upload(user, function, body.to_vec()).await {
                     Ok(_) => Reply::new(200, "Function upload complete\n"),
@@ -97,7 +143,7 @@ impl Inner {
                 let size = body.len() as u64;
                 let chunks = vec![Chunk { offset: 0, bytes: body.to_vec() }];
                 if size == 0 {
-                    return Reply::new(200, "");
+                    return Some(Reply::new(200, ""));
                 }
                 match self.state.write(user, key, size, chunks).await {
                     Ok(()) => Reply::new(200, ""),
@@ -120,6 +166,7 @@ impl Inner {
             }
             (false, ..) => Reply::new(400, format!("Unrecognised GET request to {path}")),
             (true, ..) => Reply::new(400, format!("Unrecognised PUT request to {path}")),
-        }
+        };
+        Some(reply)
     }
 }

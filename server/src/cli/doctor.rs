@@ -3,7 +3,7 @@
 use super::flags;
 use anyhow::Result;
 use faasm_relay::cluster::embedded::Embedded;
-use faasm_relay::cluster::faasm::{Endpoint, Faasm, PlannerLook, Upload};
+use faasm_relay::cluster::faasm::{Endpoint, Faasm, FaasmConfig, PlannerLook, Upload, WorkerLook};
 use faasm_relay::settings::{Endpoints, Settings, Sources};
 use faasm_relay::store::{RedisConfig, RedisStore, StateStore, Stores};
 use std::io::Write;
@@ -92,7 +92,7 @@ async fn look(settings: &Settings) -> Vec<Finding> {
     // What is wrong with the addresses is told with the settings.
     match settings.cluster.endpoints() {
         Ok(Some(Endpoints { planner: endpoint, upload: server })) => {
-            findings.push(planner(settings, endpoint).await);
+            findings.extend(planner(settings, endpoint).await);
             findings.push(upload(server).await);
         }
         Ok(None) => findings.push(embedded(settings)),
@@ -101,34 +101,95 @@ async fn look(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-async fn planner(settings: &Settings, endpoint: Endpoint) -> Finding {
+/// The planner, and each of its workers with which something is wrong.
+async fn planner(settings: &Settings, endpoint: Endpoint) -> Vec<Finding> {
     let part = format!("planner {endpoint}");
     let mut config = settings.faasm(endpoint);
     config.request_time = config.request_time.min(PATIENCE);
-    let call_time = config.call_time.as_secs_f64();
+    let FaasmConfig { call_time, heartbeat, worker_port, .. } = config;
     let found = match Stores::in_memory() {
         Ok(stores) => Faasm::new(config, None, stores.functions, stores.state).look().await,
         Err(error) => Err(error.to_string()),
     };
-    let found = found.map_err(|why| {
-        format!("{why}; is cluster.planner the planner's HTTP port (8080 unless it was set), and can this machine reach it?")
-    });
-    let found = found.and_then(|look| {
-        let PlannerLook { ip, host_timeout, threads, workers, slots, used } = look;
-        let itself = format!("it is {ip}, with {threads} HTTP threads, and gives workers up after {host_timeout} s");
-        if workers == 0 {
-            return Err(format!("{itself}; it has no workers, so no call can start: start some, and look whether their PLANNER_HOST is this planner"));
+    let look = match found {
+        Ok(look) => look,
+        Err(why) => {
+            let found = Err(format!(
+                "{why}; is cluster.planner the planner's HTTP port (8080 unless it was set), and can this machine reach it?"
+            ));
+            return vec![Finding { part, found }];
         }
-        if used < 0 {
-            return Err(format!("{itself}; it counts {used} used slots, which is what a RESET while calls run leaves behind: start it again"));
+    };
+    let mut findings = vec![Finding { part, found: of_planner(&look, call_time, worker_port) }];
+    let reaches_one = look.workers.iter().any(|worker| worker.port == Some(Ok(())));
+    for worker in &look.workers {
+        let wrong = of_worker(worker, heartbeat, look.host_timeout, reaches_one);
+        if !wrong.is_empty() {
+            let part = format!("worker {}", worker.ip);
+            findings.push(Finding { part, found: Err(wrong.join("; ")) });
         }
-        if slots == 0 {
-            return Err(format!("{itself}; its {workers} workers have no slots: set their OVERRIDE_CPU_COUNT, or give them processors"));
-        }
-        let full = if used >= slots { "; all are in use, so calls wait" } else { "" };
-        Ok(format!("{itself}; {workers} workers, {used} of {slots} slots in use{full}; a call may take {call_time} s"))
-    });
-    Finding { part, found }
+    }
+    findings
+}
+
+fn of_planner(look: &PlannerLook, call_time: Duration, port: u16) -> Result<String, String> {
+    let PlannerLook { ip, host_timeout, threads, workers } = look;
+    let itself = format!(
+        "it is {ip}, with {threads} HTTP threads, and gives workers up after {host_timeout} s"
+    );
+    if workers.is_empty() {
+        return Err(format!(
+            "{itself}; it has no workers, so no call can start: start some, and look whether their PLANNER_HOST is this planner; ones that run and are not listed have to be restarted"
+        ));
+    }
+    let sum = |of: fn(&WorkerLook) -> i64| {
+        workers.iter().fold(0_i64, |sum, worker| sum.saturating_add(of(worker)))
+    };
+    let (count, slots, used) =
+        (workers.len(), sum(|worker| worker.slots), sum(|worker| worker.used));
+    if slots == 0 {
+        return Err(format!(
+            "{itself}; its {count} workers have no slots: set their OVERRIDE_CPU_COUNT, or give them processors"
+        ));
+    }
+    let full = if used >= slots { "; all are in use, so calls wait" } else { "" };
+    let reaches_none = workers.iter().all(|worker| matches!(worker.port, Some(Err(_))));
+    let ports = if reaches_none {
+        format!(
+            "; port {port} of no worker answers here, so a worker's death is noticed by its heartbeats only: a relay in the cluster's network notices it sooner"
+        )
+    } else {
+        String::new()
+    };
+    let seconds = call_time.as_secs_f64();
+    Ok(format!(
+        "{itself}; {count} workers, {used} of {slots} slots in use{full}{ports}; a call may take {seconds} s"
+    ))
+}
+
+/// What is wrong with a worker, and what to do about it.
+fn of_worker(
+    worker: &WorkerLook,
+    heartbeat: Duration,
+    host_timeout: i64,
+    reaches_others: bool,
+) -> Vec<String> {
+    let WorkerLook { ip, used, age, port, .. } = worker;
+    let mut wrong = Vec::new();
+    if *used < 0 {
+        let more = used.unsigned_abs();
+        wrong.push(format!("the planner counts {used} used slots for it, which is what is left when a planner is restarted or reset while calls run: it takes {more} more calls at once than it has slots, and their results are right; restart this worker, {ip}, when it is idle, and not the planner"));
+    }
+    if let Some(age) = age.filter(|age| *age > heartbeat) {
+        let seconds = age.as_secs_f64();
+        wrong.push(format!("its last heartbeat is {seconds:.1} s old, so calls wait while it is listed: the planner drops it after {host_timeout} s if it is dead; if it stays listed, restart it, or set cluster.heartbeat to what its heartbeats need"));
+    }
+    if let Some(Err(why)) = port
+        && reaches_others
+    {
+        wrong.push(format!("its port does not answer ({why}), and those of other workers do: it is dead or about to be, so restart it; if only a firewall is between, open the port"));
+    }
+    wrong
 }
 
 async fn upload(endpoint: Option<Endpoint>) -> Finding {
@@ -139,7 +200,7 @@ async fn upload(endpoint: Option<Endpoint>) -> Finding {
     let part = format!("upload server {endpoint}");
     let found = Upload::new(endpoint, 2).ping(PATIENCE).await;
     let found = found.map(|()| "it answers".to_owned()).map_err(|why| {
-        format!("{why}; is cluster.upload the upload server's port (8002 unless it was set), and can this machine reach it?")
+        format!("{why}; is cluster.upload the upload server's port (8002 unless it was set), and can this machine reach it? If it ended after an upload, the function ended it, since Faasm's compiler aborts on what it cannot compile: start it again, and leave that function out")
     });
     Finding { part, found }
 }
@@ -211,4 +272,74 @@ fn writable(folder: &Path) -> Result<String, String> {
     probe.map(|_| "it can be written to".to_owned()).map_err(|error| {
         format!("{error}: nothing can be written in {}; let this user write there, or name another folder", there.display())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEARTBEAT: Duration = Duration::from_millis(2500);
+
+    fn well() -> WorkerLook {
+        WorkerLook {
+            ip: "10.77.0.3".to_owned(),
+            slots: 4,
+            used: 0,
+            age: Some(Duration::from_secs(1)),
+            port: Some(Ok(())),
+        }
+    }
+
+    fn wrong(worker: &WorkerLook, reaches_others: bool) -> String {
+        of_worker(worker, HEARTBEAT, 5, reaches_others).join("\n")
+    }
+
+    fn planner(workers: Vec<WorkerLook>) -> Result<String, String> {
+        let look = PlannerLook { ip: "10.77.0.1".to_owned(), host_timeout: 5, threads: 4, workers };
+        of_planner(&look, Duration::from_secs(60), 8005)
+    }
+
+    #[test]
+    fn a_worker_with_fewer_than_no_used_slots_is_named_and_is_what_to_restart() {
+        assert_eq!(wrong(&well(), true), "");
+        let told = wrong(&WorkerLook { used: -1, ..well() }, true);
+        for expected in [
+            "-1 used slots",
+            "takes 1 more",
+            "results are right",
+            "restart this worker, 10.77.0.3",
+            "not the planner",
+        ] {
+            assert!(told.contains(expected), "{expected} in {told}");
+        }
+        // Another worker's calls do not hide it.
+        let told = planner(vec![well(), WorkerLook { used: -1, ..well() }]);
+        assert!(told.unwrap().contains("2 workers, -1 of 8 slots"));
+    }
+
+    #[test]
+    fn a_worker_without_a_heartbeat_is_told_with_its_age() {
+        let told = wrong(&WorkerLook { age: Some(Duration::from_secs(4)), ..well() }, true);
+        assert!(told.contains("4.0 s old") && told.contains("after 5 s"), "{told}");
+        assert_eq!(wrong(&WorkerLook { age: None, ..well() }, true), "");
+    }
+
+    #[test]
+    fn a_closed_port_is_wrong_where_others_are_open() {
+        let closed = || WorkerLook { port: Some(Err("10.77.0.3:8005: refused".into())), ..well() };
+        assert!(wrong(&closed(), true).contains("8005: refused"));
+        assert_eq!(wrong(&closed(), false), "", "this machine may be outside");
+        let told = planner(vec![closed(), closed()]).unwrap();
+        assert!(told.contains("port 8005 of no worker answers here"), "{told}");
+        assert!(!planner(vec![closed(), well()]).unwrap().contains("no worker answers"));
+        let untried = WorkerLook { port: None, ..well() };
+        assert!(!planner(vec![untried]).unwrap().contains("no worker answers"));
+    }
+
+    #[test]
+    fn a_planner_without_workers_or_slots_is_wrong() {
+        assert!(planner(vec![]).unwrap_err().contains("no workers"));
+        let told = planner(vec![WorkerLook { slots: 0, ..well() }]);
+        assert!(told.unwrap_err().contains("OVERRIDE_CPU_COUNT"));
+    }
 }

@@ -8,6 +8,7 @@ use crate::store::{SessionKey, StoreError};
 use faasm_bridge::guest::CallResult;
 use faasm_bridge::wire::{CallEntry, RequestId};
 use futures_util::future::BoxFuture;
+use prometheus_client::registry::Registry;
 use thiserror::Error;
 
 /// Largest function that can be uploaded, bytes.
@@ -187,4 +188,7 @@ pub trait Cluster: Send + Sync {
     fn usage(&self) -> Option<Usage> {
         None
     }
+
+    /// Registers what it counts by itself.
+    fn register(&self, _registry: &mut Registry) {}
 }

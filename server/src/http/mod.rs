@@ -82,7 +82,7 @@ impl Site {
         let files = config.web.as_deref().map(Files::new).transpose()?;
         let gate = Gate::new(config.tokens.clone(), config.limits.clone());
         let kept = config.timings.session_kept;
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(Some(&*app.cluster));
         app.cluster = Arc::new(Measured::new(app.cluster, Arc::clone(&metrics)));
         app.cluster = Arc::new(Named::new(app.cluster));
         app.state = Arc::new(Timed::new(app.state, Arc::clone(&metrics)));

@@ -4,12 +4,14 @@
 //! `docs/operating.md` lists the names.
 
 mod calls;
+mod faasm;
 mod store;
 
 pub(crate) use calls::Measured;
+pub(crate) use faasm::FaasmCounts;
 pub(crate) use store::Timed;
 
-use crate::cluster::Usage;
+use crate::cluster::{Cluster, Usage};
 use faasm_bridge::wire::FailureCode;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -105,7 +107,8 @@ impl Drop for Present {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Arc<Self> {
+    /// With those of a cluster.
+    pub(crate) fn new(cluster: Option<&dyn Cluster>) -> Arc<Self> {
         let mut this = Self {
             registry: Registry::default(),
             calls_started: Counter::default(),
@@ -179,6 +182,9 @@ impl Metrics {
             ("instances_most", "Instances of functions there may be", &this.instances_most),
         ] {
             registry.register(name, help, gauge.clone());
+        }
+        if let Some(cluster) = cluster {
+            cluster.register(&mut registry);
         }
         this.registry = registry;
         Arc::new(this)

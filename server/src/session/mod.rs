@@ -467,7 +467,7 @@ mod tests {
         let stores = Stores::in_memory().unwrap();
         let (gate, kept) = (Gate::new(None, limits), Duration::MAX);
         let Stores { journal, locks, changes, .. } = stores;
-        Sessions::new(gate, journal, locks, changes, Metrics::new(), kept)
+        Sessions::new(gate, journal, locks, changes, Metrics::new(None), kept)
     }
 
     fn enter(

@@ -106,7 +106,7 @@ pub(crate) const GATE: &str = r#"(module
 pub(crate) const LOOP: &str = r#"(module (memory 1)
     (func (export "_start") (loop $again (br $again))))"#;
 
-pub(crate) const TRAP: &str = r#"(module (memory 1)
+pub(crate) const TRAP: &str = r#"(module (memory (export "memory") 1)
     (func $boom (unreachable))
     (func (export "_start") (call $boom)))"#;
 
@@ -138,7 +138,7 @@ pub(crate) const TICK: &str = r#"(module
     (import "env" "__faasm_read_input" (func $read (param i32 i32) (result i32)))
     (import "env" "__faasm_append_state" (func $append (param i32 i32 i32)))
     (import "env" "__faasm_write_output" (func $write (param i32 i32)))
-    (memory 1)
+    (memory (export "memory") 1)
     (data (i32.const 0) "ticks\00")
     (func (export "_start") (local $length i32)
         (local.set $length (call $read (i32.const 16) (i32.const 99)))
@@ -150,7 +150,7 @@ pub(crate) const LATE: &str = r#"(module
     (import "env" "__faasm_pull_state" (func $pull (param i32 i32)))
     (import "env" "__faasm_read_state" (func $read (param i32 i32 i32) (result i32)))
     (import "env" "__faasm_append_state" (func $append (param i32 i32 i32)))
-    (memory 1)
+    (memory (export "memory") 1)
     (data (i32.const 0) "ticks\00")
     (data (i32.const 8) "gate\00")
     (func (export "_start")

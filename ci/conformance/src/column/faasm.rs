@@ -16,9 +16,7 @@ use faasm_redis_server::RedisServer;
 use faasm_relay::cluster::ClusterError;
 use faasm_relay::cluster::embedded::{Embedded, EmbeddedConfig};
 use faasm_relay::cluster::faasm::{FaasmConfig, Keys, Trusted, Upload};
-use faasm_relay::store::{
-    RedisConfig, RedisStore, StateRead, StateStore, StoreError, Stores,
-};
+use faasm_relay::store::{RedisConfig, RedisStore, StateRead, StateStore, StoreError, Stores};
 use faasm_relay::{App, Config, serve};
 use faasm_standin::{Planner, Setup};
 use futures_util::future::{BoxFuture, pending};

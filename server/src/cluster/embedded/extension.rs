@@ -49,6 +49,8 @@ pub struct Import<'a> {
     pub name: &'a str,
     /// Arguments, one each; an `i32` is in the low half.
     pub arguments: &'a [u64],
+    /// Whether the function declares a result, which is an `i32`: of some imports toolchains declare it, and others do not.
+    pub has_result: bool,
     /// Whether the answer may be [`Answer::Wait`]: so it is for imports that can keep a function waiting.
     pub may_wait: bool,
     /// Memory of the function.
@@ -57,10 +59,11 @@ pub struct Import<'a> {
 
 impl std::fmt::Debug for Import<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { module, name, arguments, may_wait, memory: _ } = self;
+        let Self { module, name, arguments, has_result, may_wait, memory: _ } = self;
         f.debug_struct("Import")
             .field("import", &format_args!("{module}.{name}"))
             .field("arguments", arguments)
+            .field("has_result", has_result)
             .field("may_wait", may_wait)
             .finish_non_exhaustive()
     }

@@ -183,8 +183,9 @@ fn extended_at_once(
     let arguments = slots(params);
     let mut memory = RunState::view(caller)?;
     let Name { module, name } = import;
-    let import =
-        Import { module, name, arguments: &arguments, may_wait: false, memory: &mut memory };
+    let (arguments, has_result) = (&*arguments, !results.is_empty());
+    let memory = &mut memory;
+    let import = Import { module, name, arguments, has_result, may_wait: false, memory };
     let value = match extension.host_call(import)? {
         Answer::Cluster => return Ok(false),
         Answer::Value(value) => value,
@@ -210,7 +211,9 @@ async fn extended(
     let may_wait = caller.data().allocating == 0;
     let mut memory = RunState::view(caller)?;
     let Name { module, name } = import;
-    let import = Import { module, name, arguments: &arguments, may_wait, memory: &mut memory };
+    let (arguments, has_result) = (&*arguments, !results.is_empty());
+    let memory = &mut memory;
+    let import = Import { module, name, arguments, has_result, may_wait, memory };
     let value = match extension.host_call(import)? {
         Answer::Cluster => return Ok(false),
         Answer::Value(value) => value,

@@ -1,6 +1,7 @@
 //! What of a call Faasm's messages can carry, and what they cannot.
 
 use crate::cluster::{Call, ClusterError, Outcome, failure};
+use faasm_asyncify::faasm::{POINTER_HEADER_BYTES, POINTER_MAGIC};
 use faasm_bridge::wire::CallEntry;
 
 /// The parts of a message that are not as the call has them.
@@ -9,6 +10,18 @@ pub(super) struct Carried {
     /// Function pointer; 0 is the function's own entry.
     pub(super) pointer: i32,
     pub(super) cmdline: String,
+}
+
+impl Carried {
+    /// Enters a function that is built for Faasm by way of its own entry, which carries out what the pointer returns.
+    pub(super) fn enter_by(&mut self, entry: u32, input: &mut Vec<u8>) {
+        let mut header = Vec::with_capacity(POINTER_HEADER_BYTES + input.len());
+        header.extend(POINTER_MAGIC);
+        header.extend(self.pointer.to_le_bytes());
+        header.append(input);
+        *input = header;
+        self.pointer = entry.cast_signed();
+    }
 }
 
 /// Why a call does not go to the cluster.
@@ -70,6 +83,15 @@ mod tests {
         let plain = Carried { pointer: 0, cmdline: String::new() };
         assert_eq!(with(|_| ()).unwrap(), plain);
         assert_eq!(with(|call| call.entry = CallEntry::Index(0)).unwrap(), plain);
+    }
+
+    #[test]
+    fn a_function_built_for_faasm_is_entered_by_its_own_pointer() {
+        let mut carried = Carried { pointer: 7, cmdline: String::new() };
+        let mut input = b"input".to_vec();
+        carried.enter_by(3, &mut input);
+        assert_eq!(carried.pointer, 3);
+        assert_eq!(input, b"\x02faasmp;\x07\0\0\0input");
     }
 
     #[test]

@@ -18,7 +18,11 @@ pub(super) struct Prepared {
 ///
 /// # Errors
 /// Why the cluster cannot run it; or, of a user who is not trusted, which of its imports a Faasm cluster does not have.
-pub(super) fn prepare(wasm: &[u8], is_trusted: bool, check_names: bool) -> Result<Prepared, String> {
+pub(super) fn prepare(
+    wasm: &[u8],
+    is_trusted: bool,
+    check_names: bool,
+) -> Result<Prepared, String> {
     let told = |error: faasm_asyncify::Error| error.to_string();
     // What a page could not run either is not stored.
     faasm_asyncify::normalise(wasm).map_err(told)?;

@@ -107,11 +107,21 @@ pub(super) struct Ended<'a> {
     pub(super) output_data: Cow<'a, str>,
 }
 
-/// What a planner answers to a batch that it started; and an app of those in flight.
+/// What a planner answers to a batch that it started.
 #[derive(Debug, Deserialize)]
 pub(super) struct Started {
     #[serde(rename = "appId", default)]
     pub(super) app: i32,
+}
+
+/// An app with calls that have not ended.
+#[derive(Debug, Deserialize)]
+pub(super) struct Running {
+    #[serde(rename = "appId", default)]
+    pub(super) app: i32,
+    /// Workers on which they run; one may be there several times.
+    #[serde(rename = "hostIps", default)]
+    pub(super) hosts: Vec<String>,
 }
 
 /// The workers.
@@ -128,16 +138,39 @@ pub(super) struct Host {
     pub(super) ip: String,
     #[serde(default)]
     pub(super) slots: i64,
-    /// Below 0 after somebody reset the planner while calls ran.
+    /// Below 0 after the planner was started again, or reset, while calls ran.
     #[serde(rename = "usedSlots", default)]
     pub(super) used: i64,
+    /// Its last heartbeat.
+    #[serde(rename = "registerTs", default)]
+    pub(super) registered: Stamp,
+}
+
+/// A moment by the planner's clock.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(super) struct Stamp {
+    /// Milliseconds since 1970, as a text: so Protobuf writes 64 bits.
+    #[serde(rename = "epochMs", default)]
+    epoch_ms: serde_json::Value,
+}
+
+impl Stamp {
+    pub(super) fn milliseconds(&self) -> Option<i64> {
+        let value = &self.epoch_ms;
+        value.as_i64().or_else(|| value.as_str()?.parse().ok())
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(milliseconds: i64) -> Self {
+        Self { epoch_ms: milliseconds.to_string().into() }
+    }
 }
 
 /// Apps with calls that have not ended.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct InFlight {
     #[serde(default)]
-    pub(super) apps: Vec<Started>,
+    pub(super) apps: Vec<Running>,
 }
 
 /// What `GET_CONFIG` says.
@@ -192,7 +225,17 @@ mod tests {
         assert!(!partial.finished && partial.ended.is_empty());
         let busy = r#"{"hosts":[{"ip":"10.77.0.3","slots":4,"usedSlots":1,"registerTs":{"epochMs":"1"},"mpiPorts":[{"port":8020}]}]}"#;
         let busy: Hosts = serde_json::from_str(busy).unwrap();
-        assert_eq!(busy.hosts, [Host { ip: "10.77.0.3".into(), slots: 4, used: 1 }]);
+        let registered = Stamp::of(1);
+        assert_eq!(busy.hosts, [Host { ip: "10.77.0.3".into(), slots: 4, used: 1, registered }]);
+        let odd: Hosts =
+            serde_json::from_str(r#"{"hosts":[{"registerTs":{"epochMs":[]}}]}"#).unwrap();
+        assert_eq!(odd.hosts[0].registered.milliseconds(), None);
         assert!(serde_json::from_str::<Hosts>("{}").unwrap().hosts.is_empty());
+        let running = r#"{"apps":[{"appId":1120,"hostIps":["10.77.0.3"]}]}"#;
+        let running: InFlight = serde_json::from_str(running).unwrap();
+        assert_eq!(
+            (running.apps[0].app, &running.apps[0].hosts[..]),
+            (1120, &["10.77.0.3".to_owned()][..])
+        );
     }
 }

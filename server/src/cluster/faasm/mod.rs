@@ -3,16 +3,18 @@
 //! * `http.rs`: requests with a deadline and a longest answer, which say whether the other side can have seen them.
 //! * `message.rs`, `planner.rs`: what a planner is told and asked, and what its answers mean; `breaker.rs` leaves it alone while
 //!   it does not answer.
+//! * `hosts.rs`, `workers.rs`: signs of life of workers, without which no call starts.
 //! * `carry.rs`: what of a call Faasm can carry; `outcome.rs`: how one ended.
 //! * `ids.rs`, `app.rs`: calls that belong together, and asking what became of them.
-//! * `room.rs`: the queue before a full cluster, which a planner has not.
+//! * `room.rs`: the queue before a cluster that takes no calls now, which a planner has not.
+//! * `flush.rs`: workers forget functions that were uploaded again.
 //! * `upload.rs`: the upload server, for functions, shared files, and state that is in the cluster's memory; `journal.rs`
 //!   notes changes of such state.
 //!
 //! # A call starts once, or it is told that nobody knows
 //!
 //! A batch is sent again only where the planner cannot have seen it: the connection was refused, or nothing of the request was
-//! written. Where one was sent and not answered, it is never sent again, since a planner that gets the same message twice loses
+//! written; and where it said that it has no slot. Until then a call waits in the queue, for `queue_time`. Where one was sent and not answered, it is never sent again, since a planner that gets the same message twice loses
 //! a slot for good; what became of it is looked up for a while, and then it is *unknown whether it ran*. So it is with a call
 //! that the planner accepted and that does not end within the time a call may take: it may run still, for nothing ends a
 //! call in Faasm.
@@ -22,19 +24,21 @@
 //! | it breaks by | here |
 //! |---|---|
 //! | an output that is not UTF-8 | functions have to encode such outputs ([`faasm_bridge::output`]); an abort is survived |
-//! | a worker that died, and a batch before it noticed | hosts are asked for before a call starts; every request has a deadline |
+//! | a worker that died, and a batch before it noticed | calls wait while a worker's heartbeat is late or its port is closed; every request has a deadline |
 //! | `RESET`, `SET_POLICY` | there is no code that sends them |
 //! | the same message twice; an app's id used twice | ids are random and remembered; nothing is sent twice |
 //! | no messages, threads | a batch has one message and no type |
 //! | "pending" and "unknown" being the same | a relay knows its calls, and each has a deadline |
-//! | a worker lost | its calls stay in flight for ever: a deadline for each |
+//! | a worker lost | its calls stay in flight for ever: they are unknown once the worker is listed no more |
 //! | a planner started again | what is not in flight, and has no result, is unknown |
 
 mod app;
 mod breaker;
 mod carry;
+mod flush;
 mod form;
 mod functions;
+mod hosts;
 mod http;
 mod ids;
 mod journal;
@@ -45,35 +49,37 @@ mod planner;
 mod room;
 mod trust;
 mod upload;
+mod workers;
 
 pub use self::http::Endpoint;
 pub use self::journal::Apart;
 pub use self::keys::Keys;
 pub use self::trust::Trusted;
 pub use self::upload::Upload;
+pub use self::workers::WorkerLook;
 
 use super::{Call, Cluster, ClusterError, Outcome, Uploaded, Usage, failure};
+use crate::metrics::FaasmCounts;
 use crate::store::{FunctionStore, StateStore, StoredFunction};
 use app::{Apps, Asking, Verdict};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use carry::{Carried, NotCarried, carry};
+use flush::{Flush, Pass};
 use form::{Prepared, prepare};
 use functions::Functions;
 use futures_util::future::BoxFuture;
+use hosts::Suspect;
 use message::Message;
-use planner::{NotStarted, Planner, PlannerError, Slots};
-use room::Room;
+use planner::{NotStarted, Planner, PlannerError};
+use prometheus_client::registry::Registry;
+use room::{Room, Wait};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::timeout;
-
-/// Attempts to start a call that the planner has not seen.
-const ATTEMPTS: u32 = 4;
-
-/// After the first of them; twice that after each one.
-const ATTEMPT_PAUSE: Duration = Duration::from_millis(50);
+use workers::Ready;
 
 /// Settings of the Faasm backend.
 #[derive(Clone, Debug)]
@@ -82,15 +88,21 @@ pub struct FaasmConfig {
     pub planner: Endpoint,
     /// For any one call, from its start.
     pub call_time: Duration,
-    /// For a call to get a slot.
+    /// For a call to be taken by the cluster: to get a slot, and for planner and workers to be well.
     pub queue_time: Duration,
     /// Most calls that wait for one.
     pub queue: usize,
     /// For any one request to the planner; and how long the result of a call is looked for that may have started.
     pub request_time: Duration,
-    /// How old a list of hosts may be when a call starts. Asking for it is what makes a planner notice that a worker has died,
-    /// and one that has is listed for five seconds after its last sign of life.
+    /// How old what is known of workers may be when a call starts. Within this time after a worker's death a batch may still be
+    /// sent, which ends the planner, so it is short: a quarter of a second is four small requests a second for a busy relay.
     pub hosts_fresh: Duration,
+    /// Longest time between two heartbeats of a worker. Faasm's workers send one every two seconds.
+    pub heartbeat: Duration,
+    /// A port of each worker that is tried before calls; 0 for none.
+    pub worker_port: u16,
+    /// Whether each run of a page is an app of its own; otherwise all runs of a page are one.
+    pub app_per_run: bool,
     /// Connections to the planner.
     pub connections: usize,
     /// Of these, for asking what became of calls.
@@ -116,7 +128,10 @@ impl FaasmConfig {
             queue_time: Duration::from_secs(30),
             queue: 1024,
             request_time: Duration::from_secs(10),
-            hosts_fresh: Duration::from_secs(1),
+            hosts_fresh: Duration::from_millis(250),
+            heartbeat: Duration::from_millis(2500),
+            worker_port: 8005,
+            app_per_run: false,
             connections: 64,
             polls: 16,
             poll_pause: Duration::from_millis(100),
@@ -145,6 +160,8 @@ struct Inner {
     planner: Arc<Planner>,
     room: Room,
     apps: Arc<Apps>,
+    flush: Arc<Flush>,
+    counts: FaasmCounts,
     upload: Option<Arc<Upload>>,
     functions: Functions,
 }
@@ -172,11 +189,14 @@ impl Faasm {
             at_once: config.polls.min(config.connections.div_ceil(2)),
             longest_pause: config.poll_pause,
             output_bytes: config.output_bytes,
+            app_per_run: config.app_per_run,
         };
-        let apps = Arc::new(Apps::new(Arc::clone(&planner), asking));
+        let counts = FaasmCounts::default();
+        let apps = Arc::new(Apps::new(Arc::clone(&planner), asking, counts.clone()));
         let room = Room::new(config.queue, config.queue_time);
         let functions = Functions::new(functions, state);
-        let inner = Inner { config, planner, room, apps, upload, functions };
+        let flush = Flush::new(flush::Times::default(), counts.clone());
+        let inner = Inner { config, planner, room, apps, flush, counts, upload, functions };
         Self { inner: Arc::new(inner) }
     }
 
@@ -187,14 +207,12 @@ impl Faasm {
     pub async fn look(&self) -> Result<PlannerLook, String> {
         let told = |error: PlannerError| error.to_string();
         let config = self.inner.planner.config().await.map_err(told)?;
-        let Slots { workers, all, used } = self.inner.planner.slots().await.map_err(told)?;
+        let workers = self.inner.planner.look_at_workers().await.map_err(told)?;
         Ok(PlannerLook {
             ip: config.ip,
             host_timeout: config.host_timeout,
             threads: config.threads,
             workers,
-            slots: all,
-            used,
         })
     }
 }
@@ -207,16 +225,12 @@ pub struct PlannerLook {
     pub host_timeout: i64,
     /// Of its HTTP server.
     pub threads: i64,
-    pub workers: usize,
-    /// Of all workers.
-    pub slots: i64,
-    /// Of these; below 0 after a reset at a bad moment.
-    pub used: i64,
+    pub workers: Vec<WorkerLook>,
 }
 
 impl Inner {
-    async fn call(self: Arc<Self>, call: Call) -> Result<Outcome, ClusterError> {
-        let carried = match carry(&call) {
+    async fn call(self: Arc<Self>, mut call: Call) -> Result<Outcome, ClusterError> {
+        let mut carried = match carry(&call) {
             Ok(carried) => carried,
             Err(NotCarried::Failed(outcome)) => return Ok(outcome),
             Err(NotCarried::Refused(error)) => return Err(error),
@@ -228,12 +242,19 @@ impl Inner {
             );
             return Ok(Outcome::failed(failure::MISSING_FUNCTION, message));
         }
+        if carried.pointer != 0
+            && let Some(entry) = self.functions.pointer_entry(&call.user, &call.function).await?
+        {
+            carried.enter_by(entry, &mut call.input);
+        }
         let random = |error: getrandom::Error| ClusterError::Internal(error.to_string());
         // As it comes back with the result.
         let bytes = call.input.len().div_ceil(3) * 4 + carried.cmdline.len();
         let (app, id) = self.apps.enter(call.run, &call.user, bytes).map_err(random)?;
         let body = self.body(app.id, id, call, carried)?;
-        let start = self.room.with_room(|| self.attempt(app.id, body.clone())).await?;
+        let is_held = AtomicBool::new(false);
+        let attempt = || self.attempt(app.id, body.clone(), &is_held);
+        let (start, pass) = self.room.with_room(attempt).await?;
         // The planner has the input now, or never will.
         drop(body);
         let (is_sure, patience) = match &start {
@@ -247,7 +268,11 @@ impl Inner {
             Start::Not(error) => return Err(error),
         };
         let verdict = timeout(patience, self.apps.wait(&app, id, is_sure)).await;
+        drop(pass);
         self.room.freed();
+        if verdict.is_err() {
+            app.close();
+        }
         let unknown = |why: String| {
             let what = "it is unknown whether the call ran, and it is not started again";
             Err(ClusterError::Unknown(format!("{what}: {why}")))
@@ -283,37 +308,43 @@ impl Inner {
             .ok_or_else(|| ClusterError::Internal("a call cannot be written as JSON".to_owned()))
     }
 
-    /// Tries to start a call; `None` where the cluster has no room for it.
-    async fn attempt(&self, app: i32, body: Bytes) -> Option<Start> {
-        let mut pause = ATTEMPT_PAUSE;
-        let mut left = ATTEMPTS;
-        loop {
-            left -= 1;
-            let why = match self.planner.slots().await {
-                Ok(Slots { workers: 0, .. }) => return None,
-                Ok(_) => match self.planner.execute(app, body.clone()).await {
-                    Ok(()) => return Some(Start::Sure),
-                    Err(NotStarted::NoRoom) => return None,
-                    Err(NotStarted::Unknown(why)) => return Some(Start::Maybe(why)),
-                    Err(NotStarted::Refused(said)) => {
-                        return Some(Start::Not(ClusterError::Refused(format!(
-                            "the planner does not take the call: it said {said}"
-                        ))));
-                    }
-                    Err(NotStarted::Down(why)) => why,
-                },
-                // Asking for hosts does nothing, whatever became of it.
-                Err(PlannerError::Down(why)) => why,
-                Err(error) => error.to_string(),
-            };
-            if left == 0 {
-                return Some(Start::Not(ClusterError::Unavailable(format!(
-                    "the call was not started, since the planner is not there: {why}"
-                ))));
+    /// Tries to start a call. What is told with it is to be kept until the call has ended.
+    async fn attempt(
+        &self,
+        app: i32,
+        body: Bytes,
+        is_held: &AtomicBool,
+    ) -> Result<(Start, Pass), Wait> {
+        let pass = self.flush.enter().await;
+        match self.planner.ready().await {
+            Ok(Ready::Yes) => {}
+            Ok(Ready::NoWorkers) => return Err(Wait::Full),
+            Ok(Ready::Suspicious(Suspect { ip, why })) => {
+                if !is_held.swap(true, Ordering::Relaxed) {
+                    self.counts.held.inc();
+                }
+                return Err(Wait::Away(format!(
+                    "worker {ip} may have died: {why}; the planner drops a dead worker by itself, and one that goes on like this has to be restarted"
+                )));
             }
-            tokio::time::sleep(pause).await;
-            pause *= 2;
+            // Asking for hosts does nothing, whatever became of it.
+            Err(error) => return Err(Wait::Away(error.to_string())),
         }
+        let start = match self.planner.execute(app, body).await {
+            Ok(()) => Start::Sure,
+            Err(NotStarted::NoRoom) => return Err(Wait::Full),
+            Err(NotStarted::Down(why)) => return Err(Wait::Away(why)),
+            Err(NotStarted::Unknown(why)) => Start::Maybe(why),
+            Err(NotStarted::Refused(said)) => Start::Not(ClusterError::Refused(format!(
+                "the planner does not take the call: it said {said}"
+            ))),
+        };
+        Ok((start, pass))
+    }
+
+    /// Has workers forget what they have loaded, when nothing runs; completes when they have.
+    fn flush_when_idle(&self) -> impl Future<Output = Result<(), String>> + Send + 'static {
+        self.flush.request(&self.planner)
     }
 
     async fn upload(
@@ -331,9 +362,12 @@ impl Inner {
         let check_names = self.config.only_stored;
         // It is cheaper to find out here what is wrong than in a compiler there, which may end over it.
         let checked = wasm.clone();
-        let preparing = tokio::task::spawn_blocking(move || prepare(&checked, is_trusted, check_names));
-        let prepared = preparing.await.map_err(|error| ClusterError::Internal(error.to_string()))?;
-        let Prepared { guarded, mut warnings, chained } = prepared.map_err(ClusterError::NotAFunction)?;
+        let preparing =
+            tokio::task::spawn_blocking(move || prepare(&checked, is_trusted, check_names));
+        let prepared =
+            preparing.await.map_err(|error| ClusterError::Internal(error.to_string()))?;
+        let Prepared { guarded, mut warnings, chained } =
+            prepared.map_err(ClusterError::NotAFunction)?;
         for name in chained {
             if name != function && !self.functions.has(&user, &name).await? {
                 warnings.push(format!(
@@ -342,9 +376,15 @@ impl Inner {
             }
         }
         let is_guarded = guarded.is_some();
-        upload.put_function(&user, &function, guarded.unwrap_or_else(|| wasm.clone())).await?;
         let uploaded = Uploaded { is_guarded, warnings, ..Uploaded::of(&wasm) };
         let integrity = uploaded.integrity.clone();
+        let before = self.functions.store().integrity(&user, &function).await?;
+        upload.put_function(&user, &function, guarded.unwrap_or_else(|| wasm.clone())).await?;
+        if let Some(old) = before.filter(|old| *old != integrity) {
+            self.flush.note_replaced(&user, &function, old);
+            // It is done though nobody waits for it.
+            drop(self.flush_when_idle());
+        }
         self.functions.store().put(&user, &function, StoredFunction { integrity, wasm }).await?;
         self.functions.mark(&user, &function).await?;
         Ok(uploaded)
@@ -371,11 +411,21 @@ impl Cluster for Faasm {
         function: String,
     ) -> BoxFuture<'static, Result<Option<String>, ClusterError>> {
         let inner = Arc::clone(&self.inner);
-        Box::pin(async move { Ok(inner.functions.store().integrity(&user, &function).await?) })
+        Box::pin(async move {
+            // What workers run is what counts.
+            match inner.flush.stale(&user, &function) {
+                Some(old) => Ok(Some(old)),
+                None => Ok(inner.functions.store().integrity(&user, &function).await?),
+            }
+        })
     }
 
     fn usage(&self) -> Option<Usage> {
         None
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        self.inner.counts.register(registry);
     }
 }
 

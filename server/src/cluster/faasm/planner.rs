@@ -6,10 +6,11 @@
 use super::FaasmConfig;
 use super::breaker::{Breaker, Verdict};
 use super::http::{Answer, Ask, AskError, Endpoint, Peer};
-use super::message::{self, Ended, Hosts, Message, PlannerConfig, Results, Started};
+use super::message::{self, Ended, Host, Hosts, Message, PlannerConfig, Results, Started};
+use super::workers::Workers;
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -68,48 +69,51 @@ pub(super) enum Progress<'a> {
     },
 }
 
-/// The workers together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Slots {
-    pub(super) workers: usize,
-    pub(super) all: i64,
-    pub(super) used: i64,
-}
-
 /// A planner, and how it is doing.
 pub(super) struct Planner {
     peer: Peer,
     breaker: Breaker,
     /// For one question.
     time: Duration,
-    /// How old what it said of its workers may be.
-    hosts_fresh: Duration,
-    /// What it last said of its workers.
-    slots: Mutex<Option<(Instant, Slots)>>,
+    pub(super) workers: Arc<Workers>,
     /// What it last said of apps.
     in_flight: Mutex<Option<InFlight>>,
 }
 
-/// Apps that were in flight at some moment.
+/// Apps that were in flight at some moment, and the workers on which each of them ran.
 #[derive(Clone, Debug)]
 pub(super) struct InFlight {
     /// When it was asked.
-    pub(super) asked: Instant,
-    apps: Arc<HashSet<i32>>,
+    asked: Instant,
+    answered: Instant,
+    apps: Arc<HashMap<i32, Vec<String>>>,
 }
 
-impl InFlight {
-    pub(super) fn has(&self, app: i32) -> bool {
-        self.apps.contains(&app)
-    }
+/// No call of an app that had started at this moment will end any more, unless its result is there already.
+#[derive(Clone, Debug)]
+pub(super) struct Over {
+    pub(super) at: Instant,
+    pub(super) why: String,
+    /// Whether it is so because its workers are gone.
+    pub(super) is_gone: bool,
+}
+
+/// What became of a flush.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flushed {
+    Done,
+    /// This planner has no such request.
+    NotKnown,
 }
 
 impl Planner {
     pub(super) fn new(config: &FaasmConfig) -> Self {
         let peer = Peer::new(config.planner.clone(), config.connections);
-        let (time, hosts_fresh) = (config.request_time, config.hosts_fresh);
-        let (slots, in_flight) = (Mutex::default(), Mutex::default());
-        Self { peer, breaker: Breaker::default(), time, hosts_fresh, slots, in_flight }
+        let FaasmConfig { hosts_fresh, heartbeat, worker_port, .. } = *config;
+        let workers = Arc::new(Workers::new(hosts_fresh, heartbeat, worker_port));
+        let (breaker, time, in_flight) =
+            (Breaker::default(), config.request_time, Mutex::default());
+        Self { peer, breaker, time, workers, in_flight }
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
@@ -177,41 +181,49 @@ impl Planner {
         }
     }
 
-    /// The workers as of a moment ago. Whoever asks meanwhile gets the same answer.
-    pub(super) async fn slots(&self) -> Result<Slots, PlannerError> {
-        let mut slots = self.slots.lock().await;
-        match *slots {
-            Some((asked, slots)) if asked.elapsed() < self.hosts_fresh => return Ok(slots),
-            _ => *slots = None,
-        }
-        let asked = Instant::now();
-        let fresh = self.ask_slots().await?;
-        *slots = Some((asked, fresh));
-        Ok(fresh)
-    }
-
-    async fn ask_slots(&self) -> Result<Slots, PlannerError> {
+    /// The workers that it lists now. Asking makes it drop those whose heartbeats have stopped.
+    pub(super) async fn hosts(&self) -> Result<Vec<Host>, PlannerError> {
         let answer = self.ask(self.plain("GET_AVAILABLE_HOSTS")?, SHORT_ANSWER).await?;
-        self.read_slots(&answer)
+        self.read_hosts(&answer)
     }
 
-    fn read_slots(&self, answer: &Answer) -> Result<Slots, PlannerError> {
+    fn read_hosts(&self, answer: &Answer) -> Result<Vec<Host>, PlannerError> {
         let read = serde_json::from_slice::<Hosts>(&answer.body);
         let (StatusCode::OK, Ok(Hosts { hosts })) = (answer.status, read) else {
             return Err(self.odd(answer));
         };
         self.breaker.succeeded();
-        let sum = |of: fn(&message::Host) -> i64| {
-            hosts.iter().fold(0_i64, |sum, host| sum.saturating_add(of(host)))
-        };
-        let (all, used) = (sum(|host| host.slots), sum(|host| host.used));
-        Ok(Slots { workers: hosts.len(), all, used })
+        Ok(hosts)
     }
 
-    /// Apps in flight, as of a moment ago. Whoever asks meanwhile gets the same answer.
-    pub(super) async fn in_flight(&self) -> Result<InFlight, PlannerError> {
+    /// Whether calls of an app can end at all, as of a moment ago: the app is in flight, on a worker that is there.
+    pub(super) async fn over(&self, app: i32) -> Result<Option<Over>, PlannerError> {
+        let in_flight = self.in_flight(APPS_FRESH).await?;
+        let InFlight { asked: at, answered, apps } = in_flight;
+        let Some(hosts) = apps.get(&app) else {
+            let why = "the planner has forgotten it: it was started again, or reset".to_owned();
+            return Ok(Some(Over { at, why, is_gone: false }));
+        };
+        let why = self.why_gone(hosts, answered).await?;
+        Ok(why.map(|why| Over { at, why, is_gone: true }))
+    }
+
+    /// Whether nothing runs on any worker that is there.
+    pub(super) async fn is_idle(&self) -> Result<bool, PlannerError> {
+        let InFlight { answered, apps, .. } = self.in_flight(Duration::ZERO).await?;
+        for hosts in apps.values() {
+            // An app stays in flight for ever where its worker has died.
+            if self.why_gone(hosts, answered).await?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Apps in flight, at most so old. Whoever asks meanwhile gets the same answer.
+    async fn in_flight(&self, fresh: Duration) -> Result<InFlight, PlannerError> {
         let mut known = self.in_flight.lock().await;
-        if let Some(known) = known.as_ref().filter(|known| known.asked.elapsed() < APPS_FRESH) {
+        if let Some(known) = known.as_ref().filter(|known| known.asked.elapsed() < fresh) {
             return Ok(known.clone());
         }
         let asked = Instant::now();
@@ -221,10 +233,26 @@ impl Planner {
             return Err(self.odd(&answer));
         };
         self.breaker.succeeded();
-        let apps = Arc::new(read.apps.into_iter().map(|app| app.app).collect());
-        let fresh = InFlight { asked, apps };
+        let apps = Arc::new(read.apps.into_iter().map(|app| (app.app, app.hosts)).collect());
+        let fresh = InFlight { asked, answered: Instant::now(), apps };
         *known = Some(fresh.clone());
         Ok(fresh)
+    }
+
+    /// Has all workers forget the functions that they have loaded.
+    pub(super) async fn flush_executors(&self) -> Result<Flushed, PlannerError> {
+        let answer = self.ask(self.plain("FLUSH_EXECUTORS")?, SHORT_ANSWER).await?;
+        match answer.status {
+            StatusCode::OK => {
+                self.breaker.succeeded();
+                Ok(Flushed::Done)
+            }
+            StatusCode::BAD_REQUEST => {
+                self.breaker.succeeded();
+                Ok(Flushed::NotKnown)
+            }
+            _ => Err(self.odd(&answer)),
+        }
     }
 
     /// How it is set up.
@@ -258,7 +286,7 @@ impl Planner {
                 let question = self.send(self.plain("GET_AVAILABLE_HOSTS")?, SHORT_ANSWER);
                 let answer =
                     question.await.map_err(|error| PlannerError::Down(error.to_string()))?;
-                self.read_slots(&answer).map_err(|error| PlannerError::Down(error.to_string()))?;
+                self.read_hosts(&answer).map_err(|error| PlannerError::Down(error.to_string()))?;
                 tracing::info!(planner = %self.endpoint(), "the planner answers again");
                 probe.succeeded();
             }

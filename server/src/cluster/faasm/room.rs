@@ -1,5 +1,6 @@
-//! Waiting for a free slot. A planner does not queue: a call for which it has no slot is refused. So calls wait here, in the
-//! order in which they came, the first of them trying again and again, and those that come meanwhile behind it.
+//! Waiting for the cluster to take a call. A planner does not queue: a call for which it has no slot is refused. Nor does a call
+//! start while the planner is away, or a worker may be dying. So calls wait here, in the order in which they came, the first of
+//! them trying again and again, and those that come meanwhile behind it.
 
 use super::lock;
 use crate::cluster::ClusterError;
@@ -13,6 +14,15 @@ use tokio::time::{Instant, timeout_at};
 const SHORTEST: Duration = Duration::from_millis(5);
 const LONGEST: Duration = Duration::from_millis(250);
 
+/// Why a call has to wait. Nothing of it was begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// No slot is free.
+    Full,
+    /// The cluster cannot take any call, for this reason.
+    Away(String),
+}
+
 /// The queue.
 #[derive(Debug)]
 pub(super) struct Room {
@@ -23,6 +33,8 @@ pub(super) struct Room {
     time: Duration,
     /// Held by the first.
     turn: tokio::sync::Mutex<()>,
+    /// Why the last attempt of any call had to wait.
+    why: Mutex<Wait>,
     /// A slot may have become free.
     freed: Notify,
 }
@@ -43,6 +55,7 @@ impl Room {
             most,
             time,
             turn: tokio::sync::Mutex::default(),
+            why: Mutex::new(Wait::Full),
             freed: Notify::new(),
         }
     }
@@ -52,34 +65,33 @@ impl Room {
         self.freed.notify_one();
     }
 
-    /// Attempts something until it does not fail for want of room, which `None` says.
+    /// Attempts something until it does not have to wait any more.
     ///
     /// # Errors
-    /// [`ClusterError::Busy`] where too many wait, or it waited too long.
-    pub(super) async fn with_room<T, F: Future<Output = Option<T>>>(
+    /// [`ClusterError::Busy`] where too many wait, or where it waited too long for a slot, and [`ClusterError::Unavailable`]
+    /// where the cluster could take no call for so long.
+    pub(super) async fn with_room<T, F: Future<Output = Result<T, Wait>>>(
         &self,
         mut attempt: impl FnMut() -> F,
     ) -> Result<T, ClusterError> {
         let nobody_waits = *lock(&self.waiting) == 0;
-        if nobody_waits && let Some(done) = attempt().await {
-            return Ok(done);
+        if nobody_waits {
+            match attempt().await {
+                Ok(done) => return Ok(done),
+                Err(why) => *lock(&self.why) = why,
+            }
         }
         let _place = self.place()?;
         let until = Instant::now() + self.time;
-        let seconds = self.time.as_secs_f64();
-        let late = || {
-            ClusterError::Busy(format!(
-                "the cluster had no free slot for {seconds} s: try again later, or add workers"
-            ))
-        };
-        let _turn = timeout_at(until, self.turn.lock()).await.map_err(|_| late())?;
+        let _turn = timeout_at(until, self.turn.lock()).await.map_err(|_| self.late())?;
         let mut pause = SHORTEST;
         loop {
-            if let Some(done) = attempt().await {
-                return Ok(done);
+            match attempt().await {
+                Ok(done) => return Ok(done),
+                Err(why) => *lock(&self.why) = why,
             }
             if Instant::now() >= until {
-                return Err(late());
+                return Err(self.late());
             }
             let again = (Instant::now() + pause).min(until);
             let _ = timeout_at(again, self.freed.notified()).await;
@@ -87,15 +99,85 @@ impl Room {
         }
     }
 
+    /// What is told to a call that waited too long.
+    fn late(&self) -> ClusterError {
+        let seconds = self.time.as_secs_f64();
+        match &*lock(&self.why) {
+            Wait::Full => ClusterError::Busy(format!(
+                "the cluster had no free slot for {seconds} s: try again later, or add workers"
+            )),
+            Wait::Away(why) => ClusterError::Unavailable(format!(
+                "the call was not started, since the cluster took none for {seconds} s: {why}"
+            )),
+        }
+    }
+
     fn place(&self) -> Result<Place<'_>, ClusterError> {
         let mut waiting = lock(&self.waiting);
         if *waiting >= self.most {
             let most = self.most;
+            let why = match &*lock(&self.why) {
+                Wait::Full => "the cluster is full".to_owned(),
+                Wait::Away(why) => format!("the cluster takes no calls ({why})"),
+            };
             return Err(ClusterError::Busy(format!(
-                "the cluster is full, and {most} calls wait for a slot: try again later"
+                "{why}, and {most} calls wait: try again later"
             )));
         }
         *waiting += 1;
         Ok(Place(self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn away() -> Wait {
+        Wait::Away("the planner is not there".to_owned())
+    }
+
+    #[tokio::test]
+    async fn calls_wait_in_order_until_the_cluster_takes_them() {
+        let room = Room::new(10, Duration::from_secs(60));
+        let (attempts, order) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+        let call = |number: usize| {
+            let (room, attempts, order) = (&room, &attempts, &order);
+            room.with_room(move || async move {
+                let count = attempts.fetch_add(1, Ordering::SeqCst);
+                if count < 4 {
+                    return Err(if count % 2 == 0 { away() } else { Wait::Full });
+                }
+                lock(order).push(number);
+                Ok(())
+            })
+        };
+        let (a, b, c) = tokio::join!(call(1), call(2), call(3));
+        assert!(a.is_ok() && b.is_ok() && c.is_ok());
+        assert_eq!(*lock(&order), [1, 2, 3]);
+    }
+
+    #[tokio::test]
+    async fn who_waited_too_long_is_told_why_also_behind_others() {
+        let room = Room::new(10, Duration::from_millis(20));
+        let call = || room.with_room(async || Err::<(), _>(away()));
+        for told in [call().await, {
+            let (_, told) = tokio::join!(call(), call());
+            told
+        }] {
+            let Err(ClusterError::Unavailable(why)) = told else { panic!("{told:?}") };
+            assert!(why.contains("0.02 s") && why.contains("planner is not there"), "{why}");
+        }
+        let told = room.with_room(async || Err::<(), _>(Wait::Full)).await;
+        assert!(matches!(told, Err(ClusterError::Busy(_))), "{told:?}");
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_is_full_says_why() {
+        let room = Room::new(0, Duration::from_millis(20));
+        let told = room.with_room(async || Err::<(), _>(away())).await;
+        let Err(ClusterError::Busy(why)) = told else { panic!("{told:?}") };
+        assert!(why.contains("takes no calls") && why.contains("0 calls wait"), "{why}");
     }
 }

@@ -29,6 +29,9 @@ const COMPILED: &str = "compiled";
 /// Longest file with the password of Redis, bytes.
 const MAX_PASSWORD_BYTES: u64 = 4096;
 
+/// What an app of a Faasm cluster has the calls of: one page, or one run of it.
+const APPS: [&str; 2] = ["page", "run"];
+
 /// Where a relay listens unless it is told otherwise.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
@@ -104,6 +107,11 @@ pub struct FaasmCluster {
     pub polls: usize,
     pub poll_pause: Duration,
     pub record_graph: bool,
+    pub hosts_fresh: Duration,
+    pub heartbeat: Duration,
+    pub worker_port: usize,
+    /// `page` or `run`.
+    pub app: &'static str,
 }
 
 /// Where a Faasm cluster is.
@@ -169,6 +177,10 @@ impl Default for FaasmCluster {
             polls: 16,
             poll_pause: Duration::from_millis(100),
             record_graph: true,
+            hosts_fresh: Duration::from_millis(250),
+            heartbeat: Duration::from_millis(2500),
+            worker_port: 8005,
+            app: APPS[0],
         }
     }
 }
@@ -213,6 +225,10 @@ impl Settings {
             record_graph: cluster.record_graph,
             trusted: Trusted::new(cluster.trusted.clone()),
             only_stored: cluster.only_stored,
+            hosts_fresh: cluster.hosts_fresh,
+            heartbeat: cluster.heartbeat,
+            worker_port: u16::try_from(cluster.worker_port).unwrap_or_default(),
+            app_per_run: cluster.app == "run",
             ..FaasmConfig::of(planner)
         }
     }

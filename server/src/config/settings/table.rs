@@ -1,5 +1,6 @@
 //! Every setting. `docs/operating.md` has the same rows; a test compares the two.
 
+use super::APPS;
 use super::value::{Field, Setting};
 use crate::store::MAX_FILE_BYTES;
 use faasm_bridge::wire::{MAX_FRAME_BYTES, MAX_OPEN_REQUESTS, MAX_PAYLOAD_BYTES};
@@ -245,12 +246,12 @@ pub const TABLE: &[Setting] = &[
     },
     Setting {
         key: "cluster.queue_time",
-        about: "For a call to get a slot of the cluster",
+        about: "For a call to be taken by the cluster, which may be full, or have a planner or worker that does not answer",
         field: Field::Time(WAIT, |s| &mut s.cluster.queue_time),
     },
     Setting {
         key: "cluster.queue",
-        about: "Calls that wait for one; more of them are refused",
+        about: "Calls that wait for that; more of them are refused",
         field: Field::Number(0..=MANY, |s| &mut s.cluster.queue),
     },
     Setting {
@@ -270,13 +271,33 @@ pub const TABLE: &[Setting] = &[
     },
     Setting {
         key: "cluster.poll_pause",
-        about: "Longest pause between two questions about the calls of one run",
+        about: "Longest pause between two questions about the calls of one app",
         field: Field::Time(0.001..=60.0, |s| &mut s.cluster.poll_pause),
     },
     Setting {
         key: "cluster.record_graph",
         about: "Have the cluster record which calls a call chains",
         field: Field::Switch(|s| &mut s.cluster.record_graph),
+    },
+    Setting {
+        key: "cluster.app",
+        about: "Calls that are one app and share its executors: those of a page, or of each run of it",
+        field: Field::Choice(&APPS, |s| &mut s.cluster.app),
+    },
+    Setting {
+        key: "cluster.hosts_fresh",
+        about: "How old what is known of the workers may be when a call starts",
+        field: Field::Time(0.0..=5.0, |s| &mut s.cluster.hosts_fresh),
+    },
+    Setting {
+        key: "cluster.heartbeat",
+        about: "Longest time between two heartbeats of a worker; while one is later, calls wait",
+        field: Field::Time(0.1..=60.0, |s| &mut s.cluster.heartbeat),
+    },
+    Setting {
+        key: "cluster.worker_port",
+        about: "Port of each worker that has to answer, if it has before; 0 tries none",
+        field: Field::Number(0..=65_535, |s| &mut s.cluster.worker_port),
     },
     Setting {
         key: "timings.handshake",

@@ -27,6 +27,8 @@ pub enum Field {
     Redis(fn(&mut Settings) -> &mut Option<String>),
     List(fn(&mut Settings) -> &mut Vec<String>),
     Switch(fn(&mut Settings) -> &mut bool),
+    /// One of these words.
+    Choice(&'static [&'static str], fn(&mut Settings) -> &mut &'static str),
     Number(RangeInclusive<usize>, fn(&mut Settings) -> &mut usize),
     /// Seconds, which may have a fraction; between these.
     Time(RangeInclusive<f64>, fn(&mut Settings) -> &mut Duration),
@@ -48,6 +50,7 @@ impl Field {
             Field::Redis(_) => "address of a Redis",
             Field::List(_) => "list of texts",
             Field::Switch(_) => "true or false",
+            Field::Choice(..) => "one of some words",
             Field::Number(..) => "number",
             Field::Time(..) => "seconds",
         }
@@ -150,6 +153,10 @@ impl Setting {
             Field::Switch(field) => {
                 *field(settings) = given.switch().ok_or_else(|| not("true or false"))?;
             }
+            Field::Choice(words, field) => {
+                let word = words.iter().find(|word| given.text() == Some(**word));
+                *field(settings) = word.ok_or_else(|| not(&words.join(" or ")))?;
+            }
             Field::Number(range, field) => {
                 let number = given.number().filter(|number| range.contains(number));
                 *field(settings) = number.ok_or_else(|| {
@@ -181,6 +188,7 @@ impl Setting {
                 Value::Array(field(settings).iter().cloned().map(Value::String).collect())
             }
             Field::Switch(field) => Value::Boolean(*field(settings)),
+            Field::Choice(_, field) => Value::String((*field(settings)).to_owned()),
             Field::Number(_, field) => integer(*field(settings)),
             Field::Time(_, field) => {
                 let time = *field(settings);

@@ -32,7 +32,8 @@ async fn says_hello_in_the_end(client: &mut Client) {
 
 #[tokio::test]
 async fn an_output_that_is_not_utf8_is_an_unknown_call_and_a_planner_that_comes_back() {
-    let cluster = Cluster::start().await.with(&[("binary", BINARY), ("hello", HELLO)]).await;
+    let cluster = Cluster::start_with(Setup { times: soon_known(), ..Setup::default() }).await;
+    let cluster = cluster.with(&[("binary", BINARY), ("hello", HELLO)]).await;
     let front = cluster.relay_with(impatient(cluster.config())).await;
     let mut client = front.client().await;
     let (code, reason) = told(client.ask(main("binary"), b"").await);
@@ -46,7 +47,8 @@ async fn an_output_that_is_not_utf8_is_an_unknown_call_and_a_planner_that_comes_
 
 #[tokio::test]
 async fn a_worker_that_died_is_noticed_before_a_batch() {
-    let setup = Setup { workers: vec![4, 4], host_timeout: Duration::ZERO, ..Setup::default() };
+    let times = Times { host_timeout: Duration::ZERO, ..Times::default() };
+    let setup = Setup { workers: vec![4, 4], times, ..Setup::default() };
     let cluster = Cluster::start_with(setup).await.with(&[("hello", HELLO)]).await;
     let front = cluster.relay().await;
     let mut client = front.client().await;
@@ -58,8 +60,8 @@ async fn a_worker_that_died_is_noticed_before_a_batch() {
 
 #[tokio::test]
 async fn a_worker_that_died_unnoticed_costs_one_deadline() {
-    let blocked = 2 * SHORT;
-    let setup = Setup { workers: vec![4, 4], blocked, ..Setup::default() };
+    let times = Times { blocked: 2 * SHORT, ..soon_known() };
+    let setup = Setup { workers: vec![4, 4], times, ..Setup::default() };
     let cluster = Cluster::start_with(setup).await.with(&[("hello", HELLO)]).await;
     let front = cluster.relay_with(impatient(cluster.config())).await;
     let mut client = front.client().await;
@@ -79,7 +81,7 @@ async fn a_worker_that_died_unnoticed_costs_one_deadline() {
 
 #[tokio::test]
 async fn reset_and_set_policy_are_never_sent_whatever_a_page_says() {
-    let cluster = Cluster::start().await.with(&[("hello", HELLO), ("trap", TRAP)]).await;
+    let cluster = Cluster::lenient().await.with(&[("hello", HELLO), ("trap", TRAP)]).await;
     let front = cluster.relay().await;
     let mut client = front.client().await;
     says_hello(&mut client).await;
@@ -98,7 +100,7 @@ async fn reset_and_set_policy_are_never_sent_whatever_a_page_says() {
 
 #[tokio::test]
 async fn a_reset_by_somebody_else_is_an_unknown_call_and_no_end() {
-    let cluster = Cluster::start().await.with(&[("gate", GATE), ("hello", HELLO)]).await;
+    let cluster = Cluster::lenient().await.with(&[("gate", GATE), ("hello", HELLO)]).await;
     let front = cluster.relay_with(impatient(cluster.config())).await;
     let mut client = front.client().await;
     let id = client.send(main("gate"), b"").await;
@@ -149,7 +151,7 @@ async fn a_batch_that_never_arrived_is_unknown_and_not_sent_again() {
 #[tokio::test]
 async fn ids_of_apps_and_messages_come_once_and_pages_do_not_learn_them() {
     let cluster = Cluster::start().await.with(&[("hello", HELLO), ("trap", TRAP)]).await;
-    let front = cluster.relay().await;
+    let front = cluster.relay_with(FaasmConfig { app_per_run: true, ..cluster.config() }).await;
     let (mut ada, mut replies) = (front.client().await, String::new());
     for number in 0..50 {
         let function = if number % 5 == 0 { "trap" } else { "hello" };
@@ -199,7 +201,8 @@ async fn a_call_that_never_ends_has_a_deadline_since_pending_and_unknown_are_the
 
 #[tokio::test]
 async fn a_lost_workers_call_is_unknown_at_its_deadline() {
-    let setup = Setup { workers: vec![4, 4], host_timeout: Duration::ZERO, ..Setup::default() };
+    let times = Times { host_timeout: Duration::ZERO, ..Times::default() };
+    let setup = Setup { workers: vec![4, 4], times, ..Setup::default() };
     let cluster = Cluster::start_with(setup).await;
     let cluster = cluster.with(&[("gate", GATE), ("hello", HELLO)]).await;
     let config = FaasmConfig { hosts_fresh: Duration::ZERO, ..impatient(cluster.config()) };
@@ -222,7 +225,7 @@ async fn a_lost_workers_call_is_unknown_at_its_deadline() {
 
 #[tokio::test]
 async fn a_planner_that_is_started_again_knows_nothing_and_works() {
-    let cluster = Cluster::start().await.with(&[("gate", GATE), ("hello", HELLO)]).await;
+    let cluster = Cluster::lenient().await.with(&[("gate", GATE), ("hello", HELLO)]).await;
     let front = cluster.relay().await;
     let mut client = front.client().await;
     let id = client.send(main("gate"), b"").await;

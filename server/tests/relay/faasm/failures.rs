@@ -8,12 +8,12 @@ use faasm_standin::Fault;
 #[tokio::test]
 async fn a_planner_that_is_not_there_is_unavailable_and_then_left_alone_for_a_while() {
     let cluster = Cluster::start().await.with(&[("hello", HELLO)]).await;
-    let front = cluster.relay().await;
+    let front = cluster.relay_with(impatient(cluster.config())).await;
     let mut client = front.client().await;
     cluster.planner.abort();
     let (code, reason) = told(client.ask(main("hello"), b"x").await);
     assert_eq!(code, FailureCode::Unavailable);
-    assert!(reason.contains("was not started"), "{reason}");
+    assert!(reason.contains("was not started") && reason.contains("for 0.4 s"), "{reason}");
     let mut reasons = Vec::new();
     for _ in 0..3 {
         let (code, reason) = told(client.ask(main("hello"), b"x").await);
@@ -33,6 +33,28 @@ async fn a_planner_that_comes_back_while_a_call_starts_gets_it_once() {
     cluster.planner.restart().await.unwrap();
     assert_eq!(returned(client.reply(id).await), (0, "t".into()));
     assert_eq!(cluster.count("EXECUTE_BATCH"), 1);
+}
+
+#[tokio::test]
+async fn calls_wait_while_the_planner_is_away_and_each_of_them_runs_once() {
+    const CALLS: usize = 20;
+    let setup = Setup { workers: vec![64], ..Setup::default() };
+    let cluster = Cluster::start_with(setup).await.with(&[("tick", TICK)]).await;
+    let front = cluster.relay().await;
+    let mut client = front.client().await;
+    cluster.planner.abort();
+    let mut ids = Vec::new();
+    for _ in 0..CALLS {
+        ids.push(client.send(main("tick"), b"t").await);
+    }
+    // More than as many failures as stop all questions for a while.
+    tokio::time::sleep(4 * SHORT).await;
+    cluster.planner.restart().await.unwrap();
+    for id in ids {
+        assert_eq!(returned(client.reply(id).await), (0, "t".into()));
+    }
+    let ticks = cluster.stores.state.read_appended(USER, "ticks", 1000).await.unwrap();
+    assert_eq!((ticks.len(), cluster.count("EXECUTE_BATCH")), (CALLS, CALLS));
 }
 
 #[tokio::test]
@@ -75,10 +97,12 @@ async fn hosts_that_make_no_sense_are_asked_for_again_and_nothing_is_started_mea
         let nonsense = Fault::Instead(200, "nonsense".into());
         cluster.planner.fault("GET_AVAILABLE_HOSTS", nonsense);
     }
-    let (code, reason) = told(client.ask(main("hello"), b"x").await);
-    assert_eq!(code, FailureCode::Unavailable, "{reason}");
-    assert_eq!(cluster.count("EXECUTE_BATCH"), 0);
     assert_eq!(client.call("hello", b"x").await, (0, "Hello, x".into()));
+    let kinds: Vec<String> = cluster.planner.asked().into_iter().map(|asked| asked.kind).collect();
+    assert_eq!(
+        kinds[..6],
+        ["GET_AVAILABLE_HOSTS"; 5].into_iter().chain(["EXECUTE_BATCH"]).collect::<Vec<_>>()[..]
+    );
 }
 
 #[tokio::test]

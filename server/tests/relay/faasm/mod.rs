@@ -6,8 +6,10 @@ mod calls;
 mod failures;
 mod polling;
 mod program;
+mod scripted;
 mod shared;
 mod uploads;
+mod workers;
 
 use crate::client::Client;
 use crate::support::{BOTH, Kind, LONG, USER};
@@ -19,7 +21,7 @@ use faasm_relay::cluster::embedded::{Embedded, EmbeddedConfig};
 use faasm_relay::cluster::faasm::{FaasmConfig, Trusted, Upload};
 use faasm_relay::store::{RedisConfig, RedisStore, Stores};
 use faasm_relay::{App, Config, serve};
-use faasm_standin::{Planner, Setup};
+use faasm_standin::{Engine, Planner, Setup, Times};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +44,11 @@ impl Cluster {
         Self::start_with(Setup::default()).await
     }
 
+    /// A stand-in whose workers do what pages do, and die of nothing.
+    pub(crate) async fn lenient() -> Self {
+        Self::start_with(lenient()).await
+    }
+
     pub(crate) async fn start_with(setup: Setup) -> Self {
         Self::start_over(setup, Stores::in_memory().unwrap()).await
     }
@@ -49,11 +56,13 @@ impl Cluster {
     pub(crate) async fn start_over(setup: Setup, stores: Stores) -> Self {
         let embedded = Embedded::new(EmbeddedConfig::default(), stores.clone()).unwrap();
         let embedded = Arc::new(embedded);
+        let engine = setup.as_;
         let planner = Planner::start(setup, embedded.clone()).await.unwrap();
         let (state, files) = (stores.state.clone(), stores.files.clone());
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let upload = faasm_standin::Upload::start(address, embedded.clone(), state, files).await;
-        Self { planner, upload: upload.unwrap(), stores, embedded }
+        let upload =
+            faasm_standin::Upload::start_as(engine, address, embedded.clone(), state, files);
+        Self { planner, upload: upload.await.unwrap(), stores, embedded }
     }
 
     /// Puts functions there, past the upload server.
@@ -110,6 +119,16 @@ impl Cluster {
     }
 }
 
+/// Of a stand-in whose workers tell a planner of themselves soon after it has begun.
+pub(crate) fn soon_known() -> Times {
+    Times { heartbeat: SHORT / 10, ..Times::default() }
+}
+
+/// See [`Cluster::lenient`].
+pub(crate) fn lenient() -> Setup {
+    Setup { as_: Engine::Lenient, ..Setup::default() }
+}
+
 /// A relay in front of a cluster.
 pub(crate) struct Front {
     pub(crate) address: SocketAddr,
@@ -155,6 +174,15 @@ impl Front {
 
 /// A relay in front of the cluster that the environment names, or of a stand-in, with these functions uploaded through it.
 pub(crate) async fn any_cluster(functions: &[(&str, &str)]) -> (Front, Option<Cluster>) {
+    any_cluster_or(Setup::default(), functions).await
+}
+
+/// The same, where the stand-in is lenient.
+pub(crate) async fn any_lenient_cluster(functions: &[(&str, &str)]) -> (Front, Option<Cluster>) {
+    any_cluster_or(lenient(), functions).await
+}
+
+async fn any_cluster_or(setup: Setup, functions: &[(&str, &str)]) -> (Front, Option<Cluster>) {
     let variable = |name: &str| std::env::var(name).ok();
     let (front, cluster) = match variable("FAASM_PLANNER_URL") {
         Some(planner) => {
@@ -175,7 +203,7 @@ pub(crate) async fn any_cluster(functions: &[(&str, &str)]) -> (Front, Option<Cl
             (Front::start(config, upload.as_deref(), stores, has_state).await, None)
         }
         None => {
-            let cluster = Cluster::start().await;
+            let cluster = Cluster::start_with(setup).await;
             (cluster.relay_with(cluster.default_config()).await, Some(cluster))
         }
     };
