@@ -1,7 +1,7 @@
 //! A Faasm cluster: a stand-in for its planner, whose functions keep state in a real Redis, behind one relay, or behind two over
 //! the same Redis.
 //!
-//! Such a cluster carries outputs as text. So where a case outputs something else, its functions are what `build --text-output`
+//! Such a cluster carries outputs as text. So where a case outputs something else, its functions are what `build --for faasm`
 //! makes of them.
 
 use super::Column;
@@ -11,6 +11,7 @@ use crate::lab::{Lab, TIMEOUT};
 use crate::outcome::Observed;
 use crate::page::Page;
 use anyhow::{Context as _, Result, bail, ensure};
+use faasm_asyncify::faasm;
 use faasm_bridge::wire::{CallEntry, Request};
 use faasm_redis_server::RedisServer;
 use faasm_relay::cluster::embedded::{Embedded, EmbeddedConfig};
@@ -73,9 +74,14 @@ impl TextOutputs {
         let needs_text = self.users.lock().unwrap_or_else(PoisonError::into_inner).contains(user);
         let text = found.as_ref().filter(|_| needs_text).and_then(|stored| {
             // What cannot be encoded, or need not be, is what it is.
-            faasm_asyncify::text_output(&stored.wasm).ok().flatten()
+            let options = faasm::Options {
+                use_: faasm::Use::BuiltFor { allow_lost_updates: false },
+                check_names: false,
+            };
+            faasm::link(&stored.wasm, options).ok().flatten()
         });
-        let made = text.map(|wasm| StoredFunction { integrity: integrity(&wasm), wasm });
+        let made = text
+            .map(|faasm::Made { wasm, .. }| StoredFunction { integrity: integrity(&wasm), wasm });
         Ok(made.or(found))
     }
 }
