@@ -114,7 +114,7 @@ pub struct BuiltFor {
 /// Makes what goes to a Faasm cluster in place of an original; none where nothing in it has to change.
 ///
 /// # Errors
-/// What [`input::check`] refuses, draft SIMD, and imports whose types are not those of the host interface.
+/// What [`input::check`] refuses, draft SIMD, what was built for Faasm and is to be so again, and imports whose types are not those of the host interface.
 pub fn link(original: &[u8], options: Options) -> Result<Option<Made>, Error> {
     if let Cow::Owned(_) = input::check(original)? {
         return Err(Error::Feature {
@@ -130,6 +130,11 @@ pub fn link(original: &[u8], options: Options) -> Result<Option<Made>, Error> {
         Use::BuiltFor { allow_lost_updates } => ("built", allow_lost_updates),
     };
     let is_guarded = mode == "guarded";
+    if !is_guarded && sections.custom(SECTION).is_some() {
+        let evidence =
+            format!("has a section `{SECTION}`, of one that was built for a Faasm cluster");
+        return Err(Error::AlreadyInstrumented { evidence });
+    }
     let mut imports = Vec::new();
     let mut wrapped = Vec::new();
     let classes: Vec<ImportClass> = sections

@@ -489,6 +489,9 @@
     (local.get $to))
   ;; The size of a value that the call says has `asked` bytes; 0 where there is none.
   (func $size_as (param $key i32) (param $asked i32) (result i32) (local $size i32)
+    ;; Of a generation it never differs, not even between workers: one whose copy is shorter than what it pulls ends.
+    (if (i32.and (call $is_reserved (local.get $key)) (i32.ne (local.get $asked) (i32.const 8)))
+      (then (call $fault_reserved (local.get $key))))
     (local.set $size (call $size (local.get $key)))
     (if (i32.and (i32.ne (local.get $size) (i32.const 0)) (i32.ne (local.get $size) (local.get $asked)))
       (then (call $fault_size (local.get $key) (local.get $size) (local.get $asked))))
@@ -683,22 +686,25 @@
     (if (i32.and (i32.eq (i32.load8_u (local.get $from)) (i32.const 2)) (i32.eqz (global.get $over_built)))
       (then (return (i32.const 0))))
     (call $is_text (local.get $from) (local.get $bytes)))
-  (func $write_encoded (param $from i32) (param $bytes i32) (local $room i32)
+  (func $write_encoded (param $from i32) (param $bytes i32) (local $room i32) (local $to i32)
     (if (call $is_plain (local.get $from) (local.get $bytes)) (then
       (call $raw_write_output (call $valid (local.get $from) (local.get $bytes)) (local.get $bytes))
       (return)))
     (local.set $room (call $room_for (i64.add (i64.const 64) (call $chars (local.get $bytes)))))
-    (call $raw_write_output (local.get $room) (i32.sub
-      (call $encode (call $t_bytes (local.get $room)) (local.get $from) (local.get $bytes)) (local.get $room))))
+    (local.set $to (call $encode (call $t_bytes (local.get $room)) (local.get $from) (local.get $bytes)))
+    (i32.store8 (local.get $to) (i32.const 0))
+    (call $raw_write_output (local.get $room) (i32.sub (local.get $to) (local.get $room))))
   (func (export "guarded/write") (param $from i32) (param $bytes i32)
     (call $write_encoded (local.get $from) (local.get $bytes)))
   (func (export "built/write") (param $from i32) (param $bytes i32)
-    (if (i32.gt_u (local.get $bytes) (global.get $output_room)) (then
-      (global.set $output (call $new_pages (i64.extend_i32_u (local.get $bytes))))
-      (global.set $output_room (i32.and (i32.add (local.get $bytes) (i32.const 65535)) (i32.const -65536)))))
+    ;; With a NUL behind, without which WAMR takes no text at the end of memory.
+    (if (i32.ge_u (local.get $bytes) (global.get $output_room)) (then
+      (global.set $output (call $new_pages (i64.add (i64.extend_i32_u (local.get $bytes)) (i64.const 1))))
+      (global.set $output_room (i32.and (i32.add (local.get $bytes) (i32.const 65536)) (i32.const -65536)))))
     (call $copy (global.get $output) (local.get $from) (local.get $bytes))
+    (i32.store8 (i32.add (global.get $output) (local.get $bytes)) (i32.const 0))
     (global.set $output_bytes (local.get $bytes))
-    (call $write_encoded (local.get $from) (local.get $bytes)))
+    (call $write_encoded (global.get $output) (local.get $bytes)))
   (func (export "env.__faasm_write_output") (param $from i32) (param $bytes i32)
     (call $check (local.get $from) (local.get $bytes))
     (call $write (local.get $from) (local.get $bytes)))
@@ -713,6 +719,7 @@
       (local.set $value (i32.sub (i32.const 0) (local.get $value)))))
     (local.set $to (call $t_base64 (call $number (local.get $to) (local.get $value))))
     (local.set $to (call $encode (local.get $to) (global.get $output) (global.get $output_bytes)))
+    (i32.store8 (local.get $to) (i32.const 0))
     (call $raw_write_output (local.get $room) (i32.sub (local.get $to) (local.get $room))))
   (func (export "built/wasi_snapshot_preview1.proc_exit") (export "built/env.exit") (export "built/env._Exit") (param $value i32)
     (call $finish (local.get $value))
@@ -811,6 +818,7 @@
     (local.set $to (call $t_pointer (local.get $room)))
     (i32.store align=1 (local.get $to) (local.get $pointer))
     (call $copy (i32.add (local.get $to) (i32.const 4)) (local.get $from) (local.get $bytes))
+    (i32.store8 (i32.add (local.get $to) (i32.add (local.get $bytes) (i32.const 4))) (i32.const 0))
     (call $raw_chain_ptr (global.get $entry_slot) (local.get $room) (i32.add (local.get $bytes) (i32.const 12))))
   ;; What the host calls then.
   (func (export "enter") (local $room i32) (local $pointer i32) (local $kind i32) (local $value i32)

@@ -202,9 +202,19 @@ fn read_input(mut host: Host<'_>, at: i32, length: i32) -> Result<i32, Error> {
     Ok(count as i32)
 }
 
+/// What WAMR takes for text has a NUL somewhere before the end of memory; a function traps otherwise.
+fn has_end(host: &mut Host<'_>, at: i32) -> Result<(), Error> {
+    bytes(host, at, 1)?;
+    let memory = memory(host);
+    if memory.data(&*host)[at.cast_unsigned() as usize..].contains(&0) {
+        return Ok(());
+    }
+    Err(Error::msg("out of bounds memory access"))
+}
+
 fn write_output(mut host: Host<'_>, at: i32, length: i32) -> Result<(), Error> {
     note(&mut host, "write_output");
-    bytes(&mut host, at, 1)?;
+    has_end(&mut host, at)?;
     let output = bytes(&mut host, at, length)?;
     if std::str::from_utf8(&output).is_err() {
         return death("the planner: an output is not UTF-8");
@@ -224,7 +234,7 @@ fn start(host: &mut Host<'_>, what: String, input: Vec<u8>) -> i32 {
 fn chain_name(mut host: Host<'_>, name: i32, at: i32, length: i32) -> Result<i32, Error> {
     note(&mut host, "chain_name");
     let name = text(&mut host, name)?;
-    bytes(&mut host, at, 1)?;
+    has_end(&mut host, at)?;
     let input = bytes(&mut host, at, length)?;
     if !host.data().functions.contains(&name) {
         return death(format!("function `{name}` cannot be loaded"));
@@ -234,7 +244,7 @@ fn chain_name(mut host: Host<'_>, name: i32, at: i32, length: i32) -> Result<i32
 
 fn chain_ptr(mut host: Host<'_>, pointer: i32, at: i32, length: i32) -> Result<i32, Error> {
     note(&mut host, "chain_ptr");
-    bytes(&mut host, at, 1)?;
+    has_end(&mut host, at)?;
     let input = bytes(&mut host, at, length)?;
     if pointer <= 0 {
         return death("the null pointer is chained");

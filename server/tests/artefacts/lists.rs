@@ -1,6 +1,7 @@
 //! Lists: kept apart from values where the function is guarded, cleared by beginning the next one.
 
 use crate::guests::{BUILT, GUARDED, SIZE, refused, run, run_both};
+use crate::host::End;
 use faasm_bridge::faasm::{MAX_LIST_ELEMENT, cleared_key, list_key};
 
 const MOST: i32 = MAX_LIST_ELEMENT as i32;
@@ -81,6 +82,25 @@ fn the_host_gets_a_buffer_for_the_largest_elements() {
     refused(|run| run.put(8, b"k\0"), "append_state", &[8, 64, MOST + 1], "operation-failed", says);
     let arguments = [8, 64, 1, i32::MAX];
     refused(|run| run.put(8, b"k\0"), "read_appended_state", &arguments, "out-of-memory", "bytes");
+}
+
+#[test]
+fn a_generation_has_the_same_size_everywhere() {
+    let mut run = run(GUARDED);
+    run.put(8, b".faasm.cleared.k\0");
+    run.put(64, b"00000007");
+    for (call, rest) in [
+        ("write_state", &[64, 3][..]),
+        ("pull_state", &[100]),
+        ("write_state_offset", &[100, 0, 64, 8]),
+    ] {
+        assert_eq!(run.call(call, &[&[8], rest].concat()), Err(End::Trap), "{call}");
+    }
+    run.call("write_state", &[8, 64, 8]).unwrap();
+    run.call("push_state", &[8]).unwrap();
+    run.put(8, b"k\0");
+    run.call("append_state", &[8, 64, 1]).unwrap();
+    assert!(run.worker().lists.contains_key(&list_key("k", 7)));
 }
 
 #[test]

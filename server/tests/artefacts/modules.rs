@@ -86,6 +86,8 @@ fn a_function_says_that_it_was_built() {
     assert_eq!(faasm::built_for(&built), Some(says.clone()));
     let guarded = faasm::link(&built, GUARDED).unwrap().unwrap();
     assert_eq!(faasm::built_for(&guarded.wasm), Some(says));
+    let error = faasm::link(&built, BUILT).unwrap_err().to_string();
+    assert!(error.contains("faasm:cluster"), "{error}");
 }
 
 #[test]

@@ -74,6 +74,21 @@ fn pointers_of_input_and_output_are_checked() {
 }
 
 #[test]
+fn an_output_may_be_the_last_bytes_of_memory() {
+    let wat = r#"(module
+      (func (export "out") (import "env" "__faasm_write_output") (param i32 i32))
+      (memory (export "memory") 1)
+      (func (export "_start")))"#;
+    let mut run = Run::new(&Engine::default(), &link(wat, BUILT), Worker::default()).unwrap();
+    for byte in [b'a', 0xff] {
+        for length in [1, 3, 65536, 65536 - 4] {
+            run.put(65536 - length, &vec![byte; length]);
+            run.call("out", &[65536 - length as i32, length as i32]).unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_return_value_goes_with_its_output() {
     for (call, value) in [("proc_exit", 122), ("proc_exit", i32::MIN), ("exit", -1)] {
         let mut run = run(BUILT);
