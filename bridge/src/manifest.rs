@@ -40,9 +40,10 @@ pub struct Manifest {
     /// [`Names`](crate::names::Names), where the artefacts have none themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub names: Option<Artefact>,
-    /// What goes in place of the original to a cluster that carries outputs as text only; see [`crate::output`].
+    /// What goes to a Faasm cluster in place of the original; see [`crate::faasm`]. Not written by versions that had `textOutput`
+    /// instead, which no reader needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub text_output: Option<Artefact>,
+    pub faasm: Option<FaasmArtefact>,
     /// Where the calls that it chains run, unless the page says otherwise; in the cluster where this says nothing.
     #[serde(default, rename = "where", skip_serializing_if = "Policy::is_empty")]
     pub chained: Policy,
@@ -62,6 +63,16 @@ pub struct Artefact {
     /// `sha256-` and base64 of the file.
     pub integrity: String,
     pub bytes: u64,
+}
+
+/// What goes to a Faasm cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FaasmArtefact {
+    #[serde(flatten)]
+    pub artefact: Artefact,
+    /// Partial pushes of state are whole ones, which can undo what others push meanwhile.
+    pub allow_lost_updates: bool,
 }
 
 /// What to call, in order, to run the function.

@@ -2,17 +2,18 @@
 
 use crate::{
     Binaryen, Bound, DebugInfo, Error, Instrumentation, Instrumented, Made, Normalised, Reach,
-    Warning, analyse, debug_info, features, instrument, normalise, optimize, shim, text_output,
-    verify,
+    Warning, analyse, debug_info, faasm, features, instrument, normalise, optimize, shim, verify,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use faasm_bridge::manifest::{Artefact, Asyncify, AsyncifyArtefact, Engines, Manifest, SCHEMA};
+use faasm_bridge::manifest::{
+    Artefact, Asyncify, AsyncifyArtefact, Engines, FaasmArtefact, Manifest, SCHEMA,
+};
 use faasm_bridge::placement::Policy;
 use faasm_bridge::residence::Rules;
 use sha2::{Digest, Sha256};
 use std::fmt;
 
-/// How the file of [`Built::text_output`] ends, after the function's name.
+/// How the file of [`Built::faasm`] ends, after the function's name.
 pub const CLUSTER_ENDING: &str = ".cluster.wasm";
 
 /// How to build.
@@ -23,8 +24,8 @@ pub struct Options {
     pub debug_info: DebugInfo,
     /// Optimise before anything else is done, so that the artefact for JavaScript Promise Integration is too.
     pub optimize: bool,
-    /// Also make what goes to a cluster that carries outputs as text only; see [`text_output`].
-    pub text_output: bool,
+    /// Also make what goes to a Faasm cluster, where that is not the original; see [`faasm`].
+    pub faasm: Option<ForFaasm>,
     /// Asyncify's asserts; see [`Instrumentation`].
     pub asserts: bool,
     /// Where the calls that it chains run; goes to the manifest.
@@ -41,13 +42,20 @@ impl Options {
             stack_size: None,
             debug_info: DebugInfo::Keep,
             optimize: false,
-            text_output: false,
+            faasm: None,
             asserts: false,
             chained: Policy::default(),
             state: Rules::default(),
             binaryen,
         }
     }
+}
+
+/// How to build for a Faasm cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ForFaasm {
+    /// Partial pushes of state become whole ones, which can undo what others push meanwhile.
+    pub allow_lost_updates: bool,
 }
 
 /// A built function, not yet written anywhere.
@@ -59,8 +67,12 @@ pub struct Built {
     pub asyncify: Option<Vec<u8>>,
     /// Names of functions, as JSON, where they are to be beside the artefacts.
     pub names: Option<Vec<u8>>,
-    /// What goes to a cluster that carries outputs as text only, where it was asked for and is not the original.
-    pub text_output: Option<Vec<u8>>,
+    /// What goes to a Faasm cluster, where it was asked for and is not the original.
+    pub faasm: Option<Vec<u8>>,
+    /// Whether that was asked for.
+    pub for_faasm: bool,
+    /// What that does in place of the host: imports, as `module.name`.
+    pub wrapped: Vec<String>,
     pub manifest: Manifest,
     /// What was instrumented.
     pub reach: Reach,
@@ -107,7 +119,8 @@ pub fn build(
     mut progress: impl FnMut(Stage),
 ) -> Result<Built, Error> {
     check_name(name)?;
-    let text = options.text_output.then(|| text_output(original)).transpose()?.flatten();
+    let linked = options.faasm.map(|how| for_faasm(original, how)).transpose()?.flatten();
+    let (linked, wrapped) = linked.map(|made| (made.wasm, made.wrapped)).unzip();
     progress(Stage::Normalise);
     let Normalised { wasm: normalised, entry, era, imports, mut warnings } = normalise(original)?;
     warnings.extend(debug_info::warning(options.debug_info, original));
@@ -158,14 +171,42 @@ pub fn build(
         engines: Engines { jspi: artefact(format!("{name}.wasm"), &jspi), asyncify: described },
         features: features.iter().map(|feature| feature.name.to_owned()).collect(),
         names: names.as_ref().map(|names| artefact(format!("{name}.names.json"), names)),
-        text_output: text.as_ref().map(|text| artefact(format!("{name}{CLUSTER_ENDING}"), text)),
+        faasm: linked.as_ref().map(|linked| FaasmArtefact {
+            artefact: artefact(format!("{name}{CLUSTER_ENDING}"), linked),
+            allow_lost_updates: options.faasm.is_some_and(|how| how.allow_lost_updates),
+        }),
         chained: options.chained.clone(),
         state: options.state.clone(),
         generator: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
     let (asyncify, unwinding) = instrumented.ok().map(|made| (made.wasm, made.unwinding)).unzip();
     let bound = unwinding.flatten().map(|unwinding| unwinding.bound);
-    Ok(Built { jspi, asyncify, names, text_output: text, manifest, reach, bound, warnings })
+    Ok(Built {
+        jspi,
+        asyncify,
+        names,
+        faasm: linked,
+        for_faasm: options.faasm.is_some(),
+        wrapped: wrapped.unwrap_or_default(),
+        manifest,
+        reach,
+        bound,
+        warnings,
+    })
+}
+
+/// What goes to a Faasm cluster; an import that nothing there can answer is an error here, and not a fault of a run.
+fn for_faasm(original: &[u8], how: ForFaasm) -> Result<Option<faasm::Made>, Error> {
+    let ForFaasm { allow_lost_updates } = how;
+    faasm::check(original)?;
+    let unsupported = faasm::unsupported(original, allow_lost_updates)?;
+    if !unsupported.is_empty() {
+        let say = |one: &faasm::Unsupported| format!("`{}` ({})", one.import, one.reason);
+        let imports: Vec<String> = unsupported.iter().map(say).collect();
+        return Err(Error::NotInFaasm { imports: imports.join(", ") });
+    }
+    let use_ = faasm::Use::BuiltFor { allow_lost_updates };
+    faasm::link(original, faasm::Options { use_, check_names: false })
 }
 
 fn artefact(file: String, bytes: &[u8]) -> Artefact {

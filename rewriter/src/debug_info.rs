@@ -36,7 +36,7 @@ pub(crate) fn settle(
         let (stripped, functions) =
             without_names(artefact).map_err(|error| failed(error.to_string()))?;
         *artefact = stripped;
-        Ok(functions)
+        Ok::<_, Error>(functions)
     };
     let asyncify = asyncify.map(take).transpose()?.unwrap_or_default();
     let names = Names { jspi: take(jspi)?, asyncify };

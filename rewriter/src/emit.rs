@@ -16,8 +16,8 @@ pub struct Files {
     pub asyncify: Option<PathBuf>,
     /// Where names of functions are beside the artefacts.
     pub names: Option<PathBuf>,
-    /// Where there is something else than the original for a cluster that carries outputs as text only.
-    pub text_output: Option<PathBuf>,
+    /// Where something else than the original goes to a Faasm cluster.
+    pub faasm: Option<PathBuf>,
     pub manifest: PathBuf,
 }
 
@@ -33,7 +33,7 @@ pub fn emit(built: &Built, folder: &Path) -> Result<Files, Error> {
         jspi: folder.join(&engines.jspi.file),
         asyncify: engines.asyncify.artefact().map(|asyncify| folder.join(&asyncify.artefact.file)),
         names: built.manifest.names.as_ref().map(|names| folder.join(&names.file)),
-        text_output: built.manifest.text_output.as_ref().map(|text| folder.join(&text.file)),
+        faasm: built.manifest.faasm.as_ref().map(|faasm| folder.join(&faasm.artefact.file)),
         manifest: folder.join(format!("{}.json", built.manifest.name)),
     };
     let json = serde_json::to_string_pretty(&built.manifest)
@@ -42,7 +42,7 @@ pub fn emit(built: &Built, folder: &Path) -> Result<Files, Error> {
     let optional = [
         (&built.asyncify, &files.asyncify),
         (&built.names, &files.names),
-        (&built.text_output, &files.text_output),
+        (&built.faasm, &files.faasm),
     ];
     for (bytes, path) in optional.iter().filter_map(|(b, p)| b.as_ref().zip(p.as_ref())) {
         staged.push((stage(folder, bytes)?, path));

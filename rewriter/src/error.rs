@@ -60,6 +60,11 @@ pub enum Error {
     )]
     NoMemory,
     #[error(
+        "the memory is not exported as `memory`, which Faasm's WAMR needs; link the function as a command, without \
+         `--no-export-memory`"
+    )]
+    MemoryNotExported,
+    #[error(
         "not valid at byte {offset:#x}{place}: {message}; build the function again with a current toolchain",
         place = in_function(.function)
     )]
@@ -93,6 +98,10 @@ pub enum Error {
         "export `{export}` has type {found}, but it has to be {expected}; link it as the toolchain's start file does"
     )]
     EntrySignature { export: String, found: String, expected: &'static str },
+    #[error(
+        "it cannot be built for a Faasm cluster, since that cannot do what it imports: {imports}"
+    )]
+    NotInFaasm { imports: String },
     #[error("{what} in {functions}; {advice}")]
     Unsupported { what: &'static str, functions: String, advice: &'static str },
     #[error(

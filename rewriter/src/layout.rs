@@ -52,6 +52,12 @@ impl Layout {
         self
     }
 
+    /// Slots of a table and the signatures of the functions there, in order.
+    pub(crate) fn slots_of(&self, table: u32) -> impl Iterator<Item = (u64, &str)> {
+        let slots = self.slots.range((table, 0)..=(table, u64::MAX));
+        slots.map(|((_, slot), signature)| (*slot, signature.as_str()))
+    }
+
     /// Checks that `after` keeps what `self` promises; it may export more.
     pub(crate) fn kept_by(
         &self,

@@ -27,6 +27,7 @@ mod clock_loop;
 mod constructors;
 mod draft_simd;
 mod error;
+pub mod faasm;
 pub mod features;
 mod fence;
 mod guest_calls;
@@ -37,7 +38,6 @@ mod normalise;
 mod provider;
 mod shim;
 mod storage;
-mod text_output;
 mod verify;
 mod warning;
 
@@ -74,14 +74,13 @@ pub use error::Error;
 pub use normalise::{Normalised, normalise};
 pub use provider::Provider;
 pub use shim::{SUSPEND, shim};
-pub use text_output::text_output;
 pub use verify::{ASYNCIFY_EXPORTS, Made, verify};
 pub use warning::Warning;
 
 #[cfg(feature = "cli")]
 pub use analyse::{Bound, CallKind, Reach, Step, why};
 #[cfg(feature = "cli")]
-pub use build::{Built, CLUSTER_ENDING, Options, Stage, build, integrity};
+pub use build::{Built, CLUSTER_ENDING, ForFaasm, Options, Stage, build, integrity};
 #[cfg(feature = "cli")]
 pub use callgraph::callgraph;
 #[cfg(feature = "cli")]

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+use faasm_asyncify::faasm::{self, Use};
 use faasm_asyncify::{
     Binaryen, Instrumentation, Instrumented, Unwinding, buffer, features, inspect, instrument,
     normalise, shim, why,
@@ -34,8 +35,33 @@ fn show(stage: &str, wasm: &[u8]) -> String {
         "reach" => reach(wasm),
         "unwinding" => unwinding(wasm),
         "instrument" => text(&instrumented(wasm).wasm),
+        "guarded" => linked(wasm, Use::Guarded),
+        "faasm" => linked(wasm, Use::BuiltFor { allow_lost_updates: false }),
         other => panic!("no stage is called {other}"),
     }
+}
+
+/// What goes to a Faasm cluster, without the bodies of the support, which are in `support.wat`.
+fn linked(wasm: &[u8], use_: Use) -> String {
+    let made = faasm::link(wasm, faasm::Options { use_, check_names: true }).unwrap().unwrap();
+    let mut shown = format!(";; {}\n", made.wrapped.join(" "));
+    let made_for_this = ["adapter", "stop", "main", "pointer_kind"];
+    let mut is_left_out = false;
+    for line in text(&made.wasm).lines() {
+        if let Some(head) = line.strip_prefix("  (func $") {
+            let added = head.split_once("faasm:").map(|(_, name)| name);
+            is_left_out =
+                added.is_some_and(|name| !made_for_this.iter().any(|made| name.starts_with(made)));
+        } else if line.starts_with("  (func ") {
+            is_left_out = false;
+        }
+        if !is_left_out || line.starts_with("  (func $") {
+            shown += line;
+            shown.push('\n');
+        }
+        is_left_out &= line != "  )";
+    }
+    shown
 }
 
 fn text(wasm: &[u8]) -> String {

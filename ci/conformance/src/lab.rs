@@ -5,6 +5,7 @@ use crate::case::{After, Case};
 use crate::functions::Folders;
 use crate::outcome::Left;
 use anyhow::{Context as _, Result, bail};
+use faasm_asyncify::faasm::chained_names;
 use faasm_bridge::guest::Stream;
 use faasm_bridge::state::Chunk;
 use faasm_relay::cluster::Cluster;
@@ -183,7 +184,13 @@ impl Lab {
     pub(crate) fn functions_of(&self, case: &Case, for_faasm: bool) -> Vec<(String, Vec<u8>)> {
         let input = String::from_utf8_lossy(&case.input);
         let words: HashSet<&str> = input.split_whitespace().collect();
-        let is_needed = |name: &str| name == case.function || words.contains(name);
+        let chained = self.originals.get(case.function).map(|stored| chained_names(&stored.wasm));
+        let chained = chained.and_then(Result::ok).unwrap_or_default();
+        let is_needed = |name: &str| {
+            name == case.function
+                || words.contains(name)
+                || chained.iter().any(|chained| chained == name.as_bytes())
+        };
         let wants_more = HOST_ONLY.iter().any(|command| words.contains(command));
         let needed = self.originals.iter().filter(|(name, _)| is_needed(name));
         let wasm = |name: &str, stored: &StoredFunction| match self.originals.get(PROBE_FOR_FAASM) {

@@ -1,10 +1,12 @@
 //! `faasm-asyncify build`: from a function to what a web page loads.
 
-use super::outcome::{Outcome, growth, show};
+use super::outcome::{Outcome, destinations, growth, show};
 use super::{name_of, print, read};
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
-use faasm_asyncify::{Binaryen, DebugInfo, Options, Stage, Warning, by_default, features};
+use faasm_asyncify::{
+    Binaryen, DebugInfo, ForFaasm, Options, Stage, Warning, by_default, features,
+};
 use faasm_bridge::manifest::Asyncify;
 use faasm_bridge::placement::{DEFAULT, Where};
 use faasm_bridge::residence::Rules;
@@ -64,12 +66,20 @@ pub(crate) struct Arguments {
     /// Optimise the artefact for JavaScript Promise Integration too
     #[arg(long)]
     optimize: bool,
-    /// Also write NAME.cluster.wasm, for a Faasm cluster in place of the original
+    /// Also write NAME.cluster.wasm, which goes to a cluster of this kind in place of the original
     ///
-    /// Faasm's planner ends when a call's output is not UTF-8 text. This one encodes what it outputs, which a relay in front of
-    /// the cluster decodes, and decodes the outputs of calls it awaits; a function of the cluster that is not built so sees
-    /// encoded outputs. Not written for functions that neither output nor await outputs.
-    #[arg(long)]
+    /// A Faasm cluster drops the output of a call whose return value is not 0 and what a function pointer returns, ends over outputs
+    /// that are not UTF-8 text, and lacks calls for parts of values and for clearing lists. This one encodes results, which a relay
+    /// in front of the cluster decodes, as do functions that are built so and await it (others see encoded outputs), checks what it
+    /// gives the host, and does by itself what is missing. A function that imports what a Faasm cluster cannot do is
+    /// refused. Not written for functions that can go there as they are.
+    #[arg(long = "for", value_name = "CLUSTER")]
+    cluster: Option<Kind>,
+    /// With `--for faasm`: push whole values where the function pushes parts; what others push meanwhile can be undone
+    #[arg(long, requires = "cluster")]
+    allow_lost_updates: bool,
+    /// The former name of `--for faasm`
+    #[arg(long, hide = true, conflicts_with = "cluster")]
     text_output: bool,
     /// Trap where a function that is not instrumented sees the function suspend
     #[arg(long, hide = true)]
@@ -87,6 +97,13 @@ pub(crate) struct Arguments {
     /// Use this `wasm-opt` instead of the Binaryen that is built in
     #[arg(long, value_name = "PATH")]
     wasm_opt: Option<PathBuf>,
+}
+
+/// Clusters that take something else than originals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// A Faasm cluster whose workers run WAMR
+    Faasm,
 }
 
 /// Reads `PLACE` or `NAME=PLACE`.
@@ -144,6 +161,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         print(&format!("{}\n", serde_json::to_string_pretty(&outcomes)?))?;
     } else if !outcomes.is_empty() {
         print(&show(&outcomes, arguments.compare_default))?;
+        if arguments.cluster.is_some() || arguments.text_output {
+            print(&destinations(&outcomes))?;
+        }
     }
     report(errors, arguments.functions.len())
 }
@@ -169,7 +189,8 @@ fn options(arguments: &Arguments) -> Result<Options> {
             Names::Strip => DebugInfo::Strip,
         },
         optimize: arguments.optimize,
-        text_output: arguments.text_output,
+        faasm: (arguments.cluster.is_some() || arguments.text_output)
+            .then_some(ForFaasm { allow_lost_updates: arguments.allow_lost_updates }),
         asserts: arguments.asserts,
         chained: arguments.chained.iter().cloned().collect(),
         state,

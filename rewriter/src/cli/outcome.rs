@@ -20,7 +20,41 @@ pub(crate) struct Outcome {
     buffer: Option<UnwindBuffer>,
     /// What the buffer would have to hold at most.
     bound: Option<Bound>,
+    /// What goes to a cluster, and why.
+    cluster: Destination,
     pub(crate) warnings: Vec<String>,
+}
+
+/// What goes to a cluster.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Destination {
+    file: String,
+    because: String,
+}
+
+impl Destination {
+    fn of(built: &Built) -> Self {
+        let manifest = &built.manifest;
+        let original = |because: &str| Self {
+            file: manifest.original.file.clone(),
+            because: because.to_owned(),
+        };
+        match &manifest.faasm {
+            Some(faasm) if built.wrapped.is_empty() => Self {
+                file: faasm.artefact.file.clone(),
+                because: "it carries out what `main` returns".to_owned(),
+            },
+            Some(faasm) => Self {
+                file: faasm.artefact.file.clone(),
+                because: format!("it puts right {}", built.wrapped.join(", ")),
+            },
+            None if built.for_faasm => {
+                original("it makes no host call that a Faasm cluster gets wrong")
+            }
+            None => original("it was not built for another kind of cluster"),
+        }
+    }
 }
 
 /// Functions that can be on the stack when another suspends, of all; and how many Binaryen would take for such.
@@ -46,6 +80,7 @@ pub(crate) struct Sizes {
 impl Outcome {
     pub(crate) fn new(built: Built, files: Files) -> Outcome {
         let growth = growth(&built.manifest);
+        let cluster = Destination::of(&built);
         let manifest = built.manifest;
         let asyncify = manifest.engines.asyncify.artefact();
         Outcome {
@@ -54,7 +89,7 @@ impl Outcome {
                 .into_iter()
                 .chain(files.asyncify)
                 .chain(files.names)
-                .chain(files.text_output)
+                .chain(files.faasm)
                 .collect(),
             bytes: Sizes {
                 original: manifest.original.bytes,
@@ -71,6 +106,7 @@ impl Outcome {
             },
             buffer: asyncify.and_then(|asyncify| asyncify.buffer),
             bound: built.bound,
+            cluster,
             warnings: built.warnings.iter().map(ToString::to_string).collect(),
         }
     }
@@ -104,6 +140,15 @@ impl Outcome {
             (_, None) => "none".to_owned(),
         }
     }
+}
+
+/// What of each function goes where, and why.
+pub(crate) fn destinations(outcomes: &[Outcome]) -> String {
+    let line = |outcome: &Outcome| {
+        let Destination { file, because } = &outcome.cluster;
+        format!("{}: to pages the others, to a Faasm cluster {file}: {because}\n", outcome.name)
+    };
+    outcomes.iter().map(line).collect()
 }
 
 /// One line for each function, under headings.

@@ -24,7 +24,7 @@ const ELSEWHERE: &str = "; this is neither a relay nor an upload server: give --
 /// Upload functions to a cluster
 ///
 /// Sends PUT URL/f/USER/NAME with the original binary, which is what the cluster runs, or NAME.cluster.wasm that
-/// `build --text-output` made of it; what `build` made for browsers is refused. NAME is the file's name without its ending. The other side is a faasm-relay, or the upload server of a Faasm cluster.
+/// `build --for faasm` made of it; what `build` made for browsers is refused. NAME is the file's name without its ending. The other side is a faasm-relay, or the upload server of a Faasm cluster.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Functions, as the toolchain linked them

@@ -393,23 +393,30 @@ fn another_wasm_opt_that_cannot_be_started_is_named() {
 }
 
 #[test]
-fn what_goes_to_a_cluster_of_text_is_written_on_request_and_uploads_as_the_function() {
+fn what_goes_to_a_faasm_cluster_is_written_on_request_and_uploads_as_the_function() {
     let bench = Bench::new();
     let text = WAITING.replace("_await_call\" (func $await (param i32)", "_write_output\" (func $out (param i32 i32))) (import \"env\" \"__faasm_await_call\" (func $await (param i32)");
     let input = bench.wat("chain.wasm", &text);
     assert_eq!(bench.run("build", &input, &[]).status, 0);
     assert!(!bench.files().contains(&"chain.cluster.wasm".to_owned()), "only on request");
 
-    let outcome = bench.run("build", &input, &["--text-output", "--json"]);
-    assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""));
-    assert!(outcome.stdout.contains("chain.cluster.wasm"), "{}", outcome.stdout);
+    // By its former name, too.
+    for name in [&["--for", "faasm"][..], &["--text-output"]] {
+        let outcome = bench.run("build", &input, &[name, &["--json"]].concat());
+        assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""));
+        assert!(outcome.stdout.contains(r#""file": "chain.cluster.wasm""#), "{}", outcome.stdout);
+        let outcome = bench.run("build", &input, name);
+        let line = "to a Faasm cluster chain.cluster.wasm: it puts right env.__faasm_await_call, ";
+        assert!(outcome.stdout.contains(line), "{}", outcome.stdout);
+    }
     let manifest = fs::read(bench.out().join("chain.json")).unwrap();
     let manifest: Manifest = serde_json::from_slice(&manifest).unwrap();
     let cluster = fs::read(bench.out().join("chain.cluster.wasm")).unwrap();
-    let described = manifest.text_output.unwrap();
-    assert_eq!(described.integrity, faasm_asyncify::integrity(&cluster));
+    let described = manifest.faasm.unwrap();
+    assert_eq!(described.artefact.integrity, faasm_asyncify::integrity(&cluster));
+    assert!(!described.allow_lost_updates);
     assert_eq!(manifest.original.integrity, faasm_asyncify::integrity(&fs::read(&input).unwrap()));
-    assert_eq!(faasm_asyncify::text_output(&fs::read(&input).unwrap()).unwrap(), Some(cluster));
+    assert!(faasm_asyncify::faasm::is_built_for(&cluster));
 
     // It is uploaded as the function, and not built by mistake.
     let made = bench.out().join("chain.cluster.wasm");
@@ -418,9 +425,48 @@ fn what_goes_to_a_cluster_of_text_is_written_on_request_and_uploads_as_the_funct
     let outcome = bench.run("upload", &made, &["--to", "http://127.0.0.1:1", "--user", "demo"]);
     assert!(outcome.stderr.contains("/f/demo/chain failed"), "{}", outcome.stderr);
 
-    // Where nothing is output, the original goes there.
+    // Where there is nothing to put right, the original goes there.
     let bench = Bench::new();
-    let outcome = bench.run("build", &bench.wat("chain.wasm", WAITING), &["--text-output"]);
+    let quiet = r#"(module (memory (export "memory") 1) (func (export "_start")))"#;
+    let outcome = bench.run("build", &bench.wat("quiet.wasm", quiet), &["--for", "faasm"]);
     assert_eq!(outcome.status, 0);
-    assert_eq!(bench.files(), ["chain.asyncify.wasm", "chain.json", "chain.wasm"]);
+    assert!(outcome.stdout.contains("to a Faasm cluster quiet.wasm: it makes no host call"));
+    assert_eq!(bench.files(), ["quiet.asyncify.wasm", "quiet.json", "quiet.wasm"]);
+}
+
+#[test]
+fn what_a_faasm_cluster_cannot_do_is_refused_by_name() {
+    let bench = Bench::new();
+    let function = |name: &str| {
+        let wat = format!(
+            r#"(module (import "env" "{name}" (func $call (param i32)))
+              (memory (export "memory") 1) (func (export "_start") (call $call (i32.const 8))))"#
+        );
+        bench.wat("partial.wasm", &wat)
+    };
+    let lock = function("__faasm_lock_state_global");
+    bench.refused(&lock, &["--for", "faasm"], &["`env.__faasm_lock_state_global`", "no locks"]);
+    let partial = function("__faasm_push_state_partial");
+    bench.refused(
+        &partial,
+        &["--for", "faasm"],
+        &["`env.__faasm_push_state_partial`", "--allow-lost-updates"],
+    );
+    let outcome = bench.run("build", &partial, &["--for", "faasm", "--allow-lost-updates"]);
+    assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""));
+    let manifest = fs::read(bench.out().join("partial.json")).unwrap();
+    let manifest: Manifest = serde_json::from_slice(&manifest).unwrap();
+    assert!(manifest.faasm.unwrap().allow_lost_updates);
+    let outcome = bench.run("build", &partial, &["--allow-lost-updates"]);
+    assert_eq!(outcome.status, 2);
+}
+
+#[test]
+fn what_wamr_cannot_compile_is_refused_for_a_faasm_cluster_only() {
+    let bench = Bench::new();
+    let tail =
+        r#"(module (memory (export "memory") 1) (func $f (export "_start") return_call $f))"#;
+    let tail = bench.wat("tail.wasm", tail);
+    bench.refused(&tail, &["--for", "faasm"], &["tail-call", "Faasm's WAMR"]);
+    assert_eq!(bench.run("build", &tail, &[]).status, 0);
 }

@@ -33,7 +33,6 @@ mod sessions;
 mod settings;
 mod state;
 mod support;
-mod text_output;
 mod tls;
 mod tokens;
 mod transports;

@@ -10,6 +10,7 @@ use crate::lab::{Lab, TIMEOUT};
 use crate::outcome::{Ended, Observed};
 use crate::page::Page;
 use anyhow::{Context as _, Result, bail, ensure};
+use faasm_asyncify::faasm::{self, Options, Use};
 use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::{CallEntry, Request};
 use faasm_redis_server::RedisServer;
@@ -225,8 +226,13 @@ impl Running {
 
 /// What `build --for faasm` makes of a function, which is the function itself where it needs nothing.
 fn built_for(original: Vec<u8>) -> Result<Vec<u8>, String> {
-    let made = faasm_asyncify::text_output(&original).map_err(|error| error.to_string())?;
-    Ok(made.unwrap_or(original))
+    let told = |error: faasm_asyncify::Error| error.to_string();
+    if let Some(missing) = faasm::unsupported(&original, false).map_err(told)?.first() {
+        return Err(format!("{} cannot be had: {}", missing.import, missing.reason));
+    }
+    let options = Options { use_: Use::BuiltFor { allow_lost_updates: false }, check_names: true };
+    let made = faasm::link(&original, options).map_err(told)?;
+    Ok(made.map_or(original, |made| made.wasm))
 }
 
 /// State under the keys that pages use.

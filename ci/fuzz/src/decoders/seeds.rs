@@ -4,7 +4,8 @@ use crate::random::Rng;
 use faasm_bridge::faasm::BYTES as ENCODED;
 use faasm_bridge::host::Era;
 use faasm_bridge::manifest::{
-    Artefact, Asyncify, AsyncifyArtefact, Engines, Entry, Imports, Manifest, SCHEMA, UnwindBuffer,
+    Artefact, Asyncify, AsyncifyArtefact, Engines, Entry, FaasmArtefact, Imports, Manifest, SCHEMA,
+    UnwindBuffer,
 };
 use faasm_bridge::names::{Functions, Names};
 use faasm_bridge::placement::Where;
@@ -209,7 +210,9 @@ pub(super) fn manifest(rng: &mut Rng) -> Vec<u8> {
         engines: Engines { jspi: artefact(rng), asyncify },
         features: vec![text(rng)],
         names: rng.chance(50).then(|| artefact(rng)),
-        text_output: rng.chance(50).then(|| artefact(rng)),
+        faasm: rng
+            .chance(50)
+            .then(|| FaasmArtefact { artefact: artefact(rng), allow_lost_updates: rng.chance(50) }),
         chained: rng.chance(50).then(|| (text(rng), Where::Auto)).into_iter().collect(),
         state: match rng.chance(50) {
             true => Rules { pin: vec![text(rng)], prefetch: vec![], local: vec![text(rng)] },

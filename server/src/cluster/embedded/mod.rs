@@ -56,7 +56,6 @@ mod run;
 pub use extension::{Answer, Extension, Import, Loaded, Refusal};
 
 use super::{Call, Cluster, ClusterError, Outcome, Uploaded, Usage};
-use crate::integrity;
 use crate::store::{StoredFunction, Stores};
 use chain::Origin;
 use compiled::Compiled;

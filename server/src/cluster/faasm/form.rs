@@ -1,7 +1,6 @@
 //! In which form a function goes to the cluster: as it was uploaded, or guarded.
 
 use faasm_asyncify::faasm::{self, Options, Use};
-use std::borrow::Cow;
 
 /// What goes to the upload server, and what is worth knowing about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,11 +59,4 @@ pub(super) fn prepare(
         false => faasm::link(wasm, options).map_err(told)?.map(|made| made.wasm),
     };
     Ok(Prepared { guarded, warnings: unsupported, chained })
-}
-
-impl Prepared {
-    /// What goes to the upload server.
-    pub(super) fn sent<'a>(&'a self, upload: &'a [u8]) -> Cow<'a, [u8]> {
-        Cow::Borrowed(self.guarded.as_deref().unwrap_or(upload))
-    }
 }

@@ -1,7 +1,7 @@
-//! What the rewriter makes of functions for clusters that carry text only, run by the embedded cluster.
+//! In the embedded cluster, which runs what was made for Faasm as it is.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use faasm_bridge::faasm::BYTES as ENCODED;
+use crate::guests::{BUILT, GUARDED, link};
+use faasm_bridge::faasm::{BYTES, Output};
 use faasm_relay::cluster::embedded::{Embedded, EmbeddedConfig};
 use faasm_relay::cluster::{Call, Cluster, Outcome};
 use faasm_relay::store::Stores;
@@ -56,6 +56,46 @@ const OUTER: &str = r#"(module
     (drop (call_indirect (type $awaiting) (local.get $call) (i32.const 0) (i32.const 4) (i32.const 0)))
     (call_indirect (type $writing) (i32.load (i32.const 0)) (i32.load (i32.const 4)) (i32.const 1))))"#;
 
+/// Chains two of its pointers, one of which chains the other, and gives the sum of what they return.
+const POINTERS: &str = r#"(module
+  (import "env" "__faasm_chain_ptr" (func $chain (param i32 i32 i32) (result i32)))
+  (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
+  (import "env" "__faasm_write_output" (func $output (param i32 i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 2)
+  (data (i32.const 8) "-20")
+  (table 3 funcref)
+  (elem (i32.const 1) $outer $double)
+  (func $double (param i32) (result i32) (i32.mul (local.get 0) (i32.const 2)))
+  (func $outer (result i32)
+    (i32.add (i32.const 1) (call $await (call $chain (i32.const 2) (i32.const 8) (i32.const 3)))))
+  (func (export "_start")
+    (call $output (i32.const 8) (i32.const 2))
+    (call $exit (call $await (call $chain (i32.const 1) (i32.const 0) (i32.const 0))))))"#;
+
+/// Writes, pushes, clears and reads lists; ends with the number of the step that went wrong.
+const STATE: &str = r#"(module
+  (import "env" "__faasm_write_state" (func $write (param i32 i32 i32)))
+  (import "env" "__faasm_push_state" (func $push (param i32) (result i32)))
+  (import "env" "__faasm_read_state" (func $read (param i32 i32 i32) (result i32)))
+  (import "env" "__faasm_append_state" (func $append (param i32 i32 i32)))
+  (import "env" "__faasm_read_appended_state" (func $appended (param i32 i32 i32 i32)))
+  (import "env" "__faasm_clear_appended_state" (func $clear (param i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 2)
+  (data (i32.const 8) "key\00")
+  (data (i32.const 16) "value")
+  (func (export "_start")
+    (call $write (i32.const 8) (i32.const 16) (i32.const 5))
+    (drop (call $push (i32.const 8)))
+    (if (i32.ne (call $read (i32.const 8) (i32.const 32) (i32.const 9)) (i32.const 5)) (then (call $exit (i32.const 1))))
+    (if (i32.ne (i32.load (i32.const 32)) (i32.load (i32.const 16))) (then (call $exit (i32.const 2))))
+    (call $append (i32.const 8) (i32.const 16) (i32.const 4))
+    (call $clear (i32.const 8))
+    (call $append (i32.const 8) (i32.const 17) (i32.const 4))
+    (call $appended (i32.const 8) (i32.const 48) (i32.const 4) (i32.const 1))
+    (if (i32.ne (i32.load (i32.const 48)) (i32.load (i32.const 17))) (then (call $exit (i32.const 3))))))"#;
+
 async fn cluster(functions: &[(&str, &[u8])]) -> Embedded {
     let stores = Stores::in_memory().unwrap();
     let cluster = Embedded::new(EmbeddedConfig::default(), stores).unwrap();
@@ -72,12 +112,14 @@ async fn output(cluster: &Embedded, function: &str, input: &[u8]) -> Vec<u8> {
     }
 }
 
-fn original(text: &str) -> Vec<u8> {
-    wat::parse_str(text).unwrap()
-}
-
-fn made(text: &str) -> Vec<u8> {
-    faasm_asyncify::text_output(&original(text)).unwrap().expect("it outputs")
+/// What an output stands for.
+fn meant(output: Vec<u8>) -> Vec<u8> {
+    let text = String::from_utf8(output).unwrap();
+    match Output::read(&text) {
+        Output::Plain(text) => text.as_bytes().to_vec(),
+        Output::Bytes(bytes) => bytes,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn inputs() -> Vec<Vec<u8>> {
@@ -87,43 +129,56 @@ fn inputs() -> Vec<Vec<u8>> {
     inputs.push((0..=255).collect());
     inputs.push(vec![0xff; 64]);
     inputs.push(bytes);
+    inputs.push(b"text".to_vec());
     // Text that looks encoded is encoded, too.
-    inputs.push(format!("{ENCODED}AAAA").into_bytes());
+    inputs.push(format!("{BYTES}AAAA").into_bytes());
     inputs
 }
 
 #[tokio::test]
 async fn what_is_output_is_text() {
-    let functions: [(&str, &[u8]); 2] = [("echo", &made(ECHO)), ("malloc", &made(ECHO_MALLOC))];
+    let functions: [(&str, &[u8]); 3] = [
+        ("echo", &link(ECHO, BUILT)),
+        ("malloc", &link(ECHO_MALLOC, BUILT)),
+        ("guarded", &link(ECHO, GUARDED)),
+    ];
     let cluster = cluster(&functions).await;
     for (function, _) in functions {
         for input in inputs() {
-            let output = String::from_utf8(output(&cluster, function, &input).await).unwrap();
-            let text = output.strip_prefix(ENCODED).expect("it says that it is encoded");
-            assert_eq!(STANDARD.decode(text).unwrap(), input, "{function}");
+            assert_eq!(meant(output(&cluster, function, &input).await), input, "{function}");
         }
     }
 }
 
 #[tokio::test]
 async fn outputs_that_are_awaited_are_what_was_output() {
+    let original = wat::parse_str(ECHO).unwrap();
     for (inner, is_decoded) in
-        [(made(ECHO), true), (made(ECHO_MALLOC), true), (original(ECHO), false)]
+        [(link(ECHO, BUILT), true), (link(ECHO_MALLOC, BUILT), true), (original, false)]
     {
-        let cluster = cluster(&[("inner", &inner), ("outer", &made(OUTER))]).await;
+        let cluster = cluster(&[("inner", &inner), ("outer", &link(OUTER, BUILT))]).await;
         for input in inputs() {
             // One that does not encode may output something that looks so.
-            if !is_decoded && input.starts_with(ENCODED.as_bytes()) {
+            if !is_decoded && input.starts_with(BYTES.as_bytes()) {
                 continue;
             }
-            let output = String::from_utf8(output(&cluster, "outer", &input).await).unwrap();
-            assert_eq!(STANDARD.decode(output.strip_prefix(ENCODED).unwrap()).unwrap(), input);
+            assert_eq!(meant(output(&cluster, "outer", &input).await), input);
         }
     }
 }
 
 #[tokio::test]
-async fn a_function_that_outputs_nothing_stays_as_it_is() {
-    let quiet = original(r#"(module (memory (export "memory") 1) (func (export "_start")))"#);
-    assert_eq!(faasm_asyncify::text_output(&quiet).unwrap(), None);
+async fn pointers_that_chain_pointers_give_what_they_return() {
+    let cluster = cluster(&[("pointers", &link(POINTERS, BUILT))]).await;
+    let output = output(&cluster, "pointers", b"").await;
+    let text = String::from_utf8(output).unwrap();
+    assert_eq!(Output::read(&text), Output::Result { value: -39, output: b"-2".to_vec() });
+}
+
+#[tokio::test]
+async fn state_is_what_it_was() {
+    for options in [BUILT, GUARDED] {
+        let cluster = cluster(&[("state", &link(STATE, options))]).await;
+        assert_eq!(output(&cluster, "state", b"").await, b"");
+    }
 }
