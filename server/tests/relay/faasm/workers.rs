@@ -148,6 +148,26 @@ async fn an_app_with_a_call_that_is_lost_takes_no_further_calls() {
     is_done(&mut client, next).await;
 }
 
+#[tokio::test]
+async fn no_app_is_used_further_once_a_worker_has_left() {
+    let planner = Scripted::start(&[A, B]).await;
+    let config = FaasmConfig { hosts_fresh: Duration::ZERO, ..config(&planner, 0) };
+    let front = front(config).await;
+    let mut client = front.client().await;
+    planner.script().next = (B.into(), false);
+    let lost = client.send(main("f"), b"").await;
+    planner.until(|script| script.in_flight.len() == 1).await;
+    // A call that waits since B may have died, and starts when it is dropped, before anybody knows what ran there.
+    planner.script().workers.insert(B.into(), Beat::Last(now() - 10_000));
+    planner.script().next = (A.into(), true);
+    let next = client.send(main("f"), b"").await;
+    planner.until_asked(2).await;
+    planner.script().workers.remove(B);
+    is_done(&mut client, next).await;
+    assert_eq!(planner.script().in_flight.len(), 1, "its app is another one, and has ended");
+    assert_eq!(told(client.reply(lost).await).0, FailureCode::Unknown);
+}
+
 /// What the relay says is there under a name.
 async fn integrity(front: &Front) -> String {
     let (status, body) = request(front.address, "GET", &format!("/f/{USER}/f"), vec![]).await;
