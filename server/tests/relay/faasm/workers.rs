@@ -211,3 +211,34 @@ async fn a_function_that_is_uploaded_again_is_flushed_when_nothing_runs() {
     assert_eq!(planner.script().count("FLUSH_EXECUTORS"), 1, "once for all");
     assert_eq!(metric(&front, "faasm_relay_cluster_flushes_total").await, "1");
 }
+
+#[tokio::test]
+async fn a_cluster_goes_on_when_a_worker_ends_and_its_port_is_closed() {
+    let times = Times::tenth();
+    let setup = Setup { workers: vec![4, 4], times, ..Setup::default() };
+    let cluster = Cluster::start_with(setup).await.with(&[("hello", HELLO)]).await;
+    let config = FaasmConfig {
+        // Only the port tells.
+        heartbeat: LONG,
+        hosts_fresh: Duration::ZERO,
+        worker_port: cluster.planner.worker_port(),
+        ..cluster.config()
+    };
+    let front = cluster.relay_with(config).await;
+    let mut client = front.client().await;
+    // The first call finds the port, a later one goes by it.
+    for _ in 0..3 {
+        assert_eq!(client.call("hello", b"x").await, (0, "Hello, x".into()));
+    }
+    // It has just given a sign of life, and is listed for half a second.
+    cluster.planner.kill_worker(0);
+    while cluster.planner.worker_answers(0) {
+        tokio::task::yield_now().await;
+    }
+    // The time between two connections to one port.
+    tokio::time::sleep(Duration::from_millis(201)).await;
+    let before = cluster.count("EXECUTE_BATCH");
+    assert_eq!(client.call("hello", b"x").await, (0, "Hello, x".into()));
+    assert_eq!(cluster.count("EXECUTE_BATCH"), before + 1);
+    assert!(cluster.planner.is_alive());
+}
