@@ -25,7 +25,9 @@
 //! other the best is an app for each 30 calls (0.4 ms a call for both together; 0.55 ms with 64, 0.95 ms with 128), while calls
 //! at once share questions and gain by larger ones. With 16 KiB it is 12 calls, which is 270 kB.
 //!
-//! An app with a call that is lost, or that nobody waits for any more, is in flight for ever. It is closed, too.
+//! An app with a call that is lost, or that nobody waits for any more, is in flight for ever. It is closed, too. And since a
+//! planner that gets another call of an app may turn to all workers that the app is on, no app is used further once a worker has left:
+//! nobody says at once which apps had calls there.
 
 use super::http::Answer;
 use super::ids::Ids;
@@ -90,6 +92,8 @@ struct Waiting {
 pub(super) struct App {
     pub(super) id: i32,
     user: String,
+    /// How often workers had left when it began.
+    departures: u64,
     state: Mutex<State>,
     /// Somebody else waits.
     joined: Notify,
@@ -109,9 +113,14 @@ struct State {
 }
 
 impl App {
-    fn new(id: i32, user: &str) -> Self {
+    fn new(id: i32, user: &str, departures: u64) -> Self {
         let (state, joined) = (Mutex::default(), Notify::new());
-        Self { id, user: user.to_owned(), state, joined }
+        Self { id, user: user.to_owned(), departures, state, joined }
+    }
+
+    /// Whether a call may be sent that entered it before.
+    pub(super) fn is_open(&self, departures: u64) -> bool {
+        self.departures == departures && !lock(&self.state).is_closed
     }
 
     /// A place for one more call with so many bytes of input as the planner gives it back, unless it is closed.
@@ -239,7 +248,7 @@ impl Apps {
         }
     }
 
-    /// The app that a call belongs to, and the call's id in it.
+    /// The app that a call belongs to, and the call's id in it, after workers have left so often.
     ///
     /// # Errors
     /// When the system gives no randomness.
@@ -248,10 +257,11 @@ impl Apps {
         run: Option<Run>,
         user: &str,
         bytes: usize,
+        departures: u64,
     ) -> Result<(Arc<App>, i32), getrandom::Error> {
         let message = self.messages.mint()?;
         let Some(run) = run else {
-            let app = Arc::new(App::new(self.ids.mint()?, user));
+            let app = Arc::new(App::new(self.ids.mint()?, user, departures));
             app.takes(bytes);
             return Ok((app, message));
         };
@@ -261,12 +271,13 @@ impl Apps {
         let whose = if self.app_per_run { Whose::Run(run) } else { Whose::Page(run.session) };
         let key = (whose, user.to_owned());
         if let Some((used, app)) = runs.apps.get_mut(&key)
+            && app.is_open(departures)
             && app.takes(bytes)
         {
             *used = clock;
             return Ok((Arc::clone(app), message));
         }
-        let app = Arc::new(App::new(self.ids.mint()?, user));
+        let app = Arc::new(App::new(self.ids.mint()?, user, departures));
         app.takes(bytes);
         runs.apps.insert(key, (clock, Arc::clone(&app)));
         if runs.apps.len() > MAX_RUNS {

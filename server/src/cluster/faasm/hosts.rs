@@ -127,17 +127,24 @@ pub(super) struct Watch {
     asked: Option<Moment>,
     /// Whether the last question for one was answered.
     is_answered: bool,
+    /// How often workers have left the list.
+    departures: u64,
 }
 
 impl Watch {
     pub(super) fn new(heartbeat: Duration) -> Self {
         let hosts = HashMap::new();
-        Self { heartbeat, hosts, bounds: None, asked: None, is_answered: false }
+        Self { heartbeat, hosts, bounds: None, asked: None, is_answered: false, departures: 0 }
     }
 
     /// When the last list was asked for, unless a later question had no answer.
     pub(super) fn asked(&self) -> Option<Instant> {
         self.asked.filter(|_| self.is_answered).map(|asked| asked.at)
+    }
+
+    /// How often workers have left the list.
+    pub(super) fn departures(&self) -> u64 {
+        self.departures
     }
 
     pub(super) fn workers(&self) -> usize {
@@ -168,6 +175,8 @@ impl Watch {
             }
             seen.insert(host.ip.clone(), Sight { registered, port });
         }
+        let has_left = self.hosts.keys().any(|ip| !seen.contains_key(ip));
+        self.departures += u64::from(has_left);
         self.hosts = seen;
         if upper < i64::MAX {
             let bounds = Bounds { lower, upper, at: answered.at };

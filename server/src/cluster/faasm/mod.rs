@@ -61,7 +61,7 @@ pub use self::workers::WorkerLook;
 use super::{Call, Cluster, ClusterError, Outcome, Uploaded, Usage, failure};
 use crate::metrics::FaasmCounts;
 use crate::store::{FunctionStore, StateStore, StoredFunction};
-use app::{Apps, Asking, Verdict};
+use app::{App, Apps, Asking, Verdict};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -166,6 +166,30 @@ struct Inner {
     functions: Functions,
 }
 
+/// A call that is to start, and what its last attempt was sent with.
+struct StartRequest {
+    call: Call,
+    carried: Carried,
+    entered: Mutex<Option<Entered>>,
+}
+
+/// A call's place in an app, and the request that starts it.
+#[derive(Clone)]
+struct Entered {
+    app: Arc<App>,
+    id: i32,
+    body: Bytes,
+}
+
+/// An attempt to start a call after which there is no other.
+struct Attempt {
+    start: Start,
+    app: Arc<App>,
+    id: i32,
+    /// To be kept until the call has ended.
+    pass: Pass,
+}
+
 /// How a call was started.
 enum Start {
     Sure,
@@ -247,16 +271,12 @@ impl Inner {
         {
             carried.enter_by(entry, &mut call.input);
         }
-        let random = |error: getrandom::Error| ClusterError::Internal(error.to_string());
-        // As it comes back with the result.
-        let bytes = call.input.len().div_ceil(3) * 4 + carried.cmdline.len();
-        let (app, id) = self.apps.enter(call.run, &call.user, bytes).map_err(random)?;
-        let body = self.body(app.id, id, call, carried)?;
+        let request = StartRequest { call, carried, entered: Mutex::default() };
         let is_held = AtomicBool::new(false);
-        let attempt = || self.attempt(app.id, body.clone(), &is_held);
-        let (start, pass) = self.room.with_room(attempt).await?;
+        let attempt = || self.attempt(&request, &is_held);
+        let Attempt { start, app, id, pass } = self.room.with_room(attempt).await?;
         // The planner has the input now, or never will.
-        drop(body);
+        drop(request);
         let (is_sure, patience) = match &start {
             Start::Sure => (true, self.config.call_time),
             Start::Maybe(_) => (false, self.config.request_time.min(self.config.call_time)),
@@ -289,35 +309,39 @@ impl Inner {
         }
     }
 
-    /// The request that starts a call; the input is in it, and nowhere else any more.
-    fn body(&self, app: i32, id: i32, call: Call, carried: Carried) -> Result<Bytes, ClusterError> {
-        let Call { user, function, input, .. } = call;
-        let encoded = STANDARD.encode(&input);
-        drop(input);
+    /// App, id and body of a call, after workers have left so often; those of the last attempt where they still fit.
+    fn enter(&self, request: &StartRequest, departures: u64) -> Result<Entered, ClusterError> {
+        let StartRequest { call, carried, entered } = request;
+        let mut entered = lock(entered);
+        if let Some(entered) = entered.as_ref().filter(|entered| entered.app.is_open(departures)) {
+            return Ok(entered.clone());
+        }
+        let random = |error: getrandom::Error| ClusterError::Internal(error.to_string());
+        // As it comes back with the result.
+        let bytes = call.input.len().div_ceil(3) * 4 + carried.cmdline.len();
+        let entering = self.apps.enter(call.run, &call.user, bytes, departures);
+        let (app, id) = entering.map_err(random)?;
+        let encoded = STANDARD.encode(&call.input);
         let message = Message {
             id,
-            app,
-            user: &user,
-            function: &function,
+            app: app.id,
+            user: &call.user,
+            function: &call.function,
             input_data: &encoded,
             pointer: carried.pointer,
             cmdline: &carried.cmdline,
             record_exec_graph: self.config.record_graph,
         };
-        planner::body_of(message)
-            .ok_or_else(|| ClusterError::Internal("a call cannot be written as JSON".to_owned()))
+        let body = planner::body_of(message)
+            .ok_or_else(|| ClusterError::Internal("a call cannot be written as JSON".to_owned()))?;
+        Ok(entered.insert(Entered { app, id, body }).clone())
     }
 
-    /// Tries to start a call. What is told with it is to be kept until the call has ended.
-    async fn attempt(
-        &self,
-        app: i32,
-        body: Bytes,
-        is_held: &AtomicBool,
-    ) -> Result<(Start, Pass), Wait> {
+    /// Tries to start a call.
+    async fn attempt(&self, request: &StartRequest, is_held: &AtomicBool) -> Result<Attempt, Wait> {
         let pass = self.flush.enter().await;
-        match self.planner.ready().await {
-            Ok(Ready::Yes) => {}
+        let departures = match self.planner.ready().await {
+            Ok(Ready::Yes(departures)) => departures,
             Ok(Ready::NoWorkers) => return Err(Wait::Full),
             Ok(Ready::Suspicious(Suspect { ip, why })) => {
                 if !is_held.swap(true, Ordering::Relaxed) {
@@ -329,8 +353,12 @@ impl Inner {
             }
             // Asking for hosts does nothing, whatever became of it.
             Err(error) => return Err(Wait::Away(error.to_string())),
-        }
-        let start = match self.planner.execute(app, body).await {
+        };
+        let Entered { app, id, body } = match self.enter(request, departures) {
+            Ok(entered) => entered,
+            Err(error) => return Err(Wait::Away(error.to_string())),
+        };
+        let start = match self.planner.execute(app.id, body).await {
             Ok(()) => Start::Sure,
             Err(NotStarted::NoRoom) => return Err(Wait::Full),
             Err(NotStarted::Down(why)) => return Err(Wait::Away(why)),
@@ -339,7 +367,7 @@ impl Inner {
                 "the planner does not take the call: it said {said}"
             ))),
         };
-        Ok((start, pass))
+        Ok(Attempt { start, app, id, pass })
     }
 
     /// Has workers forget what they have loaded, when nothing runs; completes when they have.

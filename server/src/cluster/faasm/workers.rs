@@ -28,7 +28,8 @@ const LOOK_PAUSE: Duration = Duration::from_millis(200);
 /// Whether a call may start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Ready {
-    Yes,
+    /// So many times workers have left until now.
+    Yes(u64),
     NoWorkers,
     Suspicious(Suspect),
 }
@@ -78,7 +79,7 @@ impl Workers {
         match watch.suspect(Moment::now()) {
             Some(suspect) => Ready::Suspicious(suspect),
             None if watch.workers() == 0 => Ready::NoWorkers,
-            None => Ready::Yes,
+            None => Ready::Yes(watch.departures()),
         }
     }
 

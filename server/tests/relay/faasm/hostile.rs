@@ -2,10 +2,11 @@
 //! that is known to end those of Faasm 0.29 with WAMR.
 
 use super::*;
+use crate::client::{enter, main};
 use crate::fixtures::HELLO;
-use crate::support::{enter, main};
 use faasm_asyncify::faasm::{Options, Use, link};
 use faasm_bridge::wire::{CallEntry, Request};
+use faasm_redis_server::RedisServer;
 
 /// Host calls with their types.
 const IMPORTS: &[(&str, &str)] = &[
@@ -35,36 +36,99 @@ const DATA: &str = r#"(memory (export "memory") 1)
 
 /// What a function does, and the host calls it imports.
 const ATTACKS: &[(&str, &str)] = &[
-    ("a-key-outside-memory", "(call $__faasm_write_state (i32.const 0xfffffff0) (i32.const 0) (i32.const 4))"),
+    (
+        "a-key-outside-memory",
+        "(call $__faasm_write_state (i32.const 0xfffffff0) (i32.const 0) (i32.const 4))",
+    ),
     ("a-key-without-end", "(call $__faasm_push_state (i32.const 65530))"),
     ("an-empty-key", "(call $__faasm_write_state (i32.const 1024) (i32.const 0) (i32.const 4))"),
-    ("a-value-outside-memory", "(call $__faasm_write_state (i32.const 32) (i32.const 65530) (i32.const 100))"),
-    ("a-length-that-wraps", "(call $__faasm_append_state (i32.const 32) (i32.const 16) (i32.const -1))"),
-    ("a-read-outside-memory", "(drop (call $__faasm_read_state (i32.const 16) (i32.const 65500) (i32.const 100)))"),
-    ("a-buffer-that-is-too-small", "(drop (call $__faasm_read_state (i32.const 16) (i32.const 1024) (i32.const 10)))"),
+    (
+        "a-value-outside-memory",
+        "(call $__faasm_write_state (i32.const 32) (i32.const 65530) (i32.const 100))",
+    ),
+    (
+        "a-length-that-wraps",
+        "(call $__faasm_append_state (i32.const 32) (i32.const 16) (i32.const -1))",
+    ),
+    (
+        "a-read-outside-memory",
+        "(drop (call $__faasm_read_state (i32.const 16) (i32.const 65500) (i32.const 100)))",
+    ),
+    (
+        "a-buffer-that-is-too-small",
+        "(drop (call $__faasm_read_state (i32.const 16) (i32.const 1024) (i32.const 10)))",
+    ),
     ("a-pull-of-another-size", "(call $__faasm_pull_state (i32.const 16) (i32.const 10))"),
-    ("a-write-of-another-size", "(call $__faasm_write_state (i32.const 16) (i32.const 1024) (i32.const 10)) (call $__faasm_push_state (i32.const 16))"),
-    ("a-value-of-no-bytes", "(call $__faasm_write_state (i32.const 48) (i32.const 0) (i32.const 0)) (call $__faasm_push_state (i32.const 48))"),
+    (
+        "a-write-of-another-size",
+        "(call $__faasm_write_state (i32.const 16) (i32.const 1024) (i32.const 10)) (call $__faasm_push_state (i32.const 16))",
+    ),
+    (
+        "a-value-of-no-bytes",
+        "(call $__faasm_write_state (i32.const 48) (i32.const 0) (i32.const 0)) (call $__faasm_push_state (i32.const 48))",
+    ),
     ("a-push-of-what-nobody-wrote", "(call $__faasm_push_state (i32.const 48))"),
     ("a-push-of-what-only-a-page-wrote", "(call $__faasm_push_state (i32.const 16))"),
-    ("elements-for-a-small-buffer", "(call $__faasm_read_appended_state (i32.const 32) (i32.const 1024) (i32.const 1) (i32.const 1))"),
-    ("elements-outside-memory", "(call $__faasm_read_appended_state (i32.const 32) (i32.const 65530) (i32.const 100) (i32.const 1))"),
-    ("all-elements", "(call $__faasm_read_appended_state (i32.const 32) (i32.const 1024) (i32.const 1) (i32.const 0))"),
-    ("a-value-as-a-list", "(call $__faasm_append_state (i32.const 16) (i32.const 1024) (i32.const 3))"),
-    ("a-value-read-as-a-list", "(call $__faasm_read_appended_state (i32.const 16) (i32.const 1024) (i32.const 1000) (i32.const 1))"),
-    ("a-list-as-a-value", "(drop (call $__faasm_read_state (i32.const 32) (i32.const 1024) (i32.const 8)))"),
-    ("a-list-and-then-a-value", "(call $__faasm_append_state (i32.const 48) (i32.const 1024) (i32.const 3)) (call $__faasm_write_state (i32.const 48) (i32.const 0) (i32.const 4)) (call $__faasm_push_state (i32.const 48))"),
-    ("an-input-outside-memory", "(drop (call $__faasm_read_input (i32.const 65530) (i32.const 1000)))"),
+    (
+        "elements-for-a-small-buffer",
+        "(call $__faasm_read_appended_state (i32.const 32) (i32.const 1024) (i32.const 1) (i32.const 1))",
+    ),
+    (
+        "elements-outside-memory",
+        "(call $__faasm_read_appended_state (i32.const 32) (i32.const 65530) (i32.const 100) (i32.const 1))",
+    ),
+    (
+        "all-elements",
+        "(call $__faasm_read_appended_state (i32.const 32) (i32.const 1024) (i32.const 1) (i32.const 0))",
+    ),
+    (
+        "a-value-as-a-list",
+        "(call $__faasm_append_state (i32.const 16) (i32.const 1024) (i32.const 3))",
+    ),
+    (
+        "a-value-read-as-a-list",
+        "(call $__faasm_read_appended_state (i32.const 16) (i32.const 1024) (i32.const 1000) (i32.const 1))",
+    ),
+    (
+        "a-list-as-a-value",
+        "(drop (call $__faasm_read_state (i32.const 32) (i32.const 1024) (i32.const 8)))",
+    ),
+    (
+        "a-list-and-then-a-value",
+        "(call $__faasm_append_state (i32.const 48) (i32.const 1024) (i32.const 3)) (call $__faasm_write_state (i32.const 48) (i32.const 0) (i32.const 4)) (call $__faasm_push_state (i32.const 48))",
+    ),
+    (
+        "an-input-outside-memory",
+        "(drop (call $__faasm_read_input (i32.const 65530) (i32.const 1000)))",
+    ),
     ("an-output-outside-memory", "(call $__faasm_write_output (i32.const 65530) (i32.const 100))"),
     ("an-output-that-is-no-text", "(call $__faasm_write_output (i32.const 80) (i32.const 2))"),
-    ("a-chained-input-outside-memory", "(drop (call $__faasm_chain_ptr (i32.const 1) (i32.const 65530) (i32.const 100)))"),
-    ("a-chained-null-pointer", "(drop (call $__faasm_await_call (call $__faasm_chain_ptr (i32.const 0) (i32.const 0) (i32.const 0))))"),
-    ("a-pointer-outside-the-table", "(drop (call $__faasm_await_call (call $__faasm_chain_ptr (i32.const 99) (i32.const 0) (i32.const 0))))"),
+    (
+        "a-chained-input-outside-memory",
+        "(drop (call $__faasm_chain_ptr (i32.const 1) (i32.const 65530) (i32.const 100)))",
+    ),
+    (
+        "a-chained-null-pointer",
+        "(drop (call $__faasm_await_call (call $__faasm_chain_ptr (i32.const 0) (i32.const 0) (i32.const 0))))",
+    ),
+    (
+        "a-pointer-outside-the-table",
+        "(drop (call $__faasm_await_call (call $__faasm_chain_ptr (i32.const 99) (i32.const 0) (i32.const 0))))",
+    ),
     // The name is made at run time: nothing in the module shows it.
-    ("a-function-that-is-nowhere", "(i32.store (i32.const 1024) (i32.const 0x68636162)) (drop (call $__faasm_await_call (call $__faasm_chain_name (i32.const 1024) (i32.const 0) (i32.const 0))))"),
-    ("a-name-that-is-not-utf-8", "(i32.store (i32.const 1024) (i32.const 0x28c3)) (drop (call $__faasm_await_call (call $__faasm_chain_name (i32.const 1024) (i32.const 0) (i32.const 0))))"),
+    (
+        "a-function-that-is-nowhere",
+        "(i32.store (i32.const 1024) (i32.const 0x68636162)) (drop (call $__faasm_await_call (call $__faasm_chain_name (i32.const 1024) (i32.const 0) (i32.const 0))))",
+    ),
+    (
+        "a-name-that-is-not-utf-8",
+        "(i32.store (i32.const 1024) (i32.const 0x28c3)) (drop (call $__faasm_await_call (call $__faasm_chain_name (i32.const 1024) (i32.const 0) (i32.const 0))))",
+    ),
     ("a-call-that-was-never-chained", "(drop (call $__faasm_await_call (i32.const 12345)))"),
-    ("an-output-nowhere", "(drop (call $__faasm_await_call_output (i32.const 12345) (i32.const -4) (i32.const -4)))"),
+    (
+        "an-output-nowhere",
+        "(drop (call $__faasm_await_call_output (i32.const 12345) (i32.const -4) (i32.const -4)))",
+    ),
     ("an-unknown-test-hook", "(call $__faasm_host_interface_test (i32.const 4711))"),
     ("an-exception-of-cpp", "(call $__cxa_throw (i32.const 0) (i32.const 0) (i32.const 0))"),
     ("a-system-call", "(drop (call $syscall (i32.const 1) (i32.const 0)))"),
@@ -72,20 +136,38 @@ const ATTACKS: &[(&str, &str)] = &[
 
 /// Modules over which WAMR's compiler ends.
 const MODULES: &[(&str, &str)] = &[
-    ("tail-calls", r#"(module (memory (export "memory") 1) (func $f) (func (export "_start") (return_call $f)))"#),
-    ("an-imported-memory", r#"(module
+    (
+        "tail-calls",
+        r#"(module (memory (export "memory") 1) (func $f) (func (export "_start") (return_call $f)))"#,
+    ),
+    (
+        "an-imported-memory",
+        r#"(module
         (import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
-        (import "env" "memory" (memory 1)) (func (export "_start") (drop (call $yield))))"#),
-    ("a-memory-that-is-not-exported", r#"(module
+        (import "env" "memory" (memory 1)) (func (export "_start") (drop (call $yield))))"#,
+    ),
+    (
+        "a-memory-that-is-not-exported",
+        r#"(module
         (import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
-        (memory 1) (func (export "_start") (drop (call $yield))))"#),
-    ("exceptions", r#"(module (memory (export "memory") 1) (tag $t) (func (export "_start") (throw $t)))"#),
-    ("two-memories", r#"(module (memory (export "memory") 1) (memory 1) (func (export "_start")))"#),
+        (memory 1) (func (export "_start") (drop (call $yield))))"#,
+    ),
+    (
+        "exceptions",
+        r#"(module (memory (export "memory") 1) (tag $t) (func (export "_start") (throw $t)))"#,
+    ),
+    (
+        "two-memories",
+        r#"(module (memory (export "memory") 1) (memory 1) (func (export "_start")))"#,
+    ),
     ("a-64-bit-memory", r#"(module (memory (export "memory") i64 1) (func (export "_start")))"#),
-    ("a-name-that-is-not-utf-8", r#"(module
+    (
+        "a-name-that-is-not-utf-8",
+        r#"(module
         (import "env" "__faasm_chain_name" (func $chain (param i32 i32 i32) (result i32)))
         (memory (export "memory") 1) (data (i32.const 16) "\c3(\00")
-        (func (export "_start") (drop (call $chain (i32.const 16) (i32.const 0) (i32.const 0)))))"#),
+        (func (export "_start") (drop (call $chain (i32.const 16) (i32.const 0) (i32.const 0)))))"#,
+    ),
     ("no-module", "(module"),
 ];
 
@@ -112,8 +194,15 @@ async fn is_well(cluster: &Cluster, client: &mut Client, after: &str) {
 
 #[tokio::test]
 async fn neither_a_page_nor_a_function_without_trust_ends_a_part_of_the_cluster() {
-    let two = Redis::start().await;
-    let (cluster, front) = (&two.cluster, &two.front);
+    let redis = RedisServer::start().unwrap();
+    let state = Arc::new(RedisStore::connect(&RedisConfig::new(redis.url())).await.unwrap());
+    let stores = Stores { state, ..Stores::in_memory().unwrap() };
+    let setup = Setup { times: Times::tenth(), ..Setup::default() };
+    let cluster = &Cluster::start_over(setup, stores).await;
+    let config =
+        FaasmConfig { worker_port: cluster.planner.worker_port(), ..cluster.default_config() };
+    let stores = Stores::redis(&RedisConfig::new(redis.url())).await.unwrap();
+    let front = Front::start(config, Some(&cluster.upload.url()), stores, false).await;
     let mut client = front.client().await;
     let (status, body) = put(front.address, "/f/ada/hello", wat::parse_str(HELLO).unwrap()).await;
     assert_eq!(status, 200, "{body}");
@@ -123,7 +212,8 @@ async fn neither_a_page_nor_a_function_without_trust_ends_a_part_of_the_cluster(
     for (name, body) in ATTACKS {
         // Guarded originals, and functions built for Faasm that are guarded.
         let original = function(body);
-        let options = Options { use_: Use::BuiltFor { allow_lost_updates: true }, check_names: true };
+        let options =
+            Options { use_: Use::BuiltFor { allow_lost_updates: true }, check_names: true };
         let built = link(&original, options).unwrap().map(|made| made.wasm);
         for (form, wasm) in [("original", Some(original)), ("built", built)] {
             let Some(wasm) = wasm else { continue };

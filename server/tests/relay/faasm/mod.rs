@@ -4,6 +4,7 @@
 mod breaks;
 mod calls;
 mod failures;
+mod hostile;
 mod polling;
 mod program;
 mod scripted;

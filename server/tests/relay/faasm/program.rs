@@ -124,6 +124,7 @@ fn all_that_is_wrong_with_a_clusters_settings_is_told_at_once() {
         (vec!["cluster.upload=http://u:8002"], "of no use without cluster.planner"),
         (vec!["cluster.planner=http://p:8080"], "where the cluster keeps state"),
         (vec!["cluster.polls=0"], "cluster.polls"),
+        (vec!["cluster.app=session"], "`session` is not page or run"),
     ];
     for (settings, expected) in wrong {
         let mut serve = program(&["serve", "--check-config", "--data", "/nowhere"]);

@@ -148,6 +148,26 @@ async fn an_app_with_a_call_that_is_lost_takes_no_further_calls() {
     is_done(&mut client, next).await;
 }
 
+#[tokio::test]
+async fn no_app_is_used_further_once_a_worker_has_left() {
+    let planner = Scripted::start(&[A, B]).await;
+    let config = FaasmConfig { hosts_fresh: Duration::ZERO, ..config(&planner, 0) };
+    let front = front(config).await;
+    let mut client = front.client().await;
+    planner.script().next = (B.into(), false);
+    let lost = client.send(main("f"), b"").await;
+    planner.until(|script| script.in_flight.len() == 1).await;
+    // A call that waits since B may have died, and starts when it is dropped, before anybody knows what ran there.
+    planner.script().workers.insert(B.into(), Beat::Last(now() - 10_000));
+    planner.script().next = (A.into(), true);
+    let next = client.send(main("f"), b"").await;
+    planner.until_asked(2).await;
+    planner.script().workers.remove(B);
+    is_done(&mut client, next).await;
+    assert_eq!(planner.script().in_flight.len(), 1, "its app is another one, and has ended");
+    assert_eq!(told(client.reply(lost).await).0, FailureCode::Unknown);
+}
+
 /// What the relay says is there under a name.
 async fn integrity(front: &Front) -> String {
     let (status, body) = request(front.address, "GET", &format!("/f/{USER}/f"), vec![]).await;
@@ -190,4 +210,35 @@ async fn a_function_that_is_uploaded_again_is_flushed_when_nothing_runs() {
     tokio::time::timeout(LONG, flushed).await.expect("it is what workers run");
     assert_eq!(planner.script().count("FLUSH_EXECUTORS"), 1, "once for all");
     assert_eq!(metric(&front, "faasm_relay_cluster_flushes_total").await, "1");
+}
+
+#[tokio::test]
+async fn a_cluster_goes_on_when_a_worker_ends_and_its_port_is_closed() {
+    let times = Times::tenth();
+    let setup = Setup { workers: vec![4, 4], times, ..Setup::default() };
+    let cluster = Cluster::start_with(setup).await.with(&[("hello", HELLO)]).await;
+    let config = FaasmConfig {
+        // Only the port tells.
+        heartbeat: LONG,
+        hosts_fresh: Duration::ZERO,
+        worker_port: cluster.planner.worker_port(),
+        ..cluster.config()
+    };
+    let front = cluster.relay_with(config).await;
+    let mut client = front.client().await;
+    // The first call finds the port, a later one goes by it.
+    for _ in 0..3 {
+        assert_eq!(client.call("hello", b"x").await, (0, "Hello, x".into()));
+    }
+    // It has just given a sign of life, and is listed for half a second.
+    cluster.planner.kill_worker(0);
+    while cluster.planner.worker_answers(0) {
+        tokio::task::yield_now().await;
+    }
+    // The time between two connections to one port.
+    tokio::time::sleep(Duration::from_millis(201)).await;
+    let before = cluster.count("EXECUTE_BATCH");
+    assert_eq!(client.call("hello", b"x").await, (0, "Hello, x".into()));
+    assert_eq!(cluster.count("EXECUTE_BATCH"), before + 1);
+    assert!(cluster.planner.is_alive());
 }

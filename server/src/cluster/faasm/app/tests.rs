@@ -4,13 +4,13 @@ use super::*;
 
 #[test]
 fn an_app_takes_so_many_calls_or_so_many_bytes_and_at_least_one() {
-    let small = App::new(1, "ada");
+    let small = App::new(1, "ada", 0);
     assert_eq!((0..200).filter(|_| small.takes(10)).count(), MAX_CALLS);
-    let half = App::new(2, "ada");
+    let half = App::new(2, "ada", 0);
     assert_eq!((0..200).filter(|_| half.takes(MAX_BYTES / 2)).count(), 2);
-    let large = App::new(3, "ada");
+    let large = App::new(3, "ada", 0);
     assert!(large.takes(10 * MAX_BYTES) && !large.takes(0));
-    let talkative = App::new(4, "ada");
+    let talkative = App::new(4, "ada", 0);
     assert!(talkative.takes(0));
     lock(&talkative.state).longest_answer = MAX_BYTES + 1;
     assert!(!talkative.takes(0), "its outputs come back with every answer");
@@ -35,7 +35,7 @@ fn result(id: i32) -> Ended<'static> {
 fn calls_are_lost_where_they_had_started_before_and_have_no_result() {
     let asked = Instant::now();
     let (before, after) = (asked - Duration::from_secs(1), asked + Duration::from_secs(1));
-    let (app, counts) = (App::new(1, "ada"), FaasmCounts::default());
+    let (app, counts) = (App::new(1, "ada", 0), FaasmCounts::default());
     let calls = [(1, Some(before)), (2, Some(before)), (3, Some(after)), (4, None)];
     let mut receivers = waiting(&app, &calls);
     let why = "worker 10.77.0.3 is gone".to_owned();
@@ -53,7 +53,7 @@ fn calls_are_lost_where_they_had_started_before_and_have_no_result() {
 
 #[test]
 fn results_of_another_user_or_nobody_change_nothing() {
-    let (app, counts) = (App::new(1, "eve"), FaasmCounts::default());
+    let (app, counts) = (App::new(1, "eve", 0), FaasmCounts::default());
     let mut receivers = waiting(&app, &[(1, None)]);
     assert!(!app.deliver(&[result(1), result(7)], None, &counts));
     assert!(receivers[0].try_recv().is_err());
@@ -61,4 +61,12 @@ fn results_of_another_user_or_nobody_change_nothing() {
     app.give_up("more than 3 bytes");
     assert!(matches!(receivers[0].try_recv(), Ok(Verdict::Lost(_))));
     assert!(!app.takes(0), "its answers are too long for further calls, too");
+}
+
+#[test]
+fn an_app_is_left_when_a_worker_has_left() {
+    let app = App::new(1, "ada", 3);
+    assert!(app.is_open(3) && !app.is_open(4));
+    app.close();
+    assert!(!app.is_open(3));
 }

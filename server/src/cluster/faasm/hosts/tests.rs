@@ -53,6 +53,9 @@ fn a_worker_is_suspicious_after_a_heartbeat_and_a_bit() {
     assert_eq!(watch.suspect(clocks.at(3701)), None);
     clocks.list(&mut watch, 3800, &[("b", 3650)]);
     assert_eq!((watch.suspect(clocks.at(4800)), watch.workers()), (None, 1), "a is gone");
+    assert_eq!(watch.departures(), 1);
+    clocks.list(&mut watch, 4900, &[("a", 4800), ("b", 3650)]);
+    assert_eq!(watch.departures(), 1, "it came");
 }
 
 /// Which planner's clock a relay can have, within days.
