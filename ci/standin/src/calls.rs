@@ -20,6 +20,9 @@ use tokio::sync::oneshot;
 /// What Faasm says of every trap.
 const TRAPPED: &str = "Error executing WASM function with WAMR";
 
+/// What it says of what some host calls throw.
+const THROWN: &str = "Default WAMR exception";
+
 /// Group of all messages; what it is does not matter here.
 const GROUP: i32 = 2_124_665_291;
 
@@ -91,6 +94,7 @@ impl Inner {
                 code: host::CANNOT_STAND_IN | failure::CLUSTER_ONLY,
                 message: what,
             }) => Some(thrown(message, &what)),
+            Ok(Outcome::Failed { code: host::THROWS, .. }) => Some(thrown(message, THROWN)),
             Ok(Outcome::Failed { .. }) => Some(thrown(message, TRAPPED)),
             Err(error) => Some(thrown(message, &error.to_string())),
         }

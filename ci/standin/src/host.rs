@@ -15,6 +15,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 /// Code of what ends the worker.
 pub(crate) const DIES: &str = "worker-dies";
 
+/// Code of what a host call throws through WAMR, which has a text of its own.
+pub(crate) const THROWS: &str = "wamr-exception";
+
 /// Code of what Faasm does and this stand-in cannot.
 pub(crate) const CANNOT_STAND_IN: &str = "cannot-stand-in";
 
@@ -111,7 +114,7 @@ impl Extension for Host {
             C::Syscall if call.argument(0) == GETTID => Ok(Answer::Value(0)),
             C::Syscall => Err(dies("the system call is not implemented")),
             C::HostInterfaceTest if call.argument(0) == EXCEPTION_TEST => {
-                Err(traps("the test hook throws"))
+                Err(Refusal::new(THROWS, "the test hook throws"))
             }
             C::HostInterfaceTest => Err(dies("an unknown test hook")),
             C::ChainName => {

@@ -35,19 +35,25 @@ async fn every_trap_has_one_text() {
             module("(func $f (export \"main\") (result i32) (i32.add (call $f) (call $f)))"),
         ),
         ("pointer", main_of("(call $output (i32.const 65536) (i32.const 1))")),
-        (
-            "test_hook",
-            importing(
-                r#""env" "__faasm_host_interface_test" (func $f (param i32))"#,
-                "(call $f (i32.const 1))",
-            ),
-        ),
         ("unknown", importing(r#""env" "unheard_of" (func $f)"#, "(call $f)")),
     ];
     for (name, wat) in &traps {
         cluster.put(name, wat).await;
         cluster.traps(name).await;
     }
+}
+
+#[tokio::test]
+async fn what_a_host_call_throws_through_wamr_has_a_text_of_its_own() {
+    let hook = importing(
+        r#""env" "__faasm_host_interface_test" (func $f (param i32))"#,
+        "(call $f (i32.const 1))",
+    );
+    let cluster = Cluster::start().await.with(&[("hook", &hook)]).await;
+    let (app, id) = cluster.send("hook").await;
+    let text = format!("Task {id} threw exception. What: Default WAMR exception");
+    assert_eq!(cluster.result((app, id)).await, (1, text));
+    assert!(cluster.planner.worker_answers(0));
 }
 
 #[tokio::test]
