@@ -32,6 +32,8 @@
 //!
 //! * Reading the first elements of a list gives no sizes, so the result is the length of the buffer, and what is behind the
 //!   elements reads as zeros. Elements have at most [`faasm_bridge::faasm::MAX_LIST_ELEMENT`] bytes.
+//! * A guarded function pushes the first value that it writes to a key at once, and a key that nobody wrote stays missing when it is
+//!   pulled: two workers with copies of different sizes end when they pull.
 //! * A value has at least one byte. Two runs of one worker share its copy of a value, as two runs of one page do.
 //! * Parts of values are written by writing the value: on one worker nothing is lost unless two runs do it at the same moment.
 //! * Where partial pushes are allowed, a whole value is pushed, and what others pushed since it was pulled is undone.
