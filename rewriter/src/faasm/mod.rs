@@ -32,6 +32,11 @@
 //!
 //! * Reading the first elements of a list gives no sizes, so the result is the length of the buffer, and what is behind the
 //!   elements reads as zeros. Elements have at most [`faasm_bridge::faasm::MAX_LIST_ELEMENT`] bytes.
+//! * A guarded function pushes the first value that it writes to a key at once, and a key that nobody wrote stays missing when it is
+//!   pulled: two workers with copies of different sizes end when they pull.
+//!   What is left is that two of them write the first value, with different sizes, at the same moment, or that somebody outside the
+//!   cluster gives a value another size; relays do not.
+//! * A guarded function maps no files, and gets no memory back from `munmap`.
 //! * A value has at least one byte. Two runs of one worker share its copy of a value, as two runs of one page do.
 //! * Parts of values are written by writing the value: on one worker nothing is lost unless two runs do it at the same moment.
 //! * Where partial pushes are allowed, a whole value is pushed, and what others pushed since it was pulled is undone.

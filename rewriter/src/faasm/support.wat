@@ -49,6 +49,8 @@
   (import "text" "` has " (func $t_has (param i32) (result i32)))
   (import "text" " bytes, the call says " (func $t_says (param i32) (result i32)))
   (import "text" "; a value keeps the size of its first access" (func $t_keeps (param i32) (result i32)))
+  (import "text" "` would have " (func $t_would (param i32) (result i32)))
+  (import "text" " bytes; at most 1073741824 are allowed" (func $t_most (param i32) (result i32)))
   (import "text" "state;bytes " (func $t_range_1 (param i32) (result i32)))
   (import "text" " lie outside state `" (func $t_range_2 (param i32) (result i32)))
   (import "text" "`, which has " (func $t_which (param i32) (result i32)))
@@ -84,6 +86,7 @@
   (import "env" "__sbrk" (func $raw_sbrk (param i32) (result i32)))
   (import "env" "mmap" (func $raw_mmap (param i32 i32 i32 i32 i32 i64) (result i32)))
   (import "env" "syscall" (func $raw_syscall (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "clock_time_get" (func $raw_clock_time_get (param i32 i64 i32) (result i32)))
   (import "wasi_snapshot_preview1" "proc_exit" (func $raw_proc_exit (param i32)))
 
   (type $void (func))
@@ -405,6 +408,9 @@
       (i64.add (i64.extend_i32_u (local.get $from)) (i64.extend_i32_u (local.get $bytes)))))
     (local.set $to (call $t_which (call $string (call $t_range_2 (local.get $to)) (local.get $key))))
     (call $fault_end (call $t_bytes_end (call $number (local.get $to) (local.get $size)))))
+  (func $fault_large (export "fault.large") (param $key i32) (param $asked i32) (local $to i32)
+    (local.set $to (call $t_would (call $string (call $t_state (call $fault_begin)) (local.get $key))))
+    (call $fault_end (call $t_most (call $number (local.get $to) (local.get $asked)))))
   (func $fault_reserved (export "fault.reserved") (param $key i32)
     (call $fault_end (call $t_reserved (call $string (call $t_key (call $fault_begin)) (local.get $key)))))
   (func $fault_element (export "fault.element") (param $bytes i32)
@@ -489,6 +495,7 @@
     (local.get $to))
   ;; The size of a value that the call says has `asked` bytes; 0 where there is none.
   (func $size_as (param $key i32) (param $asked i32) (result i32) (local $size i32)
+    (if (i32.gt_u (local.get $asked) (i32.const 0x40000000)) (then (call $fault_large (local.get $key) (local.get $asked))))
     ;; Of a generation it never differs, not even between workers: one whose copy is shorter than what it pulls ends.
     (if (i32.and (call $is_reserved (local.get $key)) (i32.ne (local.get $asked) (i32.const 8)))
       (then (call $fault_reserved (local.get $key))))
@@ -508,12 +515,18 @@
       (then (drop (call $raw_read_state (local.get $key) (local.get $to) (local.get $size))))
       (else (call $copy (local.get $to) (call $whole (local.get $key) (local.get $size)) (local.get $count))))
     (local.get $size))
-  (func (export "env.__faasm_write_state") (param $key i32) (param $from i32) (param $bytes i32) (result i32)
+  (func (export "env.__faasm_write_state") (param $key i32) (param $from i32) (param $bytes i32) (result i32) (local $size i32)
     (local.set $key (call $value_key (local.get $key) (i32.const 0)))
     (call $check (local.get $from) (local.get $bytes))
-    (drop (call $size_as (local.get $key) (local.get $bytes)))
-    (if (local.get $bytes) (then (call $raw_write_state (local.get $key) (local.get $from) (local.get $bytes))))
+    (local.set $size (call $size_as (local.get $key) (local.get $bytes)))
+    (if (local.get $bytes) (then
+      (call $raw_write_state (local.get $key) (local.get $from) (local.get $bytes))
+      (call $written (local.get $key) (local.get $size))))
     (i32.const 0))
+  ;; A worker ends where its copy is shorter than the cluster's value that it pulls, and its copy hides the other's size. So a guarded
+  ;; function pushes the first value of a key at once: nobody then makes one of another size.
+  (func $written (param $key i32) (param $size i32)
+    (if (i32.and (global.get $guarded) (i32.eqz (local.get $size))) (then (call $raw_push_state (local.get $key)))))
   (func $push (export "env.__faasm_push_state") (export "lost/env.__faasm_push_state_partial")
     (param $key i32) (result i32) (local $size i32)
     (local.set $key (call $value_key (local.get $key) (i32.const 0)))
@@ -532,10 +545,9 @@
     (if (local.get $bytes) (then (drop (call $size_as (local.get $key) (local.get $bytes)))))
     (if (local.get $size)
       (then (call $raw_pull_state (local.get $key) (local.get $size)))
-      (else (if (local.get $bytes) (then
-        ;; A value that nobody wrote is one of zeros.
-        (call $zero (call $room_for (i64.extend_i32_u (local.get $bytes))) (local.get $bytes))
-        (call $raw_write_state (local.get $key) (global.get $room) (local.get $bytes))))))
+      ;; A value that nobody wrote is one of zeros, which the host makes; not where it could have another size meanwhile.
+      (else (if (i32.and (i32.ne (local.get $bytes) (i32.const 0)) (i32.eqz (global.get $guarded)))
+        (then (call $raw_pull_state (local.get $key) (local.get $bytes))))))
     (i32.const 0))
 
   ;; Parts of values, by whole ones.
@@ -555,16 +567,20 @@
       (else (call $zero (local.get $to) (local.get $bytes))))
     (local.get $bytes))
   (func (export "env.__faasm_write_state_offset")
-    (param $key i32) (param $size i32) (param $at i32) (param $from i32) (param $bytes i32) (result i32) (local $value i32)
+    (param $key i32) (param $size i32) (param $at i32) (param $from i32) (param $bytes i32) (result i32)
+    (local $value i32) (local $have i32)
     (local.set $key (call $value_key (local.get $key) (i32.const 0)))
     (call $check (local.get $from) (local.get $bytes))
-    (if (call $part (local.get $key) (local.get $size) (local.get $at) (local.get $bytes))
+    (local.set $have (call $part (local.get $key) (local.get $size) (local.get $at) (local.get $bytes)))
+    (if (local.get $have)
       (then (local.set $value (call $whole (local.get $key) (local.get $size))))
       (else
         (local.set $value (call $room_for (i64.extend_i32_u (local.get $size))))
         (call $zero (local.get $value) (local.get $size))))
     (call $copy (i32.add (local.get $value) (local.get $at)) (local.get $from) (local.get $bytes))
-    (if (local.get $size) (then (call $raw_write_state (local.get $key) (local.get $value) (local.get $size))))
+    (if (local.get $size) (then
+      (call $raw_write_state (local.get $key) (local.get $value) (local.get $size))
+      (call $written (local.get $key) (local.get $have))))
     (i32.const 0))
   ;; Every write through the host is dirty already.
   (func (export "env.__faasm_flag_state_dirty") (param $key i32) (param $size i32)
@@ -978,6 +994,11 @@
 
   ;; ---- Others --------------------------------------------------------------------------------------------------------------
 
+  ;; An unknown clock ends the worker; 28 is `inval`.
+  (func (export "guarded/wasi_snapshot_preview1.clock_time_get") (param $clock i32) (param $precision i64) (param $to i32) (result i32)
+    (if (i32.gt_u (local.get $clock) (i32.const 3)) (then (return (i32.const 28))))
+    (call $check (local.get $to) (i32.const 8))
+    (call $raw_clock_time_get (local.get $clock) (local.get $precision) (local.get $to)))
   ;; `gettid` is the only one that does not end the worker.
   (func (export "env.syscall") (param $number i32) (param $arguments i32) (result i32)
     (if (i32.ne (local.get $number) (i32.const 224)) (then (call $fault_syscall (local.get $number))))

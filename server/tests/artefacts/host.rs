@@ -148,8 +148,11 @@ fn pull_state(mut host: Host<'_>, key: i32, length: i32) -> Result<(), Error> {
     let worker = host.data_mut();
     match worker.global.get(&key).cloned() {
         Some(value) if value.len() == length as usize => worker.local.insert(key, value),
-        // Only of the worker's own.
-        None if worker.local.get(&key).is_some_and(|value| value.len() == length as usize) => None,
+        None if length > 0 => {
+            let zeros = vec![0; length as usize];
+            let value = worker.local.remove(&key).unwrap_or(zeros);
+            worker.local.insert(key, value)
+        }
         _ => return death(format!("`{key}` is pulled with another size")),
     };
     Ok(())

@@ -1,7 +1,7 @@
 //! Values of state: pointers, sizes, and what is not there.
 
-use crate::guests::{BUILT, GUARDED, LOST, SIZE, faulted, refused, run};
-use crate::host::{End, Run};
+use crate::guests::{BUILT, GUARDED, LOST, SIZE, link, refused, run};
+use crate::host::{End, Run, Worker};
 
 /// A key at 8, one at the end of memory, one without an end, one that is too long, one that is no text.
 fn keys(run: &mut Run) {
@@ -150,6 +150,38 @@ fn what_is_written_is_pushed_and_what_is_not_there_is_no_push() {
 }
 
 #[test]
+fn copies_of_two_workers_have_one_size() {
+    let mut run = run(GUARDED);
+    run.put(8, b"key\0");
+    run.call("write_state", &[8, 64, 3]).unwrap();
+    assert_eq!(run.worker().global["key"].len(), 3);
+    run.put(64, b"new");
+    run.call("write_state", &[8, 64, 3]).unwrap();
+    assert_eq!(run.worker().global["key"], [0; 3]);
+    run.put(8, b"part\0");
+    run.call("write_state_offset", &[8, 9, 1, 64, 3]).unwrap();
+    assert_eq!(run.worker().global["part"].len(), 9);
+    run.put(8, b"none\0");
+    run.call("pull_state", &[8, 9]).unwrap();
+    assert!(!run.worker().local.contains_key("none"));
+}
+
+#[test]
+fn an_unknown_clock_is_an_error() {
+    let wat = r#"(module
+      (import "wasi_snapshot_preview1" "clock_time_get" (func $clock (param i32 i64 i32) (result i32)))
+      (memory (export "memory") 1)
+      (func (export "clock") (param i32) (result i32) (call $clock (local.get 0) (i64.const 0) (i32.const 8)))
+      (func (export "_start")))"#;
+    let made = link(wat, GUARDED);
+    let mut run = Run::new(&wasmtime::Engine::default(), &made, Worker::default()).unwrap();
+    for clock in [4, -1] {
+        assert_eq!(run.call("clock", &[clock]), Ok(28));
+    }
+    assert_eq!(run.call("clock", &[3]), Err(End::Trap), "this worker has no clock");
+}
+
+#[test]
 fn parts_of_values_are_read_and_written_by_whole_ones() {
     for options in [GUARDED, BUILT] {
         let mut run = run(options);
@@ -222,16 +254,14 @@ fn without_memory_for_a_value_the_run_ends() {
         let pages = 512 - run.call("size", &[]).unwrap();
         assert!(run.call("grow", &[pages]).unwrap() > 0);
     };
-    let arguments = [8, 0x7fff_0000, 0, 64, 2];
+    let arguments = [8, 1 << 30, 0, 64, 2];
     // The value is not there, so that all of it would have to be made.
     let none = |run: &mut Run| {
         full(run);
         run.put(8, b"none\0");
     };
-    refused(none, "write_state_offset", &arguments, "out-of-memory", "2147418112 bytes");
-    let mut run = run(BUILT);
-    none(&mut run);
-    let ended = run.call("pull_state", &[8, -1]);
-    faulted(&mut run, ended, "out-of-memory", "4294967296 bytes");
-    assert!(!matches!(run.call("pull_state", &[8, 4]), Err(End::Death(_))));
+    refused(none, "write_state_offset", &arguments, "out-of-memory", "1073741824 bytes");
+    let says = "state `none` would have 1073741825 bytes; at most 1073741824 are allowed";
+    refused(none, "write_state_offset", &[8, (1 << 30) + 1, 0, 64, 2], "state", says);
+    refused(none, "pull_state", &[8, (1 << 30) + 1], "state", says);
 }

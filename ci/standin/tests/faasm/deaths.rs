@@ -22,9 +22,9 @@ async fn a_function_that_cannot_be_loaded_ends_the_worker() {
     cluster.kills("chains").await;
 }
 
-#[tokio::test]
-async fn host_calls_that_throw_outside_wamr_end_the_worker() {
-    let state_calls = [
+/// Main entries of functions with the prelude, each of which ends its worker.
+pub(crate) fn deadly_calls() -> Vec<String> {
+    vec![
         // A key, or a buffer, outside memory.
         format!("(drop (call $read_state {OUTSIDE} (i32.const 64) (i32.const 1)))"),
         format!("(drop (call $read_state (i32.const 0) {OUTSIDE} (i32.const 1)))"),
@@ -59,31 +59,37 @@ async fn host_calls_that_throw_outside_wamr_end_the_worker() {
         "(call $write_output (i32.const 65530) (i32.const 8))".into(),
         "(drop (call $chain_name (i32.const 64) (i32.const 65530) (i32.const 8)))".into(),
         "(drop (call $chain_ptr (i32.const 1) (i32.const 65530) (i32.const 8)))".into(),
-    ];
-    for body in state_calls {
+    ]
+}
+
+/// Imports that end a worker, and their calls.
+pub(crate) const DEADLY_IMPORTS: &[(&str, &str)] = &[
+    (r#""env" "__faasm_host_interface_test" (func $f (param i32))"#, "(call $f (i32.const 7))"),
+    (
+        r#""env" "__cxa_throw" (func $f (param i32 i32 i32))"#,
+        "(call $f (i32.const 0) (i32.const 0) (i32.const 0))",
+    ),
+    (
+        r#""env" "__cxa_allocate_exception" (func $f (param i32) (result i32))"#,
+        "(drop (call $f (i32.const 8)))",
+    ),
+    (
+        r#""env" "syscall" (func $f (param i32 i32) (result i32))"#,
+        "(drop (call $f (i32.const 39) (i32.const 0)))",
+    ),
+    (
+        r#""env" "shm_open" (func $f (param i32 i32 i32) (result i32))"#,
+        "(drop (call $f (i32.const 0) (i32.const 0) (i32.const 0)))",
+    ),
+];
+
+#[tokio::test]
+async fn host_calls_that_throw_outside_wamr_end_the_worker() {
+    for body in deadly_calls() {
         let cluster = with_main(&body).await;
         cluster.kills("f").await;
     }
-    let others = [
-        (r#""env" "__faasm_host_interface_test" (func $f (param i32))"#, "(call $f (i32.const 7))"),
-        (
-            r#""env" "__cxa_throw" (func $f (param i32 i32 i32))"#,
-            "(call $f (i32.const 0) (i32.const 0) (i32.const 0))",
-        ),
-        (
-            r#""env" "__cxa_allocate_exception" (func $f (param i32) (result i32))"#,
-            "(drop (call $f (i32.const 8)))",
-        ),
-        (
-            r#""env" "syscall" (func $f (param i32 i32) (result i32))"#,
-            "(drop (call $f (i32.const 39) (i32.const 0)))",
-        ),
-        (
-            r#""env" "shm_open" (func $f (param i32 i32 i32) (result i32))"#,
-            "(drop (call $f (i32.const 0) (i32.const 0) (i32.const 0)))",
-        ),
-    ];
-    for (import, body) in others {
+    for (import, body) in DEADLY_IMPORTS {
         let cluster = Cluster::start().await.with(&[("f", &importing(import, body))]).await;
         cluster.kills("f").await;
     }

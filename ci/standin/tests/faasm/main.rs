@@ -3,6 +3,7 @@
 // Clippy knows test functions, and not what they call.
 #![allow(clippy::unwrap_used)]
 
+mod artefacts;
 mod chained;
 mod deaths;
 mod executors;

@@ -109,7 +109,11 @@ impl Cluster {
     }
 
     pub(crate) async fn put(&self, name: &str, wat: &str) {
-        let wasm = wat::parse_str(wat).unwrap_or_else(|error| panic!("{error}\n{wat}"));
+        self.put_wasm(name, wat::parse_str(wat).unwrap_or_else(|error| panic!("{error}\n{wat}")))
+            .await;
+    }
+
+    pub(crate) async fn put_wasm(&self, name: &str, wasm: Vec<u8>) {
         self.embedded.upload(USER.into(), name.into(), wasm).await.unwrap();
     }
 
