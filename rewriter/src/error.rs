@@ -64,6 +64,8 @@ pub enum Error {
          `--no-export-memory`"
     )]
     MemoryNotExported,
+    #[error("{what}, so a Faasm worker would end over loading it; {advice}")]
+    NotLoadable { what: String, advice: &'static str },
     #[error(
         "not valid at byte {offset:#x}{place}: {message}; build the function again with a current toolchain",
         place = in_function(.function)

@@ -38,6 +38,30 @@ pub enum After {
     List(&'static str, Vec<u8>),
 }
 
+/// What a column that cannot run a case must give instead.
+#[derive(Clone, Debug)]
+pub enum Instead {
+    /// It ends with this code.
+    Fails(Code),
+    Returns {
+        value: i32,
+        output: Text,
+    },
+    /// It ends as the case says, and leaves something else.
+    Leaves(Vec<After>),
+}
+
+/// Columns that cannot run a case as it is.
+#[derive(Clone, Debug)]
+pub struct Limit {
+    pub columns: &'static [&'static str],
+    pub instead: Instead,
+    /// Whether what the case says it leaves is compared where it ends in another way.
+    pub leaves: bool,
+    /// Why, for people.
+    pub reason: &'static str,
+}
+
 /// One row of the matrix. Made by [`case`] or a function beside it, and completed by its methods.
 #[derive(Clone, Debug)]
 pub struct Case {
@@ -54,8 +78,8 @@ pub struct Case {
     pub after: Vec<After>,
     /// The columns it makes sense in, as [`is_among`] reads them; empty for all.
     pub only: &'static [&'static str],
-    /// Columns that cannot run it, and what it must end with there instead.
-    pub limits: Vec<(&'static [&'static str], Code)>,
+    /// Columns that cannot run it, and what they must give instead; the first that fits counts.
+    pub limits: Vec<Limit>,
     /// Whether its calls may take only [`crate::lab::SHORT_TIMEOUT`].
     pub impatient: bool,
     /// What has to be installed to build the function; without it the case is skipped.
@@ -204,28 +228,47 @@ impl Case {
         self
     }
 
-    /// These columns cannot run it, and must say so with this code; the matrix shows it as a limit.
-    pub fn limit(mut self, columns: &'static [&'static str], code: Code) -> Self {
-        self.limits.push((columns, code));
+    /// These columns cannot run it, and must say so with this code; the matrix shows it as a limit. `docs/conformance.md` says why.
+    pub fn limit(self, columns: &'static [&'static str], code: Code) -> Self {
+        // What is not loaded leaves nothing.
+        let leaves = code != Code::CannotLoad;
+        self.limited(Limit { columns, instead: Instead::Fails(code), leaves, reason: "" })
+    }
+
+    pub fn limited(mut self, limit: Limit) -> Self {
+        self.limits.push(limit);
         self
     }
 
-    /// What is asked of a column: the case itself, or that it ends as the limit says.
-    pub fn in_column(&self, column: &str) -> (Self, bool) {
-        match self.limits.iter().find(|(columns, _)| is_among(column, columns)) {
-            // What it prints until then is its own affair, and what is not loaded leaves nothing.
-            Some((_, code)) => {
-                let after = if *code == Code::CannotLoad { vec![] } else { self.after.clone() };
-                (Self { stderr: Text::Any, after, ..self.clone() }.fails(*code), true)
+    /// What is asked of a column: the case itself, or what its limit says, which is given with it.
+    pub fn in_column(&self, column: &str) -> (Self, Option<&Limit>) {
+        let limit = self.limits.iter().find(|limit| is_among(column, limit.columns));
+        let Some(limit) = limit else { return (self.clone(), None) };
+        let mut case = self.clone();
+        // What it prints until then is its own affair.
+        case.stderr = Text::Any;
+        match &limit.instead {
+            Instead::Fails(code) => case = case.fails(*code),
+            Instead::Returns { value, output } => {
+                case.end = End::Returns { value: *value, output: output.clone() };
             }
-            None => (self.clone(), false),
+            Instead::Leaves(after) => case.after.clone_from(after),
         }
+        if !limit.leaves {
+            case.after.clear();
+        }
+        (case, Some(limit))
     }
 
     /// Whether it makes sense in a column.
     pub fn is_for(&self, column: &str) -> bool {
         let places_calls = is_among(column, &["pool", "auto"]);
         (self.only.is_empty() || is_among(column, self.only)) && (self.chains() || !places_calls)
+    }
+
+    /// Whether its input is a script of commands.
+    pub fn is_script(&self) -> bool {
+        ["probe", "files"].contains(&self.function)
     }
 
     /// Whether calls of its function are in question.

@@ -29,10 +29,10 @@ pub const SHORT_TIMEOUT: Duration = Duration::from_secs(2);
 /// More than any list of a case.
 const ALL: u32 = 1_000_000;
 
-const PROBE: &str = "probe";
-const PROBE_FOR_FAASM: &str = "probe_for_faasm";
+/// How a function is called that is another one without what a Faasm cluster cannot do.
+const FOR_FAASM: &str = "_for_faasm";
 
-/// The probe's commands that a Faasm cluster can do none of.
+/// The commands of scripts that a Faasm cluster can do none of.
 const HOST_ONLY: &[&str] = &[
     "map",
     "map_at",
@@ -45,6 +45,8 @@ const HOST_ONLY: &[&str] = &[
     "push_partial",
     "push_mask",
     "oob_mask",
+    "test_hook",
+    "from_file",
 ];
 
 /// The suite's functions by name; the same for every user.
@@ -179,8 +181,8 @@ impl Lab {
         Arc::clone(&self.stores.files)
     }
 
-    /// Name and original of a case's function, if there is one, and of those that its input names. With `for_faasm` the probe is
-    /// the one without what a Faasm cluster cannot do, unless the case wants that.
+    /// Name and original of a case's function, if there is one, and of those that its input names. With `for_faasm` they are
+    /// those without what a Faasm cluster cannot do, where there are such and the case wants nothing of it.
     pub(crate) fn functions_of(&self, case: &Case, for_faasm: bool) -> Vec<(String, Vec<u8>)> {
         let input = String::from_utf8_lossy(&case.input);
         let words: HashSet<&str> = input.split_whitespace().collect();
@@ -193,9 +195,9 @@ impl Lab {
         };
         let wants_more = HOST_ONLY.iter().any(|command| words.contains(command));
         let needed = self.originals.iter().filter(|(name, _)| is_needed(name));
-        let wasm = |name: &str, stored: &StoredFunction| match self.originals.get(PROBE_FOR_FAASM) {
-            Some(probe) if name == PROBE && for_faasm && !wants_more => probe.wasm.clone(),
-            _ => stored.wasm.clone(),
+        let wasm = |name: &str, stored: &StoredFunction| {
+            let without = self.originals.get(&format!("{name}{FOR_FAASM}"));
+            without.filter(|_| for_faasm && !wants_more).unwrap_or(stored).wasm.clone()
         };
         needed.map(|(name, stored)| (name.clone(), wasm(name, stored))).collect()
     }

@@ -14,8 +14,8 @@ use std::io::Write;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cell {
     Ok,
-    /// It cannot run in this column, and says so as it must.
-    Limit,
+    /// It cannot run in this column as it is, and gives what it must instead; why, where that is said.
+    Limit(&'static str),
     Differs(Vec<Difference>),
     /// The case is not for this column, or its function could not be built here.
     Skipped,
@@ -25,7 +25,7 @@ impl Cell {
     fn word(&self) -> &'static str {
         match self {
             Cell::Ok => "ok",
-            Cell::Limit => "limit",
+            Cell::Limit(_) => "limit",
             Cell::Differs(_) => "DIFF",
             Cell::Skipped => "-",
         }
@@ -45,9 +45,10 @@ impl Summary {
     fn add(&mut self, column: &'static str, case: &Case, cell: &Cell) {
         match cell {
             Cell::Ok => *self.passed.entry(column).or_default() += 1,
-            Cell::Limit => {
+            Cell::Limit(reason) => {
                 *self.passed.entry(column).or_default() += 1;
-                self.notes.push(format!("{} is beyond the limits of {column}", case.name));
+                let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+                self.notes.push(format!("{} is beyond the limits of {column}{why}", case.name));
             }
             Cell::Differs(differences) => {
                 let what: Vec<_> = differences.iter().map(|it| it.what.as_str()).collect();
@@ -172,8 +173,8 @@ pub async fn fill(
 }
 
 async fn run(lab: &Lab, column: &dyn Column, case: &Case) -> Cell {
-    let (case, is_limit) = case.in_column(column.id());
-    let case = &case;
+    let (limited, limit) = case.in_column(column.id());
+    let case = &limited;
     // Its own user: its own state in both tiers.
     let user = format!("{}.{}", case.name.replace('/', "."), column.id());
     let ran = async {
@@ -191,9 +192,9 @@ async fn run(lab: &Lab, column: &dyn Column, case: &Case) -> Cell {
             differences(case, &observed, &Vec::new())
         }
     };
-    match (found.is_empty(), is_limit) {
-        (true, false) => Cell::Ok,
-        (true, true) => Cell::Limit,
+    match (found.is_empty(), limit) {
+        (true, None) => Cell::Ok,
+        (true, Some(limit)) => Cell::Limit(limit.reason),
         (false, _) => Cell::Differs(found),
     }
 }

@@ -45,6 +45,7 @@ codes! {
     MissingFunction "missing-function",
     CannotLoad "cannot-load",
     BadOptions "bad-options",
+    OutcomeUnknown "outcome-unknown",
 }
 
 /// What a column saw of a run.

@@ -81,10 +81,11 @@ const HEAP_223: &[&str] = &["-DHEAP_223"];
 const HEAP_MMAP: &[&str] = &["-DHEAP_MMAP"];
 
 /// In `ci/conformance/functions`.
-const SOURCES: [Source; 26] = [
+const SOURCES: [Source; 27] = [
     both("c/probe.c", "probe"),
     Source { compile: FOR_FAASM, ..both("c/probe.c", "probe_for_faasm") },
     both("c/files.c", "files"),
+    Source { compile: FOR_FAASM, ..both("c/files.c", "files_for_faasm") },
     both("c/wasi.c", "wasi"),
     both("cpp/cxx.cpp", "cxx"),
     both("cpp/ctor_exit.cpp", "ctor_exit"),

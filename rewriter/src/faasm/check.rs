@@ -6,7 +6,7 @@ use faasm_bridge::host::{self, HostCall, ImportClass};
 use faasm_bridge::wire::MAX_NAME_BYTES;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use wasmparser::{DataKind, ExternalKind, Operator, TypeRef};
+use wasmparser::{ConstExpr, DataKind, ElementItems, ElementKind, ExternalKind, Operator, TypeRef};
 
 /// Proposals that WAMR, as Faasm builds it, does not compile.
 const REFUSED: &[&str] = &[
@@ -20,6 +20,8 @@ const REFUSED: &[&str] = &[
     "extended-const",
     "relaxed-simd",
 ];
+
+const PAGE_BYTES: u64 = 65_536;
 
 const WHO: &str = "Faasm's WAMR";
 
@@ -60,6 +62,73 @@ pub fn check(original: &[u8]) -> Result<(), Error> {
         return Err(Error::MemoryNotExported);
     }
     Ok(())
+}
+
+/// Largest memory that a function may begin with, bytes.
+const MAX_FIRST_MEMORY: u64 = 1 << 30;
+
+/// Most elements that a table may begin with.
+const MAX_FIRST_TABLE: u64 = 1 << 20;
+
+/// Refuses what WAMR compiles and cannot make an instance of: a worker ends over it when it is first called.
+///
+/// # Errors
+/// [`Error::NotLoadable`], with what is wrong.
+pub fn check_loadable(original: &[u8]) -> Result<(), Error> {
+    let refused = |what: String, advice| Err(Error::NotLoadable { what, advice });
+    let sections = Sections::read(original)?;
+    if sections.start.is_some() {
+        let what = "it has a start function, which runs while it is loaded and may trap".to_owned();
+        return refused(what, "link it as a command, whose entry is `_start`");
+    }
+    let mut memory = 0;
+    for ty in sections.memories.clone().into_iter().flatten() {
+        memory = ty?.initial.saturating_mul(PAGE_BYTES);
+    }
+    if memory > MAX_FIRST_MEMORY {
+        let what = format!("it begins with {memory} bytes of memory, more than {MAX_FIRST_MEMORY}");
+        return refused(what, "let it grow its memory when it needs it");
+    }
+    let mut table = 0;
+    for first in sections.tables.clone().into_iter().flatten() {
+        table = first?.ty.initial;
+    }
+    if table > MAX_FIRST_TABLE {
+        let what = format!("its table begins with {table} elements, more than {MAX_FIRST_TABLE}");
+        return refused(what, "build it with a smaller table");
+    }
+    let correct = "build it again; its segments were placed by hand, or the file is damaged";
+    for segment in sections.data.clone().into_iter().flatten() {
+        let segment = segment?;
+        if let DataKind::Active { offset_expr, .. } = segment.kind {
+            let end = constant(&offset_expr)?.map(|at| u64::from(at) + segment.data.len() as u64);
+            if end.is_none_or(|end| end > memory) {
+                return refused("a data segment lies beyond its memory".to_owned(), correct);
+            }
+        }
+    }
+    for segment in sections.elements.clone().into_iter().flatten() {
+        let segment = segment?;
+        let count = match &segment.items {
+            ElementItems::Functions(items) => items.count(),
+            ElementItems::Expressions(_, items) => items.count(),
+        };
+        if let ElementKind::Active { offset_expr, .. } = segment.kind {
+            let end = constant(&offset_expr)?.map(|at| u64::from(at) + u64::from(count));
+            if end.is_none_or(|end| end > table) {
+                return refused("an element segment lies beyond its table".to_owned(), correct);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The value of an expression that is one constant.
+fn constant(expression: &ConstExpr<'_>) -> Result<Option<u32>, Error> {
+    Ok(match expression.get_operators_reader().read()? {
+        Operator::I32Const { value } => Some(value.cast_unsigned()),
+        _ => None,
+    })
 }
 
 /// Names of functions that a function chains, as far as its calls give them as constants: each once, in order.

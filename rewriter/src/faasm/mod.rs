@@ -50,7 +50,7 @@ mod imports;
 mod link;
 mod module;
 
-pub use check::{chained_names, check};
+pub use check::{chained_names, check, check_loadable};
 pub use imports::Unsupported;
 
 use crate::imports::row_signature;

@@ -221,10 +221,14 @@ static bool path_command(char *name, char *rest) {
 
 static void command(char *name, char *rest) {
     if (descriptor_command(name, rest) || path_command(name, rest)) return;
+#ifndef FOR_FAASM
     if (IS("from_file")) {
         char *key = word(&rest);
         out("from_file = %d\n", __faasm_write_state_from_file(key, rest));
-    } else if (IS("push")) __faasm_push_state(rest);
+        return;
+    }
+#endif
+    if (IS("push")) __faasm_push_state(rest);
     else if (IS("getenv")) {
         const char *value = getenv(rest);
         out("getenv = %s\n", value == NULL ? "(none)" : value);

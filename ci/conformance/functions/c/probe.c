@@ -116,6 +116,12 @@ static void repeat(char *rest) {
 static void command(char *name, char *rest) {
 #define IS(text) (strcmp(name, text) == 0)
     if (state_command(name, rest) || fault_command(name, rest)) return;
+#ifndef FOR_FAASM
+    if (IS("test_hook")) {
+        __faasm_host_interface_test(number(&rest));
+        return;
+    }
+#endif
     if (IS("print")) print_to(1, rest);
     else if (IS("eprint")) print_to(2, rest);
     else if (IS("say")) out_bytes(rest, text(rest));
@@ -164,7 +170,6 @@ static void command(char *name, char *rest) {
     else if (IS("conf")) out("conf = %d\n", __faasm_conf_flag(word(&rest)));
     else if (IS("backtrace")) __faasm_backtrace(number(&rest));
     else if (IS("migrate")) __faasm_migrate_point(NULL, number(&rest));
-    else if (IS("test_hook")) __faasm_host_interface_test(number(&rest));
     else if (IS("shared_memory")) {
         int32_t sum = 5, list[3] = {1, 2, 3};
         __faasm_sm_var(&sum, FAASM_TYPE_INT);

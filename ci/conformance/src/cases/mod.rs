@@ -2,6 +2,7 @@
 
 mod calls;
 mod chain;
+mod faasm;
 mod faults;
 mod files;
 mod folders;
@@ -15,8 +16,7 @@ mod state;
 mod toolchain;
 mod wasi;
 
-use crate::case::{Case, End};
-use crate::outcome::Code;
+use crate::case::Case;
 
 /// Every case, in the order of the matrix.
 pub fn all() -> Vec<Case> {
@@ -36,24 +36,7 @@ pub fn all() -> Vec<Case> {
         toolchain::cases(),
         faults::cases(),
     ];
-    topics.into_iter().flatten().map(in_faasm).collect()
-}
-
-/// The same case, with what Faasm cannot do: it carries no environment, and tells all failures alike.
-fn in_faasm(case: Case) -> Case {
-    const FAASM: &[&str] = &["faasm"];
-    let is_word = |arg: &&str| !arg.is_empty() && !arg.contains(char::is_whitespace);
-    let is_carried = case.env.is_empty() && case.args.iter().all(is_word);
-    let limit = match &case.end {
-        _ if !is_carried => Some(Code::OperationFailed),
-        End::Returns { .. } | End::Fails(Code::Trap | Code::MissingFunction) => None,
-        End::Fails(Code::CannotLoad) => Some(Code::MissingFunction),
-        End::Fails(_) => Some(Code::Trap),
-    };
-    match limit {
-        Some(code) => case.limit(FAASM, code),
-        None => case,
-    }
+    topics.into_iter().flatten().map(faasm::in_faasm).collect()
 }
 
 #[cfg(test)]

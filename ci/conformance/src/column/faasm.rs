@@ -9,7 +9,7 @@ use crate::case::Case;
 use crate::lab::{Lab, TIMEOUT};
 use crate::outcome::{Ended, Observed};
 use crate::page::Page;
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use faasm_asyncify::faasm::{self, Options, Use};
 use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::{CallEntry, Request};
@@ -18,8 +18,8 @@ use faasm_relay::cluster::ClusterError;
 use faasm_relay::cluster::embedded::{Embedded, EmbeddedConfig};
 use faasm_relay::cluster::faasm::{FaasmConfig, Keys, Trusted, Upload};
 use faasm_relay::store::{RedisConfig, RedisStore, StateRead, StateStore, StoreError, Stores};
-use faasm_relay::{App, Config, serve};
-use faasm_standin::{Planner, Setup};
+use faasm_relay::{App, Config, integrity, serve};
+use faasm_standin::{Engine, Planner, Setup, Times};
 use futures_util::future::{BoxFuture, pending};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -30,6 +30,9 @@ use tokio::sync::OnceCell;
 
 /// Until a run that never ends is given up; the relay should have done so before.
 const PATIENCE: Duration = Duration::from_secs(180);
+
+/// For a request to the stand-in's planner, and for the result of a call that ended it.
+const STANDIN_REQUEST_TIME: Duration = Duration::from_secs(3);
 
 /// Slots of the stand-in's worker.
 const SLOTS: i64 = 64;
@@ -116,13 +119,13 @@ struct Running {
     relays: Vec<SocketAddr>,
     /// Where functions are uploaded.
     cluster: Arc<dyn faasm_relay::cluster::Cluster>,
-    /// What was built of functions, by name.
+    /// What was built of functions, by their hash.
     built: Mutex<HashMap<String, Result<Vec<u8>, String>>>,
 }
 
 struct StandIn {
     planner: Arc<Planner>,
-    _upload: faasm_standin::Upload,
+    upload: faasm_standin::Upload,
     _redis: RedisServer,
 }
 
@@ -137,14 +140,43 @@ impl StandIn {
             ..EmbeddedConfig::default()
         };
         let embedded = Arc::new(Embedded::new(config, stores.clone())?);
-        let setup = Setup { workers: vec![SLOTS], ..Setup::default() };
+        let setup = Setup { workers: vec![SLOTS], times: Times::tenth(), ..Setup::default() };
         let planner = Planner::start(setup, embedded.clone()).await?;
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let upload =
-            faasm_standin::Upload::start(address, embedded, stores.state, stores.files).await?;
+        let upload = faasm_standin::Upload::start_as(
+            Engine::Faasm029Wamr,
+            address,
+            embedded,
+            stores.state,
+            stores.files,
+        )
+        .await?;
         let addresses =
             Addresses { planner: planner.url(), upload: upload.url(), redis: redis.url() };
-        Ok((Self { planner, _upload: upload, _redis: redis }, addresses))
+        Ok((Self { planner, upload, _redis: redis }, addresses))
+    }
+}
+
+impl StandIn {
+    /// What takes a cluster seconds takes the stand-in a tenth of that.
+    fn quicken(&self, config: &mut FaasmConfig) {
+        config.heartbeat /= 4;
+        config.request_time = STANDIN_REQUEST_TIME;
+        config.worker_port = self.planner.worker_port();
+    }
+
+    /// Starts again what a case has ended.
+    async fn mend(&self) -> Result<()> {
+        if !self.planner.worker_answers(0) {
+            self.planner.revive_worker(0).await?;
+        }
+        if !self.planner.is_alive() {
+            self.planner.restart().await?;
+        }
+        if !self.upload.is_alive() {
+            self.upload.restart().await?;
+        }
+        Ok(())
     }
 }
 
@@ -167,7 +199,11 @@ impl Running {
         for _ in 0..place.relays {
             let endpoint = addresses.planner.parse().map_err(anyhow::Error::msg)?;
             let trusted = trusted.clone();
-            let config = FaasmConfig { call_time: TIMEOUT, trusted, ..FaasmConfig::of(endpoint) };
+            let mut config =
+                FaasmConfig { call_time: TIMEOUT, trusted, ..FaasmConfig::of(endpoint) };
+            if let Some(standin) = &standin {
+                standin.quicken(&mut config);
+            }
             let upload = addresses.upload.parse().map_err(anyhow::Error::msg)?;
             let upload = Arc::new(Upload::new(upload, config.connections));
             let stores = upload.instead(Stores::redis(&redis).await?, false);
@@ -199,7 +235,7 @@ impl Running {
         for (name, original) in lab.functions_of(case, form != Form::Originals) {
             let wasm = match form {
                 Form::Originals | Form::Guarded => Ok(original),
-                Form::Built => self.built(&name, original),
+                Form::Built => self.built(original),
             };
             let refused = match wasm {
                 Err(refused) => refused,
@@ -217,10 +253,10 @@ impl Running {
     }
 
     /// What `build --for faasm` makes of a function.
-    fn built(&self, name: &str, original: Vec<u8>) -> Result<Vec<u8>, String> {
+    fn built(&self, original: Vec<u8>) -> Result<Vec<u8>, String> {
         let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
-        let made = built.entry(name.to_owned()).or_insert_with(|| built_for(original));
-        made.clone()
+        let key = integrity(&original);
+        built.entry(key).or_insert_with(|| built_for(original)).clone()
     }
 }
 
@@ -338,7 +374,7 @@ impl Column for Faasm {
             };
             let ended = tokio::time::timeout(PATIENCE, calling).await.context("no end")??;
             if let Some(standin) = &running.standin {
-                ensure!(standin.planner.is_alive(), "the planner has ended");
+                standin.mend().await?;
             }
             let (stdout, stderr) = self.lab.take_printed(user, case.function);
             Ok(Observed { ended, stdout, stderr })

@@ -1,6 +1,7 @@
 //! In which form a function goes to the cluster: as it was uploaded, or guarded.
 
 use faasm_asyncify::faasm::{self, Options, Use};
+use faasm_bridge::wire::is_valid_name;
 
 /// What goes to the upload server, and what is worth knowing about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,9 @@ pub(super) fn prepare(
     // What a page could not run either is not stored.
     faasm_asyncify::normalise(wasm).map_err(told)?;
     faasm::check(wasm).map_err(told)?;
+    if !is_trusted {
+        faasm::check_loadable(wasm).map_err(told)?;
+    }
     let unsupported = faasm::unsupported(wasm, false).map_err(told)?;
     let unsupported: Vec<String> =
         unsupported.iter().map(|it| format!("{}: {}", it.import, it.reason)).collect();
@@ -35,20 +39,23 @@ pub(super) fn prepare(
             unsupported.join("; ")
         ));
     }
+    let mut warnings = unsupported;
     let mut chained = Vec::new();
     for name in faasm::chained_names(wasm).map_err(told)? {
         match String::from_utf8(name) {
-            Ok(name) if faasm_bridge::wire::is_valid_name(&name) => chained.push(name),
-            Ok(name) => {
-                return Err(format!(
-                    "the function chains `{}`, which cannot name a function: names have A-Z a-z 0-9 _ - and ., and do not begin with a dot",
+            Ok(name) if is_valid_name(&name) => chained.push(name),
+            name => {
+                let name = name
+                    .unwrap_or_else(|name| String::from_utf8_lossy(name.as_bytes()).into_owned());
+                let what = match is_trusted {
+                    true => {
+                        "in the cluster that ends a worker, or the planner where it is not UTF-8"
+                    }
+                    false => "such a call fails",
+                };
+                warnings.push(format!(
+                    "it chains `{}`, which cannot name a function: {what}; names have A-Z a-z 0-9 _ - and ., and do not begin with a dot",
                     name.escape_default()
-                ));
-            }
-            Err(name) => {
-                return Err(format!(
-                    "the function chains `{}`, which is not UTF-8 and would end the planner: correct the name",
-                    String::from_utf8_lossy(name.as_bytes())
                 ));
             }
         }
@@ -58,5 +65,5 @@ pub(super) fn prepare(
         true => None,
         false => faasm::link(wasm, options).map_err(told)?.map(|made| made.wasm),
     };
-    Ok(Prepared { guarded, warnings: unsupported, chained })
+    Ok(Prepared { guarded, warnings, chained })
 }

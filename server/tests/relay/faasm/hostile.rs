@@ -124,6 +124,10 @@ const ATTACKS: &[(&str, &str)] = &[
         "a-name-that-is-not-utf-8",
         "(i32.store (i32.const 1024) (i32.const 0x28c3)) (drop (call $__faasm_await_call (call $__faasm_chain_name (i32.const 1024) (i32.const 0) (i32.const 0))))",
     ),
+    (
+        "a-constant-name-that-is-not-utf-8",
+        "(drop (call $__faasm_await_call (call $__faasm_chain_name (i32.const 64) (i32.const 0) (i32.const 0))))",
+    ),
     ("a-call-that-was-never-chained", "(drop (call $__faasm_await_call (i32.const 12345)))"),
     (
         "an-output-nowhere",
@@ -162,11 +166,24 @@ const MODULES: &[(&str, &str)] = &[
     ),
     ("a-64-bit-memory", r#"(module (memory (export "memory") i64 1) (func (export "_start")))"#),
     (
-        "a-name-that-is-not-utf-8",
-        r#"(module
-        (import "env" "__faasm_chain_name" (func $chain (param i32 i32 i32) (result i32)))
-        (memory (export "memory") 1) (data (i32.const 16) "\c3(\00")
-        (func (export "_start") (drop (call $chain (i32.const 16) (i32.const 0) (i32.const 0)))))"#,
+        "data-beyond-memory",
+        r#"(module (memory (export "memory") 1) (data (i32.const 65530) "beyond memory") (func (export "_start")))"#,
+    ),
+    (
+        "elements-beyond-the-table",
+        r#"(module (memory (export "memory") 1) (table 1 funcref) (elem (i32.const 1) $f) (func $f (export "_start")))"#,
+    ),
+    (
+        "a-start-function-that-traps",
+        r#"(module (memory (export "memory") 1) (start $f) (func $f unreachable) (func (export "_start")))"#,
+    ),
+    (
+        "all-of-memory-at-once",
+        r#"(module (memory (export "memory") 65536) (func (export "_start")))"#,
+    ),
+    (
+        "a-table-without-end",
+        r#"(module (memory (export "memory") 1) (table 0xffffffff funcref) (func (export "_start")))"#,
     ),
     ("no-module", "(module"),
 ];
