@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 /// Chains a function by name as often as its input says.
 const CALLS: &str = include_str!("../functions/calls.wat");
+/// Appends a byte to the list `ticks`.
+const APPEND: &str = include_str!("../functions/append.wat");
 /// Chains itself without end.
 const DOWN: &str = include_str!("../functions/down.wat");
 /// Never returns.
@@ -60,6 +62,7 @@ const BEFORE: &str = r#"
 
 async fn lab() -> Result<Lab> {
     Lab::new(&[
+        ("append", APPEND),
         ("calls", CALLS),
         ("down", DOWN),
         ("endless", ENDLESS),
@@ -373,5 +376,148 @@ async fn workers_get_new_tokens() -> Result<()> {
     )
     .await?;
     assert_eq!(result, json!([true, 3]));
+    lab.browser.close().await
+}
+
+/// Stands between page and workers as a blocked thread does: what workers say is kept back until `release()`, and timers of one
+/// length fire when `fire()` says so.
+const BLOCKED: &str = r#"
+  let kept = [], timers = [], length;
+  const block = (milliseconds) => { [kept, timers, length] = [[], [], milliseconds]; };
+  const release = () => { length = undefined; for (const act of kept) act(); };
+  const fire = () => timers.forEach((act) => act());
+  const said = (kind) => kept.some(({ data }) => data[kind]);
+  const realTimeout = setTimeout;
+  globalThis.setTimeout = (act, delay, ...more) => delay === length ? timers.push(act) : realTimeout(act, delay, ...more);
+  const Watched = Worker;
+  globalThis.Worker = class extends Watched {
+    set onmessage(hear) {
+      super.onmessage = hear && ((event) => {
+        if (length) kept.push(Object.assign(() => this.terminated || hear(event), { data: event.data }));
+        else hear(event);
+      });
+    }
+    terminate() {
+      this.terminated = true;
+      super.terminate();
+    }
+  };
+  const ticks = async () => (await runtime.state.readAppended("ticks", 8)).length;
+"#;
+
+#[tokio::test]
+async fn a_call_runs_once_where_its_worker_starts_while_the_page_is_blocked() -> Result<()> {
+    let lab = lab().await?;
+    let result = run(
+        &lab,
+        &format!(
+            "{BLOCKED}{}",
+            r#"
+  const here = await open("browser");
+  const calls = await load("calls", here);
+  block(20_000);
+  const run = places(calls, { input: "1append" });
+  // If the worker has the call it has run it, too, by the time the page goes on.
+  await until(() => said("ready") && (said("ended") || !workers[0].sent.some(({ run }) => run)));
+  fire();
+  release();
+  const ran = await run;
+  here.dispose();
+  return { ran, ticks: await ticks() };"#
+        ),
+    )
+    .await?;
+    let ran = json!({ "ran": "browser", "values": [0], "returnValue": 0 });
+    assert_eq!(result, json!({ "ran": ran, "ticks": 1 }));
+    lab.browser.close().await
+}
+
+#[tokio::test]
+async fn a_worker_that_never_says_that_it_is_ready_has_run_nothing() -> Result<()> {
+    let lab = lab().await?;
+    let result = run(
+        &lab,
+        &format!(
+            "{BLOCKED}{}",
+            r#"
+  const here = await open("browser");
+  const calls = await load("calls", here);
+  block(20_000);
+  const run = places(calls, { input: "1append" });
+  await until(() => said("ready"));
+  fire();
+  const lost = await run;
+  const gone = await workers[0].gone;
+  release();
+  const after = await ticks();
+  here.dispose();
+  return { lost: lost.ran, gone, after };"#
+        ),
+    )
+    .await?;
+    assert_eq!(result, json!({ "lost": "cluster", "gone": true, "after": 1 }));
+    lab.browser.close().await
+}
+
+#[tokio::test]
+async fn a_call_that_ended_while_the_page_was_blocked_has_not_timed_out() -> Result<()> {
+    let lab = lab().await?;
+    let result = run(
+        &lab,
+        &format!(
+            "{BLOCKED}{}",
+            r#"
+  const here = await open("browser");
+  const calls = await load("calls", here);
+  await places(calls, { input: "1tiny" });
+  block(61_000);
+  const run = places(calls, { input: "1spin" });
+  await until(() => said("ended"));
+  fire();
+  release();
+  const ran = await run;
+  const after = await places(calls, { input: "1tiny" });
+  here.dispose();
+  return { ran, after: after.ran, workers: workers.length };"#
+        ),
+    )
+    .await?;
+    let ran = json!({ "ran": "browser", "values": [7], "returnValue": 0 });
+    assert_eq!(result, json!({ "ran": ran, "after": "browser", "workers": 1 }));
+    lab.browser.close().await
+}
+
+#[tokio::test]
+async fn workers_are_tried_again_after_one_could_not_be_started() -> Result<()> {
+    let lab = lab().await?;
+    let result = run(
+        &lab,
+        r#"
+  const here = await open("browser");
+  const calls = await load("calls", here);
+  const Works = Worker;
+  let tried = 0;
+  globalThis.Worker = function () { tried++; throw new Error("not now"); };
+  const where = async (input) => (await places(calls, { input })).ran;
+  const realNow = performance.now;
+  const without = [await where("1tiny"), await where("1tiny")];
+  const attempts = tried;
+  globalThis.Worker = Works;
+  const tooEarly = await where("1tiny");
+  // Half a minute passes.
+  performance.now = () => realNow.call(performance) + 31_000;
+  const later = await where("2tiny");
+  performance.now = realNow;
+  here.dispose();
+  return { without, attempts, tooEarly, later };"#,
+    )
+    .await?;
+    let expected = json!({
+        "without": ["cluster", "cluster"],
+        "attempts": 1,
+        "tooEarly": "cluster",
+        "later": "browser browser",
+    });
+    assert_eq!(result, expected);
     lab.browser.close().await
 }
