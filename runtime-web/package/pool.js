@@ -64,7 +64,7 @@ function start() {
 /** One worker, and its calls. */
 class Member {
   calls = new Map();
-  // What calls in it have chained, by its own numbers.
+  // What calls in it have chained, by its own numbers: how to end it, and the number of the caller.
   chained = new Map();
   // Functions that it has, by address and engine.
   known = new Set();
@@ -85,7 +85,7 @@ class Member {
 
   run(id, source, { signal, ...options }) {
     return new Promise((resolve, reject) => {
-      const call = { resolve, reject, source, options };
+      const call = { resolve, reject, source, options, number: options.call };
       this.calls.set(id, call);
       signal.addEventListener("abort", () => this.cancel(id));
       if (this.readyAt) this.post(id, call);
@@ -117,7 +117,9 @@ class Member {
 
   /** A call that should have ended itself: it computes, and only the end of its worker ends it. */
   expire(id, timeout) {
-    if (!this.calls.has(id)) return;
+    const call = this.calls.get(id);
+    if (!call) return;
+    this.abandon(call);
     const output = new TextEncoder().encode(`timed out after ${timeout / 1000} s`);
     this.settle({ ended: id, returnValue: 1, output, failure: "timeout", running: timeout });
     this.fail("a call in it did not end in time");
@@ -153,7 +155,7 @@ class Member {
     } else if (data.chain) {
       this.chain(data.chain, data.call);
     } else if (data.forget) {
-      this.chained.get(data.forget)?.abort();
+      this.chained.get(data.forget)?.controller.abort();
     }
   }
 
@@ -177,7 +179,7 @@ class Member {
 
   chain(id, call) {
     const controller = new AbortController();
-    this.chained.set(id, controller);
+    this.chained.set(id, { controller, caller: call.call });
     this.pool.chained({ ...call, signal: controller.signal }).then(
       ({ returnValue, output, failure }) => this.worker.postMessage({ chained: id, returnValue, output, failure }, [output.buffer]),
       ({ code, message }) => this.worker.postMessage({ chained: id, error: { code, message } }),
@@ -209,10 +211,16 @@ class Member {
     this.pool.members.delete(this);
   }
 
+  /** Ends what a call has chained that is lost, or is ended by force. What others have left behind in this worker goes on. */
+  abandon({ number }) {
+    for (const { controller, caller } of this.chained.values()) if (caller === number) controller.abort();
+  }
+
   reject(error) {
-    for (const { reject, late } of this.calls.values()) {
-      clearTimeout(late);
-      reject(error);
+    for (const call of this.calls.values()) {
+      clearTimeout(call.late);
+      this.abandon(call);
+      call.reject(error);
     }
     this.calls.clear();
   }

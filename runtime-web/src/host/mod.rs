@@ -124,7 +124,9 @@ impl Bindings {
     /// awaited go on, unless it was stopped.
     pub(crate) fn end(&self) {
         self.listeners.flush();
-        self.calls.end(self.stop.reason().is_some());
+        let stopped = self.stop.reason();
+        self.calls.end(stopped.is_some());
+        stopped.inspect(|reason| self.caller.stopped(reason));
         self.locks.end(&self.shared.connection);
         let ended = self.with_guest(|guest, host, tier| {
             guest.end(host, tier);

@@ -21,6 +21,8 @@ const NAP: &str = include_str!("../functions/nap.wat");
 const SPIN: &str = include_str!("../functions/spin.wat");
 /// Gives its input as output.
 const TINY: &str = include_str!("../functions/tiny.wat");
+/// Chains a call that leaves behind one that sleeps for a minute; returns, or sleeps where its input is not empty.
+const TREE: &str = include_str!("../functions/tree.wat");
 /// Chains a call that sleeps for a minute, says so, and awaits it.
 const WAIT: &str = include_str!("../functions/wait.wat");
 
@@ -70,6 +72,7 @@ async fn lab() -> Result<Lab> {
         ("nap", NAP),
         ("spin", SPIN),
         ("tiny", TINY),
+        ("tree", TREE),
         ("wait", WAIT),
     ])
     .await
@@ -519,5 +522,122 @@ async fn workers_are_tried_again_after_one_could_not_be_started() -> Result<()> 
         "later": "browser browser",
     });
     assert_eq!(result, expected);
+    lab.browser.close().await
+}
+
+/// Runs of `tree`, whose last call is in a worker, and timers of more than a minute, which `fire()` has pass.
+const TREES: &str = r#"
+  const timers = new Map();
+  const [realTimeout, realClear] = [setTimeout, clearTimeout];
+  globalThis.setTimeout = (act, delay, ...more) => {
+    if (!(delay > 70_000 && delay <= 77_777)) return realTimeout(act, delay, ...more);
+    const timer = {};
+    timers.set(timer, act);
+    return timer;
+  };
+  globalThis.clearTimeout = (timer) => timers.delete(timer) || realClear(timer);
+  const fire = () => { for (const act of [...timers.values()]) act(); };
+  const here = await open("browser");
+  const tree = await load("tree", here);
+  const sent = () => workers.flatMap(({ sent }) => sent);
+  // What no run has had before.
+  const seen = new Set();
+  const leaf = async () => {
+    const found = () => sent().find(({ run, options }) => run && options.pointer === 2 && !seen.has(run));
+    await until(found);
+    const { run } = found();
+    seen.add(run);
+    return { cancelled: () => sent().some(({ cancel }) => cancel === run) };
+  };
+"#;
+
+#[tokio::test]
+async fn a_run_that_is_stopped_ends_all_calls_that_follow_from_it() -> Result<()> {
+    let lab = lab().await?;
+    let result = run(
+        &lab,
+        &format!(
+            "{TREES}{}",
+            r#"
+  const asleep = async (options) => {
+    let awaited = false;
+    const run = tree.run({ input: "sleep", onStdout: () => { awaited = true; }, ...options });
+    await until(() => awaited);
+    return { run, leaf: await leaf() };
+  };
+  const controller = new AbortController();
+  const aborted = await asleep({ signal: controller.signal });
+  const before = [aborted.leaf.cancelled()];
+  controller.abort();
+  const ended = await codes([aborted.run]);
+  await until(aborted.leaf.cancelled);
+  const late = await asleep({ timeout: 77_777 });
+  before.push(late.leaf.cancelled());
+  fire();
+  ended.push(...await codes([late.run]));
+  await until(late.leaf.cancelled);
+  here.dispose();
+  return { before, ended };"#
+        ),
+    )
+    .await?;
+    assert_eq!(result, json!({ "before": [false, false], "ended": ["aborted", "timeout"] }));
+    lab.browser.close().await
+}
+
+#[tokio::test]
+async fn what_a_run_has_left_behind_goes_on_within_its_deadline() -> Result<()> {
+    let lab = lab().await?;
+    let result = run(
+        &lab,
+        &format!(
+            "{TREES}{}",
+            r#"
+  const controller = new AbortController();
+  const returned = [(await tree.run({ signal: controller.signal })).returnValue];
+  const free = await leaf();
+  returned.push((await tree.run({ timeout: 77_777 })).returnValue);
+  const bound = await leaf();
+  // It has returned: there is nothing to abort any more.
+  controller.abort();
+  returned.push((await tree.run()).returnValue);
+  const other = await leaf();
+  const before = [free, bound, other].map(({ cancelled }) => cancelled());
+  fire();
+  await until(bound.cancelled);
+  const after = [free, other].map(({ cancelled }) => cancelled());
+  here.dispose();
+  return { returned, before, after };"#
+        ),
+    )
+    .await?;
+    let expected =
+        json!({ "returned": [0, 0, 0], "before": [false, false, false], "after": [false, false] });
+    assert_eq!(result, expected);
+    lab.browser.close().await
+}
+
+#[tokio::test]
+async fn what_a_lost_call_has_chained_ends() -> Result<()> {
+    let lab = lab().await?;
+    let result = run(
+        &lab,
+        r#"
+  const here = await open("browser");
+  const run = (await load("calls", here)).run({ input: "1wait" });
+  const calls = (pointer) => workers.flatMap((worker) =>
+    worker.sent.filter(({ run, options }) => run && options.pointer === pointer).map(({ run }) => ({ worker, run })));
+  await until(() => calls(1).length > 0);
+  const [lost, chained] = [calls(undefined)[0], calls(1)[0]];
+  const cancelled = () => chained.worker.sent.some(({ cancel }) => cancel === chained.run);
+  const before = [cancelled(), lost.worker === chained.worker];
+  lost.worker.dispatchEvent(new ErrorEvent("error", { message: "out of memory" }));
+  const { code } = await failure(run);
+  await until(cancelled);
+  here.dispose();
+  return { before, code };"#,
+    )
+    .await?;
+    assert_eq!(result, json!({ "before": [false, false], "code": "outcome-unknown" }));
     lab.browser.close().await
 }
