@@ -52,6 +52,8 @@ pub(crate) struct Connection {
     /// What is owed will be acknowledged before long.
     acknowledging: Cell<bool>,
     listener: RefCell<Option<Listener>>,
+    /// The last number of a transfer that takes several requests.
+    transfers: Cell<u64>,
 }
 
 /// Hears of each value that others have written, and of each new connection, by no key.
@@ -123,6 +125,7 @@ impl Connection {
                 signal: Rc::default(),
                 acknowledging: Cell::new(false),
                 listener: RefCell::default(),
+                transfers: Cell::new(0),
             }
         });
         spawn(keep(Rc::downgrade(&connection), Rc::clone(&connection.signal)));
@@ -196,7 +199,18 @@ impl Connection {
 
     /// Whether the relay tells of values that are written, as far as is known.
     pub(crate) fn has_watches(&self) -> bool {
-        self.state.borrow().session.version() >= WATCHES_SINCE
+        self.speaks(WATCHES_SINCE)
+    }
+
+    /// Whether the relay speaks this version of the protocol, as far as is known.
+    pub(crate) fn speaks(&self, version: u16) -> bool {
+        self.state.borrow().session.version() >= version
+    }
+
+    /// A number for a transfer that takes several requests.
+    pub(crate) fn next_transfer(&self) -> u64 {
+        self.transfers.set(self.transfers.get() + 1);
+        self.transfers.get()
     }
 
     /// The token to connect with from here on.
