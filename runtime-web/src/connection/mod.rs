@@ -248,12 +248,18 @@ impl Connection {
             }
             state.drop_transport();
             state.hints = None;
+            let waiting = std::mem::take(&mut state.waiting);
+            let session = &state.session;
+            let waiting: Vec<_> = waiting
+                .into_iter()
+                .map(|(id, sender)| (ended(&error, session.was_sent(id)), sender))
+                .collect();
             state.session.abandon();
             state.end.get_or_insert_with(|| error.clone());
-            (std::mem::take(&mut state.waiting), state.opened.take())
+            (waiting, state.opened.take())
         };
-        for sender in waiting.into_values() {
-            let _ = sender.send(Err(error.clone()));
+        for (error, sender) in waiting {
+            let _ = sender.send(Err(error));
         }
         if let Some(opened) = opened {
             let _ = opened.send(Err(error));
@@ -283,7 +289,14 @@ fn now() -> Duration {
 }
 
 fn closed() -> FaasmError {
-    let message =
-        "the runtime was closed; what the relay was doing for it may or may not have happened";
-    FaasmError::new(Code::Closed, message)
+    FaasmError::new(Code::Closed, "the runtime was closed")
+}
+
+/// What a request comes to when the session ends.
+fn ended(end: &FaasmError, was_sent: bool) -> FaasmError {
+    let happened = match was_sent {
+        true => "what the relay was asked for may or may not have happened",
+        false => "the relay was not asked, and nothing has happened",
+    };
+    FaasmError { message: format!("{} ({happened})", end.message), ..end.clone() }
 }
