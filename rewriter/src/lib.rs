@@ -35,6 +35,7 @@ pub mod input;
 mod layout;
 mod normalise;
 mod provider;
+mod references;
 mod shim;
 mod storage;
 mod text_output;
