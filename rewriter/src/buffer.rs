@@ -23,8 +23,11 @@
 //! use (an old dlmalloc) or one that goes on from its own notion of the end (Emscripten's `sbrk`). The buffer holds
 //! something only while the function is suspended, and then the guest does not run and nothing grows.
 //!
-//! What differs: an access past the guest's memory traps `N` pages late. It reaches nothing but the buffer, which is then
-//! not in use; the runtime checks the pointers that host calls get against the size that the guest knows.
+//! What differs: an access past the guest's memory traps `N` pages late. It reaches nothing but the buffer, and nothing reads
+//! there what it stored: the host writes Asyncify's two pointers anew for each suspension, unwinding writes every word that
+//! rewinding reads, from the first suspended function's to the last, and between the two the guest runs no instruction of its own.
+//! Growing clears what becomes the guest's. The runtime checks the pointers that host calls get against the size that the guest
+//! knows.
 
 use crate::Error;
 use crate::layout::Layout;

@@ -36,6 +36,7 @@ pub mod input;
 mod layout;
 mod normalise;
 mod provider;
+mod references;
 mod shim;
 mod storage;
 mod verify;

@@ -41,7 +41,7 @@ use crate::constructors::{self, Constructors, exported_function};
 use crate::imports::Import;
 use crate::layout::{Layout, signature};
 use crate::warning::{self, Warning};
-use crate::{Error, clock_loop, fence, guest_calls, imports, input, storage};
+use crate::{Error, clock_loop, fence, guest_calls, imports, input, references, storage};
 use faasm_bridge::host::{Era, ImportClass};
 use faasm_bridge::manifest::{Entry, Imports};
 use walrus::ir::{Const, Instr, Value};
@@ -82,6 +82,7 @@ pub struct Normalised {
 pub fn normalise(wasm: &[u8]) -> Result<Normalised, Error> {
     let wasm = &*input::check(wasm)?;
     let mut module = parse(wasm)?;
+    references::check(&module)?;
     storage::own(&mut module);
     let list = imports::list(&module)?;
     let imports = imports::summarise(&list);

@@ -30,10 +30,14 @@ export function asyncify(wait, bytes) {
   let pointers = new Uint32Array(0);
   let memory, startUnwind, stopUnwind, startRewind, stopRewind;
 
-  // The buffer is where memory ends, wherever that is. A rewinding leaves its pointers as they were before.
+  // The buffer is where memory ends, wherever that is. Its pointers are written for each suspension: while the guest runs, it can
+  // store past its own memory, into the buffer.
   const place = () => {
-    buffer = memory.buffer.byteLength - bytes;
-    pointers = new Uint32Array(memory.buffer, buffer, 2);
+    // A view of before memory grew is detached, and then empty.
+    if (pointers.length === 0) {
+      buffer = memory.buffer.byteLength - bytes;
+      pointers = new Uint32Array(memory.buffer, buffer, 2);
+    }
     pointers[0] = buffer + HEADER_BYTES;
     pointers[1] = buffer + bytes;
   };
@@ -47,8 +51,7 @@ export function asyncify(wait, bytes) {
       }
       // A start function would run before the exports are known; the rewriter makes it an export of its own.
       if (!memory) throw new Error("suspended while it was being instantiated");
-      // A view of before memory grew is detached, and then empty.
-      if (pointers.length === 0) place();
+      place();
       startUnwind(buffer);
       state = UNWINDING;
       suspensions++;

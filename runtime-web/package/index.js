@@ -30,7 +30,7 @@ function openPool(settings) {
       pool?.renew(token);
     },
     end() {
-      settings.size = 0;
+      settings.most = 0;
       pool?.end();
     },
     get size() {

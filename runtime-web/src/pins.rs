@@ -302,12 +302,12 @@ async fn read_bounded(
         );
         return Err(FaasmError::new(Code::TooLarge, message));
     }
-    let mut bytes = first.bytes;
-    if (bytes.len() as u64) < size {
-        let (_, rest) = read_state(shared, key, bytes.len() as u64, None).await?;
-        bytes.extend(rest.bytes);
+    if first.range().end >= size {
+        return Ok(Some(first.bytes));
     }
-    Ok(Some(bytes))
+    // All of it as it is at one moment, with what is here already.
+    let (size, whole) = read_state(shared, key, 0, Some(size)).await?;
+    Ok(size.map(|_| whole.bytes))
 }
 
 /// Pulls what is missing of values, some at once. A value for which there is no room is an error, or is left out with a warning.
@@ -366,14 +366,13 @@ async fn fetch(shared: Rc<Shared>, key: String) -> Result<(), FaasmError> {
         None => (0, None),
     };
     let first = length.map_or(TRANSFER_BYTES, |length| length.min(TRANSFER_BYTES));
-    let (size, mut chunk) = read_state(shared, key, offset, Some(first)).await?;
-    if let Some(size) = size {
-        let end = length.map_or(size, |length| size.min(offset + length));
+    let (mut size, mut chunk) = read_state(shared, key, offset, Some(first)).await?;
+    if let Some(have) = size {
+        let end = length.map_or(have, |length| have.min(offset + length));
         let room = Room::take(&shared.pins, key, end.saturating_sub(offset))?;
-        let have = chunk.range().end;
-        if have < end {
-            let (_, rest) = read_state(shared, key, have, Some(end - have)).await?;
-            chunk.bytes.extend(rest.bytes);
+        if chunk.range().end < end {
+            // As it is at one moment.
+            (size, chunk) = read_state(shared, key, offset, Some(end - offset)).await?;
         }
         room.keep();
     }

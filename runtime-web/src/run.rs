@@ -67,7 +67,7 @@ pub(crate) async fn run(
         pointer.map(|pointer| (pointer, String::from_utf8_lossy(&invocation.input).into_owned()));
     // A module that is not instrumented has nothing to hide, and its engine's buffer is never used.
     let buffer = program.buffer.unwrap_or(UnwindBuffer { bytes: 0 });
-    let caller = shared.chains.caller(&loaded, program.engine, call);
+    let caller = shared.chains.caller(&loaded, program.engine, call, &stop);
     let guest = Guest::new(invocation, loaded.facts);
     let bindings = Bindings::new(guest, buffer.bytes, caller, shared, listeners, stop.clone());
     let number = Number::of(&bindings);

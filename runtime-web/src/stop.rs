@@ -38,6 +38,11 @@ impl Stop {
         }
     }
 
+    /// When it is to end by itself, on the clock of `performance`.
+    pub(crate) fn deadline(&self) -> Option<f64> {
+        self.deadline.map(|(deadline, _)| deadline)
+    }
+
     /// Has it end because its time is over.
     pub(crate) fn time_out(&self) {
         let timeout = self.deadline.map_or(0.0, |(_, timeout)| timeout);

@@ -318,7 +318,7 @@ impl Guest {
                     Completion::Bytes(bytes) => Some(bytes),
                     _ => None,
                 };
-                self.shared_file_arrived(call, args, bytes, cx)
+                self.shared_file_arrived((call, key), args, bytes, cx)
             }
             (call, completion) => {
                 let key = key.unwrap_or_default();

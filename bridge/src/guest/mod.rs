@@ -336,8 +336,8 @@ pub struct Guest {
     heap: heap::Heap,
     keys: threads::Keys,
     openmp: openmp::OpenMp,
-    /// When the poll that sleeps began, on the monotonic clock; there is one at a time.
-    poll_began: u64,
+    /// What the poll that sleeps waits for; there is one at a time.
+    polled: wasi::Polled,
 }
 
 impl std::fmt::Debug for Guest {
@@ -372,7 +372,7 @@ impl Guest {
             heap: heap::Heap::default(),
             keys: threads::Keys::default(),
             openmp: openmp::OpenMp::default(),
-            poll_began: 0,
+            polled: Vec::new(),
         }
     }
 
@@ -442,7 +442,11 @@ impl Guest {
             Flow::Call(called) => (Stage::Calling, Begin::Call(called), None, None),
             Flow::Wait(operation) => {
                 self.mappings.absorb(host, tier);
-                let key = operation.key().map(str::to_owned);
+                let key = match call {
+                    // Its operation is about the file.
+                    HostCall::WriteStateFromFile => Some(host.read_string(args.u32(0))?),
+                    _ => operation.key().map(str::to_owned),
+                };
                 let pushed = Pushed::of(&operation);
                 (Stage::Waiting, Begin::Wait(operation), key, pushed)
             }

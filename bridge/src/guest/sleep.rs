@@ -8,11 +8,14 @@ const LAG: u64 = 4_000_000;
 /// A sleep that a driver performs: it waits [`Sleep::left`], asks again, and goes on until there is nothing left.
 ///
 /// So a sleep never returns before the guest's clocks have advanced by the requested time, however timers and clocks differ.
+///
+/// It can have several ends, and is over with the first of them: one after some time, and one for each clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sleep(End);
+pub struct Sleep([Option<End>; 3]);
 
+/// When something is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     /// After some time, which the guest may measure with either clock.
     After {
         monotonic: u64,
@@ -24,29 +27,67 @@ enum End {
     },
 }
 
-impl Sleep {
-    /// Of that many nanoseconds from now.
-    pub(super) fn lasting(nanoseconds: u64, host: &dyn Host) -> Self {
+impl End {
+    /// That many nanoseconds from now.
+    pub(super) fn after(nanoseconds: u64, host: &dyn Host) -> Self {
         let [monotonic, realtime] = [Clock::Monotonic, Clock::Realtime]
             .map(|clock| host.now(clock).saturating_add(nanoseconds));
-        Self(End::After { monotonic, realtime })
+        End::After { monotonic, realtime }
     }
 
-    /// Until a clock shows `time`, nanoseconds.
-    pub(super) fn until(clock: Clock, time: u64) -> Self {
-        Self(End::At { clock, time })
-    }
-
-    /// Nanoseconds still to wait, given what the clocks show; `None` once it is over.
-    pub fn left(&self, now: impl Fn(Clock) -> u64) -> Option<u64> {
+    /// Nanoseconds until then, given what the clocks show; `None` once it is due.
+    pub(super) fn left(self, now: impl Fn(Clock) -> u64) -> Option<u64> {
         let left =
             |clock, time: u64| Some(time.saturating_sub(now(clock))).filter(|left| *left > 0);
-        match self.0 {
+        match self {
             End::At { clock, time } => left(clock, time),
             // A wall clock that somebody sets back does not make a sleep longer.
             End::After { monotonic, realtime } => left(Clock::Monotonic, monotonic)
                 .or_else(|| left(Clock::Realtime, realtime).filter(|left| *left <= LAG)),
         }
+    }
+
+    /// The place among the ends of a sleep, of which each kind is there once; and what it is ordered by within its kind.
+    fn kind(self) -> (usize, u64) {
+        match self {
+            End::After { monotonic, .. } => (0, monotonic),
+            End::At { clock: Clock::Monotonic, time } => (1, time),
+            End::At { clock: Clock::Realtime, time } => (2, time),
+        }
+    }
+}
+
+impl Sleep {
+    /// Of that many nanoseconds from now.
+    pub(super) fn lasting(nanoseconds: u64, host: &dyn Host) -> Self {
+        Self::to_first([End::after(nanoseconds, host)])
+    }
+
+    /// Until a clock shows `time`, nanoseconds.
+    pub(super) fn until(clock: Clock, time: u64) -> Self {
+        Self::to_first([End::At { clock, time }])
+    }
+
+    /// To the first of several ends.
+    pub(super) fn to_first(ends: impl IntoIterator<Item = End>) -> Self {
+        let mut first = [None; 3];
+        for end in ends {
+            let (kind, time) = end.kind();
+            if first[kind].is_none_or(|other: End| time < other.kind().1) {
+                first[kind] = Some(end);
+            }
+        }
+        Self(first)
+    }
+
+    /// Nanoseconds still to wait, given what the clocks show; `None` once it is over.
+    pub fn left(&self, now: impl Fn(Clock) -> u64) -> Option<u64> {
+        let mut least = None;
+        for end in self.0.iter().flatten() {
+            let left = end.left(&now)?;
+            least = Some(least.map_or(left, |least: u64| least.min(left)));
+        }
+        least
     }
 }
 
@@ -58,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_sleep_is_over_when_both_clocks_have_moved() {
-        let sleep = Sleep(End::After { monotonic: 1000, realtime: 7000 });
+        let sleep = Sleep::to_first([End::After { monotonic: 1000, realtime: 7000 }]);
         let at = |monotonic, realtime| {
             sleep.left(move |clock| if clock == Clock::Monotonic { monotonic } else { realtime })
         };
@@ -70,10 +111,34 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_back_does_not_keep_anything_asleep() {
-        let sleep = Sleep(End::After { monotonic: 1000, realtime: 90_000 * MILLISECOND });
+        let end = End::After { monotonic: 1000, realtime: 90_000 * MILLISECOND };
+        let sleep = Sleep::to_first([end]);
         assert_eq!(sleep.left(|clock| if clock == Clock::Monotonic { 1000 } else { 5 }), None);
         let until = Sleep::until(Clock::Realtime, 90);
         assert_eq!(until.left(|_| 5), Some(85));
         assert_eq!(until.left(|_| 90), None);
+    }
+
+    #[test]
+    fn a_sleep_is_over_with_the_first_of_its_ends() {
+        let at = |clock, time| End::At { clock, time };
+        let sleep = Sleep::to_first([
+            End::After { monotonic: 1000, realtime: 7000 },
+            at(Clock::Realtime, 6900),
+            at(Clock::Monotonic, 1200),
+            at(Clock::Realtime, 6950),
+        ]);
+        let left = |monotonic, realtime| {
+            sleep.left(move |clock| if clock == Clock::Monotonic { monotonic } else { realtime })
+        };
+        assert_eq!(left(800, 6800), Some(100));
+        assert_eq!(left(890, 6900), None);
+        // The wall clock was set back: the time that passes is what counts.
+        assert_eq!(left(950, 3), Some(50));
+        assert_eq!(left(1000, 7000), None);
+        // Not even that: the time of the monotonic clock.
+        let sleep = Sleep::to_first([at(Clock::Realtime, 6900), at(Clock::Monotonic, 1200)]);
+        assert_eq!(sleep.left(|clock| if clock == Clock::Monotonic { 1150 } else { 3 }), Some(50));
+        assert_eq!(sleep.left(|clock| if clock == Clock::Monotonic { 1200 } else { 3 }), None);
     }
 }

@@ -10,6 +10,8 @@ pub(super) struct TestHost {
     pub(super) finished: BTreeMap<CallId, CallResult>,
     pub(super) printed: Vec<u8>,
     pub(super) now: u64,
+    /// By how much the wall clock is ahead of the other.
+    pub(super) wall: i64,
 }
 
 impl GuestMemory for TestHost {
@@ -35,8 +37,8 @@ impl Host for TestHost {
     fn backtrace(&mut self) -> String {
         "inner\nouter\n".into()
     }
-    fn now(&self, _clock: Clock) -> u64 {
-        self.now
+    fn now(&self, clock: Clock) -> u64 {
+        self.now.saturating_add_signed(if clock == Clock::Realtime { self.wall } else { 0 })
     }
     fn random(&mut self, target: &mut [u8]) {
         target.fill(7);

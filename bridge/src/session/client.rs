@@ -33,6 +33,7 @@ pub enum Phase {
 pub enum ClientEvent {
     /// The handshake is done. `lost` are requests of a former session that the relay does not know any more: nobody can
     /// tell whether they were performed. Reads are not among them: they are sent again, unless this relay is too old for them.
+    /// What was never sent, and this relay is too old for, is in [`ClientSession::take_refused`].
     Open { lost: Vec<RequestId> },
     /// A request ended.
     Reply { id: RequestId, reply: Reply, payload: Vec<u8> },
@@ -58,6 +59,8 @@ pub struct ClientSession {
     open: SortedMap<RequestId, OpenRequest>,
     /// How many of them no connection has carried yet, and their bytes.
     queued: Queued,
+    /// Requests that were never sent, since the relay is too old for them.
+    refused: Vec<RequestId>,
     outbox: VecDeque<Vec<u8>>,
     /// Replies that are here and not acknowledged, for that goes along with what is sent next.
     owed: Vec<RequestId>,
@@ -113,6 +116,7 @@ impl ClientSession {
             last_id: 0,
             open: SortedMap::new(),
             queued: Queued::default(),
+            refused: Vec::new(),
             outbox: VecDeque::new(),
             owed: Vec::new(),
             owed_bytes: 0,
@@ -146,6 +150,16 @@ impl ClientSession {
     /// Whether the reply to this request is still to come.
     pub fn is_open(&self, id: RequestId) -> bool {
         self.open.get(&id).is_some()
+    }
+
+    /// Whether a connection has carried this request, whose reply is still to come: then it may have been performed.
+    pub fn was_sent(&self, id: RequestId) -> bool {
+        self.open.get(&id).is_some_and(|request| request.sent)
+    }
+
+    /// Requests that were made before the relay's version was known, and that it is too old for: they were never sent.
+    pub fn take_refused(&mut self) -> Vec<RequestId> {
+        std::mem::take(&mut self.refused)
     }
 
     /// The token for the next handshake.
@@ -340,6 +354,8 @@ impl ClientSession {
                 self.sessions += u64::from(!resumed);
                 self.phase = Phase::Open;
                 let mut lost = if resumed { Vec::new() } else { self.forget_performed() };
+                let refused = self.forget_where(|request| request.since > version && !request.sent);
+                self.refused.extend(refused);
                 lost.extend(self.forget_where(|request| request.since > version));
                 self.send_open();
                 Ok(ClientEvent::Open { lost })

@@ -387,11 +387,14 @@ fn a_relay_is_not_asked_what_it_does_not_know() {
     let mut client = ClientSession::new("demo", None);
     let early = client.request(compare(), &[]).unwrap();
     let call = client.request(call("f"), &[]).unwrap();
+    assert!(!client.was_sent(early) && !client.was_sent(call));
     client.connected().unwrap();
     client.transmit().unwrap();
     let welcome = Answer::Welcome { version: 2, session: ID, resumed: false };
     let event = client.receive(&encode_handshake(&welcome).unwrap()).unwrap();
-    assert_eq!(event, Some(ClientEvent::Open { lost: vec![early] }));
+    assert_eq!(event, Some(ClientEvent::Open { lost: vec![] }));
+    assert_eq!((client.take_refused(), client.take_refused()), (vec![early], vec![]));
+    assert!(client.was_sent(call));
     assert!(client.is_open(call) && !client.is_open(early));
     assert_eq!(client.request(compare(), &[]), Err(SessionError::TooNew { since: 3 }));
     let sent: Vec<_> = std::iter::from_fn(|| client.transmit()).collect();
@@ -505,7 +508,8 @@ fn a_lock_is_asked_for_again_in_another_session_and_not_of_a_relay_that_has_none
     client.transmit();
     let welcome = Answer::Welcome { version: 3, session: ID, resumed: true };
     let event = client.receive(&encode_handshake(&welcome).unwrap()).unwrap();
-    assert_eq!(event, Some(ClientEvent::Open { lost: vec![taking] }));
+    assert_eq!(event, Some(ClientEvent::Open { lost: vec![taking] }), "another relay has seen it");
+    assert_eq!(client.take_refused(), []);
     assert_eq!(client.sessions(), 2);
     for request in [lock, unlock] {
         assert_eq!(client.request(request, &[]), Err(SessionError::TooNew { since: 4 }));

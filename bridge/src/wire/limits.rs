@@ -1,7 +1,7 @@
 //! Bounds of everything a peer can send.
 
 /// Versions of the protocol this build speaks, oldest first.
-pub const VERSIONS: std::ops::RangeInclusive<u16> = 1..=4;
+pub const VERSIONS: std::ops::RangeInclusive<u16> = 1..=5;
 
 /// First version in which a WebSocket message has any number of frames, each after its length.
 pub const BATCHES_SINCE: u16 = 3;
@@ -11,6 +11,13 @@ pub const MESSAGE_BYTES: usize = 64 * 1024;
 
 /// First version with [`Request::Watch`](super::Request::Watch).
 pub const WATCHES_SINCE: u16 = 4;
+
+/// First version with [`Request::ReadWhole`](super::Request::ReadWhole) and
+/// [`Request::WriteStaged`](super::Request::WriteStaged).
+pub const WHOLE_VALUES_SINCE: u16 = 5;
+
+/// Most parts of a staged write.
+pub const MAX_PARTS: u32 = 64 * 1024;
 
 /// Most state values that one session may watch.
 pub const MAX_WATCHED: usize = 256;

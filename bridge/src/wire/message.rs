@@ -122,6 +122,20 @@ pub enum Request {
     Watch { key: String },
     /// Ends that. Answered by [`Reply::Done`]. Since version 4.
     Unwatch { key: String },
+    /// Reads bytes of a state value as all of them are at one moment, to its end where `length` is `None`. Answered by
+    /// [`Reply::State`] with the first of them, no more than [`TRANSFER_BYTES`]; the relay keeps the others for
+    /// [`Request::ReadOn`], under a number that tells the session's reads apart. Since version 5.
+    ReadWhole { key: String, offset: u64, length: Option<u64>, read: u64 },
+    /// Reads on from `offset` in what [`Request::ReadWhole`] has begun. Answered by [`Reply::State`], or by [`Reply::Missing`] where
+    /// the relay does not keep it any more: begin again. Since version 5.
+    ReadOn { read: u64, offset: u64 },
+    /// Hands over one part of a write, which changes nothing yet; payload: the chunks' bytes. The number tells the session's
+    /// writes apart. Answered by [`Reply::Done`]. Since version 5.
+    Stage { write: u64, part: u32, chunks: Vec<ChunkHeader> },
+    /// Writes the chunks of all parts, of which there are so many, and then these, all or none; payload: their bytes. Answered by
+    /// [`Reply::Done`] once they are durable, or by [`Reply::Missing`] where the relay does not have every part: nothing was
+    /// written, and all of it is to be sent again. Since version 5.
+    WriteStaged { key: String, size: u64, write: u64, parts: u32, chunks: Vec<ChunkHeader> },
 }
 
 /// Where a called function is entered.
@@ -237,9 +251,13 @@ impl Request {
             | Request::Compare { .. }
             | Request::LockState { .. }
             | Request::Watch { .. }
-            | Request::Unwatch { .. } => true,
+            | Request::Unwatch { .. }
+            | Request::ReadWhole { .. }
+            | Request::ReadOn { .. }
+            | Request::Stage { .. } => true,
             Request::Call { .. }
             | Request::WriteState { .. }
+            | Request::WriteStaged { .. }
             | Request::AppendState { .. }
             | Request::ClearAppended { .. }
             | Request::UnlockState { .. } => false,
@@ -251,6 +269,8 @@ impl Request {
         match self {
             Request::ReadState { key, .. }
             | Request::WriteState { key, .. }
+            | Request::ReadWhole { key, .. }
+            | Request::WriteStaged { key, .. }
             | Request::AppendState { key }
             | Request::ReadAppended { key, .. }
             | Request::ClearAppended { key } => Some(key),
@@ -266,6 +286,10 @@ impl Request {
             | Request::UnlockState { .. }
             | Request::Watch { .. }
             | Request::Unwatch { .. } => 4,
+            Request::ReadWhole { .. }
+            | Request::ReadOn { .. }
+            | Request::Stage { .. }
+            | Request::WriteStaged { .. } => WHOLE_VALUES_SINCE,
             _ => 1,
         }
     }
@@ -292,7 +316,8 @@ impl Request {
                     format!("{count} versions, of up to {longest} bytes; {MAX_VERSIONS} are allowed, of {MAX_NAME_BYTES}")
                 })
             }
-            Request::ReadState { key, .. } => key_problem(key),
+            Request::ReadState { key, .. } | Request::ReadWhole { key, .. } => key_problem(key),
+            Request::ReadOn { .. } => None,
             Request::Watch { key }
             | Request::Unwatch { key }
             | Request::AppendState { key }
@@ -302,18 +327,32 @@ impl Request {
             | Request::UnlockState { key, .. } => key_problem(key),
             Request::ReadFile { path } => (path.len() > MAX_KEY_BYTES)
                 .then(|| format!("a path of {} bytes; {MAX_KEY_BYTES} are allowed", path.len())),
-            Request::WriteState { key, chunks, .. } => key_problem(key).or_else(|| {
-                let bytes = chunks.iter().fold(0_u64, |sum, c| sum.saturating_add(c.length));
-                if chunks.len() > MAX_CHUNKS {
-                    Some(format!("{} chunks; {MAX_CHUNKS} are allowed", chunks.len()))
-                } else if bytes != payload.len() as u64 {
-                    Some(format!("chunks of {bytes} bytes, and a payload of {}", payload.len()))
-                } else {
-                    None
-                }
-            }),
+            Request::WriteState { key, chunks, .. } => {
+                key_problem(key).or_else(|| chunks_problem(chunks, payload))
+            }
+            Request::Stage { part, chunks, .. } => {
+                parts_problem(*part).or_else(|| chunks_problem(chunks, payload))
+            }
+            Request::WriteStaged { key, parts, chunks, .. } => key_problem(key)
+                .or_else(|| parts_problem(*parts))
+                .or_else(|| chunks_problem(chunks, payload)),
         }
     }
+}
+
+fn chunks_problem(chunks: &[ChunkHeader], payload: &[u8]) -> Option<String> {
+    let bytes = chunks.iter().fold(0_u64, |sum, c| sum.saturating_add(c.length));
+    if chunks.len() > MAX_CHUNKS {
+        Some(format!("{} chunks; {MAX_CHUNKS} are allowed", chunks.len()))
+    } else if bytes != payload.len() as u64 {
+        Some(format!("chunks of {bytes} bytes, and a payload of {}", payload.len()))
+    } else {
+        None
+    }
+}
+
+fn parts_problem(parts: u32) -> Option<String> {
+    (parts > MAX_PARTS).then(|| format!("part {parts} of a write; {MAX_PARTS} are allowed"))
 }
 
 fn name_problem(what: &str, name: &str) -> String {

@@ -1,10 +1,11 @@
 //! What a call by reference can lead to.
 
+use crate::references::function_of;
 use std::collections::{BTreeMap, BTreeSet};
 use walrus::ir::{Instr, InstrLocId, Value, Visitor, dfs_in_order};
 use walrus::{
-    ConstExpr, ConstOp, ElementItems, ElementKind, ExportItem, FunctionId, GlobalKind, ImportKind,
-    Module, RefType, TableId, TypeId, ValType,
+    ConstExpr, ElementItems, ElementKind, ExportItem, FunctionId, GlobalKind, ImportKind, Module,
+    RefType, TableId, TypeId, ValType,
 };
 
 /// A signature by its structure, as `(i32) -> i32`: two equal types can be written down twice.
@@ -186,17 +187,6 @@ fn items(items: &ElementItems) -> Vec<Option<FunctionId>> {
     match items {
         ElementItems::Functions(functions) => functions.iter().copied().map(Some).collect(),
         ElementItems::Expressions(_, values) => values.iter().map(function_of).collect(),
-    }
-}
-
-fn function_of(value: &ConstExpr) -> Option<FunctionId> {
-    match value {
-        ConstExpr::RefFunc(id) => Some(*id),
-        ConstExpr::Extended(ops) => ops.iter().find_map(|op| match op {
-            ConstOp::RefFunc(id) => Some(*id),
-            _ => None,
-        }),
-        _ => None,
     }
 }
 

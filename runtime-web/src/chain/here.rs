@@ -18,7 +18,8 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::AbortController;
 
-/// How long a call may take, milliseconds: what a cluster allows if nobody says otherwise.
+/// How long a call may take, milliseconds: what a cluster allows if nobody says otherwise. The run that it follows from can end it
+/// before, by its own deadline.
 const CALL_TIMEOUT: f64 = 60_000.0;
 
 /// Aborts what it stands for, unless that has ended.

@@ -3,13 +3,15 @@
 //! * this file: the decision, and calls in the cluster;
 //! * `here`: calls in this browser;
 //! * `crew`: the workers for them;
-//! * `library`: functions by their names.
+//! * `library`: functions by their names;
+//! * `tree`: what ends all calls of a run.
 //!
 //! A runtime in such a worker decides nothing: it hands what its functions chain to the page's.
 
 mod crew;
 mod here;
 mod library;
+mod tree;
 
 pub(crate) use crew::{Crew, begin, hand_over_state};
 pub(crate) use library::Library;
@@ -21,14 +23,16 @@ use crate::function::Loaded;
 use crate::global::performance_now;
 use crate::host::unexpected;
 use crate::shared::Shared;
+use crate::stop::Stop;
 use faasm_bridge::guest::CallResult;
 use faasm_bridge::placement::auto::{Auto, Sample};
 use faasm_bridge::placement::{Place, Policy, Where};
-use faasm_bridge::wire::{CallEntry, FailureCode, Reply, Request, RequestId};
-use futures_util::future::LocalBoxFuture;
+use faasm_bridge::wire::{CallEntry, FailureCode, Reply, Request};
+use futures_util::future::{LocalBoxFuture, ready};
 use js_sys::Function;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::{Rc, Weak};
+use tree::Tree;
 use wasm_bindgen::JsValue;
 
 /// How deep calls may chain, as in a cluster.
@@ -57,8 +61,8 @@ pub(crate) struct Caller {
     pub(crate) engine: Kind,
     /// How many calls it is away from the run that the page began.
     depth: u32,
-    /// The first call in the cluster of that run and of all that follows from it: by that the relay knows which are of one run.
-    first: Rc<Cell<Option<RequestId>>>,
+    /// That run, with all that follows from it.
+    tree: Rc<Tree>,
     /// In a worker: what the page knows it by.
     number: u32,
 }
@@ -70,8 +74,15 @@ impl Caller {
             loaded: Rc::clone(loaded),
             engine,
             depth: self.depth + 1,
-            first: Rc::clone(&self.first),
+            tree: Rc::clone(&self.tree),
             number: 0,
+        }
+    }
+
+    /// It was stopped: a run that the page began ends with all that follows from it.
+    pub(crate) fn stopped(&self, reason: &FaasmError) {
+        if self.depth == 0 {
+            self.tree.stop(reason);
         }
     }
 }
@@ -149,17 +160,18 @@ impl Chains {
         self.delegate.as_ref()
     }
 
-    /// A run of a function. The number is that of a chained call: of this runtime, or of that of the page.
+    /// A run of a function, and what ends it. The number is that of a chained call: of this runtime, or of that of the page.
     pub(crate) fn caller(
         &self,
         loaded: &Rc<Loaded>,
         engine: Kind,
         number: Option<u32>,
+        stop: &Rc<Stop>,
     ) -> Rc<Caller> {
         let known = number.and_then(|number| self.crew.caller(number));
         known.unwrap_or_else(|| {
             let (loaded, number) = (Rc::clone(loaded), number.unwrap_or(0));
-            Rc::new(Caller { loaded, engine, depth: 0, first: Rc::default(), number })
+            Rc::new(Caller { loaded, engine, depth: 0, tree: Tree::new(Rc::clone(stop)), number })
         })
     }
 
@@ -187,6 +199,9 @@ pub(crate) fn start(
     if let Some(delegate) = &chains.delegate {
         return Ok(Box::pin(crew::hand_over(delegate.clone(), Rc::clone(caller), call)));
     }
+    if let Some(reason) = caller.tree.reason() {
+        return Ok(Box::pin(ready(Err(reason))));
+    }
     if caller.depth >= MAX_DEPTH {
         return Ok(refused(format!("calls chained more than {MAX_DEPTH} deep")));
     }
@@ -204,12 +219,11 @@ pub(crate) fn start(
             (place, Some(Trial { shared: Rc::downgrade(shared), key, place }))
         }
     };
-    match place {
-        Place::Cluster => in_cluster(shared, caller, call, trial),
-        Place::Browser => {
-            Ok(Box::pin(here::run(Rc::clone(shared), Rc::clone(caller), call, trial)))
-        }
-    }
+    let running: Running = match place {
+        Place::Cluster => in_cluster(shared, caller, call, trial)?,
+        Place::Browser => Box::pin(here::run(Rc::clone(shared), Rc::clone(caller), call, trial)),
+    };
+    Ok(caller.tree.within(running))
 }
 
 /// A call that failed before it began, as its caller sees it.
@@ -259,8 +273,9 @@ fn in_cluster(
     let Call { function, entry, input } = call;
     let request = Request::Call { function, entry, args: Vec::new(), env: Vec::new() };
     let began = performance_now();
-    let waiting = shared.connection.request_of(caller.first.get(), request, &input)?;
-    caller.first.set(caller.first.get().or(waiting.id));
+    let first = &caller.tree.first;
+    let waiting = shared.connection.request_of(first.get(), request, &input)?;
+    first.set(first.get().or(waiting.id));
     let (crew, input) = (shared.chains.crew.load(), input.len() as u64);
     Ok(Box::pin(async move {
         let (result, failure) = call_result(waiting.answer().await)?;

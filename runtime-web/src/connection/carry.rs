@@ -215,6 +215,14 @@ impl Connection {
             let message = "the relay does not know this session any more, perhaps it was started again; what it was doing may or may not have happened";
             let _ = waiting.send(Err(FaasmError::new(Code::OutcomeUnknown, message)));
         }
+        let refused = state.session.take_refused();
+        for waiting in refused.iter().filter_map(|id| state.waiting.remove(id)) {
+            let message = format!(
+                "this relay speaks version {} of the protocol, which has no such request; it was not sent: give the relay the runtime's version",
+                state.session.version()
+            );
+            let _ = waiting.send(Err(FaasmError::new(Code::OperationFailed, message)));
+        }
         self.signal.raise();
     }
 
@@ -268,7 +276,7 @@ impl Connection {
 
     fn lost(&self) -> FaasmError {
         let message = format!(
-            "the connection to the relay was lost ({}), and {} ms were not enough to get another one; what was under way may or may not have happened: connect again",
+            "the connection to the relay was lost ({}), and {} ms were not enough to get another one: connect again",
             self.state.borrow().reason,
             self.reach.reconnect.as_millis() as u64,
         );

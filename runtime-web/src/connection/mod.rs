@@ -52,6 +52,8 @@ pub(crate) struct Connection {
     /// What is owed will be acknowledged before long.
     acknowledging: Cell<bool>,
     listener: RefCell<Option<Listener>>,
+    /// The last number of a transfer that takes several requests.
+    transfers: Cell<u64>,
 }
 
 /// Hears of each value that others have written, and of each new connection, by no key.
@@ -123,6 +125,7 @@ impl Connection {
                 signal: Rc::default(),
                 acknowledging: Cell::new(false),
                 listener: RefCell::default(),
+                transfers: Cell::new(0),
             }
         });
         spawn(keep(Rc::downgrade(&connection), Rc::clone(&connection.signal)));
@@ -196,7 +199,18 @@ impl Connection {
 
     /// Whether the relay tells of values that are written, as far as is known.
     pub(crate) fn has_watches(&self) -> bool {
-        self.state.borrow().session.version() >= WATCHES_SINCE
+        self.speaks(WATCHES_SINCE)
+    }
+
+    /// Whether the relay speaks this version of the protocol, as far as is known.
+    pub(crate) fn speaks(&self, version: u16) -> bool {
+        self.state.borrow().session.version() >= version
+    }
+
+    /// A number for a transfer that takes several requests.
+    pub(crate) fn next_transfer(&self) -> u64 {
+        self.transfers.set(self.transfers.get() + 1);
+        self.transfers.get()
     }
 
     /// The token to connect with from here on.
@@ -234,12 +248,18 @@ impl Connection {
             }
             state.drop_transport();
             state.hints = None;
+            let waiting = std::mem::take(&mut state.waiting);
+            let session = &state.session;
+            let waiting: Vec<_> = waiting
+                .into_iter()
+                .map(|(id, sender)| (ended(&error, session.was_sent(id)), sender))
+                .collect();
             state.session.abandon();
             state.end.get_or_insert_with(|| error.clone());
-            (std::mem::take(&mut state.waiting), state.opened.take())
+            (waiting, state.opened.take())
         };
-        for sender in waiting.into_values() {
-            let _ = sender.send(Err(error.clone()));
+        for (error, sender) in waiting {
+            let _ = sender.send(Err(error));
         }
         if let Some(opened) = opened {
             let _ = opened.send(Err(error));
@@ -269,7 +289,14 @@ fn now() -> Duration {
 }
 
 fn closed() -> FaasmError {
-    let message =
-        "the runtime was closed; what the relay was doing for it may or may not have happened";
-    FaasmError::new(Code::Closed, message)
+    FaasmError::new(Code::Closed, "the runtime was closed")
+}
+
+/// What a request comes to when the session ends.
+fn ended(end: &FaasmError, was_sent: bool) -> FaasmError {
+    let happened = match was_sent {
+        true => "what the relay was asked for may or may not have happened",
+        false => "the relay was not asked, and nothing has happened",
+    };
+    FaasmError { message: format!("{} ({happened})", end.message), ..end.clone() }
 }

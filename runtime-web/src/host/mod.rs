@@ -7,7 +7,8 @@
 //! * `listeners`: what the page wants to hear;
 //! * `operations`: what is done while the function is suspended;
 //! * `imports`: the import object; [`crate::entry`] is where its calls arrive;
-//! * `runs`: which run a call belongs to.
+//! * `runs`: which run a call belongs to;
+//! * `transfers`: state values between page and relay.
 
 mod browser;
 mod calls;
@@ -16,11 +17,13 @@ mod listeners;
 mod locks;
 mod operations;
 mod runs;
+mod transfers;
 
 pub(crate) use imports::{BRIDGE, import_object};
 pub(crate) use listeners::Listeners;
-pub(crate) use operations::{read_state, take_bytes, take_done, unexpected, write_state};
+pub(crate) use operations::{take_bytes, take_done, unexpected};
 pub(crate) use runs::{Number, numbered};
+pub(crate) use transfers::{read_state, write_state};
 
 use crate::chain::Caller;
 use crate::error::FaasmError;
@@ -124,7 +127,9 @@ impl Bindings {
     /// awaited go on, unless it was stopped.
     pub(crate) fn end(&self) {
         self.listeners.flush();
-        self.calls.end(self.stop.reason().is_some());
+        let stopped = self.stop.reason();
+        self.calls.end(stopped.is_some());
+        stopped.inspect(|reason| self.caller.stopped(reason));
         self.locks.end(&self.shared.connection);
         let ended = self.with_guest(|guest, host, tier| {
             guest.end(host, tier);

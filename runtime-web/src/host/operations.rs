@@ -2,16 +2,14 @@
 
 use super::Bindings;
 use super::browser::now;
+use super::transfers::{read_state, write_state};
 use crate::connection::Answer;
 use crate::error::{Code, FaasmError};
 use crate::global::{performance_now, sleep};
-use crate::shared::Shared;
 use faasm_bridge::guest::{Completion, Operation};
 use faasm_bridge::state::Chunk;
-use faasm_bridge::wire::{ChunkHeader, FailureCode, MAX_CHUNKS, Reply, Request, TRANSFER_BYTES};
-use futures_util::future::LocalBoxFuture;
+use faasm_bridge::wire::{FailureCode, Reply, Request};
 use std::future::poll_fn;
-use std::rc::Rc;
 
 const NANOSECONDS_PER_MILLISECOND: f64 = 1e6;
 
@@ -124,84 +122,6 @@ fn read(bytes: Option<Vec<u8>>) -> Completion {
 
 fn not_started() -> FaasmError {
     FaasmError::new(Code::Internal, "a call was not started")
-}
-
-/// Reads as many bytes as were asked for, in as many requests as that takes.
-///
-/// The size is that of the value, if there is one.
-pub(crate) fn read_state<'a>(
-    shared: &'a Shared,
-    key: &'a str,
-    offset: u64,
-    length: Option<u64>,
-) -> LocalBoxFuture<'a, Result<(Option<u64>, Chunk), FaasmError>> {
-    Box::pin(async move {
-        let mut chunk = Chunk { offset, bytes: Vec::new() };
-        loop {
-            let have = chunk.bytes.len() as u64;
-            let request = Request::ReadState {
-                key: key.to_owned(),
-                offset: offset + have,
-                length: length.map(|length| length - have),
-            };
-            let (size, part) = match shared.ask(request, &[]).await? {
-                (Reply::State { size, .. }, part) => (size, part),
-                (reply, _) => return Err(unexpected(reply)),
-            };
-            let end =
-                |size: u64| length.map_or(size, |length| size.min(offset.saturating_add(length)));
-            let last = part.is_empty();
-            chunk.bytes.extend(part);
-            if last || size.is_none_or(|size| chunk.range().end >= end(size)) {
-                return Ok((size, chunk));
-            }
-        }
-    })
-}
-
-/// Writes chunks in as many requests as that takes; each of them is all or nothing.
-pub(crate) async fn write_state(
-    shared: &Rc<Shared>,
-    key: &str,
-    size: u64,
-    chunks: Vec<Chunk>,
-) -> Result<(), FaasmError> {
-    let _pushing = shared.pins.pushing(shared, key);
-    for part in transfers(chunks) {
-        let headers = part
-            .iter()
-            .map(|chunk| ChunkHeader { offset: chunk.offset, length: chunk.bytes.len() as u64 });
-        let chunks = headers.collect();
-        let request = Request::WriteState { key: key.to_owned(), size, chunks };
-        let payload: Vec<u8> = part.into_iter().flat_map(|chunk| chunk.bytes).collect();
-        take_done(shared.ask(request, &payload).await)?;
-    }
-    Ok(())
-}
-
-/// Chunks in groups that fit one request each, long ones cut.
-fn transfers(chunks: Vec<Chunk>) -> Vec<Vec<Chunk>> {
-    let mut transfers = vec![Vec::new()];
-    let mut room = TRANSFER_BYTES as usize;
-    for Chunk { mut offset, bytes } in chunks {
-        let mut rest = bytes.as_slice();
-        while !rest.is_empty() {
-            let last = transfers.last().map_or(0, Vec::len);
-            if room == 0 || last == MAX_CHUNKS {
-                transfers.push(Vec::new());
-                room = TRANSFER_BYTES as usize;
-            }
-            let (now, later) = rest.split_at(rest.len().min(room));
-            let chunk = Chunk { offset, bytes: now.to_vec() };
-            if let Some(transfer) = transfers.last_mut() {
-                transfer.push(chunk);
-            }
-            offset += now.len() as u64;
-            room -= now.len();
-            rest = later;
-        }
-    }
-    transfers
 }
 
 /// The reply to something that just has to be done.

@@ -103,11 +103,15 @@ impl<'a> Operation<'a> {
             Operation::Request(request) => match request {
                 Request::Call { .. } | Request::Compare { .. } => Right::Invoke,
                 Request::ReadState { .. }
+                | Request::ReadWhole { .. }
+                | Request::ReadOn { .. }
                 | Request::ReadAppended { .. }
                 | Request::ReadFile { .. }
                 | Request::Watch { .. }
                 | Request::Unwatch { .. } => Right::StateRead,
                 Request::WriteState { .. }
+                | Request::Stage { .. }
+                | Request::WriteStaged { .. }
                 | Request::AppendState { .. }
                 | Request::ClearAppended { .. }
                 | Request::LockState { .. } => Right::StateWrite,

@@ -11,6 +11,7 @@ mod locks;
 mod pass;
 mod progress;
 mod requests;
+mod transfers;
 mod users;
 mod watched;
 mod websocket;

@@ -1,5 +1,6 @@
 //! Who gets a session, and what a session may do: its token, and the bounds of its user.
 
+use super::transfers::Transfers;
 use super::users::{User, Users};
 use crate::auth::{Authority, Denied, Grant, Operation, now};
 use crate::cluster::failure;
@@ -23,6 +24,7 @@ pub(crate) struct Gate {
     authority: Option<Authority>,
     pub(super) limits: Arc<Limits>,
     users: Users,
+    transfers: Arc<Transfers>,
 }
 
 /// Which bound a call is beyond, in words.
@@ -39,6 +41,8 @@ pub(super) struct Pass {
     grant: Arc<Grant>,
     user: Arc<User>,
     limits: Arc<Limits>,
+    /// Of the whole relay.
+    pub(super) transfers: Arc<Transfers>,
     /// Of the protocol.
     version: u16,
     /// When the page is sent to get a fresh token.
@@ -47,7 +51,7 @@ pub(super) struct Pass {
 
 impl Gate {
     pub(crate) fn new(authority: Option<Authority>, limits: Limits) -> Self {
-        Self { authority, limits: Arc::new(limits), users: Users::default() }
+        Self { authority, limits: Arc::new(limits), ..Self::default() }
     }
 
     /// What a token allows.
@@ -95,8 +99,9 @@ impl Gate {
         let left = left.filter(|left| *left > 0).map(Duration::from_secs);
         let left = left.filter(|left| *left <= MAX_RENEWAL);
         let renewal = left.map(|left| Instant::now() + left);
-        let grant = Arc::new(grant);
-        Ok(Pass { grant, user, limits: Arc::clone(&self.limits), version, renewal })
+        let (grant, limits) = (Arc::new(grant), Arc::clone(&self.limits));
+        let transfers = Arc::clone(&self.transfers);
+        Ok(Pass { grant, user, limits, transfers, version, renewal })
     }
 }
 
@@ -107,6 +112,7 @@ impl Pass {
             grant: Arc::new(Grant::nothing()),
             user: Arc::new(User::new(limits)),
             limits: Arc::clone(limits),
+            transfers: Arc::default(),
             version: 1,
             renewal: None,
         }

@@ -1,6 +1,7 @@
 //! Performs what a page asks for: each request a task, whose reply goes to the session whatever connection carries it.
 
 use super::drain::Running;
+use super::transfers::{Staged, Transfers};
 use super::{Live, MAX_PAYLOADS, Session, lock, locks, watched};
 use crate::cluster::{Call, ClusterError, Outcome, Run};
 use crate::config::App;
@@ -118,7 +119,8 @@ fn start(
         drop(waiting);
         let _running = session.metrics.running();
         let is_call = matches!(request, Request::Call { .. });
-        let asked = Asked { session: &session, id, first, user, request, payload };
+        let transfers = &pass.transfers;
+        let asked = Asked { session: &session, transfers, id, first, user, request, payload };
         let performed = AssertUnwindSafe(asked.perform(&app)).catch_unwind();
         let performed = performed.await.unwrap_or_else(|_| {
             let message = "the relay failed while performing the request".to_owned();
@@ -181,6 +183,7 @@ impl Drop for Held {
 /// A request that is to be performed now.
 struct Asked<'a> {
     session: &'a Arc<Session>,
+    transfers: &'a Arc<Transfers>,
     id: RequestId,
     first: RequestId,
     user: String,
@@ -191,7 +194,7 @@ struct Asked<'a> {
 impl Asked<'_> {
     /// `None` where the session is another relay's, and nothing was done.
     async fn perform(self, app: &App) -> Option<(Reply, Vec<u8>)> {
-        let Self { session, id, first, user, request, payload } = self;
+        let Self { session, transfers, id, first, user, request, payload } = self;
         let request = match &app.keys {
             None => Ok(request),
             Some(keys) => keys.place(&user, request, payload.len()).await,
@@ -199,7 +202,8 @@ impl Asked<'_> {
         let performed = match request {
             Err(error) => return told(error.into()),
             Ok(request) => {
-                Self::perform_placed(app, session, (id, first), user, request, payload).await
+                let carried = (session, transfers);
+                Self::perform_placed(app, carried, (id, first), user, request, payload).await
             }
         };
         match performed {
@@ -211,7 +215,7 @@ impl Asked<'_> {
     /// The request as the cluster's state has its keys.
     async fn perform_placed(
         app: &App,
-        session: &Arc<Session>,
+        (session, transfers): (&Arc<Session>, &Arc<Transfers>),
         (id, first): (RequestId, RequestId),
         user: String,
         request: Request,
@@ -233,6 +237,28 @@ impl Asked<'_> {
             Request::WriteState { key, size, chunks } => {
                 let chunks = split(&chunks, &payload);
                 changed(app, session, id, &user, Change::Write { key, size, chunks }).await
+            }
+            Request::ReadWhole { key, offset, length, read } => {
+                let (whose, what) = ((session.key, user.as_str()), (key.as_str(), offset, length));
+                Ok(transfers.read(&*app.state, whose, what, read).await?)
+            }
+            Request::ReadOn { read, offset } => Ok(transfers.read_on(session.key, read, offset)),
+            Request::Stage { write, part, chunks } => {
+                let chunks = split(&chunks, &payload);
+                transfers.stage((session.key, &user), (write, part), chunks).await;
+                Ok((Reply::Done, Vec::new()))
+            }
+            Request::WriteStaged { key, size, write, parts, chunks } => {
+                let Some(Staged { chunks: mut all, room }) =
+                    transfers.take(session.key, write, parts)
+                else {
+                    return Ok((Reply::Missing, Vec::new()));
+                };
+                all.extend(split(&chunks, &payload));
+                let change = Change::Write { key, size, chunks: all };
+                let written = changed(app, session, id, &user, change).await;
+                drop(room);
+                written
             }
             Request::AppendState { key } => {
                 changed(app, session, id, &user, Change::Append { key, element: payload }).await

@@ -14,6 +14,10 @@ enum Operation {
     CallPointer,
     ReadState,
     WriteState,
+    ReadWhole,
+    ReadOn,
+    Stage,
+    WriteStaged,
     AppendState,
     ReadAppended,
     ClearAppended,
@@ -35,11 +39,15 @@ enum Operation {
 
 use Operation::*;
 
-const OPERATIONS: [Operation; 21] = [
+const OPERATIONS: [Operation; 25] = [
     Call,
     CallPointer,
     ReadState,
     WriteState,
+    ReadWhole,
+    ReadOn,
+    Stage,
+    WriteStaged,
     AppendState,
     ReadAppended,
     ClearAppended,
@@ -64,9 +72,10 @@ impl Operation {
     fn right(self) -> Option<Right> {
         Some(match self {
             Call | CallPointer | Compare | FetchFunction => Right::Invoke,
-            ReadState | ReadAppended | ReadFile | Watch | Unwatch | FetchFile | FetchState
-            | StateSize => Right::StateRead,
-            WriteState | AppendState | ClearAppended | LockState | StoreState => Right::StateWrite,
+            ReadState | ReadWhole | ReadOn | ReadAppended | ReadFile | Watch | Unwatch
+            | FetchFile | FetchState | StateSize => Right::StateRead,
+            WriteState | Stage | WriteStaged | AppendState | ClearAppended | LockState
+            | StoreState => Right::StateWrite,
             // Whoever was given a lock.
             UnlockState => return None,
             UploadFunction | UploadFile => Right::Upload,
@@ -84,6 +93,12 @@ impl Operation {
             WriteState => {
                 let chunks = vec![ChunkHeader { offset: 0, length: 1 }];
                 Request::WriteState { key, size: 1, chunks }
+            }
+            ReadWhole => Request::ReadWhole { key, offset: 0, length: None, read: 1 },
+            ReadOn => Request::ReadOn { read: 1, offset: 0 },
+            Stage => Request::Stage { write: 1, part: 0, chunks: vec![] },
+            WriteStaged => {
+                Request::WriteStaged { key, size: 1, write: 1, parts: 0, chunks: vec![] }
             }
             AppendState => Request::AppendState { key },
             ReadAppended => Request::ReadAppended { key, count: 1 },

@@ -131,3 +131,46 @@ async fn a_value_of_20_mib_goes_in_parts_and_a_read_gives_one_transfer() {
     }
     assert_eq!(client.call("last", b"").await, (7, String::new()), "a guest reads all of it");
 }
+
+#[tokio::test]
+async fn a_long_value_is_read_and_written_as_a_whole() {
+    const SIZE: u64 = 20 * 1024 * 1024;
+    const REST: u64 = SIZE - 2 * TRANSFER_BYTES;
+    let relay = Relay::start().await;
+    let (mut writer, mut reader) = (relay.client().await, relay.client().await);
+    let key = || String::from("big");
+    let part = |offset, length| vec![ChunkHeader { offset, length }];
+    for byte in [1_u8, 2] {
+        let bytes = vec![byte; TRANSFER_BYTES as usize];
+        for part_number in [0, 1] {
+            let chunks = part(u64::from(part_number) * TRANSFER_BYTES, TRANSFER_BYTES);
+            let stage = Request::Stage { write: 5, part: part_number, chunks };
+            assert_eq!(writer.ask(stage, &bytes).await.0, Reply::Done);
+        }
+        // Nothing of it is there, and of another write nothing at all.
+        let before = (byte == 2).then_some(SIZE);
+        let read = |read| Request::ReadWhole { key: key(), offset: 0, length: None, read };
+        let (reply, first) = reader.ask(read(byte.into()), b"").await;
+        assert_eq!(reply, Reply::State { size: before, offset: 0 });
+        let write = |write| {
+            let chunks = part(2 * TRANSFER_BYTES, REST);
+            Request::WriteStaged { key: key(), size: SIZE, write, parts: 2, chunks }
+        };
+        let last = &bytes[..REST as usize];
+        assert_eq!(writer.ask(write(6), last).await.0, Reply::Missing);
+        assert_eq!(writer.ask(write(5), last).await.0, Reply::Done);
+        assert_eq!(writer.ask(write(5), last).await.0, Reply::Missing, "it was written once");
+        // The read that began before goes on with what was there.
+        let on = Request::ReadOn { read: byte.into(), offset: TRANSFER_BYTES };
+        let (reply, second) = reader.ask(on, b"").await;
+        if byte == 2 {
+            assert_eq!(reply, Reply::State { size: Some(SIZE), offset: TRANSFER_BYTES });
+            assert!(first.iter().chain(&second).all(|byte| *byte == 1));
+        } else {
+            assert_eq!((reply, second.len()), (Reply::Missing, 0));
+        }
+        let whole = writer.ask(read(9), b"").await;
+        assert_eq!(whole.0, Reply::State { size: Some(SIZE), offset: 0 });
+        assert!(whole.1.iter().all(|found| *found == byte));
+    }
+}

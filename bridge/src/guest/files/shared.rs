@@ -57,12 +57,12 @@ impl Files {
         }
     }
 
-    /// Takes what the run waited for; none where there is no such file.
+    /// Takes what the run waited for, and gives its node; none where there is no such file.
     pub(in crate::guest) fn shared_arrived(
         &mut self,
         bytes: Option<Vec<u8>>,
         now: u64,
-    ) -> Result<(), Errno> {
+    ) -> Result<Option<Inode>, Errno> {
         let name = self.shared.awaited.take().ok_or(Errno::Io)?;
         self.tree.charge(name.len() as u64 + super::NODE_BYTES)?;
         let inode = match bytes {
@@ -74,22 +74,32 @@ impl Files {
             None => None,
         };
         self.shared.known.insert(name, inode);
-        Ok(())
+        Ok(inode)
     }
 }
 
 impl Guest {
-    /// Second half of the calls that wait for a shared file: they are made once more, and find it.
+    /// Second half of the calls that wait for a shared file.
+    ///
+    /// What writes a file to state does it under the key that was asked for. The others are made once more, and find the file. They
+    /// take nothing along from their first half: where the guest's memory has changed meanwhile it is as if they had been called
+    /// only now, and a path to a shared file that is not here is refused then.
     pub(in crate::guest) fn shared_file_arrived(
         &mut self,
-        call: HostCall,
+        (call, key): (HostCall, Option<&str>),
         args: &Args,
         bytes: Option<Vec<u8>>,
         cx: &mut Context<'_>,
     ) -> Result<Flow, Fault> {
         let now = cx.host.now(Clock::Realtime);
         let errno = match self.files.shared_arrived(bytes, now) {
-            Ok(()) => match self.handle(call, args, cx)? {
+            Ok(file) if call == HostCall::WriteStateFromFile => {
+                return match file.zip(key) {
+                    Some((file, key)) => self.write_state_from_shared(key, file, cx),
+                    None => Ok(Flow::Return(NO_FILE)),
+                };
+            }
+            Ok(_) => match self.handle(call, args, cx)? {
                 // The path lay in memory that somebody else changed meanwhile.
                 Flow::Wait(_) => Errno::Io,
                 flow => return Ok(flow),

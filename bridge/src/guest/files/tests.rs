@@ -1,5 +1,7 @@
 //! The file tree, by itself: rules, bounds, and random sequences against a plain model.
 
+mod descriptors;
+
 use super::*;
 use crate::guest::errno::Stop;
 use crate::guest::{Fault, Operation};

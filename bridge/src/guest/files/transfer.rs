@@ -1,7 +1,9 @@
 //! Bytes between files and guest memory.
 
 use super::descriptors::{Flags, Rights, Target};
+use super::tree::Inode;
 use crate::guest::errno::{Errno, Stop};
+use crate::guest::mapping::Mappings;
 use crate::guest::{Args, Clock, Context, Fault, Flow, Guest, GuestMemoryExt, Stream};
 
 /// Most a call writes at once, bytes; the guest writes the rest with another call. Parts may overlap, so that memory
@@ -125,9 +127,32 @@ impl Guest {
             Err(Stop::Errno(_)) => return Ok(Flow::Return(NO_FILE)),
             Err(Stop::Fault(fault)) => return Err(fault),
         };
-        self.mappings.absorb(cx.host, cx.tier);
-        cx.tier.write(&key, bytes.len() as u64, 0, bytes)?;
-        self.mappings.refresh(cx.host, cx.tier);
-        Ok(Flow::Return(bytes.len() as i32))
+        store(bytes, &key, &mut self.mappings, cx)
     }
+
+    /// Its second half, once a shared file is here: neither key nor path is read again.
+    pub(super) fn write_state_from_shared(
+        &mut self,
+        key: &str,
+        file: Inode,
+        cx: &mut Context<'_>,
+    ) -> Result<Flow, Fault> {
+        match self.files.tree.read(file, 0) {
+            Ok(bytes) => store(bytes, key, &mut self.mappings, cx),
+            Err(_) => Ok(Flow::Return(NO_FILE)),
+        }
+    }
+}
+
+/// Makes the bytes of a file the local value.
+fn store(
+    bytes: &[u8],
+    key: &str,
+    mappings: &mut Mappings,
+    cx: &mut Context<'_>,
+) -> Result<Flow, Fault> {
+    mappings.absorb(cx.host, cx.tier);
+    cx.tier.write(key, bytes.len() as u64, 0, bytes)?;
+    mappings.refresh(cx.host, cx.tier);
+    Ok(Flow::Return(bytes.len() as i32))
 }

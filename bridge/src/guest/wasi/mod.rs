@@ -18,8 +18,8 @@ use super::errno::{Errno, Stop};
 use super::files::{FileType, Stat, TimeChange};
 use super::{Args, Clock, Context, Fault, Flow, Guest, GuestMemoryExt, MAX_STRING_BYTES};
 use crate::host::HostCall;
-use poll::Poll;
 
+pub(super) use poll::Polled;
 pub(super) use process::{clock, fill_random};
 
 const SUCCESS: i32 = 0;
@@ -89,7 +89,7 @@ impl Guest {
             C::PathRename => self.path_rename(args, cx),
             C::PathSymlink => self.path_symlink(args, cx),
             C::PathUnlinkFile => self.path_unlink_file(args, cx),
-            C::PollOneoff => self.poll(args, cx, Poll::First),
+            C::PollOneoff => self.poll(args, cx),
             C::ProcExit => Err(Stop::Fault(Fault::Exit(args.u32(0) as i32))),
             C::ProcRaise => Err(Errno::NotSupported.into()),
             C::RandomGet => process::random(args, cx),
@@ -103,7 +103,7 @@ impl Guest {
 
     /// Second half of `poll_oneoff`.
     pub(super) fn wasi_woken(&mut self, args: &Args, cx: &mut Context<'_>) -> Result<Flow, Fault> {
-        to_flow(self.poll(args, cx, Poll::AfterSleep))
+        to_flow(self.poll_slept(args, cx))
     }
 }
 

@@ -4,7 +4,8 @@ use super::process::clock;
 use super::{MAX_LIST, Outcome};
 use crate::guest::errno::{Errno, Stop};
 use crate::guest::files::Target;
-use crate::guest::{Args, Clock, Context, Guest, GuestMemoryExt, Operation, Sleep};
+use crate::guest::sleep::{End, Sleep};
+use crate::guest::{Args, Context, Guest, GuestMemoryExt, Operation};
 
 const SUBSCRIPTION_BYTES: u32 = 48;
 const EVENT_BYTES: u32 = 32;
@@ -16,46 +17,44 @@ const CLOCK_ABSOLUTE: u16 = 1;
 /// Room that a stream is said to have, bytes.
 const WRITE_ROOM: u64 = 64 << 10;
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Poll {
-    First,
-    /// The shortest clock has run out.
-    AfterSleep,
-}
-
 impl Guest {
     /// `poll_oneoff(in, out, count, n_events)`
-    pub(super) fn poll(&mut self, args: &Args, cx: &mut Context<'_>, poll: Poll) -> Outcome {
-        let (input, output, count) = (args.u32(0), args.u32(1), args.u32(2));
+    pub(super) fn poll(&mut self, args: &Args, cx: &mut Context<'_>) -> Outcome {
+        let (input, count) = (args.u32(0), args.u32(2));
         if count == 0 || count > MAX_LIST {
             return Err(Errno::Invalid.into());
         }
         let bytes = cx.host.read(input, count * SUBSCRIPTION_BYTES)?;
-        let subscriptions: Vec<Subscription> =
-            bytes.chunks_exact(SUBSCRIPTION_BYTES as usize).map(Subscription::read).collect();
-        let slept = match poll {
-            Poll::First => 0,
-            Poll::AfterSleep => cx.host.now(Clock::Monotonic).saturating_sub(self.poll_began),
-        };
-        let mut shortest = u64::MAX;
-        let mut waits = Vec::with_capacity(subscriptions.len());
-        for subscription in &subscriptions {
-            let wait = subscription.wait(slept, cx)?;
-            shortest = shortest.min(wait);
-            waits.push(wait);
-        }
-        if poll == Poll::First && shortest > 0 {
-            self.poll_began = cx.host.now(Clock::Monotonic);
-            return Err(Stop::Wait(Operation::Sleep(Sleep::lasting(shortest, cx.host))));
-        }
-        // All that are due by now. Where a clock has moved by less than the sleep took, it is the first to come.
-        let mut events = Vec::new();
-        for (subscription, wait) in subscriptions.iter().zip(waits) {
-            if wait <= shortest {
-                events.extend(self.event(subscription));
+        let subscriptions = bytes.chunks_exact(SUBSCRIPTION_BYTES as usize).map(Subscription::read);
+        let polled = subscriptions
+            .map(|subscription| Ok((subscription.end(cx)?, subscription)))
+            .collect::<Result<Polled, Errno>>()?;
+        let ends: Option<Vec<End>> =
+            polled.iter().map(|(end, _)| end.filter(|end| left(*end, cx).is_some())).collect();
+        match ends {
+            None => self.report(&polled, args, cx),
+            Some(ends) => {
+                self.polled = polled;
+                Err(Stop::Wait(Operation::Sleep(Sleep::to_first(ends))))
             }
         }
-        cx.host.write(output, &events)?;
+    }
+
+    /// Second half: a clock of a poll has run out. Who wrote to the guest's memory meanwhile has not changed what it waits for.
+    pub(super) fn poll_slept(&mut self, args: &Args, cx: &mut Context<'_>) -> Outcome {
+        let polled = std::mem::take(&mut self.polled);
+        self.report(&polled, args, cx)
+    }
+
+    /// Writes the events of all that are ready by now.
+    fn report(&self, polled: &Polled, args: &Args, cx: &mut Context<'_>) -> Outcome {
+        let left = |end: &Option<End>| end.and_then(|end| left(end, cx)).unwrap_or(0);
+        // One was due when the sleep ended. Where its clock was set back since then, it is the first to come.
+        let least = polled.iter().map(|(end, _)| left(end)).min().unwrap_or(0);
+        let ready = polled.iter().filter(|(end, _)| left(end) == least);
+        let events: Vec<u8> =
+            ready.flat_map(|(_, subscription)| self.event(subscription)).collect();
+        cx.host.write(args.u32(1), &events)?;
         Ok(cx.host.write_u32(args.u32(3), events.len() as u32 / EVENT_BYTES)?)
     }
 
@@ -87,7 +86,10 @@ impl Guest {
     }
 }
 
-struct Subscription {
+/// What a poll waits for, and when each of it is ready.
+pub(in crate::guest) type Polled = Vec<(Option<End>, Subscription)>;
+
+pub(in crate::guest) struct Subscription {
     user_data: [u8; 8],
     kind: u8,
     /// The clock, or the descriptor.
@@ -112,18 +114,23 @@ impl Subscription {
         }
     }
 
-    /// Nanoseconds until this is ready, in a poll that has `slept` for some already.
-    fn wait(&self, slept: u64, cx: &Context<'_>) -> Result<u64, Stop> {
+    /// When this is ready; none where it is so at once.
+    fn end(&self, cx: &Context<'_>) -> Result<Option<End>, Errno> {
         match self.kind {
             EVENT_CLOCK => {}
-            EVENT_READ | EVENT_WRITE => return Ok(0),
-            _ => return Err(Errno::Invalid.into()),
+            EVENT_READ | EVENT_WRITE => return Ok(None),
+            _ => return Err(Errno::Invalid),
         }
         let clock = clock(self.subject)?;
-        Ok(if self.flags & CLOCK_ABSOLUTE != 0 {
-            self.timeout.saturating_sub(cx.host.now(clock))
+        Ok(Some(if self.flags & CLOCK_ABSOLUTE != 0 {
+            End::At { clock, time: self.timeout }
         } else {
-            self.timeout.saturating_sub(slept)
-        })
+            End::after(self.timeout, cx.host)
+        }))
     }
+}
+
+/// Nanoseconds until then; none once it is due.
+fn left(end: End, cx: &Context<'_>) -> Option<u64> {
+    end.left(|clock| cx.host.now(clock))
 }

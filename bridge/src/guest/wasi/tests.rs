@@ -340,4 +340,19 @@ fn state_is_written_from_files() {
     let bytes = Completion::Bytes(b"xyz".to_vec());
     assert_eq!(run.waits(C::WriteStateFromFile, &[key, name], fetch, bytes), 3);
     assert_eq!(run.tier.get("l").unwrap().read(0..3), b"xyz");
+
+    // Key and path lie in memory that has changed by the time the file is here.
+    run.put(PATH, b"m\0");
+    run.put(OTHER, b"faasm://y\0");
+    run.begin(C::WriteStateFromFile, &[key, name]).unwrap();
+    run.put(PATH, b"k\0");
+    run.put(OTHER, b"faasm://x\0");
+    run.guest.complete(Completion::Bytes(b"yy".to_vec())).unwrap();
+    assert_eq!(run.finish(), Ok(crate::guest::Finish::Return(2)));
+    assert_eq!(run.tier.get("m").unwrap().read(0..2), b"yy");
+    assert_eq!(run.tier.get("k").unwrap().read(0..5), b"value");
+    run.put(OTHER, b"faasm://z\0");
+    run.begin(C::WriteStateFromFile, &[key, name]).unwrap();
+    run.guest.complete(Completion::Missing).unwrap();
+    assert_eq!(run.finish(), Ok(crate::guest::Finish::Return(-1)));
 }

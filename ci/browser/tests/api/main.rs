@@ -1,5 +1,6 @@
 //! The package's interface, option by option, in real Chromium.
 
+mod callbacks;
 mod codes;
 mod connection;
 mod events;

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 /// Chains a function by name as often as its input says.
 const CALLS: &str = include_str!("../functions/calls.wat");
+/// Appends a byte to the list `ticks`.
+const APPEND: &str = include_str!("../functions/append.wat");
 /// Chains itself without end.
 const DOWN: &str = include_str!("../functions/down.wat");
 /// Never returns.
@@ -19,6 +21,8 @@ const NAP: &str = include_str!("../functions/nap.wat");
 const SPIN: &str = include_str!("../functions/spin.wat");
 /// Gives its input as output.
 const TINY: &str = include_str!("../functions/tiny.wat");
+/// Chains a call that leaves behind one that sleeps for a minute; returns, or sleeps where its input is not empty.
+const TREE: &str = include_str!("../functions/tree.wat");
 /// Chains a call that sleeps for a minute, says so, and awaits it.
 const WAIT: &str = include_str!("../functions/wait.wat");
 
@@ -60,6 +64,7 @@ const BEFORE: &str = r#"
 
 async fn lab() -> Result<Lab> {
     Lab::new(&[
+        ("append", APPEND),
         ("calls", CALLS),
         ("down", DOWN),
         ("endless", ENDLESS),
@@ -67,6 +72,7 @@ async fn lab() -> Result<Lab> {
         ("nap", NAP),
         ("spin", SPIN),
         ("tiny", TINY),
+        ("tree", TREE),
         ("wait", WAIT),
     ])
     .await
@@ -373,5 +379,265 @@ async fn workers_get_new_tokens() -> Result<()> {
     )
     .await?;
     assert_eq!(result, json!([true, 3]));
+    lab.browser.close().await
+}
+
+/// Stands between page and workers as a blocked thread does: what workers say is kept back until `release()`, and timers of one
+/// length fire when `fire()` says so.
+const BLOCKED: &str = r#"
+  let kept = [], timers = [], length;
+  const block = (milliseconds) => { [kept, timers, length] = [[], [], milliseconds]; };
+  const release = () => { length = undefined; for (const act of kept) act(); };
+  const fire = () => timers.forEach((act) => act());
+  const said = (kind) => kept.some(({ data }) => data[kind]);
+  const realTimeout = setTimeout;
+  globalThis.setTimeout = (act, delay, ...more) => delay === length ? timers.push(act) : realTimeout(act, delay, ...more);
+  const Watched = Worker;
+  globalThis.Worker = class extends Watched {
+    set onmessage(hear) {
+      super.onmessage = hear && ((event) => {
+        if (length) kept.push(Object.assign(() => this.terminated || hear(event), { data: event.data }));
+        else hear(event);
+      });
+    }
+    terminate() {
+      this.terminated = true;
+      super.terminate();
+    }
+  };
+  const ticks = async () => (await runtime.state.readAppended("ticks", 8)).length;
+"#;
+
+#[tokio::test]
+async fn a_call_runs_once_where_its_worker_starts_while_the_page_is_blocked() -> Result<()> {
+    let lab = lab().await?;
+    let result = run(
+        &lab,
+        &format!(
+            "{BLOCKED}{}",
+            r#"
+  const here = await open("browser");
+  const calls = await load("calls", here);
+  block(20_000);
+  const run = places(calls, { input: "1append" });
+  // If the worker has the call it has run it, too, by the time the page goes on.
+  await until(() => said("ready") && (said("ended") || !workers[0].sent.some(({ run }) => run)));
+  fire();
+  release();
+  const ran = await run;
+  here.dispose();
+  return { ran, ticks: await ticks() };"#
+        ),
+    )
+    .await?;
+    let ran = json!({ "ran": "browser", "values": [0], "returnValue": 0 });
+    assert_eq!(result, json!({ "ran": ran, "ticks": 1 }));
+    lab.browser.close().await
+}
+
+#[tokio::test]
+async fn a_worker_that_never_says_that_it_is_ready_has_run_nothing() -> Result<()> {
+    let lab = lab().await?;
+    let result = run(
+        &lab,
+        &format!(
+            "{BLOCKED}{}",
+            r#"
+  const here = await open("browser");
+  const calls = await load("calls", here);
+  block(20_000);
+  const run = places(calls, { input: "1append" });
+  await until(() => said("ready"));
+  fire();
+  const lost = await run;
+  const gone = await workers[0].gone;
+  release();
+  const after = await ticks();
+  here.dispose();
+  return { lost: lost.ran, gone, after };"#
+        ),
+    )
+    .await?;
+    assert_eq!(result, json!({ "lost": "cluster", "gone": true, "after": 1 }));
+    lab.browser.close().await
+}
+
+#[tokio::test]
+async fn a_call_that_ended_while_the_page_was_blocked_has_not_timed_out() -> Result<()> {
+    let lab = lab().await?;
+    let result = run(
+        &lab,
+        &format!(
+            "{BLOCKED}{}",
+            r#"
+  const here = await open("browser");
+  const calls = await load("calls", here);
+  await places(calls, { input: "1tiny" });
+  block(61_000);
+  const run = places(calls, { input: "1spin" });
+  await until(() => said("ended"));
+  fire();
+  release();
+  const ran = await run;
+  const after = await places(calls, { input: "1tiny" });
+  here.dispose();
+  return { ran, after: after.ran, workers: workers.length };"#
+        ),
+    )
+    .await?;
+    let ran = json!({ "ran": "browser", "values": [7], "returnValue": 0 });
+    assert_eq!(result, json!({ "ran": ran, "after": "browser", "workers": 1 }));
+    lab.browser.close().await
+}
+
+#[tokio::test]
+async fn workers_are_tried_again_after_one_could_not_be_started() -> Result<()> {
+    let lab = lab().await?;
+    let result = run(
+        &lab,
+        r#"
+  const here = await open("browser");
+  const calls = await load("calls", here);
+  const Works = Worker;
+  let tried = 0;
+  globalThis.Worker = function () { tried++; throw new Error("not now"); };
+  const where = async (input) => (await places(calls, { input })).ran;
+  const realNow = performance.now;
+  const without = [await where("1tiny"), await where("1tiny")];
+  const attempts = tried;
+  globalThis.Worker = Works;
+  const tooEarly = await where("1tiny");
+  // Half a minute passes.
+  performance.now = () => realNow.call(performance) + 31_000;
+  const later = await where("2tiny");
+  performance.now = realNow;
+  here.dispose();
+  return { without, attempts, tooEarly, later };"#,
+    )
+    .await?;
+    let expected = json!({
+        "without": ["cluster", "cluster"],
+        "attempts": 1,
+        "tooEarly": "cluster",
+        "later": "browser browser",
+    });
+    assert_eq!(result, expected);
+    lab.browser.close().await
+}
+
+/// Runs of `tree`, whose last call is in a worker, and timers of more than a minute, which `fire()` has pass.
+const TREES: &str = r#"
+  const timers = new Map();
+  const [realTimeout, realClear] = [setTimeout, clearTimeout];
+  globalThis.setTimeout = (act, delay, ...more) => {
+    if (!(delay > 70_000 && delay <= 77_777)) return realTimeout(act, delay, ...more);
+    const timer = {};
+    timers.set(timer, act);
+    return timer;
+  };
+  globalThis.clearTimeout = (timer) => timers.delete(timer) || realClear(timer);
+  const fire = () => { for (const act of [...timers.values()]) act(); };
+  const here = await open("browser");
+  const tree = await load("tree", here);
+  const sent = () => workers.flatMap(({ sent }) => sent);
+  // What no run has had before.
+  const seen = new Set();
+  const leaf = async () => {
+    const found = () => sent().find(({ run, options }) => run && options.pointer === 2 && !seen.has(run));
+    await until(found);
+    const { run } = found();
+    seen.add(run);
+    return { cancelled: () => sent().some(({ cancel }) => cancel === run) };
+  };
+"#;
+
+#[tokio::test]
+async fn a_run_that_is_stopped_ends_all_calls_that_follow_from_it() -> Result<()> {
+    let lab = lab().await?;
+    let result = run(
+        &lab,
+        &format!(
+            "{TREES}{}",
+            r#"
+  const asleep = async (options) => {
+    let awaited = false;
+    const run = tree.run({ input: "sleep", onStdout: () => { awaited = true; }, ...options });
+    await until(() => awaited);
+    return { run, leaf: await leaf() };
+  };
+  const controller = new AbortController();
+  const aborted = await asleep({ signal: controller.signal });
+  const before = [aborted.leaf.cancelled()];
+  controller.abort();
+  const ended = await codes([aborted.run]);
+  await until(aborted.leaf.cancelled);
+  const late = await asleep({ timeout: 77_777 });
+  before.push(late.leaf.cancelled());
+  fire();
+  ended.push(...await codes([late.run]));
+  await until(late.leaf.cancelled);
+  here.dispose();
+  return { before, ended };"#
+        ),
+    )
+    .await?;
+    assert_eq!(result, json!({ "before": [false, false], "ended": ["aborted", "timeout"] }));
+    lab.browser.close().await
+}
+
+#[tokio::test]
+async fn what_a_run_has_left_behind_goes_on_within_its_deadline() -> Result<()> {
+    let lab = lab().await?;
+    let result = run(
+        &lab,
+        &format!(
+            "{TREES}{}",
+            r#"
+  const controller = new AbortController();
+  const returned = [(await tree.run({ signal: controller.signal })).returnValue];
+  const free = await leaf();
+  returned.push((await tree.run({ timeout: 77_777 })).returnValue);
+  const bound = await leaf();
+  // It has returned: there is nothing to abort any more.
+  controller.abort();
+  returned.push((await tree.run()).returnValue);
+  const other = await leaf();
+  const before = [free, bound, other].map(({ cancelled }) => cancelled());
+  fire();
+  await until(bound.cancelled);
+  const after = [free, other].map(({ cancelled }) => cancelled());
+  here.dispose();
+  return { returned, before, after };"#
+        ),
+    )
+    .await?;
+    let expected =
+        json!({ "returned": [0, 0, 0], "before": [false, false, false], "after": [false, false] });
+    assert_eq!(result, expected);
+    lab.browser.close().await
+}
+
+#[tokio::test]
+async fn what_a_lost_call_has_chained_ends() -> Result<()> {
+    let lab = lab().await?;
+    let result = run(
+        &lab,
+        r#"
+  const here = await open("browser");
+  const run = (await load("calls", here)).run({ input: "1wait" });
+  const calls = (pointer) => workers.flatMap((worker) =>
+    worker.sent.filter(({ run, options }) => run && options.pointer === pointer).map(({ run }) => ({ worker, run })));
+  await until(() => calls(1).length > 0);
+  const [lost, chained] = [calls(undefined)[0], calls(1)[0]];
+  const cancelled = () => chained.worker.sent.some(({ cancel }) => cancel === chained.run);
+  const before = [cancelled(), lost.worker === chained.worker];
+  lost.worker.dispatchEvent(new ErrorEvent("error", { message: "out of memory" }));
+  const { code } = await failure(run);
+  await until(cancelled);
+  here.dispose();
+  return { before, code };"#,
+    )
+    .await?;
+    assert_eq!(result, json!({ "before": [false, false], "code": "outcome-unknown" }));
     lab.browser.close().await
 }

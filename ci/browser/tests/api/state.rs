@@ -4,6 +4,8 @@ use super::Lab;
 use anyhow::Result;
 use serde_json::json;
 
+/// Pulls state `big` and returns how many of its words differ from the first one.
+const EVEN: &str = include_str!("../functions/even.wat");
 /// Writes `held` to state `k`.
 const HOLD: &str = include_str!("../functions/hold.wat");
 /// Pulls the value named by its input and gives it as output.
@@ -111,5 +113,45 @@ async fn subscribers_hear_what_happens_in_the_page() -> Result<()> {
         "run": ["written k"], "read": [], "inside": ["written k", "inside k"], "ended": [],
     });
     assert_eq!(result, expected);
+    lab.browser.close().await
+}
+
+#[tokio::test]
+async fn a_value_of_several_transfers_is_never_seen_in_part() -> Result<()> {
+    let lab = Lab::new(&[("even", EVEN)]).await?;
+    let result = lab
+        .run(
+            r#"
+  const size = 20 << 20;
+  const [writer, reader] = await Promise.all([0, 1].map(() => connect({ user: "demo" })));
+  const even = await load("even", reader);
+  const seen = { page: 0, cluster: 0, torn: [] };
+  const write = async (byte) => {
+    await writer.state.put("big", new Uint8Array(size).fill(byte));
+    await writer.state.push("big");
+  };
+  await write(1);
+  let done = false;
+  const writing = (async () => {
+    for (let byte = 2; byte < 8; byte++) await write(byte);
+    done = true;
+  })();
+  // The cluster reads at once, so what it sees in part was written so.
+  const look = async (kind, options) => {
+    while (!done) {
+      const { returnValue } = await even.run(options);
+      seen[kind]++;
+      if (returnValue !== 0) seen.torn.push(kind);
+    }
+  };
+  await Promise.all([writing, look("page"), look("cluster", { where: "cluster" })]);
+  const last = (await reader.state.pull("big"))[size - 1];
+  writer.dispose();
+  reader.dispose();
+  return { ...seen, last };"#,
+        )
+        .await?;
+    assert_eq!((&result["torn"], &result["last"]), (&json!([]), &json!(7)), "{result}");
+    assert!(result["page"].as_u64() > Some(0) && result["cluster"].as_u64() > Some(0));
     lab.browser.close().await
 }

@@ -2,13 +2,14 @@
 
 use crate::{USER, in_every_browser, site};
 use anyhow::Result;
-use faasm_browser_tests::{Browser, Kind, Page, Relay, copy_folder};
+use faasm_browser_tests::{Browser, Kind, Page, Place, Relay, Run, copy_folder};
 use serde_json::{Value, json};
 
 in_every_browser! {
     the_engine_is_measured_or_asked_for,
     a_module_is_fetched_once_and_kept_for_the_next_visit,
     an_original_runs_where_the_browser_can_suspend_it,
+    a_store_past_memory_does_not_reach_what_a_suspension_keeps,
 }
 
 /// What a script of a test begins with.
@@ -167,5 +168,18 @@ async fn an_original_runs_where_the_browser_can_suspend_it(kind: Kind) -> Result
     assert_eq!(found["broken"], json!([cannot, true]), "{found}");
     assert_eq!(found["asyncify"], json!(["bad-options", true]), "{found}");
     assert_eq!(found["nothing"][0], json!("bad-options"), "{found}");
+    browser.close().await
+}
+
+/// A store past the end traps in the cluster; in the page, where it falls into the unwind buffer, it does no harm.
+async fn a_store_past_memory_does_not_reach_what_a_suspension_keeps(kind: Kind) -> Result<()> {
+    let mut site = site().await?;
+    site.add("past", include_str!("../functions/past.wat")).await?;
+    let relay = Relay::start(site.path()).await?;
+    let browser = Browser::start(kind).await?;
+    let page = Page::open(&browser, relay.url(), USER).await?.with_engine("asyncify");
+    let run = Run { function: "past", input: "", place: Place::Page };
+    let ended = page.run(run).await?.map_err(|failed| anyhow::anyhow!("{failed:?}"))?;
+    assert_eq!((ended.return_value, ended.suspensions), (0, 4));
     browser.close().await
 }

@@ -41,7 +41,7 @@ fn id(rng: &mut Rng) -> RequestId {
 
 fn request(rng: &mut Rng, payload: usize) -> Request {
     let key = key(rng);
-    match rng.below(12) {
+    match rng.below(16) {
         0 => {
             let entry = match rng.below(3) {
                 0 => CallEntry::Main,
@@ -71,6 +71,20 @@ fn request(rng: &mut Rng, payload: usize) -> Request {
         8 => Request::UnlockState { key, run: rng.number() },
         9 => Request::Watch { key },
         10 => Request::Unwatch { key },
+        11 => {
+            let length = rng.chance(50).then(|| rng.number());
+            Request::ReadWhole { key, offset: rng.number(), length, read: rng.number() }
+        }
+        12 => Request::ReadOn { read: rng.number(), offset: rng.number() },
+        13 => {
+            let chunks = vec![ChunkHeader { offset: rng.number(), length: payload as u64 }];
+            Request::Stage { write: rng.number(), part: rng.below(9) as u32, chunks }
+        }
+        14 => {
+            let chunks = vec![ChunkHeader { offset: rng.number(), length: payload as u64 }];
+            let (size, write) = (rng.number(), rng.number());
+            Request::WriteStaged { key, size, write, parts: rng.below(9) as u32, chunks }
+        }
         _ => Request::ReadFile { path: key },
     }
 }

@@ -46,6 +46,8 @@ impl Keys {
         match &request {
             Request::ReadState { key, .. }
             | Request::WriteState { key, .. }
+            | Request::ReadWhole { key, .. }
+            | Request::WriteStaged { key, .. }
             | Request::AppendState { key }
             | Request::ReadAppended { key, .. }
             | Request::ClearAppended { key }

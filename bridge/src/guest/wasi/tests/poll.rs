@@ -1,7 +1,7 @@
 //! Waiting for clocks and descriptors.
 
 use super::*;
-use crate::guest::{Begin, Finish, Sleep};
+use crate::guest::{Begin, Clock, Finish, Host, Sleep};
 
 #[test]
 fn polling_descriptors() {
@@ -21,21 +21,31 @@ fn polling_descriptors() {
 }
 
 /// Puts a subscription to a clock, with its number as user data.
-fn clock(run: &mut Run, number: u32, timeout: u64, absolute: bool) {
-    let at = number * 48;
-    let monotonic = 1_u32;
+fn clock(run: &mut Run, number: u32, clock: Clock, timeout: u64, absolute: bool) {
+    let (at, id) = (number * 48, u32::from(clock == Clock::Monotonic));
     run.put(at, &u64::from(number).to_le_bytes());
-    run.put(at + 16, &monotonic.to_le_bytes());
+    run.put(at + 16, &id.to_le_bytes());
     run.put(at + 24, &timeout.to_le_bytes());
     run.put(at + 40, &u16::from(absolute).to_le_bytes());
 }
 
-/// Sleeps for `expected`, after which the clock shows `now`; gives the user data of the events.
-fn poll(run: &mut Run, count: u32, expected: u64, now: u64) -> Vec<u64> {
-    let sleep = Operation::Sleep(Sleep::lasting(expected, &run.host));
-    let args = [0, 400, count.into(), 300];
-    assert_eq!(run.begin(C::PollOneoff, &args), Ok(Begin::Wait(sleep)));
-    run.host.now = now;
+fn begin(run: &mut Run, count: u32) -> Sleep {
+    match run.begin(C::PollOneoff, &[0, 400, count.into(), 300]) {
+        Ok(Begin::Wait(Operation::Sleep(sleep))) => sleep,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Sleeps while that takes, by clocks that move on by `tick` at a time; gives the user data of the events.
+fn poll(run: &mut Run, count: u32, tick: u64) -> Vec<u64> {
+    let sleep = begin(run, count);
+    while sleep.left(|clock| run.host.now(clock)).is_some() {
+        run.host.now += tick;
+    }
+    events(run)
+}
+
+fn events(run: &mut Run) -> Vec<u64> {
     run.guest.complete(Completion::Done).unwrap();
     assert_eq!(run.finish(), Ok(Finish::Return(0)));
     let events = run.host.read_u32(300).unwrap();
@@ -46,18 +56,53 @@ fn poll(run: &mut Run, count: u32, expected: u64, now: u64) -> Vec<u64> {
 fn polling_reports_the_clocks_that_are_due() {
     let mut run = Run::new(b"");
     run.host.now = 1_000;
-    clock(&mut run, 0, 60, false);
-    clock(&mut run, 1, 1_100, true);
-    clock(&mut run, 2, 200, false);
-    assert_eq!(poll(&mut run, 3, 60, 1_060), [0]);
-    // It was woken late.
-    clock(&mut run, 1, 1_160, true);
-    assert_eq!(poll(&mut run, 3, 60, 1_165), [0, 1]);
-    // Its clock ticks rarely: the first to come is reported, and not a second one.
-    clock(&mut run, 1, 1_235, true);
-    assert_eq!(poll(&mut run, 3, 60, 1_224), [0]);
+    clock(&mut run, 0, Clock::Monotonic, 60, false);
+    clock(&mut run, 1, Clock::Monotonic, 1_100, true);
+    clock(&mut run, 2, Clock::Monotonic, 200, false);
+    assert_eq!(poll(&mut run, 3, 1), [0]);
+    assert_eq!(run.host.now, 1_060);
+    assert_eq!(poll(&mut run, 3, 1), [1]);
+    assert_eq!(run.host.now, 1_100);
+    // Its clocks tick rarely: two are due at once, and not the third.
+    clock(&mut run, 1, Clock::Monotonic, 1_150, true);
+    assert_eq!(poll(&mut run, 3, 70), [0, 1]);
     // One that is due already does not wait, whatever else there is.
-    clock(&mut run, 1, 1_000, true);
+    clock(&mut run, 1, Clock::Monotonic, 1_000, true);
     assert_eq!(run.ready(C::PollOneoff, &[0, 400, 3, 300]), 0);
     assert_eq!((run.host.read_u32(300), run.host.read_u64(400)), (Ok(1), Ok(1)));
+}
+
+#[test]
+fn a_wall_clock_that_is_set_back_makes_nothing_due() {
+    let mut run = Run::new(b"");
+    (run.host.now, run.host.wall) = (1_000, 1 << 40);
+    clock(&mut run, 0, Clock::Monotonic, 60, false);
+    clock(&mut run, 1, Clock::Realtime, (1 << 40) + 1_050, true);
+    let sleep = begin(&mut run, 2);
+    assert_eq!(sleep.left(|clock| run.host.now(clock)), Some(50));
+    (run.host.now, run.host.wall) = (1_050, 0);
+    // Fifty nanoseconds have passed, and neither of the two is due.
+    assert_eq!(sleep.left(|clock| run.host.now(clock)), Some(10));
+    run.host.now = 1_060;
+    assert_eq!(sleep.left(|clock| run.host.now(clock)), None);
+    assert_eq!(events(&mut run), [0]);
+    // It is set back after the sleep has ended with it: the poll reports the first to come, not nothing.
+    (run.host.now, run.host.wall) = (2_000, 1 << 40);
+    clock(&mut run, 1, Clock::Realtime, (1 << 40) + 2_050, true);
+    clock(&mut run, 0, Clock::Realtime, (1 << 40) + 2_070, true);
+    begin(&mut run, 2);
+    (run.host.now, run.host.wall) = (2_050, 0);
+    assert_eq!(events(&mut run), [1]);
+}
+
+#[test]
+fn a_poll_does_not_read_its_subscriptions_again() {
+    let mut run = Run::new(b"");
+    clock(&mut run, 0, Clock::Monotonic, 60, false);
+    clock(&mut run, 1, Clock::Monotonic, 80, false);
+    begin(&mut run, 2);
+    run.host.now = 60;
+    // Mapped state, or an output, has come to where they were.
+    run.host.memory[..96].fill(0xff);
+    assert_eq!(events(&mut run), [0]);
 }
