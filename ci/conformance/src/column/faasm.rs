@@ -32,7 +32,10 @@ use tokio::sync::OnceCell;
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// For a request to the stand-in's planner, and for the result of a call that ended it.
-const STANDIN_REQUEST_TIME: Duration = Duration::from_secs(3);
+const STANDIN_REQUEST_TIME: Duration = Duration::from_secs(1);
+
+/// How long a worker of the stand-in takes to end; a real one takes up to 15 s, in which nothing else happens to a case.
+const DYING: Duration = Duration::from_millis(300);
 
 /// Slots of the stand-in's worker.
 const SLOTS: i64 = 64;
@@ -140,7 +143,8 @@ impl StandIn {
             ..EmbeddedConfig::default()
         };
         let embedded = Arc::new(Embedded::new(config, stores.clone())?);
-        let setup = Setup { workers: vec![SLOTS], times: Times::tenth(), ..Setup::default() };
+        let times = Times { dying: DYING, ..Times::tenth() };
+        let setup = Setup { workers: vec![SLOTS], times, ..Setup::default() };
         let planner = Planner::start(setup, embedded.clone()).await?;
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let upload = faasm_standin::Upload::start_as(

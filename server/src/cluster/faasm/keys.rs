@@ -143,7 +143,11 @@ mod tests {
     async fn reserved_keys_and_long_elements_are_refused() {
         let keys = keys(b"").await;
         let read = Request::ReadState { key: ".faasm.function.f".into(), offset: 0, length: None };
-        for request in [append(".faasm.list.00000000.l"), read] {
+        let key = || ".faasm.function.f".to_owned();
+        let whole = Request::ReadWhole { key: key(), offset: 0, length: None, read: 1 };
+        let staged =
+            Request::WriteStaged { key: key(), size: 1, write: 1, parts: 1, chunks: vec![] };
+        for request in [append(".faasm.list.00000000.l"), read, whole, staged] {
             let error = keys.place("ada", request, 1).await.unwrap_err();
             assert!(matches!(error, StoreError::Reserved { .. }), "{error}");
         }
