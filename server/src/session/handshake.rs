@@ -1,10 +1,13 @@
 //! From a client's first frame to a session that this connection carries, whatever brought the frame.
 
-use super::{Carrier, Sessions, TurnedAway, lock};
+use super::{Carrier, Sessions, TurnedAway};
 use crate::config::Timings;
 use faasm_bridge::session::greet;
 use faasm_bridge::wire::{Answer, RefusalCode};
 use std::sync::Arc;
+
+/// How often a session is looked up that is forgotten before the connection carries it.
+const ATTEMPTS: usize = 3;
 
 /// The answer to send, before any of the session's frames, and the hold on the session unless it is refused.
 pub(super) async fn enter(
@@ -24,24 +27,31 @@ pub(super) async fn enter(
         Ok(pass) => pass,
         Err(refusal) => return (refusal, None),
     };
-    let (session, resumed) = match sessions.enter(&hello.user, hello.resume).await {
-        Ok(entered) => entered,
-        Err(why) => {
-            let message = match why {
-                TurnedAway::Full => {
-                    "the relay, or this user, has too many sessions; try again later".to_owned()
-                }
-                TurnedAway::Unsure(error) => {
-                    tracing::error!(%error, "a page is sent away: its session cannot be looked up");
-                    format!("the session cannot be looked up now; connect again: {error}")
-                }
-            };
-            return (Answer::Refused { code: RefusalCode::Busy, message }, None);
+    for _ in 0..ATTEMPTS {
+        let (session, resumed) = match sessions.enter(&hello.user, hello.resume).await {
+            Ok(entered) => entered,
+            Err(why) => return (busy(why), None),
+        };
+        let id = session.id;
+        // From here on the session's frames wait for this connection.
+        let attached =
+            Carrier::attach(session, Arc::clone(sessions), pass.clone(), timings.clone());
+        if let Some(carrier) = attached {
+            return (Answer::Welcome { version, session: id, resumed }, Some(carrier));
+        }
+    }
+    (busy(TurnedAway::Full), None)
+}
+
+fn busy(why: TurnedAway) -> Answer {
+    let message = match why {
+        TurnedAway::Full => {
+            "the relay, or this user, has too many sessions; try again later".to_owned()
+        }
+        TurnedAway::Unsure(error) => {
+            tracing::error!(%error, "a page is sent away: its session cannot be looked up");
+            format!("the session cannot be looked up now; connect again: {error}")
         }
     };
-    let id = session.id;
-    lock(&session.live).pass = pass;
-    // From here on the session's frames wait for this connection.
-    let carrier = Carrier::attach(session, Arc::clone(sessions), timings.clone());
-    (Answer::Welcome { version, session: id, resumed }, Some(carrier))
+    Answer::Refused { code: RefusalCode::Busy, message }
 }

@@ -61,6 +61,7 @@ impl std::fmt::Debug for Sessions {
 #[derive(Debug)]
 pub(crate) struct Session {
     id: SessionId,
+    user: String,
     /// What the journal calls it.
     key: SessionKey,
     claim: Claim,
@@ -93,6 +94,8 @@ struct Live {
     /// Tells the connection that carries the session that there is something to send; each has its own.
     wake: Arc<Notify>,
     tasks: HashMap<RequestId, AbortHandle>,
+    /// Forgets the session some time after its connection left; there is one at a time.
+    expiry: Option<AbortHandle>,
 }
 
 impl Live {
@@ -201,9 +204,7 @@ impl Sessions {
         user: &str,
         id: SessionId,
     ) -> Option<Arc<Session>> {
-        let session = by_id.get(&id)?;
-        let is_theirs = lock(&session.live).machine.user() == user;
-        is_theirs.then(|| Arc::clone(session))
+        by_id.get(&id).filter(|session| session.user == user).map(Arc::clone)
     }
 
     /// Forgets a session that is another relay's; what it has running goes on, and the journal is told what comes of it.
@@ -222,8 +223,8 @@ impl Sessions {
             return Some((Arc::clone(session), true));
         }
         let limits = &self.gate.limits;
-        let user = lock(&session.live).machine.user().to_owned();
-        let is_theirs = |session: &Session| lock(&session.live).machine.user() == user;
+        let user = session.user.clone();
+        let is_theirs = |session: &Session| session.user == user;
         let theirs = by_id.values().filter(|session| is_theirs(session)).count();
         if theirs >= limits.sessions_per_user {
             self.make_room(&mut by_id, is_theirs)?;
@@ -307,12 +308,18 @@ impl Session {
         metrics: Arc<Metrics>,
         limits: &Arc<Limits>,
     ) -> Self {
-        let id = machine.id();
+        let (id, user) = (machine.id(), machine.user().to_owned());
         let running = limits.running_per_session.min(Semaphore::MAX_PERMITS);
-        let live =
-            Live { machine, pass: Pass::none(limits), wake: Arc::default(), tasks: HashMap::new() };
+        let live = Live {
+            machine,
+            pass: Pass::none(limits),
+            wake: Arc::default(),
+            tasks: HashMap::new(),
+            expiry: None,
+        };
         Self {
             id,
+            user,
             key: id.into(),
             claim: Claim::new(),
             is_begun: AtomicBool::new(false),
@@ -353,8 +360,7 @@ impl Session {
     /// not answer, none waits for the others.
     async fn begin(&self, journal: &dyn Journal) -> Result<(), StoreError> {
         if !self.is_begun.load(Ordering::SeqCst) {
-            let user = lock(&self.live).machine.user().to_owned();
-            journal.begin(self.key, &user).await?;
+            journal.begin(self.key, &self.user).await?;
             self.is_begun.store(true, Ordering::SeqCst);
         }
         Ok(())
@@ -362,13 +368,31 @@ impl Session {
 }
 
 impl Carrier {
-    /// Makes this connection the one that carries the session; the one that did is told to close.
-    fn attach(session: Arc<Session>, sessions: Arc<Sessions>, timings: Timings) -> Self {
+    /// Makes this connection the one that carries the session, with the rights and the version of its own handshake; the one
+    /// that did is told to close. `None` where the session was forgotten or lost since it was looked up: it is to be looked
+    /// up again.
+    fn attach(
+        session: Arc<Session>,
+        sessions: Arc<Sessions>,
+        pass: Pass,
+        timings: Timings,
+    ) -> Option<Self> {
         let wake = Arc::new(Notify::new());
+        // Who forgets a session has this lock too, and finds the session connected or before this looks for it.
+        let by_id = lock(&sessions.by_id);
+        let is_there = by_id.get(&session.id).is_some_and(|found| Arc::ptr_eq(found, &session));
+        if !is_there || session.is_lost() {
+            return None;
+        }
         let mut live = lock(&session.live);
+        let version = pass.version();
+        live.pass = pass;
+        if let Some(expiry) = live.expiry.take() {
+            expiry.abort();
+        }
         watched::check(&session, &mut live);
-        let version = live.pass.version();
         live.machine.connected(version);
+        drop(by_id);
         if session.drain.has_begun() {
             live.machine.take_no_more();
         }
@@ -379,7 +403,8 @@ impl Carrier {
         session.renewal.connected();
         let number = *session.carrier.borrow();
         drop(live);
-        Self { session, sessions, number, wake, timings, has_left: AtomicBool::new(false) }
+        let has_left = AtomicBool::new(false);
+        Some(Self { session, sessions, number, wake, timings, has_left })
     }
 
     /// The session, while this connection carries it.
@@ -412,18 +437,19 @@ impl Carrier {
         if !comes_back {
             live.tasks.drain().for_each(|(_, task)| task.abort());
         }
-        drop(live);
         let (sessions, session) = (Arc::clone(&self.sessions), Arc::clone(&self.session));
         let (number, kept) = (self.number, self.timings.session_kept);
         if !comes_back || session.is_lost() {
+            drop(live);
             return sessions.expire(&session, number);
         }
         // Outside a runtime everything ends anyway.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
+            let expiry = runtime.spawn(async move {
                 tokio::time::sleep(kept).await;
                 sessions.expire(&session, number);
             });
+            live.expiry = Some(expiry.abort_handle());
         }
     }
 
@@ -459,6 +485,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
+mod race_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::Stores;
@@ -480,6 +509,11 @@ mod tests {
         sessions.enter(user, resume).now_or_never().unwrap().ok()
     }
 
+    fn attach(session: &Arc<Session>, sessions: &Arc<Sessions>) -> Option<Carrier> {
+        let pass = Pass::none(&sessions.gate.limits);
+        Carrier::attach(Arc::clone(session), Arc::clone(sessions), pass, Timings::default())
+    }
+
     #[test]
     fn a_session_is_taken_up_only_by_its_user() {
         let sessions = sessions(Limits::default());
@@ -496,7 +530,7 @@ mod tests {
         let limits = Limits { sessions: 4, ..Limits::default() };
         let sessions = Arc::new(sessions(limits));
         let new = || enter(&sessions, "ada", None).map(|(session, _)| session);
-        let carry = |session| Carrier::attach(session, Arc::clone(&sessions), Timings::default());
+        let carry = |session| attach(&session, &sessions).unwrap();
         let carriers: Vec<Carrier> = (0..4).map(|_| carry(new().unwrap())).collect();
         assert!(new().is_none(), "all are connected");
         carriers[2].leave(true);
@@ -512,7 +546,7 @@ mod tests {
         let sessions = Arc::new(sessions(limits));
         let carry = |user| {
             let (session, _) = enter(&sessions, user, None)?;
-            Some(Carrier::attach(session, Arc::clone(&sessions), Timings::default()))
+            attach(&session, &sessions)
         };
         let bob = carry("bob").unwrap();
         bob.leave(true);
@@ -528,8 +562,11 @@ mod tests {
         let timings = Timings { session_kept: Duration::ZERO, ..Timings::default() };
         let sessions = Arc::new(sessions(Limits::default()));
         let (session, _) = enter(&sessions, "ada", None).unwrap();
-        let attach =
-            || Carrier::attach(Arc::clone(&session), Arc::clone(&sessions), timings.clone());
+        let attach = || {
+            let pass = Pass::none(&sessions.gate.limits);
+            Carrier::attach(Arc::clone(&session), Arc::clone(&sessions), pass, timings.clone())
+                .unwrap()
+        };
         let first = attach();
         let second = attach();
         first.replaced().await;

@@ -1,0 +1,191 @@
+//! Connections that come for one session at the same time, and while it is forgotten: each order of their steps by itself.
+
+use super::*;
+use crate::store::{Change, Mark, Stores};
+use faasm_bridge::session::{Begun, Remains};
+use faasm_bridge::wire::{Answer, Hello, VERSIONS, encode_handshake};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use std::ops::Range;
+
+/// A journal that answers whose a session is only when the test lets it.
+struct Paused {
+    inner: Arc<dyn Journal>,
+    answers: Semaphore,
+}
+
+impl Journal for Paused {
+    fn begin<'a>(&'a self, s: SessionKey, user: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.inner.begin(s, user)
+    }
+
+    fn take_up<'a>(
+        &'a self,
+        session: SessionKey,
+        user: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Remains>, StoreError>> {
+        self.inner.take_up(session, user)
+    }
+
+    fn holds(&self, session: SessionKey) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(async move {
+            self.answers.acquire().await.unwrap().forget();
+            self.inner.holds(session).await
+        })
+    }
+
+    fn decided(
+        &self,
+        session: SessionKey,
+        requests: Vec<RequestId>,
+    ) -> BoxFuture<'_, Result<Vec<(RequestId, Begun)>, StoreError>> {
+        self.inner.decided(session, requests)
+    }
+
+    fn accept(
+        &self,
+        session: SessionKey,
+        claim: Claim,
+        request: RequestId,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inner.accept(session, claim, request)
+    }
+
+    fn finish(&self, session: SessionKey, claim: Claim, request: RequestId, reply: &[u8]) {
+        self.inner.finish(session, claim, request, reply);
+    }
+
+    fn forget(&self, session: SessionKey, requests: Range<u64>) {
+        self.inner.forget(session, requests);
+    }
+
+    fn end(&self, session: SessionKey) {
+        self.inner.end(session);
+    }
+
+    fn end_left_over(&self) {
+        self.inner.end_left_over();
+    }
+
+    fn change<'a>(
+        &'a self,
+        mark: Mark,
+        user: &'a str,
+        change: Change,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.inner.change(mark, user, change)
+    }
+
+    fn unlock<'a>(
+        &'a self,
+        mark: Mark,
+        user: &'a str,
+        key: &'a str,
+        run: u64,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.inner.unlock(mark, user, key, run)
+    }
+
+    fn settle(&self) -> BoxFuture<'_, ()> {
+        self.inner.settle()
+    }
+}
+
+fn sessions() -> (Arc<Sessions>, Arc<Paused>) {
+    let Stores { journal, locks, changes, .. } = Stores::in_memory().unwrap();
+    let paused = Arc::new(Paused { inner: journal, answers: Semaphore::new(0) });
+    let journal: Arc<dyn Journal> = Arc::clone(&paused) as _;
+    let gate = Gate::new(None, Limits::default());
+    let sessions = Sessions::new(gate, journal, locks, changes, Metrics::new(None), Duration::MAX);
+    (Arc::new(sessions), paused)
+}
+
+fn pass(sessions: &Sessions, version: u16) -> Pass {
+    let hello = Hello { versions: (1, version), user: "ada".into(), token: None, resume: None };
+    sessions.gate.admit(&hello, version).unwrap()
+}
+
+fn attach(session: &Arc<Session>, sessions: &Arc<Sessions>, version: u16) -> Option<Carrier> {
+    let pass = pass(sessions, version);
+    Carrier::attach(Arc::clone(session), Arc::clone(sessions), pass, Timings::default())
+}
+
+async fn begun(sessions: &Arc<Sessions>) -> (Arc<Session>, Carrier) {
+    let (session, _) = sessions.enter("ada", None).await.unwrap();
+    let carrier = attach(&session, sessions, 1).unwrap();
+    (session, carrier)
+}
+
+fn is_in_the_table(sessions: &Sessions, session: &Arc<Session>) -> bool {
+    lock(&sessions.by_id).get(&session.id).is_some_and(|found| Arc::ptr_eq(found, session))
+}
+
+#[tokio::test]
+async fn a_session_that_is_forgotten_while_its_page_comes_back_is_not_carried() {
+    let (sessions, journal) = sessions();
+    let (session, first) = begun(&sessions).await;
+    let number = first.number;
+    first.leave(true);
+    let hello =
+        Hello { versions: (1, 1), user: "ada".into(), token: None, resume: Some(session.id) };
+    let frame = encode_handshake(&hello).unwrap();
+    let timings = Timings::default();
+    let mut entering = Box::pin(handshake::enter(&frame, &sessions, &timings));
+    assert!((&mut entering).now_or_never().is_none(), "the journal has not answered");
+    sessions.expire(&session, number);
+    assert!(!is_in_the_table(&sessions, &session));
+    journal.answers.add_permits(1);
+    let (answer, carrier) = entering.await;
+    let carrier = carrier.unwrap();
+    assert!(is_in_the_table(&sessions, &carrier.session), "what a page has must be in the table");
+    let id = carrier.session.id;
+    assert_eq!(answer, Answer::Welcome { version: 1, session: id, resumed: false });
+    assert_ne!(id, session.id);
+}
+
+#[tokio::test]
+async fn a_session_that_is_lost_or_makes_room_before_it_is_carried_is_looked_up_again() {
+    let (sessions, _) = sessions();
+    let (session, _) = sessions.enter("ada", None).await.unwrap();
+    sessions.make_room(&mut lock(&sessions.by_id), |_| true).unwrap();
+    assert!(attach(&session, &sessions, 1).is_none());
+    let (session, _) = sessions.enter("ada", None).await.unwrap();
+    session.lose();
+    assert!(attach(&session, &sessions, 1).is_none());
+}
+
+#[tokio::test]
+async fn a_connection_carries_a_session_with_the_rights_and_version_of_its_own_handshake() {
+    let (sessions, journal) = sessions();
+    journal.answers.add_permits(2);
+    let (session, _first) = begun(&sessions).await;
+    let newest = *VERSIONS.end();
+    let (one, _) = sessions.enter("ada", Some(session.id)).await.unwrap();
+    let (other, _) = sessions.enter("ada", Some(session.id)).await.unwrap();
+    // Both have looked the session up; the one that did so last is quicker.
+    let quick = attach(&other, &sessions, newest).unwrap();
+    assert_eq!(lock(&session.live).pass.version(), newest);
+    let slow = attach(&one, &sessions, 1).unwrap();
+    assert!(quick.live().is_none() && slow.live().is_some());
+    assert_eq!(lock(&session.live).pass.version(), 1);
+    // Frames of version 1 come one by one, without a length.
+    let live = lock(&session.live);
+    let frames: Vec<_> = live.machine.frames_of(&[9, 9, 9]).collect();
+    assert_eq!(frames, [Ok(&[9, 9, 9][..])]);
+}
+
+#[tokio::test]
+async fn a_page_that_comes_and_goes_has_one_task_that_forgets_its_session() {
+    let (sessions, _) = sessions();
+    let (session, carrier) = begun(&sessions).await;
+    drop(carrier);
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    for _ in 0..100 {
+        drop(attach(&session, &sessions, 1).unwrap());
+    }
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert!(tasks() <= before, "{} tasks, {before} before", tasks());
+}
