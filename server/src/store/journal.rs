@@ -81,6 +81,10 @@ pub enum Change {
 /// Sessions, the calls they had accepted, what was not acknowledged yet, and marks of changes.
 pub trait Journal: Send + Sync {
     /// Begins a session, or does nothing where it is begun; what it does is kept from then on.
+    ///
+    /// # Errors
+    /// [`StoreError::SessionLost`] where the session is another relay's, or has ended: it does not begin again, however late this
+    /// arrives.
     fn begin<'a>(
         &'a self,
         session: SessionKey,

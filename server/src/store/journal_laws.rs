@@ -78,3 +78,23 @@ pub(super) async fn what_is_refused_is_not_marked(
     let remains = store.take_up(session, user).await.unwrap().unwrap();
     assert_eq!(remains.begun, [(RequestId(1), Begun::Replied(vec![1, 1]))]);
 }
+
+/// A request to begin a session that arrives after the session's end begins nothing: what the session did is forgotten, so
+/// its page would have all of it done again.
+pub(super) async fn a_session_that_ended_does_not_begin_again(
+    journal: &impl Journal,
+    session: SessionKey,
+    user: &str,
+) {
+    let (claim, call) = (Claim::new(), RequestId(1));
+    journal.begin(session, user).await.unwrap();
+    journal.accept(session, claim, call).await.unwrap();
+    journal.finish(session, claim, call, b"one");
+    journal.end(session);
+    journal.settle().await;
+    let begun = journal.begin(session, user).await;
+    assert!(matches!(begun, Err(StoreError::SessionLost { .. })), "{begun:?}");
+    assert_eq!(journal.take_up(session, user).await.unwrap(), None);
+    let accepted = journal.accept(session, claim, call).await;
+    assert!(matches!(accepted, Err(StoreError::SessionLost { .. })), "{accepted:?}");
+}

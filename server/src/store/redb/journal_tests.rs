@@ -29,6 +29,7 @@ async fn it_keeps_the_laws_of_all_journals() {
     let store = RedbStore::open(&path).unwrap();
     laws::the_next_relay_finds_it(&store, key(), ("u", "v"), Begun::Unknown).await;
     laws::what_is_refused_is_not_marked(&store, SessionId([6; 16]).into(), "w").await;
+    laws::a_session_that_ended_does_not_begin_again(&store, SessionId([7; 16]).into(), "x").await;
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use super::queue::{Bounds, Queue};
 use crate::store::{SessionKey, StoreError};
 use faasm_bridge::session::{Begun, Remains};
 use faasm_bridge::wire::RequestId;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use tokio::sync::oneshot;
 
@@ -16,6 +17,9 @@ const BOUNDS: Bounds =
 /// Most bytes of results in the log. Sessions that nobody came back to make room, the oldest first; a result that has none
 /// is unknown once the relay ends.
 pub(super) const MAX_JOURNALED_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// Most sessions whose end is remembered; one that begins after its end was asked for just before it.
+const MAX_ENDED: usize = 16 * 1024;
 
 type Done<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -41,7 +45,8 @@ pub(super) struct Recorder {
 impl Recorder {
     /// With room for so many sessions; those that nobody came back to make room, the oldest first.
     pub(super) fn start(log: Log, image: Image, most_sessions: usize) -> io::Result<Self> {
-        let mut writer = Writer { log, image, most_sessions };
+        let ended = Ended::default();
+        let mut writer = Writer { log, image, most_sessions, ended };
         Ok(Self { queue: Queue::start("journal", BOUNDS, move |batch| writer.write(batch))? })
     }
 
@@ -89,6 +94,29 @@ struct Writer {
     log: Log,
     image: Image,
     most_sessions: usize,
+    ended: Ended,
+}
+
+/// The sessions that this process ended last.
+#[derive(Default)]
+struct Ended {
+    sessions: HashSet<SessionKey>,
+    /// The oldest first.
+    order: VecDeque<SessionKey>,
+}
+
+impl Ended {
+    fn add(&mut self, session: SessionKey) {
+        if !self.sessions.insert(session) {
+            return;
+        }
+        self.order.push_back(session);
+        if self.order.len() > MAX_ENDED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.sessions.remove(&oldest);
+        }
+    }
 }
 
 impl Writer {
@@ -150,6 +178,9 @@ impl Writer {
     }
 
     fn note(&mut self, group: &mut Group, record: Record, reply: &[u8]) {
+        if let Record::End { session } = &record {
+            self.ended.add(*session);
+        }
         if !reply.is_empty() {
             self.make_room(group, reply.len() as u64);
             let needed = self.image.bytes() + reply.len() as u64;
@@ -183,7 +214,14 @@ impl Writer {
 
     fn ensure(&mut self, group: &mut Group, record: Record, done: Done<()>) {
         let mut claims = None;
+        let lost = |done: Done<()>| {
+            let _ = done.send(Err(StoreError::SessionLost { reason: "it has ended" }));
+        };
         match &record {
+            // With what it did forgotten, it would do that again.
+            Record::Begin { session, .. } if self.ended.sessions.contains(session) => {
+                return lost(done);
+            }
             Record::Begin { session, .. } => {
                 claims = Some(*session);
                 // Those of one batch are few.
@@ -197,9 +235,7 @@ impl Writer {
             Record::Accept { session, .. }
                 if !group.begins(*session) && !self.image.contains(*session) =>
             {
-                let reason = "the session has ended".to_owned();
-                let _ = done.send(Err(StoreError::Backend { action: ACTION, reason }));
-                return;
+                return lost(done);
             }
             _ => {}
         }

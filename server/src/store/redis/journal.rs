@@ -2,9 +2,10 @@
 //!
 //! | key | type | value |
 //! |---|---|---|
-//! | `{faasm-relay}:session:HASH` | hash | `user`; `owner`, the relay whose session it is |
+//! | `{faasm-relay}:session:HASH` | hash | `user`; `owner`, the relay whose session it is; `hold`, which of that relay's holds on it |
 //! | `…:begun` | hash | by request: an entry, see [`Entry`] |
 //! | `…:forgotten` | sorted set | ranges of requests whose replies the page has, `START-END` |
+//! | `…:ended` | string | there for ten minutes after the session ended |
 //! | `{faasm-relay}:relay:ID` | string | there while the relay is: since when, by the clock of Redis |
 //!
 //! Each operation is one script, and each script is right however often and however late Redis gets it: a connection that
@@ -21,16 +22,22 @@
 //!   that nobody knows, and a result that comes later is dropped: every owner after it answers the same.
 //! * *Only the owner ends a session* or forgets replies, so a relay that lost sight of its page does not take the session from
 //!   the one that has it.
+//! * *A session begins once.* Where it is not there, [`Journal::begin`] makes it only up to 20 s, by the clock of Redis, after it
+//!   was asked for. A session that is there lasts for longer than that, and one that ended leaves `…:ended` for longer than that: so
+//!   a session whose history is gone is not made again without it, however late the same question arrives.
+//! * *A relay ends the session that it meant.* Each time that a session is taken up, its `hold` is another one, and an end names
+//!   the hold: one that is still on its way when the page comes back ends nothing.
 //! * Notes ([`Journal::finish`], [`Journal::forget`], [`Journal::end`]) may come in any order: a reply to a request that was
 //!   forgotten is not kept, and nothing is noted in a session that ended.
 //!
 //! What a relay that died held goes by itself: sessions have an expiry, which their owner puts off while it holds them.
 
-use super::keys::{number, relay_key, request, session_keys};
+use super::keys::{ended_key, number, relay_key, request, session_keys};
 use super::link::{Question, Repeat};
 use super::notes::Note;
+use super::presence::milliseconds;
 use super::state::{Marked, unexpected};
-use super::{RedisStore, script};
+use super::{Held, RedisStore, script};
 use crate::store::{Change, Claim, Journal, Mark, SessionKey, StoreError};
 use faasm_bridge::session::{Begun, Remains};
 use faasm_bridge::wire::{MAX_PAYLOAD_BYTES, RequestId};
@@ -38,7 +45,8 @@ use futures_util::future::BoxFuture;
 use redis::{Cmd, Script, ScriptInvocation};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{LazyLock, PoisonError};
 use std::time::Duration;
 
 static BEGIN: LazyLock<Script> = script!("begin.lua");
@@ -62,6 +70,9 @@ enum Entry<'a> {
     /// `?`: its relay ended before it said.
     Unknown,
 }
+
+/// After it was asked for, until a session may begin. Sessions last for longer ([`super::presence::MARGIN`]).
+const BEGINNING: Duration = Duration::from_secs(20);
 
 const RUNNING: u8 = b'r';
 const REPLIED: u8 = b'=';
@@ -116,15 +127,12 @@ fn range(text: &str) -> Option<Range<u64>> {
 impl RedisStore {
     /// Notes that this relay has a session, and what the session began that is to be forgotten some time.
     fn hold(&self, session: SessionKey, begun: impl IntoIterator<Item = RequestId>) {
-        self.held().entry(session).or_default().extend(begun);
+        self.held().entry(session).or_default().begun.extend(begun);
     }
 
     async fn try_begin(&self, session: SessionKey, user: &str) -> Result<(), StoreError> {
         const ACTION: &str = "begin a session";
-        let [key, ..] = session_keys(session);
-        let mut invocation = BEGIN.key(key);
-        invocation.arg(user).arg(self.relay()).arg(self.lasting());
-        let question = Question::Script(invocation);
+        let question = self.beginning(session, user, self.now() + milliseconds(BEGINNING));
         let begun: String = self.link().ask_for(SHORT, ACTION, Repeat::Reads, 0, question).await?;
         match begun.as_str() {
             "done" => {
@@ -132,8 +140,32 @@ impl RedisStore {
                 Ok(())
             }
             "lost" => Err(StoreError::SessionLost { reason: "another relay took it up" }),
+            "ended" => Err(StoreError::SessionLost { reason: "it has ended" }),
+            "late" => {
+                let reason = "Redis got the question too late; try again".to_owned();
+                Err(StoreError::Backend { action: ACTION, reason })
+            }
             other => Err(unexpected(ACTION, other)),
         }
+    }
+
+    /// The question that has a session begin, unless it arrives after this time, by the clock of Redis (ms).
+    pub(super) fn beginning(
+        &self,
+        session: SessionKey,
+        user: &str,
+        latest: u64,
+    ) -> Question<'static> {
+        let [key, ..] = session_keys(session);
+        let mut invocation = BEGIN.key(key);
+        invocation.key(ended_key(session));
+        invocation.arg(user).arg(self.relay()).arg(self.lasting()).arg(latest);
+        Question::Script(invocation)
+    }
+
+    /// The time by the clock of Redis, ms.
+    pub(super) fn now(&self) -> u64 {
+        self.inner.clock.lock().unwrap_or_else(PoisonError::into_inner).now()
     }
 
     async fn try_take_up(
@@ -141,8 +173,10 @@ impl RedisStore {
         session: SessionKey,
         user: &str,
     ) -> Result<Option<Remains>, StoreError> {
+        static HOLDS: AtomicU64 = AtomicU64::new(1);
+        let hold = HOLDS.fetch_add(1, Ordering::Relaxed);
         let mut invocation = on_session(&TAKE_UP, session);
-        invocation.arg(user).arg(self.relay()).arg(self.lasting());
+        invocation.arg(user).arg(self.relay()).arg(self.lasting()).arg(hold);
         let (question, bytes) = (Question::Script(invocation), MAX_PAYLOAD_BYTES as u64);
         type Found = Option<(Vec<Vec<u8>>, Vec<String>)>;
         let found: Found =
@@ -155,6 +189,7 @@ impl RedisStore {
         let begun: Vec<_> = entries.chunks(2).filter_map(pair).collect();
         let forgotten = forgotten.iter().filter_map(|text| range(text)).collect();
         self.hold(session, begun.iter().map(|(id, _)| *id));
+        self.held().entry(session).or_default().hold = hold;
         Ok(Some(Remains { forgotten, begun }))
     }
 
@@ -295,7 +330,7 @@ impl Journal for RedisStore {
         let ids = RequestId(requests.start)..RequestId(requests.end);
         let mut held = self.held();
         let begun: BTreeSet<RequestId> = match held.get_mut(&session) {
-            Some(all) if !ids.is_empty() => {
+            Some(Held { begun: all, .. }) if !ids.is_empty() => {
                 let mut begun = all.split_off(&ids.start);
                 all.append(&mut begun.split_off(&ids.end));
                 begun
@@ -307,8 +342,8 @@ impl Journal for RedisStore {
     }
 
     fn end(&self, session: SessionKey) {
-        self.held().remove(&session);
-        self.note(Note::End { session });
+        let hold = self.held().remove(&session).map_or(0, |held| held.hold);
+        self.note(Note::End { session, hold });
     }
 
     /// What an earlier process left goes by itself.

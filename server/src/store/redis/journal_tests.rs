@@ -2,6 +2,7 @@
 
 #![allow(clippy::single_range_in_vec_init, reason = "what is forgotten is ranges")]
 
+use super::notes::Note;
 use super::*;
 use crate::store::journal_laws::{self as laws, append, list, mark};
 use crate::store::{Claim, Journal, SessionKey};
@@ -56,6 +57,42 @@ async fn it_keeps_the_laws_of_all_journals() {
     laws::a_relay_notes(&first, session(1), "u").await;
     laws::the_next_relay_finds_it(&second, session(1), ("u", "v"), Begun::Elsewhere).await;
     laws::what_is_refused_is_not_marked(&first, session(2), "w").await;
+    laws::a_session_that_ended_does_not_begin_again(&first, session(3), "x").await;
+}
+
+#[tokio::test]
+async fn a_beginning_that_arrives_after_its_time_begins_nothing() {
+    let lab = Lab::new();
+    let relay = lab.relay().await;
+    let ask = async |latest| {
+        let question = relay.beginning(session(1), "u", latest);
+        let asked: String = relay.link().ask("test", Repeat::Reads, 0, question).await.unwrap();
+        asked
+    };
+    let late = relay.now() - 1;
+    assert_eq!(ask(late).await, "late");
+    assert_eq!(relay.take_up(session(1), "u").await.unwrap(), None);
+    relay.begin(session(1), "u").await.unwrap();
+    assert_eq!(ask(late).await, "done", "it is there");
+}
+
+#[tokio::test]
+async fn an_end_that_arrives_after_the_session_was_taken_up_again_ends_nothing() {
+    let lab = Lab::new();
+    let relay = lab.relay().await;
+    let session = session(1);
+    relay.begin(session, "u").await.unwrap();
+    for hold in [0, 1] {
+        let ends = Note::End { session, hold: relay.held().get(&session).unwrap().hold };
+        // Its page comes back while that is on its way.
+        relay.take_up(session, "u").await.unwrap().unwrap();
+        relay.note(ends);
+        relay.settle().await;
+        assert!(relay.holds(session).await.unwrap(), "{hold}");
+    }
+    relay.end(session);
+    relay.settle().await;
+    assert_eq!(relay.take_up(session, "u").await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -161,7 +198,7 @@ async fn what_a_relay_ran_that_is_gone_is_unknown_for_good() {
     assert_eq!(verdict, Begun::Unknown);
     // Its last words arrive after all.
     let notes = Notes::start(late, name.into());
-    notes.push(notes::Note::Finish {
+    notes.push(Note::Finish {
         session,
         claim,
         request: RequestId(1),

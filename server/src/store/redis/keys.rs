@@ -47,6 +47,12 @@ pub(super) fn session_keys(session: SessionKey) -> [String; 3] {
     ["", ":begun", ":forgotten"].map(|part| format!("{PREFIX}session:{name}{part}"))
 }
 
+/// There for a while after a session has ended, a string.
+pub(super) fn ended_key(session: SessionKey) -> String {
+    let [session, ..] = session_keys(session);
+    format!("{session}:ended")
+}
+
 /// What the key of a lock begins with.
 pub(super) const LOCK: &str = "{faasm-relay}:lock:";
 

@@ -29,6 +29,7 @@ use futures_util::future::BoxFuture;
 use keys::{file_key, function_key};
 use link::{Link, Question, Repeat};
 use notes::Notes;
+use presence::Clock;
 use redis::{Client, Cmd, IntoConnectionInfo};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -62,12 +63,22 @@ struct Inner {
     session_kept: Duration,
     notes: Notes,
     changes: Arc<Changes>,
-    /// Sessions of this relay, and requests of theirs that have an entry. Some of another relay may be among them.
-    held: Mutex<HashMap<SessionKey, BTreeSet<RequestId>>>,
+    clock: Mutex<Clock>,
+    /// Sessions of this relay. Some of another relay may be among them.
+    held: Mutex<HashMap<SessionKey, Held>>,
+}
+
+/// What a relay has of a session.
+#[derive(Debug, Default)]
+struct Held {
+    /// Which of the relay's holds on the session: 0 since it began here, another number each time that it is taken up.
+    hold: u64,
+    /// Requests that have an entry.
+    begun: BTreeSet<RequestId>,
 }
 
 impl Inner {
-    fn held(&self) -> MutexGuard<'_, HashMap<SessionKey, BTreeSet<RequestId>>> {
+    fn held(&self) -> MutexGuard<'_, HashMap<SessionKey, Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -147,7 +158,7 @@ impl RedisStore {
         look_over(&info)?;
         let relay = name()?;
         let presence = Link::new(client.clone());
-        presence::beat(&presence, &relay, START).await?;
+        let clock = Mutex::new(presence::beat(&presence, &relay, START).await?);
         let changes = Arc::<Changes>::default();
         tokio::spawn(announcements::hear(client, Arc::clone(&relay), Arc::downgrade(&changes)));
         let inner = Arc::new(Inner {
@@ -157,6 +168,7 @@ impl RedisStore {
             link,
             relay,
             changes,
+            clock,
             held: Mutex::default(),
         });
         tokio::spawn(presence::keep(Arc::downgrade(&inner)));
@@ -177,7 +189,7 @@ impl RedisStore {
         &self.inner.relay
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<SessionKey, BTreeSet<RequestId>>> {
+    fn held(&self) -> MutexGuard<'_, HashMap<SessionKey, Held>> {
         self.inner.held()
     }
 

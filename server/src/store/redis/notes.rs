@@ -2,9 +2,10 @@
 //! Any order is right; see [`super::journal`].
 
 use super::journal::{on_session, running};
-use super::keys::{LOCK, locks_key, number};
+use super::keys::{LOCK, ended_key, locks_key, number};
 use super::link::{Link, Question, Repeat};
 use super::locks::{owner_text, release};
+use super::presence::milliseconds;
 use super::{RedisStore, script};
 use crate::store::{Claim, SessionKey, StoreError, Taker};
 use faasm_bridge::session::reply_frame;
@@ -36,6 +37,10 @@ const AT_ONCE: usize = 64;
 /// How long a note is tried for. Sessions last about as long without their relay.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// For how long it is kept that a session has ended: nothing that was asked before it comes as late, see
+/// [`super::journal`].
+const ENDED: Duration = Duration::from_secs(600);
+
 /// Longest wait for notes when a relay ends.
 const SETTLING: Duration = Duration::from_secs(10);
 
@@ -57,6 +62,7 @@ pub(super) enum Note {
     },
     End {
         session: SessionKey,
+        hold: u64,
     },
     /// A lock is released, or not waited for any more.
     Withdraw {
@@ -89,10 +95,11 @@ impl Note {
                 }
                 ("forget replies", invocation)
             }
-            Note::End { session } => {
+            Note::End { session, hold } => {
                 let mut invocation = on_session(&END, *session);
                 let owner = owner_text((*session).into());
-                invocation.key(locks_key(&owner)).arg(relay).arg(owner).arg(LOCK);
+                invocation.key(locks_key(&owner)).key(ended_key(*session));
+                invocation.arg(relay).arg(owner).arg(LOCK).arg(*hold).arg(milliseconds(ENDED));
                 ("end a session", invocation)
             }
             Note::Withdraw { user, key, taker } => ("release a lock", release(user, key, *taker)),

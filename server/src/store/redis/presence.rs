@@ -8,7 +8,7 @@ use super::{Inner, script};
 use crate::store::{SessionKey, StoreError};
 use futures_util::{StreamExt, stream};
 use redis::Script;
-use std::sync::{LazyLock, Weak};
+use std::sync::{LazyLock, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
@@ -30,14 +30,32 @@ pub(super) const MARGIN: Duration = Duration::from_secs(60);
 /// Sessions refreshed at once.
 const AT_ONCE: usize = 64;
 
+/// The time by the clock of Redis, as it was when Redis said so and as it goes on here.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    milliseconds: u64,
+    heard: Instant,
+}
+
+impl Clock {
+    /// Not later than it is in Redis, as long as that clock is not put back.
+    pub(super) fn now(self) -> u64 {
+        self.milliseconds.saturating_add(milliseconds(self.heard.elapsed()))
+    }
+}
+
 /// Gives one sign of life.
-pub(super) async fn beat(link: &Link, relay: &str, patience: Duration) -> Result<(), StoreError> {
+pub(super) async fn beat(
+    link: &Link,
+    relay: &str,
+    patience: Duration,
+) -> Result<Clock, StoreError> {
     let mut invocation = BEAT.key(relay_key(relay));
     invocation.arg(milliseconds(GONE_AFTER));
     let question = Question::Script(invocation);
-    let _: String =
+    let milliseconds: u64 =
         link.ask_for(patience, "give a sign of life", Repeat::Reads, 0, question).await?;
-    Ok(())
+    Ok(Clock { milliseconds, heard: Instant::now() })
 }
 
 /// Gives signs of life for as long as the store is there.
@@ -50,11 +68,14 @@ pub(super) async fn keep(store: Weak<Inner>) {
         let Some(store) = store.upgrade() else { return };
         let beaten = beat(&store.presence, &store.relay, GONE_AFTER).await;
         match &beaten {
-            Ok(()) if is_away => tracing::info!("Redis is back"),
+            Ok(_) if is_away => tracing::info!("Redis is back"),
             Err(error) if !is_away => tracing::error!(%error, "Redis is away"),
             _ => {}
         }
         is_away = beaten.is_err();
+        if let Ok(clock) = beaten {
+            *store.clock.lock().unwrap_or_else(PoisonError::into_inner) = clock;
+        }
     }
 }
 

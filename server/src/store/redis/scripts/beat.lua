@@ -1,6 +1,7 @@
--- KEYS: the relay. ARGV: for how long it counts as there (ms).
+-- KEYS: the relay. ARGV: for how long it counts as there (ms). Answers the time (ms).
+local now = redis.call('TIME')
+local milliseconds = now[1] * 1000 + math.floor(now[2] / 1000)
 if redis.call('PEXPIRE', KEYS[1], ARGV[1]) == 0 then
-  local now = redis.call('TIME')
-  redis.call('SET', KEYS[1], now[1] * 1000 + math.floor(now[2] / 1000), 'PX', ARGV[1])
+  redis.call('SET', KEYS[1], milliseconds, 'PX', ARGV[1])
 end
-return 'done'
+return milliseconds

@@ -1,6 +1,10 @@
--- KEYS: the session. ARGV: its user, the relay, for how long it lasts (ms).
+-- KEYS: the session, that it has ended. ARGV: its user, the relay, for how long it lasts (ms), until when it may begin (ms, by the
+-- clock of Redis).
 if redis.call('EXISTS', KEYS[1]) == 0 then
-  redis.call('HSET', KEYS[1], 'user', ARGV[1], 'owner', ARGV[2])
+  if redis.call('EXISTS', KEYS[2]) == 1 then return 'ended' end
+  local now = redis.call('TIME')
+  if now[1] * 1000 + now[2] / 1000 > tonumber(ARGV[4]) then return 'late' end
+  redis.call('HSET', KEYS[1], 'user', ARGV[1], 'owner', ARGV[2], 'hold', '0')
 elseif redis.call('HGET', KEYS[1], 'owner') ~= ARGV[2] then
   return 'lost'
 end
