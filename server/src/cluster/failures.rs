@@ -6,9 +6,11 @@
 
 use super::{Call, Cluster, ClusterError, Outcome, Uploaded, Usage};
 use faasm_bridge::wire::CallEntry;
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::collections::HashMap;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -47,7 +49,8 @@ impl fmt::Display for Callee<'_> {
     }
 }
 
-/// A cluster whose failed calls are named in the log. Calls that its functions chain are the inner one's own affair.
+/// A cluster whose failed calls are named in the log, and whose calls end although the relay panics in one. Calls that its
+/// functions chain are the inner one's own affair.
 pub(crate) struct Named {
     inner: Arc<dyn Cluster>,
     users: Arc<Mutex<Users>>,
@@ -65,7 +68,10 @@ impl Cluster for Named {
         let users = Arc::clone(&self.users);
         let calling = self.inner.call(call);
         Box::pin(async move {
-            let ended = calling.await;
+            let ended = AssertUnwindSafe(calling).catch_unwind().await.unwrap_or_else(|_| {
+                tracing::error!(%user, function = %Callee(&function, entry), "the relay panicked in a call");
+                Err(ClusterError::Unknown("the relay failed in the middle of the call".to_owned()))
+            });
             if let Ok(Outcome::Failed { code, message }) = &ended {
                 let mut users = users.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(unnamed) = users.take(&user, Instant::now()) {

@@ -390,23 +390,7 @@ pub(super) enum Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        let code = match &error {
-            StoreError::State(_)
-            | StoreError::ValueTooLong { .. }
-            | StoreError::OtherKind { .. }
-            | StoreError::EmptyValue { .. } => FailureCode::State,
-            StoreError::ElementTooLong { .. }
-            | StoreError::Reserved { .. }
-            | StoreError::ListFull { .. }
-            | StoreError::UserName { .. }
-            | StoreError::Deadlock { .. }
-            | StoreError::NoLocks { .. } => FailureCode::BadRequest,
-            StoreError::LockLost { .. } => FailureCode::LockLost,
-            StoreError::LocksFull { .. } => FailureCode::Busy,
-            StoreError::Backend { .. } => FailureCode::Unavailable,
-            StoreError::Uncertain { .. } => FailureCode::Unknown,
-            StoreError::SessionLost { .. } => return Failure::SessionLost,
-        };
+        let Some(code) = error.code() else { return Failure::SessionLost };
         Failure::Told { code, message: error.to_string() }
     }
 }

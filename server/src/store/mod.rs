@@ -25,7 +25,7 @@ pub use self::redis::{MAX_REDIS_VALUE_BYTES, RedisConfig, RedisStore};
 
 use faasm_bridge::faasm::RESERVED;
 use faasm_bridge::state::{Chunk, StateError};
-use faasm_bridge::wire::{MAX_PAYLOAD_BYTES, TRANSFER_BYTES};
+use faasm_bridge::wire::{FailureCode, MAX_PAYLOAD_BYTES, TRANSFER_BYTES};
 use futures_util::future::BoxFuture;
 use std::path::Path;
 use std::sync::Arc;
@@ -107,6 +107,29 @@ pub enum StoreError {
     /// The storage failed in the middle of a change, and whether it was made cannot be found out.
     #[error("the store failed while it was to {action}, and cannot tell whether it did: {reason}")]
     Uncertain { action: &'static str, reason: String },
+}
+
+impl StoreError {
+    /// What a page is told the failure is; `None` where its session is another relay's, and nothing was done.
+    pub(crate) fn code(&self) -> Option<FailureCode> {
+        Some(match self {
+            StoreError::State(_)
+            | StoreError::ValueTooLong { .. }
+            | StoreError::OtherKind { .. }
+            | StoreError::EmptyValue { .. } => FailureCode::State,
+            StoreError::ElementTooLong { .. }
+            | StoreError::Reserved { .. }
+            | StoreError::ListFull { .. }
+            | StoreError::UserName { .. }
+            | StoreError::Deadlock { .. }
+            | StoreError::NoLocks { .. } => FailureCode::BadRequest,
+            StoreError::LockLost { .. } => FailureCode::LockLost,
+            StoreError::LocksFull { .. } => FailureCode::Busy,
+            StoreError::Backend { .. } => FailureCode::Unavailable,
+            StoreError::Uncertain { .. } => FailureCode::Unknown,
+            StoreError::SessionLost { .. } => return None,
+        })
+    }
 }
 
 /// A function as the toolchain made it.

@@ -2,7 +2,14 @@
 
 use crate::fixtures::HELLO;
 use crate::support::*;
+use faasm_relay::cluster::{Call, Cluster, ClusterError, Outcome, Uploaded};
+use faasm_relay::store::Stores;
+use faasm_relay::{App, Config};
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::net::TcpListener;
 
 /// Traps for the input `x`, waits for nothing else, and says its index.
 const INDEXED: &str = r#"(module
@@ -161,4 +168,63 @@ async fn what_is_no_message_is_refused() {
     }
     let foreign = "POST /\nOrigin: http://evil.test";
     assert_eq!(relay.http(foreign, b"{}").await.0, 403);
+}
+
+/// A cluster that panics in the middle of every call.
+struct Panics;
+
+impl Cluster for Panics {
+    fn call(&self, _call: Call) -> BoxFuture<'static, Result<Outcome, ClusterError>> {
+        Box::pin(async {
+            tokio::task::yield_now().await;
+            panic!("the test has it panic");
+        })
+    }
+
+    fn upload(
+        &self,
+        _user: String,
+        _function: String,
+        _wasm: Vec<u8>,
+    ) -> BoxFuture<'static, Result<Uploaded, ClusterError>> {
+        Box::pin(async { Err(ClusterError::Refused("it has none".into())) })
+    }
+
+    fn integrity(
+        &self,
+        _user: String,
+        _function: String,
+    ) -> BoxFuture<'static, Result<Option<String>, ClusterError>> {
+        Box::pin(async { Ok(None) })
+    }
+}
+
+#[tokio::test]
+async fn a_call_in_which_the_relay_panics_ends_as_failed() {
+    let Stores { state, files, journal, locks, changes, .. } = Stores::in_memory().unwrap();
+    let app = App { cluster: Arc::new(Panics), state, files, journal, locks, changes, keys: None };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = faasm_relay::serve(listener, Config::default(), app, std::future::pending());
+    let serving = tokio::spawn(serving);
+    let send = async |message: Value| {
+        let (status, _, body) = http(address, "POST /", message.to_string().as_bytes()).await;
+        (status, String::from_utf8(body).unwrap())
+    };
+    let (status, reason) = send(json!({ "user": "ada", "function": "f" })).await;
+    assert!(status == 503 && reason.contains("in the middle"), "{status} {reason}");
+    let (status, id) = send(json!({ "user": "ada", "function": "f", "async": true })).await;
+    assert_eq!(status, 200);
+    let id: u32 = id.parse().unwrap();
+    let asks = json!({ "user": "ada", "function": "f", "status": true, "id": id });
+    let began = Instant::now();
+    let ended = loop {
+        let (_, text) = send(asks.clone()).await;
+        if text != "RUNNING" {
+            break text;
+        }
+        assert!(began.elapsed() < LONG, "it runs for ever");
+    };
+    assert!(ended.starts_with("FAILED: ") && ended.contains("in the middle"), "{ended}");
+    serving.abort();
 }

@@ -95,27 +95,32 @@ impl Relay {
 
     /// A request as bytes, an answer as status, head and body.
     pub(crate) async fn http(&self, head: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let host = format!("Host: {}\r\n", self.address);
-        let host = if head.contains("Host:") { "" } else { &host };
-        let (request_line, headers) = head.split_once('\n').unwrap_or((head, ""));
-        let headers: String = headers.lines().map(|line| format!("{}\r\n", line.trim())).collect();
-        let length = body.len();
-        let length = if headers.contains("Content-Length") {
-            String::new()
-        } else {
-            format!("Content-Length: {length}\r\n")
-        };
-        let close = if headers.contains("Connection:") { "" } else { "Connection: close\r\n" };
-        let request = format!("{request_line} HTTP/1.1\r\n{host}{headers}{length}{close}\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        stream.write_all(body).await.unwrap();
-        let mut answer = Vec::new();
-        let read = tokio::time::timeout(LONG, stream.read_to_end(&mut answer)).await;
-        read.unwrap().unwrap();
-        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
-        let head = String::from_utf8(answer[..end].to_vec()).unwrap().to_ascii_lowercase();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, head, answer[end + 4..].to_vec())
+        http(self.address, head, body).await
     }
+}
+
+/// The same of a relay at this address.
+pub(crate) async fn http(address: SocketAddr, head: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let host = format!("Host: {address}\r\n");
+    let host = if head.contains("Host:") { "" } else { &host };
+    let (request_line, headers) = head.split_once('\n').unwrap_or((head, ""));
+    let headers: String = headers.lines().map(|line| format!("{}\r\n", line.trim())).collect();
+    let length = body.len();
+    let length = if headers.contains("Content-Length") {
+        String::new()
+    } else {
+        format!("Content-Length: {length}\r\n")
+    };
+    let close = if headers.contains("Connection:") { "" } else { "Connection: close\r\n" };
+    let request = format!("{request_line} HTTP/1.1\r\n{host}{headers}{length}{close}\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.write_all(body).await.unwrap();
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(LONG, stream.read_to_end(&mut answer)).await;
+    read.unwrap().unwrap();
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(answer[..end].to_vec()).unwrap().to_ascii_lowercase();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, head, answer[end + 4..].to_vec())
 }

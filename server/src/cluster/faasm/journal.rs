@@ -1,12 +1,12 @@
 //! A relay's own journal beside state that is kept elsewhere.
 //!
 //! A change of state and its mark cannot be one step here: the state is the cluster's. So a change is noted as a call is:
-//! before it is made, that it is about to be, and afterwards that it was. After a relay that ended in between nobody knows, and
-//! the page is told so; it is never made twice.
+//! before it is made, that it is about to be, and afterwards how it ended, also where it failed. After a relay that ended in
+//! between nobody knows, and the page is told so; it is never made twice.
 
 use crate::store::{Change, Claim, Journal, Mark, SessionKey, StateStore, StoreError};
-use faasm_bridge::session::{Begun, Remains};
-use faasm_bridge::wire::RequestId;
+use faasm_bridge::session::{Begun, Remains, reply_frame};
+use faasm_bridge::wire::{FailureCode, Reply, RequestId};
 use futures_util::future::BoxFuture;
 use std::ops::Range;
 use std::sync::Arc;
@@ -92,17 +92,23 @@ impl Journal for Apart {
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
             self.inner.accept(mark.session, mark.claim, mark.request).await?;
-            match change {
+            let made = match change {
                 Change::Write { key, size, chunks } => {
-                    self.state.write(user, &key, size, chunks).await?;
+                    self.state.write(user, &key, size, chunks).await
                 }
-                Change::Append { key, element } => {
-                    self.state.append(user, &key, element).await?;
+                Change::Append { key, element } => self.state.append(user, &key, element).await,
+                Change::Clear { key } => self.state.clear_appended(user, &key).await,
+            };
+            let reply = match &made {
+                Ok(()) => mark.reply,
+                Err(error) => {
+                    let (code, message) = (error.code(), error.to_string());
+                    let code = code.unwrap_or(FailureCode::Unknown);
+                    reply_frame(mark.request, Reply::Failed { code, message }, &[])
                 }
-                Change::Clear { key } => self.state.clear_appended(user, &key).await?,
-            }
-            self.inner.finish(mark.session, mark.claim, mark.request, &mark.reply);
-            Ok(())
+            };
+            self.inner.finish(mark.session, mark.claim, mark.request, &reply);
+            made
         })
     }
 
@@ -119,5 +125,42 @@ impl Journal for Apart {
 
     fn settle(&self) -> BoxFuture<'_, ()> {
         self.inner.settle()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::RedbStore;
+    use faasm_bridge::wire::SessionId;
+
+    #[tokio::test]
+    async fn a_change_that_failed_is_told_as_failed_after_a_restart_and_not_as_unknown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("relay.redb");
+        let session = SessionKey::from(SessionId([1; 16]));
+        let write = |size| Change::Write { key: "v".into(), size, chunks: vec![] };
+        let mark = |request| {
+            let reply = reply_frame(RequestId(request), Reply::Done, &[]);
+            Mark { session, claim: Claim::new(), request: RequestId(request), reply }
+        };
+        let failed = {
+            let state = RedbStore::in_memory().unwrap();
+            let inner = Arc::new(RedbStore::open(&path).unwrap());
+            let journal = Apart::new(inner, Arc::new(state));
+            journal.begin(session, "u").await.unwrap();
+            journal.change(mark(1), "u", write(3)).await.unwrap();
+            let failed = journal.change(mark(2), "u", write(4)).await.unwrap_err();
+            journal.settle().await;
+            failed.to_string()
+        };
+        let store = RedbStore::open(&path).unwrap();
+        let remains = store.take_up(session, "u").await.unwrap().unwrap();
+        let reply = Reply::Failed { code: FailureCode::State, message: failed };
+        let begun = [
+            (RequestId(1), Begun::Replied(reply_frame(RequestId(1), Reply::Done, &[]))),
+            (RequestId(2), Begun::Replied(reply_frame(RequestId(2), reply, &[]))),
+        ];
+        assert_eq!(remains.begun, begun);
     }
 }
