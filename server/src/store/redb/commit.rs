@@ -4,7 +4,9 @@ use super::queue::{Bounds, Queue};
 use super::slot::{Failed, Slot};
 use super::{Checked, NUMBERS, journal};
 use crate::store::{SessionKey, StoreError};
+use rangemap::RangeSet;
 use redb::{Durability, ReadableDatabase, ReadableTable, WriteTransaction};
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,8 +16,11 @@ use tokio::sync::oneshot;
 const BOUNDS: Bounds =
     Bounds { waiting_bytes: 512 * 1024 * 1024, batch: 1024, batch_bytes: 32 * 1024 * 1024 };
 
-/// Marks that can be forgotten wait for a commit that happens anyway, up to so many ranges of them.
-const MAX_FORGETTABLE: usize = 4096;
+/// Marks that can be forgotten wait for a commit that happens anyway, up to so many acknowledgements.
+const FORGET_EVERY: usize = 4096;
+
+/// Most ranges of marks that wait to be forgotten. Marks beyond them stay until their session ends, or a relay starts.
+const MAX_FORGETTABLE: usize = 64 * 1024;
 
 /// Key of the row of `numbers` that counts commits.
 const COMMITS: &str = "commits";
@@ -31,13 +36,51 @@ struct Job {
 }
 
 /// Marks that nobody needs any more.
-type Forgettable = Arc<Mutex<Vec<(SessionKey, Range<u64>)>>>;
+#[derive(Debug, Default)]
+struct Forgettable {
+    sessions: BTreeMap<SessionKey, RangeSet<u64>>,
+    /// How many there are together.
+    ranges: usize,
+    /// Acknowledgements since the marks were last forgotten.
+    added: usize,
+}
+
+impl Forgettable {
+    fn add(&mut self, session: SessionKey, requests: Range<u64>) {
+        self.added += 1;
+        if requests.is_empty() {
+            return;
+        }
+        let ranges = self.sessions.entry(session).or_default();
+        let others = self.ranges - ranges.len();
+        ranges.insert(requests.clone());
+        if others + ranges.len() > MAX_FORGETTABLE {
+            ranges.remove(requests);
+        }
+        self.ranges = others + ranges.len();
+        if ranges.is_empty() {
+            self.sessions.remove(&session);
+        }
+    }
+
+    /// Whether it is time for a commit that does nothing else.
+    fn is_due(&self) -> bool {
+        self.added >= FORGET_EVERY
+    }
+
+    /// Takes in what a commit that failed has not forgotten.
+    fn put_back(&mut self, other: &Self) {
+        for (session, ranges) in &other.sessions {
+            ranges.iter().for_each(|requests| self.add(*session, requests.clone()));
+        }
+    }
+}
 
 /// Makes changes, one commit after the other.
 #[derive(Debug)]
 pub(super) struct Committer {
     queue: Queue<Job>,
-    forgettable: Forgettable,
+    forgettable: Arc<Mutex<Forgettable>>,
 }
 
 impl std::fmt::Debug for Job {
@@ -48,7 +91,7 @@ impl std::fmt::Debug for Job {
 
 impl Committer {
     pub(super) fn start(slot: Arc<Slot>) -> io::Result<Self> {
-        let forgettable = Forgettable::default();
+        let forgettable = Arc::<Mutex<Forgettable>>::default();
         let waiting = Arc::clone(&forgettable);
         let work = move |jobs| commit(&slot, jobs, &waiting);
         Ok(Self { queue: Queue::start("commit", BOUNDS, work)?, forgettable })
@@ -81,16 +124,23 @@ impl Committer {
     /// Forgets marks with a later commit.
     pub(super) fn forget_marks(&self, session: SessionKey, requests: Range<u64>) {
         let mut forgettable = lock(&self.forgettable);
-        forgettable.push((session, requests));
-        if !forgettable.len().is_multiple_of(MAX_FORGETTABLE) {
+        forgettable.add(session, requests);
+        if !forgettable.is_due() {
             return;
         }
+        forgettable.added = 0;
         drop(forgettable);
         let (done, _) = oneshot::channel();
         let work: Work = Box::new(|_| Ok(Ok(())));
         let job = Job { action: "forget marks", bytes: 0, work, done };
         // Where there is no room, there are commits to come.
         self.queue.try_push(0, job);
+    }
+
+    /// How many ranges of marks wait to be forgotten.
+    #[cfg(test)]
+    pub(super) fn forgettable(&self) -> usize {
+        lock(&self.forgettable).ranges
     }
 }
 
@@ -106,7 +156,7 @@ enum Stage {
     Committing(u64),
 }
 
-fn commit(slot: &Slot, jobs: Vec<Job>, forgettable: &Forgettable) {
+fn commit(slot: &Slot, jobs: Vec<Job>, forgettable: &Mutex<Forgettable>) {
     let bytes = jobs.iter().map(|job| job.bytes).sum();
     if let Err(reason) = slot.takes_changes(bytes) {
         tracing::warn!(reason, "the store takes no changes");
@@ -138,6 +188,9 @@ fn commit(slot: &Slot, jobs: Vec<Job>, forgettable: &Forgettable) {
             let is_open = failed.is_final() && slot.open_again(&failed);
             let outcome = outcome(slot, &stage, is_open);
             tracing::error!(reason, changes = actions.len(), ?outcome, "a commit failed");
+            if !matches!(outcome, Outcome::There) {
+                lock(forgettable).put_back(&forgotten);
+            }
             let answer = |action| match outcome {
                 Outcome::There => Ok(()),
                 Outcome::Absent => Err(StoreError::Backend { action, reason: reason.clone() }),
@@ -183,17 +236,19 @@ fn outcome(slot: &Slot, stage: &Stage, is_open: bool) -> Outcome {
 fn transaction(
     database: &redb::Database,
     works: Vec<Work>,
-    forgotten: &[(SessionKey, Range<u64>)],
+    forgotten: &Forgettable,
     stage: &mut Stage,
 ) -> Result<Vec<Result<(), StoreError>>, redb::Error> {
     let mut transaction = database.begin_write()?;
     transaction.set_durability(Durability::Immediate)?;
-    for (session, requests) in forgotten {
-        journal::forget_marks(&transaction, *session, requests.clone())?;
+    for (session, ranges) in &forgotten.sessions {
+        for requests in ranges.iter() {
+            journal::forget_marks(&transaction, *session, requests.clone())?;
+        }
     }
     let results = works.into_iter().map(|work| work(&transaction));
     let results = results.collect::<Result<Vec<_>, _>>()?;
-    if forgotten.is_empty() && results.iter().all(Result::is_err) {
+    if forgotten.sessions.is_empty() && results.iter().all(Result::is_err) {
         transaction.abort()?;
         return Ok(results);
     }

@@ -285,3 +285,39 @@ async fn a_lock_is_free_although_its_release_is_refused_and_its_row_goes_later()
     store.unlock(mark(key(), 1), "u", "l", 1).await.unwrap_err();
     assert_eq!(store.renew(owner, lock_laws::LONG).await.unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn marks_to_forget_are_bounded_while_no_change_is_taken() {
+    let disk = Disk::default();
+    let store = disk.store();
+    disk.0.is_full.store(true, Ordering::SeqCst);
+    while store.append("u", "l", vec![0; 100_000]).await.is_ok() {}
+    // In order, as a page acknowledges: one range of each session.
+    for id in 0..500_000 {
+        let session = SessionKey::from(SessionId([(id % 10) as u8; 16]));
+        store.inner.committer.forget_marks(session, 0..id);
+    }
+    assert!(store.inner.committer.forgettable() <= 10);
+    // With gaps, which nothing fills.
+    for id in 0..500_000 {
+        store.inner.committer.forget_marks(key(), 2 * id..2 * id + 1);
+    }
+    assert!(store.inner.committer.forgettable() <= 64 * 1024);
+}
+
+#[tokio::test]
+async fn a_commit_that_failed_leaves_marks_to_be_forgotten_by_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    let (log, image) = Log::open(&folder.path().join("log"), log::boot()).unwrap();
+    let store = disk.store_with(Some(Recorder::start(log, image, 8).unwrap()));
+    store.begin(key(), "u").await.unwrap();
+    store.change(mark(key(), 1), "u", append(b"a")).await.unwrap();
+    store.forget(key(), 1..2);
+    disk.fail_at(1);
+    assert!(store.append("u", "l", b"x".to_vec()).await.is_err());
+    disk.fail_at(0);
+    append_at_last(&store, b"b").await;
+    let begun = store.take_up(key(), "u").await.unwrap().unwrap().begun;
+    assert_eq!(begun, [], "its mark is gone");
+}
