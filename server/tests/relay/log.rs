@@ -158,3 +158,50 @@ async fn a_call_from_outside_that_fails_is_named() {
         assert!(lines[0].contains(part), "{}", lines[0]);
     }
 }
+
+/// Prints what is at 100, LENGTH bytes, as often as its input has bytes.
+const FORGES: &str = r#"(module
+    (import "env" "__faasm_read_input" (func $input (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "\64\00\00\00LENGTH")
+    (data (i32.const 100) "BYTES")
+    (func (export "_start") (local $left i32)
+        (local.set $left (call $input (i32.const 0) (i32.const 0)))
+        (loop $again
+            (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))
+            (br_if $again (i32.gt_s (local.tee $left (i32.sub (local.get $left) (i32.const 1))) (i32.const 0))))))"#;
+
+#[tokio::test]
+async fn what_a_function_prints_forges_no_line_of_the_log() {
+    let (log, _guard) = Log::here();
+    let text = FORGES
+        .replace("LENGTH", "\\3b\\00\\00\\00")
+        .replace("BYTES", "first\\0a2026-01-01T00:00:00Z ERROR relay: forged\\0a\\1b[31mred\\0d\\00 \\c3\\a9\\e2\\80\\ae");
+    let relay = Relay::start().await.with(&[("forges", &text)]).await;
+    relay.call("forges", b"").await;
+    let lines = log.lines("function=forges");
+    for (line, part) in
+        lines.iter().zip(["first", "2026-01-01T00:00:00Z ERROR", "\\u{1b}[31mred\\r\\0 é"])
+    {
+        let (head, text) = line.split_once("guest: ").unwrap();
+        assert!(head.contains(" INFO ") && text.contains(part), "{line}");
+    }
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert_eq!(log.lines("forged").len(), 1);
+    assert_eq!(log.lines("\u{1b}").len() + log.lines("\u{202e}").len(), 0);
+}
+
+#[tokio::test]
+async fn what_a_user_s_functions_print_is_logged_up_to_a_bound() {
+    let (log, _guard) = Log::here();
+    // A page of zeros, which is longer in the log.
+    let text = FORGES.replace("LENGTH", "\\00\\10\\00\\00").replace("BYTES", "x");
+    let relay = Relay::start().await.with(&[("prints", &text)]).await;
+    for _ in 0..2 {
+        relay.call("prints", &[0; 2000]).await;
+    }
+    let logged: usize = log.lines("function=prints").iter().map(String::len).sum();
+    assert!((100_000..600_000).contains(&logged), "{logged} bytes");
+    assert_eq!(log.lines("prints more than").len(), 1);
+}

@@ -17,6 +17,7 @@ mod fetch;
 mod files;
 mod fixtures;
 mod global_locks;
+mod hostile;
 mod http;
 mod legacy;
 mod limits;

@@ -111,6 +111,31 @@ impl Secret {
 }
 
 #[test]
+fn what_a_token_says_is_critical_is_understood_or_refused() {
+    let secret = Secret::new(None, None);
+    let claims = json!({ "user": "ada", "exp": now() + 60 });
+    for crit in [json!(["b64"]), json!(["exp"]), json!([]), json!("b64"), json!(null)] {
+        let header = json!({ "alg": "HS256", "crit": crit, "b64": false });
+        let token = forge(&header, &claims, hs256(SECRET));
+        let denied = secret.authority.verify(&token).unwrap_err().to_string();
+        assert!(denied.contains("`crit`"), "{crit}: {denied}");
+    }
+}
+
+#[test]
+fn a_time_that_is_none_is_told_as_it_is() {
+    let secret = Secret::new(None, None);
+    for exp in [json!(1e30), json!(-1), json!(1.8446744073709552e19)] {
+        let denied = secret.verify(&json!({ "user": "ada", "exp": exp })).unwrap_err().to_string();
+        assert!(denied.contains("its `exp` is not a time"), "{exp}: {denied}");
+    }
+    let denied = secret.verify(&json!({ "user": "ada", "exp": now() + 60, "nbf": 1e30 }));
+    let denied = denied.unwrap_err().to_string();
+    assert!(denied.contains("its `nbf` is not a time"), "{denied}");
+    secret.verify(&json!({ "user": "ada", "exp": 253_402_300_799_u64 })).unwrap();
+}
+
+#[test]
 fn each_kind_of_key_checks_what_it_signed_and_nothing_else() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/relay/keys");
     let rsa = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();

@@ -185,7 +185,7 @@ async fn what_a_relay_ran_that_is_gone_is_unknown_for_good() {
     let (session, claim) = (session(1), Claim::new());
     first.begin(session, "u").await.unwrap();
     first.accept(session, claim, RequestId(1)).await.unwrap();
-    let late = Arc::new(Link::new(Client::open(lab.server.url()).unwrap()));
+    let late = Arc::new(Links::new(Client::open(lab.server.url()).unwrap()));
     let name = die(first).await;
     second.take_up(session, "u").await.unwrap().unwrap();
     let begun = Instant::now();

@@ -1,7 +1,8 @@
 //! The connection to Redis: opened again when it breaks, and asked again where that does nothing twice.
 //!
-//! Redis answers in order over one connection that everything here shares. Whatever goes wrong with it, a question without an
-//! answer may have been carried out; so what may be repeated is for the asker to say ([`Repeat`]).
+//! Redis answers in order over one connection, so an answer may be late because of those before it: a connection counts as broken
+//! when nothing at all is answered over it for a time. Whatever goes wrong with it, a question without an answer may have been
+//! carried out; so what may be repeated is for the asker to say ([`Repeat`]).
 
 use crate::store::StoreError;
 use redis::aio::MultiplexedConnection;
@@ -12,19 +13,22 @@ use redis::{
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::OnceCell;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// For opening a connection.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// For one answer, and a second more for each [`RATE`] bytes that travel.
+/// For one answer after the one before it, and a second more for each [`RATE`] bytes that travel.
 const ANSWER: Duration = Duration::from_secs(4);
 
 /// Slowest a connection may be before it counts as broken, bytes a second.
 const RATE: u64 = 2 * 1024 * 1024;
 
+/// For one answer, however many others are before it, besides the time for what travels.
+const LONGEST_ANSWER: Duration = Duration::from_secs(30);
+
 /// For a question with all its repetitions; the last one may end later by the time of one answer.
-const PATIENCE: Duration = Duration::from_secs(12);
+pub(super) const PATIENCE: Duration = Duration::from_secs(12);
 
 /// Before a question is repeated; doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -66,8 +70,40 @@ impl Question<'_> {
 
 /// One connection, open or not yet.
 #[derive(Default)]
-struct Line {
+pub(super) struct Line {
     opened: OnceCell<MultiplexedConnection>,
+    /// When something was answered last.
+    heard: Mutex<Option<Instant>>,
+}
+
+impl Line {
+    fn hear(&self) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Puts a question; `None` where neither it nor anything before it is answered for this time.
+    async fn put<T: FromRedisValue>(
+        &self,
+        question: &Question<'_>,
+        connection: &mut MultiplexedConnection,
+        answer_time: Duration,
+    ) -> Option<RedisResult<T>> {
+        let latest = Instant::now() + answer_time.max(LONGEST_ANSWER);
+        let mut due = Instant::now() + answer_time;
+        let mut putting = std::pin::pin!(question.put(connection));
+        loop {
+            if let Ok(answer) = timeout_at(due, &mut putting).await {
+                self.hear();
+                return Some(answer);
+            }
+            let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            let after = heard.map_or(due, |heard| heard + answer_time).min(latest);
+            if after <= due {
+                return None;
+            }
+            due = after;
+        }
+    }
 }
 
 /// Redis, whether or not it is there now.
@@ -115,7 +151,8 @@ impl Link {
         Self { client, current: Mutex::default() }
     }
 
-    fn current(&self) -> Arc<Line> {
+    /// The connection that is used now; another one once this is of no use any more.
+    pub(super) fn current(&self) -> Arc<Line> {
         Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -174,9 +211,9 @@ impl Link {
                 }
                 Ok(Err(error)) => shown(&error),
                 Ok(Ok(mut connection)) => {
-                    match timeout(answer_time, question.put(&mut connection)).await {
-                        Ok(Ok(answer)) => return Ok(answer),
-                        Ok(Err(error)) => {
+                    match line.put(&question, &mut connection, answer_time).await {
+                        Some(Ok(answer)) => return Ok(answer),
+                        Some(Err(error)) => {
                             match verdict(&error) {
                                 Verdict::NotNow => {}
                                 Verdict::Refused => return Err(failed(is_sent, shown(&error))),
@@ -191,7 +228,7 @@ impl Link {
                             }
                             shown(&error)
                         }
-                        Err(_) => {
+                        None => {
                             self.give_up(&line);
                             is_sent = true;
                             format!("no answer for {} s", answer_time.as_secs_f32())

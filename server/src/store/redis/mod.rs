@@ -14,6 +14,7 @@ mod announcements;
 mod journal;
 mod keys;
 mod link;
+mod links;
 mod locks;
 mod notes;
 mod presence;
@@ -28,6 +29,7 @@ use faasm_bridge::wire::RequestId;
 use futures_util::future::BoxFuture;
 use keys::{file_key, function_key};
 use link::{Link, Question, Repeat};
+use links::Links;
 use notes::Notes;
 use presence::Clock;
 use redis::{Client, Cmd, IntoConnectionInfo};
@@ -54,7 +56,7 @@ pub struct RedisStore {
 
 #[derive(Debug)]
 struct Inner {
-    link: Arc<Link>,
+    link: Arc<Links>,
     /// Another connection, which nothing large holds up.
     presence: Link,
     /// What this relay is called: another name in each process.
@@ -150,7 +152,7 @@ impl RedisStore {
         let action = "read the address of Redis";
         let client = config.client().map_err(|reason| StoreError::Backend { action, reason })?;
         let session_kept = config.session_kept;
-        let link = Arc::new(Link::new(client.clone()));
+        let link = Arc::new(Links::new(client.clone()));
         let mut info = Cmd::new();
         info.arg("INFO");
         let question = Question::Command(info);
@@ -176,7 +178,7 @@ impl RedisStore {
         Ok(Self { inner })
     }
 
-    fn link(&self) -> &Link {
+    fn link(&self) -> &Links {
         &self.inner.link
     }
 
@@ -313,5 +315,7 @@ impl FileStore for RedisStore {
 
 #[cfg(test)]
 mod journal_tests;
+#[cfg(test)]
+mod slow_tests;
 #[cfg(test)]
 mod tests;

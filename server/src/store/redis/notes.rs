@@ -3,7 +3,8 @@
 
 use super::journal::{on_session, running};
 use super::keys::{LOCK, ended_key, locks_key, number};
-use super::link::{Link, Question, Repeat};
+use super::link::{Question, Repeat};
+use super::links::Links;
 use super::locks::{owner_text, release};
 use super::presence::milliseconds;
 use super::{RedisStore, script};
@@ -80,7 +81,7 @@ impl Note {
         }
     }
 
-    async fn tell(&self, link: &Link, relay: &str) -> Result<(), StoreError> {
+    async fn tell(&self, link: &Links, relay: &str) -> Result<(), StoreError> {
         let (action, invocation) = match self {
             Note::Finish { session, claim, request, reply } => {
                 let mut invocation = on_session(&FINISH, *session);
@@ -141,7 +142,7 @@ impl Waiting {
 
 impl Notes {
     /// A queue, and the task that tells Redis what is in it, until the queue is dropped.
-    pub(super) fn start(link: Arc<Link>, relay: Arc<str>) -> Self {
+    pub(super) fn start(link: Arc<Links>, relay: Arc<str>) -> Self {
         let (sender, receiver) = mpsc::channel::<Note>(MAX_NOTES);
         let waiting = Arc::new(Waiting::default());
         let told = Arc::clone(&waiting);
@@ -197,7 +198,7 @@ impl Notes {
     }
 }
 
-async fn persist(note: &Note, link: &Link, relay: &str) {
+async fn persist(note: &Note, link: &Links, relay: &str) {
     let deadline = Instant::now() + PATIENCE;
     while let Err(error) = note.tell(link, relay).await {
         if Instant::now() > deadline {

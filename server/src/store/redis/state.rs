@@ -8,18 +8,25 @@
 //! * A change is one script, so that it is made as a whole or not at all, whoever else writes.
 
 use super::keys::state_key;
-use super::link::{Question, Repeat};
+use super::link::{PATIENCE, Question, Repeat};
 use super::{RedisStore, script};
 use crate::store::{
     Change, MAX_ELEMENT_BYTES, MAX_LIST_BYTES, MAX_LIST_ELEMENTS, StateRead, StateStore, StoreError,
 };
 use faasm_bridge::state::{Chunk, LocalTier, StateError};
 use futures_util::future::BoxFuture;
-use redis::{Script, ScriptInvocation};
-use std::sync::LazyLock;
+use redis::{Cmd, Script, ScriptInvocation};
+use std::ops::Range;
+use std::sync::{Arc, LazyLock};
 
 /// Longest string Redis has by default (`proto-max-bulk-len`), bytes.
 pub const MAX_VALUE_BYTES: u64 = 512 * 1024 * 1024;
+
+/// Most bytes of a value that are read as one answer.
+const SLICE_BYTES: u64 = 8 * 1024 * 1024;
+
+/// How often a value is read in slices while others write it.
+const SLICED_READS: usize = 3;
 
 static CHANGE: LazyLock<Script> = script!("forgotten.lua", "lists.lua", "change.lua");
 static READ_LIST: LazyLock<Script> = script!("lists.lua", "read_list.lua");
@@ -173,6 +180,73 @@ impl RedisStore {
     }
 }
 
+const READ: &str = "read state";
+
+/// How long a value is, and these bytes of it.
+type Read = Result<(u64, Vec<u8>), StoreError>;
+
+impl RedisStore {
+    /// Reads in one step; `bytes` is about how many there are.
+    async fn read_at_once(&self, name: &str, range: Range<u64>, bytes: u64) -> Read {
+        let mut pipeline = redis::pipe();
+        pipeline.atomic().strlen(name);
+        match get_range(name, &range) {
+            Some(get) => pipeline.add_command(get),
+            None => pipeline.cmd("ECHO").arg(""),
+        };
+        let question = Question::Pipeline(pipeline);
+        self.link().ask(READ, Repeat::Reads, bytes, question).await
+    }
+
+    /// Reads as much as there is, each part in its own time, and gives what was there at one moment: where somebody writes
+    /// meanwhile, it is read again, and in one step where that happens again and again.
+    async fn read_in_slices(&self, name: &str, range: Range<u64>) -> Read {
+        let mut size = 0;
+        for _ in 0..SLICED_READS {
+            let transfer = self.link().transfer(PATIENCE, READ).await?;
+            let link = transfer.link();
+            let line = link.current();
+            let mut watch = Cmd::new();
+            watch.arg("WATCH").arg(name);
+            let () = link.ask(READ, Repeat::Reads, 0, Question::Command(watch)).await?;
+            let question = Question::Command(Cmd::strlen(name));
+            size = link.ask(READ, Repeat::Reads, 0, question).await?;
+            let end = range.end.min(size);
+            let mut bytes = Vec::new();
+            let mut at = range.start;
+            while at < end {
+                let slice = at..end.min(at.saturating_add(SLICE_BYTES));
+                let Some(get) = get_range(name, &slice) else { break };
+                let question = Question::Command(get);
+                let read: Vec<u8> = link.ask(READ, Repeat::Reads, SLICE_BYTES, question).await?;
+                bytes.extend_from_slice(&read);
+                at = slice.end;
+            }
+            let mut pipeline = redis::pipe();
+            pipeline.atomic().strlen(name);
+            let question = Question::Pipeline(pipeline);
+            // Nothing, where it was written since it is watched.
+            let unchanged: Option<(u64,)> = link.ask(READ, Repeat::Reads, 0, question).await?;
+            // Another connection watched nothing.
+            let is_the_same = Arc::ptr_eq(&line, &link.current());
+            transfer.done();
+            if unchanged.is_some() && is_the_same {
+                return Ok((size, bytes));
+            }
+        }
+        self.read_at_once(name, range, size).await
+    }
+}
+
+/// The question for these bytes; `None` for none.
+fn get_range(name: &str, range: &Range<u64>) -> Option<Cmd> {
+    // For Redis the end is part of the range.
+    let last = range.end.checked_sub(1).filter(|last| *last >= range.start)?;
+    let mut get = Cmd::new();
+    get.arg("GETRANGE").arg(name).arg(range.start).arg(last);
+    Some(get)
+}
+
 /// Something else uses the same keys, or the scripts and this code differ.
 pub(super) fn unexpected(action: &'static str, answer: &str) -> StoreError {
     StoreError::Backend { action, reason: format!("Redis answered `{answer}`, which is no answer") }
@@ -187,22 +261,15 @@ impl StateStore for RedisStore {
         length: Option<u64>,
     ) -> BoxFuture<'a, Result<StateRead, StoreError>> {
         Box::pin(async move {
-            const ACTION: &str = "read state";
             let name = state_key(user, key)?;
-            // Redis takes signed numbers, and an end that is part of the range.
+            // Redis takes signed numbers.
             let longest = faasm_bridge::state::MAX_VALUE_BYTES;
             let first = offset.min(longest);
-            let last = first.saturating_add(length.unwrap_or(longest).min(longest));
-            let mut pipeline = redis::pipe();
-            pipeline.atomic().strlen(&name);
-            match last.checked_sub(1).filter(|last| *last >= first) {
-                Some(last) => pipeline.cmd("GETRANGE").arg(&name).arg(first).arg(last),
-                None => pipeline.cmd("ECHO").arg(""),
+            let range = first..first.saturating_add(length.unwrap_or(longest).min(longest));
+            let read = match range.end - range.start {
+                bytes if bytes <= SLICE_BYTES => self.read_at_once(&name, range, bytes).await,
+                _ => self.read_in_slices(&name, range).await,
             };
-            let question = Question::Pipeline(pipeline);
-            let bytes = length.unwrap_or(0).min(longest);
-            let read: Result<(u64, Vec<u8>), _> =
-                self.link().ask(ACTION, Repeat::Reads, bytes, question).await;
             let (size, bytes) = match read {
                 Err(StoreError::Backend { reason, .. }) if reason.contains("WRONGTYPE") => {
                     return Err(StoreError::OtherKind { key: key.to_owned(), is: LIST });

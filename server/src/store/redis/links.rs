@@ -1,0 +1,102 @@
+//! The connections to Redis that carry questions: one for short ones, and a pool for long ones.
+//!
+//! Redis answers in order over one connection, so a short question behind a long answer would wait for all of it, and count as
+//! lost. Each long transfer has a connection to itself while it lasts.
+
+use super::link::{Link, PATIENCE, Question, Repeat};
+use crate::store::StoreError;
+use redis::{Client, FromRedisValue};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// Most bytes that travel for a question that goes over the connection for short ones.
+const SHORT_BYTES: u64 = 16 * 1024;
+
+/// Most connections for long transfers.
+const MAX_TRANSFERS: usize = 16;
+
+/// All connections to one Redis.
+#[derive(Debug)]
+pub(super) struct Links {
+    client: Client,
+    short: Link,
+    idle: Mutex<Vec<Link>>,
+    turns: Semaphore,
+}
+
+/// A connection for one long transfer; it is closed where that is not [`Transfer::done`].
+pub(super) struct Transfer<'a> {
+    links: &'a Links,
+    link: Link,
+    _turn: SemaphorePermit<'a>,
+}
+
+impl Links {
+    pub(super) fn new(client: Client) -> Self {
+        let short = Link::new(client.clone());
+        Self { client, short, idle: Mutex::default(), turns: Semaphore::new(MAX_TRANSFERS) }
+    }
+
+    /// As [`Link::ask`], over the connection for questions of about so many bytes.
+    ///
+    /// # Errors
+    /// As [`Link::ask`].
+    pub(super) async fn ask<T: FromRedisValue>(
+        &self,
+        action: &'static str,
+        repeat: Repeat,
+        bytes: u64,
+        question: Question<'_>,
+    ) -> Result<T, StoreError> {
+        self.ask_for(PATIENCE, action, repeat, bytes, question).await
+    }
+
+    /// The same, with another patience.
+    pub(super) async fn ask_for<T: FromRedisValue>(
+        &self,
+        patience: Duration,
+        action: &'static str,
+        repeat: Repeat,
+        bytes: u64,
+        question: Question<'_>,
+    ) -> Result<T, StoreError> {
+        if bytes <= SHORT_BYTES {
+            return self.short.ask_for(patience, action, repeat, bytes, question).await;
+        }
+        let transfer = self.transfer(patience, action).await?;
+        let answer = transfer.link().ask_for(patience, action, repeat, bytes, question).await?;
+        transfer.done();
+        Ok(answer)
+    }
+
+    /// A connection for one long transfer, as soon as there is one.
+    ///
+    /// # Errors
+    /// When others use all of them for longer than `patience`.
+    pub(super) async fn transfer(
+        &self,
+        patience: Duration,
+        action: &'static str,
+    ) -> Result<Transfer<'_>, StoreError> {
+        let turn = tokio::time::timeout(patience, self.turns.acquire()).await;
+        let Ok(Ok(turn)) = turn else {
+            let reason = format!("{MAX_TRANSFERS} other transfers are under way; try again later");
+            return Err(StoreError::Backend { action, reason });
+        };
+        let link = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let link = link.unwrap_or_else(|| Link::new(self.client.clone()));
+        Ok(Transfer { links: self, link, _turn: turn })
+    }
+}
+
+impl Transfer<'_> {
+    pub(super) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Nothing is under way over the connection: another transfer can have it.
+    pub(super) fn done(self) {
+        self.links.idle.lock().unwrap_or_else(PoisonError::into_inner).push(self.link);
+    }
+}
