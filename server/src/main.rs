@@ -26,9 +26,10 @@ enum Command {
 fn main() -> ExitCode {
     let opts = Opts::parse();
     let quiet = match &opts.command {
-        Command::Serve(_) => "info",
-        // What a function prints, or what was found, is the output of these commands.
-        Command::Run(_) | Command::Token(_) | Command::Doctor(_) => "warn",
+        Command::Serve(_) => "info,walrus=off",
+        // What a function prints, or what was found, is the output of these commands; what a library says of a function's custom
+        // sections is not.
+        Command::Run(_) | Command::Token(_) | Command::Doctor(_) => "warn,walrus=off",
     };
     tracing_subscriber::fmt()
         .with_env_filter(

@@ -22,6 +22,9 @@ const MAX_OUTBOX_FRAMES: usize = 2 * MAX_OPEN_REQUESTS;
 /// them.
 const MAX_FORGOTTEN_RANGES: usize = 4096;
 
+/// First id of a session.
+const FIRST_ID: RequestId = RequestId(1);
+
 /// Last id of a session: forgotten ids are ranges up to the next one, which there has to be.
 const LAST_ID: RequestId = RequestId(u64::MAX - 1);
 
@@ -350,9 +353,12 @@ impl ServerSession {
         if !self.takes_requests {
             return Ok(None);
         }
-        if id > LAST_ID {
-            // Not remembered: it could not be forgotten.
-            let message = format!("request {} is beyond the last id, {}", id.0, LAST_ID.0);
+        if id < FIRST_ID || id > LAST_ID {
+            // Not remembered: one beyond the last could not be forgotten.
+            let message = format!(
+                "the id of a request is from {} to {}, not {}: count up from the first",
+                FIRST_ID.0, LAST_ID.0, id.0
+            );
             let reply = Reply::Failed { code: FailureCode::BadRequest, message };
             self.push(reply_frame(id, reply, &[]))?;
             return Ok(None);

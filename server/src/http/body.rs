@@ -5,6 +5,7 @@ use crate::config::Limits;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
+use hyper::header::{CONTENT_ENCODING, HeaderMap};
 use hyper::{Request, StatusCode};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -21,6 +22,14 @@ impl Bound {
         let what = format!("{} has at most {} bytes", self.what, self.bytes);
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, what)
     }
+}
+
+/// How a body is encoded, if it is.
+fn encoding(headers: &HeaderMap) -> Option<String> {
+    let values = headers.get_all(CONTENT_ENCODING).iter();
+    let mut values = values.map(|value| value.to_str().unwrap_or("something unreadable").trim());
+    let found = values.find(|value| !value.is_empty() && !value.eq_ignore_ascii_case("identity"));
+    found.map(|value| value.chars().take(40).collect())
 }
 
 /// The whole body.
@@ -48,12 +57,19 @@ pub(super) struct Arriving<'a> {
 
 impl<'a> Arriving<'a> {
     /// # Errors
-    /// When the request says that its body is too long.
+    /// When the request says that its body is too long, or encoded.
     pub(super) fn new(
         request: Request<Incoming>,
         bound: Bound,
         limits: &'a Limits,
     ) -> Result<Self, Refusal> {
+        if let Some(encoding) = encoding(request.headers()) {
+            let what = format!(
+                "{} that is encoded as `{encoding}` is not decoded here: send it as it is, without `Content-Encoding`",
+                bound.what
+            );
+            return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, what));
+        }
         let body = request.into_body();
         if body.size_hint().lower() > bound.bytes as u64 {
             return Err(bound.too_large());

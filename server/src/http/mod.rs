@@ -29,7 +29,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use origin::{Guard, Known};
 use route::Route;
 use std::io;
@@ -43,6 +43,12 @@ pub(crate) use message::read as read_message;
 
 /// How proxies name a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Private Network Access: what a browser asks before a page of a public address reaches a private one, and the answer.
+const ASKS_PRIVATE_NETWORK: HeaderName =
+    HeaderName::from_static("access-control-request-private-network");
+const ALLOWS_PRIVATE_NETWORK: HeaderName =
+    HeaderName::from_static("access-control-allow-private-network");
 
 /// Longest such name that is taken.
 const MAX_REQUEST_ID_BYTES: usize = 64;
@@ -161,6 +167,7 @@ async fn route(
     visitor: Visitor,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
+    check_head(&request, site.limits())?;
     // What routes borrow from, as the request goes on without it.
     let path = request.uri().path().to_owned();
     let route = Route::of(&path);
@@ -239,6 +246,29 @@ async fn route(
     }
 }
 
+/// What every request has to have, and how long its head may be: hyper's own bound is that of a buffer, which a head that
+/// arrives at once may exceed.
+fn check_head(request: &Request<Incoming>, limits: &Limits) -> Result<(), Refusal> {
+    let headers = request.headers();
+    if request.version() >= Version::HTTP_11 && !headers.contains_key(header::HOST) {
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, "the request has no `Host`"));
+    }
+    // Blanks and line ends as they usually are.
+    const START_BYTES: usize = "  HTTP/1.1\r\n\r\n".len();
+    const LINE_BYTES: usize = ": \r\n".len();
+    let lines = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + LINE_BYTES);
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let bytes = START_BYTES + request.method().as_str().len() + target + lines.sum::<usize>();
+    if bytes > limits.header_bytes {
+        let what = format!(
+            "the request's head has {bytes} bytes; this relay takes at most {}",
+            limits.header_bytes
+        );
+        return Err(Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, what));
+    }
+    Ok(())
+}
+
 /// What a browser asks before a page of an allowed site sends something.
 fn preflight(
     site: &Site,
@@ -253,6 +283,13 @@ fn preflight(
         header::ACCESS_CONTROL_ALLOW_HEADERS,
         HeaderValue::from_static("authorization, content-type"),
     );
+    // A page from the internet, and a relay at a private address: the page is let in by its origin.
+    let origin = request.headers().get(header::ORIGIN);
+    if request.headers().contains_key(ASKS_PRIVATE_NETWORK)
+        && origin.is_some_and(|origin| site.guard.is_allowed_elsewhere(origin))
+    {
+        headers.insert(ALLOWS_PRIVATE_NETWORK, HeaderValue::from_static("true"));
+    }
     Ok(answer)
 }
 
@@ -298,12 +335,35 @@ impl Refusal {
             let scheme = HeaderValue::from_static("Bearer");
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
         }
-        if matches!(self.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
-            // The rest of the body is not read.
-            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        let headers = answer.headers_mut();
+        match self.status {
+            StatusCode::UPGRADE_REQUIRED => {
+                let version = HeaderValue::from_static(websocket::WEBSOCKET_VERSION);
+                headers.insert(header::SEC_WEBSOCKET_VERSION, version);
+                headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+                headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            }
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+                headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            }
+            _ => {}
+        }
+        if is_cut_short(self.status) {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         answer
     }
+}
+
+/// Whether the rest of a request is not read that is answered by this.
+fn is_cut_short(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::REQUEST_TIMEOUT
+            | StatusCode::UNSUPPORTED_MEDIA_TYPE
+            | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+    )
 }
 
 fn plain(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {

@@ -28,7 +28,9 @@ pub(super) struct Known<'a> {
 /// Who may talk to this relay.
 #[derive(Debug)]
 pub(super) struct Guard {
-    /// Names of this relay as `Host` has them, in lower case.
+    /// Names of this relay on its own machine, as `Host` has them.
+    local: Vec<String>,
+    /// Its other names, in lower case.
     hosts: Vec<String>,
     /// Of those in `hosts`, the ones that are good with any port.
     any_port: Vec<String>,
@@ -44,11 +46,11 @@ impl Guard {
         let port = relay.address.port();
         let (scheme, hidden) =
             if relay.is_tls { ("https://", HTTPS_PORT) } else { ("http://", HTTP_PORT) };
-        let mut known = Vec::new();
+        let (mut local, mut known) = (Vec::new(), Vec::new());
         for name in ["127.0.0.1", "localhost", "[::1]"] {
-            known.push(format!("{name}:{port}"));
+            local.push(format!("{name}:{port}"));
             if port == hidden {
-                known.push(name.to_owned());
+                local.push(name.to_owned());
             }
         }
         let mut any_port = Vec::new();
@@ -58,14 +60,23 @@ impl Guard {
         }
         let origins = relay.origins.iter().map(|o| o.trim_end_matches('/').to_ascii_lowercase());
         let origins = origins.collect();
-        Self { hosts: known, any_port, origins, scheme, has_tokens }
+        Self { local, hosts: known, any_port, origins, scheme, has_tokens }
     }
 
     /// For requests that do something, uploads and sessions, by this peer. A program has no `Origin`: it shows a token, or
     /// is on this machine.
     pub(super) fn check_acting(&self, headers: &HeaderMap, peer: IpAddr) -> Result<(), Refusal> {
         self.check(headers)?;
-        if self.has_tokens || peer.to_canonical().is_loopback() || headers.contains_key(ORIGIN) {
+        if self.has_tokens || peer.to_canonical().is_loopback() {
+            return Ok(());
+        }
+        let host = single(headers, HOST)?.unwrap_or_default();
+        if !self.has_name(&host) {
+            return Err(forbidden(format!(
+                "`{host}` is a name on the relay's own machine, and this comes from {peer}: use a name given by --allow-host; where a port of that machine leads here, start the relay with --allow-host {host}"
+            )));
+        }
+        if headers.contains_key(ORIGIN) {
             return Ok(());
         }
         Err(forbidden(format!(
@@ -82,12 +93,17 @@ impl Guard {
             )));
         }
         match single(headers, ORIGIN)? {
-            Some(origin) if !self.is_own(&origin) && !self.origins.contains(&origin) => {
+            Some(origin) if self.is_own(&origin) || self.origins.contains(&origin) => Ok(()),
+            // Every page has that which has none: it cannot be let in by it.
+            Some(origin) if origin == "null" => Err(forbidden(
+                "a page from a file or in a sandbox has no origin, and may not use this relay: serve it by HTTP, by this relay (--web) or from an origin that is let in".to_owned(),
+            )),
+            Some(origin) => {
                 Err(forbidden(format!(
                     "pages of `{origin}` may not use this relay: start it with --allow-origin {origin} to let them"
                 )))
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 
@@ -97,6 +113,11 @@ impl Guard {
     }
 
     fn is_known(&self, host: &str) -> bool {
+        self.local.iter().any(|known| known == host) || self.has_name(host)
+    }
+
+    /// Whether this is one of the names that it was given.
+    fn has_name(&self, host: &str) -> bool {
         self.hosts.iter().any(|known| known == host)
             || self.any_port.iter().any(|known| known == without_port(host))
     }
@@ -119,7 +140,8 @@ fn single(headers: &HeaderMap, name: HeaderName) -> Result<Option<String>, Refus
     let mut values = headers.get_all(&name).iter();
     let value = values.next();
     if values.next().is_some() {
-        return Err(forbidden(format!("the request has more than one `{name}`")));
+        let what = format!("the request has more than one `{name}`");
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, what));
     }
     let text = value.map(HeaderValue::to_str).transpose();
     let text = text.map_err(|_| forbidden(format!("`{name}` has characters it may not have")))?;
@@ -170,6 +192,27 @@ mod tests {
                 assert_eq!(guard.check_acting(&program, peer).is_ok(), expected, "{peer}");
             }
         }
+    }
+
+    #[test]
+    fn a_name_on_this_machine_lets_in_nobody_from_elsewhere() {
+        let elsewhere = "192.0.2.1".parse().unwrap();
+        for (host, expected) in
+            [("127.0.0.1:8080", false), ("localhost:8080", false), ("box:7", true)]
+        {
+            let headers = headers(host, Some(&format!("http://{host}")));
+            let acting = |has_tokens| guard(false, has_tokens).check_acting(&headers, elsewhere);
+            assert_eq!(acting(false).is_ok(), expected, "{host}");
+            assert!(acting(true).is_ok(), "{host}");
+            let here = guard(false, false).check_acting(&headers, "::1".parse().unwrap());
+            assert!(here.is_ok(), "{host}");
+        }
+        // Where another machine's port leads here.
+        let hosts = ["localhost:8080".to_owned()];
+        let address = ([0, 0, 0, 0], 8080).into();
+        let known = Known { address, is_tls: false, hosts: &hosts, origins: &[] };
+        let headers = headers("localhost:8080", Some("http://localhost:8080"));
+        assert!(Guard::new(&known, false).check_acting(&headers, elsewhere).is_ok());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// Version of the WebSocket protocol (RFC 6455).
-const WEBSOCKET_VERSION: &str = "13";
+pub(super) const WEBSOCKET_VERSION: &str = "13";
 
 /// Answers the upgrade and leaves the WebSocket to a task. Origin and host were checked.
 pub(super) fn upgrade(
@@ -28,7 +28,7 @@ pub(super) fn upgrade(
     }
     if !has_token(headers, header::SEC_WEBSOCKET_VERSION, WEBSOCKET_VERSION) {
         let what = format!("the WebSocket version is {WEBSOCKET_VERSION}");
-        return Err(Refusal::new(StatusCode::BAD_REQUEST, what));
+        return Err(Refusal::new(StatusCode::UPGRADE_REQUIRED, what));
     }
     let key = headers.get(header::SEC_WEBSOCKET_KEY);
     let Some(accept) = key.map(|key| derive_accept_key(key.as_bytes())) else {

@@ -149,6 +149,7 @@ where
 fn ending_of(error: &Error) -> Ending {
     match error {
         Error::Capacity(error) => Ending::new(CloseCode::Size, error.to_string()),
+        Error::Utf8(_) => Ending::new(CloseCode::Invalid, "the text is not UTF-8"),
         Error::Protocol(error) => Ending::new(CloseCode::Protocol, error.to_string()),
         error => Ending::new(CloseCode::Away, error.to_string()),
     }

@@ -170,3 +170,20 @@ fn serve_says_where_answers_and_ends_on_sigterm() {
     let log = String::from_utf8(ended.stderr).unwrap();
     assert!(log.lines().next().unwrap().contains("no tokens"), "{log}");
 }
+
+#[test]
+fn what_a_library_says_of_a_function_is_not_in_its_standard_error() {
+    let (_folder, paths) = functions(&[("hello", HELLO)]);
+    let [hello] = paths.as_slice() else { unreachable!() };
+    // A name for a function that is not there.
+    let names = b"\x04name\x01\x04\x01\x63\x01x";
+    let mut wasm = std::fs::read(hello).unwrap();
+    wasm.extend([0, names.len() as u8]);
+    wasm.extend(names);
+    std::fs::write(hello, wasm).unwrap();
+    let mut run = relay();
+    run.arg("run").arg(hello).args(["--input", "you"]).env_remove("RUST_LOG");
+    let done = run.output().unwrap();
+    assert_eq!(stdout(&done), "Hello, you");
+    assert_eq!(String::from_utf8(done.stderr).unwrap(), "");
+}

@@ -176,7 +176,7 @@ const FORGES: &str = r#"(module
 async fn what_a_function_prints_forges_no_line_of_the_log() {
     let (log, _guard) = Log::here();
     let text = FORGES
-        .replace("LENGTH", "\\3b\\00\\00\\00")
+        .replace("LENGTH", "\\3f\\00\\00\\00")
         .replace("BYTES", "first\\0a2026-01-01T00:00:00Z ERROR relay: forged\\0a\\1b[31mred\\0d\\00 \\c3\\a9\\e2\\80\\ae");
     let relay = Relay::start().await.with(&[("forges", &text)]).await;
     relay.call("forges", b"").await;

@@ -1,15 +1,13 @@
 //! What the guest kernel needs from this host: memory, clocks, randomness, printing, chained calls.
 
 use super::Printing;
+use super::printing::Printed;
 use super::run::RunState;
 use faasm_bridge::guest::{CallId, CallResult, Clock, GuestMemory, Host, Stream, Target};
 use std::io::Write;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use wasmtime::{FrameInfo, Memory, StoreContextMut, Val, WasmBacktrace};
-
-/// Longest piece of a guest's output that goes into one log line, bytes.
-const MAX_LOGGED_BYTES: usize = 4096;
 
 /// Where monotonic time counts from.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -17,20 +15,17 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 /// Whose run it is, for the log.
 pub(super) struct Printer {
     pub(super) printing: Printing,
+    pub(super) printed: Arc<Printed>,
     pub(super) user: String,
     pub(super) function: String,
 }
 
 impl Printer {
     fn print(&self, stream: Stream, bytes: &[u8]) {
-        let Self { printing, user, function } = self;
+        let Self { printing, printed, user, function } = self;
         match printing {
             Printing::Inherit => inherit(stream, bytes),
-            Printing::Log => {
-                let shown = &bytes[..bytes.len().min(MAX_LOGGED_BYTES)];
-                let text = String::from_utf8_lossy(shown);
-                tracing::info!(target: "guest", %user, %function, ?stream, "{}", text.trim_end());
-            }
+            Printing::Log => printed.log(user, function, stream, bytes),
             Printing::Capture(sink) => sink(user, function, stream, bytes),
         }
     }

@@ -4,7 +4,7 @@
 //! * `program.rs`: from an original to something that can be instantiated, once per content; `compiled.rs`: what outlives the
 //!   process of that.
 //! * `linker.rs`: binds imports to the guest kernel of `faasm-bridge`.
-//! * `host.rs`: what the kernel needs from here: memory, clocks, randomness, printing.
+//! * `host.rs`: what the kernel needs from here: memory, clocks, randomness; `printing.rs`: what functions print, in the log.
 //! * `operations.rs`: what is done while a function is suspended.
 //! * `chain.rs`: calls that a call starts; `failures.rs` names those that fail.
 //! * `extension.rs`: what a program that embeds the cluster does itself for a call.
@@ -50,6 +50,7 @@ mod host;
 mod linker;
 mod locks;
 mod operations;
+mod printing;
 mod program;
 mod run;
 
@@ -63,6 +64,7 @@ use faasm_bridge::guest::Stream;
 use faasm_bridge::state::LocalTier;
 use futures_util::future::BoxFuture;
 use locks::Holding;
+use printing::Printed;
 use program::{Known, Program, Programs};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -159,6 +161,7 @@ struct Inner {
     tiers: Mutex<HashMap<String, Arc<Mutex<LocalTier>>>>,
     /// What its runs hold of the cluster's locks.
     holding: Arc<Holding>,
+    printed: Arc<Printed>,
 }
 
 impl Embedded {
@@ -176,7 +179,8 @@ impl Embedded {
         let tiers = Mutex::default();
         let holding = Holding::new(stores.locks.clone())?;
         let instances = Arc::new(Semaphore::new(config.max_instances.min(Semaphore::MAX_PERMITS)));
-        let inner = Inner { config, engine, programs, stores, instances, tiers, holding };
+        let printed = Arc::default();
+        let inner = Inner { config, engine, programs, stores, instances, tiers, holding, printed };
         Ok(Self { inner: Arc::new(inner) })
     }
 

@@ -66,7 +66,8 @@ impl RunState {
             .tables(MAX_TABLES as usize)
             .build();
         let printing = inner.config.printing.clone();
-        let printer = Printer { printing, user: user.clone(), function: function.clone() };
+        let printed = Arc::clone(&inner.printed);
+        let printer = Printer { printing, printed, user: user.clone(), function: function.clone() };
         let tier = inner.tier(&user);
         let locks = RunLocks::new(&inner.holding, &user);
         let index = match entry {
