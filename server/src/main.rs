@@ -5,6 +5,7 @@ mod cli;
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 /// Carries calls and state between web pages and a cluster.
@@ -23,6 +24,9 @@ enum Command {
     Token(cli::token::Opts),
 }
 
+/// For what still runs when a command has ended.
+const UNWINDING: Duration = Duration::from_secs(2);
+
 fn main() -> ExitCode {
     let opts = Opts::parse();
     let quiet = match &opts.command {
@@ -39,14 +43,17 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     let ended = tokio::runtime::Runtime::new().map_err(anyhow::Error::from).and_then(|runtime| {
-        runtime.block_on(async {
+        let ended = runtime.block_on(async {
             match opts.command {
                 Command::Serve(opts) => opts.run().await,
                 Command::Doctor(opts) => opts.run().await,
                 Command::Run(opts) => opts.run().await,
                 Command::Token(opts) => opts.run(),
             }
-        })
+        });
+        // What blocks a thread cannot be cut off, and is not waited for.
+        runtime.shutdown_timeout(UNWINDING);
+        ended
     });
     ended.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

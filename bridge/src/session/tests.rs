@@ -434,10 +434,10 @@ fn handshakes_settle_the_version_or_say_why_not() {
 }
 
 #[test]
-fn an_id_that_nothing_can_come_after_is_refused() {
+fn an_id_before_the_first_or_after_the_last_is_refused() {
     let (_, mut server) = pair();
     server.connected(*VERSIONS.end());
-    for (id, is_started) in [(u64::MAX, false), (u64::MAX - 1, true)] {
+    for (id, is_started) in [(0, false), (u64::MAX, false), (u64::MAX - 1, true)] {
         let id = RequestId(id);
         let request = encode(&ClientMessage::Request { id, request: call("f") }, &[]).unwrap();
         assert_eq!(server.receive(&request).unwrap().is_some(), is_started);

@@ -3,6 +3,7 @@
 pub(crate) mod doctor;
 pub(crate) mod run;
 pub(crate) mod serve;
+mod stop;
 pub(crate) mod token;
 
 use anyhow::{Context, Result};

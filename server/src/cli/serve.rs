@@ -161,15 +161,9 @@ async fn serve(
         .with_context(|| format!("listening on {}", settings.listen))?;
     let address = listener.local_addr()?;
     // Before the first connection, so that a signal is never missed.
-    let (mut terminate, hang_up) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
-    let shutdown = async move {
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        }
-        tracing::info!("stopping");
-    };
+    let hang_up = signal(SignalKind::hangup())?;
+    let told = super::stop::on_signal(settings.timings.drain + settings.timings.grace)?;
+    let shutdown = async { drop(told.await) };
     say_who_may(address, tokens.is_some(), tls.is_some());
     let scheme = if tls.is_some() { "https" } else { "http" };
     let mut out = std::io::stdout();

@@ -1,10 +1,14 @@
 //! The binary.
 
 use crate::fixtures::*;
+use crate::support::LONG;
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Instant;
 
 fn relay() -> Command {
     Command::new(env!("CARGO_BIN_EXE_faasm-relay"))
@@ -169,6 +173,73 @@ fn serve_says_where_answers_and_ends_on_sigterm() {
     assert_eq!(ended.status.code(), Some(0));
     let log = String::from_utf8(ended.stderr).unwrap();
     assert!(log.lines().next().unwrap().contains("no tokens"), "{log}");
+}
+
+/// A relay that is told to end at once, with these arguments.
+fn serve(folder: &Path, arguments: &[&str]) -> (Child, String) {
+    let mut serve = relay();
+    serve.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(folder.join("data"));
+    serve.args(["--set", "timings.drain=0", "--set", "timings.grace=0"]).args(arguments);
+    let mut running = serve.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(running.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim_end().strip_prefix("listening on http://").unwrap();
+    (running, address.strip_suffix('/').unwrap().to_owned())
+}
+
+fn send_signal(name: &str, running: &Child) {
+    let id = running.id().to_string();
+    let sent = Command::new("kill").args(["-s", name, &id]).status().unwrap();
+    assert!(sent.success());
+}
+
+fn ends(mut running: Child) -> ExitStatus {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = running.try_wait().unwrap() {
+            return status;
+        }
+        if begun.elapsed() > LONG {
+            running.kill().unwrap();
+            panic!("it does not end");
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// A file that whoever reads it waits at, for ever.
+fn pipe(path: &Path) {
+    let _ = std::fs::remove_file(path);
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+/// Waits until somebody reads a pipe; they go on waiting while this is held.
+fn opened(path: &Path) -> File {
+    const O_NONBLOCK: i32 = 0o4000;
+    let begun = Instant::now();
+    loop {
+        // An error while nobody reads it.
+        let opened = OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(path);
+        match opened {
+            Ok(file) => return file,
+            Err(error) => assert!(begun.elapsed() < LONG, "nobody reads it: {error}"),
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn serve_ends_on_sigterm_although_its_main_task_is_stuck() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, [b'x'; 40]).unwrap();
+    let named = format!("tokens.secret_file={}", secret.display());
+    let (running, _) = serve(folder.path(), &["--set", &named]);
+    pipe(&secret);
+    send_signal("HUP", &running);
+    let _held = opened(&secret);
+    send_signal("TERM", &running);
+    assert_eq!(ends(running).code(), Some(1));
 }
 
 #[test]

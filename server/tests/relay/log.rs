@@ -1,6 +1,7 @@
 //! The log: each line says which request it belongs to, also those of calls that a call chained.
 
 use crate::support::*;
+use faasm_relay::store::Stores;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use tracing_subscriber::fmt::MakeWriter;
@@ -204,4 +205,21 @@ async fn what_a_user_s_functions_print_is_logged_up_to_a_bound() {
     let logged: usize = log.lines("function=prints").iter().map(String::len).sum();
     assert!((100_000..600_000).contains(&logged), "{logged} bytes");
     assert_eq!(log.lines("prints more than").len(), 1);
+}
+
+#[test]
+fn a_journal_without_its_database_is_told() {
+    let (log, _guard) = Log::here();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("relay.redb");
+    drop(Stores::open(&path).unwrap());
+    drop(Stores::open(&path).unwrap());
+    assert_eq!(log.lines("").len(), 0, "{:?}", log.lines(""));
+    std::fs::write(&path, b"").unwrap();
+    drop(Stores::open(&path).unwrap());
+    std::fs::remove_file(&path).unwrap();
+    drop(Stores::open(&path).unwrap());
+    let lines = log.lines("restore the database");
+    assert_eq!(lines.len(), 2);
+    assert!(lines[0].contains(" WARN ") && lines[0].contains("relay.journal"), "{}", lines[0]);
 }

@@ -97,6 +97,7 @@ impl RedbStore {
     /// # Errors
     /// As [`RedbStore::open`].
     pub fn open_for(path: &Path, sessions: usize) -> Result<Self, StoreError> {
+        warn_of_a_lone_journal(path);
         let file = path.to_owned();
         let opening = move || Self::builder().create(&file);
         // The database first: it is locked, so that nobody else has the log.
@@ -216,6 +217,19 @@ impl RedbStore {
         work: impl FnOnce(&WriteTransaction) -> Checked<()> + Send + 'static,
     ) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(self.inner.committer.change(action, bytes, work))
+    }
+}
+
+/// Says so where there is a journal, and its database is gone.
+fn warn_of_a_lone_journal(path: &Path) {
+    let is_empty = |path: &Path| path.metadata().map_or(true, |metadata| metadata.len() == 0);
+    let journal = path.with_extension(LOG_EXTENSION);
+    if is_empty(path) && !is_empty(&journal) {
+        tracing::warn!(
+            database = %path.display(),
+            journal = %journal.display(),
+            "the database is empty or missing, and there is a journal that belonged to one: functions, state and files are gone; if that is not meant, stop the relay and restore the database"
+        );
     }
 }
 
