@@ -34,6 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// For a request to the stand-in's planner, and for the result of a call that ended it.
 const STANDIN_REQUEST_TIME: Duration = Duration::from_secs(1);
 
+/// How often it is looked whether the planner has ended.
+const SUPERVISED: Duration = Duration::from_millis(200);
+
 /// How long a worker of the stand-in takes to end; a real one takes up to 15 s, in which nothing else happens to a case.
 const DYING: Duration = Duration::from_millis(300);
 
@@ -157,7 +160,9 @@ impl StandIn {
         .await?;
         let addresses =
             Addresses { planner: planner.url(), upload: upload.url(), redis: redis.url() };
-        Ok((Self { planner, upload, _redis: redis }, addresses))
+        let standin = Self { planner, upload, _redis: redis };
+        standin.supervise();
+        Ok((standin, addresses))
     }
 }
 
@@ -169,13 +174,26 @@ impl StandIn {
         config.worker_port = self.planner.worker_port();
     }
 
-    /// Starts again what a case has ended.
+    /// Starts the planner again whenever it has ended, as a supervisor of services does, for as long as it is used.
+    fn supervise(&self) {
+        let planner = Arc::downgrade(&self.planner);
+        tokio::spawn(async move {
+            while let Some(planner) = planner.upgrade() {
+                if !planner.is_alive()
+                    && let Err(error) = planner.restart().await
+                {
+                    eprintln!("the stand-in's planner cannot be started again: {error}");
+                }
+                drop(planner);
+                tokio::time::sleep(SUPERVISED).await;
+            }
+        });
+    }
+
+    /// Starts again what else a case has ended.
     async fn mend(&self) -> Result<()> {
         if !self.planner.worker_answers(0) {
             self.planner.revive_worker(0).await?;
-        }
-        if !self.planner.is_alive() {
-            self.planner.restart().await?;
         }
         if !self.upload.is_alive() {
             self.upload.restart().await?;
