@@ -26,6 +26,7 @@
 mod clock_loop;
 mod constructors;
 mod draft_simd;
+mod encode;
 mod error;
 pub mod features;
 mod fence;
