@@ -70,6 +70,17 @@ pub enum Error {
         place = in_function(.function)
     )]
     DraftSimd { offset: usize, function: Option<String>, instruction: &'static str },
+    #[error(
+        "there are {found} {what}{place}, and at most {most} are compiled here; {advice}",
+        place = in_function(.function)
+    )]
+    Bound {
+        what: &'static str,
+        found: usize,
+        most: usize,
+        function: Option<String>,
+        advice: &'static str,
+    },
     #[error("it uses {feature}, which {who} cannot handle; {advice}")]
     Feature { feature: &'static str, who: &'static str, advice: &'static str },
     #[error(

@@ -159,7 +159,7 @@ fn memory_kind(memory: MemoryType, offset: usize) -> Result<(), Error> {
     Ok(())
 }
 
-fn invalid(wasm: &[u8], error: &BinaryReaderError) -> Error {
+pub(crate) fn invalid(wasm: &[u8], error: &BinaryReaderError) -> Error {
     let offset = error.offset();
     let message = error.message().to_owned();
     if is_cut_off(wasm) {
@@ -183,7 +183,7 @@ fn is_cut_off(wasm: &[u8]) -> bool {
 }
 
 /// The function whose body holds the byte, by its debug name or else by its index.
-fn function_at(wasm: &[u8], offset: usize) -> Option<String> {
+pub(crate) fn function_at(wasm: &[u8], offset: usize) -> Option<String> {
     let mut next = 0;
     let mut found = None;
     for payload in Parser::new(0).parse_all(wasm) {

@@ -23,6 +23,7 @@
 //!
 //! Without the feature `cli`, which brings Binaryen and file access, there is what a cluster needs: up to `shim`.
 
+mod bounds;
 mod clock_loop;
 mod constructors;
 mod draft_simd;
@@ -71,6 +72,7 @@ mod veil;
 #[cfg(feature = "cli")]
 mod workshop;
 
+pub use bounds::Bounds;
 pub use error::Error;
 pub use normalise::{Normalised, normalise};
 pub use provider::Provider;

@@ -3,6 +3,7 @@
 mod cli;
 
 use clap::{Parser, Subcommand};
+use faasm_relay::cluster::embedded::COMPILE;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -21,6 +22,8 @@ enum Command {
     Doctor(cli::doctor::Opts),
     Run(cli::run::Opts),
     Token(cli::token::Opts),
+    #[command(name = COMPILE, hide = true)]
+    Compile(cli::compile::Opts),
 }
 
 fn main() -> ExitCode {
@@ -28,7 +31,7 @@ fn main() -> ExitCode {
     let quiet = match &opts.command {
         Command::Serve(_) => "info",
         // What a function prints, or what was found, is the output of these commands.
-        Command::Run(_) | Command::Token(_) | Command::Doctor(_) => "warn",
+        Command::Run(_) | Command::Token(_) | Command::Doctor(_) | Command::Compile(_) => "warn",
     };
     tracing_subscriber::fmt()
         .with_env_filter(
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
                 Command::Doctor(opts) => opts.run().await,
                 Command::Run(opts) => opts.run().await,
                 Command::Token(opts) => opts.run(),
+                Command::Compile(opts) => opts.run(),
             }
         })
     });

@@ -43,6 +43,14 @@ pub(super) fn engine(config: &EmbeddedConfig) -> Result<Engine> {
     })
 }
 
+/// An engine that only compiles: what it makes runs in the other.
+///
+/// # Errors
+/// When this machine cannot run WebAssembly.
+pub(super) fn compiling() -> Result<Engine> {
+    Engine::new(&settings())
+}
+
 fn settings() -> Config {
     let mut config = Config::new();
     config

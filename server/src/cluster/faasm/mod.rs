@@ -57,6 +57,7 @@ pub use self::trust::Trusted;
 pub use self::upload::Upload;
 pub use self::workers::WorkerLook;
 
+use super::builds::{BuildConfig, Builds};
 use super::{Call, Cluster, ClusterError, Outcome, Uploaded, Usage, failure};
 use crate::integrity;
 use crate::metrics::FaasmCounts;
@@ -117,6 +118,8 @@ pub struct FaasmConfig {
     pub trusted: Trusted,
     /// Whether only functions run that were uploaded through a relay: a worker ends where it is to run one that is not there.
     pub only_stored: bool,
+    /// How functions are checked that are uploaded.
+    pub builds: BuildConfig,
 }
 
 impl FaasmConfig {
@@ -139,6 +142,7 @@ impl FaasmConfig {
             record_graph: true,
             trusted: Trusted::default(),
             only_stored: true,
+            builds: BuildConfig::default(),
         }
     }
 }
@@ -164,6 +168,7 @@ struct Inner {
     counts: FaasmCounts,
     upload: Option<Arc<Upload>>,
     functions: Functions,
+    builds: Builds,
 }
 
 /// How a call was started.
@@ -196,7 +201,9 @@ impl Faasm {
         let room = Room::new(config.queue, config.queue_time);
         let functions = Functions::new(functions, state);
         let flush = Flush::new(flush::Times::default(), counts.clone());
-        let inner = Inner { config, planner, room, apps, flush, counts, upload, functions };
+        let builds = Builds::new(&config.builds);
+        let inner =
+            Inner { config, planner, room, apps, flush, counts, upload, functions, builds };
         Self { inner: Arc::new(inner) }
     }
 
@@ -355,13 +362,14 @@ impl Inner {
         };
         // What a page could not run either is not stored; and it is cheaper to find out here than in a compiler there.
         let checked = wasm.clone();
-        let checking = tokio::task::spawn_blocking(move || {
+        let place = self.builds.place(&user).await?;
+        let checking = Builds::on_thread(&place, move || {
             let normalised =
                 faasm_asyncify::normalise(&checked).map_err(|error| error.to_string())?;
             check_locks(&normalised.imports.suspending)
         });
-        let checked = checking.await.map_err(|error| ClusterError::Internal(error.to_string()))?;
-        checked.map_err(ClusterError::NotAFunction)?;
+        checking.await?.map_err(ClusterError::NotAFunction)?;
+        drop(place);
         let integrity = integrity(&wasm);
         let uploaded = Uploaded { integrity: integrity.clone(), bytes: wasm.len() };
         let before = self.functions.store().integrity(&user, &function).await?;
