@@ -30,12 +30,8 @@ pub fn check(wasm: &[u8]) -> Result<Cow<'_, [u8]>, Error> {
     magic(wasm)?;
     shape(wasm)?;
     let Err(error) = validate(wasm) else { return Ok(Cow::Borrowed(wasm)) };
-    if Validator::new_with_features(features::finished()).validate_all(wasm).is_ok() {
-        return Err(Error::Feature {
-            feature: "garbage collection",
-            who: "the host interface",
-            advice: "build the function for linear memory, as C, C++ and Rust do",
-        });
+    if let Some(features::Refused { name: feature, who, advice, .. }) = features::refused(wasm) {
+        return Err(Error::Feature { feature, who, advice });
     }
     match draft_simd::translate(wasm).filter(|draft| validate(&draft.wasm).is_ok()) {
         None => Err(invalid(wasm, &error)),

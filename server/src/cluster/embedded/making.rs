@@ -70,6 +70,8 @@ impl Made {
     pub(super) fn of(engine: &Engine, original: &[u8]) -> Result<Self, String> {
         BOUNDS.check(original).map_err(|error| error.to_string())?;
         let normalised = faasm_asyncify::normalise(original).map_err(|error| error.to_string())?;
+        // Draft SIMD can be read only now.
+        BOUNDS.check(&normalised.wasm).map_err(|error| error.to_string())?;
         let code =
             engine.precompile_module(&normalised.wasm).map_err(|error| format!("{error:#}"))?;
         let cluster_only = cluster_only(&normalised.warnings);
