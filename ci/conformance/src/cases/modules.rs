@@ -56,6 +56,12 @@ pub(super) fn cases() -> Vec<Case> {
         case("module/exception-uncaught", "exceptions_uncaught", "")
             .fails(Code::Trap)
             .limit(&["asyncify"], Code::BadOptions),
+        case("module/exit-below-a-handler", "exceptions_exit", "")
+            .returns(5)
+            .limit(&["asyncify"], Code::BadOptions),
+        case("module/fault-below-a-handler", "exceptions_fault", "")
+            .fails(Code::BadPointer)
+            .limit(&["asyncify"], Code::BadOptions),
         case("module/exceptions-without-end", "exceptions_many", "").returns(42),
         // As it is, it runs where the browser takes it.
         case("module/exceptions-of-the-draft", "exceptions_legacy", "")
