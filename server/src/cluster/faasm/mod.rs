@@ -202,8 +202,7 @@ impl Faasm {
         let functions = Functions::new(functions, state);
         let flush = Flush::new(flush::Times::default(), counts.clone());
         let builds = Builds::new(&config.builds);
-        let inner =
-            Inner { config, planner, room, apps, flush, counts, upload, functions, builds };
+        let inner = Inner { config, planner, room, apps, flush, counts, upload, functions, builds };
         Self { inner: Arc::new(inner) }
     }
 
