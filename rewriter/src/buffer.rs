@@ -30,6 +30,7 @@
 //! knows.
 
 use crate::Error;
+use crate::encode::encode;
 use crate::layout::Layout;
 use crate::normalise::parse;
 use faasm_bridge::manifest::{GROW_EXPORT, UnwindBuffer};
@@ -55,7 +56,7 @@ const MOST_BYTES: u32 = 1 << 30;
 pub fn add(wasm: &[u8], bytes: u32) -> Result<(Vec<u8>, UnwindBuffer), Error> {
     let mut module = parse(wasm)?;
     let buffer = append(&mut module, bytes)?;
-    let buffered = module.emit_wasm();
+    let buffered = encode(&mut module);
     Layout::read(wasm)?.kept_by(&Layout::read(&buffered)?, "buffer")?;
     Ok((buffered, buffer))
 }

@@ -9,11 +9,11 @@
 //! }
 //! ```
 
-use crate::analyse::{Analysis, CallKind, Edge, edges, name};
+use crate::analyse::{Analysis, CallKind, Edge, Labels, edges};
 use crate::{Error, normalise::parse};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use walrus::{FunctionId, Module};
+use walrus::{FunctionId, FunctionKind, Module};
 
 const SUSPENDS: &str = "#ff9c66";
 const CAN_SUSPEND: &str = "#ffd9b3";
@@ -33,6 +33,7 @@ pub fn callgraph(shimmed: &[u8], all: bool) -> Result<String, Error> {
     let can_suspend: BTreeSet<FunctionId> = analysis.suspending().collect();
     let functions = module.funcs.iter().map(walrus::Function::id).filter(|id| is_shown(*id));
 
+    let labels = Labels::of(&module);
     let mut out = String::from("digraph \"calls\" {\n  node [shape=box];\n");
     for id in functions {
         let style = if can_suspend.contains(&id) {
@@ -42,7 +43,10 @@ pub fn callgraph(shimmed: &[u8], all: bool) -> Result<String, Error> {
         } else {
             String::new()
         };
-        line(&mut out, &format!("{} [label={}{style}]", node(id), quoted(&label(&module, id))));
+        line(
+            &mut out,
+            &format!("{} [label={}{style}]", node(id), quoted(&label(&module, &labels, id))),
+        );
     }
     for Edge { caller, callee, kind, signature } in edges {
         let style = match kind {
@@ -76,15 +80,14 @@ fn node(function: FunctionId) -> String {
 }
 
 /// An import goes by its own name, since toolchains give it any.
-fn label(module: &Module, function: FunctionId) -> String {
-    let import = module
-        .imports
-        .iter()
-        .find(|import| matches!(import.kind, walrus::ImportKind::Function(id) if id == function));
-    import.map_or_else(
-        || name(module, function),
-        |import| format!("{}.{}", import.module, import.name),
-    )
+fn label(module: &Module, labels: &Labels<'_>, function: FunctionId) -> String {
+    match &module.funcs.get(function).kind {
+        FunctionKind::Import(import) => {
+            let import = module.imports.get(import.import);
+            format!("{}.{}", import.module, import.name)
+        }
+        _ => labels.get(function),
+    }
 }
 
 fn quoted(text: &str) -> String {

@@ -31,7 +31,7 @@
 
 use crate::BRIDGE_MODULE;
 use faasm_bridge::host::HostCall;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use walrus::ir::{
     BinaryOp, Binop, BrIf, Call, Const, Instr, InstrSeqId, LocalGet, Loop, UnaryOp, Unop, Value,
     Visitor, dfs_in_order,
@@ -41,6 +41,10 @@ use walrus::{FunctionId, FunctionKind, LocalFunction, LocalId, Module, ValType};
 const NANOSECONDS_PER_MILLISECOND: f64 = 1e6;
 /// More than any sleep, and less than an `i64` can have.
 const LONGEST: f64 = 9e18;
+
+/// Functions that are looked at whether they read the clock: each takes a search through all that it calls. A C library
+/// has one.
+const MOST_CLOCKS: usize = 16;
 
 /// A loop that waits until `milliseconds` have passed since `start`.
 struct Wait {
@@ -71,12 +75,20 @@ pub(crate) fn settle(module: &mut Module) -> usize {
 
 fn find(module: &Module) -> Vec<Wait> {
     let mut waits = Vec::new();
+    // A module can poll the same function in every loop.
+    let mut clocks: BTreeMap<FunctionId, bool> = BTreeMap::new();
     for (function, local) in module.funcs.iter_local() {
         let mut loops = Loops::default();
         dfs_in_order(&mut loops, local, local.entry_block());
         for body in loops.0 {
             let Some((now, start, milliseconds)) = polls(local, body) else { continue };
-            if gives_milliseconds(module, now) && reads_the_clock(module, now) {
+            if clocks.len() >= MOST_CLOCKS && !clocks.contains_key(&now) {
+                continue;
+            }
+            let is_clock = clocks
+                .entry(now)
+                .or_insert_with(|| gives_milliseconds(module, now) && reads_the_clock(module, now));
+            if *is_clock {
                 waits.push(Wait { function, body, now, start, milliseconds });
             }
         }

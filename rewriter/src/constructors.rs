@@ -22,6 +22,7 @@
 //! A wrapper is known by its name, `*.command_export`; where names were stripped, by *every* exported function having
 //! this shape around one and the same pair. A program's own function that calls three others in a row stays as it is.
 
+use std::collections::BTreeSet;
 use walrus::ir::{Call, Instr, Value, Visitor, VisitorMut, dfs_in_order, dfs_pre_order_mut};
 use walrus::{
     ConstExpr, ExportId, ExportItem, FunctionBuilder, FunctionId, FunctionKind, Module, ValType,
@@ -45,7 +46,8 @@ pub(crate) struct Constructors {
 impl Constructors {
     /// Whether calling `entry` runs the constructors.
     pub(crate) fn run_in(&self, module: &Module, entry: FunctionId) -> bool {
-        self.function.is_some_and(|ctors| calls(module, entry, ctors, DEPTH))
+        self.function
+            .is_some_and(|ctors| Callees::of(module, entry, DEPTH).functions.contains(&ctors))
     }
 }
 
@@ -211,8 +213,10 @@ fn unnamed_wrappers(
 /// Two calls without arguments or results can be read in two ways.
 fn readings(module: &Module, id: FunctionId) -> Vec<Wrapper> {
     let FunctionKind::Local(function) = &module.funcs.get(id).kind else { return Vec::new() };
-    let body: Vec<&Instr> =
-        function.block(function.entry_block()).instrs.iter().map(|(instr, _)| instr).collect();
+    // Three calls and the arguments; one more tells a longer body. A module can export one long body many times.
+    let longest = function.args.len() + 4;
+    let entry = function.block(function.entry_block());
+    let body: Vec<&Instr> = entry.instrs.iter().take(longest).map(|(instr, _)| instr).collect();
     let rest = |body: &[&Instr], before: Option<FunctionId>| {
         let (arguments, calls) = body.split_at_checked(function.args.len())?;
         let passes_on = arguments
@@ -244,19 +248,70 @@ fn is_plain(module: &Module, id: FunctionId) -> bool {
     params.is_empty() && results.is_empty()
 }
 
-fn calls(module: &Module, from: FunctionId, target: FunctionId, depth: usize) -> bool {
-    let FunctionKind::Local(function) = &module.funcs.get(from).kind else { return false };
-    let mut callees = Callees::default();
-    dfs_in_order(&mut callees, function, function.entry_block());
-    callees.0.contains(&target)
-        || depth > 1 && callees.0.into_iter().any(|callee| calls(module, callee, target, depth - 1))
+/// The functions that one calls directly, or by what it calls, down to so many calls. Each body is read once at most.
+#[derive(Default)]
+struct Callees {
+    functions: BTreeSet<FunctionId>,
+    /// Those that the last level has found first.
+    new: Vec<FunctionId>,
+    /// Those whose bodies were read.
+    read: BTreeSet<FunctionId>,
 }
 
-#[derive(Default)]
-struct Callees(Vec<FunctionId>);
+impl Callees {
+    fn of(module: &Module, from: FunctionId, depth: usize) -> Self {
+        let mut callees = Self { new: vec![from], ..Self::default() };
+        for _ in 0..depth {
+            for caller in std::mem::take(&mut callees.new) {
+                if let FunctionKind::Local(function) = &module.funcs.get(caller).kind
+                    && callees.read.insert(caller)
+                {
+                    dfs_in_order(&mut callees, function, function.entry_block());
+                }
+            }
+        }
+        callees
+    }
+}
 
 impl<'instr> Visitor<'instr> for Callees {
     fn visit_call(&mut self, call: &Call) {
-        self.0.push(call.func);
+        if self.functions.insert(call.func) {
+            self.new.push(call.func);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::normalise::parse;
+
+    /// The depth bounds how far it looks, and the number of functions how long, whatever the number of calls.
+    #[test]
+    fn looking_for_the_constructors_reads_each_body_once() {
+        // By calls instead of functions it would be 8e9.
+        let times = |call: &str| call.repeat(2000);
+        let wat = format!(
+            "(module (memory 1) (func $start {}) (func $f {}) (func $g {} call $h) (func $h call $ctors) (func $ctors))",
+            times("call $f call $g call $start "),
+            times("call $g call $f "),
+            times("call $f ")
+        );
+        let module = parse(&wat::parse_str(wat).unwrap()).unwrap();
+        let [start, h, ctors] =
+            ["start", "h", "ctors"].map(|name| module.funcs.by_name(name).unwrap());
+        let callees = Callees::of(&module, start, DEPTH);
+        assert_eq!(callees.read.len(), 4);
+        assert!(callees.functions.contains(&h) && callees.functions.contains(&ctors));
+        assert!(!Callees::of(&module, start, DEPTH - 1).functions.contains(&ctors));
+    }
+
+    #[test]
+    fn an_export_is_told_from_a_wrapper_by_its_first_instructions() {
+        let body = "(call $inner) (call $after) (nop)".repeat(1000);
+        let wat = format!("(module (memory 1) (func $inner) (func $after) (func $long {body}))");
+        let module = parse(&wat::parse_str(wat).unwrap()).unwrap();
+        assert!(readings(&module, module.funcs.by_name("long").unwrap()).is_empty());
     }
 }

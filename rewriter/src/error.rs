@@ -32,7 +32,7 @@ pub enum Error {
     )]
     NotWasm { found: String },
     #[error(
-        "WebAssembly version {version} (byte 0x4) is not known; rebuild the function with a current toolchain"
+        "WebAssembly version {version} (byte 0x4) is not known; WebAssembly has version 1 only, so build the function as a core module"
     )]
     Version { version: u16 },
     #[error(
@@ -77,6 +77,17 @@ pub enum Error {
         place = in_function(.function)
     )]
     DraftSimd { offset: usize, function: Option<String>, instruction: &'static str },
+    #[error(
+        "there are {found} {what}{place}, and at most {most} are compiled here; {advice}",
+        place = in_function(.function)
+    )]
+    Bound {
+        what: &'static str,
+        found: usize,
+        most: usize,
+        function: Option<String>,
+        advice: &'static str,
+    },
     #[error("it uses {feature}, which {who} cannot handle; {advice}")]
     Feature { feature: &'static str, who: &'static str, advice: &'static str },
     #[error(
@@ -132,7 +143,8 @@ pub enum Error {
     #[error("Binaryen failed ({status}): {stderr}")]
     Binaryen { status: String, stderr: String },
     #[error(
-        "Binaryen was still at work after {seconds} s and was stopped; build the function without debug information"
+        "Binaryen was still at work after {seconds} s and was stopped; give it more with `--timeout`, or split the largest \
+         functions"
     )]
     BinaryenTimeout { seconds: u64 },
     #[error(

@@ -30,11 +30,8 @@ enum Known {
 /// Later proposals come first: they build on earlier ones, which can only be taken away after them.
 #[rustfmt::skip]
 const FEATURES: &[Feature] = &[
-    Feature { name: "gc", flags: WasmFeatures::GC, known: Known::Never },
     Feature { name: "function-references", flags: WasmFeatures::FUNCTION_REFERENCES, known: Known::Newer },
     Feature { name: "exception-handling", flags: WasmFeatures::EXCEPTIONS, known: Known::Newer },
-    Feature { name: "memory64", flags: WasmFeatures::MEMORY64, known: Known::Never },
-    Feature { name: "multi-memory", flags: WasmFeatures::MULTI_MEMORY, known: Known::Never },
     Feature { name: "threads", flags: WasmFeatures::THREADS, known: Known::Never },
     Feature { name: "tail-call", flags: WasmFeatures::TAIL_CALL, known: Known::Linked },
     Feature { name: "extended-const", flags: WasmFeatures::EXTENDED_CONST, known: Known::Linked },
@@ -48,15 +45,70 @@ const FEATURES: &[Feature] = &[
     Feature { name: "mutable-globals", flags: WasmFeatures::MUTABLE_GLOBAL, known: Known::Linked },
 ];
 
-/// What we accept in a function: every finished proposal for core modules, but garbage collection, of which walrus reads
-/// only parts.
-pub(crate) fn accepted() -> WasmFeatures {
-    finished() - WasmFeatures::GC
+/// A proposal that a function may not use, and what to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) name: &'static str,
+    flags: WasmFeatures,
+    /// Why not.
+    pub(crate) who: &'static str,
+    pub(crate) advice: &'static str,
 }
 
-/// Every finished proposal for core modules.
-pub(crate) fn finished() -> WasmFeatures {
-    WasmFeatures::default() - WasmFeatures::COMPONENT_MODEL
+const CLUSTER: &str = "the cluster";
+const WITHOUT: &str = "build the function without it";
+const UNFINISHED: &str = "build the function without it: the proposal is not finished, and engines do not have it without a switch";
+
+/// What is refused in each place, before anything runs. Those that build on others come first.
+#[rustfmt::skip]
+const REFUSED: &[Refused] = &[
+    Refused {
+        name: "exceptions in the encoding of the draft (`try` and `catch`)",
+        flags: WasmFeatures::LEGACY_EXCEPTIONS,
+        who: CLUSTER,
+        advice: "have the compiler write that of the standard: `-mllvm -wasm-use-legacy-eh=false` for clang 20 and later, \
+            `-sWASM_LEGACY_EXCEPTIONS=0` for Emscripten 4 and later; or translate the module with a new Binaryen's \
+            `wasm-opt --translate-to-exnref`",
+    },
+    Refused {
+        name: "garbage collection",
+        flags: WasmFeatures::GC,
+        who: "the host interface",
+        advice: "build the function for linear memory, as C, C++ and Rust do",
+    },
+    Refused { name: "64-bit addresses", flags: WasmFeatures::MEMORY64, who: CLUSTER, advice: "build the function for wasm32" },
+    Refused { name: "several memories", flags: WasmFeatures::MULTI_MEMORY, who: "the host interface", advice: WITHOUT },
+    Refused { name: "compact imports", flags: WasmFeatures::COMPACT_IMPORTS, who: CLUSTER, advice: UNFINISHED },
+    Refused { name: "stack switching", flags: WasmFeatures::STACK_SWITCHING, who: CLUSTER, advice: UNFINISHED },
+    Refused { name: "wide arithmetic", flags: WasmFeatures::WIDE_ARITHMETIC, who: CLUSTER, advice: UNFINISHED },
+    Refused { name: "custom page sizes", flags: WasmFeatures::CUSTOM_PAGE_SIZES, who: CLUSTER, advice: UNFINISHED },
+    Refused { name: "custom descriptors", flags: WasmFeatures::CUSTOM_DESCRIPTORS, who: CLUSTER, advice: UNFINISHED },
+    Refused { name: "memory control", flags: WasmFeatures::MEMORY_CONTROL, who: CLUSTER, advice: UNFINISHED },
+    Refused { name: "shared-everything threads", flags: WasmFeatures::SHARED_EVERYTHING_THREADS, who: CLUSTER, advice: UNFINISHED },
+];
+
+/// What we accept in a function: what browsers and the cluster have by default, and walrus reads.
+pub(crate) fn accepted() -> WasmFeatures {
+    REFUSED.iter().fold(WasmFeatures::default(), |accepted, refused| accepted - refused.flags)
+        - WasmFeatures::COMPONENT_MODEL
+}
+
+/// The proposal for which a module is not accepted, if it is valid with it.
+pub(crate) fn refused(wasm: &[u8]) -> Option<Refused> {
+    let mut enabled = REFUSED.iter().fold(accepted(), |all, refused| all | refused.flags);
+    if !validates(wasm, enabled) {
+        return None;
+    }
+    let mut used = None;
+    for refused in REFUSED {
+        let without = enabled - refused.flags;
+        if validates(wasm, without) {
+            enabled = without;
+        } else {
+            used = used.or(Some(*refused));
+        }
+    }
+    used
 }
 
 /// The proposals a valid module uses: a smallest set with which it validates.
@@ -121,6 +173,26 @@ mod tests {
     #[test]
     fn the_first_version_needs_nothing() {
         assert_eq!(names("(module (func (param f64) (result i32) i32.const 1))"), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_refused_is_named() {
+        let name = |wat: &str| refused(&wat::parse_str(wat).unwrap()).map(|refused| refused.name);
+        assert_eq!(name("(module (func))"), None);
+        assert_eq!(name("(module (func (result i32)))"), None);
+        assert_eq!(name("(module (table i64 1 funcref))"), Some("64-bit addresses"));
+        assert_eq!(name("(module (memory 1) (memory 1))"), Some("several memories"));
+        assert_eq!(
+            name(
+                "(module (func (param i64) (result i64 i64) (i64.add128 (local.get 0) (local.get 0) (local.get 0) (local.get 0))))"
+            ),
+            Some("wide arithmetic")
+        );
+        assert_eq!(name("(module (type (struct)))"), Some("garbage collection"));
+        assert_eq!(
+            name("(module (tag $t) (func try catch $t end))").map(|name| &name[..10]),
+            Some("exceptions")
+        );
     }
 
     #[test]

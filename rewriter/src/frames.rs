@@ -10,7 +10,7 @@
 //!
 //! The last optimisation may share such code between functions, so this is read before it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use walrus::ir::{
     BinaryOp, GlobalGet, GlobalSet, Instr, InstrLocId, InstrSeq, LoadKind, StoreKind, Visitor,
     dfs_in_order,
@@ -129,6 +129,12 @@ impl<'instr> Visitor<'instr> for Moves {
     fn visit_instr(&mut self, _: &'instr Instr, _: &'instr InstrLocId) {}
 }
 
+/// The functions of a module by their names.
+pub(crate) fn by_name(module: &Module) -> HashMap<String, FunctionId> {
+    let functions = module.funcs.iter();
+    functions.filter_map(|function| Some((function.name.clone()?, function.id()))).collect()
+}
+
 /// What each of these functions saves.
 ///
 /// # Errors
@@ -138,10 +144,11 @@ pub(crate) fn measure(
     functions: &BTreeMap<FunctionId, String>,
 ) -> Result<BTreeMap<FunctionId, u32>, String> {
     let state = State::of(module);
+    let named = by_name(module);
     let mut frames = BTreeMap::new();
     for (id, name) in functions {
-        let found = module.funcs.by_name(name);
-        let frame = found.and_then(|found| state?.frame(module, found));
+        let found = named.get(name);
+        let frame = found.and_then(|found| state?.frame(module, *found));
         frames.insert(*id, frame.ok_or_else(|| name.clone())?);
     }
     Ok(frames)

@@ -18,7 +18,6 @@
 //! The analysis, which comes after, sees these calls as it sees those of the guest. A pointer to a function of another
 //! signature traps, as does a number of arguments that no function here takes.
 
-use crate::Error;
 use crate::imports::Import;
 use crate::normalise::function_table;
 use crate::shim::{Bridge, replace};
@@ -28,25 +27,19 @@ use walrus::ir::BinaryOp;
 use walrus::{Module, TypeId, ValType};
 
 /// Replaces the imports that call functions of the guest.
-pub(crate) fn settle(module: &mut Module, imports: &[Import]) -> Result<(), Error> {
+pub(crate) fn settle(module: &mut Module, imports: &[Import]) {
     let mut bridge = Bridge::default();
     for import in imports {
         if let ImportClass::Known(call) = import.class
             && import.suspends() == Suspends::Calls
         {
-            replace_call(module, &mut bridge, import, call)?;
+            replace_call(module, &mut bridge, import, call);
         }
     }
-    Ok(())
 }
 
 /// A call that calls a function of the guest, where the host says so.
-fn replace_call(
-    module: &mut Module,
-    bridge: &mut Bridge,
-    import: &Import,
-    call: HostCall,
-) -> Result<(), Error> {
+fn replace_call(module: &mut Module, bridge: &mut Bridge, import: &Import, call: HostCall) {
     let (params, results) = module.types.params_results(module.funcs.get(import.function).ty());
     let (params, results) = (params.to_vec(), results.to_vec());
     let begin = bridge.import(module, &format!("begin:{}", import.name), &params, &[ValType::I32]);
@@ -96,7 +89,7 @@ fn replace_call(
             |_| {},
         );
         body.call(finish);
-    })
+    });
 }
 
 /// The types of a module's own functions that take so many `i32` and give nothing, by their number.

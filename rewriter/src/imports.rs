@@ -3,13 +3,15 @@
 use crate::{BRIDGE_MODULE, Error, layout::signature};
 use faasm_bridge::host::{self, Available, ImportClass, Returns, Row, Status, Suspends};
 use faasm_bridge::manifest::Imports;
-use std::collections::BTreeSet;
-use walrus::{FunctionId, ImportKind, Module};
+use std::collections::BTreeMap;
+use walrus::{FunctionId, ImportId, ImportKind, Module};
 
 /// One imported function.
 #[derive(Clone, Debug)]
 pub(crate) struct Import {
     pub(crate) function: FunctionId,
+    /// Where it is in the module.
+    pub(crate) id: ImportId,
     pub(crate) class: ImportClass,
     /// `module.name`.
     pub(crate) name: String,
@@ -50,7 +52,7 @@ pub(crate) fn list(module: &Module) -> Result<Vec<Import>, Error> {
         if let ImportClass::Known(call) = class {
             check_signature(module, function, &name, call.row())?;
         }
-        list.push(Import { function, class, name });
+        list.push(Import { function, id: import.id(), class, name });
     }
     Ok(list)
 }
@@ -58,9 +60,9 @@ pub(crate) fn list(module: &Module) -> Result<Vec<Import>, Error> {
 /// Sorts imports by what becomes of them; each name once.
 pub(crate) fn summarise(imports: &[Import]) -> Imports {
     let mut sorted = Imports::default();
-    let unique: BTreeSet<&str> = imports.iter().map(|import| import.name.as_str()).collect();
-    for name in unique {
-        let Some(import) = imports.iter().find(|import| import.name == name) else { continue };
+    let unique: BTreeMap<&str, &Import> =
+        imports.iter().rev().map(|import| (import.name.as_str(), import)).collect();
+    for (name, import) in unique {
         let list = match import.class {
             ImportClass::Unknown => &mut sorted.unknown,
             ImportClass::Family(_) => &mut sorted.cluster_only,

@@ -11,6 +11,14 @@ use wasmparser::{
     Payload, TypeRef, Validator,
 };
 
+/// Entry of a WASI command.
+pub(crate) const START: &str = "_start";
+/// Entry of a function of the 2019/20 toolchain.
+pub(crate) const MAIN: &str = "main";
+/// What a WASI reactor has instead of an entry.
+pub(crate) const INITIALIZE: &str = "_initialize";
+const ENTRIES: [&str; 3] = [START, MAIN, INITIALIZE];
+
 const MAGIC: &[u8] = b"\0asm";
 
 /// Checks that `wasm` is a valid core module of the shape that functions have, and gives it as it is; or, where it only
@@ -22,12 +30,8 @@ pub fn check(wasm: &[u8]) -> Result<Cow<'_, [u8]>, Error> {
     magic(wasm)?;
     shape(wasm)?;
     let Err(error) = validate(wasm) else { return Ok(Cow::Borrowed(wasm)) };
-    if Validator::new_with_features(features::finished()).validate_all(wasm).is_ok() {
-        return Err(Error::Feature {
-            feature: "garbage collection",
-            who: "the host interface",
-            advice: "build the function for linear memory, as C, C++ and Rust do",
-        });
+    if let Some(features::Refused { name: feature, who, advice, .. }) = features::refused(wasm) {
+        return Err(Error::Feature { feature, who, advice });
     }
     match draft_simd::translate(wasm).filter(|draft| validate(&draft.wasm).is_ok()) {
         None => Err(invalid(wasm, &error)),
@@ -71,9 +75,11 @@ fn first_bytes(bytes: &[u8]) -> String {
     format!("`{}` ({})", shown.escape_ascii(), hex.join(" "))
 }
 
-/// What a valid module may have and a function may not.
+/// What a valid module may have and a function may not, as far as its sections but the code tell: that may be all that is
+/// read of a hundred megabytes.
 fn shape(wasm: &[u8]) -> Result<(), Error> {
     let mut memories = 0;
+    let mut entries: Vec<&str> = Vec::new();
     for payload in Parser::new(0).parse_all(wasm) {
         match payload.map_err(|error| invalid(wasm, &error))? {
             Payload::Version { encoding: Encoding::Component, .. } => return Err(Error::Component),
@@ -88,9 +94,15 @@ fn shape(wasm: &[u8]) -> Result<(), Error> {
                         let evidence = format!("imports `{name}`");
                         return Err(Error::AlreadyInstrumented { evidence });
                     }
-                    if let TypeRef::Memory(memory) = import.ty {
-                        memory_kind(memory, offset)?;
-                        memories += 1;
+                    let foreign = |kind| Err(Error::ForeignImport { import: name.clone(), kind });
+                    match import.ty {
+                        TypeRef::Memory(memory) => {
+                            memory_kind(memory, offset)?;
+                            memories += 1;
+                        }
+                        TypeRef::Global(_) => return foreign("global"),
+                        TypeRef::Tag(_) => return foreign("tag"),
+                        TypeRef::Func(_) | TypeRef::FuncExact(_) | TypeRef::Table(_) => {}
                     }
                 }
             }
@@ -112,15 +124,24 @@ fn shape(wasm: &[u8]) -> Result<(), Error> {
                         let evidence = format!("exports `{}`", export.name);
                         return Err(Error::AlreadyInstrumented { evidence });
                     }
+                    if matches!(export.kind, ExternalKind::Func | ExternalKind::FuncExact) {
+                        entries.extend(ENTRIES.into_iter().filter(|entry| *entry == export.name));
+                    }
                 }
             }
             _ => {}
         }
     }
     match memories {
-        0 => Err(Error::NoMemory),
-        1 => Ok(()),
-        count => Err(Error::Memories { count }),
+        0 => return Err(Error::NoMemory),
+        1 => {}
+        count => return Err(Error::Memories { count }),
+    }
+    let has = |entry| entries.contains(&entry);
+    match () {
+        () if !has(START) && has(INITIALIZE) => Err(Error::Reactor),
+        () if !has(START) && !has(MAIN) => Err(Error::NoEntry),
+        () => Ok(()),
     }
 }
 
@@ -134,7 +155,7 @@ fn memory_kind(memory: MemoryType, offset: usize) -> Result<(), Error> {
     Ok(())
 }
 
-fn invalid(wasm: &[u8], error: &BinaryReaderError) -> Error {
+pub(crate) fn invalid(wasm: &[u8], error: &BinaryReaderError) -> Error {
     let offset = error.offset();
     let message = error.message().to_owned();
     if is_cut_off(wasm) {
@@ -158,7 +179,7 @@ fn is_cut_off(wasm: &[u8]) -> bool {
 }
 
 /// The function whose body holds the byte, by its debug name or else by its index.
-fn function_at(wasm: &[u8], offset: usize) -> Option<String> {
+pub(crate) fn function_at(wasm: &[u8], offset: usize) -> Option<String> {
     let mut next = 0;
     let mut found = None;
     for payload in Parser::new(0).parse_all(wasm) {
@@ -223,6 +244,18 @@ mod tests {
     }
 
     #[test]
+    fn what_the_exports_settle_is_told_without_reading_code() {
+        // Not valid: the function gives nothing.
+        let with =
+            |exports| refuse(&format!("(module (memory 1) (func $broken {exports} (result i32)))"));
+        assert!(with("").contains("nothing to run"));
+        assert!(with("(export \"_initialize\")").contains("reactor"));
+        assert!(with("(export \"_start\") (export \"_initialize\")").contains("not valid"));
+        let global = "(module (memory 1) (global (export \"_start\") i32 (i32.const 0)))";
+        assert!(refuse(global).contains("nothing to run"));
+    }
+
+    #[test]
     fn every_cut_is_noticed() {
         let wasm = wat::parse_str("(module (memory 1) (func (export \"_start\")))").unwrap();
         for end in 1..wasm.len() {
@@ -237,7 +270,7 @@ mod tests {
 
     #[test]
     fn an_invalid_function_is_named() {
-        let message = refuse("(module (memory 1) (func $broken (result i32)))");
+        let message = refuse("(module (memory 1) (func $broken (export \"_start\") (result i32)))");
         assert!(message.contains("`broken`"), "{message}");
     }
 }

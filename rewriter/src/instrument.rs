@@ -28,7 +28,8 @@
 //! is measured ([`crate::frames`]), the veil lifted and the unwind [`buffer`] added; then `-O2`, where most of the cost is
 //! won back.
 
-use crate::analyse::{self, Analysis, Bound};
+use crate::analyse::{Analysis, Bound, Labels};
+use crate::encode::encode;
 use crate::features::Feature;
 use crate::frames::{self, State};
 use crate::veil::Veil;
@@ -91,7 +92,7 @@ pub fn instrument(
     let (veil, lowered) = Veil::over(&mut module, &analysis);
     let lowered = lowered.into_iter().filter_map(|id| names.shown(&module, id)).collect();
     let before = in_order(&module, &analysis);
-    let veiled = module.emit_wasm();
+    let veiled = encode(&mut module);
 
     // On exactly the bytes that Binaryen gets.
     let module = parse(&veiled)?;
@@ -128,7 +129,7 @@ pub fn instrument(
     polish::polish(&mut instrumented, memory, state, &functions);
     veil.lift(&mut instrumented)?;
     let buffer = buffer::append(&mut instrumented, stack_size(how, &bound))?;
-    let optimized = work.optimize(&instrumented.emit_wasm())?;
+    let optimized = work.optimize(&encode(&mut instrumented))?;
     let unwinding = Unwinding { buffer, bound, lowered };
     Ok(Instrumented { wasm: names.restore(&optimized)?, unwinding: Some(unwinding) })
 }
@@ -141,10 +142,10 @@ pub fn by_default(shimmed: &[u8], features: &[Feature], binaryen: &Binaryen) -> 
     let mut module = parse(shimmed)?;
     let names = Names::ours(&mut module);
     let work = Workshop::new(binaryen, features, &module)?;
-    let wasm = work.asyncify(&module.emit_wasm(), None, false)?;
+    let wasm = work.asyncify(&encode(&mut module), None, false)?;
     let mut instrumented = parse(&wasm)?;
     buffer::append(&mut instrumented, Instrumentation::STACK_SIZE)?;
-    let wasm = names.restore(&work.optimize(&instrumented.emit_wasm())?)?;
+    let wasm = names.restore(&work.optimize(&encode(&mut instrumented))?)?;
     Ok(wasm.len() as u64)
 }
 
@@ -157,13 +158,14 @@ pub fn optimize(wasm: &[u8], features: &[Feature], binaryen: &Binaryen) -> Resul
     let mut module = parse(wasm)?;
     let names = Names::ours(&mut module);
     let work = Workshop::new(binaryen, features, &module)?;
-    let optimized = work.optimize(&module.emit_wasm())?;
+    let optimized = work.optimize(&encode(&mut module))?;
     names.restore(&optimized)
 }
 
 /// The functions that can suspend, with their names.
 fn in_order(module: &Module, analysis: &Analysis) -> BTreeMap<FunctionId, String> {
-    analysis.suspending().map(|id| (id, analyse::name(module, id))).collect()
+    let labels = Labels::of(module);
+    analysis.suspending().map(|id| (id, labels.get(id))).collect()
 }
 
 fn stack_size(how: Instrumentation, bound: &Bound) -> u32 {
@@ -193,8 +195,7 @@ fn references(
     if suspected.is_empty() || fails_with(&[]) {
         return None;
     }
-    let mut held: Vec<FunctionId> =
-        suspected.iter().copied().filter(|id| fails_with(&[*id])).collect();
+    let mut held = alone(&suspected, fails_with);
     if held.is_empty() {
         held.clone_from(&suspected);
     }
@@ -204,6 +205,33 @@ fn references(
         functions: unsupported::list(&held),
         advice: "keep an index into a table instead of the reference",
     })
+}
+
+/// Most runs of Binaryen to find out which functions are to blame.
+const MOST_TRIALS: usize = 32;
+
+/// Of some functions, which together fail, those with which alone it `fails`; as many as the trials give.
+fn alone(suspected: &[FunctionId], fails: impl Fn(&[FunctionId]) -> bool) -> Vec<FunctionId> {
+    let (mut held, mut trials) = (Vec::new(), 0);
+    // The first half of each comes first, so that what is found is in order.
+    let mut pending = vec![suspected];
+    while let Some(some) = pending.pop() {
+        if trials == MOST_TRIALS {
+            break;
+        }
+        trials += 1;
+        if !fails(some) {
+            continue;
+        }
+        match some {
+            [one] => held.push(*one),
+            several => {
+                let (first, second) = several.split_at(several.len() / 2);
+                pending.extend([second, first]);
+            }
+        }
+    }
+    held
 }
 
 /// What Binaryen could not read: blocks with parameters, as far as we know.
@@ -226,8 +254,9 @@ struct Names(BTreeMap<String, (Option<String>, String)>);
 impl Names {
     /// Gives every function a name that is unique and has no meaning.
     fn ours(module: &mut Module) -> Self {
+        let labels = Labels::of(module);
         let mut shown: BTreeMap<FunctionId, String> =
-            module.funcs.iter().map(|f| (f.id(), analyse::name(module, f.id()))).collect();
+            module.funcs.iter().map(|f| (f.id(), labels.get(f.id()))).collect();
         let mut names = BTreeMap::new();
         for (position, function) in module.funcs.iter_mut().enumerate() {
             let name = format!("faasm{position}");
@@ -260,7 +289,7 @@ impl Names {
                 function.name.clone_from(source);
             }
         }
-        Ok(module.emit_wasm())
+        Ok(encode(&mut module))
     }
 }
 
@@ -272,9 +301,10 @@ fn check_instrumented(
     let left = |name: &String| Error::NotInstrumented { function: name.clone() };
     let state = State::of(module);
     let state = state.ok_or_else(|| Error::changed("instrument", "what Asyncify exports"))?;
+    let named = frames::by_name(module);
     let mut functions = BTreeSet::new();
     for name in only.values() {
-        let found = module.funcs.by_name(name).filter(|id| state.is_asked_by(module, *id));
+        let found = named.get(name).copied().filter(|id| state.is_asked_by(module, *id));
         functions.insert(found.ok_or_else(|| left(name))?);
     }
     Ok((state, functions))
@@ -284,6 +314,22 @@ fn check_instrumented(
 mod tests {
     use super::*;
     use crate::features;
+
+    #[test]
+    fn those_to_blame_are_found_by_halves() {
+        let wat = format!("(module (memory 1) {})", "(func)".repeat(1000));
+        let module = parse(&wat::parse_str(wat).unwrap()).unwrap();
+        let all: Vec<FunctionId> = module.funcs.iter().map(walrus::Function::id).collect();
+        let trials = std::cell::Cell::new(0);
+        let fails = |with: &[FunctionId]| {
+            trials.set(trials.get() + 1);
+            with.contains(&all[700])
+        };
+        assert_eq!(alone(&all, fails), [all[700]]);
+        assert!(trials.get() <= 21, "{}", trials.get());
+        assert!(alone(&all, |_| true).len() < MOST_TRIALS);
+        assert!(alone(&all, |with| with.len() > 1).is_empty());
+    }
 
     #[test]
     fn what_never_waits_is_left_alone() {

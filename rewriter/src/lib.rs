@@ -23,9 +23,11 @@
 //!
 //! Without the feature `cli`, which brings Binaryen and file access, there is what a cluster needs: up to `shim`.
 
+mod bounds;
 mod clock_loop;
 mod constructors;
 mod draft_simd;
+mod encode;
 mod error;
 pub mod faasm;
 pub mod features;
@@ -71,6 +73,7 @@ mod veil;
 #[cfg(feature = "cli")]
 mod workshop;
 
+pub use bounds::Bounds;
 pub use error::Error;
 pub use normalise::{Normalised, normalise};
 pub use provider::Provider;

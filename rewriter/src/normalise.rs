@@ -38,7 +38,9 @@
 //! calls, where it may suspend, which it may not during instantiation.
 
 use crate::constructors::{self, Constructors, exported_function};
+use crate::encode::encode;
 use crate::imports::Import;
+use crate::input::{MAIN, START};
 use crate::layout::{Layout, signature};
 use crate::warning::{self, Warning};
 use crate::{Error, clock_loop, fence, guest_calls, imports, input, references, storage};
@@ -54,16 +56,10 @@ use walrus::{
 const DROPPED_SECTIONS: &[&str] =
     &["target_features", "producers", "sourceMappingURL", "external_debug_info", "linking"];
 
-/// Entry of a WASI command.
-const START: &str = "_start";
-/// Entry of a function of the 2019/20 toolchain.
-const MAIN: &str = "main";
 /// That entry, where it takes arguments.
 const WRAPPED_MAIN: &str = "faasm:main";
 /// Runs before either entry: what it makes is there for it.
 const ZYGOTE: &str = "_faasm_zygote";
-/// What a WASI reactor has instead of an entry.
-const INITIALIZE: &str = "_initialize";
 
 /// A function in the one shape that later stages and hosts know.
 #[derive(Clone, Debug)]
@@ -98,12 +94,12 @@ pub fn normalise(wasm: &[u8]) -> Result<Normalised, Error> {
         fence::add(&mut module);
     }
     let entry = Entry { break_safe: is_fenced || !sees_memory, ..entry };
-    guest_calls::settle(&mut module, &list)?;
+    guest_calls::settle(&mut module, &list);
     let era = era_of(&module, &imports);
     let warnings = warning::collect(&imports, &entry, ctors.certain);
     clock_loop::settle(&mut module);
     drop_sections(&mut module);
-    let normalised = module.emit_wasm();
+    let normalised = encode(&mut module);
     Layout::read(wasm)?.kept_by(&Layout::read(&normalised)?, "normalise")?;
     Ok(Normalised { wasm: normalised, entry, era, imports, warnings })
 }
@@ -131,10 +127,6 @@ pub(crate) fn drop_sections(module: &mut Module) {
 
 /// Exports what the host has to reach, and lists what it has to call.
 fn settle_entry(module: &mut Module, ctors: Constructors) -> Result<Entry, Error> {
-    if exported_function(module, START).is_none() && exported_function(module, INITIALIZE).is_some()
-    {
-        return Err(Error::Reactor);
-    }
     let entry_name = entry_name(module);
     let entry = exported_function(module, entry_name).ok_or(Error::NoEntry)?;
     check_entry(module, entry_name, entry)?;

@@ -1,6 +1,8 @@
 //! Where an import should have come from that the host interface does not have: it decides what to do about it.
 
 use serde::Serialize;
+use std::collections::HashSet;
+use std::sync::LazyLock;
 
 /// Who defines a function that was left as an import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -24,8 +26,7 @@ impl Provider {
         if begins(FAASM) {
             return Provider::Faasm;
         }
-        if begins(LIBRARY) || is_support(name) || LIBC.split_whitespace().any(|known| known == name)
-        {
+        if begins(LIBRARY) || is_support(name) || LIBC.contains(name) {
             return Provider::Library;
         }
         Provider::Program
@@ -88,7 +89,8 @@ const LIBRARY: &[&str] = &[
 ];
 
 /// Names of C, POSIX and their usual extensions, without those that begin with an underscore.
-const LIBC: &str = include_str!("libc.txt");
+static LIBC: LazyLock<HashSet<&str>> =
+    LazyLock::new(|| include_str!("libc.txt").split_whitespace().collect());
 
 /// A name that is reserved for the implementation: of the compiler's runtime (`__multi3`), or inside a C library (`__towrite`).
 fn is_support(name: &str) -> bool {
@@ -136,7 +138,7 @@ mod tests {
 
     #[test]
     fn the_list_of_the_c_library_is_sorted() {
-        let names: Vec<&str> = LIBC.split_whitespace().collect();
+        let names: Vec<&str> = include_str!("libc.txt").split_whitespace().collect();
         assert!(names.is_sorted() && names.len() > 1000);
     }
 }

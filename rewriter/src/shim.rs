@@ -28,13 +28,14 @@
 //!
 //! What no host answers in a browser (unknown imports, families of the cluster) reports its name to the host, then traps: `faasm_bridge` `trap:MODULE.NAME`, then `unreachable`. Loading the function never fails over it.
 
+use crate::encode::encode;
 use crate::imports::{self, Import};
 use crate::layout::Layout;
 use crate::normalise::parse;
 use crate::{BRIDGE_MODULE, Error};
 use faasm_bridge::host::{ImportClass, Suspends};
 use std::collections::BTreeMap;
-use walrus::{FunctionId, Module, ValType};
+use walrus::{FunctionBuilder, FunctionId, FunctionKind, Module, ValType};
 
 /// The one import that suspends, in module [`BRIDGE_MODULE`].
 pub const SUSPEND: &str = "suspend";
@@ -51,24 +52,20 @@ pub fn shim(wasm: &[u8]) -> Result<Vec<u8>, Error> {
             // Of the stage before this one; see `guest_calls`.
             ImportClass::Unknown if import.is_of_bridge() => {}
             ImportClass::Unknown | ImportClass::Family(_) => {
-                trap(&mut module, &mut bridge, &import)?
+                trap(&mut module, &mut bridge, &import)
             }
             ImportClass::Known(_) if import.suspends() == Suspends::May => {
-                try_then_suspend(&mut module, &mut bridge, &import)?;
+                try_then_suspend(&mut module, &mut bridge, &import);
             }
             ImportClass::Known(_) => {}
         }
     }
-    let shimmed = module.emit_wasm();
+    let shimmed = encode(&mut module);
     Layout::read(wasm)?.kept_by(&Layout::read(&shimmed)?, "shim")?;
     Ok(shimmed)
 }
 
-fn try_then_suspend(
-    module: &mut Module,
-    bridge: &mut Bridge,
-    import: &Import,
-) -> Result<(), Error> {
+fn try_then_suspend(module: &mut Module, bridge: &mut Bridge, import: &Import) {
     let (params, results) = module.types.params_results(module.funcs.get(import.function).ty());
     let (params, results) = (params.to_vec(), results.to_vec());
     let begin = bridge.import(module, &format!("begin:{}", import.name), &params, &[ValType::I32]);
@@ -86,14 +83,14 @@ fn try_then_suspend(
             |_| {},
         );
         body.call(finish);
-    })
+    });
 }
 
-fn trap(module: &mut Module, bridge: &mut Bridge, import: &Import) -> Result<(), Error> {
+fn trap(module: &mut Module, bridge: &mut Bridge, import: &Import) {
     let trap = bridge.import(module, &format!("trap:{}", import.name), &[], &[]);
     replace(module, import, |body, _| {
         body.call(trap).unreachable();
-    })
+    });
 }
 
 /// Gives an imported function a body; it keeps its identity.
@@ -101,12 +98,17 @@ pub(crate) fn replace(
     module: &mut Module,
     import: &Import,
     build: impl FnOnce(&mut walrus::InstrSeqBuilder<'_>, &[walrus::LocalId]),
-) -> Result<(), Error> {
-    module
-        .replace_imported_func(import.function, |(body, arguments)| build(body, arguments))
-        .map_err(|error| Error::Rewrite { message: format!("{error:#}") })?;
-    module.funcs.get_mut(import.function).name.get_or_insert_with(|| import.name.clone());
-    Ok(())
+) {
+    // walrus's own looks at all imports for each.
+    let (params, results) = module.types.params_results(module.funcs.get(import.function).ty());
+    let (params, results) = (params.to_vec(), results.to_vec());
+    let arguments: Vec<_> = params.iter().map(|ty| module.locals.add(*ty)).collect();
+    let mut body = FunctionBuilder::new(&mut module.types, &params, &results);
+    build(&mut body.func_body(), &arguments);
+    let function = module.funcs.get_mut(import.function);
+    function.kind = FunctionKind::Local(body.local_func(arguments));
+    function.name.get_or_insert_with(|| import.name.clone());
+    module.imports.delete(import.id);
 }
 
 /// The imports of [`BRIDGE_MODULE`] so far, by name and type: an import can occur twice, with two types.

@@ -9,7 +9,7 @@
 //!   wait is Binaryen's to know, so that is told afterwards ([`holds_references`]).
 
 use crate::Error;
-use crate::analyse::{self, Analysis};
+use crate::analyse::{Analysis, Labels};
 use crate::features::Feature;
 use std::collections::BTreeSet;
 use walrus::ir::{Instr, InstrLocId, InstrSeq, InstrSeqId, InstrSeqType, Visitor, dfs_in_order};
@@ -27,11 +27,12 @@ pub(crate) fn check(
 ) -> Result<(), Error> {
     let uses: Vec<(FunctionId, Uses)> =
         module.funcs.iter_local().map(|(id, _)| (id, Uses::of(module, id))).collect();
+    let labels = Labels::of(module);
     let by = |uses_it: &dyn Fn(&Uses) -> bool, suspending: bool| -> Vec<String> {
         let found = uses
             .iter()
             .filter(|(id, uses)| uses_it(uses) && (!suspending || analysis.suspends(*id)));
-        found.map(|(id, _)| analyse::name(module, *id)).collect()
+        found.map(|(id, _)| labels.get(*id)).collect()
     };
     let refuse = |what, functions: Vec<String>, advice| match functions.is_empty() {
         true => Ok(()),
@@ -44,7 +45,7 @@ pub(crate) fn check(
         plain,
     )?;
     let through: Vec<String> =
-        analysis.suspend_through_overwritten().map(|id| analyse::name(module, id)).collect();
+        analysis.suspend_through_overwritten().map(|id| labels.get(id)).collect();
     refuse(
         "calls that can suspend, through a table whose slots the module overwrites,",
         through,

@@ -29,8 +29,9 @@
 //! around the rest does not touch the operands, and the instruction that comes back has the type of the import.
 
 use crate::Error;
-use crate::analyse::{self, Analysis, constant};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::analyse::{Analysis, Labels, constant};
+use crate::frames::by_name;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use walrus::ir::{
     Call, CallIndirect, Instr, InstrLocId, InstrSeq, Return, ReturnCall, ReturnCallIndirect,
     Unreachable, Visitor, VisitorMut, dfs_in_order, dfs_pre_order_mut,
@@ -82,9 +83,10 @@ impl Veil {
             hidden = look.hidden;
         }
         let hidden: Vec<Hidden> = hidden.into_iter().collect();
+        let named = by_name(module);
         let mut imports = BTreeMap::new();
         for (index, hidden) in hidden.iter().enumerate() {
-            imports.insert(hidden.clone(), hidden.import(module, index));
+            imports.insert(hidden.clone(), hidden.import(module, &named, index));
         }
         for (id, function) in module.funcs.iter_local_mut() {
             let mut hide = Hide { plan: &plan, suspends: analysis.suspends(id), imports: &imports };
@@ -108,9 +110,10 @@ impl Veil {
                 imports.push((import.id(), *function));
             }
         }
+        let named = by_name(module);
         let mut instrs = BTreeMap::new();
         for (function, hidden) in behind {
-            instrs.insert(function, hidden.instr(module)?);
+            instrs.insert(function, hidden.instr(module, &named)?);
         }
         let mut show = Show { instrs };
         for (_, function) in module.funcs.iter_local_mut() {
@@ -127,13 +130,18 @@ impl Veil {
 
 impl Hidden {
     /// The import it is behind: it takes the operands of the instruction.
-    fn import(&self, module: &mut Module, index: usize) -> FunctionId {
+    fn import(
+        &self,
+        module: &mut Module,
+        named: &HashMap<String, FunctionId>,
+        index: usize,
+    ) -> FunctionId {
         let (mut params, results) = match self {
             Self::Indirect(through) => (through.params.clone(), through.results.clone()),
             // What it returns, nobody sees.
             Self::TailIndirect(through) => (through.params.clone(), Vec::new()),
             Self::Tail(function) => {
-                let callee = module.funcs.by_name(function).map(|id| module.funcs.get(id).ty());
+                let callee = named.get(function).map(|id| module.funcs.get(*id).ty());
                 let params = callee.map(|ty| module.types.get(ty).params().to_vec());
                 (params.unwrap_or_default(), Vec::new())
             }
@@ -148,11 +156,15 @@ impl Hidden {
     }
 
     /// The instruction.
-    fn instr(&self, module: &mut Module) -> Result<Instr, Error> {
+    fn instr(
+        &self,
+        module: &mut Module,
+        named: &HashMap<String, FunctionId>,
+    ) -> Result<Instr, Error> {
         let gone = |what: String| Error::changed("instrument", format!("{what} (it is gone)"));
         match self {
             Self::Tail(function) => {
-                let func = module.funcs.by_name(function);
+                let func = named.get(function).copied();
                 Ok(ReturnCall { func: func.ok_or_else(|| gone(format!("function `{function}`")))? }
                     .into())
             }
@@ -189,9 +201,10 @@ struct Plan<'a> {
 impl<'a> Plan<'a> {
     fn of(module: &Module, analysis: &'a Analysis) -> Self {
         let types = module.types.iter().filter(|ty| ty.is_function());
+        let labels = Labels::of(module);
         Self {
             analysis,
-            names: module.funcs.iter().map(|f| (f.id(), analyse::name(module, f.id()))).collect(),
+            names: module.funcs.iter().map(|f| (f.id(), labels.get(f.id()))).collect(),
             tables: module.tables.iter().map(walrus::Table::id).zip(0..).collect(),
             types: types
                 .map(|ty| (ty.id(), (ty.params().to_vec(), ty.results().to_vec())))
@@ -333,7 +346,7 @@ mod tests {
         let mut module = parse(&wat::parse_str(WAT).unwrap()).unwrap();
         let analysis = Analysis::of(&module);
         let (veil, lowered) = Veil::over(&mut module, &analysis);
-        let lowered = lowered.iter().map(|id| analyse::name(&module, *id)).collect();
+        let lowered = lowered.iter().map(|id| Labels::of(&module).get(*id)).collect();
         (module, veil, lowered)
     }
 
@@ -370,7 +383,7 @@ mod tests {
     fn the_veil_changes_nothing_of_the_analysis() {
         let (module, ..) = veiled();
         let names: Vec<String> =
-            Analysis::of(&module).suspending().map(|id| analyse::name(&module, id)).collect();
+            Analysis::of(&module).suspending().map(|id| Labels::of(&module).get(id)).collect();
         assert_eq!(names, ["waits", "can", "tail_that_waits", "main"]);
     }
 

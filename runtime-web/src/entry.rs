@@ -1,6 +1,6 @@
 //! Where host calls of guests arrive: functions of numbers, which `js/host.js` calls without the bindings between.
 
-use crate::host::{Bindings, Called, Raise, numbered};
+use crate::host::{Bindings, Called, Raise, numbered, uncatchable};
 use faasm_bridge::guest::{Fault, MAX_PARAMS};
 use faasm_bridge::host::{HostCall, ImportClass, classify};
 use std::cell::Cell;
@@ -32,7 +32,7 @@ fn arguments(row: u32, words: [u32; WORDS]) -> [u64; MAX_PARAMS] {
 /// Performs a host call; what it throws goes through the guest.
 fn enter(run: u32, act: impl FnOnce(&Bindings) -> Result<i32, Raise>) -> i32 {
     let thrown = match numbered(run) {
-        None => JsValue::from_str("the run is over"),
+        None => uncatchable(),
         Some(bindings) => match act(&bindings) {
             Ok(value) => return value,
             Err(raise) => bindings.throw(raise),

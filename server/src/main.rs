@@ -3,6 +3,7 @@
 mod cli;
 
 use clap::{Parser, Subcommand};
+use faasm_relay::cluster::embedded::COMPILE;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -22,6 +23,8 @@ enum Command {
     Doctor(cli::doctor::Opts),
     Run(cli::run::Opts),
     Token(cli::token::Opts),
+    #[command(name = COMPILE, hide = true)]
+    Compile(cli::compile::Opts),
 }
 
 /// For what still runs when a command has ended.
@@ -33,7 +36,9 @@ fn main() -> ExitCode {
         Command::Serve(_) => "info,walrus=off",
         // What a function prints, or what was found, is the output of these commands; what a library says of a function's custom
         // sections is not.
-        Command::Run(_) | Command::Token(_) | Command::Doctor(_) => "warn,walrus=off",
+        Command::Run(_) | Command::Token(_) | Command::Doctor(_) | Command::Compile(_) => {
+            "warn,walrus=off"
+        }
     };
     tracing_subscriber::fmt()
         .with_env_filter(
@@ -49,6 +54,7 @@ fn main() -> ExitCode {
                 Command::Doctor(opts) => opts.run().await,
                 Command::Run(opts) => opts.run().await,
                 Command::Token(opts) => opts.run(),
+                Command::Compile(opts) => opts.run(),
             }
         });
         // What blocks a thread cannot be cut off, and is not waited for.

@@ -10,7 +10,7 @@ mod table;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use rewriter::{build, optimise, suite};
+use rewriter::{build, optimise, shapes, suite};
 use std::process::ExitCode;
 
 /// Measures what functions and the runtime cost
@@ -24,6 +24,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Rewriter(suite::Opts),
+    Shapes(shapes::Opts),
     Runtime(runtime::Opts),
     Relay(relay::Opts),
     /// The process in which one artefact is made and measured
@@ -37,6 +38,7 @@ enum Command {
 fn main() -> ExitCode {
     let result: Result<()> = match Cli::parse().command {
         Command::Rewriter(opts) => suite::run(&opts),
+        Command::Shapes(opts) => shapes::run(&opts),
         Command::Runtime(opts) => runtime::run(&opts),
         Command::Relay(opts) => relay::run(&opts),
         Command::Build(opts) => build::run(&opts),

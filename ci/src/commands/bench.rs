@@ -81,6 +81,8 @@ pub(crate) struct Args {
 enum What {
     /// The rewriter's output, against Binaryen's own Asyncify and none
     Rewriter,
+    /// How the rewriter's time grows with modules of some shapes
+    Shapes,
     /// The browser runtime, against other drivers, plain JavaScript and bare messages, in every browser
     Runtime,
     /// The relay, against bare WebSocket servers and nginx
@@ -91,6 +93,7 @@ impl Args {
     pub(crate) fn run(self, workspace: &Workspace) -> Result<()> {
         let mut command = match self.what {
             What::Rewriter => self.rewriter(workspace)?,
+            What::Shapes => shapes(workspace)?,
             What::Runtime => runtime(workspace)?,
             What::Relay => relay(workspace)?,
         };
@@ -124,6 +127,14 @@ impl Args {
         command.arg("--asyncify").arg(workspace.binary("faasm-asyncify"));
         Ok(command)
     }
+}
+
+fn shapes(workspace: &Workspace) -> Result<Command> {
+    run(workspace.cargo().args(["build", "-p", "faasm-asyncify", "-p", "faasm-bench"]))
+        .context("rewriter and benchmark")?;
+    let mut command = Command::new(workspace.binary("faasm-bench"));
+    command.arg("shapes").arg("--asyncify").arg(workspace.binary("faasm-asyncify"));
+    Ok(command)
 }
 
 /// The relay is built with optimisation: how long its answers take is measured, too.

@@ -1,8 +1,7 @@
 //! How much all functions on the stack can save together.
 
 use serde::Serialize;
-use std::collections::BTreeMap;
-use walrus::FunctionId;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How large the unwound stack can become.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -17,41 +16,45 @@ pub enum Bound {
     Unknown(String),
 }
 
-/// The most that a path through the functions adds up to.
+/// The most that a path along calls adds up to, from any of `starts`.
 ///
-/// `frames` gives each function with its bytes, `callees` whom it can call of them.
+/// `frame` gives the bytes of a step, `next` the steps that can follow it.
 ///
 /// # Errors
 /// A cycle, in the order of its calls.
-pub(super) fn longest_path(
-    frames: &BTreeMap<FunctionId, u32>,
-    callees: impl Fn(FunctionId) -> Vec<FunctionId>,
-) -> Result<u64, Vec<FunctionId>> {
-    let mut longest: BTreeMap<FunctionId, u64> = BTreeMap::new();
-    // Depth first; on the path are the functions whose callees are not all known yet.
-    for start in frames.keys() {
+pub(super) fn longest_path<N: Copy + Ord>(
+    starts: impl Iterator<Item = N>,
+    frame: impl Fn(N) -> u32,
+    next: impl Fn(N) -> Vec<N>,
+) -> Result<u64, Vec<N>> {
+    let mut longest: BTreeMap<N, u64> = BTreeMap::new();
+    // Depth first; on the path are the steps of which not all that follows is known yet.
+    for start in starts {
         let mut path = Vec::new();
-        let enter = |function: FunctionId| (function, callees(function).into_iter(), 0);
-        if !longest.contains_key(start) {
-            path.push(enter(*start));
+        let mut on_path = BTreeSet::new();
+        let enter = |step: N| (step, next(step).into_iter(), 0);
+        if !longest.contains_key(&start) {
+            path.push(enter(start));
+            on_path.insert(start);
         }
-        while let Some((function, pending, below)) = path.last_mut() {
-            let Some(callee) = pending.next() else {
-                let frame = frames.get(function).copied().unwrap_or(0);
-                let total = u64::from(frame) + *below;
-                longest.insert(*function, total);
+        while let Some((step, pending, below)) = path.last_mut() {
+            let Some(following) = pending.next() else {
+                let total = u64::from(frame(*step)) + *below;
+                longest.insert(*step, total);
+                on_path.remove(step);
                 path.pop();
                 if let Some((_, _, below)) = path.last_mut() {
                     *below = total.max(*below);
                 }
                 continue;
             };
-            if let Some(known) = longest.get(&callee) {
+            if let Some(known) = longest.get(&following) {
                 *below = (*known).max(*below);
-            } else if let Some(first) = path.iter().position(|(other, ..)| *other == callee) {
-                return Err(path.drain(first..).map(|(function, ..)| function).collect());
+            } else if on_path.insert(following) {
+                path.push(enter(following));
             } else {
-                path.push(enter(callee));
+                let cycle = path.iter().map(|(step, ..)| *step);
+                return Err(cycle.skip_while(|step| *step != following).collect());
             }
         }
     }
@@ -61,25 +64,13 @@ pub(super) fn longest_path(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use walrus::{FunctionBuilder, Module};
-
-    /// Functions with these frames, and who calls whom by position.
+    /// Functions with these frames, and who calls whom.
     fn longest(frames: &[u32], calls: &[(usize, usize)]) -> Result<u64, Vec<usize>> {
-        let mut module = Module::default();
-        let ids: Vec<FunctionId> = frames
-            .iter()
-            .map(|_| {
-                let builder = FunctionBuilder::new(&mut module.types, &[], &[]);
-                builder.finish(Vec::new(), &mut module.funcs)
-            })
-            .collect();
-        let position = |id: FunctionId| ids.iter().position(|other| *other == id).unwrap();
-        let callees = |function: FunctionId| {
-            let mine = calls.iter().filter(|(caller, _)| *caller == position(function));
-            mine.map(|(_, callee)| ids[*callee]).collect()
+        let next = |caller| {
+            let mine = calls.iter().filter(|(from, _)| *from == caller);
+            mine.map(|(_, callee)| *callee).collect()
         };
-        let frames = ids.iter().copied().zip(frames.iter().copied()).collect();
-        longest_path(&frames, callees).map_err(|cycle| cycle.into_iter().map(position).collect())
+        longest_path(0..frames.len(), |function| frames[function], next)
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Who calls whom: every call of every function, and where it can lead.
 
-use super::targets::Targets;
+use super::targets::{Signature, Targets};
 use super::{CallKind, Edge};
 use std::collections::{BTreeMap, BTreeSet};
 use walrus::ir::{Instr, InstrLocId, InstrSeq, Value, Visitor, dfs_in_order};
@@ -32,7 +32,9 @@ pub(crate) struct CallGraph {
     targets: Targets,
     classes: Vec<Class>,
     /// Index of the class by its table, if any, and its signature.
-    class: BTreeMap<(Option<TableId>, String), usize>,
+    class: BTreeMap<(Option<TableId>, Option<Signature>), usize>,
+    /// The classes that a function is in.
+    classes_of: BTreeMap<FunctionId, Vec<usize>>,
     /// The calls of each function with a body.
     sites: BTreeMap<FunctionId, BTreeSet<Site>>,
 }
@@ -43,6 +45,7 @@ impl CallGraph {
             targets: Targets::of(module),
             classes: Vec::new(),
             class: BTreeMap::new(),
+            classes_of: BTreeMap::new(),
             sites: BTreeMap::new(),
         };
         for (id, function) in module.funcs.iter_local() {
@@ -74,16 +77,20 @@ impl CallGraph {
         one.into_iter().chain(class.into_iter().flat_map(|class| class.targets.iter().copied()))
     }
 
+    /// The functions of each class, by its index.
+    pub(super) fn classes(&self) -> impl Iterator<Item = &BTreeSet<FunctionId>> {
+        self.classes.iter().map(|class| &class.targets)
+    }
+
     /// The calls that can lead to a function.
     pub(super) fn sites_to(
         &self,
         callee: FunctionId,
     ) -> impl Iterator<Item = (Site, CallKind)> + '_ {
-        let classes = self.classes.iter().enumerate();
-        let classes = classes.filter(move |(_, class)| class.targets.contains(&callee));
+        let classes = self.classes_of.get(&callee).into_iter().flatten();
         [(Site::Function(callee), CallKind::Direct), (Site::Slot(Some(callee)), CallKind::Table)]
             .into_iter()
-            .chain(classes.map(|(index, class)| (Site::Class(index), class.kind)))
+            .chain(classes.map(|index| (Site::Class(*index), self.classes[*index].kind)))
     }
 
     /// The functions with such a call, for every call that occurs.
@@ -124,7 +131,7 @@ impl CallGraph {
                 if let Some(slot) = self.slot(table, ty, index) {
                     return Some(Site::Slot(slot));
                 }
-                let signature = self.targets.signature(ty).to_owned();
+                let signature = self.targets.signature(ty);
                 self.class.get(&(table, signature)).copied().map(Site::Class)
             }
         }
@@ -149,12 +156,17 @@ impl CallGraph {
     }
 
     fn class(&mut self, table: Option<TableId>, ty: TypeId) -> usize {
-        let signature = self.targets.signature(ty).to_owned();
-        *self.class.entry((table, signature.clone())).or_insert_with(|| {
+        let signature = self.targets.signature(ty);
+        *self.class.entry((table, signature)).or_insert_with(|| {
             let kind = if table.is_some() { CallKind::Indirect } else { CallKind::Reference };
             let targets = self.targets.of_signature(table, ty);
+            let index = self.classes.len();
+            for function in &targets {
+                self.classes_of.entry(*function).or_default().push(index);
+            }
+            let signature = self.targets.shown(signature).to_owned();
             self.classes.push(Class { table, kind, signature, targets });
-            self.classes.len() - 1
+            index
         })
     }
 }

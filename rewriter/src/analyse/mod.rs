@@ -30,7 +30,7 @@ pub(crate) use calls::constant;
 use crate::{BRIDGE_MODULE, Error, SUSPEND, normalise::parse};
 use calls::{CallGraph, Site};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use walrus::{ExportItem, FunctionId, ImportKind, Module};
 
 /// How one call leads to another function.
@@ -78,12 +78,22 @@ pub(crate) struct Edge {
     pub(crate) signature: Option<String>,
 }
 
+/// A step of a path along calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Node {
+    Function(FunctionId),
+    /// Any function of a class; its index.
+    Class(usize),
+}
+
 /// The result, on a module in memory.
 pub(crate) struct Analysis {
     graph: CallGraph,
     /// Each function that can suspend, with the call by which it can.
     found: BTreeMap<FunctionId, (CallKind, FunctionId)>,
     suspend: Option<FunctionId>,
+    /// The functions of each class that can suspend, or the import; by the index of the class.
+    classes: Vec<Vec<FunctionId>>,
 }
 
 impl Analysis {
@@ -99,7 +109,11 @@ impl Analysis {
             _ => None,
         });
         let found = suspend.map_or_else(BTreeMap::new, |import| search(&graph, import));
-        Self { graph, found, suspend }
+        let suspends = |id: &FunctionId| found.contains_key(id) || Some(*id) == suspend;
+        let classes = graph.classes();
+        let classes =
+            classes.map(|targets| targets.iter().copied().filter(suspends).collect()).collect();
+        Self { graph, found, suspend, classes }
     }
 
     pub(crate) fn suspending(&self) -> impl Iterator<Item = FunctionId> + '_ {
@@ -108,7 +122,11 @@ impl Analysis {
 
     /// Whether a call can lead to a suspension.
     pub(crate) fn leads_to_suspension(&self, site: Site) -> bool {
-        self.graph.targets_of(site).any(|callee| self.suspends(callee))
+        match site {
+            Site::Function(function) => self.suspends(function),
+            Site::Slot(function) => function.is_some_and(|function| self.suspends(function)),
+            Site::Class(class) => self.classes.get(class).is_some_and(|class| !class.is_empty()),
+        }
     }
 
     /// Whether a function can suspend, or is what suspends.
@@ -128,7 +146,8 @@ impl Analysis {
     }
 
     pub(crate) fn reach(&self, module: &Module) -> Reach {
-        let mut functions: Vec<String> = self.suspending().map(|id| name(module, id)).collect();
+        let labels = Labels::of(module);
+        let mut functions: Vec<String> = self.suspending().map(|id| labels.get(id)).collect();
         functions.sort();
         let exports = module.exports.iter();
         let mut exports: Vec<String> = exports
@@ -142,24 +161,53 @@ impl Analysis {
 
     /// The worst case of what all functions on the stack save, where `frames` says what each does.
     pub(crate) fn bound(&self, frames: &BTreeMap<FunctionId, u32>) -> Result<u64, Vec<FunctionId>> {
-        bound::longest_path(frames, |function| {
-            let sites = self.graph.sites(function);
-            let callees = sites.flat_map(|site| self.graph.targets_of(site));
-            let suspending: BTreeSet<FunctionId> =
-                callees.filter(|callee| self.found.contains_key(callee)).collect();
-            suspending.into_iter().collect()
+        let starts = frames.keys().map(|function| Node::Function(*function));
+        let frame = |node| match node {
+            Node::Function(function) => frames.get(&function).copied().unwrap_or(0),
+            Node::Class(_) => 0,
+        };
+        let longest = bound::longest_path(starts, frame, |node| self.next(node));
+        longest.map_err(|cycle| {
+            let functions = cycle.into_iter().filter_map(|node| match node {
+                Node::Function(function) => Some(function),
+                Node::Class(_) => None,
+            });
+            functions.collect()
         })
     }
 
+    /// Where the calls of a function lead that can suspend. A class is a step of its own: it can have as many callers as
+    /// functions.
+    fn next(&self, node: Node) -> Vec<Node> {
+        let function = |id: FunctionId| self.found.contains_key(&id).then_some(Node::Function(id));
+        match node {
+            Node::Class(class) => {
+                let class = self.classes.get(class).into_iter().flatten();
+                class.filter_map(|id| function(*id)).collect()
+            }
+            Node::Function(caller) => {
+                let next = self.graph.sites(caller).filter_map(|site| match site {
+                    Site::Function(id) => function(id),
+                    Site::Slot(id) => function(id?),
+                    Site::Class(class) => {
+                        self.leads_to_suspension(site).then_some(Node::Class(class))
+                    }
+                });
+                let next: BTreeSet<Node> = next.collect();
+                next.into_iter().collect()
+            }
+        }
+    }
+
     /// The calls from a function to the suspending import; none where it cannot suspend.
-    fn witness(&self, module: &Module, from: FunctionId) -> Vec<Step> {
+    fn witness(&self, labels: &Labels<'_>, from: FunctionId) -> Vec<Step> {
         let mut steps = Vec::new();
         let mut at = from;
         // Each step was found before the one that leads to it, so the path has no cycle.
         while let Some((kind, callee)) = self.found.get(&at) {
             let suspends = Some(*callee) == self.suspend;
             let callee_name =
-                if suspends { format!("{BRIDGE_MODULE}.{SUSPEND}") } else { name(module, *callee) };
+                if suspends { format!("{BRIDGE_MODULE}.{SUSPEND}") } else { labels.get(*callee) };
             steps.push(Step { kind: *kind, callee: callee_name });
             at = *callee;
         }
@@ -173,12 +221,13 @@ impl Analysis {
 /// A module that cannot be read, or a name that no function has.
 pub fn why(shimmed: &[u8], function: &str) -> Result<Vec<Step>, Error> {
     let module = parse(shimmed)?;
-    let found = module.funcs.iter().find(|f| name(&module, f.id()) == function).map(|f| f.id());
+    let labels = Labels::of(&module);
+    let found = module.funcs.iter().map(|f| f.id()).find(|id| labels.get(*id) == function);
     let by_export = || module.exports.get_func(function).ok();
     let id = found
         .or_else(by_export)
         .ok_or_else(|| Error::NoFunction { function: function.to_owned() })?;
-    Ok(Analysis::of(&module).witness(&module, id))
+    Ok(Analysis::of(&module).witness(&labels, id))
 }
 
 /// What of a shimmed module can suspend.
@@ -192,16 +241,30 @@ pub(crate) fn edges(module: &Module) -> BTreeSet<Edge> {
     CallGraph::of(module).edges().collect()
 }
 
-/// A function's debug name, else what it is exported as, else its index.
-pub(crate) fn name(module: &Module, id: FunctionId) -> String {
-    let exported = || {
-        let mut exports = module.exports.iter();
-        let export =
-            exports.find(|export| matches!(export.item, ExportItem::Function(f) if f == id));
-        export.map(|export| export.name.clone())
-    };
-    let name = module.funcs.get(id).name.clone().or_else(exported);
-    name.unwrap_or_else(|| format!("#{}", id.index()))
+/// What messages and reports call functions.
+pub(crate) struct Labels<'a> {
+    module: &'a Module,
+    /// The first export of each function.
+    exports: HashMap<FunctionId, &'a str>,
+}
+
+impl<'a> Labels<'a> {
+    pub(crate) fn of(module: &'a Module) -> Self {
+        let mut exports = HashMap::new();
+        for export in module.exports.iter() {
+            if let ExportItem::Function(function) = export.item {
+                exports.entry(function).or_insert(export.name.as_str());
+            }
+        }
+        Self { module, exports }
+    }
+
+    /// A function's debug name, else what it is exported as, else its index.
+    pub(crate) fn get(&self, id: FunctionId) -> String {
+        let name = self.module.funcs.get(id).name.as_deref();
+        let name = name.or_else(|| self.exports.get(&id).copied());
+        name.map_or_else(|| format!("#{}", id.index()), str::to_owned)
+    }
 }
 
 /// Breadth first from the import backwards, so that witness paths are shortest.
@@ -242,4 +305,37 @@ fn by_default(graph: &CallGraph, import: FunctionId) -> usize {
         }
     }
     reached.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Functions that all call through the table, and as many in the table.
+    fn through_table(count: usize) -> String {
+        let callers =
+            "(func (call_indirect (type $t) (i32.const 0) (global.get $g)))".repeat(count);
+        let callees = "(func (param i32) (call $suspend))".repeat(count);
+        let indices: Vec<String> = (1 + count..=2 * count).map(|index| index.to_string()).collect();
+        format!(
+            r#"(module (import "faasm_bridge" "suspend" (func $suspend)) (memory 1)
+            (type $t (func (param i32))) (global $g (mut i32) (i32.const 0))
+            (table {count} funcref) (elem (i32.const 0) func {}) {callers} {callees})"#,
+            indices.join(" ")
+        )
+    }
+
+    #[test]
+    fn steps_grow_with_the_functions_not_with_callers_times_callees() {
+        let steps = |count| {
+            let module = parse(&wat::parse_str(through_table(count)).unwrap()).unwrap();
+            let analysis = Analysis::of(&module);
+            assert_eq!(analysis.suspending().count(), 2 * count);
+            let frames = analysis.suspending().map(|function| (function, 8)).collect();
+            assert_eq!(analysis.bound(&frames), Ok(16));
+            let nodes = analysis.suspending().map(Node::Function).chain([Node::Class(0)]);
+            nodes.map(|node| analysis.next(node).len()).sum::<usize>()
+        };
+        assert_eq!((steps(50), steps(100)), (100, 200));
+    }
 }

@@ -8,8 +8,49 @@ use walrus::{
     RefType, TableId, TypeId, ValType,
 };
 
-/// A signature by its structure, as `(i32) -> i32`: two equal types can be written down twice.
-pub(super) type Signature = String;
+/// The number of a signature by its structure, as `(i32) -> i32`: two equal types can be written down twice.
+pub(super) type Signature = usize;
+
+/// Functions by their signature.
+type Grouped = BTreeMap<Signature, BTreeSet<FunctionId>>;
+
+/// The signatures of a module.
+#[derive(Debug, Default)]
+struct Signatures {
+    texts: Vec<String>,
+    types: BTreeMap<TypeId, Signature>,
+    functions: BTreeMap<FunctionId, Signature>,
+}
+
+impl Signatures {
+    fn of(module: &Module) -> Self {
+        let mut all = Self::default();
+        let mut known: BTreeMap<String, Signature> = BTreeMap::new();
+        for ty in module.types.iter().filter(|ty| ty.is_function()) {
+            let text = crate::layout::signature(ty.params(), ty.results());
+            let signature = *known.entry(text).or_insert_with_key(|text| {
+                all.texts.push(text.clone());
+                all.texts.len() - 1
+            });
+            all.types.insert(ty.id(), signature);
+        }
+        let functions = module.funcs.iter();
+        all.functions = functions
+            .filter_map(|function| Some((function.id(), *all.types.get(&function.ty())?)))
+            .collect();
+        all
+    }
+
+    fn grouped(&self, functions: impl IntoIterator<Item = FunctionId>) -> Grouped {
+        let mut grouped = Grouped::new();
+        for function in functions {
+            if let Some(signature) = self.functions.get(&function) {
+                grouped.entry(*signature).or_default().insert(function);
+            }
+        }
+        grouped
+    }
+}
 
 /// The functions that references can lead to, by where a reference comes from.
 #[derive(Debug)]
@@ -19,11 +60,10 @@ pub(super) struct Targets {
     /// Tables in which an instruction can replace what is in a slot.
     overwritten: BTreeSet<TableId>,
     /// Functions that a reference can exist of: what all other tables can hold.
-    referenced: BTreeSet<FunctionId>,
+    referenced: Grouped,
     /// Functions that a reference on the operand stack can be of.
-    loose: BTreeSet<FunctionId>,
-    signatures: BTreeMap<TypeId, Signature>,
-    types: BTreeMap<FunctionId, TypeId>,
+    loose: Grouped,
+    signatures: Signatures,
     /// Some type has subtypes, so that a function can be called by another signature than its own.
     has_subtypes: bool,
 }
@@ -31,7 +71,7 @@ pub(super) struct Targets {
 /// What is in a table that nobody writes to.
 #[derive(Debug, Default)]
 struct Contents {
-    functions: BTreeSet<FunctionId>,
+    functions: Grouped,
     /// By slot; none where some slots cannot be known.
     slots: Option<BTreeMap<u64, Option<FunctionId>>>,
 }
@@ -39,6 +79,7 @@ struct Contents {
 impl Targets {
     pub(super) fn of(module: &Module) -> Self {
         let uses = Uses::of(module);
+        let signatures = Signatures::of(module);
         let mut loose = uses.references.clone();
         loose.extend(module.globals.iter().filter_map(|global| match &global.kind {
             GlobalKind::Local(value) => function_of(value),
@@ -70,23 +111,27 @@ impl Targets {
             .filter(|table| {
                 !uses.overwritten.contains(&table.id()) && !uses.grown.contains(&table.id())
             })
-            .map(|table| (table.id(), Contents::of(module, table)))
+            .map(|table| (table.id(), Contents::of(module, table, &signatures)))
             .collect();
-        let types = module.types.iter().filter(|ty| ty.is_function());
-        let signature = |ty: &walrus::Type| crate::layout::signature(ty.params(), ty.results());
         Self {
             fixed,
             overwritten: uses.overwritten,
-            referenced,
-            loose,
-            signatures: types.map(|ty| (ty.id(), signature(ty))).collect(),
-            types: module.funcs.iter().map(|function| (function.id(), function.ty())).collect(),
+            referenced: signatures.grouped(referenced),
+            loose: signatures.grouped(loose),
+            signatures,
             has_subtypes: module.types.iter().any(|ty| ty.supertype.is_some()),
         }
     }
 
-    pub(super) fn signature(&self, ty: TypeId) -> &str {
-        self.signatures.get(&ty).map_or("", String::as_str)
+    pub(super) fn signature(&self, ty: TypeId) -> Option<Signature> {
+        self.signatures.types.get(&ty).copied()
+    }
+
+    /// A signature as `(i32) -> i32`.
+    pub(super) fn shown(&self, signature: Option<Signature>) -> &str {
+        signature
+            .and_then(|signature| self.signatures.texts.get(signature))
+            .map_or("", String::as_str)
     }
 
     /// The function in a slot, where that can be known; none in the slot where calling it traps.
@@ -109,7 +154,10 @@ impl Targets {
                 self.fixed.get(&table).map_or(&self.referenced, |fixed| &fixed.functions)
             }
         };
-        all.iter().copied().filter(|function| self.has_signature(*function, ty)).collect()
+        if self.has_subtypes {
+            return all.values().flatten().copied().collect();
+        }
+        self.signature(ty).and_then(|signature| all.get(&signature)).cloned().unwrap_or_default()
     }
 
     /// Whether the function in a slot of this table can be replaced.
@@ -118,13 +166,12 @@ impl Targets {
     }
 
     fn has_signature(&self, function: FunctionId, ty: TypeId) -> bool {
-        let is_same = |own: &TypeId| self.signature(*own) == self.signature(ty);
-        self.has_subtypes || self.types.get(&function).is_some_and(is_same)
+        self.has_subtypes || self.signatures.functions.get(&function).copied() == self.signature(ty)
     }
 }
 
 impl Contents {
-    fn of(module: &Module, table: &walrus::Table) -> Self {
+    fn of(module: &Module, table: &walrus::Table, signatures: &Signatures) -> Self {
         let initial = table.init.as_ref();
         let mut functions: BTreeSet<FunctionId> =
             initial.and_then(function_of).into_iter().collect();
@@ -144,7 +191,7 @@ impl Contents {
                 _ => slots = None,
             }
         }
-        Self { functions, slots }
+        Self { functions: signatures.grouped(functions), slots }
     }
 }
 

@@ -75,7 +75,7 @@ fn bad_inputs_are_refused_by_what_they_are() {
     bench.refused(
         &bench.wat(
             "signature.wasm",
-            r#"(module (import "env" "__faasm_await_call" (func (param i64) (result i32))) (memory 1))"#,
+            r#"(module (import "env" "__faasm_await_call" (func (param i64) (result i32))) (memory 1) (func (export "_start")))"#,
         ),
         &[],
         &["`env.__faasm_await_call`", "(i64) -> i32", "(i32) -> i32"],

@@ -13,6 +13,9 @@ extern "C" {
     #[wasm_bindgen(js_name = openGuest)]
     pub(super) fn open_guest(run: u32, memory: &WebAssembly::Memory, table: &JsValue);
 
+    /// What a host call throws to end the guest.
+    pub(crate) fn uncatchable() -> JsValue;
+
     #[wasm_bindgen(js_name = memorySize)]
     fn memory_size(run: u32) -> f64;
 

@@ -30,6 +30,7 @@ use crate::error::FaasmError;
 use crate::global::performance_now;
 use crate::shared::Shared;
 use crate::stop::Stop;
+pub(crate) use browser::uncatchable;
 use browser::{BrowserHost, open_guest};
 use calls::Calls;
 use faasm_bridge::guest::{Begin, Completion, Fault, Finish, Guest, GuestCall, Host, Operation};
@@ -267,9 +268,8 @@ impl Bindings {
         match raise {
             Raise::Thrown(thrown) => thrown,
             Raise::Fault(fault) => {
-                let message = fault.to_string();
                 *self.fault.borrow_mut() = Some(fault);
-                JsValue::from_str(&message)
+                uncatchable()
             }
         }
     }

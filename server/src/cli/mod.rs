@@ -1,5 +1,6 @@
 //! Subcommands, one file each, and the arguments they share.
 
+pub(crate) mod compile;
 pub(crate) mod doctor;
 pub(crate) mod run;
 pub(crate) mod serve;

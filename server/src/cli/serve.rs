@@ -150,11 +150,12 @@ async fn open(settings: &Settings, redis: Option<RedisConfig>) -> Result<Stores>
 }
 
 async fn serve(
-    settings: Settings,
+    mut settings: Settings,
     stores: Stores,
     tokens: Option<Authority>,
     tls: Option<Tls>,
 ) -> Result<ExitCode> {
+    settings.builds.program = this_program();
     let app = app(&settings, stores)?;
     let listener = TcpListener::bind(settings.listen)
         .await
@@ -182,6 +183,13 @@ async fn serve(
         () = read_again(hang_up, tokens, tls) => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What compiles functions in a process of its own: this very program, also where another version has taken its place on
+/// disk. Where the system does not tell, functions are compiled in this process.
+fn this_program() -> Option<PathBuf> {
+    let running = PathBuf::from("/proc/self/exe");
+    if running.exists() { Some(running) } else { std::env::current_exe().ok() }
 }
 
 /// The cluster that the settings name, over these stores.

@@ -1,8 +1,11 @@
 //! Where functions run. A backend is one implementation of [`Cluster`].
 
+pub(crate) mod builds;
 pub mod embedded;
 pub mod faasm;
 pub(crate) mod failures;
+
+pub use builds::BuildConfig;
 
 use crate::store::{SessionKey, StoreError};
 use faasm_bridge::guest::CallResult;

@@ -33,6 +33,7 @@ pub(super) async fn receive(
         ClusterError::NotAFunction(why) => {
             Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, format!("not a function: {why}"))
         }
+        ClusterError::Busy(why) => Refusal::new(StatusCode::TOO_MANY_REQUESTS, why),
         error => {
             tracing::error!(%error, user, function, "upload failed");
             Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())

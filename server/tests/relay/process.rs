@@ -23,6 +23,11 @@ impl Process {
         Self::start_in(Arc::new(tempfile::tempdir().unwrap()), 0, Vec::new())
     }
 
+    /// With further arguments.
+    pub(crate) fn with(arguments: Vec<String>) -> Self {
+        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), 0, arguments)
+    }
+
     /// One of several that share a Redis.
     pub(crate) fn over(redis: String) -> Self {
         Self::over_with(redis, &[])

@@ -8,6 +8,7 @@ mod node;
 pub(crate) mod optimise;
 mod report;
 mod run;
+pub(crate) mod shapes;
 mod size;
 mod small;
 pub(crate) mod suite;

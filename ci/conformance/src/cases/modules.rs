@@ -45,6 +45,30 @@ pub(super) fn cases() -> Vec<Case> {
         case("module/bulk-operations-on-tables", "bulk_tables", "")
             .returns(6)
             .limit(&["asyncify"], Code::BadOptions),
+        case("module/references-from-outside", "references_external", "")
+            .returns(6)
+            .limit(&["asyncify"], Code::BadOptions),
+        case("module/exceptions", "exceptions", "")
+            .returns(26)
+            .limit(&["asyncify"], Code::BadOptions),
+        case("module/exception-uncaught", "exceptions_uncaught", "")
+            .fails(Code::Trap)
+            .limit(&["asyncify"], Code::BadOptions),
+        case("module/exit-below-a-handler", "exceptions_exit", "")
+            .returns(5)
+            .limit(&["asyncify"], Code::BadOptions),
+        case("module/fault-below-a-handler", "exceptions_fault", "")
+            .fails(Code::BadPointer)
+            .limit(&["asyncify"], Code::BadOptions),
+        case("module/exceptions-without-end", "exceptions_many", "").returns(42),
+        // As it is, it runs where the browser takes it.
+        case("module/exceptions-of-the-draft", "exceptions_legacy", "")
+            .fails(Code::CannotLoad)
+            .only(&["embedded", "faasm", "asyncify", "jspi"]),
+        case("module/atomic-instructions", "atomics", "")
+            .returns(42)
+            .limit(&["asyncify"], Code::BadOptions),
+        case("module/garbage-collection", "garbage_collected", "").fails(Code::CannotLoad),
         case("module/imported-memory-and-table", "imported_memory", "").output("importedi"),
         // Building translates it.
         case("module/draft-simd", "draft_simd", "")

@@ -64,6 +64,13 @@ fn instruction(reader: &mut Reader<'_>, seen: &mut Seen) -> Result<(), Problem> 
         0x02..=0x04 | 0x0c | 0x0d | 0x20..=0x26 | 0x41 | 0x42 | 0xd0 | 0xd2 => {
             reader.skip_number()?;
         }
+        // Exceptions: a tag, nothing, and a block with its handlers.
+        0x08 => drop(reader.u32()?),
+        0x0a => {}
+        0x1f => {
+            reader.skip_number()?;
+            reader.each(handler)?;
+        }
         0x0e => {
             reader.each(Reader::u32)?;
             reader.u32()?;
@@ -95,9 +102,24 @@ fn instruction(reader: &mut Reader<'_>, seen: &mut Seen) -> Result<(), Problem> 
             }
             _ => {}
         },
+        // Atomic instructions; the third is a fence.
+        0xfe => match reader.u32()? {
+            3 => drop(reader.byte()?),
+            _ => memory_argument(reader)?,
+        },
         other => return Err(unknown(other, 0)),
     }
     Ok(())
+}
+
+/// What catches an exception: which tag, unless it is any, and where to.
+fn handler(reader: &mut Reader<'_>) -> Result<(), Problem> {
+    match reader.byte()? {
+        0 | 1 => drop(reader.u32()?),
+        2 | 3 => {}
+        other => return Err(format!("it has a handler of exceptions 0x{other:02x}")),
+    }
+    reader.u32().map(drop)
 }
 
 fn memory_argument(reader: &mut Reader<'_>) -> Result<(), Problem> {
@@ -111,7 +133,7 @@ fn memory_argument(reader: &mut Reader<'_>) -> Result<(), Problem> {
 /// A number, vector or plain reference.
 pub(super) fn value_type(reader: &mut Reader<'_>) -> Result<u8, Problem> {
     match reader.byte()? {
-        known @ (0x6f | 0x70 | 0x7b..=0x7f) => Ok(known),
+        known @ (0x69 | 0x6f | 0x70 | 0x7b..=0x7f) => Ok(known),
         other => Err(format!("it has a type 0x{other:02x}")),
     }
 }

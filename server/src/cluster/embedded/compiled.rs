@@ -4,6 +4,7 @@
 //! relay. So they are read only from a folder that belongs to this user and that nobody else can write to, and only where
 //! their content has the hash that was written with it: a file cut off by a power failure is compiled again.
 
+use super::making::Made;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,7 +12,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
-use wasmtime::{Engine, Module, Result};
+use wasmtime::Engine;
 
 /// Most files kept; the ones used longest ago go first.
 const MAX_FILES: usize = 512;
@@ -25,11 +26,13 @@ pub(super) struct Compiled {
 }
 
 impl Compiled {
-    /// A folder below this one for what this engine compiles, which no other version or setting can read.
+    /// A folder below this one for what this program compiles for this engine, which no other program or setting reads.
     pub(super) fn open(engine: &Engine, below: Option<&Path>) -> Self {
         let Some(below) = below else { return Self::default() };
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
+        let Some(program) = this_program() else { return Self::default() };
+        program.hash(&mut hasher);
         let folder = below.join(format!("{:016x}", hasher.finish()));
         match private(below).and_then(|()| private(&folder)) {
             Ok(()) => Self { folder: Some(folder) },
@@ -40,20 +43,28 @@ impl Compiled {
         }
     }
 
-    /// The module, compiled now or before.
-    pub(super) fn module(&self, engine: &Engine, wasm: &[u8]) -> Result<Module> {
-        let Some(folder) = &self.folder else { return Module::new(engine, wasm) };
-        let path = folder.join(hex(&Sha256::digest(wasm)));
-        if let Some(module) = load(engine, &path) {
-            return Ok(module);
-        }
-        let module = Module::new(engine, wasm)?;
-        let kept = module.serialize().map_err(io::Error::other).and_then(|code| keep(&path, &code));
+    /// What was made of this original before.
+    pub(super) fn load(&self, original: &[u8]) -> Option<Made> {
+        let folder = self.folder.as_ref()?;
+        Made::read(&load(&folder.join(hex(&Sha256::digest(original))))?)
+    }
+
+    /// Keeps what was made of it.
+    pub(super) fn keep(&self, original: &[u8], made: &Made) {
+        let Some(folder) = &self.folder else { return };
+        let path = folder.join(hex(&Sha256::digest(original)));
+        let kept = made.bytes().and_then(|bytes| keep(&path, &bytes));
         if let Err(error) = kept.and_then(|()| make_room(folder)) {
             tracing::warn!(%error, path = %path.display(), "a compiled function is not kept");
         }
-        Ok(module)
     }
+}
+
+/// What tells this program from others: what is kept is read by the program that made it only, since another may prepare
+/// functions in another way.
+fn this_program() -> Option<(u64, SystemTime)> {
+    let program = fs::metadata(std::env::current_exe().ok()?).ok()?;
+    Some((program.len(), program.modified().ok()?))
 }
 
 /// Makes a folder that only this user can look into, or checks that it is one.
@@ -77,18 +88,18 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn load(engine: &Engine, path: &Path) -> Option<Module> {
-    let file = fs::read(path).ok()?;
-    let (hash, code) = file.split_at_checked(HASH_BYTES)?;
-    if hash != Sha256::digest(code).as_slice() {
+/// The content of a file, if it is whole.
+fn load(path: &Path) -> Option<Vec<u8>> {
+    let mut file = fs::read(path).ok()?;
+    let (hash, content) = file.split_at_checked(HASH_BYTES)?;
+    if hash != Sha256::digest(content).as_slice() {
         return None;
     }
     // Tells `make_room` that it is in use.
     let now = fs::File::options().append(true).open(path).ok()?;
     let _ = now.set_modified(SystemTime::now());
-    // SAFETY: the bytes are those that `Module::serialize` gave an engine of the same version and settings: nobody but this
-    // user can write to the folder, the folder is this engine's, and the content has the hash it was written with.
-    unsafe { Module::deserialize(engine, code) }.ok()
+    file.drain(..HASH_BYTES);
+    Some(file)
 }
 
 /// Writes all of a file or nothing.
@@ -125,28 +136,32 @@ mod tests {
     }
 
     #[test]
-    fn what_was_compiled_is_loaded_and_what_was_damaged_is_compiled_again() {
+    fn what_was_compiled_is_loaded_and_what_was_damaged_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let below = folder.path().join("compiled");
         let engine = Engine::default();
-        let wasm = wat::parse_str("(module (func (export \"f\")))").unwrap();
+        let wasm = wat::parse_str("(module (memory 1) (func (export \"_start\")))").unwrap();
         let compiled = Compiled::open(&engine, Some(&below));
-        compiled.module(&engine, &wasm).unwrap();
+        assert!(compiled.load(&wasm).is_none());
+        let made = Made::of(&engine, &wasm).unwrap();
+        compiled.keep(&wasm, &made);
         let [path] = &files(&below)[..] else { panic!("one file") };
         let whole = fs::read(path).unwrap();
-        assert!(load(&engine, path).is_some());
+        assert!(load(path).is_some());
         // Byte by byte it would take a while.
         for damaged in [0, HASH_BYTES, whole.len() / 2, whole.len() - 1] {
             let mut bytes = whole.clone();
             bytes[damaged] ^= 1;
             fs::write(path, &bytes).unwrap();
-            assert!(load(&engine, path).is_none());
+            assert!(load(path).is_none());
             fs::write(path, &whole[..damaged]).unwrap();
-            assert!(load(&engine, path).is_none());
+            assert!(load(path).is_none());
         }
-        let module = Compiled::open(&engine, Some(&below)).module(&engine, &wasm).unwrap();
-        assert_eq!(module.exports().count(), 1);
+        let compiled = Compiled::open(&engine, Some(&below));
+        compiled.keep(&wasm, &made);
         assert_eq!(fs::read(path).unwrap(), whole);
+        let again = compiled.load(&wasm).unwrap();
+        assert_eq!((again.head, again.code), (made.head, made.code));
     }
 
     #[test]

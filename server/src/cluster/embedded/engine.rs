@@ -25,6 +25,9 @@ const KEPT_TABLE_BYTES: usize = 16 * 1024;
 /// Fibers for each instance: its own, and one for calls of its `malloc` during a host call.
 const STACKS: u32 = 2;
 
+/// Memories for each instance: its own, and one for exceptions that it throws and holds on to.
+const MEMORIES: u32 = 2;
+
 /// Makes the engine.
 ///
 /// # Errors
@@ -43,6 +46,16 @@ pub(super) fn engine(config: &EmbeddedConfig) -> Result<Engine> {
     })
 }
 
+/// An engine that only compiles: what it makes runs in the other.
+///
+/// # Errors
+/// When this machine cannot run WebAssembly.
+pub(super) fn compiling() -> Result<Engine> {
+    Engine::new(&settings())
+}
+
+/// What browsers have by default, and `faasm_asyncify::input` takes: exceptions, references, tail calls, SIMD, atomic
+/// instructions. The rest is refused there, by name.
 fn settings() -> Config {
     let mut config = Config::new();
     config
@@ -50,7 +63,8 @@ fn settings() -> Config {
         .max_wasm_stack(MAX_WASM_STACK_BYTES)
         .async_stack_size(FIBER_STACK_BYTES)
         .wasm_memory64(false)
-        .wasm_multi_memory(false);
+        .wasm_multi_memory(false)
+        .wasm_gc(false);
     config
 }
 
@@ -59,7 +73,8 @@ fn places(config: &EmbeddedConfig) -> PoolingAllocationConfig {
     let mut places = PoolingAllocationConfig::new();
     places
         .total_core_instances(instances)
-        .total_memories(instances)
+        .total_memories(instances.saturating_mul(MEMORIES))
+        .total_gc_heaps(instances)
         .total_tables(instances.saturating_mul(MAX_TABLES))
         .total_stacks(instances.saturating_mul(STACKS))
         .max_tables_per_module(MAX_TABLES)

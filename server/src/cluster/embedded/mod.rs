@@ -1,7 +1,8 @@
 //! The embedded cluster: functions run in this process, with wasmtime.
 //!
 //! * `engine.rs`: the engine, and the memory it keeps ready.
-//! * `program.rs`: from an original to something that can be instantiated, once per content; `compiled.rs`: what outlives the
+//! * `making.rs`: from an original to compiled code, in a process of its own where there is a program for that.
+//! * `program.rs`: from that to something that can be instantiated, once per content; `compiled.rs`: what outlives the
 //!   process of that.
 //! * `linker.rs`: binds imports to the guest kernel of `faasm-bridge`.
 //! * `host.rs`: what the kernel needs from here: memory, clocks, randomness; `printing.rs`: what functions print, in the log.
@@ -49,13 +50,16 @@ mod failures;
 mod host;
 mod linker;
 mod locks;
+mod making;
 mod operations;
 mod printing;
 mod program;
 mod run;
 
 pub use extension::{Answer, Extension, Import, Loaded, Refusal};
+pub use making::{COMPILE, compile_child};
 
+use super::builds::BuildConfig;
 use super::{Call, Cluster, ClusterError, Outcome, Uploaded, Usage};
 use crate::store::{StoredFunction, Stores};
 use chain::Origin;
@@ -119,6 +123,8 @@ pub struct EmbeddedConfig {
     pub max_chained: usize,
     /// Folder for compiled code, which outlives the process; without it there is none. Its own, made if it is not there.
     pub compiled: Option<PathBuf>,
+    /// How functions are built.
+    pub builds: BuildConfig,
     pub printing: Printing,
 }
 
@@ -132,6 +138,7 @@ impl Default for EmbeddedConfig {
             max_chain_depth: 64,
             max_chained: 1024,
             compiled: None,
+            builds: BuildConfig::default(),
             printing: Printing::Log,
         }
     }
@@ -175,7 +182,7 @@ impl Embedded {
         tick(&engine).map_err(|error| ClusterError::Internal(error.to_string()))?;
         let compiled = Compiled::open(&engine, config.compiled.as_deref());
         let is_shared = stores.functions.is_shared();
-        let programs = Programs::new(engine.clone(), compiled, is_shared);
+        let programs = Programs::new(engine.clone(), compiled, config.builds.clone(), is_shared);
         let tiers = Mutex::default();
         let holding = Holding::new(stores.locks.clone())?;
         let instances = Arc::new(Semaphore::new(config.max_instances.min(Semaphore::MAX_PERMITS)));
@@ -229,7 +236,7 @@ impl Inner {
             return Ok(None);
         };
         let integrity = stored.integrity.clone();
-        let program = self.programs.compile(stored.integrity, stored.wasm).await?;
+        let program = self.programs.compile(user, stored.integrity, stored.wasm).await?;
         self.programs.learn(user, function, integrity, uploads);
         Ok(Some(program))
     }
@@ -252,7 +259,7 @@ impl Cluster for Embedded {
             let uploaded = Uploaded::of(&wasm);
             let integrity = uploaded.integrity.clone();
             // Compiled before it is stored, so that what is stored can run.
-            inner.programs.compile(integrity.clone(), wasm.clone()).await?;
+            inner.programs.compile(&user, integrity.clone(), wasm.clone()).await?;
             inner
                 .stores
                 .functions

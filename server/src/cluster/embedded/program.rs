@@ -1,17 +1,18 @@
-//! From an original to something that can be instantiated: normalise, compile, link; once per content.
+//! From an original to something that can be instantiated: made ([`making`]), loaded, linked; once per content.
 
 use super::compiled::Compiled;
 use super::linker;
 use super::lock;
+use super::making::{self, Made};
 use super::run::RunState;
 use crate::cluster::ClusterError;
-use faasm_asyncify::Warning;
+use crate::cluster::builds::{BuildConfig, Builds};
 use faasm_bridge::manifest::Entry;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
-use wasmtime::{Engine, InstancePre};
+use wasmtime::{Engine, InstancePre, Module};
 
 /// Most compiled functions kept; the one unused for longest goes first.
 const MAX_PROGRAMS: usize = 128;
@@ -30,12 +31,13 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// Takes a while: call it where blocking is allowed.
-    fn build(engine: &Engine, compiled: &Compiled, original: &[u8]) -> Result<Self, ClusterError> {
-        let normalised = faasm_asyncify::normalise(original)
-            .map_err(|error| ClusterError::NotAFunction(error.to_string()))?;
+    /// Loads and links what was made.
+    fn load(engine: &Engine, made: Made) -> Result<Self, ClusterError> {
         let refused = |error: wasmtime::Error| ClusterError::NotAFunction(format!("{error:#}"));
-        let module = compiled.module(engine, &normalised.wasm).map_err(|error| {
+        let Made { head, code } = made;
+        // SAFETY: the bytes are those that `Engine::precompile_module` gave, here, in a child that is this very program, or
+        // in a folder that only this user can write to; see `compiled.rs`.
+        let module = unsafe { Module::deserialize(engine, &code) }.map_err(|error| {
             // It says what is too large, and how large it may be.
             let place = error.chain().map(ToString::to_string).find(|why| why.contains("allocator"));
             match place {
@@ -47,29 +49,53 @@ impl Program {
             }
         })?;
         let pre = linker::link(engine, &module).map_err(refused)?;
-        let cluster_only = cluster_only(&normalised.warnings);
-        Ok(Self { pre, entry: normalised.entry, cluster_only })
+        Ok(Self { pre, entry: head.entry, cluster_only: head.cluster_only })
     }
 }
 
-/// The imports that only a Faasm cluster has, by what they are for.
-fn cluster_only(warnings: &[Warning]) -> Option<String> {
-    let facilities = warnings.iter().filter_map(|warning| match warning {
-        Warning::ClusterOnly { what, imports } => {
-            Some(format!("{} for {what}", imports.join(", ")))
+/// Makes programs of originals.
+struct Builder {
+    engine: Engine,
+    compiled: Arc<Compiled>,
+    builds: Builds,
+    config: BuildConfig,
+}
+
+impl Builder {
+    /// For this user, when it is their turn.
+    async fn build(&self, user: &str, original: Vec<u8>) -> Result<Arc<Program>, ClusterError> {
+        let place = self.builds.place(user).await?;
+        let original = Arc::new(original);
+        let (engine, compiled, wasm) =
+            (self.engine.clone(), Arc::clone(&self.compiled), Arc::clone(&original));
+        let kept = Builds::on_thread(&place, move || {
+            compiled.load(&wasm).map(|made| Program::load(&engine, made))
+        });
+        if let Some(Ok(program)) = kept.await? {
+            return Ok(Arc::new(program));
         }
-        _ => None,
-    });
-    let facilities: Vec<String> = facilities.collect();
-    (!facilities.is_empty()).then(|| facilities.join("; "))
+        let made = match &self.config.program {
+            Some(program) => making::by_child(program, &self.config, &original).await?,
+            None => {
+                let (engine, wasm) = (self.engine.clone(), Arc::clone(&original));
+                let made = Builds::on_thread(&place, move || Made::of(&engine, &wasm)).await?;
+                made.map_err(ClusterError::NotAFunction)?
+            }
+        };
+        let (engine, compiled) = (self.engine.clone(), Arc::clone(&self.compiled));
+        let program = Builds::on_thread(&place, move || {
+            compiled.keep(&original, &made);
+            Program::load(&engine, made)
+        });
+        Ok(Arc::new(program.await??))
+    }
 }
 
 type Slot = Arc<OnceCell<Arc<Program>>>;
 
 /// The compiled functions, by content hash of the original.
 pub(super) struct Programs {
-    engine: Engine,
-    compiled: Arc<Compiled>,
+    builder: Builder,
     is_shared: bool,
     cache: Mutex<Cache>,
 }
@@ -100,8 +126,15 @@ pub(super) struct Known {
 
 impl Programs {
     /// `is_shared` tells whether others upload functions to the same store.
-    pub(super) fn new(engine: Engine, compiled: Compiled, is_shared: bool) -> Self {
-        Self { engine, compiled: Arc::new(compiled), is_shared, cache: Mutex::default() }
+    pub(super) fn new(
+        engine: Engine,
+        compiled: Compiled,
+        config: BuildConfig,
+        is_shared: bool,
+    ) -> Self {
+        let (builds, compiled) = (Builds::new(&config), Arc::new(compiled));
+        let builder = Builder { engine, compiled, builds, config };
+        Self { builder, is_shared, cache: Mutex::default() }
     }
 
     /// The function of that name, where it is compiled and nobody has uploaded another one here since.
@@ -154,24 +187,15 @@ impl Programs {
         }
     }
 
-    /// Compiles, unless it is done or under way already: then it waits for that.
+    /// Builds it for this user, unless that is done or under way already: then it waits for that.
     pub(super) async fn compile(
         &self,
+        user: &str,
         integrity: String,
         original: Vec<u8>,
     ) -> Result<Arc<Program>, ClusterError> {
         let slot = self.slot(&integrity);
-        let (engine, compiled) = (self.engine.clone(), Arc::clone(&self.compiled));
-        let build = async move || {
-            let building =
-                tokio::task::spawn_blocking(move || Program::build(&engine, &compiled, &original))
-                    .await;
-            let program = building.map_err(|error| {
-                ClusterError::Internal(format!("compiling a function: {error}"))
-            })??;
-            Ok(Arc::new(program))
-        };
-        let built = slot.get_or_try_init(build).await.cloned();
+        let built = slot.get_or_try_init(|| self.builder.build(user, original)).await.cloned();
         if built.is_err() {
             lock(&self.cache).slots.remove(&integrity);
         }

@@ -58,6 +58,7 @@ pub use self::trust::Trusted;
 pub use self::upload::Upload;
 pub use self::workers::WorkerLook;
 
+use super::builds::{BuildConfig, Builds};
 use super::{Call, Cluster, ClusterError, Outcome, Uploaded, Usage, failure};
 use crate::metrics::FaasmCounts;
 use crate::store::{FunctionStore, StateStore, StoredFunction};
@@ -117,6 +118,8 @@ pub struct FaasmConfig {
     pub trusted: Trusted,
     /// Whether only functions run that were uploaded through a relay: a worker ends where it is to run one that is not there.
     pub only_stored: bool,
+    /// How functions are checked that are uploaded.
+    pub builds: BuildConfig,
 }
 
 impl FaasmConfig {
@@ -139,6 +142,7 @@ impl FaasmConfig {
             record_graph: true,
             trusted: Trusted::default(),
             only_stored: true,
+            builds: BuildConfig::default(),
         }
     }
 }
@@ -164,6 +168,7 @@ struct Inner {
     counts: FaasmCounts,
     upload: Option<Arc<Upload>>,
     functions: Functions,
+    builds: Builds,
 }
 
 /// A call that is to start, and what its last attempt was sent with.
@@ -220,7 +225,8 @@ impl Faasm {
         let room = Room::new(config.queue, config.queue_time);
         let functions = Functions::new(functions, state);
         let flush = Flush::new(flush::Times::default(), counts.clone());
-        let inner = Inner { config, planner, room, apps, flush, counts, upload, functions };
+        let builds = Builds::new(&config.builds);
+        let inner = Inner { config, planner, room, apps, flush, counts, upload, functions, builds };
         Self { inner: Arc::new(inner) }
     }
 
@@ -390,12 +396,12 @@ impl Inner {
         let check_names = self.config.only_stored;
         // It is cheaper to find out here what is wrong than in a compiler there, which may end over it.
         let checked = wasm.clone();
+        let place = self.builds.place(&user).await?;
         let preparing =
-            tokio::task::spawn_blocking(move || prepare(&checked, is_trusted, check_names));
-        let prepared =
-            preparing.await.map_err(|error| ClusterError::Internal(error.to_string()))?;
-        let Prepared { guarded, mut warnings, chained } =
-            prepared.map_err(ClusterError::NotAFunction)?;
+            Builds::on_thread(&place, move || prepare(&checked, is_trusted, check_names));
+        let prepared = preparing.await?.map_err(ClusterError::NotAFunction)?;
+        drop(place);
+        let Prepared { guarded, mut warnings, chained } = prepared;
         for name in chained {
             if name != function && !self.functions.has(&user, &name).await? {
                 warnings.push(format!(

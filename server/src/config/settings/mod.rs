@@ -15,6 +15,7 @@ pub use value::{Field, Setting};
 
 use super::{Limits, Timings};
 use crate::auth::{Authority, KeyFile, TokenSettings};
+use crate::cluster::BuildConfig;
 use crate::cluster::embedded::EmbeddedConfig;
 use crate::cluster::faasm::{Endpoint, FaasmConfig, Trusted};
 use crate::store::{LOCK_LEASE, RedisConfig};
@@ -51,6 +52,7 @@ pub struct Settings {
     pub state_value_bytes: usize,
     pub state: State,
     pub guests: Guests,
+    pub builds: BuildConfig,
     pub cluster: FaasmCluster,
     pub timings: Timings,
 }
@@ -157,6 +159,7 @@ impl Default for Settings {
                 chain_depth: guests.max_chain_depth,
                 chained_calls: guests.max_chained,
             },
+            builds: BuildConfig::default(),
             cluster: FaasmCluster::default(),
             timings: Timings::default(),
         }
@@ -229,6 +232,7 @@ impl Settings {
             heartbeat: cluster.heartbeat,
             worker_port: u16::try_from(cluster.worker_port).unwrap_or_default(),
             app_per_run: cluster.app == "run",
+            builds: self.builds.clone(),
             ..FaasmConfig::of(planner)
         }
     }
@@ -243,6 +247,7 @@ impl Settings {
             max_chain_depth: self.guests.chain_depth,
             max_chained: self.guests.chained_calls,
             compiled: self.data.as_ref().map(|data| data.join(COMPILED)),
+            builds: self.builds.clone(),
             ..EmbeddedConfig::default()
         }
     }

@@ -225,6 +225,26 @@ pub const TABLE: &[Setting] = &[
         field: Field::Number(0..=MANY, |s| &mut s.guests.chained_calls),
     },
     Setting {
+        key: "builds.at_once",
+        about: "Functions that are checked and compiled at once; of one user it is one",
+        field: Field::Number(1..=1024, |s| &mut s.builds.at_once),
+    },
+    Setting {
+        key: "builds.queue",
+        about: "Functions that wait for that, of one user an eighth; more of them are refused",
+        field: Field::Number(1..=MANY, |s| &mut s.builds.queue),
+    },
+    Setting {
+        key: "builds.time",
+        about: "For compiling one function",
+        field: Field::Time(0.1..=86_400.0, |s| &mut s.builds.time),
+    },
+    Setting {
+        key: "builds.memory_bytes",
+        about: "Address space of the process that compiles one function, bytes",
+        field: Field::Number(256 * MIB..=1024 * 1024 * MIB, |s| &mut s.builds.memory),
+    },
+    Setting {
         key: "cluster.planner",
         about: "Planner of a Faasm cluster, as http://planner:8080; without it functions run here",
         field: Field::Text(|s| &mut s.cluster.planner),

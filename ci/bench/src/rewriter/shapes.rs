@@ -1,0 +1,196 @@
+//! How the rewriter's time grows with a module of one shape: n, 2n and 4n, its own and Binaryen's apart, and all of it beside
+//! the same Binaryen's Asyncify and `-O2` alone.
+
+use super::optimise;
+use crate::figure::{self, Figure};
+use anyhow::{Context as _, Result};
+use faasm_asyncify::{Binaryen, Options, build};
+use nix::sys::resource::{Usage, UsageWho, getrusage};
+use nix::sys::time::TimeValLike as _;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+/// What takes less than this measures the machine.
+const LEAST_SECONDS: f64 = 0.05;
+
+/// Of 4n to n, where linear is 4; the rest is for what is sorted, for caches, and for a machine that does other things.
+const MOST_GROWTH: f64 = 6.0;
+
+/// Of a build to Binaryen alone.
+const MOST_OF_BINARYEN: f64 = 3.0;
+
+/// How often each is measured; the fastest counts.
+const ROUNDS: usize = 2;
+
+const SUSPENDING: &str = "wasi_snapshot_preview1.poll_oneoff";
+
+/// Measure how the rewriter's time grows with modules of some shapes
+#[derive(Debug, clap::Args)]
+pub(crate) struct Opts {
+    /// The `faasm-asyncify` binary
+    #[arg(long, value_name = "FILE")]
+    asyncify: PathBuf,
+    /// Only shapes whose names contain this
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Write the figures to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// A kind of module; `size` is a quarter of the largest.
+struct Shape {
+    name: &'static str,
+    size: usize,
+    wat: fn(usize) -> String,
+}
+
+const SHAPES: &[Shape] = &[
+    Shape { name: "nested if", size: 500, wat: nested_if },
+    Shape { name: "nested blocks", size: 1250, wat: nested_blocks },
+    Shape { name: "chain of functions", size: 5000, wat: chain },
+    Shape { name: "callers by callees of a table", size: 500, wat: table },
+    Shape { name: "calls in one function", size: 1250, wat: calls },
+    Shape { name: "functions", size: 25_000, wat: functions },
+    Shape { name: "imports", size: 12_500, wat: imports },
+    Shape { name: "calls of the start", size: 5000, wat: calls_of_start },
+];
+
+const HEAD: &str = r#"(module
+  (import "wasi_snapshot_preview1" "poll_oneoff" (func $wait (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 2)"#;
+const WAIT: &str =
+    "(drop (call $wait (i32.const 0) (i32.const 100) (i32.const 1) (i32.const 200)))";
+
+fn joined(count: usize, part: impl Fn(usize) -> String) -> String {
+    (0..count).map(part).collect()
+}
+
+fn nested_if(n: usize) -> String {
+    let (begin, end) = ("i32.const 1 if ".repeat(n), "end ".repeat(n));
+    format!(r#"{HEAD} (func (export "_start") {begin} {WAIT} {end}))"#)
+}
+
+fn nested_blocks(n: usize) -> String {
+    let (begin, end) = ("block ".repeat(n), "end ".repeat(n));
+    format!(r#"{HEAD} (func (export "_start") {begin} {WAIT} {end}))"#)
+}
+
+fn chain(n: usize) -> String {
+    let links = joined(n, |at| format!("(func $f{at} (call $f{}))\n", at + 1));
+    format!(r#"{HEAD} {links} (func $f{n} {WAIT}) (func (export "_start") (call $f0)))"#)
+}
+
+fn table(n: usize) -> String {
+    let names = joined(n, |at| format!("$g{at} "));
+    let functions = joined(n, |at| {
+        let address = at * 4 % 60_000;
+        format!("(func $g{at} (call_indirect (type $t) (i32.load (i32.const {address}))))\n")
+    });
+    format!(
+        r#"{HEAD} (type $t (func)) (table {n} funcref) (elem (i32.const 0) {names}) {functions}
+        (func (export "_start") {WAIT} (call_indirect (type $t) (i32.const 1))))"#
+    )
+}
+
+fn calls(n: usize) -> String {
+    const LOCALS: usize = 50;
+    let calls = joined(n, |at| {
+        let [to, from, count] = [at, at * 7, at * 13].map(|at| 1 + at % LOCALS);
+        format!(
+            "(local.set {to} (i32.add (local.get {from}) (call $wait (i32.const 0) (i32.const 100) (i32.const 1) (local.get {count}))))\n"
+        )
+    });
+    let locals = "i32 ".repeat(LOCALS);
+    format!(
+        r#"{HEAD} (func $f (param i32) (local {locals}) {calls}) (func (export "_start") (call $f (i32.const 0))))"#
+    )
+}
+
+fn functions(n: usize) -> String {
+    let functions = joined(n, |at| {
+        format!("(func $f{at} (param i32) (result i32) (i32.add (local.get 0) (i32.const {at})))\n")
+    });
+    format!(r#"{HEAD} {functions} (func (export "_start") {WAIT}))"#)
+}
+
+fn imports(n: usize) -> String {
+    let imports = joined(n, |at| format!("(import \"env\" \"u{at}\" (func))\n"));
+    let calls = joined(n / 10, |at| format!("(call {})", at * 10));
+    format!(r#"(module {imports} (memory (export "memory") 2) (func (export "_start") {calls}))"#)
+}
+
+/// An exported function of constructors that nobody calls, and many calls on three levels; nothing waits.
+fn calls_of_start(n: usize) -> String {
+    let [f, g, h] = ["f", "g", "h"].map(|name| format!("(call ${name})").repeat(n));
+    format!(
+        r#"{HEAD} (func (export "_start") {f}) (func $f {g}) (func $g {h}) (func $h)
+        (func (export "__wasm_call_ctors")))"#
+    )
+}
+
+pub(crate) fn run(opts: &Opts) -> Result<()> {
+    let mut figures = Vec::new();
+    let filter = opts.filter.as_deref().unwrap_or_default();
+    for shape in SHAPES.iter().filter(|shape| shape.name.contains(filter)) {
+        figures.extend(measure(shape, &Binaryen::of(&opts.asyncify))?);
+    }
+    print!("{}", figure::table(&figures));
+    match &opts.json {
+        Some(path) => figure::write(&figures, path),
+        None => Ok(()),
+    }
+}
+
+/// Seconds of ours and of Binaryen's for each size, then what is made of them.
+fn measure(shape: &Shape, binaryen: &Binaryen) -> Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    let (mut ours, mut total, mut alone) = (Vec::new(), 0.0, 0.0);
+    for size in [shape.size, 2 * shape.size, 4 * shape.size] {
+        let wasm = wat::parse_str((shape.wat)(size))
+            .with_context(|| format!("{} of size {size}", shape.name))?;
+        let (mut own, mut all) = (f64::INFINITY, f64::INFINITY);
+        for _ in 0..ROUNDS {
+            let before = seconds()?;
+            build("shape", "shape.wasm", &wasm, &Options::new(binaryen.clone()), |_| {})
+                .with_context(|| format!("{} of size {size}", shape.name))?;
+            let after = seconds()?;
+            own = own.min(after.own - before.own);
+            all = all.min(after.own + after.children - before.own - before.children);
+        }
+        let before = seconds()?;
+        optimise::asyncified(&wasm, SUSPENDING)?;
+        let after = seconds()?;
+        (total, alone) = (all, after.own + after.children - before.own - before.children);
+        let mut name = String::new();
+        write!(name, "{}, {size}: ", shape.name)?;
+        figures.push(Figure::new(format!("{name}ours"), own, "seconds"));
+        figures.push(Figure::new(format!("{name}with Binaryen"), all, "seconds"));
+        figures.push(Figure::new(format!("{name}Binaryen alone"), alone, "seconds"));
+        ours.push(own.max(LEAST_SECONDS));
+    }
+    if let [first, _, last] = ours.as_slice() {
+        let growth =
+            Figure::ratio(format!("{}: growth of ours, 4n to n", shape.name), last / first);
+        figures.push(growth.at_most(MOST_GROWTH));
+    }
+    let ratio = total.max(LEAST_SECONDS) / alone.max(LEAST_SECONDS);
+    let beside = Figure::ratio(format!("{}: with Binaryen to Binaryen alone", shape.name), ratio);
+    figures.push(beside.at_most(MOST_OF_BINARYEN));
+    Ok(figures)
+}
+
+/// Processor time so far.
+struct Seconds {
+    own: f64,
+    children: f64,
+}
+
+fn seconds() -> Result<Seconds> {
+    let of =
+        |usage: Usage| (usage.user_time() + usage.system_time()).num_microseconds() as f64 / 1e6;
+    Ok(Seconds {
+        own: of(getrusage(UsageWho::RUSAGE_SELF)?),
+        children: of(getrusage(UsageWho::RUSAGE_CHILDREN)?),
+    })
+}

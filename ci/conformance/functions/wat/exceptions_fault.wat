@@ -1,0 +1,8 @@
+;; A handler of any exception does not see that a host call was given a pointer outside memory.
+(module
+  (import "env" "__faasm_pull_state" (func $pull (param i32 i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (func (export "_start")
+    (block $any (try_table (catch_all $any) (call $pull (i32.const -16) (i32.const 4))))
+    (call $exit (i32.const 9))))

@@ -1,0 +1,5 @@
+;; Objects of a garbage collector, which neither place runs.
+(module
+  (memory (export "memory") 1)
+  (type $pair (struct (field i32) (field i32)))
+  (func (export "_start") (drop (struct.new $pair (i32.const 1) (i32.const 2)))))

@@ -1,0 +1,80 @@
+//! Functions that cost a compiler time and memory: refused by name, and nobody else waits for them.
+
+use crate::process::Process;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const PLAIN: &str = r#"(module (memory 1) (func (export "_start")))"#;
+
+/// So many functions of so many additions each.
+fn large(functions: usize, additions: usize) -> String {
+    let body = "(local.set 0 (i32.add (local.get 0) (i32.load (local.get 1))))".repeat(additions);
+    let functions = format!("(func (param i32 i32) {body})").repeat(functions);
+    format!(r#"(module (memory 1) (func (export "_start")) {functions})"#)
+}
+
+/// Status and body of an upload.
+async fn upload(address: SocketAddr, user: &str, wat: &str) -> (u16, String) {
+    let wasm = wat::parse_str(wat).unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "PUT /f/{user}/f HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        wasm.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&wasm).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+#[tokio::test]
+async fn a_build_that_takes_too_long_or_too_much_is_ended_and_named() {
+    let with = |setting: &str| vec!["--set".to_owned(), setting.to_owned()];
+    let slow = Process::with(with("builds.time=0.3"));
+    let (status, why) = upload(slow.address, "eve", &large(4000, 300)).await;
+    assert_eq!(status, 422, "{why}");
+    assert!(why.contains("still being compiled") && why.contains("builds.time"), "{why}");
+
+    let small = Process::with(with("builds.memory_bytes=268435456"));
+    let (status, why) = upload(small.address, "eve", &large(2, 60_000)).await;
+    assert_eq!(status, 422, "{why}");
+    assert!(why.contains("256 MiB") && why.contains("builds.memory_bytes"), "{why}");
+    let (status, why) = upload(small.address, "eve", PLAIN).await;
+    assert_eq!(status, 200, "{why}");
+}
+
+#[tokio::test]
+async fn what_no_compiler_should_get_is_named() {
+    let relay = Process::start();
+    let loops = "loop ".repeat(5000) + &"end ".repeat(5000);
+    let wat = format!(r#"(module (memory 1) (func (export "_start") {loops}))"#);
+    let (status, why) = upload(relay.address, "eve", &wat).await;
+    assert_eq!(status, 422, "{why}");
+    assert!(why.contains("5000 loops inside each other"), "{why}");
+}
+
+/// However the relay ends, it leaves no compilers behind.
+#[test]
+fn a_compiler_ends_with_its_parents_end_of_the_pipe() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_faasm-relay"))
+        .args(["compile-child", "--memory", "2147483648"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let wasm = wat::parse_str(large(4000, 300)).unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&(wasm.len() as u64).to_le_bytes()).unwrap();
+    stdin.write_all(&wasm).unwrap();
+    drop(stdin);
+    let mut made = Vec::new();
+    child.stdout.take().unwrap().read_to_end(&mut made).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert_eq!(made.len(), 0);
+}
