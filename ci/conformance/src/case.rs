@@ -250,6 +250,7 @@ impl Case {
         match &limit.instead {
             Instead::Fails(code) => case = case.fails(*code),
             Instead::Returns { value, output } => {
+                case.stdout = Text::Any;
                 case.end = End::Returns { value: *value, output: output.clone() };
             }
             Instead::Leaves(after) => case.after.clone_from(after),
@@ -269,6 +270,26 @@ impl Case {
     /// Whether its input is a script of commands.
     pub fn is_script(&self) -> bool {
         ["probe", "files"].contains(&self.function)
+    }
+
+    /// All words of its input, those in scripts for chained calls included.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        let text = std::str::from_utf8(&self.input).unwrap_or_default();
+        text.split(|c: char| !(c.is_alphanumeric() || c == '_'))
+    }
+
+    /// The commands of its script, those of scripts for chained calls aside.
+    pub fn commands(&self) -> Vec<String> {
+        let text = String::from_utf8_lossy(&self.input);
+        let command = |line: &str| {
+            let mut words = line.split_whitespace();
+            match words.next() {
+                // `repeat TIMES COMMAND`
+                Some("repeat") => words.nth(1).map(str::to_owned),
+                word => word.map(str::to_owned),
+            }
+        };
+        text.lines().filter_map(command).collect()
     }
 
     /// Whether calls of its function are in question.

@@ -2,6 +2,7 @@
 //! has the suite's functions.
 
 use crate::case::{After, Case};
+use crate::cases::HOST_ONLY;
 use crate::functions::Folders;
 use crate::outcome::Left;
 use anyhow::{Context as _, Result, bail};
@@ -31,23 +32,6 @@ const ALL: u32 = 1_000_000;
 
 /// How a function is called that is another one without what a Faasm cluster cannot do.
 const FOR_FAASM: &str = "_for_faasm";
-
-/// The commands of scripts that a Faasm cluster can do none of.
-const HOST_ONLY: &[&str] = &[
-    "map",
-    "map_at",
-    "lock_read",
-    "lock_write",
-    "unlock_read",
-    "unlock_write",
-    "lock_global",
-    "unlock_global",
-    "push_partial",
-    "push_mask",
-    "oob_mask",
-    "test_hook",
-    "from_file",
-];
 
 /// The suite's functions by name; the same for every user.
 struct Functions(HashMap<String, StoredFunction>);
@@ -193,7 +177,7 @@ impl Lab {
                 || words.contains(name)
                 || chained.iter().any(|chained| chained == name.as_bytes())
         };
-        let wants_more = HOST_ONLY.iter().any(|command| words.contains(command));
+        let wants_more = case.words().any(|word| HOST_ONLY.contains(&word));
         let needed = self.originals.iter().filter(|(name, _)| is_needed(name));
         let wasm = |name: &str, stored: &StoredFunction| {
             let without = self.originals.get(&format!("{name}{FOR_FAASM}"));

@@ -16,6 +16,8 @@ mod state;
 mod toolchain;
 mod wasi;
 
+pub(crate) use faasm::HOST_ONLY;
+
 use crate::case::Case;
 
 /// Every case, in the order of the matrix.

@@ -285,10 +285,12 @@ impl Running {
 /// What `build --for faasm` makes of a function, which is the function itself where it needs nothing.
 fn built_for(original: Vec<u8>) -> Result<Vec<u8>, String> {
     let told = |error: faasm_asyncify::Error| error.to_string();
-    if let Some(missing) = faasm::unsupported(&original, false).map_err(told)?.first() {
+    // Only partial pushes are a matter of taste.
+    let allow_lost_updates = !faasm::unsupported(&original, false).map_err(told)?.is_empty();
+    if let Some(missing) = faasm::unsupported(&original, true).map_err(told)?.first() {
         return Err(format!("{} cannot be had: {}", missing.import, missing.reason));
     }
-    let options = Options { use_: Use::BuiltFor { allow_lost_updates: false }, check_names: true };
+    let options = Options { use_: Use::BuiltFor { allow_lost_updates }, check_names: true };
     let made = faasm::link(&original, options).map_err(told)?;
     Ok(made.map_or(original, |made| made.wasm))
 }
