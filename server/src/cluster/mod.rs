@@ -89,8 +89,10 @@ pub mod failure {
     pub const STACK_EXHAUSTED: &str = "stack-exhausted";
     /// It ran to its end, and its output is longer than this relay sends.
     pub const TOO_LARGE: &str = "too-large";
-    /// It ran longer than a call may.
+    /// It ran longer than a call may, together with the call that it descends from.
     pub const TIMEOUT: &str = "timeout";
+    /// The call that it descends from was cancelled.
+    pub const CANCELLED: &str = "cancelled";
     /// The cluster has no such function.
     pub const MISSING_FUNCTION: &str = "missing-function";
     /// A pointer that is null, outside the table or of another signature, or an input that does not fit it.
@@ -164,7 +166,8 @@ pub struct Usage {
 
 /// A place that keeps and runs functions.
 pub trait Cluster: Send + Sync {
-    /// Runs a function to its end. Dropping the future ends the run; calls it chained go on.
+    /// Runs a function to its end. Dropping the future ends the run and, where the cluster can, all calls that descend from it: a
+    /// Faasm cluster cannot, and drops their results. Calls that it chained and did not await go on when it returns.
     fn call(&self, call: Call) -> BoxFuture<'static, Result<Outcome, ClusterError>>;
 
     /// Checks a function as the toolchain made it and stores it; names are checked by the caller.

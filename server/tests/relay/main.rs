@@ -37,5 +37,6 @@ mod support;
 mod tls;
 mod tokens;
 mod transports;
+mod trees;
 mod values;
 mod watched;

@@ -1,8 +1,9 @@
-//! Calls that a call starts: each one a task of its own, which goes on when its caller ends.
+//! Calls that a call starts: each one a task of its own, which goes on when its caller ends, within the time of their tree.
 
 use super::extension::{Extension, Refusal};
 use super::failures::Failures;
 use super::run;
+use super::tree::{Root, Tree};
 use super::{EmbeddedConfig, Inner, Program};
 use crate::cluster::{Call, Outcome, failure};
 use faasm_bridge::guest::{CallId, CallResult, Target};
@@ -21,22 +22,28 @@ pub(super) struct Origin {
     room: Arc<Semaphore>,
     /// The same.
     failures: Arc<Failures>,
+    /// The same.
+    pub(super) tree: Tree,
     /// Of this call alone, not of those that it chains.
     pub(super) extension: Option<Arc<dyn Extension>>,
 }
 
 impl Origin {
-    /// Of a call that nobody chained.
-    pub(super) fn root(config: &EmbeddedConfig, call: &Call) -> Self {
+    /// Of a call that nobody chained. What descends from it is cancelled when the second value is dropped before that call has
+    /// ended.
+    pub(super) fn root(config: &EmbeddedConfig, call: &Call) -> (Self, Root) {
         let chained = config.max_chained.min(Semaphore::MAX_PERMITS);
         let (printing, user, function) =
             (config.printing.clone(), call.user.clone(), call.function.clone());
-        Self {
+        let (tree, root) = Tree::new(config.call_timeout);
+        let origin = Self {
             depth_left: config.max_chain_depth,
             room: Arc::new(Semaphore::new(chained)),
             failures: Arc::new(Failures::new(printing, user, function)),
+            tree,
             extension: None,
-        }
+        };
+        (origin, root)
     }
 
     pub(super) fn with(self, extension: Arc<dyn Extension>) -> Self {
@@ -76,8 +83,11 @@ impl Chain {
             match extension.chain(&target, &input) {
                 Ok(None) => {}
                 Ok(Some(running)) => {
+                    let tree = self.origin.tree.clone();
                     let going_on = async move {
-                        let _ = sender.send(running.await);
+                        if let Ok(result) = tree.within(running).await {
+                            let _ = sender.send(result);
+                        }
                     };
                     tokio::spawn(going_on.in_current_span());
                     return;
@@ -95,8 +105,12 @@ impl Chain {
         };
         let (caller, failures) = (self.function.clone(), Arc::clone(&self.origin.failures));
         let told = move |outcome: Outcome| {
-            if let Outcome::Failed { code, message } = &outcome {
-                failures.chained(&caller, (&function, entry), code, message);
+            match &outcome {
+                // Whoever cancelled it knows.
+                Outcome::Failed { code: failure::CANCELLED, .. } | Outcome::Returned(_) => {}
+                Outcome::Failed { code, message } => {
+                    failures.chained(&caller, (&function, entry), code, message);
+                }
             }
             // The caller may have ended without awaiting this.
             let _ = sender.send(outcome.into_result());

@@ -6,7 +6,7 @@
 //! * `linker.rs`: binds imports to the guest kernel of `faasm-bridge`.
 //! * `host.rs`: what the kernel needs from here: memory, clocks, randomness; `printing.rs`: what functions print, in the log.
 //! * `operations.rs`: what is done while a function is suspended.
-//! * `chain.rs`: calls that a call starts; `failures.rs` names those that fail.
+//! * `chain.rs`: calls that a call starts; `failures.rs` names those that fail; `tree.rs`: their deadline and cancellation.
 //! * `extension.rs`: what a program that embeds the cluster does itself for a call.
 //! * `run.rs`: one run, from instantiation to its end; `entry.rs` and `ending.rs`: where it begins, and how it ended.
 //!
@@ -53,6 +53,7 @@ mod operations;
 mod printing;
 mod program;
 mod run;
+mod tree;
 
 pub use extension::{Answer, Extension, Import, Loaded, Refusal};
 
@@ -105,7 +106,7 @@ impl std::fmt::Debug for Printing {
 /// Settings of the embedded cluster.
 #[derive(Clone, Debug)]
 pub struct EmbeddedConfig {
-    /// Longest any one call may take.
+    /// Longest any one call may take, with all that descends from it.
     pub call_timeout: Duration,
     /// Most memory any one instance may have, bytes.
     pub max_memory: usize,
@@ -237,8 +238,8 @@ impl Inner {
 
 impl Cluster for Embedded {
     fn call(&self, call: Call) -> BoxFuture<'static, Result<Outcome, ClusterError>> {
-        let origin = Origin::root(&self.inner.config, &call);
-        run::call(Arc::clone(&self.inner), call, origin)
+        let (origin, root) = Origin::root(&self.inner.config, &call);
+        run::root(run::call(Arc::clone(&self.inner), call, origin), root)
     }
 
     fn upload(

@@ -7,6 +7,7 @@ use super::entry::{enter_main, enter_pointer};
 use super::host::{Printer, View};
 use super::locks::RunLocks;
 use super::program::Program;
+use super::tree::{CutOff, Root};
 use super::{Inner, lock};
 use crate::cluster::{Call, ClusterError, Outcome, failure};
 use faasm_bridge::guest::{CallResult, Fault, Guest, GuestCall, Host, Invocation};
@@ -156,6 +157,18 @@ fn memory(caller: &mut Caller<'_, RunState>) -> Result<Memory> {
     Ok(memory)
 }
 
+/// Runs a function that nobody chained; what descends from it is cancelled where this is dropped.
+pub(super) fn root(
+    running: BoxFuture<'static, Result<Outcome, ClusterError>>,
+    root: Root,
+) -> BoxFuture<'static, Result<Outcome, ClusterError>> {
+    Box::pin(async move {
+        let outcome = running.await;
+        root.ended();
+        outcome
+    })
+}
+
 /// Runs a function by name.
 pub(super) fn call(
     inner: Arc<Inner>,
@@ -184,7 +197,7 @@ pub(super) fn call(
     })
 }
 
-/// Runs a function at hand, for as long as a call may take; one that imports what only a Faasm cluster has is refused.
+/// Runs a function at hand, within the time of its tree; one that imports what only a Faasm cluster has is refused.
 pub(super) fn call_program(
     inner: Arc<Inner>,
     program: Arc<Program>,
@@ -200,18 +213,22 @@ pub(super) fn call_program(
             );
             return Ok(Outcome::failed(failure::CLUSTER_ONLY, message));
         }
-        let timeout = inner.config.call_timeout;
         // Not waited for: who waits for a chained call has an instance itself.
         let full = ClusterError::Full { instances: inner.config.max_instances };
         let _instance = Arc::clone(&inner.instances).try_acquire_owned().map_err(|_| full)?;
         // A run that is cut off is dropped before this goes on, and gives its locks back.
-        match tokio::time::timeout(timeout, run(inner, program, call, origin)).await {
-            Ok(outcome) => Ok(outcome),
-            Err(_) => {
-                let message = format!("timed out after {} s", timeout.as_secs_f64());
-                Ok(Outcome::failed(failure::TIMEOUT, message))
+        let tree = origin.tree.clone();
+        Ok(match tree.within(run(inner, program, call, origin)).await {
+            Ok(outcome) => outcome,
+            Err(CutOff::Deadline(time)) => {
+                let message = format!("timed out after {} s", time.as_secs_f64());
+                Outcome::failed(failure::TIMEOUT, message)
             }
-        }
+            Err(CutOff::Cancelled) => {
+                let message = "the call that it descends from was cancelled";
+                Outcome::failed(failure::CANCELLED, message)
+            }
+        })
     })
 }
 
@@ -278,7 +295,7 @@ mod tests {
         let inner = Arc::clone(&cluster.inner);
         let program = inner.programs.compile("f".into(), wasm).await.unwrap();
         let call = Call::new("u", "f", vec![]);
-        let origin = Origin::root(&cluster.inner.config, &call);
+        let (origin, _root) = Origin::root(&cluster.inner.config, &call);
         let state = RunState::new(inner, Arc::clone(&program), call, origin);
         let mut store = Store::new(&cluster.inner.engine, state);
         store.limiter(|run| &mut run.limits);

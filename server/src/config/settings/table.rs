@@ -196,7 +196,7 @@ pub const TABLE: &[Setting] = &[
     },
     Setting {
         key: "guests.call_time",
-        about: "For any one call",
+        about: "For any one call, with all that descends from it",
         field: Field::Time(WAIT, |s| &mut s.guests.call_time),
     },
     Setting {
