@@ -99,6 +99,9 @@ pub mod failure {
     pub const BAD_ENTRY: &str = "bad-entry";
     /// It cannot be compiled, or its instance cannot be made: for one, more memory than is allowed.
     pub const CANNOT_LOAD: &str = "cannot-load";
+    /// There is no memory left in the budget of its user, or of the relay. The same as that of
+    /// [`faasm_bridge::guest::Fault::OverBudget`].
+    pub const OVER_BUDGET: &str = "over-budget";
     /// It imports what only a Faasm cluster has, and was not run; the same as that of
     /// [`faasm_bridge::guest::Fault::ClusterOnly`].
     pub const CLUSTER_ONLY: &str = "cluster-only";
@@ -138,6 +141,9 @@ pub enum ClusterError {
     /// As many instances run as may.
     #[error("the cluster runs {instances} instances, and may run no more: try again later")]
     Full { instances: usize },
+    /// As many instances of this user run as may, and there is room for those of others.
+    #[error("{instances} instances of this user run, and no more may: try again later")]
+    UserFull { instances: usize },
     /// The cluster has no room for it, and nothing was begun.
     #[error("{0}")]
     Busy(String),

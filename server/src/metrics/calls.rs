@@ -35,7 +35,9 @@ impl UnderWay {
         self.outcome = match ended {
             Ok(Outcome::Returned(_)) => "returned",
             Ok(Outcome::Failed { code, .. }) => code,
-            Err(ClusterError::Full { .. } | ClusterError::Busy(_)) => "busy",
+            Err(
+                ClusterError::Full { .. } | ClusterError::UserFull { .. } | ClusterError::Busy(_),
+            ) => "busy",
             Err(ClusterError::Unknown(_)) => "unknown",
             Err(ClusterError::Refused(_)) => "refused",
             Err(_) => "unavailable",

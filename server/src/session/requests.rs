@@ -401,7 +401,9 @@ impl From<ClusterError> for Failure {
             ClusterError::Store(error) => error.into(),
             error => {
                 let code = match &error {
-                    ClusterError::Full { .. } | ClusterError::Busy(_) => FailureCode::Busy,
+                    ClusterError::Full { .. }
+                    | ClusterError::UserFull { .. }
+                    | ClusterError::Busy(_) => FailureCode::Busy,
                     ClusterError::Unknown(_) => FailureCode::Unknown,
                     ClusterError::Refused(_) => FailureCode::BadRequest,
                     _ => FailureCode::Unavailable,

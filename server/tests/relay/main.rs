@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod budgets;
 mod calls;
 mod carriers;
 mod cli;

@@ -5,6 +5,7 @@ use super::failures::Failures;
 use super::run;
 use super::tree::{Root, Tree};
 use super::{EmbeddedConfig, Inner, Program};
+use crate::budget::{Account, Charge, Kind};
 use crate::cluster::{Call, Outcome, failure};
 use faasm_bridge::guest::{CallId, CallResult, Target};
 use faasm_bridge::wire::{CallEntry, is_valid_name};
@@ -12,6 +13,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::Instrument;
+
+/// What a result takes up besides its output.
+const KEPT_BYTES: usize = 512;
 
 /// Where in a tree of calls a run stands.
 #[derive(Clone)]
@@ -70,15 +74,32 @@ pub(super) struct Chain {
     pub(super) user: String,
     pub(super) function: String,
     pub(super) origin: Origin,
-    pub(super) results: HashMap<CallId, oneshot::Receiver<CallResult>>,
+    pub(super) results: HashMap<CallId, oneshot::Receiver<Kept>>,
+    /// A result that the kernel has been given, and does not count yet.
+    pub(super) delivered: Option<Charge>,
     /// Why the extension ends the run, within the host call that chained.
     pub(super) refused: Option<Refusal>,
 }
 
+/// A result, and the charge for it.
+pub(super) type Kept = (CallResult, Charge);
+
 impl Chain {
+    pub(super) fn new(
+        inner: Arc<Inner>,
+        program: Arc<Program>,
+        user: String,
+        function: String,
+        origin: Origin,
+    ) -> Self {
+        let results = HashMap::new();
+        Self { inner, program, user, function, origin, results, delivered: None, refused: None }
+    }
+
     pub(super) fn start(&mut self, id: CallId, target: Target, input: Vec<u8>) {
         let (sender, receiver) = oneshot::channel();
         self.results.insert(id, receiver);
+        let account = self.inner.config.budget.user(&self.user);
         if let Some(extension) = &self.origin.extension {
             match extension.chain(&target, &input) {
                 Ok(None) => {}
@@ -86,7 +107,7 @@ impl Chain {
                     let tree = self.origin.tree.clone();
                     let going_on = async move {
                         if let Ok(result) = tree.within(running).await {
-                            let _ = sender.send(result);
+                            let _ = sender.send(kept(&account, result));
                         }
                     };
                     tokio::spawn(going_on.in_current_span());
@@ -113,11 +134,18 @@ impl Chain {
                 }
             }
             // The caller may have ended without awaiting this.
-            let _ = sender.send(outcome.into_result());
+            let _ = sender.send(kept(&account, outcome.into_result()));
         };
-        match self.prepare(target, entry, input) {
-            Ok(running) => {
-                let going_on = async move { told(running.await) };
+        let input_charge = self.inner.config.budget.user(&self.user).charge(Kind::Run, input.len());
+        let input_charge =
+            input_charge.map_err(|over| Outcome::failed(failure::OVER_BUDGET, over.to_string()));
+        match input_charge.and_then(|charge| Ok((self.prepare(target, entry, input)?, charge))) {
+            Ok((running, charge)) => {
+                let going_on = async move {
+                    let outcome = running.await;
+                    drop(charge);
+                    told(outcome);
+                };
                 // What it logs belongs to the request that all of it began with.
                 tokio::spawn(going_on.in_current_span());
             }
@@ -158,8 +186,28 @@ impl Chain {
     }
 
     pub(super) fn take_finished(&mut self, id: CallId) -> Option<CallResult> {
-        let result = self.results.get_mut(&id)?.try_recv().ok()?;
+        let kept = self.results.get_mut(&id)?.try_recv().ok()?;
         self.results.remove(&id);
-        Some(result)
+        Some(self.deliver(kept))
+    }
+
+    /// Gives a result to the kernel.
+    pub(super) fn deliver(&mut self, (result, charge): Kept) -> CallResult {
+        self.delivered = Some(charge);
+        result
+    }
+}
+
+/// Charges for a result, until it is awaited or its caller ends; one that there is no room for is a failed call.
+fn kept(account: &Account, result: CallResult) -> Kept {
+    match account.charge(Kind::Result, result.output.len() + KEPT_BYTES) {
+        Ok(charge) => (result, charge),
+        Err(over) => {
+            let message = format!("the call ran, and its output is dropped: {over}");
+            let result = CallResult { return_value: 1, output: message.into_bytes() };
+            let mut charge = account.nothing(Kind::Result);
+            charge.grown((result.output.len() + KEPT_BYTES) as u64);
+            (result, charge)
+        }
     }
 }
