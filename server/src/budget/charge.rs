@@ -73,6 +73,16 @@ impl Charge {
         }
     }
 
+    /// As many bytes of another account, and these are given back.
+    ///
+    /// # Errors
+    /// When that one does not have as many.
+    pub fn to(self, account: &Account) -> Result<Self, OverBudget> {
+        let mut charge = account.nothing(self.kind);
+        charge.grow(self.bytes)?;
+        Ok(charge)
+    }
+
     /// The same bytes for something else.
     #[must_use]
     pub fn moved(mut self, kind: Kind) -> Self {

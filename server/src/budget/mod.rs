@@ -20,6 +20,9 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+/// Not a name that a user can have.
+const ANYBODY: &str = "";
+
 /// What memory is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -200,6 +203,11 @@ impl Budget {
         });
         drop(users);
         Account { inner: Arc::clone(&self.inner), user: Some(user) }
+    }
+
+    /// An account for what anybody sends before it is known who that is: all of them together have as much as one user.
+    pub fn anybody(&self) -> Account {
+        self.user(ANYBODY)
     }
 
     /// An account for what belongs to no user.

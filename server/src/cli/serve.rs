@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use faasm_relay::auth::Authority;
+use faasm_relay::budget::Budget;
 use faasm_relay::cluster::faasm::Upload;
 use faasm_relay::settings::{Endpoints, Flag, Mistakes, Read, Settings, Sources};
 use faasm_relay::store::{RedisConfig, Stores};
@@ -155,7 +156,14 @@ async fn serve(
     tokens: Option<Authority>,
     tls: Option<Tls>,
 ) -> Result<ExitCode> {
-    let app = app(&settings, stores)?;
+    let budget = settings.budget();
+    let bounds = budget.bounds();
+    tracing::info!(
+        relay = bounds.relay,
+        user = bounds.user,
+        "bytes of memory that users may make the relay hold"
+    );
+    let app = app(&settings, stores, &budget)?;
     let listener = TcpListener::bind(settings.listen)
         .await
         .with_context(|| format!("listening on {}", settings.listen))?;
@@ -176,6 +184,7 @@ async fn serve(
         limits: settings.limits,
         tokens: tokens.clone(),
         tls: tls.clone(),
+        budget,
     };
     tokio::select! {
         served = faasm_relay::serve(listener, config, app, shutdown) => served.context("serving")?,
@@ -185,11 +194,11 @@ async fn serve(
 }
 
 /// The cluster that the settings name, over these stores.
-fn app(settings: &Settings, stores: Stores) -> Result<App> {
+fn app(settings: &Settings, stores: Stores, budget: &Budget) -> Result<App> {
     let most = settings.state_value_bytes as u64;
     let endpoints = settings.cluster.endpoints().map_err(Mistakes)?;
     let Some(Endpoints { planner, upload }) = endpoints else {
-        let app = App::embedded(settings.embedded(), stores.with_values_up_to(most));
+        let app = App::embedded(settings.embedded(budget.clone()), stores.with_values_up_to(most));
         return app.context("starting the embedded cluster");
     };
     tracing::info!(%planner, "functions run in a Faasm cluster");

@@ -4,6 +4,7 @@ pub mod embedded;
 pub mod faasm;
 pub(crate) mod failures;
 
+use crate::budget::OverBudget;
 use crate::store::{SessionKey, StoreError};
 use faasm_bridge::guest::CallResult;
 use faasm_bridge::wire::{CallEntry, RequestId};
@@ -144,6 +145,9 @@ pub enum ClusterError {
     /// As many instances of this user run as may, and there is room for those of others.
     #[error("{instances} instances of this user run, and no more may: try again later")]
     UserFull { instances: usize },
+    /// There is no memory for it, and nothing was begun.
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
     /// The cluster has no room for it, and nothing was begun.
     #[error("{0}")]
     Busy(String),

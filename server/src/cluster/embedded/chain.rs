@@ -6,7 +6,7 @@ use super::run;
 use super::tree::{Root, Tree};
 use super::{EmbeddedConfig, Inner, Program};
 use crate::budget::{Account, Charge, Kind};
-use crate::cluster::{Call, Outcome, failure};
+use crate::cluster::{Call, ClusterError, Outcome, failure};
 use faasm_bridge::guest::{CallId, CallResult, Target};
 use faasm_bridge::wire::{CallEntry, is_valid_name};
 use std::collections::HashMap;
@@ -181,7 +181,12 @@ impl Chain {
         Ok(async move {
             let outcome = running.await;
             drop(permit);
-            outcome.unwrap_or_else(|error| not_started(error.to_string()))
+            outcome.unwrap_or_else(|error| match error {
+                ClusterError::OverBudget(over) => {
+                    Outcome::failed(failure::OVER_BUDGET, over.to_string())
+                }
+                error => not_started(error.to_string()),
+            })
         })
     }
 

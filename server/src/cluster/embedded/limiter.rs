@@ -3,7 +3,6 @@
 use super::EmbeddedConfig;
 use super::engine::{MAX_TABLES, MAX_WASM_STACK_BYTES};
 use crate::budget::{Account, Charge, Kind, OverBudget};
-use faasm_bridge::guest::Fault;
 use wasmtime::{Error, ResourceLimiter, Result, StoreLimits, StoreLimitsBuilder};
 
 /// What an element of a table takes up, bytes.
@@ -40,9 +39,7 @@ impl Limiter {
                 self.newest = bytes;
                 Ok(true)
             }
-            Err(over) if self.is_beginning => {
-                Err(Error::new(Fault::OverBudget { why: over.to_string() }))
-            }
+            Err(over) if self.is_beginning => Err(Error::new(over)),
             // As at any other bound of its memory: the function sees that it does not grow.
             Err(_) => Ok(false),
         }

@@ -239,7 +239,7 @@ pub(super) fn call_program(
         let (turns, user) = (Arc::clone(&inner.turns), call.user.clone());
         let running = Turns::take(&turns, &user, run(inner, program, call, origin));
         Ok(match tree.within(running).await {
-            Ok(outcome) => outcome,
+            Ok(ended) => ended?,
             Err(CutOff::Deadline(time)) => {
                 let message = format!("timed out after {} s", time.as_secs_f64());
                 Outcome::failed(failure::TIMEOUT, message)
@@ -252,16 +252,18 @@ pub(super) fn call_program(
     })
 }
 
-async fn run(inner: Arc<Inner>, program: Arc<Program>, call: Call, origin: Origin) -> Outcome {
+async fn run(
+    inner: Arc<Inner>,
+    program: Arc<Program>,
+    call: Call,
+    origin: Origin,
+) -> Result<Outcome, ClusterError> {
     let pointer = match call.entry {
         CallEntry::Main | CallEntry::Index(_) => None,
         CallEntry::Pointer(index) => Some((index, call.input.clone())),
     };
     let engine = inner.engine.clone();
-    let state = match RunState::new(inner, Arc::clone(&program), call, origin) {
-        Ok(state) => state,
-        Err(over) => return Outcome::failed(failure::OVER_BUDGET, over.to_string()),
-    };
+    let state = RunState::new(inner, Arc::clone(&program), call, origin)?;
     let mut store = Store::new(&engine, state);
     store.limiter(|run| &mut run.limiter);
     store.set_epoch_deadline(YIELD_TICKS);
@@ -269,9 +271,11 @@ async fn run(inner: Arc<Inner>, program: Arc<Program>, call: Call, origin: Origi
     let instance = match program.pre.instantiate_async(&mut store).await {
         Ok(instance) => instance,
         Err(error) => {
+            if let Some(over) = error.downcast_ref::<OverBudget>() {
+                return Err(over.clone().into());
+            }
             let message = format!("the function cannot be instantiated: {}", error.root_cause());
-            let over = error.downcast_ref::<Fault>().map(Fault::code);
-            return Outcome::failed(over.unwrap_or(failure::CANNOT_LOAD), message);
+            return Ok(Outcome::failed(failure::CANNOT_LOAD, message));
         }
     };
     store.data_mut().limiter.is_beginning = false;
@@ -281,12 +285,12 @@ async fn run(inner: Arc<Inner>, program: Arc<Program>, call: Call, origin: Origi
     };
     let output = end(&mut store);
     store.data_mut().locks.end().await;
-    match ended.map_err(|error| Ending::of(&error)) {
+    Ok(match ended.map_err(|error| Ending::of(&error)) {
         Ok(return_value) | Err(Ending::Exit(return_value)) => {
             Outcome::Returned(CallResult { return_value, output })
         }
         Err(Ending::Failed(outcome)) => outcome,
-    }
+    })
 }
 
 /// Ends a run whose instance is still there, also after a trap: what it wrote through mappings joins the local tier, and
