@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use faasm_relay::auth::Authority;
-use faasm_relay::budget::Budget;
+use faasm_relay::budget::{Bounds, Budget};
 use faasm_relay::cluster::faasm::Upload;
 use faasm_relay::settings::{Endpoints, Flag, Mistakes, Read, Settings, Sources};
 use faasm_relay::store::{RedisConfig, Stores};
@@ -157,12 +157,6 @@ async fn serve(
     tls: Option<Tls>,
 ) -> Result<ExitCode> {
     let budget = settings.budget();
-    let bounds = budget.bounds();
-    tracing::info!(
-        relay = bounds.relay,
-        user = bounds.user,
-        "bytes of memory that users may make the relay hold"
-    );
     let app = app(&settings, stores, &budget)?;
     let listener = TcpListener::bind(settings.listen)
         .await
@@ -173,6 +167,8 @@ async fn serve(
     let told = super::stop::on_signal(settings.timings.drain + settings.timings.grace)?;
     let shutdown = async { drop(told.await) };
     say_who_may(address, tokens.is_some(), tls.is_some());
+    let Bounds { relay, user } = budget.bounds();
+    tracing::info!(relay, user, "bytes of memory that may be held for users, and for each of them");
     let scheme = if tls.is_some() { "https" } else { "http" };
     let mut out = std::io::stdout();
     writeln!(out, "listening on {scheme}://{address}/").and_then(|()| out.flush())?;
