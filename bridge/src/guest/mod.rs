@@ -24,6 +24,8 @@ mod errno;
 mod fault;
 mod files;
 mod heap;
+#[cfg(test)]
+mod held_tests;
 mod legacy;
 mod libc;
 mod mapping;

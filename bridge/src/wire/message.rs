@@ -219,7 +219,7 @@ pub enum FailureCode {
     Unauthorised,
     /// The run does not hold the lock, or not any more. Since version 4.
     LockLost,
-    /// There is no memory left in the budget of the user, or of the relay: nothing was done. Since version 4; earlier ones are told
+    /// There is no memory left in the budget of the user, or of the relay: nothing was done. Since version 5; earlier ones are told
     /// [`FailureCode::Busy`].
     OverBudget,
 }

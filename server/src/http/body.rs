@@ -69,6 +69,12 @@ pub(super) async fn receive(
     limits: &Limits,
     account: &Account,
 ) -> Result<Arrived, Refusal> {
+    // One that there is no room for is not begun to be read.
+    if let Some(bytes) =
+        request.body().size_hint().exact().filter(|bytes| *bytes <= bound.bytes as u64)
+    {
+        drop(account.charge(Kind::Body, bytes as usize)?);
+    }
     let mut arriving = Arriving::new(request, bound, limits)?;
     let mut arrived = Arrived::nothing(account);
     while let Some(piece) = arriving.next().await? {

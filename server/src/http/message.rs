@@ -16,28 +16,25 @@
 
 use super::answer::{charged, streamed};
 use super::body::{self, Bound};
+use super::calls::Ended;
 use super::{Answer, Refusal, Site, access, plain};
 use crate::auth::Operation;
-use crate::budget::{Budget, Charge, Frees, Kind, OverBudget};
+use crate::budget::{Charge, Kind};
 use crate::cluster::{Call, ClusterError, Outcome, failure};
 use crate::session::Exceeds;
-use bytes::Bytes;
 use faasm_bridge::guest::CallResult;
 use faasm_bridge::wire::{self, CallEntry, is_valid_name};
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
-use serde::de::Error;
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 use tracing::Instrument;
 
 /// Longest message, bytes.
 const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
-
-/// Most calls of one user that were not waited for; the oldest that have ended are forgotten first.
-const MAX_CALLS: usize = 1024;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -54,9 +51,9 @@ pub(crate) struct Message {
     #[serde(default)]
     cmdline: String,
     /// More of it, argument by argument: these can have blanks in them.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "arguments")]
     args: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "variables")]
     env: BTreeMap<String, String>,
     #[serde(default, rename = "async")]
     is_async: bool,
@@ -64,6 +61,57 @@ pub(crate) struct Message {
     asks_status: bool,
     #[serde(default, deserialize_with = "whole_or_none")]
     id: Option<u32>,
+}
+
+/// Most arguments, and most variables: each takes up more memory here than it does in the message.
+const MAX_WORDS: usize = 16 * 1024;
+
+fn arguments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct Arguments;
+    impl<'de> Visitor<'de> for Arguments {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of arguments")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
+            let mut arguments = Vec::new();
+            while let Some(argument) = list.next_element()? {
+                if arguments.len() == MAX_WORDS {
+                    return Err(A::Error::custom(format!("more than {MAX_WORDS} arguments")));
+                }
+                arguments.push(argument);
+            }
+            Ok(arguments)
+        }
+    }
+    deserializer.deserialize_seq(Arguments)
+}
+
+fn variables<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    struct Variables;
+    impl<'de> Visitor<'de> for Variables {
+        type Value = BTreeMap<String, String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an environment: an object of texts")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut variables = BTreeMap::new();
+            while let Some((name, value)) = map.next_entry()? {
+                if variables.len() == MAX_WORDS {
+                    return Err(A::Error::custom(format!("more than {MAX_WORDS} variables")));
+                }
+                variables.insert(name, value);
+            }
+            Ok(variables)
+        }
+    }
+    deserializer.deserialize_map(Variables)
 }
 
 /// A whole number in whichever way JSON writes it: to JSON `7.0` is the same as `7`.
@@ -82,32 +130,6 @@ fn whole_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u3
     struct Whole(#[serde(deserialize_with = "whole")] u32);
     Ok(Option::<Whole>::deserialize(deserializer)?.map(|Whole(number)| number))
 }
-
-/// Calls that were not waited for. What came of one is kept for a while, unless its user makes the relay hold so much that it is in
-/// the way; users are not in each other's.
-#[derive(Debug)]
-pub(super) struct Calls {
-    kept: Duration,
-    budget: Budget,
-    table: Mutex<Table>,
-}
-
-#[derive(Debug, Default)]
-struct Table {
-    last_id: u32,
-    by_user: HashMap<String, BTreeMap<u32, Entry>>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    function: String,
-    charge: Charge,
-    /// When, and how; none while it runs.
-    ended: Option<(Instant, Ended)>,
-}
-
-/// Whether it succeeded, and its output or the reason.
-type Ended = (bool, Vec<u8>);
 
 /// Answers a message.
 pub(super) async fn answer(
@@ -254,7 +276,7 @@ fn returned(value: i32, output: Vec<u8>) -> Vec<u8> {
 
 /// Starts a call that goes on by itself.
 fn start(site: &Arc<Site>, message: Message, charge: Charge) -> Result<Answer, Refusal> {
-    let id = site.calls.add(&message)?;
+    let id = site.calls.add(&message.user, &message.function)?;
     let (site, user) = (Arc::clone(site), message.user.clone());
     let going_on = async move {
         let ended = perform(&site, message, charge).await;
@@ -268,170 +290,30 @@ fn start(site: &Arc<Site>, message: Message, charge: Charge) -> Result<Answer, R
 fn status(site: &Site, message: &Message) -> Result<Answer, Refusal> {
     let id =
         message.id.ok_or_else(|| bad("a message that asks for a status has the call's `id`"))?;
-    let text = site.calls.status(id, message)?.ok_or_else(|| {
+    let text = site.calls.status(id, &message.user, &message.function)?.ok_or_else(|| {
         let what = format!("no call {id} of {}/{}", message.user, message.function);
         Refusal::new(StatusCode::NOT_FOUND, what)
     })?;
     Ok(streamed(StatusCode::OK, TEXT, text))
 }
 
-/// What a call takes up besides its output.
-const ENTRY_BYTES: usize = 512;
-
-impl Calls {
-    pub(super) fn new(kept: Duration, budget: &Budget) -> Arc<Self> {
-        let calls = Arc::new(Self { kept, budget: budget.clone(), table: Mutex::default() });
-        let frees: Arc<dyn Frees> = Arc::clone(&calls) as _;
-        budget.ask(Arc::downgrade(&frees));
-        calls
-    }
-
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A new call's id.
-    ///
-    /// # Errors
-    /// When too many of the user run, or there is no memory to keep what comes of it.
-    fn add(&self, message: &Message) -> Result<u32, Refusal> {
-        let charge = self.budget.user(&message.user).charge(Kind::Answer, ENTRY_BYTES)?;
-        let mut table = self.table();
-        table.forget_old(Instant::now(), self.kept);
-        let Table { last_id, by_user } = &mut *table;
-        let theirs = by_user.entry(message.user.clone()).or_default();
-        if theirs.len() >= MAX_CALLS {
-            let ended = theirs.iter().find(|(_, call)| call.ended.is_some()).map(|(id, _)| *id);
-            let oldest = ended.ok_or_else(|| {
-                let what = format!(
-                    "{MAX_CALLS} calls of this user run that nobody waits for; try again later"
-                );
-                Refusal::new(StatusCode::TOO_MANY_REQUESTS, what)
-            })?;
-            theirs.remove(&oldest);
-        }
-        *last_id = last_id.wrapping_add(1);
-        let function = message.function.clone();
-        theirs.insert(*last_id, Entry { function, charge, ended: None });
-        Ok(*last_id)
-    }
-
-    fn end(&self, user: &str, id: u32, (succeeded, output): Ended) {
-        // Before the table is locked, of which results may have to make room.
-        let charge = self.budget.user(user).charge(Kind::Answer, output.capacity() + ENTRY_BYTES);
-        let (ended, charge) = match charge {
-            Ok(charge) => ((succeeded, output), Some(charge)),
-            Err(over) => {
-                let text = format!("Call failed (over-budget): the call ran, and {over}");
-                ((false, text.into_bytes()), None)
-            }
-        };
-        if let Some(call) =
-            self.table().by_user.get_mut(user).and_then(|theirs| theirs.get_mut(&id))
-        {
-            call.ended = Some((Instant::now(), ended));
-            if let Some(charge) = charge {
-                call.charge = charge;
-            }
-        }
-    }
-
-    /// How a call is doing, in Faasm's words.
-    fn status(&self, id: u32, message: &Message) -> Result<Option<Bytes>, OverBudget> {
-        let account = self.budget.user(&message.user);
-        let mut table = self.table();
-        table.forget_old(Instant::now(), self.kept);
-        let call = table.by_user.get(&message.user).and_then(|theirs| theirs.get(&id));
-        let Some(call) = call.filter(|call| call.function == message.function) else {
-            return Ok(None);
-        };
-        let (word, output) = match &call.ended {
-            None => return Ok(Some(Bytes::from_static(b"RUNNING"))),
-            Some((_, (true, output))) => ("SUCCESS: ", output),
-            Some((_, (false, reason))) => ("FAILED: ", reason),
-        };
-        let charge = account.charge(Kind::Answer, word.len() + output.len())?;
-        Ok(Some(charged([word.as_bytes(), output].concat(), charge)))
-    }
-}
-
-impl Table {
-    fn forget_old(&mut self, now: Instant, kept: Duration) {
-        self.retain(|_, ended| now.saturating_duration_since(*ended) < kept);
-    }
-
-    /// Forgets what ended and is not to stay.
-    fn retain(&mut self, stays: impl Fn(&str, &Instant) -> bool) {
-        self.by_user.retain(|user, theirs| {
-            let ended = |call: &Entry| call.ended.as_ref().map(|(when, _)| *when);
-            theirs.retain(|_, call| ended(call).is_none_or(|when| stays(user, &when)));
-            !theirs.is_empty()
-        });
-    }
-}
-
-impl Frees for Calls {
-    fn free(&self, user: Option<&str>) {
-        // Nobody loses results for what others hold.
-        let Some(user) = user else { return };
-        let mut table = match self.table.try_lock() {
-            Ok(table) => table,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
-        table.retain(|of, _| of != user);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::budget::Bounds;
-
-    const KEPT: Duration = Duration::from_secs(300);
-
-    fn message(user: &str) -> Message {
-        read(format!(r#"{{"user":"{user}","function":"f"}}"#).as_bytes()).unwrap()
-    }
-
-    fn status(calls: &Calls, user: &str, id: u32) -> Option<String> {
-        let text = calls.status(id, &message(user)).unwrap()?;
-        Some(String::from_utf8(text.to_vec()).unwrap())
-    }
 
     #[test]
-    fn users_do_not_take_each_others_results() {
-        let calls = Calls::new(KEPT, &Budget::new(Bounds::NONE));
-        let first = calls.add(&message("ada")).unwrap();
-        calls.end("ada", first, (true, b"one".to_vec()));
-        let theirs = calls.add(&message("eve")).unwrap();
-        calls.end("eve", theirs, (true, b"two".to_vec()));
-        for _ in 1..MAX_CALLS {
-            calls.add(&message("eve")).unwrap();
-        }
-        calls.add(&message("eve")).unwrap();
-        let refused = calls.add(&message("eve")).unwrap_err();
-        assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
-        assert_eq!(status(&calls, "ada", first).as_deref(), Some("SUCCESS: one"));
-        assert_eq!(status(&calls, "eve", first), None);
-        assert_eq!(status(&calls, "eve", theirs), None, "it made room for one of her own");
-    }
-
-    #[test]
-    fn results_are_kept_for_a_while_and_make_room_for_what_their_user_does() {
-        let budget = Budget::new(Bounds { relay: u64::MAX, user: 2000 });
-        let calls = Calls::new(KEPT, &budget);
-        let first = calls.add(&message("ada")).unwrap();
-        calls.end("ada", first, (true, vec![b'x'; 1000]));
-        assert!(status(&calls, "ada", first).is_none() || budget.used() > 1000);
-        let charge = budget.user("ada").charge(Kind::Body, 1500).unwrap();
-        assert_eq!(status(&calls, "ada", first), None);
-        drop(charge);
-        let second = calls.add(&message("ada")).unwrap();
-        calls.end("ada", second, (true, vec![b'x'; 3000]));
-        let text = status(&calls, "ada", second).unwrap();
-        assert!(text.starts_with("FAILED: Call failed (over-budget)"), "{text}");
-        calls.table().forget_old(Instant::now() + KEPT, KEPT);
-        assert_eq!(budget.used(), 0);
+    fn arguments_and_variables_are_so_many() {
+        let args = |count| {
+            let json = serde_json::json!({ "user": "u", "function": "f", "args": vec![""; count] });
+            read(json.to_string().as_bytes())
+        };
+        assert!(args(MAX_WORDS).is_ok());
+        let refused = args(MAX_WORDS + 1).unwrap_err();
+        assert!(refused.contains("more than 16384 arguments"), "{refused}");
+        let env: BTreeMap<String, &str> =
+            (0..=MAX_WORDS).map(|number| (number.to_string(), "")).collect();
+        let json = serde_json::json!({ "user": "u", "function": "f", "env": env });
+        let refused = read(json.to_string().as_bytes()).unwrap_err();
+        assert!(refused.contains("more than 16384 variables"), "{refused}");
     }
 }

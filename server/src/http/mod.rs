@@ -3,6 +3,7 @@
 mod access;
 mod answer;
 mod body;
+mod calls;
 mod fetch;
 mod files;
 mod message;
@@ -65,7 +66,7 @@ pub(crate) struct Site {
     sessions: Arc<Sessions>,
     metrics: Arc<Metrics>,
     /// Calls that came as messages.
-    calls: Arc<message::Calls>,
+    calls: Arc<calls::Calls>,
     /// Shared files that are being sent.
     sending: shared::Sending,
     guard: Guard,
@@ -102,7 +103,7 @@ impl Site {
         let (locks, changes) = (app.locks.clone(), Arc::clone(&app.changes));
         let sessions = Sessions::new(gate, journal, locks, changes, Arc::clone(&metrics), kept);
         let sessions = Arc::new(sessions);
-        let calls = message::Calls::new(config.timings.session_kept, &budget);
+        let calls = calls::Calls::new(config.timings.session_kept, &budget);
         let sending = shared::Sending::default();
         let requests = AtomicU64::new(1);
         Ok(Self {

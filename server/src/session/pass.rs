@@ -16,7 +16,7 @@ use tokio::time::Instant;
 const UNAUTHORISED_SINCE: u16 = 3;
 
 /// Version of the protocol since which there is [`FailureCode::OverBudget`].
-const OVER_BUDGET_SINCE: u16 = 4;
+const OVER_BUDGET_SINCE: u16 = 5;
 
 /// Longest time to sleep until a token expires; one that lasts longer does not end a connection.
 const MAX_RENEWAL: Duration = Duration::from_secs(365 * 24 * 60 * 60);

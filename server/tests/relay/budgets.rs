@@ -1,6 +1,6 @@
 //! Memory that users make the relay hold.
 
-use crate::fixtures::HELLO;
+use crate::fixtures::{GATE, HELLO};
 use crate::sessions::closed;
 use crate::support::*;
 use crate::tokens::{Keys, claims};
@@ -8,9 +8,10 @@ use faasm_bridge::wire::{
     ClientMessage, FailureCode, Hello, MAX_ENVELOPE_BYTES, Reply, Request, RequestId,
     ServerMessage, append_frame, decode, encode, encode_handshake, frames_of,
 };
-use faasm_relay::budget::{Bound, Bounds, Budget, Kind};
+use faasm_relay::budget::{Bound, Bounds, Budget, Kind, memory};
 use faasm_relay::cluster::embedded::EmbeddedConfig;
 use faasm_relay::cluster::{Call, Cluster as _, Outcome, failure};
+use faasm_relay::settings::Settings;
 use faasm_relay::{Config, Limits};
 use futures_util::{SinkExt, StreamExt};
 use std::time::Duration;
@@ -390,4 +391,39 @@ async fn a_body_is_read_once_the_token_is_good() {
         answered.expect("it is answered").unwrap();
         assert_eq!(&answer, b"HTTP/1.1 401", "{headers}");
     }
+}
+
+#[tokio::test]
+async fn one_user_cannot_take_all_instances() {
+    let embedded =
+        EmbeddedConfig { max_instances: 4, max_user_instances: 3, ..EmbeddedConfig::default() };
+    let relay = Relay::start_with(Config::default(), embedded).await;
+    let relay = relay.with(&[("gate", GATE), ("hello", HELLO)]).await;
+    let wasm = wat::parse_str(HELLO).unwrap();
+    relay.cluster.upload("bob".into(), "hello".into(), wasm).await.unwrap();
+    let mut page = relay.client().await;
+    for _ in 0..3 {
+        page.send(main("gate"), b"").await;
+    }
+    until("they run", || relay.cluster.usage().unwrap().instances == 3).await;
+    let (reply, _) = page.ask(main("hello"), b"").await;
+    let Reply::Failed { code: FailureCode::Busy, message } = reply else { panic!("{reply:?}") };
+    assert!(message.contains("3 instances of this user"), "{message}");
+    let message = br#"{"user":"ada","function":"hello"}"#;
+    assert_eq!(relay.http("POST /", message).await.0, 429);
+    let message = br#"{"user":"bob","function":"hello"}"#;
+    assert_eq!(relay.http("POST /", message).await.0, 200);
+}
+
+#[test]
+fn settings_leave_room_for_others() {
+    let mut settings = Settings::default();
+    let bounds = settings.budget().bounds();
+    assert_eq!(bounds, Bounds::default());
+    assert!(bounds.user * 4 <= bounds.relay && bounds.relay < memory());
+    assert_eq!(settings.embedded(Budget::new(bounds)).max_user_instances, 1536);
+    settings.budget.relay_bytes = 4000;
+    settings.guests.instances_per_user = 5;
+    assert_eq!(settings.budget().bounds(), Bounds { relay: 4000, user: 1000 });
+    assert_eq!(settings.embedded(Budget::new(bounds)).max_user_instances, 5);
 }
