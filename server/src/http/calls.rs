@@ -2,7 +2,7 @@
 
 use super::Refusal;
 use super::answer::charged;
-use crate::budget::{Budget, Charge, Frees, Kind, OverBudget};
+use crate::budget::{Budget, Charge, Frees, Kind};
 use bytes::Bytes;
 use hyper::StatusCode;
 use std::collections::{BTreeMap, HashMap};
@@ -33,9 +33,9 @@ struct Table {
 #[derive(Debug)]
 struct Entry {
     function: String,
-    charge: Charge,
-    /// When, and how; none while it runs.
-    ended: Option<(Instant, Ended)>,
+    _charge: Charge,
+    /// When, and what is said of it; none while it runs.
+    ended: Option<(Instant, Bytes)>,
 }
 
 /// Whether it succeeded, and its output or the reason.
@@ -75,51 +75,39 @@ impl Calls {
         }
         *last_id = last_id.wrapping_add(1);
         let function = function.to_owned();
-        theirs.insert(*last_id, Entry { function, charge, ended: None });
+        theirs.insert(*last_id, Entry { function, _charge: charge, ended: None });
         Ok(*last_id)
     }
 
     pub(super) fn end(&self, user: &str, id: u32, (succeeded, output): Ended) {
+        let word: &[u8] = if succeeded { b"SUCCESS: " } else { b"FAILED: " };
+        let text = [word, &output].concat();
+        drop(output);
         // Before the table is locked, of which results may have to make room.
-        let charge = self.budget.user(user).charge(Kind::Answer, output.capacity() + ENTRY_BYTES);
-        let (ended, charge) = match charge {
-            Ok(charge) => ((succeeded, output), Some(charge)),
+        let text = match self.budget.user(user).charge(Kind::Answer, text.len()) {
+            Ok(charge) => charged(text, charge),
             Err(over) => {
-                let text = format!("Call failed (over-budget): the call ran, and {over}");
-                ((false, text.into_bytes()), None)
+                let what =
+                    "FAILED: Call failed (over-budget): the call ran, and its output is not kept";
+                format!("{what}: {over}").into()
             }
         };
-        if let Some(call) =
-            self.table().by_user.get_mut(user).and_then(|theirs| theirs.get_mut(&id))
-        {
-            call.ended = Some((Instant::now(), ended));
-            if let Some(charge) = charge {
-                call.charge = charge;
-            }
+        let mut table = self.table();
+        let call = table.by_user.get_mut(user).and_then(|theirs| theirs.get_mut(&id));
+        if let Some(call) = call {
+            call.ended = Some((Instant::now(), text));
         }
     }
 
     /// How a call is doing, in Faasm's words.
-    pub(super) fn status(
-        &self,
-        id: u32,
-        user: &str,
-        function: &str,
-    ) -> Result<Option<Bytes>, OverBudget> {
-        let account = self.budget.user(user);
+    pub(super) fn status(&self, id: u32, user: &str, function: &str) -> Option<Bytes> {
         let mut table = self.table();
         table.forget_old(Instant::now(), self.kept);
-        let call = table.by_user.get(user).and_then(|theirs| theirs.get(&id));
-        let Some(call) = call.filter(|call| call.function == function) else {
-            return Ok(None);
-        };
-        let (word, output) = match &call.ended {
-            None => return Ok(Some(Bytes::from_static(b"RUNNING"))),
-            Some((_, (true, output))) => ("SUCCESS: ", output),
-            Some((_, (false, reason))) => ("FAILED: ", reason),
-        };
-        let charge = account.charge(Kind::Answer, word.len() + output.len())?;
-        Ok(Some(charged([word.as_bytes(), output].concat(), charge)))
+        let call = table.by_user.get(user)?.get(&id).filter(|call| call.function == function)?;
+        Some(match &call.ended {
+            None => Bytes::from_static(b"RUNNING"),
+            Some((_, text)) => text.clone(),
+        })
     }
 }
 
@@ -159,7 +147,7 @@ mod tests {
     const KEPT: Duration = Duration::from_secs(300);
 
     fn status(calls: &Calls, user: &str, id: u32) -> Option<String> {
-        let text = calls.status(id, user, "f").unwrap()?;
+        let text = calls.status(id, user, "f")?;
         Some(String::from_utf8(text.to_vec()).unwrap())
     }
 
@@ -187,7 +175,9 @@ mod tests {
         let calls = Calls::new(KEPT, &budget);
         let first = calls.add("ada", "f").unwrap();
         calls.end("ada", first, (true, vec![b'x'; 1000]));
-        assert!(status(&calls, "ada", first).is_none() || budget.used() > 1000);
+        let text = status(&calls, "ada", first).unwrap();
+        assert!(text.starts_with("SUCCESS: x"), "{text}");
+        assert!(budget.used() > 1000);
         let charge = budget.user("ada").charge(Kind::Body, 1500).unwrap();
         assert_eq!(status(&calls, "ada", first), None);
         drop(charge);
