@@ -72,7 +72,7 @@ fn arguments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, 
         type Value = Vec<String>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list of arguments")
+            f.write_str("a sequence of arguments")
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
@@ -97,7 +97,7 @@ fn variables<'de, D: Deserializer<'de>>(
         type Value = BTreeMap<String, String>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an environment: an object of texts")
+            f.write_str("a map of variables")
         }
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
