@@ -1,7 +1,7 @@
 //! Connections that come for one session at the same time, and while it is forgotten: each order of their steps by itself.
 
-use crate::budget::{Bounds, Budget};
 use super::*;
+use crate::budget::{Bounds, Budget};
 use crate::store::{Change, Mark, Stores};
 use faasm_bridge::session::{Begun, Remains};
 use faasm_bridge::wire::{Answer, Hello, VERSIONS, encode_handshake};
