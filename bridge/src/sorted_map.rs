@@ -93,6 +93,11 @@ impl<K: Ord, V> SortedMap<K, V> {
         self.find(key).ok().map(|at| self.0.remove(at).1)
     }
 
+    /// Takes out all that `stays` says no to.
+    pub fn retain(&mut self, mut stays: impl FnMut(&K, &mut V) -> bool) {
+        self.0.retain_mut(|(key, value)| stays(key, value));
+    }
+
     /// Takes everything out.
     pub fn clear(&mut self) {
         self.0.clear();

@@ -317,6 +317,7 @@ export type ErrorCode =
   | "operation-failed" // the cluster could not do what a host call asked
   | "out-of-memory" // the function's malloc had no room for an output
   | "outcome-unknown" // the relay lost the session: nobody can tell whether it did what it was asked
+  | "over-budget" // the relay has no memory left for this user, or for anybody
   | "queue-full" // too much waits for the connection to come back
   | "refused" // the relay will not have this session, or its token does not allow this
   | "stack-exhausted" // the function called itself too deeply

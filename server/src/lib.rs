@@ -11,6 +11,7 @@
 //! * [`serve`] takes a bound listener, what to serve, and a future that ends it.
 //! * [`cluster`]: where functions run. Backends implement [`cluster::Cluster`].
 //! * [`store`]: where originals, state, shared files and the journal are kept.
+//! * [`budget`]: memory that users make the relay hold.
 //! * [`auth`]: tokens, and the right that each operation needs.
 //! * `session`: connections, over WebSockets and plain HTTP, over the session state machine of `faasm-bridge`.
 //! * [`settings`]: the configuration file, the environment and flags, for [`Config`].
@@ -21,6 +22,7 @@
 //! What a host call means is not here: that is `faasm_bridge::guest`, which this crate only drives.
 
 pub mod auth;
+pub mod budget;
 pub mod cluster;
 mod config;
 mod http;

@@ -5,8 +5,10 @@ mod cli;
 use clap::{Parser, Subcommand};
 use faasm_relay::cluster::embedded::COMPILE;
 use std::io::IsTerminal;
+use std::num::NonZero;
 use std::process::ExitCode;
 use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
 
 /// Carries calls and state between web pages and a cluster.
@@ -29,6 +31,15 @@ enum Command {
 
 /// For what still runs when a command has ended.
 const UNWINDING: Duration = Duration::from_secs(2);
+/// Functions run on as many threads as there are processors, one turn each; these are for everything else meanwhile, so that
+/// what is answered at once is.
+const MORE_THREADS: usize = 2;
+
+fn runtime() -> std::io::Result<Runtime> {
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = processors + MORE_THREADS;
+    Builder::new_multi_thread().worker_threads(threads).enable_all().build()
+}
 
 fn main() -> ExitCode {
     let opts = Opts::parse();
@@ -47,7 +58,7 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    let ended = tokio::runtime::Runtime::new().map_err(anyhow::Error::from).and_then(|runtime| {
+    let ended = runtime().map_err(anyhow::Error::from).and_then(|runtime| {
         let ended = runtime.block_on(async {
             match opts.command {
                 Command::Serve(opts) => opts.run().await,

@@ -36,6 +36,8 @@ pub enum Fault {
     NoMalloc { call: HostCall },
     #[error("there is no memory for the {bytes} bytes that a host call hands out")]
     OutOfMemory { bytes: u32 },
+    #[error("this run may keep no more on this host: {why}")]
+    OverBudget { why: String },
     /// The guest ended itself as by a trap.
     #[error("the function aborted: {why}")]
     Aborted { why: String },
@@ -61,6 +63,7 @@ impl Fault {
             Fault::NotImplemented { .. } => "not-implemented",
             Fault::ClusterOnly { .. } => "cluster-only",
             Fault::UnknownImport { .. } => "unknown-import",
+            Fault::State(StateError::OverBudget { .. }) | Fault::OverBudget { .. } => "over-budget",
             Fault::State(_) => "state",
             Fault::Operation { .. } => "operation-failed",
             Fault::NoMalloc { .. } => "no-malloc",

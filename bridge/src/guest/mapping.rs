@@ -53,6 +53,7 @@ impl Mappings {
             _ => vec![0; (range.end - range.start) as usize],
         };
         cx.host.write(pointer, &agreed)?;
+        cx.tier.hold(&key);
         self.0.push(Mapping { key, range, pointer, agreed });
         Ok(())
     }
@@ -62,11 +63,25 @@ impl Mappings {
         for mapping in &mut self.0 {
             // The region was inside memory when it was mapped, and memory does not shrink.
             let Ok(now) = host.read(mapping.pointer, mapping.agreed.len() as u32) else { continue };
-            for changed in differing(&now, &mapping.agreed) {
-                let offset = mapping.range.start + changed.start as u64;
-                tier.absorb(&mapping.key, offset, &now[changed]);
-            }
+            tier.absorb_changed(&mapping.key, mapping.range.start, &now, &mapping.agreed);
             mapping.agreed = now;
+        }
+    }
+
+    /// Whether nothing is mapped.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What this keeps, bytes.
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.0.iter().map(|mapping| (mapping.agreed.len() + mapping.key.len()) as u64).sum()
+    }
+
+    /// The run has ended: nothing is mapped any more.
+    pub(super) fn release(&mut self, tier: &mut LocalTier) {
+        for mapping in std::mem::take(&mut self.0) {
+            tier.let_go(&mapping.key);
         }
     }
 
@@ -87,28 +102,5 @@ impl Mappings {
                 mapping.agreed.copy_from_slice(now);
             }
         }
-    }
-}
-
-/// The ranges in which two slices of one length differ.
-fn differing(a: &[u8], b: &[u8]) -> Vec<Range<usize>> {
-    let mut ranges: Vec<Range<usize>> = Vec::new();
-    for (at, _) in a.iter().zip(b).enumerate().filter(|(_, (a, b))| a != b) {
-        match ranges.last_mut() {
-            Some(last) if last.end == at => last.end += 1,
-            _ => ranges.push(at..at + 1),
-        }
-    }
-    ranges
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn differing_ranges() {
-        assert_eq!(differing(b"abcdef", b"aXYdeZ"), vec![1..3, 5..6]);
-        assert!(differing(b"", b"").is_empty());
     }
 }

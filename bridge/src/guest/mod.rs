@@ -24,6 +24,8 @@ mod errno;
 mod fault;
 mod files;
 mod heap;
+#[cfg(test)]
+mod held_tests;
 mod legacy;
 mod libc;
 mod mapping;
@@ -159,6 +161,19 @@ impl Operation {
     }
 }
 
+impl Operation {
+    /// What it takes along, bytes.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Operation::WriteState { chunks, .. } | Operation::ExchangeState { chunks, .. } => {
+                chunks.iter().map(|chunk| chunk.bytes.len() + size_of::<Chunk>()).sum()
+            }
+            Operation::AppendState { bytes, .. } => bytes.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// How an [`Operation`] ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Completion {
@@ -174,6 +189,18 @@ pub enum Completion {
     Missing,
     /// It could not be performed; ends the run.
     Failed(String),
+}
+
+impl Completion {
+    /// What it brings, bytes.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Completion::State { chunk, .. } => chunk.bytes.len(),
+            Completion::Bytes(bytes) => bytes.len(),
+            Completion::Call(result) => result.output.len(),
+            Completion::Done | Completion::Missing | Completion::Failed(_) => 0,
+        }
+    }
 }
 
 /// Arguments of a host call: one slot each, `i32` in the low half.
@@ -242,6 +269,14 @@ enum Allocation {
 }
 
 impl Allocation {
+    /// Key of the value that is to be mapped.
+    fn key(&self) -> Option<&str> {
+        match self {
+            Allocation::Output(_) => None,
+            Allocation::Mapping(request) => Some(&request.key),
+        }
+    }
+
     fn bytes(&self) -> u32 {
         let bytes = match self {
             Allocation::Output(result) => result.output.len() as u64,
@@ -268,6 +303,28 @@ struct Frame {
     key: Option<String>,
     /// What a push took from the local tier, to give back if it does not come to its end.
     pushed: Option<Pushed>,
+}
+
+impl Frame {
+    /// The call does not come to its end.
+    fn give_up(self, tier: &mut LocalTier) {
+        if let Some(pushed) = self.pushed {
+            pushed.restore(tier);
+        }
+        if let Some(key) = self.key {
+            tier.let_go(&key);
+        }
+    }
+
+    /// What it keeps, bytes.
+    fn held_bytes(&self) -> usize {
+        match &self.stage {
+            Stage::Completed(completion) => completion.bytes(),
+            Stage::Allocating(Allocation::Output(result))
+            | Stage::Allocated(Allocation::Output(result), _) => result.output.len(),
+            _ => 0,
+        }
+    }
 }
 
 struct Pushed {
@@ -386,6 +443,24 @@ impl Guest {
         std::mem::take(&mut self.output)
     }
 
+    /// Whether a half of this call may look at the local tier; for any other it can be an empty one.
+    pub fn uses_tier(&self, call: HostCall) -> bool {
+        let waits = is_two_halved(call);
+        state::is_about_state(call)
+            || waits && !self.mappings.is_empty()
+            || waits && self.frames.iter().any(|frame| frame.key.is_some())
+    }
+
+    /// What this keeps outside the guest's memory besides the input, bytes: output, what is mapped, files, and what host calls were told and
+    /// have not handed on.
+    pub fn held_bytes(&self) -> u64 {
+        let frames: usize = self.frames.iter().map(Frame::held_bytes).sum();
+        let calls = self.calls.len() * size_of::<(CallId, bool)>();
+        (self.output.len() + frames + calls) as u64
+            + self.mappings.held_bytes()
+            + self.files.held_bytes()
+    }
+
     /// Chained calls that nobody awaited.
     pub fn unawaited(&self) -> impl Iterator<Item = CallId> + '_ {
         self.calls.iter().filter(|(_, open)| **open).map(|(id, _)| *id)
@@ -438,10 +513,12 @@ impl Guest {
                 self.ready = Some(self.allocate(call, &args, wanted, cx)?);
                 return Ok(Begin::Ready);
             }
-            Flow::Allocate(wanted) => (Stage::Allocating(wanted), Begin::Ready, None, None),
+            Flow::Allocate(wanted) => {
+                let key = wanted.key().map(str::to_owned);
+                (Stage::Allocating(wanted), Begin::Ready, key, None)
+            }
             Flow::Call(called) => (Stage::Calling, Begin::Call(called), None, None),
             Flow::Wait(operation) => {
-                self.mappings.absorb(host, tier);
                 let key = match call {
                     // Its operation is about the file.
                     HostCall::WriteStateFromFile => Some(host.read_string(args.u32(0))?),
@@ -451,6 +528,12 @@ impl Guest {
                 (Stage::Waiting, Begin::Wait(operation), key, pushed)
             }
         };
+        if let Some(key) = &key {
+            tier.hold(key);
+        }
+        if let Begin::Wait(_) = begin {
+            self.mappings.absorb(host, tier);
+        }
         self.frames.push(Frame { call, args, stage, key, pushed });
         Ok(begin)
     }
@@ -505,13 +588,26 @@ impl Guest {
         // Calls above it were left by an exception of the guest's.
         let left = self.frames.iter().rposition(|frame| frame.call == call);
         for frame in self.frames.drain(left.map_or(0, |position| position + 1)..) {
-            if let Some(pushed) = frame.pushed {
-                pushed.restore(tier);
-            }
+            frame.give_up(tier);
         }
-        let Some(Frame { call, args, stage, key, pushed }) = self.frames.pop() else {
+        let Some(frame) = self.frames.pop() else {
             return Err(Fault::Order { call: "finish" });
         };
+        let key = frame.key.clone();
+        let finished = self.finish_frame(frame, host, tier);
+        let goes_on = matches!(finished, Ok(Finish::Allocate { .. }));
+        if let (Some(key), false) = (key, goes_on) {
+            tier.let_go(&key);
+        }
+        finished
+    }
+
+    fn finish_frame(
+        &mut self,
+        Frame { call, args, stage, key, pushed }: Frame,
+        host: &mut dyn Host,
+        tier: &mut LocalTier,
+    ) -> Result<Finish, Fault> {
         if let Stage::Completed(_) = &stage {
             self.mappings.refresh(host, tier);
         }
@@ -591,10 +687,9 @@ impl Guest {
     /// Ends a run that was cut off: its locks are free, and what it was pushing counts as unsent.
     pub fn abandon(&mut self, tier: &mut LocalTier) {
         for frame in self.frames.drain(..) {
-            if let Some(pushed) = frame.pushed {
-                pushed.restore(tier);
-            }
+            frame.give_up(tier);
         }
+        self.mappings.release(tier);
         if let Some(run) = self.run.take() {
             tier.release(run);
         }

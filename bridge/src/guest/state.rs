@@ -8,6 +8,38 @@ use crate::host::HostCall;
 use crate::state::{Chunk, LocalTier, LockMode, LockOutcome, RunId, StateError, Value};
 use std::ops::Range;
 
+/// The calls that look at the local tier of their own accord.
+pub(super) fn is_about_state(call: HostCall) -> bool {
+    use HostCall as C;
+    matches!(
+        call,
+        C::ReadState
+            | C::ReadStatePtr
+            | C::ReadStateOffset
+            | C::ReadStateOffsetPtr
+            | C::WriteState
+            | C::WriteStateOffset
+            | C::WriteStateFromFile
+            | C::FlagStateDirty
+            | C::FlagStateOffsetDirty
+            | C::PushState
+            | C::PushStatePartial
+            | C::PushStatePartialMask
+            | C::PullState
+            | C::AppendState
+            | C::ReadAppendedState
+            | C::ClearAppendedState
+            | C::LockStateRead
+            | C::LockStateWrite
+            | C::UnlockStateRead
+            | C::UnlockStateWrite
+            | C::SnapshotMemory
+            | C::RestoreMemory
+            | C::LockStateGlobal
+            | C::UnlockStateGlobal
+    )
+}
+
 impl Guest {
     pub(super) fn state_call(
         &mut self,
@@ -16,6 +48,10 @@ impl Guest {
         cx: &mut Context<'_>,
     ) -> Result<Flow, Fault> {
         use HostCall as C;
+        if !is_about_state(call) {
+            // It may have been given an empty tier.
+            return Err(Fault::Order { call: call.row().name });
+        }
         let key = cx.host.read_string(args.u32(0))?;
         self.mappings.absorb(cx.host, cx.tier);
         let flow = match call {
@@ -226,7 +262,7 @@ impl Guest {
 
     fn lock(&mut self, key: String, mode: LockMode, cx: &mut Context<'_>) -> Result<Flow, Fault> {
         let run = self.name(cx.tier);
-        match cx.tier.lock(run, &key, mode) {
+        match cx.tier.lock(run, &key, mode)? {
             LockOutcome::Held => Ok(Flow::Return(0)),
             LockOutcome::Wait(ticket) => Ok(Flow::Wait(Operation::AwaitLock(ticket))),
             LockOutcome::Deadlock => Err(Fault::Deadlock { key }),

@@ -192,6 +192,11 @@ impl ServerSession {
         self.connected
     }
 
+    /// Bytes of the replies that are kept until they are acknowledged.
+    pub fn kept_bytes(&self) -> usize {
+        self.kept_bytes
+    }
+
     /// Requests that are running, or whose reply is not acknowledged.
     pub fn open_requests(&self) -> usize {
         self.open.len()

@@ -4,6 +4,7 @@
 //! holds for writing, would make it wait for itself: that is told at once. Two runs that wait for each other are not
 //! detected; they wait until one of them is ended.
 
+use super::meter::entry_bytes;
 use crate::sorted_map::SortedMap;
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
@@ -84,6 +85,11 @@ impl Locks {
         RunId(self.last_run)
     }
 
+    /// Whether somebody holds the lock of a key.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.by_key.contains_key(key)
+    }
+
     pub(super) fn lock(&mut self, run: RunId, key: &str, mode: LockMode) -> LockOutcome {
         let lock = self.by_key.get_or_insert_with(key.to_owned(), Lock::default);
         if let Some(holder) = lock.holders.iter().find(|holder| holder.run == run) {
@@ -105,15 +111,16 @@ impl Locks {
         LockOutcome::Wait(ticket)
     }
 
-    pub(super) fn unlock(&mut self, run: RunId, key: &str, mode: LockMode) {
-        let Some(lock) = self.by_key.get_mut(key) else { return };
+    /// Gives how many bytes that frees.
+    pub(super) fn unlock(&mut self, run: RunId, key: &str, mode: LockMode) -> u64 {
+        let Some(lock) = self.by_key.get_mut(key) else { return 0 };
         let held = lock.holders.iter().position(|held| held.run == run && held.mode == mode);
-        let Some(position) = held else { return };
+        let Some(position) = held else { return 0 };
         lock.holders[position].times -= 1;
         if lock.holders[position].times == 0 {
             lock.holders.remove(position);
         }
-        self.admit(key);
+        self.admit(key)
     }
 
     pub(super) fn poll(&mut self, ticket: Ticket, cx: &mut Context<'_>) -> Poll<()> {
@@ -126,7 +133,9 @@ impl Locks {
         }
     }
 
-    pub(super) fn release(&mut self, run: RunId) {
+    /// Gives how many bytes that frees.
+    pub(super) fn release(&mut self, run: RunId) -> u64 {
+        let mut freed = 0;
         let keys: Vec<String> = self.by_key.keys().cloned().collect();
         for key in keys {
             if let Some(lock) = self.by_key.get_mut(&key) {
@@ -136,13 +145,14 @@ impl Locks {
                 }
                 lock.queue.retain(|waiter| waiter.run != run);
             }
-            self.admit(&key);
+            freed += self.admit(&key);
         }
+        freed
     }
 
-    /// Lets in who can be, from the front of the queue.
-    fn admit(&mut self, key: &str) {
-        let Some(lock) = self.by_key.get_mut(key) else { return };
+    /// Lets in who can be, from the front of the queue; gives how many bytes it frees that nobody is left.
+    fn admit(&mut self, key: &str) -> u64 {
+        let Some(lock) = self.by_key.get_mut(key) else { return 0 };
         while let Some(&Waiter { ticket, run, mode }) = lock.queue.front()
             && lock.admits(mode)
         {
@@ -154,7 +164,9 @@ impl Locks {
         }
         if lock.holders.is_empty() && lock.queue.is_empty() {
             self.by_key.remove(key);
+            return entry_bytes(key);
         }
+        0
     }
 }
 

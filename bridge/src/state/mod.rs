@@ -13,21 +13,33 @@
 //!   written through a mapping (`absorbed`) until it is flagged, sent or pulled explicitly.
 //!
 //! The tier also holds the locks of this host's copies.
+//!
+//! A [`Meter`] bounds what it takes up. Where there is no more, copies that are clean and that no call uses are given up first
+//! ([`LocalTier::evict`]), to be pulled again when they are asked for.
 
+mod changed;
 mod lock;
+mod meter;
+#[cfg(test)]
+mod meter_tests;
 mod pull;
 #[cfg(test)]
 mod tests;
 
 pub use lock::{LockMode, LockOutcome, RunId, Ticket};
+pub use meter::Meter;
 
 use crate::sorted_map::SortedMap;
 use lock::Locks;
+use meter::{Count, entry_bytes, range_bytes};
 use pull::Pulls;
 use rangemap::RangeSet;
 use std::ops::Range;
 use std::task;
 use thiserror::Error;
+
+/// Most separate parts that a masked push sends.
+const MAX_MASKED_PARTS: usize = 1 << 20;
 
 /// Largest state value, bytes.
 pub const MAX_VALUE_BYTES: u64 = 1 << 30;
@@ -45,6 +57,12 @@ pub enum StateError {
     NotHere { key: String },
     #[error("state `{key}` would have {size} bytes; at most {MAX_VALUE_BYTES} are allowed")]
     TooLarge { key: String, size: u64 },
+    #[error("state `{key}` would take up {bytes} bytes more than there is room for: {why}")]
+    OverBudget { key: String, bytes: u64, why: String },
+    #[error(
+        "the mask `{mask_key}` selects more than {MAX_MASKED_PARTS} separate parts of state `{key}`: push larger parts, or the whole value"
+    )]
+    TooFragmented { key: String, mask_key: String },
 }
 
 /// A run of bytes at its place in a value.
@@ -80,13 +98,16 @@ pub struct Value {
     dirty: RangeSet<u64>,
     /// Present bytes that were written through a mapping, and neither flagged nor replaced since.
     absorbed: RangeSet<u64>,
+    /// What it is counted as.
+    counted: u64,
 }
 
 impl Value {
     fn new(size: u64) -> Self {
         let length = usize::try_from(size).expect("sizes are checked against MAX_VALUE_BYTES");
         let bytes = vec![0; length];
-        Self { bytes, present: RangeSet::new(), dirty: RangeSet::new(), absorbed: RangeSet::new() }
+        let none = RangeSet::new;
+        Self { bytes, present: none(), dirty: none(), absorbed: none(), counted: 0 }
     }
 
     /// Size in bytes, fixed for the life of the value.
@@ -132,14 +153,17 @@ impl Value {
         }
     }
 
-    /// Takes bytes that were written through a mapping: they are here, and dirty only once somebody says so.
-    fn absorb(&mut self, offset: u64, bytes: &[u8]) {
-        let range = offset..offset + bytes.len() as u64;
-        self.bytes[to_usize(range.clone())].copy_from_slice(bytes);
-        if !range.is_empty() {
-            self.present.insert(range.clone());
-            self.absorbed.insert(range);
-        }
+    /// Takes those of `now`, bytes of a mapping, that differ from `before`: they are here, and dirty only once somebody says so.
+    /// Gives where they are in the value.
+    fn absorb_changed(&mut self, offset: u64, now: &[u8], before: &[u8]) -> Vec<Range<u64>> {
+        let whole = to_usize(offset..offset + now.len() as u64);
+        let Some(target) = self.bytes.get_mut(whole) else { return Vec::new() };
+        let changed = changed::copy_changed(target, now, before);
+        let in_value = |range: Range<usize>| offset + range.start as u64..offset + range.end as u64;
+        let changed: Vec<_> = changed.into_iter().map(in_value).collect();
+        self.absorbed.extend(changed.iter().cloned());
+        self.present.extend(changed.iter().cloned());
+        changed
     }
 
     /// Takes a whole value from the global tier, all but `kept`; what is there of that stays as dirty as it was.
@@ -175,6 +199,16 @@ impl Value {
         ranges.map(chunk).collect()
     }
 
+    fn takes_up(&self, key: &str) -> u64 {
+        let ranges = self.present.len() + self.dirty.len() + self.absorbed.len();
+        self.size() + entry_bytes(key) + range_bytes(ranges)
+    }
+
+    /// Whether the global tier may lack something of it.
+    fn is_unsent(&self) -> bool {
+        !self.dirty.is_empty() || !self.absorbed.is_empty()
+    }
+
     /// Whether something waits to be pushed.
     pub fn is_dirty(&self) -> bool {
         !self.dirty.is_empty()
@@ -196,12 +230,96 @@ pub struct LocalTier {
     watched: Vec<String>,
     /// What happened to them; each kind once.
     changes: Vec<(String, Change)>,
+    count: Count,
+    /// Keys whose copies calls use, and how many do.
+    held: SortedMap<String, u32>,
 }
 
 impl LocalTier {
     /// An empty tier: everything read from it has to be pulled first.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same, with somebody who bounds what it takes up.
+    pub fn metered(meter: Box<dyn Meter>) -> Self {
+        Self { count: Count::new(meter), ..Self::default() }
+    }
+
+    /// What it takes up, bytes.
+    pub fn used(&self) -> u64 {
+        self.count.used()
+    }
+
+    /// A call uses the copy of a key, whether or not there is one yet: it is not given up until [`LocalTier::let_go`].
+    pub(crate) fn hold(&mut self, key: &str) {
+        *self.held.get_or_insert_with(key.to_owned(), || 0) += 1;
+    }
+
+    /// Undoes one [`LocalTier::hold`].
+    pub(crate) fn let_go(&mut self, key: &str) {
+        let Some(times) = self.held.get_mut(key) else { return };
+        *times -= 1;
+        if *times == 0 {
+            self.held.remove(key);
+        }
+    }
+
+    /// Gives up the copies that are clean and that no call uses; gives how many bytes that frees.
+    pub fn evict(&mut self) -> u64 {
+        self.give_up(|value| !value.is_unsent()).1
+    }
+
+    /// Gives up the copies that no call uses, and with them what was written and not sent. Gives the keys of those of which
+    /// something was not, and how many bytes it frees.
+    pub fn drop_unsent(&mut self) -> (Vec<String>, u64) {
+        self.give_up(|_| true)
+    }
+
+    fn give_up(&mut self, is_given_up: impl Fn(&Value) -> bool) -> (Vec<String>, u64) {
+        let (mut unsent, mut freed) = (Vec::new(), 0);
+        let held = &self.held;
+        self.values.retain(|key, value| {
+            let is_given_up = !held.contains_key(key.as_str()) && is_given_up(value);
+            if is_given_up {
+                freed += value.counted;
+                if value.is_unsent() {
+                    unsent.push(key.clone());
+                }
+            }
+            !is_given_up
+        });
+        self.count.shrink(freed);
+        (unsent, freed)
+    }
+
+    /// Room for so many bytes more.
+    fn grow(&mut self, key: &str, bytes: u64) -> Result<(), StateError> {
+        if !self.count.has(bytes) {
+            self.evict();
+        }
+        let refused = |why| StateError::OverBudget { key: key.to_owned(), bytes, why };
+        self.count.grow(bytes).map_err(refused)
+    }
+
+    /// Counts a value again after it changed.
+    ///
+    /// # Errors
+    /// When it takes up more than there is room for: it does all the same.
+    fn settle(&mut self, key: &str) -> Result<(), StateError> {
+        let Some(value) = self.values.get_mut(key) else { return Ok(()) };
+        let (now, before) = (value.takes_up(key), value.counted);
+        value.counted = now;
+        if now <= before {
+            self.count.shrink(before - now);
+            return Ok(());
+        }
+        let bytes = now - before;
+        let grown = self.count.grow(bytes);
+        grown.map_err(|why| {
+            self.count.grown(bytes);
+            StateError::OverBudget { key: key.to_owned(), bytes, why }
+        })
     }
 
     /// The local copy, if this host has touched the key.
@@ -220,6 +338,11 @@ impl LocalTier {
     fn open_mut(&mut self, key: &str, size: u64) -> Result<&mut Value, StateError> {
         if size > MAX_VALUE_BYTES {
             return Err(StateError::TooLarge { key: key.to_owned(), size });
+        }
+        if !self.values.contains_key(key) {
+            let counted = size + entry_bytes(key);
+            self.grow(key, counted)?;
+            self.values.insert(key.to_owned(), Value { counted, ..Value::new(size) });
         }
         let value = self.values.get_or_insert_with(key.to_owned(), || Value::new(size));
         if value.size() != size {
@@ -251,7 +374,7 @@ impl LocalTier {
         self.open_mut(key, size)?.write(offset, bytes);
         self.pulls.wrote(key, &range);
         self.note(key, Change::Written);
-        Ok(())
+        self.settle(key)
     }
 
     /// Takes in what a read pulled; `size` is the size of the global value.
@@ -259,7 +382,7 @@ impl LocalTier {
         Self::range(key, size, chunk.offset, chunk.bytes.len() as u64)?;
         self.open_mut(key, size)?.fill(chunk);
         self.note(key, Change::Pulled);
-        Ok(())
+        self.settle(key)
     }
 
     /// Puts what a read brought into the tier; `false` where neither tier has the value.
@@ -303,7 +426,7 @@ impl LocalTier {
         let written = self.pulls.end(run, key);
         self.open_mut(key, bytes.len() as u64)?.replace(bytes, &written);
         self.note(key, Change::Pulled);
-        Ok(())
+        self.settle(key)
     }
 
     /// Marks bytes of an existing value as changed.
@@ -315,7 +438,7 @@ impl LocalTier {
     ) -> Result<(), StateError> {
         Self::range(key, size, range.start, range.end.saturating_sub(range.start))?;
         self.open_mut(key, size)?.flag_dirty(range);
-        Ok(())
+        self.settle(key)
     }
 
     /// What a whole push sends: every present byte of a dirty value, and the value's size; nothing when it is clean.
@@ -325,9 +448,9 @@ impl LocalTier {
         let value = self.values.get_mut(key).filter(|value| value.is_dirty())?;
         value.dirty = RangeSet::new();
         value.absorbed = RangeSet::new();
-        let chunks = value.chunks(value.present.iter().cloned());
-        self.pulls.sent(key, &chunks);
-        Some((value.size(), chunks))
+        let (size, chunks) = (value.size(), value.chunks(value.present.iter().cloned()));
+        self.sent(key, &chunks);
+        Some((size, chunks))
     }
 
     /// What a partial push sends: the dirty ranges, and the value's size; nothing when it is clean.
@@ -339,9 +462,9 @@ impl LocalTier {
         for range in dirty.iter() {
             value.absorbed.remove(range.clone());
         }
-        let chunks = value.chunks(dirty.iter().cloned());
-        self.pulls.sent(key, &chunks);
-        Some((value.size(), chunks))
+        let (size, chunks) = (value.size(), value.chunks(dirty.iter().cloned()));
+        self.sent(key, &chunks);
+        Some((size, chunks))
     }
 
     /// What a masked push sends: the present bytes at which the mask's bytes are not zero.
@@ -370,6 +493,10 @@ impl LocalTier {
         for run in mask.read(0..size).chunk_by(|a, b| (*a == 0) == (*b == 0)) {
             let end = at + run.len() as u64;
             if run[0] != 0 {
+                if masked.len() == MAX_MASKED_PARTS {
+                    let (key, mask_key) = (key.to_owned(), mask_key.to_owned());
+                    return Err(StateError::TooFragmented { key, mask_key });
+                }
                 masked.insert(at..end);
             }
             at = end;
@@ -384,17 +511,28 @@ impl LocalTier {
             value.absorbed.remove(range.clone());
         }
         let chunks = value.chunks(taken.into_iter());
-        self.pulls.sent(key, &chunks);
+        self.sent(key, &chunks);
         Ok(Some((size, chunks)))
     }
 
-    /// Takes in bytes that were written through a mapping of the value.
-    pub fn absorb(&mut self, key: &str, offset: u64, bytes: &[u8]) {
-        if let Some(value) = self.values.get_mut(key) {
-            value.absorb(offset, bytes);
-            self.pulls.wrote(key, &(offset..offset + bytes.len() as u64));
-            self.note(key, Change::Written);
+    /// Parts of a value are being sent.
+    fn sent(&mut self, key: &str, chunks: &[Chunk]) {
+        self.pulls.sent(key, chunks);
+        // Taking a part out of a range makes two of it.
+        let _ = self.settle(key);
+    }
+
+    /// Takes in what a mapping of the value has now, where that is not what it had before.
+    pub fn absorb_changed(&mut self, key: &str, offset: u64, now: &[u8], before: &[u8]) {
+        let Some(value) = self.values.get_mut(key) else { return };
+        let changed = value.absorb_changed(offset, now, before);
+        if changed.is_empty() {
+            return;
         }
+        changed.iter().for_each(|range| self.pulls.wrote(key, range));
+        self.note(key, Change::Written);
+        // The guest has written it: it stays, and is told with the next write that there is no room.
+        let _ = self.settle(key);
     }
 
     /// Takes in what a partial push read back, all but what was written here since it was asked for, or is unsent. Of a value
@@ -412,7 +550,7 @@ impl LocalTier {
         }
         value.replace(bytes, &kept);
         self.note(key, Change::Pulled);
-        Ok(())
+        self.settle(key)
     }
 
     /// Says that a push has reached the global tier.
@@ -443,13 +581,25 @@ impl LocalTier {
     }
 
     /// Asks for the lock of a key, whether or not there is a value.
-    pub fn lock(&mut self, run: RunId, key: &str, mode: LockMode) -> LockOutcome {
-        self.locks.lock(run, key, mode)
+    ///
+    /// # Errors
+    /// When there is no room for another lock.
+    pub fn lock(
+        &mut self,
+        run: RunId,
+        key: &str,
+        mode: LockMode,
+    ) -> Result<LockOutcome, StateError> {
+        if !self.locks.has(key) {
+            self.grow(key, entry_bytes(key))?;
+        }
+        Ok(self.locks.lock(run, key, mode))
     }
 
     /// Gives one lock back; one that the run does not hold is left alone.
     pub fn unlock(&mut self, run: RunId, key: &str, mode: LockMode) {
-        self.locks.unlock(run, key, mode);
+        let freed = self.locks.unlock(run, key, mode);
+        self.count.shrink(freed);
     }
 
     /// Ready once the lock asked for is held.
@@ -460,7 +610,8 @@ impl LocalTier {
     /// Gives back every lock of a run that ended, and what it waited for.
     pub fn release(&mut self, run: RunId) {
         self.pulls.release(run);
-        self.locks.release(run);
+        let freed = self.locks.release(run);
+        self.count.shrink(freed);
     }
 
     /// Undoes [`LocalTier::take_dirty`] after a failed push.
@@ -469,6 +620,8 @@ impl LocalTier {
             for range in ranges {
                 value.flag_dirty(range.clone());
             }
+            // As in `absorb_changed`.
+            let _ = self.settle(key);
         }
     }
 }

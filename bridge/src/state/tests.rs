@@ -6,6 +6,12 @@ fn chunk(offset: u64, bytes: &[u8]) -> Chunk {
     Chunk { offset, bytes: bytes.to_vec() }
 }
 
+/// Writes through a mapping.
+fn absorb(tier: &mut LocalTier, key: &str, offset: u64, bytes: &[u8]) {
+    let before: Vec<u8> = bytes.iter().map(|byte| !byte).collect();
+    tier.absorb_changed(key, offset, bytes, &before);
+}
+
 #[test]
 fn the_first_access_fixes_the_size() {
     let mut tier = LocalTier::new();
@@ -49,7 +55,7 @@ fn what_is_written_during_a_pull_is_not_taken_back_by_it() {
     tier.write("k", 6, 1, b"B").unwrap();
     tier.take_dirty("k").unwrap();
     tier.write("k", 6, 2, b"C").unwrap();
-    tier.absorb("k", 3, b"D");
+    absorb(&mut tier, "k", 3, b"D");
     tier.write("other", 1, 0, b"x").unwrap();
     tier.replace(run, "k", b"uvwxyz").unwrap();
     assert_eq!(tier.get("k").unwrap().read(0..6), b"uBCDyz");
@@ -115,7 +121,7 @@ fn a_value_that_is_kept_fresh_keeps_what_a_mapping_wrote_until_it_is_flagged_or_
         tier.get("k").unwrap().read(0..4).to_vec()
     };
     refresh(&mut tier, b"abcd");
-    tier.absorb("k", 1, b"BC");
+    absorb(&mut tier, "k", 1, b"BC");
     assert!(!tier.get("k").unwrap().is_dirty());
     assert_eq!(refresh(&mut tier, b"0123"), b"0BC3");
     // What is flagged is sent, and is like other bytes then; so is what a write covered.
@@ -124,12 +130,12 @@ fn a_value_that_is_kept_fresh_keeps_what_a_mapping_wrote_until_it_is_flagged_or_
     assert_eq!(tier.take_dirty_ranges("k").unwrap().1, [chunk(1, b"B")]);
     assert_eq!(refresh(&mut tier, b"abcd"), b"abCd");
     tier.write("k", 4, 2, b"D").unwrap();
-    tier.absorb("k", 2, b"E");
+    absorb(&mut tier, "k", 2, b"E");
     assert_eq!(tier.take_dirty_ranges("k").unwrap().1, [chunk(2, b"E")]);
     assert_eq!(refresh(&mut tier, b"0123"), b"0123");
     // A whole push sends it, a masked one what the mask has, and an explicit pull replaces it.
     let absorb_again = |tier: &mut LocalTier| {
-        tier.absorb("k", 0, b"wxyz");
+        absorb(tier, "k", 0, b"wxyz");
         assert_eq!(refresh(tier, b"0123"), b"wxyz");
     };
     absorb_again(&mut tier);
@@ -179,7 +185,7 @@ fn watched_values_tell_what_happened_to_them() {
         |kinds: &[Change]| kinds.iter().map(|kind| ("k".to_owned(), *kind)).collect::<Vec<_>>();
     assert_eq!(tier.take_changes(), of(&[Written]));
     assert!(tier.take_in("k", Some(4), &chunk(2, b"fg")).unwrap());
-    tier.absorb("k", 0, b"z");
+    absorb(&mut tier, "k", 0, b"z");
     tier.take_dirty("k").unwrap();
     tier.pushed("k");
     assert_eq!(tier.take_changes(), of(&[Pulled, Written, Pushed]));

@@ -219,6 +219,9 @@ pub enum FailureCode {
     Unauthorised,
     /// The run does not hold the lock, or not any more. Since version 4.
     LockLost,
+    /// There is no memory left in the budget of the user, or of the relay: nothing was done. Since version 5; earlier ones are told
+    /// [`FailureCode::Busy`].
+    OverBudget,
 }
 
 /// Whether `name` can name a user or a function: it becomes part of paths and of keys in the cluster.

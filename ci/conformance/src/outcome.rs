@@ -39,6 +39,7 @@ codes! {
     State "state",
     OperationFailed "operation-failed",
     OutOfMemory "out-of-memory",
+    OverBudget "over-budget",
     Deadlock "deadlock",
     NoMalloc "no-malloc",
     Timeout "timeout",

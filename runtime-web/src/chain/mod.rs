@@ -301,6 +301,7 @@ fn call_result(answer: Answer) -> Result<(CallResult, Option<Code>), FaasmError>
                 FailureCode::BadRequest => Code::OperationFailed,
                 FailureCode::Cancelled => Code::Aborted,
                 FailureCode::Unauthorised => Code::Refused,
+                FailureCode::OverBudget => Code::OverBudget,
                 _ => return Err(unexpected(Reply::Failed { code, message })),
             };
             (refused, message.into_bytes())

@@ -41,6 +41,7 @@ codes! {
     OperationFailed = "operation-failed",
     OutOfMemory = "out-of-memory",
     OutcomeUnknown = "outcome-unknown",
+    OverBudget = "over-budget",
     QueueFull = "queue-full",
     Refused = "refused",
     StackExhausted = "stack-exhausted",

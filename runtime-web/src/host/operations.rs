@@ -149,6 +149,9 @@ pub(crate) fn unexpected(reply: Reply) -> FaasmError {
         Reply::Failed { code: FailureCode::Unauthorised, message } => {
             FaasmError::new(Code::Refused, message)
         }
+        Reply::Failed { code: FailureCode::OverBudget, message } => {
+            FaasmError::new(Code::OverBudget, message)
+        }
         Reply::Failed { message, .. } => FaasmError::new(Code::OperationFailed, message),
         _ => FaasmError::new(Code::OperationFailed, "the relay's reply does not fit the request"),
     }

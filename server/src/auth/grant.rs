@@ -58,6 +58,11 @@ impl Grant {
         Self { user: None, functions: None, rights: Rights::default(), expiry: Some(0) }
     }
 
+    /// Whom it is for; any user, on a relay without tokens.
+    pub(crate) fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
     /// When its token expires, seconds since 1970; requests are taken for [`LEEWAY_SECONDS`] more.
     pub fn expiry(&self) -> Option<u64> {
         self.expiry

@@ -210,7 +210,7 @@ fn embedded(settings: &Settings) -> Finding {
     let found = Stores::in_memory()
         .map_err(|error| error.to_string())
         .and_then(|stores| {
-            let mut config = settings.embedded();
+            let mut config = settings.embedded(settings.budget());
             config.compiled = None;
             Embedded::new(config, stores).map_err(|error| error.to_string())
         })

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use faasm_relay::auth::Authority;
+use faasm_relay::budget::{Bounds, Budget};
 use faasm_relay::cluster::faasm::Upload;
 use faasm_relay::settings::{Endpoints, Flag, Mistakes, Read, Settings, Sources};
 use faasm_relay::store::{RedisConfig, Stores};
@@ -156,7 +157,8 @@ async fn serve(
     tls: Option<Tls>,
 ) -> Result<ExitCode> {
     settings.builds.program = this_program();
-    let app = app(&settings, stores)?;
+    let budget = settings.budget();
+    let app = app(&settings, stores, &budget)?;
     let listener = TcpListener::bind(settings.listen)
         .await
         .with_context(|| format!("listening on {}", settings.listen))?;
@@ -166,6 +168,8 @@ async fn serve(
     let told = super::stop::on_signal(settings.timings.drain + settings.timings.grace)?;
     let shutdown = async { drop(told.await) };
     say_who_may(address, tokens.is_some(), tls.is_some());
+    let Bounds { relay, user } = budget.bounds();
+    tracing::info!(relay, user, "bytes of memory that may be held for users, and for each of them");
     let scheme = if tls.is_some() { "https" } else { "http" };
     let mut out = std::io::stdout();
     writeln!(out, "listening on {scheme}://{address}/").and_then(|()| out.flush())?;
@@ -177,6 +181,7 @@ async fn serve(
         limits: settings.limits,
         tokens: tokens.clone(),
         tls: tls.clone(),
+        budget,
     };
     tokio::select! {
         served = faasm_relay::serve(listener, config, app, shutdown) => served.context("serving")?,
@@ -193,11 +198,11 @@ fn this_program() -> Option<PathBuf> {
 }
 
 /// The cluster that the settings name, over these stores.
-fn app(settings: &Settings, stores: Stores) -> Result<App> {
+fn app(settings: &Settings, stores: Stores, budget: &Budget) -> Result<App> {
     let most = settings.state_value_bytes as u64;
     let endpoints = settings.cluster.endpoints().map_err(Mistakes)?;
     let Some(Endpoints { planner, upload }) = endpoints else {
-        let app = App::embedded(settings.embedded(), stores.with_values_up_to(most));
+        let app = App::embedded(settings.embedded(budget.clone()), stores.with_values_up_to(most));
         return app.context("starting the embedded cluster");
     };
     tracing::info!(%planner, "functions run in a Faasm cluster");

@@ -7,6 +7,7 @@ pub(crate) mod failures;
 
 pub use builds::BuildConfig;
 
+use crate::budget::OverBudget;
 use crate::store::{SessionKey, StoreError};
 use faasm_bridge::guest::CallResult;
 use faasm_bridge::wire::{CallEntry, RequestId};
@@ -92,14 +93,19 @@ pub mod failure {
     pub const STACK_EXHAUSTED: &str = "stack-exhausted";
     /// It ran to its end, and its output is longer than this relay sends.
     pub const TOO_LARGE: &str = "too-large";
-    /// It ran longer than a call may.
+    /// It ran longer than a call may, together with the call that it descends from.
     pub const TIMEOUT: &str = "timeout";
+    /// The call that it descends from was cancelled.
+    pub const CANCELLED: &str = "cancelled";
     /// The cluster has no such function.
     pub const MISSING_FUNCTION: &str = "missing-function";
     /// A pointer that is null, outside the table or of another signature, or an input that does not fit it.
     pub const BAD_ENTRY: &str = "bad-entry";
     /// It cannot be compiled, or its instance cannot be made: for one, more memory than is allowed.
     pub const CANNOT_LOAD: &str = "cannot-load";
+    /// There is no memory left in the budget of its user, or of the relay. The same as that of
+    /// [`faasm_bridge::guest::Fault::OverBudget`].
+    pub const OVER_BUDGET: &str = "over-budget";
     /// It imports what only a Faasm cluster has, and was not run; the same as that of
     /// [`faasm_bridge::guest::Fault::ClusterOnly`].
     pub const CLUSTER_ONLY: &str = "cluster-only";
@@ -139,6 +145,12 @@ pub enum ClusterError {
     /// As many instances run as may.
     #[error("the cluster runs {instances} instances, and may run no more: try again later")]
     Full { instances: usize },
+    /// As many instances of this user run as may, and there is room for those of others.
+    #[error("{instances} instances of this user run, and no more may: try again later")]
+    UserFull { instances: usize },
+    /// There is no memory for it, and nothing was begun.
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
     /// The cluster has no room for it, and nothing was begun.
     #[error("{0}")]
     Busy(String),
@@ -167,7 +179,8 @@ pub struct Usage {
 
 /// A place that keeps and runs functions.
 pub trait Cluster: Send + Sync {
-    /// Runs a function to its end. Dropping the future ends the run; calls it chained go on.
+    /// Runs a function to its end. Dropping the future ends the run and, where the cluster can, all calls that descend from it: a
+    /// Faasm cluster cannot, and drops their results. Calls that it chained and did not await go on when it returns.
     fn call(&self, call: Call) -> BoxFuture<'static, Result<Outcome, ClusterError>>;
 
     /// Checks a function as the toolchain made it and stores it; names are checked by the caller.

@@ -8,6 +8,7 @@ pub mod settings;
 pub use limits::Limits;
 
 use crate::auth::Authority;
+use crate::budget::{Bounds, Budget};
 use crate::cluster::embedded::{Embedded, EmbeddedConfig};
 use crate::cluster::faasm::{Faasm, FaasmConfig, Keys, Upload};
 use crate::cluster::{Cluster, ClusterError};
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Settings of the HTTP side.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Folder of static files; without it there are none.
     pub web: Option<PathBuf>,
@@ -33,6 +34,23 @@ pub struct Config {
     pub tokens: Option<Authority>,
     /// Certificate and key; without it connections are in plain text.
     pub tls: Option<Tls>,
+    /// Memory that users make the relay hold; the same as that of the cluster.
+    pub budget: Budget,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            web: None,
+            allow_origins: Vec::new(),
+            allow_hosts: Vec::new(),
+            timings: Timings::default(),
+            limits: Limits::default(),
+            tokens: None,
+            tls: None,
+            budget: Budget::new(Bounds::NONE),
+        }
+    }
 }
 
 /// How long the relay waits for what.

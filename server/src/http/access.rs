@@ -1,7 +1,7 @@
 //! Tokens of HTTP requests: `Authorization: Bearer`.
 
 use super::Refusal;
-use crate::auth::{Denied, Operation};
+use crate::auth::{Denied, Grant, Operation};
 use crate::session::Gate;
 use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HeaderMap};
@@ -19,6 +19,14 @@ pub(super) fn check(
     });
     checked.map_err(|denied| {
         tracing::info!(?operation, reason = %denied, "request refused");
+        Refusal::from(denied)
+    })
+}
+
+/// What the request's token allows, whatever it is shown for.
+pub(super) fn grant(gate: &Gate, headers: &HeaderMap) -> Result<Grant, Refusal> {
+    gate.grant(token(headers)?).map_err(|denied| {
+        tracing::info!(reason = %denied, "request refused");
         Refusal::from(denied)
     })
 }

@@ -1,6 +1,7 @@
-//! Bodies of requests, bounded in size and time: who sends slowly is let go.
+//! Bodies of requests, bounded in size, time and memory: who sends slowly is let go.
 
 use super::Refusal;
+use crate::budget::{Account, Charge, Kind};
 use crate::config::Limits;
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -32,18 +33,54 @@ fn encoding(headers: &HeaderMap) -> Option<String> {
     found.map(|value| value.chars().take(40).collect())
 }
 
-/// The whole body.
+/// Bytes that arrive, and the charge for them.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    pub(super) bytes: Vec<u8>,
+    pub(super) charge: Charge,
+}
+
+impl Arrived {
+    /// Nothing yet, for this account.
+    pub(super) fn nothing(account: &Account) -> Self {
+        Self { bytes: Vec::new(), charge: account.nothing(Kind::Body) }
+    }
+
+    /// Takes a piece; `most` bytes is all that there will be.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub(super) fn take(&mut self, piece: &[u8], most: usize) -> Result<(), Refusal> {
+        let needed = self.bytes.len() + piece.len();
+        if needed > self.bytes.capacity() {
+            let capacity = needed.max(2 * self.bytes.capacity()).min(most.max(needed));
+            self.charge.set(capacity as u64)?;
+            self.bytes.reserve_exact(capacity - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(piece);
+        Ok(())
+    }
+}
+
+/// The whole body, which is charged to this account.
 pub(super) async fn receive(
     request: Request<Incoming>,
     bound: Bound,
     limits: &Limits,
-) -> Result<Vec<u8>, Refusal> {
-    let mut arriving = Arriving::new(request, bound, limits)?;
-    let mut bytes = Vec::new();
-    while let Some(piece) = arriving.next().await? {
-        bytes.extend_from_slice(&piece);
+    account: &Account,
+) -> Result<Arrived, Refusal> {
+    // One that there is no room for is not begun to be read.
+    if let Some(bytes) =
+        request.body().size_hint().exact().filter(|bytes| *bytes <= bound.bytes as u64)
+    {
+        drop(account.charge(Kind::Body, bytes as usize)?);
     }
-    Ok(bytes)
+    let mut arriving = Arriving::new(request, bound, limits)?;
+    let mut arrived = Arrived::nothing(account);
+    while let Some(piece) = arriving.next().await? {
+        arrived.take(&piece, bound.bytes)?;
+    }
+    Ok(arrived)
 }
 
 /// A body, piece by piece.

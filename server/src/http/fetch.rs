@@ -1,6 +1,6 @@
 //! `POST /session…`: sessions for networks that break WebSockets.
 
-use super::body::{self, Arriving, Bound};
+use super::body::{self, Arrived, Arriving, Bound};
 use super::{Answer, Refusal, Site, plain};
 use crate::session::{Ending, FetchConnection, Lasting, begin};
 use crate::store::StoreError;
@@ -53,7 +53,7 @@ pub(super) async fn answer(
     let bound = if let Action::Send = action { TURN_BYTES + frame } else { TURN_BYTES };
     let (connection, turn, rest) = arrive(site, request, bound).await?;
     match action {
-        Action::Send => connection.take(turn, &rest, &site.app)?,
+        Action::Send => connection.take(turn, &rest.bytes[TURN_BYTES..], &site.app)?,
         Action::Receive(lasting) => return Ok(stream(connection.body(turn, lasting)?)),
         Action::End => connection.end(false),
         Action::Begin => {}
@@ -63,9 +63,10 @@ pub(super) async fn answer(
 
 async fn shake_hands(site: &Arc<Site>, request: Request<Incoming>) -> Result<Answer, Refusal> {
     let bytes = FRAME_PREFIX_BYTES + MAX_ENVELOPE_BYTES;
-    let body =
-        body::receive(request, Bound { what: "a handshake", bytes }, &site.config.limits).await?;
-    let frames = FrameReader::default().push(&body).map_err(Ending::from)?;
+    let bound = Bound { what: "a handshake", bytes };
+    let nobody = site.config.budget.nobody();
+    let body = body::receive(request, bound, &site.config.limits, &nobody).await?;
+    let frames = FrameReader::default().push(&body.bytes).map_err(Ending::from)?;
     let frame = frames.into_iter().next().unwrap_or_default();
     let begun = begin(&frame, &site.sessions, &site.config.timings, site.stopping()).await;
     let batch = begun.map_err(|error| {
@@ -74,30 +75,34 @@ async fn shake_hands(site: &Arc<Site>, request: Request<Incoming>) -> Result<Ans
     Ok(uncached(plain(StatusCode::OK, FRAMES, batch)))
 }
 
-/// The connection a request belongs to, and what comes after its [`Turn`]. A stranger's body is not read to its end.
+/// The connection a request belongs to, its [`Turn`], and the body, which begins with that. A stranger's body is not read to its
+/// end.
 async fn arrive(
     site: &Site,
     request: Request<Incoming>,
     bound: usize,
-) -> Result<(Arc<FetchConnection>, Turn, Vec<u8>), Refusal> {
+) -> Result<(Arc<FetchConnection>, Turn, Arrived), Refusal> {
     let bound = Bound { what: "a batch", bytes: bound };
     let mut arriving = Arriving::new(request, bound, &site.config.limits)?;
-    let mut bytes = Vec::new();
+    let mut body = Arrived::nothing(&site.config.budget.nobody());
     let mut known = None;
     while let Some(piece) = arriving.next().await? {
-        bytes.extend_from_slice(&piece);
-        if let Some(turn) = bytes.first_chunk::<TURN_BYTES>() {
+        body.take(&piece, bound.bytes)?;
+        if let Some(turn) = body.bytes.first_chunk::<TURN_BYTES>() {
             // Each piece shows that the page is there.
             let turn = Turn::from_bytes(*turn);
-            known = Some((site.sessions.fetching(turn.connection)?, turn));
+            let connection = site.sessions.fetching(turn.connection)?;
+            if known.is_none() {
+                body.charge = body.charge.to(connection.account())?;
+            }
+            known = Some((connection, turn));
         }
     }
     let (connection, turn) = known.ok_or_else(|| {
         let what = format!("a request of a session begins with {TURN_BYTES} bytes that say which");
         Refusal::new(StatusCode::BAD_REQUEST, what)
     })?;
-    bytes.drain(..TURN_BYTES);
-    Ok((connection, turn, bytes))
+    Ok((connection, turn, body))
 }
 
 fn stream(frames: impl futures_util::Stream<Item = Bytes> + Send + 'static) -> Answer {

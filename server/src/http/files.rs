@@ -1,12 +1,19 @@
 //! Static files below one folder.
 
+use super::answer::PIECE_BYTES;
 use super::{Answer, Refusal, plain};
-use hyper::body::Incoming;
+use crate::store::StoreError;
+use bytes::Bytes;
+use futures_util::stream::{Stream, unfold};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::header::{self, HeaderValue};
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use sha2::{Digest, Sha256};
 use std::io;
 use std::path::{Path, PathBuf};
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 /// What a folder shows.
 const INDEX: &str = "index.html";
@@ -46,8 +53,8 @@ impl Files {
         } else {
             found
         };
-        let bytes = tokio::fs::read(&file.path).await.map_err(|_| not_found())?;
-        answer_with(request, &file.path, bytes)
+        let opened = Opened::open(&file.path).await.map_err(|_| not_found())?;
+        answer_with(request, &file.path, opened)
     }
 
     /// The file or folder itself, if it is there and below the root, wherever links lead.
@@ -67,13 +74,56 @@ struct Found {
     is_dir: bool,
 }
 
-fn answer_with(
-    request: &Request<Incoming>,
-    path: &Path,
-    bytes: Vec<u8>,
-) -> Result<Answer, Refusal> {
-    let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    let tag = format!("\"{}\"", &hash[..32]);
+/// A file that was read once, for its hash, and is read again as it is sent.
+struct Opened {
+    file: File,
+    length: u64,
+    hash: String,
+}
+
+impl Opened {
+    async fn open(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path).await?;
+        let (mut hash, mut length) = (Sha256::new(), 0);
+        let mut buffer = vec![0; PIECE_BYTES];
+        loop {
+            let count = file.read(&mut buffer).await?;
+            if count == 0 {
+                break;
+            }
+            hash.update(&buffer[..count]);
+            length += count as u64;
+        }
+        file.rewind().await?;
+        let hash = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { file, length, hash })
+    }
+
+    /// The file piece by piece. One that became shorter meanwhile breaks off.
+    fn pieces(self) -> impl Stream<Item = Result<Frame<Bytes>, StoreError>> + Send + 'static {
+        unfold((self.file, self.length), async |(mut file, left)| {
+            if left == 0 {
+                return None;
+            }
+            let wanted = left.min(PIECE_BYTES as u64) as usize;
+            let mut piece = vec![0; wanted];
+            match file.read_exact(&mut piece).await {
+                Ok(_) => Some((Ok(Frame::data(piece.into())), (file, left - wanted as u64))),
+                Err(error) => {
+                    tracing::warn!(%error, "a static file breaks off");
+                    let error = StoreError::Backend {
+                        action: "reading a static file",
+                        reason: error.to_string(),
+                    };
+                    Some((Err(error), (file, 0)))
+                }
+            }
+        })
+    }
+}
+
+fn answer_with(request: &Request<Incoming>, path: &Path, file: Opened) -> Result<Answer, Refusal> {
+    let tag = format!("\"{}\"", &file.hash[..32]);
     let unchanged = request
         .headers()
         .get_all(header::IF_NONE_MATCH)
@@ -81,7 +131,7 @@ fn answer_with(
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .any(|known| matches!(known.trim(), "*") || known.trim().trim_start_matches("W/") == tag);
-    let length = bytes.len();
+    let length = file.length;
     let mut answer = match (unchanged, request.method()) {
         (true, _) => plain(StatusCode::NOT_MODIFIED, content_type(path), ""),
         (false, &Method::HEAD) => {
@@ -89,7 +139,13 @@ fn answer_with(
             answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
             answer
         }
-        (false, _) => plain(StatusCode::OK, content_type(path), bytes),
+        (false, _) => {
+            let mut answer = Response::new(StreamBody::new(file.pieces()).boxed_unsync());
+            let headers = answer.headers_mut();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(path)));
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+            answer
+        }
     };
     let tag = HeaderValue::try_from(tag).map_err(|_| Refusal::not_found(request.uri().path()))?;
     answer.headers_mut().insert(header::ETAG, tag);

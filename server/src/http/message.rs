@@ -14,26 +14,27 @@
 //! With a token as `Authorization: Bearer`, where the relay wants one. For old pages, and for `curl`: each call is a request
 //! of its own, input and output are text in the message, and what is asked for twice is done twice. Sessions do better.
 
+use super::answer::{charged, streamed};
 use super::body::{self, Bound};
+use super::calls::Ended;
 use super::{Answer, Refusal, Site, access, plain};
 use crate::auth::Operation;
-use crate::cluster::{Call, ClusterError, Outcome};
+use crate::budget::{Charge, Kind};
+use crate::cluster::{Call, ClusterError, Outcome, failure};
 use crate::session::Exceeds;
 use faasm_bridge::guest::CallResult;
 use faasm_bridge::wire::{self, CallEntry, is_valid_name};
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
-use serde::de::Error;
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::Arc;
 use tracing::Instrument;
 
 /// Longest message, bytes.
 const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
-
-/// Most calls whose end nobody has asked for; the oldest that have ended are forgotten first.
-const MAX_CALLS: usize = 1024;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -50,9 +51,9 @@ pub(crate) struct Message {
     #[serde(default)]
     cmdline: String,
     /// More of it, argument by argument: these can have blanks in them.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "arguments")]
     args: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "variables")]
     env: BTreeMap<String, String>,
     #[serde(default, rename = "async")]
     is_async: bool,
@@ -60,6 +61,57 @@ pub(crate) struct Message {
     asks_status: bool,
     #[serde(default, deserialize_with = "whole_or_none")]
     id: Option<u32>,
+}
+
+/// Most arguments, and most variables: each takes up more memory here than it does in the message.
+const MAX_WORDS: usize = 16 * 1024;
+
+fn arguments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct Arguments;
+    impl<'de> Visitor<'de> for Arguments {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a sequence of arguments")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
+            let mut arguments = Vec::new();
+            while let Some(argument) = list.next_element()? {
+                if arguments.len() == MAX_WORDS {
+                    return Err(A::Error::custom(format!("more than {MAX_WORDS} arguments")));
+                }
+                arguments.push(argument);
+            }
+            Ok(arguments)
+        }
+    }
+    deserializer.deserialize_seq(Arguments)
+}
+
+fn variables<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    struct Variables;
+    impl<'de> Visitor<'de> for Variables {
+        type Value = BTreeMap<String, String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a map of variables")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut variables = BTreeMap::new();
+            while let Some((name, value)) = map.next_entry()? {
+                if variables.len() == MAX_WORDS {
+                    return Err(A::Error::custom(format!("more than {MAX_WORDS} variables")));
+                }
+                variables.insert(name, value);
+            }
+            Ok(variables)
+        }
+    }
+    deserializer.deserialize_map(Variables)
 }
 
 /// A whole number in whichever way JSON writes it: to JSON `7.0` is the same as `7`.
@@ -79,29 +131,6 @@ fn whole_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u3
     Ok(Option::<Whole>::deserialize(deserializer)?.map(|Whole(number)| number))
 }
 
-/// Calls that were not waited for.
-#[derive(Debug, Default)]
-pub(super) struct Calls {
-    by_id: Mutex<Table>,
-}
-
-#[derive(Debug, Default)]
-struct Table {
-    last_id: u32,
-    calls: BTreeMap<u32, Entry>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    user: String,
-    function: String,
-    /// None while it runs.
-    ended: Option<Ended>,
-}
-
-/// Whether it succeeded, and its output or the reason.
-type Ended = (bool, Vec<u8>);
-
 /// Answers a message.
 pub(super) async fn answer(
     site: &Arc<Site>,
@@ -109,9 +138,15 @@ pub(super) async fn answer(
 ) -> Result<Answer, Refusal> {
     let bound = Bound { what: "a message", bytes: MAX_MESSAGE_BYTES };
     let headers = request.headers().clone();
-    let message = body::receive(request, bound, &site.config.limits).await?;
-    let message = read(&message).map_err(bad)?;
     let gate = &site.sessions.gate;
+    // Before anything of the body is read: whose it is shows only when it is here.
+    let budget = &site.config.budget;
+    let account = match access::grant(gate, &headers)?.user() {
+        Some(user) => budget.user(user),
+        None => budget.anybody(),
+    };
+    let body = body::receive(request, bound, &site.config.limits, &account).await?;
+    let message = read(&body.bytes).map_err(bad)?;
     access::check(gate, &headers, Some(&message.user), Operation::Request(&message.request()))?;
     if message.asks_status {
         return status(site, &message);
@@ -121,12 +156,18 @@ pub(super) async fn answer(
         Exceeds::Input(why) => Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, why),
         Exceeds::Rate(why) => Refusal::new(StatusCode::TOO_MANY_REQUESTS, why),
     })?;
+    // From here on the message is the user's.
+    let mut charge = body.charge.to(&budget.user(&message.user))?;
+    charge.set_anyway(body.bytes.len() as u64);
+    drop(body.bytes);
     if message.is_async {
-        return start(site, message);
+        return start(site, message, charge);
     }
-    let (succeeded, output) = perform(site, message).await?;
+    let account = charge.account().clone();
+    let (succeeded, output) = perform(site, message, charge).await?;
     let status = if succeeded { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
-    Ok(plain(status, TEXT, output))
+    let charge = account.charge(Kind::Answer, output.capacity())?;
+    Ok(streamed(status, TEXT, charged(output, charge)))
 }
 
 /// A message whose names can be names.
@@ -185,7 +226,8 @@ impl Message {
     }
 }
 
-async fn perform(site: &Site, message: Message) -> Result<Ended, Refusal> {
+/// Performs a call; what the message is charged for is given back when it has ended.
+async fn perform(site: &Site, message: Message, _charge: Charge) -> Result<Ended, Refusal> {
     let _running = site.sessions.run().ok_or_else(|| {
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the relay stops; try again later")
     })?;
@@ -194,13 +236,25 @@ async fn perform(site: &Site, message: Message) -> Result<Ended, Refusal> {
     let input = message.input_data.into_bytes();
     let call = Call { entry, args, env, ..Call::new(message.user, message.function, input) };
     let outcome = site.app.cluster.call(call).await.map_err(|error| {
-        if let ClusterError::Refused(why) = error {
-            return bad(why);
-        }
+        let status = match error {
+            ClusterError::Refused(why) => return bad(why),
+            ClusterError::OverBudget(over) => return over.into(),
+            ClusterError::UserFull { .. } => StatusCode::TOO_MANY_REQUESTS,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
         tracing::error!(%error, "call by message");
-        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+        Refusal::new(status, error.to_string())
     })?;
+    let most = site.config.limits.output_bytes;
     Ok(match outcome {
+        Outcome::Returned(CallResult { output, .. }) if output.len() > most => {
+            let (code, bytes) = (failure::TOO_LARGE, output.len());
+            let what = "the call ran, and its output";
+            let text = format!(
+                "Call failed ({code}): {what} of {bytes} bytes is not sent; this relay sends at most {most}"
+            );
+            (false, text.into_bytes())
+        }
         Outcome::Returned(CallResult { return_value: 0, output }) => (true, output),
         Outcome::Returned(CallResult { return_value, output }) => {
             (false, returned(return_value, output))
@@ -221,15 +275,13 @@ fn returned(value: i32, output: Vec<u8>) -> Vec<u8> {
 }
 
 /// Starts a call that goes on by itself.
-fn start(site: &Arc<Site>, message: Message) -> Result<Answer, Refusal> {
-    let id = site.calls.add(&message).ok_or_else(|| {
-        let what = format!("{MAX_CALLS} calls run that nobody waits for; try again later");
-        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, what)
-    })?;
-    let site = Arc::clone(site);
+fn start(site: &Arc<Site>, message: Message, charge: Charge) -> Result<Answer, Refusal> {
+    let id = site.calls.add(&message.user, &message.function)?;
+    let (site, user) = (Arc::clone(site), message.user.clone());
     let going_on = async move {
-        let ended = perform(&site, message).await;
-        site.calls.end(id, ended.unwrap_or_else(|refusal| (false, refusal.message.into_bytes())));
+        let ended = perform(&site, message, charge).await;
+        let ended = ended.unwrap_or_else(|refusal| (false, refusal.message.into_bytes()));
+        site.calls.end(&user, id, ended);
     };
     tokio::spawn(going_on.in_current_span());
     Ok(plain(StatusCode::OK, TEXT, id.to_string()))
@@ -238,51 +290,30 @@ fn start(site: &Arc<Site>, message: Message) -> Result<Answer, Refusal> {
 fn status(site: &Site, message: &Message) -> Result<Answer, Refusal> {
     let id =
         message.id.ok_or_else(|| bad("a message that asks for a status has the call's `id`"))?;
-    let text = site.calls.status(id, message).ok_or_else(|| {
+    let text = site.calls.status(id, &message.user, &message.function).ok_or_else(|| {
         let what = format!("no call {id} of {}/{}", message.user, message.function);
         Refusal::new(StatusCode::NOT_FOUND, what)
     })?;
-    Ok(plain(StatusCode::OK, TEXT, text))
+    Ok(streamed(StatusCode::OK, TEXT, text))
 }
 
-impl Calls {
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// A new call's id, unless too many run.
-    fn add(&self, message: &Message) -> Option<u32> {
-        let mut table = self.table();
-        if table.calls.len() >= MAX_CALLS {
-            let ended = table.calls.iter().find(|(_, call)| call.ended.is_some());
-            let oldest = *ended?.0;
-            table.calls.remove(&oldest);
-        }
-        table.last_id = table.last_id.wrapping_add(1);
-        let id = table.last_id;
-        let (user, function) = (message.user.clone(), message.function.clone());
-        table.calls.insert(id, Entry { user, function, ended: None });
-        Some(id)
-    }
-
-    fn end(&self, id: u32, ended: Ended) {
-        if let Some(call) = self.table().calls.get_mut(&id) {
-            call.ended = Some(ended);
-        }
-    }
-
-    /// How a call is doing, in Faasm's words.
-    fn status(&self, id: u32, message: &Message) -> Option<Vec<u8>> {
-        let table = self.table();
-        let call = table.calls.get(&id)?;
-        if (&call.user, &call.function) != (&message.user, &message.function) {
-            return None;
-        }
-        let (word, output) = match &call.ended {
-            None => return Some(b"RUNNING".to_vec()),
-            Some((true, output)) => ("SUCCESS: ", output),
-            Some((false, reason)) => ("FAILED: ", reason),
+    #[test]
+    fn arguments_and_variables_are_so_many() {
+        let args = |count| {
+            let json = serde_json::json!({ "user": "u", "function": "f", "args": vec![""; count] });
+            read(json.to_string().as_bytes())
         };
-        Some([word.as_bytes(), output].concat())
+        assert!(args(100).is_ok());
+        let refused = args(MAX_WORDS + 1).unwrap_err();
+        assert!(refused.contains("more than 16384 arguments"), "{refused}");
+        let env: BTreeMap<String, &str> =
+            (0..=MAX_WORDS).map(|number| (number.to_string(), "")).collect();
+        let json = serde_json::json!({ "user": "u", "function": "f", "env": env });
+        let refused = read(json.to_string().as_bytes()).unwrap_err();
+        assert!(refused.contains("more than 16384 variables"), "{refused}");
     }
 }

@@ -11,5 +11,5 @@ use hyper::StatusCode;
 pub(super) fn answer(site: &Site) -> Answer {
     let (sessions, connected) = site.sessions.count();
     let census = Census { sessions, connected, instances: site.app.cluster.usage() };
-    plain(StatusCode::OK, CONTENT_TYPE, site.metrics.text(census))
+    plain(StatusCode::OK, CONTENT_TYPE, site.metrics.text(census, &site.config.budget))
 }

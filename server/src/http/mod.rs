@@ -1,7 +1,9 @@
 //! Routes, and what every answer has in common.
 
 mod access;
+mod answer;
 mod body;
+mod calls;
 mod fetch;
 mod files;
 mod message;
@@ -16,6 +18,7 @@ mod upload;
 mod websocket;
 
 use crate::auth::Operation;
+use crate::budget::{self, OverBudget};
 use crate::cluster::failures::Named;
 use crate::config::{App, Config, Limits};
 use crate::metrics::{Measured, Metrics, Timed};
@@ -63,7 +66,9 @@ pub(crate) struct Site {
     sessions: Arc<Sessions>,
     metrics: Arc<Metrics>,
     /// Calls that came as messages.
-    calls: message::Calls,
+    calls: Arc<calls::Calls>,
+    /// Shared files that are being sent.
+    sending: shared::Sending,
     guard: Guard,
     files: Option<Files>,
     /// How many came without an id.
@@ -86,7 +91,8 @@ impl Site {
         };
         let guard = Guard::new(&known, config.tokens.is_some());
         let files = config.web.as_deref().map(Files::new).transpose()?;
-        let gate = Gate::new(config.tokens.clone(), config.limits.clone());
+        let budget = config.budget.clone();
+        let gate = Gate::new(config.tokens.clone(), config.limits.clone(), budget.clone());
         let kept = config.timings.session_kept;
         let metrics = Metrics::new(Some(&*app.cluster));
         app.cluster = Arc::new(Measured::new(app.cluster, Arc::clone(&metrics)));
@@ -97,9 +103,21 @@ impl Site {
         let (locks, changes) = (app.locks.clone(), Arc::clone(&app.changes));
         let sessions = Sessions::new(gate, journal, locks, changes, Arc::clone(&metrics), kept);
         let sessions = Arc::new(sessions);
-        let calls = message::Calls::default();
+        let calls = calls::Calls::new(config.timings.session_kept, &budget);
+        let sending = shared::Sending::default();
         let requests = AtomicU64::new(1);
-        Ok(Self { config, app, sessions, metrics, calls, guard, files, requests, stopping })
+        Ok(Self {
+            config,
+            app,
+            sessions,
+            metrics,
+            calls,
+            sending,
+            guard,
+            files,
+            requests,
+            stopping,
+        })
     }
 
     /// Lets what runs in sessions end, and begins nothing new.
@@ -364,6 +382,16 @@ fn is_cut_short(status: StatusCode) -> bool {
             | StatusCode::UNSUPPORTED_MEDIA_TYPE
             | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
     )
+}
+
+impl From<OverBudget> for Refusal {
+    fn from(over: OverBudget) -> Self {
+        let status = match over.bound {
+            budget::Bound::User => StatusCode::TOO_MANY_REQUESTS,
+            budget::Bound::Relay => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, format!("over-budget: {over}"))
+    }
 }
 
 fn plain(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {

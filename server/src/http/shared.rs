@@ -1,11 +1,20 @@
 //! `PUT`, `GET` and `HEAD /files/PATH`: the files that functions of all users can read.
 
-use super::body::{self, Bound};
+use super::answer::streamed;
+use super::body::{self, Arrived, Bound};
 use super::files::decode;
 use super::{Answer, Refusal, Site, plain};
+use crate::budget::{Charge, Kind};
 use crate::store::{StoreError, is_valid_path};
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use tokio::sync::Semaphore;
+
+/// Files that are read at once to be sent.
+const READ_AT_ONCE: usize = 2;
 
 /// The path that what follows `/files/` names.
 pub(super) fn path(encoded: &str) -> Result<String, Refusal> {
@@ -24,7 +33,9 @@ pub(super) async fn receive(
 ) -> Result<Answer, Refusal> {
     let limits = &site.config.limits;
     let bound = Bound { what: "a shared file", bytes: limits.file_bytes };
-    let file = body::receive(request, bound, limits).await?;
+    let anybody = site.config.budget.anybody();
+    let body = body::receive(request, bound, limits, &anybody).await?;
+    let Arrived { bytes: file, charge: _charge } = body;
     let bytes = file.len();
     site.app.files.write_file(&path, file).await.map_err(unavailable)?;
     tracing::info!(path, bytes, "shared file stored");
@@ -32,11 +43,65 @@ pub(super) async fn receive(
     Ok(plain(StatusCode::OK, "application/json", body.to_string()))
 }
 
-pub(super) async fn send(site: &Site, path: &str) -> Result<Answer, Refusal> {
-    match site.app.files.read_file(path).await.map_err(unavailable)? {
-        Some(bytes) => Ok(plain(StatusCode::OK, "application/octet-stream", bytes)),
-        None => Err(Refusal::not_found(&format!("/files/{path}"))),
+/// Shared files that are being sent: one copy of each serves all its readers.
+#[derive(Debug)]
+pub(super) struct Sending {
+    /// Files that are being read, of which each is a copy that may be dropped again.
+    reading: Semaphore,
+    by_path: Mutex<HashMap<String, Weak<Copy>>>,
+}
+
+/// A file, charged to nobody: it may be anybody's.
+#[derive(Debug)]
+struct Copy {
+    bytes: Vec<u8>,
+    _charge: Charge,
+}
+
+/// A reader's handle.
+struct Reader(Arc<Copy>);
+
+impl AsRef<[u8]> for Reader {
+    fn as_ref(&self) -> &[u8] {
+        &self.0.bytes
     }
+}
+
+impl Default for Sending {
+    fn default() -> Self {
+        Self { reading: Semaphore::new(READ_AT_ONCE), by_path: Mutex::default() }
+    }
+}
+
+impl Sending {
+    /// The copy to send of a file that was read just now: one that is being sent, if it is the same.
+    fn share(&self, path: &str, read: Copy) -> Bytes {
+        let mut by_path = self.by_path.lock().unwrap_or_else(PoisonError::into_inner);
+        by_path.retain(|_, copy| copy.strong_count() > 0);
+        let sent = by_path.get(path).and_then(Weak::upgrade);
+        let copy = match sent.filter(|sent| sent.bytes == read.bytes) {
+            Some(sent) => sent,
+            None => {
+                let new = Arc::new(read);
+                by_path.insert(path.to_owned(), Arc::downgrade(&new));
+                new
+            }
+        };
+        Bytes::from_owner(Reader(copy))
+    }
+}
+
+pub(super) async fn send(site: &Site, path: &str) -> Result<Answer, Refusal> {
+    // Nobody closes it.
+    let _reading = site.sending.reading.acquire().await;
+    // How long it is shows when it is here.
+    let mut charge =
+        site.config.budget.nobody().charge(Kind::Answer, site.config.limits.file_bytes)?;
+    let read = site.app.files.read_file(path).await.map_err(unavailable)?;
+    let bytes = read.ok_or_else(|| Refusal::not_found(&format!("/files/{path}")))?;
+    charge.set_anyway(bytes.len() as u64);
+    let bytes = site.sending.share(path, Copy { bytes, _charge: charge });
+    Ok(streamed(StatusCode::OK, "application/octet-stream", bytes))
 }
 
 fn unavailable(error: StoreError) -> Refusal {

@@ -3,13 +3,13 @@
 //! A page pulls and pushes the parts it needs over its session; this is for programs that fill a value before functions run,
 //! and look at it afterwards.
 
-use super::body::{self, Bound};
+use super::body::{self, Arrived, Bound};
 use super::files::decode;
 use super::{Answer, Refusal, Site, plain};
 use crate::store::{StateStore, StoreError};
 use bytes::Bytes;
 use faasm_bridge::state::{Chunk, StateError};
-use faasm_bridge::wire::{MAX_KEY_BYTES, MAX_PAYLOAD_BYTES, TRANSFER_BYTES, is_valid_name};
+use faasm_bridge::wire::{MAX_KEY_BYTES, MAX_PAYLOAD_BYTES, is_valid_name};
 use futures_util::stream::{Stream, unfold};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -19,6 +19,9 @@ use std::sync::Arc;
 
 /// Most bytes written at once: a write is one transaction, all of it or nothing, so all of it has to be here first.
 const MAX_WRITE_BYTES: usize = MAX_PAYLOAD_BYTES;
+
+/// Most bytes read at once for an answer: what each slow reader holds.
+const PIECE_BYTES: u64 = 256 * 1024;
 
 const BYTES: &str = "application/octet-stream";
 
@@ -51,8 +54,10 @@ pub(super) async fn receive(
 ) -> Result<Answer, Refusal> {
     let bound = Bound { what: "a state value written over HTTP", bytes: MAX_WRITE_BYTES };
     site.app.check_key(&name.key).map_err(refusal)?;
-    let bytes = body::receive(request, bound, &site.config.limits).await?;
     let Name { user, key } = name;
+    let account = site.config.budget.user(&user);
+    let body = body::receive(request, bound, &site.config.limits, &account).await?;
+    let Arrived { bytes, charge: _charge } = body;
     let size = bytes.len() as u64;
     let chunks = vec![Chunk { offset: 0, bytes }];
     site.app.state.write(&user, &key, size, chunks).await.map_err(refusal)?;
@@ -66,7 +71,7 @@ pub(super) async fn send(site: &Site, name: Name, method: &Method) -> Result<Ans
     site.app.check_key(&name.key).map_err(refusal)?;
     let state = Arc::clone(&site.app.state);
     let wants_bytes = *method != Method::HEAD;
-    let wanted = if wants_bytes { TRANSFER_BYTES } else { 0 };
+    let wanted = if wants_bytes { PIECE_BYTES } else { 0 };
     let read = state.read(&name.user, &name.key, 0, Some(wanted)).await.map_err(refusal)?;
     let Some(size) = read.size else {
         let Name { user, key } = name;
@@ -99,7 +104,7 @@ fn pieces(
         let piece = match ready {
             Some(first) => first,
             None if offset >= size => return None,
-            None => match state.read(&name.user, &name.key, offset, Some(TRANSFER_BYTES)).await {
+            None => match state.read(&name.user, &name.key, offset, Some(PIECE_BYTES)).await {
                 Ok(read) => read.chunk.bytes,
                 Err(error) => {
                     tracing::error!(%error, "a state value breaks off");

@@ -1,6 +1,6 @@
 //! `PUT /f/USER/FUNCTION`: a function as the toolchain made it; `GET`: which one is there.
 
-use super::body::{self, Bound};
+use super::body::{self, Arrived, Bound};
 use super::{Answer, Refusal, Site, plain};
 use crate::cluster::{ClusterError, MAX_FUNCTION_BYTES};
 use faasm_bridge::wire::is_valid_name;
@@ -27,7 +27,10 @@ pub(super) async fn receive(
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     let bound = Bound { what: "a function", bytes: MAX_FUNCTION_BYTES };
-    let wasm = body::receive(request, bound, &site.config.limits).await?;
+    let account = site.config.budget.user(&user);
+    let body = body::receive(request, bound, &site.config.limits, &account).await?;
+    // It is charged until it is compiled and stored.
+    let Arrived { bytes: wasm, charge: _charge } = body;
     let uploaded = site.app.cluster.upload(user.clone(), function.clone(), wasm).await;
     let uploaded = uploaded.map_err(|error| match error {
         ClusterError::NotAFunction(why) => {

@@ -1,7 +1,7 @@
 //! Counts and times calls: a cluster around a cluster. Calls that functions chain are the inner one's own affair.
 
 use super::{Ended, Metrics};
-use crate::cluster::{Call, Cluster, ClusterError, Outcome, Uploaded, Usage};
+use crate::cluster::{Call, Cluster, ClusterError, Outcome, Uploaded, Usage, failure};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Instant;
@@ -35,7 +35,10 @@ impl UnderWay {
         self.outcome = match ended {
             Ok(Outcome::Returned(_)) => "returned",
             Ok(Outcome::Failed { code, .. }) => code,
-            Err(ClusterError::Full { .. } | ClusterError::Busy(_)) => "busy",
+            Err(
+                ClusterError::Full { .. } | ClusterError::UserFull { .. } | ClusterError::Busy(_),
+            ) => "busy",
+            Err(ClusterError::OverBudget(_)) => failure::OVER_BUDGET,
             Err(ClusterError::Unknown(_)) => "unknown",
             Err(ClusterError::Refused(_)) => "refused",
             Err(_) => "unavailable",

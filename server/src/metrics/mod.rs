@@ -11,6 +11,7 @@ pub(crate) use calls::Measured;
 pub(crate) use faasm::FaasmCounts;
 pub(crate) use store::Timed;
 
+use crate::budget::{Bound, Budget, Kind};
 use crate::cluster::{Cluster, Usage};
 use faasm_bridge::wire::FailureCode;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -21,6 +22,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// As `Content-Type` of [`Metrics::text`].
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -53,6 +55,21 @@ pub(crate) struct Metrics {
     sessions_connected: Gauge,
     instances: Gauge,
     instances_most: Gauge,
+    memory: Family<Held, Gauge>,
+    memory_most: Gauge,
+    memory_refused: Family<Refused, Counter>,
+}
+
+/// What memory is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Held {
+    kind: &'static str,
+}
+
+/// By whose bound memory was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refused {
+    bound: &'static str,
 }
 
 /// How a call ended: one of a handful of words, so that the numbers stay few.
@@ -126,6 +143,9 @@ impl Metrics {
             sessions_connected: Gauge::default(),
             instances: Gauge::default(),
             instances_most: Gauge::default(),
+            memory: Family::default(),
+            memory_most: Gauge::default(),
+            memory_refused: Family::default(),
         };
         let mut registry = Registry::with_prefix("faasm_relay");
         registry.register(
@@ -172,7 +192,19 @@ impl Metrics {
             Unit::Bytes,
             this.sent.clone(),
         );
+        registry.register_with_unit(
+            "memory",
+            "Memory that is held for users, by what for",
+            Unit::Bytes,
+            this.memory.clone(),
+        );
+        registry.register(
+            "memory_refused",
+            "What was not held for want of memory, by whose bound",
+            this.memory_refused.clone(),
+        );
         for (name, help, gauge) in [
+            ("memory_most_bytes", "Memory that may be held for users", &this.memory_most),
             ("requests_waiting", "Requests of sessions that wait for room", &this.requests_waiting),
             ("requests_running", "Requests of sessions that are performed", &this.requests_running),
             ("connections", "Open connections", &this.connections),
@@ -219,7 +251,16 @@ impl Metrics {
     }
 
     /// All of them, as Prometheus reads them.
-    pub(crate) fn text(&self, census: Census) -> String {
+    pub(crate) fn text(&self, census: Census, budget: &Budget) -> String {
+        for kind in Kind::ALL {
+            let held = Held { kind: kind.as_str() };
+            self.memory.get_or_create(&held).set(signed(budget.used_for(kind)));
+        }
+        self.memory_most.set(signed(budget.bounds().relay));
+        for (bound, name) in [(Bound::User, "user"), (Bound::Relay, "relay")] {
+            let counter = self.memory_refused.get_or_create(&Refused { bound: name });
+            counter.inner().store(budget.refused(bound), Ordering::Relaxed);
+        }
         self.sessions.set(number(census.sessions));
         self.sessions_connected.set(number(census.connected));
         let usage = census.instances.unwrap_or_default();
@@ -232,6 +273,10 @@ impl Metrics {
         }
         text
     }
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 fn number(count: usize) -> i64 {

@@ -71,5 +71,6 @@ fn tell(session: &Session, decided: Vec<(RequestId, Begun)>) {
     for (id, begun) in decided {
         live.machine.decide(id, begun);
     }
+    live.settle();
     live.wake.notify_one();
 }

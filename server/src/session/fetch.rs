@@ -5,6 +5,7 @@
 
 use super::progress::Seen;
 use super::{Carrier, Sessions, handshake, lock, requests};
+use crate::budget::{Account, Charge, Kind};
 use crate::config::{App, Timings};
 use bytes::Bytes;
 use faasm_bridge::session::SessionError;
@@ -107,6 +108,11 @@ impl Sessions {
 }
 
 impl FetchConnection {
+    /// Of the session's user.
+    pub(crate) fn account(&self) -> &Account {
+        &self.carrier.session.account
+    }
+
     /// Takes a batch of frames. One that came before is ignored: browsers send a request again on their own.
     pub(crate) fn take(&self, turn: Turn, batch: &[u8], app: &App) -> Result<(), Ending> {
         self.seen.see();
@@ -153,7 +159,9 @@ impl FetchConnection {
         drop(live);
         let began = Instant::now();
         let rest = Bytes::new();
-        let body = Body { connection: self, number, lasting, began, rest, quiet_since: None };
+        let sending = self.account().nothing(Kind::Reply);
+        let quiet_since = None;
+        let body = Body { connection: self, number, lasting, began, rest, sending, quiet_since };
         Ok(unfold(body, async |mut body| body.next().await.map(|piece| (piece, body))))
     }
 
@@ -188,6 +196,8 @@ struct Body {
     began: Instant,
     /// Of a long frame.
     rest: Bytes,
+    /// For what of it is not sent: the session keeps another copy.
+    sending: Charge,
     /// When the last bytes went out; none did yet where there is none.
     quiet_since: Option<Instant>,
 }
@@ -245,7 +255,12 @@ impl Body {
     /// What there is to send.
     fn piece(&mut self) -> Option<Bytes> {
         if self.rest.is_empty() {
+            self.sending.set_anyway(0);
             self.rest = self.frames()?.into();
+        }
+        // It is freed as a whole.
+        if self.sending.bytes() < self.rest.len() as u64 {
+            self.sending.set_anyway(self.rest.len() as u64);
         }
         Some(self.rest.split_to(PIECE_BYTES.min(self.rest.len())))
     }

@@ -21,6 +21,7 @@ pub(crate) use pass::{Exceeds, Gate};
 pub(crate) use progress::Watched;
 pub(crate) use websocket::{carry, websocket_config};
 
+use crate::budget::{Account, Charge, Kind};
 use crate::config::{Limits, Timings};
 use crate::metrics::Metrics;
 use crate::store::{Changes, Claim, Journal, Locks, SessionKey, StoreError};
@@ -37,6 +38,9 @@ use tokio::task::AbortHandle;
 
 /// Most payload bytes that requests of one session may hold while they wait and run.
 const MAX_PAYLOADS: usize = 256 * 1024 * 1024;
+
+/// What a session takes up besides what its requests and replies do, bytes.
+const SESSION_BYTES: u64 = 16 * 1024;
 
 /// Every session, by id.
 pub(crate) struct Sessions {
@@ -73,6 +77,8 @@ pub(crate) struct Session {
     drain: Drain,
     changes: Arc<Changes>,
     metrics: Arc<Metrics>,
+    /// Of the session's user.
+    account: Account,
     live: Mutex<Live>,
     /// Number of the connection that carries the session; one that finds another number here has been replaced.
     carrier: watch::Sender<u64>,
@@ -96,9 +102,16 @@ struct Live {
     tasks: HashMap<RequestId, AbortHandle>,
     /// Forgets the session some time after its connection left; there is one at a time.
     expiry: Option<AbortHandle>,
+    /// For the session, and the replies that it keeps.
+    kept: Charge,
 }
 
 impl Live {
+    /// Counts the replies again after some came or were acknowledged.
+    fn settle(&mut self) {
+        self.kept.set_anyway(SESSION_BYTES + self.machine.kept_bytes() as u64);
+    }
+
     fn is_idle(&self) -> bool {
         !self.machine.is_connected() && self.machine.open_requests() == 0
     }
@@ -195,7 +208,8 @@ impl Sessions {
 
     fn session(&self, machine: ServerSession) -> Session {
         let (changes, metrics) = (Arc::clone(&self.changes), Arc::clone(&self.metrics));
-        Session::new(machine, self.drain.clone(), changes, metrics, &self.gate.limits)
+        let account = self.gate.account(machine.user());
+        Session::new(machine, self.drain.clone(), changes, metrics, account, &self.gate.limits)
     }
 
     fn known(
@@ -306,17 +320,15 @@ impl Session {
         drain: Drain,
         changes: Arc<Changes>,
         metrics: Arc<Metrics>,
+        account: Account,
         limits: &Arc<Limits>,
     ) -> Self {
         let (id, user) = (machine.id(), machine.user().to_owned());
         let running = limits.running_per_session.min(Semaphore::MAX_PERMITS);
-        let live = Live {
-            machine,
-            pass: Pass::none(limits),
-            wake: Arc::default(),
-            tasks: HashMap::new(),
-            expiry: None,
-        };
+        let (pass, wake, tasks) = (Pass::none(limits), Arc::default(), HashMap::new());
+        let kept = account.nothing(Kind::Reply);
+        let mut live = Live { machine, pass, wake, tasks, expiry: None, kept };
+        live.settle();
         Self {
             id,
             user,
@@ -327,6 +339,7 @@ impl Session {
             drain,
             changes,
             metrics,
+            account,
             live: Mutex::new(live),
             carrier: watch::Sender::new(0),
             calls: Semaphore::new(running),
@@ -490,12 +503,13 @@ mod race_tests;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::{Bounds, Budget};
     use crate::store::Stores;
     use futures_util::FutureExt;
 
     fn sessions(limits: Limits) -> Sessions {
         let stores = Stores::in_memory().unwrap();
-        let (gate, kept) = (Gate::new(None, limits), Duration::MAX);
+        let (gate, kept) = (Gate::new(None, limits, Budget::new(Bounds::NONE)), Duration::MAX);
         let Stores { journal, locks, changes, .. } = stores;
         Sessions::new(gate, journal, locks, changes, Metrics::new(None), kept)
     }

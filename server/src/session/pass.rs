@@ -3,6 +3,7 @@
 use super::transfers::Transfers;
 use super::users::{User, Users};
 use crate::auth::{Authority, Denied, Grant, Operation, now};
+use crate::budget::{Account, Budget};
 use crate::cluster::failure;
 use crate::config::Limits;
 use faasm_bridge::wire::{Answer, FailureCode, Hello, RefusalCode, Reply, Request};
@@ -14,17 +15,21 @@ use tokio::time::Instant;
 /// Version of the protocol since which there is [`FailureCode::Unauthorised`].
 const UNAUTHORISED_SINCE: u16 = 3;
 
+/// Version of the protocol since which there is [`FailureCode::OverBudget`].
+const OVER_BUDGET_SINCE: u16 = 5;
+
 /// Longest time to sleep until a token expires; one that lasts longer does not end a connection.
 const MAX_RENEWAL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Looks at everyone who comes in.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Gate {
     /// `None` lets everybody in.
     authority: Option<Authority>,
     pub(super) limits: Arc<Limits>,
     users: Users,
     transfers: Arc<Transfers>,
+    budget: Budget,
 }
 
 /// Which bound a call is beyond, in words.
@@ -50,8 +55,14 @@ pub(super) struct Pass {
 }
 
 impl Gate {
-    pub(crate) fn new(authority: Option<Authority>, limits: Limits) -> Self {
-        Self { authority, limits: Arc::new(limits), ..Self::default() }
+    pub(crate) fn new(authority: Option<Authority>, limits: Limits, budget: Budget) -> Self {
+        let (users, transfers) = (Users::default(), Arc::default());
+        Self { authority, limits: Arc::new(limits), users, transfers, budget }
+    }
+
+    /// What a user makes the relay hold.
+    pub(super) fn account(&self, user: &str) -> Account {
+        self.budget.user(user)
     }
 
     /// What a token allows.
@@ -174,6 +185,18 @@ impl Pass {
         match request {
             Request::Call { .. } => self.user.run().await,
             _ => None,
+        }
+    }
+
+    /// A reply as a page of the session's version knows it.
+    pub(super) fn in_words_of_its_version(&self, reply: Reply) -> Reply {
+        match reply {
+            Reply::Failed { code: FailureCode::OverBudget, message }
+                if self.version < OVER_BUDGET_SINCE =>
+            {
+                Reply::Failed { code: FailureCode::Busy, message }
+            }
+            reply => reply,
         }
     }
 

@@ -1,13 +1,16 @@
-//! When a page was last known to be there: a long frame on a slow network is no silence.
+//! What arrives over a connection: when the page was last known to be there, as a long frame on a slow network is no silence, and how
+//! much memory the message that arrives takes.
 
+use super::lock;
+use crate::budget::{Account, Charge, Kind};
+use faasm_bridge::wire::MAX_ENVELOPE_BYTES;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
-
-use super::lock;
 
 /// The time of the last sign.
 #[derive(Clone, Debug)]
@@ -38,18 +41,73 @@ impl Seen {
     }
 }
 
+/// More than may arrive before the handshake is done.
+#[derive(Debug, Error)]
+#[error("more than {BEFORE_HANDSHAKE} bytes before the handshake is done")]
+pub(super) struct TooMuch;
+
+/// Most bytes that a peer may send before the handshake is done: one, its prefix, and signs of life.
+const BEFORE_HANDSHAKE: usize = MAX_ENVELOPE_BYTES + 1024;
+
+/// So much of a message is not charged.
+const UNCHARGED: usize = 64 * 1024;
+
+/// The message that arrives now.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Arriving(Arc<Mutex<Message>>);
+
+#[derive(Debug, Default)]
+struct Message {
+    bytes: usize,
+    /// None before the handshake is done.
+    charge: Option<Charge>,
+}
+
+impl Arriving {
+    /// The handshake is done: from here on messages are charged.
+    pub(super) fn admit(&self, account: &Account) {
+        *lock(&self.0) = Message { bytes: 0, charge: Some(account.nothing(Kind::Request)) };
+    }
+
+    /// The message was taken.
+    pub(super) fn taken(&self) {
+        let mut message = lock(&self.0);
+        message.bytes = 0;
+        if let Some(charge) = &mut message.charge {
+            charge.set_anyway(0);
+        }
+    }
+
+    fn more(&self, bytes: usize) -> io::Result<()> {
+        let mut message = lock(&self.0);
+        let Message { bytes: all, charge } = &mut *message;
+        *all += bytes;
+        match charge {
+            None if *all > BEFORE_HANDSHAKE => Err(io::Error::other(TooMuch)),
+            Some(charge) if *all > UNCHARGED => charge.set(*all as u64).map_err(io::Error::other),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// A stream that notes signs of its peer: bytes that arrive, and bytes that are taken after some were not. The first ones
 /// that are taken say nothing, for the system takes them.
 #[derive(Debug)]
 pub(crate) struct Watched<S> {
     stream: S,
     seen: Seen,
+    arriving: Arriving,
     is_held_up: bool,
 }
 
 impl<S> Watched<S> {
     pub(crate) fn new(stream: S) -> Self {
-        Self { stream, seen: Seen::now(), is_held_up: false }
+        let arriving = Arriving::default();
+        Self { stream, seen: Seen::now(), arriving, is_held_up: false }
+    }
+
+    pub(super) fn arriving(&self) -> Arriving {
+        self.arriving.clone()
     }
 
     pub(super) fn seen(&self) -> Seen {
@@ -65,8 +123,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if buffer.filled().len() > before {
+        let more = buffer.filled().len() - before;
+        if more > 0 {
             self.seen.see();
+            self.arriving.more(more)?;
         }
         polled
     }

@@ -1,6 +1,7 @@
 //! Connections that come for one session at the same time, and while it is forgotten: each order of their steps by itself.
 
 use super::*;
+use crate::budget::{Bounds, Budget};
 use crate::store::{Change, Mark, Stores};
 use faasm_bridge::session::{Begun, Remains};
 use faasm_bridge::wire::{Answer, Hello, VERSIONS, encode_handshake};
@@ -95,7 +96,7 @@ fn sessions() -> (Arc<Sessions>, Arc<Paused>) {
     let Stores { journal, locks, changes, .. } = Stores::in_memory().unwrap();
     let paused = Arc::new(Paused { inner: journal, answers: Semaphore::new(0) });
     let journal: Arc<dyn Journal> = Arc::clone(&paused) as _;
-    let gate = Gate::new(None, Limits::default());
+    let gate = Gate::new(None, Limits::default(), Budget::new(Bounds::NONE));
     let sessions = Sessions::new(gate, journal, locks, changes, Metrics::new(None), Duration::MAX);
     (Arc::new(sessions), paused)
 }

@@ -3,7 +3,8 @@
 use super::drain::Running;
 use super::transfers::{Staged, Transfers};
 use super::{Live, MAX_PAYLOADS, Session, lock, locks, watched};
-use crate::cluster::{Call, ClusterError, Outcome, Run};
+use crate::budget::{Charge, Kind};
+use crate::cluster::{Call, ClusterError, Outcome, Run, failure};
 use crate::config::App;
 use crate::store::{Change, Mark, StoreError};
 use faasm_bridge::session::{ServerEvent, SessionError, reply_frame};
@@ -26,10 +27,13 @@ pub(super) fn take(
     app: &App,
 ) -> Result<(), SessionError> {
     session.metrics.received(frame.len());
-    match live.machine.receive(frame)? {
+    let received = live.machine.receive(frame)?;
+    // What is acknowledged is not kept.
+    live.settle();
+    match received {
         None => {}
         Some(ServerEvent::Start { id, first, request, payload }) => {
-            start(session, live, (id, first), request, payload, app);
+            start(session, live, (id, first), request, (payload, frame.len()), app);
         }
         Some(ServerEvent::Cancel { id }) => {
             if let Some(task) = live.tasks.remove(&id) {
@@ -60,7 +64,7 @@ fn start(
     live: &mut Live,
     (id, first): (RequestId, RequestId),
     request: Request,
-    payload: Vec<u8>,
+    (payload, length): (Vec<u8>, usize),
     app: &App,
 ) {
     let span = tracing::info_span!("session", session = %session.shown(), request = id.0);
@@ -80,12 +84,14 @@ fn start(
         live.machine.reply(id, reply, &[]);
         return;
     }
-    let Some(held) = Held::take(session, payload.len()) else {
-        let message = format!("requests with more than {MAX_PAYLOADS} bytes wait and run");
-        let refusal = Reply::Failed { code: FailureCode::Busy, message };
-        count(session, &refusal);
-        live.machine.reply(id, refusal, &[]);
-        return;
+    let held = match Held::take(session, payload.len(), length) {
+        Ok(held) => held,
+        Err((code, message)) => {
+            let refusal = live.pass.in_words_of_its_version(Reply::Failed { code, message });
+            count(session, &refusal);
+            live.machine.reply(id, refusal, &[]);
+            return;
+        }
     };
     let (app, user) = (app.clone(), live.machine.user().to_owned());
     let pass = live.pass.clone();
@@ -135,14 +141,16 @@ fn start(
             return;
         };
         let (reply, payload) = pass.bound(reply, payload);
-        count(&session, &reply);
         let mut live = lock(&session.live);
+        let (reply, payload) = live.afford(reply, payload);
+        count(&session, &reply);
         live.tasks.remove(&id);
         let frame = live.machine.reply(id, reply, &payload);
         // What else is not marked is performed again where its reply was lost: reads, and what was refused.
         if let (true, Some(frame)) = (is_call, frame) {
             app.journal.finish(session.key, session.claim, id, frame);
         }
+        live.settle();
         live.wake.notify_one();
     };
     let task = tokio::spawn(performing.instrument(span));
@@ -157,20 +165,56 @@ pub(super) fn count(session: &Session, reply: &Reply) {
     }
 }
 
+impl Live {
+    /// A reply that there is memory to keep, or what there is instead.
+    fn afford(&mut self, reply: Reply, payload: Vec<u8>) -> (Reply, Vec<u8>) {
+        let instead = match self.kept.grow(payload.len() as u64) {
+            Ok(()) => return (self.pass.in_words_of_its_version(reply), payload),
+            Err(_) if payload.is_empty() => return (reply, payload),
+            Err(over) => over,
+        };
+        if let Reply::Call { .. } | Reply::CallFailed { .. } = reply {
+            let message = format!("the call ran, and its output is not kept: {instead}");
+            let code = failure::OVER_BUDGET.to_owned();
+            return (Reply::CallFailed { code }, message.into_bytes());
+        }
+        let (code, message) = (FailureCode::OverBudget, instead.to_string());
+        (self.pass.in_words_of_its_version(Reply::Failed { code, message }), Vec::new())
+    }
+}
+
+/// What a request takes up besides its frame, bytes.
+const REQUEST_BYTES: usize = 2 * 1024;
+
 /// The room a request takes up until its task ends, also by being aborted.
 struct Held {
     session: Arc<Session>,
     bytes: usize,
+    _charge: Charge,
     _running: Running,
 }
 
 impl Held {
-    fn take(session: &Arc<Session>, bytes: usize) -> Option<Self> {
+    /// For a request whose payload has so many bytes, and its frame so many.
+    ///
+    /// # Errors
+    /// Why there is no room for it.
+    fn take(
+        session: &Arc<Session>,
+        bytes: usize,
+        frame: usize,
+    ) -> Result<Self, (FailureCode, String)> {
+        let charge = session.account.charge(Kind::Request, frame.saturating_add(REQUEST_BYTES));
+        let charge = charge.map_err(|over| (FailureCode::OverBudget, over.to_string()))?;
         // Only the session's one connection adds, under its lock.
         let held = session.payload_bytes.fetch_add(bytes, Ordering::Relaxed);
         let running = Running::new(&session.drain);
-        let this = Self { session: Arc::clone(session), bytes, _running: running };
-        (held + bytes <= MAX_PAYLOADS).then_some(this)
+        let this = Self { session: Arc::clone(session), bytes, _charge: charge, _running: running };
+        if held + bytes <= MAX_PAYLOADS {
+            return Ok(this);
+        }
+        let message = format!("requests with more than {MAX_PAYLOADS} bytes wait and run");
+        Err((FailureCode::Busy, message))
     }
 }
 
@@ -401,7 +445,10 @@ impl From<ClusterError> for Failure {
             ClusterError::Store(error) => error.into(),
             error => {
                 let code = match &error {
-                    ClusterError::Full { .. } | ClusterError::Busy(_) => FailureCode::Busy,
+                    ClusterError::Full { .. }
+                    | ClusterError::UserFull { .. }
+                    | ClusterError::Busy(_) => FailureCode::Busy,
+                    ClusterError::OverBudget(_) => FailureCode::OverBudget,
                     ClusterError::Unknown(_) => FailureCode::Unknown,
                     ClusterError::Refused(_) => FailureCode::BadRequest,
                     _ => FailureCode::Unavailable,

@@ -1,7 +1,8 @@
 //! One WebSocket: handshake, then frames both ways until either side or another connection ends it.
 
-use super::progress::Watched;
+use super::progress::{Arriving, TooMuch, Watched};
 use super::{Carrier, Sessions, handshake, requests};
+use crate::budget::{Kind, OverBudget};
 use crate::config::{App, Timings};
 use faasm_bridge::wire::{
     Answer, FRAME_PREFIX_BYTES, MAX_FRAME_BYTES, MESSAGE_BYTES, encode_handshake,
@@ -83,11 +84,12 @@ pub(crate) async fn carry<S>(
             return close(&mut socket, &Ending::new(CloseCode::Policy, "no handshake")).await;
         }
     };
-    let seen = socket.get_ref().seen();
+    let (seen, arriving) = (socket.get_ref().seen(), socket.get_ref().arriving());
+    arriving.admit(&carrier.session.account);
     let (mut sink, mut stream) = socket.split();
     let ending = tokio::select! {
         () = seen.silent_for(carrier.timings.silence) => Ending::new(CloseCode::Policy, "no sign of life"),
-        ending = receive(&mut stream, &carrier, &app) => ending,
+        ending = receive(&mut stream, &arriving, &carrier, &app) => ending,
         ending = transmit(&mut sink, &carrier) => ending,
         () = carrier.token_expires() => Ending::new(CloseCode::Policy, "the token expires: connect again with a fresh one"),
         () = carrier.replaced() => match carrier.session.is_lost() {
@@ -148,6 +150,10 @@ where
 
 fn ending_of(error: &Error) -> Ending {
     match error {
+        Error::Io(error) if is::<TooMuch>(error) => Ending::new(CloseCode::Size, error.to_string()),
+        Error::Io(error) if is::<OverBudget>(error) => {
+            Ending::new(CloseCode::Again, format!("over-budget: {error}"))
+        }
         Error::Capacity(error) => Ending::new(CloseCode::Size, error.to_string()),
         Error::Utf8(_) => Ending::new(CloseCode::Invalid, "the text is not UTF-8"),
         Error::Protocol(error) => Ending::new(CloseCode::Protocol, error.to_string()),
@@ -155,9 +161,15 @@ fn ending_of(error: &Error) -> Ending {
     }
 }
 
+/// Whether this kind of error is what ended reading.
+fn is<E: std::error::Error + 'static>(error: &std::io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<E>())
+}
+
 /// Takes frames until there is a reason to end.
 async fn receive<S>(
     stream: &mut SplitStream<WebSocketStream<S>>,
+    arriving: &Arriving,
     carrier: &Carrier,
     app: &App,
 ) -> Ending
@@ -172,7 +184,10 @@ where
         };
         match message {
             Message::Binary(message) => {
-                if let Err(ending) = take(&message, carrier, app) {
+                let taken = take(&message, carrier, app);
+                drop(message);
+                arriving.taken();
+                if let Err(ending) = taken {
                     return ending;
                 }
             }
@@ -233,6 +248,9 @@ where
                 _ = pings.tick() => Message::Ping(Default::default()),
             },
         };
+        // In the layers below: the session keeps another copy.
+        let mut sending = carrier.session.account.nothing(Kind::Reply);
+        sending.grown(2 * message.len() as u64);
         if let Err(error) = sink.send(message).await {
             return ending_of(&error);
         }

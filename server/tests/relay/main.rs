@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod budgets;
 mod builds;
 mod calls;
 mod carriers;
@@ -38,5 +39,6 @@ mod support;
 mod tls;
 mod tokens;
 mod transports;
+mod trees;
 mod values;
 mod watched;

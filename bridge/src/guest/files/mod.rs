@@ -87,6 +87,11 @@ impl Default for Files {
 }
 
 impl Files {
+    /// What they keep, bytes.
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.tree.used()
+    }
+
     fn stat_node(&self, inode: Inode) -> Result<Stat, Errno> {
         let node = self.tree.node(inode)?;
         let (kind, size) = match &node.content {

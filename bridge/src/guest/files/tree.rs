@@ -309,6 +309,11 @@ impl Tree {
         }
     }
 
+    /// What all of it counts.
+    pub(super) fn used(&self) -> u64 {
+        self.used
+    }
+
     pub(super) fn charge(&mut self, bytes: u64) -> Result<(), Errno> {
         let used = self.used.saturating_add(bytes);
         if used > MAX_TREE_BYTES {

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod figures;
+mod hostile;
 mod load;
 mod nginx;
 mod state;
@@ -46,6 +47,9 @@ pub(crate) struct Opts {
     /// Only what contains this: calls, idle, state, start, faasm
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
+    /// Only how long /healthz and a call of another user take while somebody loads the relay, this long under each load
+    #[arg(long, value_name = "SECONDS")]
+    hostile: Option<f64>,
     /// Write the figures to this file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -56,6 +60,10 @@ pub(crate) struct Opts {
 
 #[tokio::main]
 pub(crate) async fn run(opts: &Opts) -> Result<()> {
+    if let Some(seconds) = opts.hostile {
+        println!("{}", hostile::measure(seconds).await.context("hostile loads")?);
+        return Ok(());
+    }
     let wants = |group: &str| {
         opts.filter.as_deref().is_none_or(|text| group.contains(&text.to_lowercase()))
     };

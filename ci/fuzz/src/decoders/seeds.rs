@@ -108,12 +108,13 @@ pub(super) fn client_frame(rng: &mut Rng) -> Vec<u8> {
 }
 
 pub(super) fn server_frame(rng: &mut Rng) -> Vec<u8> {
-    const CODES: [FailureCode; 5] = [
+    const CODES: [FailureCode; 6] = [
         FailureCode::BadRequest,
         FailureCode::Unknown,
         FailureCode::State,
         FailureCode::Unauthorised,
         FailureCode::LockLost,
+        FailureCode::OverBudget,
     ];
     let length = rng.below(PAYLOAD_BYTES);
     let payload = rng.bytes(length);

@@ -1,16 +1,21 @@
-//! Calls that a call starts: each one a task of its own, which goes on when its caller ends.
+//! Calls that a call starts: each one a task of its own, which goes on when its caller ends, within the time of their tree.
 
 use super::extension::{Extension, Refusal};
 use super::failures::Failures;
 use super::run;
+use super::tree::{Root, Tree};
 use super::{EmbeddedConfig, Inner, Program};
-use crate::cluster::{Call, Outcome, failure};
+use crate::budget::{Account, Charge, Kind};
+use crate::cluster::{Call, ClusterError, Outcome, failure};
 use faasm_bridge::guest::{CallId, CallResult, Target};
 use faasm_bridge::wire::{CallEntry, is_valid_name};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::Instrument;
+
+/// What a result takes up besides its output.
+const KEPT_BYTES: usize = 512;
 
 /// Where in a tree of calls a run stands.
 #[derive(Clone)]
@@ -21,22 +26,28 @@ pub(super) struct Origin {
     room: Arc<Semaphore>,
     /// The same.
     failures: Arc<Failures>,
+    /// The same.
+    pub(super) tree: Tree,
     /// Of this call alone, not of those that it chains.
     pub(super) extension: Option<Arc<dyn Extension>>,
 }
 
 impl Origin {
-    /// Of a call that nobody chained.
-    pub(super) fn root(config: &EmbeddedConfig, call: &Call) -> Self {
+    /// Of a call that nobody chained. What descends from it is cancelled when the second value is dropped before that call has
+    /// ended.
+    pub(super) fn root(config: &EmbeddedConfig, call: &Call) -> (Self, Root) {
         let chained = config.max_chained.min(Semaphore::MAX_PERMITS);
         let (printing, user, function) =
             (config.printing.clone(), call.user.clone(), call.function.clone());
-        Self {
+        let (tree, root) = Tree::new(config.call_timeout);
+        let origin = Self {
             depth_left: config.max_chain_depth,
             room: Arc::new(Semaphore::new(chained)),
             failures: Arc::new(Failures::new(printing, user, function)),
+            tree,
             extension: None,
-        }
+        };
+        (origin, root)
     }
 
     pub(super) fn with(self, extension: Arc<dyn Extension>) -> Self {
@@ -63,21 +74,41 @@ pub(super) struct Chain {
     pub(super) user: String,
     pub(super) function: String,
     pub(super) origin: Origin,
-    pub(super) results: HashMap<CallId, oneshot::Receiver<CallResult>>,
+    pub(super) results: HashMap<CallId, oneshot::Receiver<Kept>>,
+    /// A result that the kernel has been given, and does not count yet.
+    pub(super) delivered: Option<Charge>,
     /// Why the extension ends the run, within the host call that chained.
     pub(super) refused: Option<Refusal>,
 }
 
+/// A result, and the charge for it.
+pub(super) type Kept = (CallResult, Charge);
+
 impl Chain {
+    pub(super) fn new(
+        inner: Arc<Inner>,
+        program: Arc<Program>,
+        user: String,
+        function: String,
+        origin: Origin,
+    ) -> Self {
+        let results = HashMap::new();
+        Self { inner, program, user, function, origin, results, delivered: None, refused: None }
+    }
+
     pub(super) fn start(&mut self, id: CallId, target: Target, input: Vec<u8>) {
         let (sender, receiver) = oneshot::channel();
         self.results.insert(id, receiver);
+        let account = self.inner.config.budget.user(&self.user);
         if let Some(extension) = &self.origin.extension {
             match extension.chain(&target, &input) {
                 Ok(None) => {}
                 Ok(Some(running)) => {
+                    let tree = self.origin.tree.clone();
                     let going_on = async move {
-                        let _ = sender.send(running.await);
+                        if let Ok(result) = tree.within(running).await {
+                            let _ = sender.send(kept(&account, result));
+                        }
                     };
                     tokio::spawn(going_on.in_current_span());
                     return;
@@ -95,15 +126,26 @@ impl Chain {
         };
         let (caller, failures) = (self.function.clone(), Arc::clone(&self.origin.failures));
         let told = move |outcome: Outcome| {
-            if let Outcome::Failed { code, message } = &outcome {
-                failures.chained(&caller, (&function, entry), code, message);
+            match &outcome {
+                // Whoever cancelled it knows.
+                Outcome::Failed { code: failure::CANCELLED, .. } | Outcome::Returned(_) => {}
+                Outcome::Failed { code, message } => {
+                    failures.chained(&caller, (&function, entry), code, message);
+                }
             }
             // The caller may have ended without awaiting this.
-            let _ = sender.send(outcome.into_result());
+            let _ = sender.send(kept(&account, outcome.into_result()));
         };
-        match self.prepare(target, entry, input) {
-            Ok(running) => {
-                let going_on = async move { told(running.await) };
+        let input_charge = self.inner.config.budget.user(&self.user).charge(Kind::Run, input.len());
+        let input_charge =
+            input_charge.map_err(|over| Outcome::failed(failure::OVER_BUDGET, over.to_string()));
+        match input_charge.and_then(|charge| Ok((self.prepare(target, entry, input)?, charge))) {
+            Ok((running, charge)) => {
+                let going_on = async move {
+                    let outcome = running.await;
+                    drop(charge);
+                    told(outcome);
+                };
                 // What it logs belongs to the request that all of it began with.
                 tokio::spawn(going_on.in_current_span());
             }
@@ -139,13 +181,38 @@ impl Chain {
         Ok(async move {
             let outcome = running.await;
             drop(permit);
-            outcome.unwrap_or_else(|error| not_started(error.to_string()))
+            outcome.unwrap_or_else(|error| match error {
+                ClusterError::OverBudget(over) => {
+                    Outcome::failed(failure::OVER_BUDGET, over.to_string())
+                }
+                error => not_started(error.to_string()),
+            })
         })
     }
 
     pub(super) fn take_finished(&mut self, id: CallId) -> Option<CallResult> {
-        let result = self.results.get_mut(&id)?.try_recv().ok()?;
+        let kept = self.results.get_mut(&id)?.try_recv().ok()?;
         self.results.remove(&id);
-        Some(result)
+        Some(self.deliver(kept))
+    }
+
+    /// Gives a result to the kernel.
+    pub(super) fn deliver(&mut self, (result, charge): Kept) -> CallResult {
+        self.delivered = Some(charge);
+        result
+    }
+}
+
+/// Charges for a result, until it is awaited or its caller ends; one that there is no room for is a failed call.
+fn kept(account: &Account, result: CallResult) -> Kept {
+    match account.charge(Kind::Result, result.output.len() + KEPT_BYTES) {
+        Ok(charge) => (result, charge),
+        Err(over) => {
+            let message = format!("the call ran, and its output is dropped: {over}");
+            let result = CallResult { return_value: 1, output: message.into_bytes() };
+            let mut charge = account.nothing(Kind::Result);
+            charge.grown((result.output.len() + KEPT_BYTES) as u64);
+            (result, charge)
+        }
     }
 }

@@ -8,7 +8,7 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 
 /// Stack of a function; one that needs more ends as `stack-exhausted`. About what browsers give. It holds return addresses
 /// and what does not fit into registers: C and C++ keep arrays and whatever has an address in linear memory.
-const MAX_WASM_STACK_BYTES: usize = 1024 * 1024;
+pub(super) const MAX_WASM_STACK_BYTES: usize = 1024 * 1024;
 
 /// Stack of the fiber a function runs on: its own, and as much again for the host calls made at its end, so that these
 /// can never overflow it.

@@ -18,7 +18,8 @@ pub trait Extension: Send + Sync {
     /// Takes over a call that the function chains, which is then not the cluster's: neither its limits on chained calls nor its
     /// log of failed ones apply. `None` leaves it to the cluster.
     ///
-    /// The future goes on when the caller ends before it; its result is what the function is told when it awaits the call.
+    /// The future goes on when the caller ends before it; its result is what the function is told when it awaits the call. It is
+    /// dropped at the deadline of the call that the extension is for, and where that call is dropped before it has ended.
     ///
     /// # Errors
     /// Where the call cannot be started and the caller is to end.
@@ -168,8 +169,8 @@ impl Embedded {
         call: Call,
         extension: Arc<dyn Extension>,
     ) -> BoxFuture<'static, Result<Outcome, ClusterError>> {
-        let origin = Origin::root(&self.inner.config, &call).with(extension);
-        run::call(Arc::clone(&self.inner), call, origin)
+        let (origin, root) = Origin::root(&self.inner.config, &call);
+        run::root(run::call(Arc::clone(&self.inner), call, origin.with(extension)), root)
     }
 
     /// Loads the function that has this name now; `None` where there is none.
@@ -192,7 +193,8 @@ impl Embedded {
         call: Call,
         extension: Arc<dyn Extension>,
     ) -> BoxFuture<'static, Result<Outcome, ClusterError>> {
-        let origin = Origin::root(&self.inner.config, &call).with(extension);
-        run::call_program(Arc::clone(&self.inner), Arc::clone(&loaded.program), call, origin)
+        let (origin, root) = Origin::root(&self.inner.config, &call);
+        let (inner, program) = (Arc::clone(&self.inner), Arc::clone(&loaded.program));
+        run::root(run::call_program(inner, program, call, origin.with(extension)), root)
     }
 }

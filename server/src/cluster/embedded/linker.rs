@@ -116,7 +116,7 @@ impl Half {
         };
         let value = match self {
             Half::Begin(call) => {
-                let begun = RunState::with(&mut caller, |guest, host, tier| {
+                let begun = RunState::with(&mut caller, call, |guest, host, tier| {
                     guest.begin(call, &args, host, tier)
                 })?;
                 match begun {
@@ -135,7 +135,7 @@ impl Half {
             }
             Half::Function => called(&caller)?.function as i32,
             Half::Finish(call) => {
-                let finished = RunState::with(&mut caller, |guest, host, tier| {
+                let finished = RunState::with(&mut caller, call, |guest, host, tier| {
                     guest.finish(call, host, tier)
                 })?;
                 match finished {
@@ -236,7 +236,7 @@ fn at_once(
 ) -> Result<()> {
     let args = slots(params);
     let value =
-        RunState::with(&mut caller, |guest, host, tier| guest.call(call, &args, host, tier))?;
+        RunState::with(&mut caller, call, |guest, host, tier| guest.call(call, &args, host, tier))?;
     give(results, value);
     Ok(())
 }
@@ -244,7 +244,7 @@ fn at_once(
 /// A call that gives a number with a fraction.
 fn number(call: HostCall, mut caller: Caller<'_, RunState>, results: &mut [Val]) -> Result<()> {
     let value =
-        RunState::with(&mut caller, |guest, host, tier| Ok(guest.number(call, host, tier)))?;
+        RunState::with(&mut caller, call, |guest, host, tier| Ok(guest.number(call, host, tier)))?;
     if let Some(result) = results.first_mut() {
         *result = Val::F64(value.to_bits());
     }
@@ -263,19 +263,24 @@ async fn two_halves(
         return Ok(());
     }
     let args = slots(params);
-    let begun =
-        RunState::with(&mut caller, |guest, host, tier| guest.begin(call, &args, host, tier))?;
+    let begun = RunState::with(&mut caller, call, |guest, host, tier| {
+        guest.begin(call, &args, host, tier)
+    })?;
     if let Begin::Wait(operation) = begun {
         if caller.data().allocating > 0 {
             // The browser's engine cannot unwind through its own call of `malloc`; what works must work in both places.
             let message = "the guest's malloc wants to wait, which it cannot".to_owned();
             return Err(Error::new(Fault::Operation { call, message }));
         }
-        let completion = perform(caller.data_mut(), operation).await;
+        let completion = perform(caller.data_mut(), operation).await?;
         caller.data_mut().kernel()?.complete(completion)?;
     }
     loop {
-        match RunState::with(&mut caller, |guest, host, tier| guest.finish(call, host, tier))? {
+        let finished =
+            RunState::with(&mut caller, call, |guest, host, tier| guest.finish(call, host, tier))?;
+        // What it brought is the guest's or the tier's by now, or the kernel counts it.
+        caller.data_mut().moving.set_anyway(0);
+        match finished {
             Finish::Return(value) => {
                 give(results, value);
                 return Ok(());

@@ -7,7 +7,9 @@
 //! * `linker.rs`: binds imports to the guest kernel of `faasm-bridge`.
 //! * `host.rs`: what the kernel needs from here: memory, clocks, randomness; `printing.rs`: what functions print, in the log.
 //! * `operations.rs`: what is done while a function is suspended.
-//! * `chain.rs`: calls that a call starts; `failures.rs` names those that fail.
+//! * `chain.rs`: calls that a call starts; `failures.rs` names those that fail; `tree.rs`: their deadline and cancellation.
+//! * `places.rs` and `turns.rs`: instances and processors, which users share; `limiter.rs` and `tiers.rs`: memory, within the
+//!   user's budget.
 //! * `extension.rs`: what a program that embeds the cluster does itself for a call.
 //! * `run.rs`: one run, from instantiation to its end; `entry.rs` and `ending.rs`: where it begins, and how it ended.
 //!
@@ -48,33 +50,40 @@ mod entry;
 mod extension;
 mod failures;
 mod host;
+mod limiter;
 mod linker;
 mod locks;
 mod making;
 mod operations;
+mod places;
 mod printing;
 mod program;
 mod run;
+mod tiers;
+mod tree;
+mod turns;
 
 pub use extension::{Answer, Extension, Import, Loaded, Refusal};
 pub use making::{COMPILE, compile_child};
 
 use super::builds::BuildConfig;
 use super::{Call, Cluster, ClusterError, Outcome, Uploaded, Usage};
+use crate::budget::{Bounds, Budget};
 use crate::store::{StoredFunction, Stores};
 use chain::Origin;
 use compiled::Compiled;
 use faasm_bridge::guest::Stream;
-use faasm_bridge::state::LocalTier;
 use futures_util::future::BoxFuture;
 use locks::Holding;
+use places::Places;
 use printing::Printed;
 use program::{Known, Program, Programs};
-use std::collections::HashMap;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tiers::Tiers;
+use turns::Turns;
 use wasmtime::Engine;
 
 /// How often running functions are asked to give way.
@@ -82,7 +91,7 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// Takes what a guest prints: user, function, and bytes as they came.
 ///
-/// It is called from within a host call, while the user's local tier is locked: it may not wait, or use the cluster.
+/// It is called from within a host call: it may not wait, or use the cluster.
 pub type PrintSink = Arc<dyn Fn(&str, &str, Stream, &[u8]) + Send + Sync>;
 
 /// Where guests' standard output and error go.
@@ -109,7 +118,7 @@ impl std::fmt::Debug for Printing {
 /// Settings of the embedded cluster.
 #[derive(Clone, Debug)]
 pub struct EmbeddedConfig {
-    /// Longest any one call may take.
+    /// Longest any one call may take, with all that descends from it.
     pub call_timeout: Duration,
     /// Most memory any one instance may have, bytes.
     pub max_memory: usize,
@@ -117,6 +126,8 @@ pub struct EmbeddedConfig {
     pub max_table_elements: usize,
     /// Most instances at once; a call that would need another one fails.
     pub max_instances: usize,
+    /// Of these, of one user.
+    pub max_user_instances: usize,
     /// How deep calls may chain.
     pub max_chain_depth: usize,
     /// Most chained calls that descend from one call and run at once.
@@ -126,6 +137,10 @@ pub struct EmbeddedConfig {
     /// How functions are built.
     pub builds: BuildConfig,
     pub printing: Printing,
+    /// Memory that users make this cluster hold.
+    pub budget: Budget,
+    /// That what functions wrote to state and did not push is kept, after the user's last run.
+    pub unsent_kept: Duration,
 }
 
 impl Default for EmbeddedConfig {
@@ -135,11 +150,14 @@ impl Default for EmbeddedConfig {
             max_memory: 1024 * 1024 * 1024,
             max_table_elements: 1 << 20,
             max_instances: 2048,
+            max_user_instances: 2048,
             max_chain_depth: 64,
             max_chained: 1024,
             compiled: None,
             builds: BuildConfig::default(),
             printing: Printing::Log,
+            budget: Budget::new(Bounds::NONE),
+            unsent_kept: Duration::from_secs(300),
         }
     }
 }
@@ -163,9 +181,11 @@ struct Inner {
     programs: Programs,
     stores: Stores,
     /// Room for instances.
-    instances: Arc<Semaphore>,
+    places: Arc<Places>,
+    /// Processors.
+    turns: Arc<Turns>,
     /// This host's copy of each user's state.
-    tiers: Mutex<HashMap<String, Arc<Mutex<LocalTier>>>>,
+    tiers: Arc<Tiers>,
     /// What its runs hold of the cluster's locks.
     holding: Arc<Holding>,
     printed: Arc<Printed>,
@@ -183,11 +203,15 @@ impl Embedded {
         let compiled = Compiled::open(&engine, config.compiled.as_deref());
         let is_shared = stores.functions.is_shared();
         let programs = Programs::new(engine.clone(), compiled, config.builds.clone(), is_shared);
-        let tiers = Mutex::default();
+        let tiers = Tiers::new(config.budget.clone(), config.unsent_kept);
+        Tiers::keep_tidy(&tiers).map_err(|error| ClusterError::Internal(error.to_string()))?;
         let holding = Holding::new(stores.locks.clone())?;
-        let instances = Arc::new(Semaphore::new(config.max_instances.min(Semaphore::MAX_PERMITS)));
+        let places = Places::new(config.max_instances, config.max_user_instances);
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let turns = Turns::new(processors);
         let printed = Arc::default();
-        let inner = Inner { config, engine, programs, stores, instances, tiers, holding, printed };
+        let inner =
+            Inner { config, engine, programs, stores, places, turns, tiers, holding, printed };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -211,12 +235,6 @@ fn tick(engine: &Engine) -> std::io::Result<()> {
 }
 
 impl Inner {
-    /// The local tier of `user`, shared by everything that runs for them here.
-    fn tier(&self, user: &str) -> Arc<Mutex<LocalTier>> {
-        let mut tiers = lock(&self.tiers);
-        Arc::clone(tiers.entry(user.to_owned()).or_default())
-    }
-
     /// The compiled function; `None` where it was never uploaded.
     async fn find(&self, user: &str, function: &str) -> Result<Option<Arc<Program>>, ClusterError> {
         match self.programs.known(user, function) {
@@ -244,8 +262,8 @@ impl Inner {
 
 impl Cluster for Embedded {
     fn call(&self, call: Call) -> BoxFuture<'static, Result<Outcome, ClusterError>> {
-        let origin = Origin::root(&self.inner.config, &call);
-        run::call(Arc::clone(&self.inner), call, origin)
+        let (origin, root) = Origin::root(&self.inner.config, &call);
+        run::root(run::call(Arc::clone(&self.inner), call, origin), root)
     }
 
     fn upload(
@@ -280,9 +298,8 @@ impl Cluster for Embedded {
     }
 
     fn usage(&self) -> Option<Usage> {
-        let most = self.inner.config.max_instances.min(Semaphore::MAX_PERMITS);
-        let instances = most.saturating_sub(self.inner.instances.available_permits());
-        Some(Usage { instances, most })
+        let places = &self.inner.places;
+        Some(Usage { instances: places.taken(), most: places.most() })
     }
 }
 

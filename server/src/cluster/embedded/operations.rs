@@ -3,14 +3,54 @@
 use super::host::now;
 use super::lock;
 use super::run::RunState;
+use crate::budget::OverBudget;
 use crate::store::{StateRead, StoreError};
-use faasm_bridge::guest::{Completion, Operation};
+use faasm_bridge::guest::{Completion, Fault, Operation};
+use faasm_bridge::state::Value;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Performs what the kernel asks for; no lock is held meanwhile.
-pub(super) async fn perform(run: &mut RunState, operation: Operation) -> Completion {
+/// Performs what the kernel asks for; no lock is held meanwhile. What the operation takes along and brings is charged until the
+/// run's next host call has made use of it.
+///
+/// # Errors
+/// When there is no memory for that.
+pub(super) async fn perform(run: &mut RunState, operation: Operation) -> Result<Completion, Fault> {
+    let over = |over: OverBudget| Fault::OverBudget { why: over.to_string() };
+    let taken: usize = operation.bytes();
+    let brought = match brought(run, &operation).await {
+        Ok(brought) => brought,
+        Err(error) => return Ok(failed(&error)),
+    };
+    run.moving.set(taken as u64 + brought).map_err(over)?;
+    let completion = performed(run, operation).await;
+    let bytes = completion.bytes() as u64;
+    // More than it was expected to be.
+    run.moving.set(bytes).map_err(over)?;
+    Ok(completion)
+}
+
+/// How much a read brings.
+async fn brought(run: &RunState, operation: &Operation) -> Result<u64, StoreError> {
+    let key = match operation {
+        Operation::ReadState { length: Some(length), .. } => return Ok(*length),
+        Operation::ReadState { key, length: None, .. } | Operation::ExchangeState { key, .. } => {
+            key
+        }
+        _ => return Ok(0),
+    };
+    // A value keeps the size of its first access.
+    let known = lock(&run.tier).get(key).map(Value::size);
+    if let Some(size) = known {
+        return Ok(size);
+    }
+    let chain = &run.chain;
+    let read = chain.inner.stores.state.read(&chain.user, key, 0, Some(0)).await?;
+    Ok(read.size.unwrap_or(0))
+}
+
+async fn performed(run: &mut RunState, operation: Operation) -> Completion {
     match &operation {
         Operation::WriteState { key, .. } | Operation::ExchangeState { key, .. }
             if run.locks.has_lost(key) =>
@@ -24,7 +64,7 @@ pub(super) async fn perform(run: &mut RunState, operation: Operation) -> Complet
     match operation {
         Operation::AwaitCall(id) => match chain.results.remove(&id) {
             Some(result) => match result.await {
-                Ok(result) => Completion::Call(result),
+                Ok(kept) => Completion::Call(chain.deliver(kept)),
                 Err(_) => Completion::Failed("the chained call was lost".into()),
             },
             None => Completion::Failed(format!("no chained call has id {}", id.0)),

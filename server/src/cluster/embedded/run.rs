@@ -2,23 +2,27 @@
 
 use super::chain::{Chain, Origin};
 use super::ending::Ending;
-use super::engine::MAX_TABLES;
 use super::entry::{enter_main, enter_pointer};
 use super::host::{Printer, View};
+use super::limiter::Limiter;
 use super::locks::RunLocks;
+use super::places::Places;
 use super::program::Program;
+use super::tiers::Tier;
+use super::tree::{CutOff, Root};
+use super::turns::Turns;
 use super::{Inner, lock};
+use crate::budget::{Charge, Kind, OverBudget};
 use crate::cluster::{Call, ClusterError, Outcome, failure};
 use faasm_bridge::guest::{CallResult, Fault, Guest, GuestCall, Host, Invocation};
+use faasm_bridge::host::HostCall;
 use faasm_bridge::manifest::{GUEST_LIMIT_EXPORT, GUEST_PAGES_EXPORT};
 use faasm_bridge::state::LocalTier;
 use faasm_bridge::wire::CallEntry;
 use futures_util::future::BoxFuture;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use wasmtime::{
-    AsContextMut, Caller, Error, Extern, Global, Memory, Result, Store, StoreLimits,
-    StoreLimitsBuilder, UpdateDeadline,
+    AsContextMut, Caller, Error, Extern, Global, Memory, Result, Store, UpdateDeadline,
 };
 
 /// Epochs between two yields of a running function.
@@ -27,7 +31,9 @@ const YIELD_TICKS: u64 = 1;
 /// The kernel of a run. However the run ends, also by being dropped, its locks are free after this.
 struct Kernel {
     guest: Guest,
-    tier: Arc<Mutex<LocalTier>>,
+    tier: Tier,
+    /// For what it keeps.
+    charge: Charge,
 }
 
 impl Drop for Kernel {
@@ -41,7 +47,9 @@ pub(super) struct RunState {
     /// Not here while a host call is inside the kernel, which reaches this host through the store.
     kernel: Option<Kernel>,
     pub(super) chain: Chain,
-    pub(super) tier: Arc<Mutex<LocalTier>>,
+    pub(super) tier: Tier,
+    /// For what an operation takes along, and what it brought.
+    pub(super) moving: Charge,
     pub(super) printer: Printer,
     /// What it holds of the cluster's locks.
     pub(super) locks: RunLocks,
@@ -49,26 +57,26 @@ pub(super) struct RunState {
     pub(super) allocating: u32,
     /// The function of the guest that a host call is about to call.
     pub(super) called: Option<GuestCall>,
-    limits: StoreLimits,
+    limiter: Limiter,
     memory: Option<Memory>,
     /// Pages of the guest and their limit, in a module that grows its memory by itself.
     pub(super) fence: Option<[Global; 2]>,
 }
 
 impl RunState {
-    fn new(inner: Arc<Inner>, program: Arc<Program>, call: Call, origin: Origin) -> Self {
+    fn new(
+        inner: Arc<Inner>,
+        program: Arc<Program>,
+        call: Call,
+        origin: Origin,
+    ) -> Result<Self, OverBudget> {
         let Call { user, function, entry, input, args, env, run: _ } = call;
-        let limits = StoreLimitsBuilder::new()
-            .memory_size(inner.config.max_memory)
-            .table_elements(inner.config.max_table_elements)
-            .instances(1)
-            .memories(1)
-            .tables(MAX_TABLES as usize)
-            .build();
+        let account = inner.config.budget.user(&user);
+        let limiter = Limiter::new(&inner.config, &account)?;
         let printing = inner.config.printing.clone();
         let printed = Arc::clone(&inner.printed);
         let printer = Printer { printing, printed, user: user.clone(), function: function.clone() };
-        let tier = inner.tier(&user);
+        let tier = inner.tiers.of(&user);
         let locks = RunLocks::new(&inner.holding, &user);
         let index = match entry {
             CallEntry::Index(index) => index,
@@ -76,22 +84,22 @@ impl RunState {
         };
         let invocation = Invocation { function: function.clone(), input, index, args, env };
         let guest = Guest::new(invocation, program.entry.facts());
-        let kernel = Some(Kernel { guest, tier: Arc::clone(&tier) });
-        let results = HashMap::new();
-        let refused = None;
-        let chain = Chain { inner, program, user, function, origin, results, refused };
-        Self {
+        let charge = account.nothing(Kind::Run);
+        let kernel = Some(Kernel { guest, tier: Arc::clone(&tier), charge });
+        let chain = Chain::new(inner, program, user, function, origin);
+        Ok(Self {
             kernel,
             chain,
             tier,
+            moving: account.nothing(Kind::Run),
             printer,
             locks,
             allocating: 0,
             called: None,
-            limits,
+            limiter,
             memory: None,
             fence: None,
-        }
+        })
     }
 
     /// The kernel, between host calls.
@@ -106,13 +114,14 @@ impl RunState {
         Ok(View { memory, store: caller.as_context_mut() })
     }
 
-    /// Gives `work` the kernel, this host with the guest's memory, and the user's local tier.
+    /// Gives `work`, which is about this host call, the kernel, this host with the guest's memory, and the user's local tier.
     pub(super) fn with<T>(
         caller: &mut Caller<'_, RunState>,
+        call: HostCall,
         work: impl FnOnce(&mut Guest, &mut dyn Host, &mut LocalTier) -> Result<T, Fault>,
     ) -> Result<T> {
         let mut view = Self::view(caller)?;
-        let done = view.with(work)?;
+        let done = view.with(Some(call), work)?;
         match caller.data_mut().chain.refused.take() {
             Some(refusal) => Err(Error::new(refusal)),
             None => Ok(done),
@@ -123,14 +132,26 @@ impl RunState {
 impl View<'_> {
     fn with<T>(
         &mut self,
+        call: Option<HostCall>,
         work: impl FnOnce(&mut Guest, &mut dyn Host, &mut LocalTier) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         let taken = self.store.data_mut().kernel.take();
         let mut kernel = taken.ok_or(Fault::Order { call: "a host call in another" })?;
-        let tier = Arc::clone(&kernel.tier);
-        let result = work(&mut kernel.guest, self, &mut lock(&tier));
-        self.store.data_mut().kernel = Some(kernel);
-        result
+        // Others of the user wait while this one copies state; who does not use any waits for nobody.
+        let result = if call.is_none_or(|call| kernel.guest.uses_tier(call)) {
+            let tier = Arc::clone(&kernel.tier);
+            work(&mut kernel.guest, self, &mut lock(&tier))
+        } else {
+            work(&mut kernel.guest, self, &mut LocalTier::new())
+        };
+        let charged = kernel.charge.set(kernel.guest.held_bytes());
+        let run = self.store.data_mut();
+        run.kernel = Some(kernel);
+        // It is the kernel's by now, or the guest's.
+        run.chain.delivered = None;
+        let done = result?;
+        charged.map_err(|over| Fault::OverBudget { why: over.to_string() })?;
+        Ok(done)
     }
 }
 
@@ -154,6 +175,18 @@ fn memory(caller: &mut Caller<'_, RunState>) -> Result<Memory> {
         _ => None,
     };
     Ok(memory)
+}
+
+/// Runs a function that nobody chained; what descends from it is cancelled where this is dropped.
+pub(super) fn root(
+    running: BoxFuture<'static, Result<Outcome, ClusterError>>,
+    root: Root,
+) -> BoxFuture<'static, Result<Outcome, ClusterError>> {
+    Box::pin(async move {
+        let outcome = running.await;
+        root.ended();
+        outcome
+    })
 }
 
 /// Runs a function by name.
@@ -184,7 +217,7 @@ pub(super) fn call(
     })
 }
 
-/// Runs a function at hand, for as long as a call may take; one that imports what only a Faasm cluster has is refused.
+/// Runs a function at hand, within the time of its tree; one that imports what only a Faasm cluster has is refused.
 pub(super) fn call_program(
     inner: Arc<Inner>,
     program: Arc<Program>,
@@ -200,51 +233,64 @@ pub(super) fn call_program(
             );
             return Ok(Outcome::failed(failure::CLUSTER_ONLY, message));
         }
-        let timeout = inner.config.call_timeout;
-        // Not waited for: who waits for a chained call has an instance itself.
-        let full = ClusterError::Full { instances: inner.config.max_instances };
-        let _instance = Arc::clone(&inner.instances).try_acquire_owned().map_err(|_| full)?;
+        let _place = Places::take(&inner.places, &call.user)?;
         // A run that is cut off is dropped before this goes on, and gives its locks back.
-        match tokio::time::timeout(timeout, run(inner, program, call, origin)).await {
-            Ok(outcome) => Ok(outcome),
-            Err(_) => {
-                let message = format!("timed out after {} s", timeout.as_secs_f64());
-                Ok(Outcome::failed(failure::TIMEOUT, message))
+        let tree = origin.tree.clone();
+        let (turns, user) = (Arc::clone(&inner.turns), call.user.clone());
+        let running = Turns::take(&turns, &user, run(inner, program, call, origin));
+        Ok(match tree.within(running).await {
+            Ok(ended) => ended?,
+            Err(CutOff::Deadline(time)) => {
+                let message = format!("timed out after {} s", time.as_secs_f64());
+                Outcome::failed(failure::TIMEOUT, message)
             }
-        }
+            Err(CutOff::Cancelled) => {
+                let message = "the call that it descends from was cancelled";
+                Outcome::failed(failure::CANCELLED, message)
+            }
+        })
     })
 }
 
-async fn run(inner: Arc<Inner>, program: Arc<Program>, call: Call, origin: Origin) -> Outcome {
+async fn run(
+    inner: Arc<Inner>,
+    program: Arc<Program>,
+    call: Call,
+    origin: Origin,
+) -> Result<Outcome, ClusterError> {
     let pointer = match call.entry {
         CallEntry::Main | CallEntry::Index(_) => None,
         CallEntry::Pointer(index) => Some((index, call.input.clone())),
     };
     let engine = inner.engine.clone();
-    let state = RunState::new(inner, Arc::clone(&program), call, origin);
+    let state = RunState::new(inner, Arc::clone(&program), call, origin)?;
     let mut store = Store::new(&engine, state);
-    store.limiter(|run| &mut run.limits);
+    store.limiter(|run| &mut run.limiter);
     store.set_epoch_deadline(YIELD_TICKS);
     store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(YIELD_TICKS)));
     let instance = match program.pre.instantiate_async(&mut store).await {
         Ok(instance) => instance,
         Err(error) => {
+            if let Some(over) = error.downcast_ref::<OverBudget>() {
+                return Err(over.clone().into());
+            }
             let message = format!("the function cannot be instantiated: {}", error.root_cause());
-            return Outcome::failed(failure::CANNOT_LOAD, message);
+            return Ok(Outcome::failed(failure::CANNOT_LOAD, message));
         }
     };
+    store.data_mut().limiter.is_beginning = false;
     let ended = match pointer {
         Some((index, input)) => enter_pointer(&mut store, &instance, &program, index, &input).await,
         None => enter_main(&mut store, &instance, &program).await,
     };
     let output = end(&mut store);
     store.data_mut().locks.end().await;
-    match ended.map_err(|error| Ending::of(&error)) {
+    Ok(match ended.map_err(|error| Ending::of(&error)) {
         Ok(return_value) | Err(Ending::Exit(return_value)) => {
             Outcome::Returned(CallResult { return_value, output })
         }
         Err(Ending::Failed(outcome)) => outcome,
-    }
+    })
 }
 
 /// Ends a run whose instance is still there, also after a trap: what it wrote through mappings joins the local tier, and
@@ -253,7 +299,7 @@ fn end(store: &mut Store<RunState>) -> Vec<u8> {
     // Without a memory there was no host call, and so nothing to end.
     let Some(memory) = store.data().memory else { return Vec::new() };
     let mut view = View { memory, store: store.as_context_mut() };
-    let ended = view.with(|guest, host, tier| {
+    let ended = view.with(None, |guest, host, tier| {
         guest.end(host, tier);
         Ok(guest.take_output())
     });
@@ -278,10 +324,10 @@ mod tests {
         let inner = Arc::clone(&cluster.inner);
         let program = inner.programs.compile("ada", "f".into(), wasm).await.unwrap();
         let call = Call::new("u", "f", vec![]);
-        let origin = Origin::root(&cluster.inner.config, &call);
-        let state = RunState::new(inner, Arc::clone(&program), call, origin);
+        let (origin, _root) = Origin::root(&cluster.inner.config, &call);
+        let state = RunState::new(inner, Arc::clone(&program), call, origin).unwrap();
         let mut store = Store::new(&cluster.inner.engine, state);
-        store.limiter(|run| &mut run.limits);
+        store.limiter(|run| &mut run.limiter);
         store.set_epoch_deadline(u64::MAX / 2);
         let instance = program.pre.instantiate_async(&mut store).await.unwrap();
         let memory = instance.get_memory(&mut store, &program.entry.memory).unwrap();

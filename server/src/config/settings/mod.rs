@@ -15,6 +15,7 @@ pub use value::{Field, Setting};
 
 use super::{Limits, Timings};
 use crate::auth::{Authority, KeyFile, TokenSettings};
+use crate::budget::{Bounds, Budget};
 use crate::cluster::BuildConfig;
 use crate::cluster::embedded::EmbeddedConfig;
 use crate::cluster::faasm::{Endpoint, FaasmConfig, Trusted};
@@ -51,6 +52,7 @@ pub struct Settings {
     pub limits: Limits,
     pub state_value_bytes: usize,
     pub state: State,
+    pub budget: BudgetSettings,
     pub guests: Guests,
     pub builds: BuildConfig,
     pub cluster: FaasmCluster,
@@ -69,11 +71,31 @@ pub struct Store {
 #[derive(Clone, Debug)]
 pub struct State {
     pub lock_lease: Duration,
+    pub tier_kept: Duration,
+}
+
+/// Memory that users make the relay hold; 0 is a part of what there is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BudgetSettings {
+    pub relay_bytes: usize,
+    pub user_bytes: usize,
+}
+
+impl BudgetSettings {
+    fn bounds(self) -> Bounds {
+        let given = |bytes: usize, default: u64| match bytes {
+            0 => default,
+            bytes => bytes as u64,
+        };
+        let relay = given(self.relay_bytes, Bounds::default().relay);
+        Bounds { relay, user: given(self.user_bytes, relay / 4) }
+    }
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self { lock_lease: LOCK_LEASE }
+        let tier_kept = EmbeddedConfig::default().unsent_kept;
+        Self { lock_lease: LOCK_LEASE, tier_kept }
     }
 }
 
@@ -130,6 +152,7 @@ pub struct Guests {
     pub memory_bytes: usize,
     pub table_elements: usize,
     pub instances: usize,
+    pub instances_per_user: usize,
     pub chain_depth: usize,
     pub chained_calls: usize,
 }
@@ -151,11 +174,13 @@ impl Default for Settings {
             limits: Limits::default(),
             state_value_bytes: usize::try_from(most).unwrap_or(usize::MAX),
             state: State::default(),
+            budget: BudgetSettings::default(),
             guests: Guests {
                 call_time: guests.call_timeout,
                 memory_bytes: guests.max_memory,
                 table_elements: guests.max_table_elements,
                 instances: guests.max_instances,
+                instances_per_user: 0,
                 chain_depth: guests.max_chain_depth,
                 chained_calls: guests.max_chained,
             },
@@ -237,13 +262,26 @@ impl Settings {
         }
     }
 
+    /// Memory that users make the relay hold: one for the cluster and for everything in front of it.
+    pub fn budget(&self) -> Budget {
+        Budget::new(self.budget.bounds())
+    }
+
     /// For the embedded cluster.
-    pub fn embedded(&self) -> EmbeddedConfig {
+    pub fn embedded(&self, budget: Budget) -> EmbeddedConfig {
+        let instances = self.guests.instances;
+        let share = match self.guests.instances_per_user {
+            0 => (instances - instances / 4).max(1),
+            share => share,
+        };
         EmbeddedConfig {
             call_timeout: self.guests.call_time,
             max_memory: self.guests.memory_bytes,
             max_table_elements: self.guests.table_elements,
-            max_instances: self.guests.instances,
+            max_instances: instances,
+            max_user_instances: share,
+            unsent_kept: self.state.tier_kept,
+            budget,
             max_chain_depth: self.guests.chain_depth,
             max_chained: self.guests.chained_calls,
             compiled: self.data.as_ref().map(|data| data.join(COMPILED)),

@@ -65,6 +65,21 @@ pub const TABLE: &[Setting] = &[
         field: Field::Time(0.1..=3600.0, |s| &mut s.state.lock_lease),
     },
     Setting {
+        key: "state.tier_kept",
+        about: "That state which functions wrote and did not push is kept in memory, after the user's last run",
+        field: Field::Time(0.0..=86_400.0, |s| &mut s.state.tier_kept),
+    },
+    Setting {
+        key: "budget.relay_bytes",
+        about: "Memory that users make the relay hold, bytes; 0 is 60 % of what the process may use",
+        field: Field::Number(0..=usize::MAX / 2, |s| &mut s.budget.relay_bytes),
+    },
+    Setting {
+        key: "budget.user_bytes",
+        about: "Of this, for one user; 0 is 25 % of it",
+        field: Field::Number(0..=usize::MAX / 2, |s| &mut s.budget.user_bytes),
+    },
+    Setting {
         key: "tokens.secret_file",
         about: "Secret that tokens are signed with by HS256",
         field: Field::Path(|s| &mut s.tokens.secret_file),
@@ -196,7 +211,7 @@ pub const TABLE: &[Setting] = &[
     },
     Setting {
         key: "guests.call_time",
-        about: "For any one call",
+        about: "For any one call, with all that descends from it",
         field: Field::Time(WAIT, |s| &mut s.guests.call_time),
     },
     Setting {
@@ -213,6 +228,11 @@ pub const TABLE: &[Setting] = &[
         key: "guests.instances",
         about: "Instances at once; calls beyond them fail",
         field: Field::Number(1..=MANY, |s| &mut s.guests.instances),
+    },
+    Setting {
+        key: "guests.instances_per_user",
+        about: "Of these, of one user; 0 is three quarters of them",
+        field: Field::Number(0..=MANY, |s| &mut s.guests.instances_per_user),
     },
     Setting {
         key: "guests.chain_depth",

@@ -1,0 +1,243 @@
+//! How long others wait while somebody loads the relay as a hostile user would: `/healthz`, and a call of another user that does
+//! nothing.
+//!
+//! Each load has a relay of its own, with [`MEMORY_BYTES`] for users and default limits otherwise. A load is a function that goes on
+//! until it is dropped.
+
+use super::load::{Answers, Talk, histogram, load};
+use super::{NOTHING, USER};
+use crate::process::resident;
+use crate::table::Table;
+use anyhow::{Context as _, Result, ensure};
+use faasm_browser_tests::Relay;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+/// For users, of a relay with 4 GiB.
+const MEMORY_BYTES: u64 = (4 << 30) / 5 * 3;
+
+/// Whose functions load the relay.
+const EVE: &str = "eve";
+
+/// Functions of hers.
+const FUNCTIONS: [(&str, &str); 5] = [
+    ("hoard", include_str!("../../functions/wat/hostile/hoard.wat")),
+    ("bomb", include_str!("../../functions/wat/hostile/bomb.wat")),
+    ("inputs", include_str!("../../functions/wat/hostile/inputs.wat")),
+    ("results", include_str!("../../functions/wat/hostile/results.wat")),
+    ("flags", include_str!("../../functions/wat/hostile/flags.wat")),
+];
+
+/// A load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Load {
+    None,
+    /// Calls of one of [`FUNCTIONS`], so many at once, again and again.
+    Calls(&'static str, usize),
+    /// Answers that nobody reads, of this path.
+    Unread(&'static str),
+    /// Bodies of messages, all but their last byte.
+    Bodies,
+    /// First frames of 64 MiB over WebSockets.
+    Frames,
+}
+
+const LOADS: [(&str, Load); 10] = [
+    ("nothing", Load::None),
+    ("state that is written and not pushed", Load::Calls("hoard", 4)),
+    ("trees of calls that compute", Load::Calls("bomb", 2)),
+    ("inputs of calls that sleep", Load::Calls("inputs", 1)),
+    ("results that nobody awaits", Load::Calls("results", 4)),
+    ("mapped state that is compared", Load::Calls("flags", 8)),
+    ("a shared file that is not read", Load::Unread("/files/big")),
+    ("a static file that is not read", Load::Unread("/big.bin")),
+    ("bodies that do not end", Load::Bodies),
+    ("first frames of 64 MiB", Load::Frames),
+];
+
+/// Measures under each load for so long. It fails where an answer does.
+pub(super) async fn measure(seconds: f64) -> Result<Table> {
+    let heading = ["load", "/healthz p50 ms", "p99", "a call p50 ms", "p99", "memory MiB"];
+    let mut table = Table::new(&heading);
+    for (name, what) in LOADS {
+        eprintln!("hostile: {name}");
+        let measured = under(what, Duration::from_secs_f64(seconds)).await;
+        let (health, calls, memory) = measured.with_context(|| name.to_owned())?;
+        let shown =
+            |answers: &Answers, quantile| format!("{:.1}", answers.quantile(quantile) / 1000.0);
+        table.row([
+            name.to_owned(),
+            shown(&health, 0.5),
+            shown(&health, 0.99),
+            shown(&calls, 0.5),
+            shown(&calls, 0.99),
+            (memory >> 20).to_string(),
+        ]);
+    }
+    Ok(table)
+}
+
+/// Times of `/healthz` and of a call, and the most memory that the relay had.
+async fn under(what: Load, lasting: Duration) -> Result<(Answers, Answers, u64)> {
+    let web = tempfile::tempdir().context("a temporary folder")?;
+    std::fs::write(web.path().join("big.bin"), vec![7; 60 << 20]).context("a static file")?;
+    let memory = format!("budget.relay_bytes={MEMORY_BYTES}");
+    let relay = Relay::start_with(web.path(), &["--set", &memory]).await?;
+    prepare(&relay).await?;
+    let address = relay.url().strip_prefix("http://").context("the relay's address")?.to_owned();
+    let process = relay.id().context("the relay has ended")?;
+    let loading = begin(what, &address);
+    let peak = tokio::spawn(async move {
+        let (mut most, until) = (0, Instant::now() + lasting);
+        while Instant::now() < until {
+            most = most.max(resident(process)?);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok::<_, anyhow::Error>(most)
+    });
+    let health = tokio::spawn(health(address.clone(), lasting));
+    let url = format!("ws://{address}/ws");
+    let call = Talk::Call { user: USER.to_owned(), function: "nothing".to_owned() };
+    let calls = load(&url, &call, 1, lasting).await.context("calls of another user")?;
+    let health = health.await.context("asking")?.context("/healthz")?;
+    let peak = peak.await.context("looking")?.context("memory of the relay")?;
+    drop(loading);
+    Ok((health, calls, peak))
+}
+
+async fn prepare(relay: &Relay) -> Result<()> {
+    let folder = tempfile::tempdir().context("a temporary folder")?;
+    upload(relay, folder.path(), USER, "nothing", NOTHING).await?;
+    for (name, text) in FUNCTIONS {
+        upload(relay, folder.path(), EVE, name, text).await?;
+    }
+    let address = relay.url().strip_prefix("http://").context("the relay's address")?;
+    let mut stream = ask(address, "PUT /files/big", 60 << 20).await?;
+    stream.write_all(&vec![7; 60 << 20]).await?;
+    ensure!(status(&mut stream).await? == 200, "the shared file is not stored");
+    Ok(())
+}
+
+async fn upload(relay: &Relay, folder: &Path, user: &str, name: &str, text: &str) -> Result<()> {
+    let path = folder.join(format!("{name}.wasm"));
+    std::fs::write(&path, wat::parse_str(text)?).context("writing a function")?;
+    relay.upload(user, &[path]).await
+}
+
+/// Loads the relay until what this gives is dropped.
+fn begin(what: Load, address: &str) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    // The connections that one address may have, but for those that measure.
+    let (count, size) = match what {
+        Load::None => (0, 0),
+        Load::Calls(_, count) => (count, 0),
+        Load::Unread(_) => (120, 0),
+        Load::Bodies => (200, (16 << 20) - 1),
+        Load::Frames => (80, 64 << 20),
+    };
+    for _ in 0..count {
+        let address = address.to_owned();
+        tasks.spawn(async move {
+            loop {
+                // What the relay refuses is tried again.
+                let _ = once(what, &address, size).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+    }
+    tasks
+}
+
+async fn once(what: Load, address: &str, size: usize) -> std::io::Result<()> {
+    match what {
+        Load::None => {}
+        Load::Calls(function, _) => {
+            let message = format!(r#"{{"user":"{EVE}","function":"{function}"}}"#);
+            let mut stream = ask(address, "POST /", message.len()).await?;
+            stream.write_all(message.as_bytes()).await?;
+            status(&mut stream).await?;
+        }
+        Load::Unread(path) => {
+            let mut stream = ask(address, &format!("GET {path}"), 0).await?;
+            status(&mut stream).await?;
+            std::future::pending::<()>().await;
+        }
+        Load::Bodies => {
+            let mut stream = ask(address, "POST /", size + 1).await?;
+            send(&mut stream, size).await;
+            // Answered where it is refused, which a connection that is closed is, too.
+            let _ = status(&mut stream).await;
+        }
+        Load::Frames => {
+            let mut stream = TcpStream::connect(address).await?;
+            let head = format!(
+                "GET /ws HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes()).await?;
+            status(&mut stream).await?;
+            let mut frame = vec![0x82, 0xff];
+            frame.extend((size as u64).to_be_bytes());
+            frame.extend([0; 4]);
+            stream.write_all(&frame).await?;
+            send(&mut stream, size).await;
+        }
+    }
+    Ok(())
+}
+
+/// Sends so many bytes, as far as they are taken.
+async fn send(stream: &mut TcpStream, size: usize) {
+    let piece = [b' '; 64 << 10];
+    let mut left = size;
+    while left > 0 {
+        let count = left.min(piece.len());
+        if stream.write_all(&piece[..count]).await.is_err() {
+            return;
+        }
+        left -= count;
+    }
+}
+
+/// A request without its body.
+async fn ask(address: &str, line: &str, length: usize) -> std::io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address).await?;
+    let head = format!("{line} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await?;
+    Ok(stream)
+}
+
+/// Reads the beginning of an answer.
+async fn status(stream: &mut TcpStream) -> std::io::Result<u16> {
+    let mut line = [0; 12];
+    stream.read_exact(&mut line).await?;
+    let digits = std::str::from_utf8(&line[9..]).ok().and_then(|digits| digits.parse().ok());
+    digits.ok_or_else(|| std::io::Error::other("the answer is no HTTP"))
+}
+
+/// Asks whether the relay is there, over one connection.
+async fn health(address: String, lasting: Duration) -> Result<Answers> {
+    let mut times = histogram()?;
+    let mut stream = TcpStream::connect(&address).await?;
+    stream.set_nodelay(true)?;
+    let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let mut answer = vec![0; 4096];
+    let start = Instant::now();
+    while start.elapsed() < lasting {
+        let began = Instant::now();
+        stream.write_all(request.as_bytes()).await?;
+        let mut length = 0;
+        while !answer[..length].ends_with(b"\r\n\r\nok\n") {
+            let read = stream.read(&mut answer[length..]).await?;
+            ensure!(read > 0, "the relay hung up");
+            length += read;
+        }
+        ensure!(answer.starts_with(b"HTTP/1.1 200"), "it is not well");
+        times.saturating_record(began.elapsed().as_nanos() as u64);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    Ok(Answers { seconds: start.elapsed().as_secs_f64(), times })
+}

@@ -1,0 +1,353 @@
+//! Memory that users make the relay hold: a bound for each of them, and one for all.
+//!
+//! Whoever keeps something for a user (a state value, a result, a body that arrives) has a [`Charge`] for it, made by the user's
+//! [`Account`] before the memory is. A charge that would exceed a bound is refused with [`OverBudget`], after whoever [`Frees`]
+//! memory was asked to; it is given back when it is dropped.
+//!
+//! * `charge.rs`: charges.
+//! * `machine.rs`: how much memory there is.
+//!
+//! What is not charged: code of functions, one piece each of what moves through a connection, what the allocator keeps.
+
+mod charge;
+mod machine;
+
+pub use charge::Charge;
+pub use machine::memory;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// Not a name that a user can have.
+const ANYBODY: &str = "";
+
+/// What memory is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Memories and tables of instances.
+    Instance,
+    /// What runs keep besides: input, output, files, mappings, what they read and write.
+    Run,
+    /// Results of chained calls that nobody has awaited.
+    Result,
+    /// The relay's copies of state.
+    State,
+    /// Requests of sessions.
+    Request,
+    /// Replies that sessions keep until they are acknowledged, and what of them is being sent.
+    Reply,
+    /// Bodies of requests over HTTP.
+    Body,
+    /// Bodies of answers over HTTP.
+    Answer,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 8] = [
+        Kind::Instance,
+        Kind::Run,
+        Kind::Result,
+        Kind::State,
+        Kind::Request,
+        Kind::Reply,
+        Kind::Body,
+        Kind::Answer,
+    ];
+
+    /// As metrics name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Instance => "instance",
+            Kind::Run => "run",
+            Kind::Result => "result",
+            Kind::State => "state",
+            Kind::Request => "request",
+            Kind::Reply => "reply",
+            Kind::Body => "body",
+            Kind::Answer => "answer",
+        }
+    }
+}
+
+/// Whose bound it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bound {
+    User,
+    Relay,
+}
+
+/// So much is not to be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverBudget {
+    pub bound: Bound,
+    /// What was asked for, bytes.
+    pub bytes: u64,
+    /// What is used, bytes.
+    pub used: u64,
+    /// What there is, bytes.
+    pub most: u64,
+}
+
+impl std::error::Error for OverBudget {}
+
+impl fmt::Display for OverBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bound, bytes, used, most } = self;
+        let (whose, setting) = match bound {
+            Bound::User => ("this user", "budget.user_bytes"),
+            Bound::Relay => ("the relay", "budget.relay_bytes"),
+        };
+        write!(
+            f,
+            "{whose} uses {used} of {most} bytes of memory, and {bytes} more were asked for: try again when less is in use, or \
+             raise {setting}"
+        )
+    }
+}
+
+/// Who can give memory back when there is no more.
+pub trait Frees: Send + Sync {
+    /// Frees what it can, of one user or of all. It is called from within all kinds of locks, so it waits for none.
+    fn free(&self, user: Option<&str>);
+}
+
+/// The bounds, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Of everything.
+    pub relay: u64,
+    /// Of one user.
+    pub user: u64,
+}
+
+impl Bounds {
+    /// None.
+    pub const NONE: Self = Self { relay: u64::MAX, user: u64::MAX };
+}
+
+impl Default for Bounds {
+    /// Of the memory that this process may use the relay has 60 %, and a user 25 % of that.
+    fn default() -> Self {
+        let relay = memory() / 5 * 3;
+        Self { relay, user: relay / 4 }
+    }
+}
+
+/// All of it; clones are handles to the same.
+#[derive(Clone)]
+pub struct Budget {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    bounds: Bounds,
+    used: AtomicU64,
+    by_kind: [AtomicU64; Kind::ALL.len()],
+    /// By the user's bound, and the relay's.
+    refused: [AtomicU64; 2],
+    users: Mutex<HashMap<String, Weak<User>>>,
+    frees: Mutex<Vec<Weak<dyn Frees>>>,
+}
+
+struct User {
+    name: String,
+    used: AtomicU64,
+    inner: Arc<Inner>,
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        let mut users = lock(&self.inner.users);
+        // Another one of this name may be there already.
+        if users.get(&self.name).is_some_and(|user| user.strong_count() == 0) {
+            users.remove(&self.name);
+        }
+    }
+}
+
+/// A user's part of the budget, or nobody's; clones are handles to the same.
+#[derive(Clone)]
+pub struct Account {
+    inner: Arc<Inner>,
+    user: Option<Arc<User>>,
+}
+
+impl Budget {
+    pub fn new(bounds: Bounds) -> Self {
+        let inner = Inner {
+            bounds,
+            used: AtomicU64::new(0),
+            by_kind: Default::default(),
+            refused: Default::default(),
+            users: Mutex::default(),
+            frees: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The account of a user.
+    pub fn user(&self, name: &str) -> Account {
+        let mut users = lock(&self.inner.users);
+        let known = users.get(name).and_then(Weak::upgrade);
+        let user = known.unwrap_or_else(|| {
+            let user = User {
+                name: name.to_owned(),
+                used: AtomicU64::new(0),
+                inner: Arc::clone(&self.inner),
+            };
+            let user = Arc::new(user);
+            users.insert(name.to_owned(), Arc::downgrade(&user));
+            user
+        });
+        drop(users);
+        Account { inner: Arc::clone(&self.inner), user: Some(user) }
+    }
+
+    /// An account for what anybody sends before it is known who that is: all of them together have as much as one user.
+    pub fn anybody(&self) -> Account {
+        self.user(ANYBODY)
+    }
+
+    /// An account for what belongs to no user.
+    pub fn nobody(&self) -> Account {
+        Account { inner: Arc::clone(&self.inner), user: None }
+    }
+
+    /// From here on this is asked to free memory when there is no more.
+    pub fn ask(&self, frees: Weak<dyn Frees>) {
+        let mut all = lock(&self.inner.frees);
+        all.retain(|frees| frees.strong_count() > 0);
+        all.push(frees);
+    }
+
+    pub fn bounds(&self) -> Bounds {
+        self.inner.bounds
+    }
+
+    /// Bytes in use.
+    pub fn used(&self) -> u64 {
+        self.inner.used.load(Ordering::Relaxed)
+    }
+
+    /// Of these, for one kind of thing.
+    pub fn used_for(&self, kind: Kind) -> u64 {
+        self.inner.by_kind[kind as usize].load(Ordering::Relaxed)
+    }
+
+    /// How many charges were refused by a bound.
+    pub fn refused(&self, bound: Bound) -> u64 {
+        self.inner.refused[bound as usize].load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { bounds, used, .. } = &*self.inner;
+        f.debug_struct("Budget").field("bounds", bounds).field("used", used).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let user = self.user.as_ref().map(|user| (&user.name, &user.used));
+        f.debug_struct("Account").field("user", &user).finish_non_exhaustive()
+    }
+}
+
+impl Account {
+    /// A charge of so many bytes.
+    ///
+    /// # Errors
+    /// When there are not as many.
+    pub fn charge(&self, kind: Kind, bytes: usize) -> Result<Charge, OverBudget> {
+        let mut charge = self.nothing(kind);
+        charge.grow(bytes as u64)?;
+        Ok(charge)
+    }
+
+    /// A charge of nothing yet.
+    pub fn nothing(&self, kind: Kind) -> Charge {
+        Charge::nothing(self.clone(), kind)
+    }
+
+    /// Bytes in use by this user, or by all where it is nobody's.
+    pub fn used(&self) -> u64 {
+        let used = self.user.as_ref().map_or(&self.inner.used, |user| &user.used);
+        used.load(Ordering::Relaxed)
+    }
+
+    /// Whether there are so many more.
+    pub fn has(&self, bytes: u64) -> bool {
+        let Bounds { relay, user: most } = self.inner.bounds;
+        let fits = |used: &AtomicU64, most: u64| {
+            let used = used.load(Ordering::Relaxed);
+            used.checked_add(bytes).is_some_and(|used| used <= most)
+        };
+        self.user.as_ref().is_none_or(|user| fits(&user.used, most))
+            && fits(&self.inner.used, relay)
+    }
+
+    fn take(&self, kind: Kind, bytes: u64) -> Result<(), OverBudget> {
+        let Err(first) = self.try_take(kind, bytes) else { return Ok(()) };
+        let user = match first.bound {
+            Bound::User => self.user.as_ref().map(|user| user.name.as_str()),
+            Bound::Relay => None,
+        };
+        let frees: Vec<_> = lock(&self.inner.frees).iter().filter_map(Weak::upgrade).collect();
+        frees.iter().for_each(|frees| frees.free(user));
+        self.try_take(kind, bytes).inspect_err(|refused| {
+            self.inner.refused[refused.bound as usize].fetch_add(1, Ordering::Relaxed);
+        })
+    }
+
+    fn try_take(&self, kind: Kind, bytes: u64) -> Result<(), OverBudget> {
+        let Bounds { relay, user: most } = self.inner.bounds;
+        if let Some(user) = &self.user {
+            add(&user.used, bytes, most, Bound::User)?;
+        }
+        if let Err(over) = add(&self.inner.used, bytes, relay, Bound::Relay) {
+            if let Some(user) = &self.user {
+                user.used.fetch_sub(bytes, Ordering::Relaxed);
+            }
+            return Err(over);
+        }
+        self.inner.by_kind[kind as usize].fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Takes without asking.
+    fn force(&self, kind: Kind, bytes: u64) {
+        if let Some(user) = &self.user {
+            user.used.fetch_add(bytes, Ordering::Relaxed);
+        }
+        self.inner.used.fetch_add(bytes, Ordering::Relaxed);
+        self.inner.by_kind[kind as usize].fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn give_back(&self, kind: Kind, bytes: u64) {
+        if let Some(user) = &self.user {
+            user.used.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        self.inner.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.inner.by_kind[kind as usize].fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Adds up to a bound.
+fn add(used: &AtomicU64, bytes: u64, most: u64, bound: Bound) -> Result<(), OverBudget> {
+    let more = |used: u64| used.checked_add(bytes).filter(|used| *used <= most);
+    match used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
+        Ok(_) => Ok(()),
+        Err(used) => Err(OverBudget { bound, bytes, used, most }),
+    }
+}
+
+/// Locks; nothing panics while it holds one of these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;
