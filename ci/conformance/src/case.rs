@@ -49,6 +49,8 @@ pub enum Instead {
     },
     /// It ends as the case says, and leaves something else.
     Leaves(Vec<After>),
+    /// What it gives depends on chance: the case is not run.
+    Anything,
 }
 
 /// Columns that cannot run a case as it is.
@@ -254,6 +256,7 @@ impl Case {
                 case.end = End::Returns { value: *value, output: output.clone() };
             }
             Instead::Leaves(after) => case.after.clone_from(after),
+            Instead::Anything => {}
         }
         if !limit.leaves {
             case.after.clear();
@@ -273,9 +276,10 @@ impl Case {
     }
 
     /// All words of its input, those in scripts for chained calls included.
-    pub fn words(&self) -> impl Iterator<Item = &str> {
-        let text = std::str::from_utf8(&self.input).unwrap_or_default();
-        text.split(|c: char| !(c.is_alphanumeric() || c == '_'))
+    pub fn words(&self) -> Vec<String> {
+        let text = String::from_utf8_lossy(&self.input);
+        let words = text.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+        words.map(str::to_owned).collect()
     }
 
     /// The commands of its script, those of scripts for chained calls aside.

@@ -177,7 +177,7 @@ impl Lab {
                 || words.contains(name)
                 || chained.iter().any(|chained| chained == name.as_bytes())
         };
-        let wants_more = case.words().any(|word| HOST_ONLY.contains(&word));
+        let wants_more = case.words().iter().any(|word| HOST_ONLY.contains(&word.as_str()));
         let needed = self.originals.iter().filter(|(name, _)| is_needed(name));
         let wasm = |name: &str, stored: &StoredFunction| {
             let without = self.originals.get(&format!("{name}{FOR_FAASM}"));

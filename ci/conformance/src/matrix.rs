@@ -1,6 +1,6 @@
 //! The matrix: every case in every column, printed as it fills, and summed up.
 
-use crate::case::Case;
+use crate::case::{Case, Instead, Limit};
 use crate::column::Column;
 use crate::lab::Lab;
 use crate::outcome::{Difference, Ended, Observed, differences};
@@ -17,6 +17,8 @@ pub enum Cell {
     /// It cannot run in this column as it is, and gives what it must instead; why, where that is said.
     Limit(&'static str),
     Differs(Vec<Difference>),
+    /// What it gives in this column depends on chance, for this reason; it is not run.
+    Unsteady(&'static str),
     /// The case is not for this column, or its function could not be built here.
     Skipped,
 }
@@ -27,7 +29,7 @@ impl Cell {
             Cell::Ok => "ok",
             Cell::Limit(_) => "limit",
             Cell::Differs(_) => "DIFF",
-            Cell::Skipped => "-",
+            Cell::Unsteady(_) | Cell::Skipped => "-",
         }
     }
 }
@@ -54,6 +56,9 @@ impl Summary {
                 let what: Vec<_> = differences.iter().map(|it| it.what.as_str()).collect();
                 let note = format!("{} ({})", case.name, what.join(", "));
                 self.failed.entry(column).or_default().push(note);
+            }
+            Cell::Unsteady(reason) => {
+                self.notes.push(format!("{} is not run in {column}: {reason}", case.name));
             }
             Cell::Skipped => {}
         }
@@ -174,6 +179,9 @@ pub async fn fill(
 
 async fn run(lab: &Lab, column: &dyn Column, case: &Case) -> Cell {
     let (limited, limit) = case.in_column(column.id());
+    if let Some(Limit { instead: Instead::Anything, reason, .. }) = limit {
+        return Cell::Unsteady(reason);
+    }
     let case = &limited;
     // Its own user: its own state in both tiers.
     let user = format!("{}.{}", case.name.replace('/', "."), column.id());
