@@ -277,7 +277,8 @@ impl Case {
 
     /// All words of its input, those in scripts for chained calls included.
     pub fn words(&self) -> Vec<String> {
-        let text = String::from_utf8_lossy(&self.input);
+        // As scripts for chained calls have it.
+        let text = String::from_utf8_lossy(&self.input).replace("\\n", "\n");
         let words = text.split(|c: char| !(c.is_alphanumeric() || c == '_'));
         words.map(str::to_owned).collect()
     }

@@ -130,12 +130,16 @@ fn what_wamr_cannot_compile_is_refused() {
             "tail-call",
         ),
         (
-            r#"(module (import "env" "memory" (memory 1)) (export "memory" (memory 0)))"#,
+            r#"(module (import "env" "memory" (memory 1)) (export "memory" (memory 0))
+                (func (export "_start")))"#,
             "env.memory",
         ),
         (r#"(module (memory 1) (func (export "_start")))"#, "not exported"),
         (r#"(module (memory (export "memory") 1) (tag) (func (export "_start")))"#, "exception"),
-        (r#"(module (import "env" "g" (global i32)) (memory (export "memory") 1))"#, "env.g"),
+        (
+            r#"(module (import "env" "g" (global i32)) (memory (export "memory") 1) (func (export "_start")))"#,
+            "env.g",
+        ),
     ] {
         let message = check(&wasm(wat)).unwrap_err().to_string();
         assert!(message.contains(part), "no `{part}` in: {message}");

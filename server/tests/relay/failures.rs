@@ -48,7 +48,7 @@ const ALLOCATES: &str = r#"(module
     (func (export "main") (result i32) (call $get)))"#;
 
 const SLEEPS: &str = r#"(func (export "malloc") (param i32) (result i32)
-    (i64.store (i32.const 224) (i64.const 1000))
+    (i64.store (i32.const 224) (i64.const 1000000000))
     (call $poll (i32.const 200) (i32.const 300) (i32.const 1) (i32.const 400)))"#;
 
 /// Has no memory left.

@@ -89,6 +89,8 @@ async fn an_upload_is_checked_and_then_runs() {
         "function": "hello",
         "integrity": faasm_relay::integrity(&wasm),
         "bytes": wasm.len(),
+        "guarded": false,
+        "warnings": [],
     });
     assert_eq!(json(&body), expected);
     assert_eq!(relay.call("hello", b"Ada").await, (0, "Hello, Ada".into()));

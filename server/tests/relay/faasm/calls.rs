@@ -120,7 +120,12 @@ async fn arguments_are_carried_and_an_environment_is_refused() {
 
 #[tokio::test]
 async fn an_encoded_output_arrives_as_the_bytes_it_was() {
+    // A guarded function escapes what looks encoded, so that it arrives as it was written.
     let (front, _cluster) = any_cluster(&[("echo", ECHO)]).await;
+    let text = format!("{ENCODED}AP+A");
+    assert_eq!(front.client().await.call("echo", text.as_bytes()).await, (0, text));
+    let cluster = Cluster::start().await.with(&[("echo", ECHO)]).await;
+    let front = cluster.relay().await;
     let mut client = front.client().await;
     let (reply, output) = client.ask(main("echo"), format!("{ENCODED}AP+A").as_bytes()).await;
     assert_eq!((reply, output), (Reply::Call { return_value: 0 }, vec![0, 255, 128]));
