@@ -1,6 +1,6 @@
 //! The matrix: every case in every column, printed as it fills, and summed up.
 
-use crate::case::{Case, Instead, Limit};
+use crate::case::{Case, Instead, Limit, Text};
 use crate::column::Column;
 use crate::lab::Lab;
 use crate::outcome::{Difference, Ended, Observed, differences};
@@ -17,8 +17,8 @@ pub enum Cell {
     /// It cannot run in this column as it is, and gives what it must instead; why, where that is said.
     Limit(&'static str),
     Differs(Vec<Difference>),
-    /// What it gives in this column depends on chance, for this reason; it is not run.
-    Unsteady(&'static str),
+    /// It is not run in this column, for this reason: what it gives there depends on chance, or ends a cluster.
+    LeftOut(&'static str),
     /// The case is not for this column, or its function could not be built here.
     Skipped,
 }
@@ -29,7 +29,7 @@ impl Cell {
             Cell::Ok => "ok",
             Cell::Limit(_) => "limit",
             Cell::Differs(_) => "DIFF",
-            Cell::Unsteady(_) | Cell::Skipped => "-",
+            Cell::LeftOut(_) | Cell::Skipped => "-",
         }
     }
 }
@@ -57,7 +57,7 @@ impl Summary {
                 let note = format!("{} ({})", case.name, what.join(", "));
                 self.failed.entry(column).or_default().push(note);
             }
-            Cell::Unsteady(reason) => {
+            Cell::LeftOut(reason) => {
                 self.notes.push(format!("{} is not run in {column}: {reason}", case.name));
             }
             Cell::Skipped => {}
@@ -178,13 +178,19 @@ pub async fn fill(
 }
 
 async fn run(lab: &Lab, column: &dyn Column, case: &Case) -> Cell {
-    let (limited, limit) = case.in_column(column.id());
+    let (mut limited, limit) = case.in_column(column.id());
     if let Some(Limit { instead: Instead::Anything, reason, .. }) = limit {
-        return Cell::Unsteady(reason);
+        return Cell::LeftOut(reason);
+    }
+    if !column.sees_prints() {
+        (limited.stdout, limited.stderr) = (Text::Any, Text::Any);
     }
     let case = &limited;
+    if let Some(reason) = column.leaves_out(case) {
+        return Cell::LeftOut(reason);
+    }
     // Its own user: its own state in both tiers.
-    let user = format!("{}.{}", case.name.replace('/', "."), column.id());
+    let user = column.user(case);
     let ran = async {
         let state = column.state().await?.unwrap_or_else(|| lab.state());
         lab.prepare(&*state, case, &user).await?;

@@ -5,9 +5,9 @@
 //! the same by one who is not trusted, so that the relay guards them, or what `build --for faasm` makes of them.
 
 use super::Column;
-use crate::case::Case;
+use crate::case::{Case, End};
 use crate::lab::{Lab, TIMEOUT};
-use crate::outcome::{Ended, Observed};
+use crate::outcome::{Code, Ended, Observed};
 use crate::page::Page;
 use anyhow::{Context as _, Result, bail};
 use faasm_asyncify::faasm::{self, Options, Use};
@@ -24,7 +24,7 @@ use futures_util::future::{BoxFuture, pending};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 
@@ -45,7 +45,9 @@ const SLOTS: i64 = 64;
 
 impl Faasm {
     pub(super) fn new(lab: &Arc<Lab>, place: Place, real: Option<Addresses>) -> Self {
-        Self { lab: Arc::clone(lab), place, real, started: OnceCell::new() }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let run = now.as_secs();
+        Self { lab: Arc::clone(lab), place, real, run, started: OnceCell::new() }
     }
 
     async fn running(&self) -> Result<&Running> {
@@ -114,6 +116,8 @@ pub(super) struct Faasm {
     lab: Arc<Lab>,
     place: Place,
     real: Option<Addresses>,
+    /// Tells runs of the suite apart.
+    run: u64,
     started: OnceCell<Running>,
 }
 
@@ -365,6 +369,21 @@ impl Column for Faasm {
 
     fn title(&self) -> &'static str {
         self.place.title
+    }
+
+    /// A real one has it in its workers' logs.
+    fn sees_prints(&self) -> bool {
+        self.real.is_none()
+    }
+
+    fn user(&self, case: &Case) -> String {
+        let user = format!("{}.{}", case.name.replace('/', "."), self.id());
+        if self.real.is_some() { format!("{user}.{:x}", self.run) } else { user }
+    }
+
+    fn leaves_out(&self, case: &Case) -> Option<&'static str> {
+        let ends_a_process = case.end == End::Fails(Code::OutcomeUnknown);
+        (self.real.is_some() && ends_a_process).then_some("it ends a worker or the planner")
     }
 
     fn state(&self) -> BoxFuture<'_, Result<Option<Arc<dyn StateStore>>>> {

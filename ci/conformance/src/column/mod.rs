@@ -31,6 +31,21 @@ pub trait Column: Send + Sync {
     /// When the place itself fails, which counts as a difference of the case.
     fn run<'a>(&'a self, case: &'a Case, user: &'a str) -> BoxFuture<'a, Result<Observed>>;
 
+    /// Whether what functions print is seen.
+    fn sees_prints(&self) -> bool {
+        true
+    }
+
+    /// Whose state a case works on: of no other case, and of no earlier run where state outlives one.
+    fn user(&self, case: &Case) -> String {
+        format!("{}.{}", case.name.replace('/', "."), self.id())
+    }
+
+    /// Why a case is not to run there, if it is not.
+    fn leaves_out(&self, _case: &Case) -> Option<&'static str> {
+        None
+    }
+
     /// Where it keeps state, where that is a place of its own.
     ///
     /// # Errors
