@@ -113,7 +113,8 @@ pub fn cleared_key(key: &str) -> String {
 
 /// Reads the value of [`cleared_key`]; `None` where it is none.
 pub fn generation(value: &[u8]) -> Option<u32> {
-    let text = std::str::from_utf8(value).ok().filter(|text| text.len() == 8)?;
+    let is_digits = value.len() == 8 && value.iter().all(u8::is_ascii_hexdigit);
+    let text = std::str::from_utf8(value).ok().filter(|_| is_digits)?;
     u32::from_str_radix(text, 16).ok()
 }
 
@@ -154,7 +155,7 @@ mod tests {
     fn keys_are_told_apart() {
         assert_eq!(list_key("k", 0x1f), ".faasm.list.0000001f.k");
         assert_eq!(generation(b"0000001f"), Some(0x1f));
-        for bad in [&b""[..], b"1f", b"0000001g", b"000000001"] {
+        for bad in [&b""[..], b"1f", b"0000001g", b"000000001", b"+000001f"] {
             assert_eq!(generation(bad), None);
         }
         for key in [list_key("k", 0), cleared_key("k"), function_key("f")] {

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use faasm_relay::cluster::embedded::{Embedded, EmbeddedConfig};
-use faasm_relay::store::{Locks, Stores};
+use faasm_relay::store::{Locks, RedisConfig, RedisStore, Stores};
 use faasm_standin::{Engine, Planner, Setup, Times, Upload};
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 /// Stand in for a Faasm cluster
 ///
-/// Prints `planner URL` and `upload URL` once they answer, and runs until it is killed. State and functions are in memory. To
+/// Prints `planner URL` and `upload URL` once they answer, and runs until it is killed. Functions are in memory, and so is state
+/// without a Redis. To
 /// each line on its standard input it answers with how many requests of each kind the planner got so far, as JSON.
 #[derive(Debug, Parser)]
 #[command(name = "faasm-standin", version)]
@@ -28,6 +29,9 @@ struct Opts {
     /// Everything that takes time takes a tenth of what it takes on a real cluster
     #[arg(long)]
     tenth: bool,
+    /// Redis that it keeps state in, as redis://HOST:6379; without one state is in memory, and the relay takes no Redis either
+    #[arg(long, value_name = "URL")]
+    redis: Option<String>,
     /// Slots of its one worker
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(i64).range(1..))]
     slots: i64,
@@ -37,7 +41,10 @@ struct Opts {
 async fn main() -> Result<()> {
     let opts = Opts::parse();
     let locks = Locks::refused("workers of Faasm have no such host call");
-    let stores = Stores { locks, ..Stores::in_memory()? };
+    let mut stores = Stores { locks, ..Stores::in_memory()? };
+    if let Some(url) = &opts.redis {
+        stores.state = Arc::new(RedisStore::connect(&RedisConfig::new(url.as_str())).await?);
+    }
     let cluster = Embedded::new(EmbeddedConfig::default(), stores.clone())?;
     let cluster = Arc::new(cluster);
     let times = if opts.tenth { Times::tenth() } else { Times::default() };

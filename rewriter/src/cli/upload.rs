@@ -48,6 +48,10 @@ pub(crate) struct Arguments {
 #[derive(Deserialize)]
 struct Stored {
     integrity: String,
+    #[serde(default)]
+    guarded: bool,
+    #[serde(default)]
+    warnings: Vec<String>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -101,6 +105,7 @@ fn upload(agent: &ureq::Agent, path: &Path, arguments: &Arguments) -> Result<()>
         bail!("PUT {url} answered {status}: {answer}{advice}");
     }
     ensure!(!answer.starts_with('<'), "PUT {url} answered with a page{ELSEWHERE}");
+    let mut warnings = Vec::new();
     let server = match serde_json::from_str::<Stored>(&answer) {
         Ok(stored) => {
             ensure!(
@@ -108,11 +113,19 @@ fn upload(agent: &ureq::Agent, path: &Path, arguments: &Arguments) -> Result<()>
                 "{url} has stored other bytes than these ({}); upload it again",
                 stored.integrity
             );
-            "relay".to_owned()
+            warnings = stored.warnings;
+            match stored.guarded {
+                true => "relay, which guards it".to_owned(),
+                false => "relay".to_owned(),
+            }
         }
         Err(_) => format!("upload server: {answer}"),
     };
-    print(&format!("{}: {} bytes to {url} ({server})\n", path.display(), wasm.len()))
+    print(&format!("{}: {} bytes to {url} ({server})\n", path.display(), wasm.len()))?;
+    for warning in warnings {
+        print(&format!("  warning: {warning}\n"))?;
+    }
+    Ok(())
 }
 
 /// Both servers take these names; they become parts of paths and of keys.

@@ -1,12 +1,16 @@
 //! What can be said of a function before it goes to a Faasm cluster.
 
+use super::generated::KINDS;
 use super::module::Sections;
+use crate::layout::Layout;
 use crate::{Error, features, input};
 use faasm_bridge::host::{self, HostCall, ImportClass};
 use faasm_bridge::wire::MAX_NAME_BYTES;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use wasmparser::{ConstExpr, DataKind, ElementItems, ElementKind, ExternalKind, Operator, TypeRef};
+use wasmparser::{
+    ConstExpr, DataKind, ElementItems, ElementKind, ExternalKind, Operator, TypeRef, ValType,
+};
 
 /// Proposals that WAMR, as Faasm builds it, does not compile.
 const REFUSED: &[&str] = &[
@@ -42,7 +46,15 @@ pub fn check(original: &[u8]) -> Result<(), Error> {
         return Err(Error::Feature {
             feature: feature.name,
             who: WHO,
-            advice: "build the function for a cluster without it",
+            advice: match feature.name {
+                "tail-call" => "build it with -mno-tail-call, and without `musttail`",
+                "exception-handling" => "build it with -fno-exceptions",
+                "threads" => "build it for one thread, without -pthread and -matomics",
+                "memory64" => "build it for wasm32",
+                _ => {
+                    "build it without that, for clang by -mcpu=mvp and the features that are needed"
+                }
+            },
         });
     }
     let sections = Sections::read(original)?;
@@ -61,7 +73,45 @@ pub fn check(original: &[u8]) -> Result<(), Error> {
     if !sections.exports.iter().filter(is_memory).any(|export| export.name == "memory") {
         return Err(Error::MemoryNotExported);
     }
+    for (function, body) in (sections.imported()..).zip(&sections.bodies) {
+        let ty = sections.signature(function)?;
+        let mut cells: u64 = ty.params().iter().map(|ty| cells_of(*ty)).sum();
+        for local in body.get_locals_reader()? {
+            let (count, ty) = local?;
+            cells += u64::from(count) * cells_of(ty);
+        }
+        if cells > MAX_CELLS {
+            return Err(Error::Feature {
+                feature: "a function with more than 65535 words of locals",
+                who: WHO,
+                advice: "build it with optimisation, or split the function",
+            });
+        }
+    }
     Ok(())
+}
+
+/// Most words of parameters and locals that WAMR takes.
+const MAX_CELLS: u64 = 65_535;
+
+/// Words of a local.
+fn cells_of(ty: ValType) -> u64 {
+    match ty {
+        ValType::I64 | ValType::F64 => 2,
+        ValType::V128 => 4,
+        _ => 1,
+    }
+}
+
+/// Slots of the table whose functions a worker can enter: those without parameters or with one `i32`, that return nothing or an
+/// `i32`. It enters others, too, and writes beyond what it has made room for.
+///
+/// # Errors
+/// On a module that is not valid.
+pub fn enterable(wasm: &[u8]) -> Result<BTreeSet<u32>, Error> {
+    let layout = Layout::read(wasm)?;
+    let slots = layout.slots_of(0).filter(|(_, signature)| KINDS.contains(signature));
+    Ok(slots.filter_map(|(slot, _)| u32::try_from(slot).ok()).collect())
 }
 
 /// Largest memory that a function may begin with, bytes.
@@ -69,6 +119,9 @@ const MAX_FIRST_MEMORY: u64 = 1 << 30;
 
 /// Most elements that a table may begin with.
 const MAX_FIRST_TABLE: u64 = 1 << 20;
+
+/// Exports that WAMR may call while it makes an instance.
+const RUN_WHILE_LOADED: &[&str] = &["__post_instantiate", "_initialize", "__wasm_call_ctors"];
 
 /// Refuses what WAMR compiles and cannot make an instance of: a worker ends over it when it is first called.
 ///
@@ -89,13 +142,34 @@ pub fn check_loadable(original: &[u8]) -> Result<(), Error> {
         let what = format!("it begins with {memory} bytes of memory, more than {MAX_FIRST_MEMORY}");
         return refused(what, "let it grow its memory when it needs it");
     }
-    let mut table = 0;
-    for first in sections.tables.clone().into_iter().flatten() {
-        table = first?.ty.initial;
+    let tables: Vec<u64> = sections
+        .tables
+        .clone()
+        .into_iter()
+        .flatten()
+        .map(|table| Ok::<_, Error>(table?.ty.initial))
+        .collect::<Result<_, _>>()?;
+    if let [_, _, ..] = tables[..] {
+        let what = format!("it has {} tables", tables.len());
+        return refused(what, "build it for one table, as C, C++ and Rust do");
     }
+    let table = tables.first().copied().unwrap_or(0);
     if table > MAX_FIRST_TABLE {
         let what = format!("its table begins with {table} elements, more than {MAX_FIRST_TABLE}");
         return refused(what, "build it with a smaller table");
+    }
+    let has_wasi = sections.imports.iter().any(|import| import.module.starts_with("wasi_"));
+    for name in RUN_WHILE_LOADED {
+        let is_run = match *name {
+            "_initialize" => sections.exported("_start").is_some(),
+            // Faasm calls it by itself where WASI is imported.
+            "__wasm_call_ctors" => !has_wasi,
+            _ => true,
+        };
+        if is_run && sections.exported(name).is_some() {
+            let what = format!("it exports `{name}`, which runs while it is loaded and may trap");
+            return refused(what, "link it as a command, whose only entry is `_start`");
+        }
     }
     let correct = "build it again; its segments were placed by hand, or the file is damaged";
     for segment in sections.data.clone().into_iter().flatten() {

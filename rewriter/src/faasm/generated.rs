@@ -15,7 +15,7 @@ pub(super) const POINTER_KIND: &str = "pointer kind";
 const MOST_SLOTS: u64 = 100_000;
 
 /// Signatures of pointers that can be chained; their kinds are 1, 2 and 3.
-const KINDS: [&str; 3] = ["() -> nothing", "() -> i32", "(i32) -> i32"];
+pub(super) const KINDS: [&str; 3] = ["() -> nothing", "() -> i32", "(i32) -> i32"];
 
 /// Types of functions that are added: those of the original, and more after them.
 pub(super) struct Types {

@@ -65,7 +65,7 @@ pub(super) fn missing(
 pub(super) fn is_harmless(module: &str, class: ImportClass) -> bool {
     use HostCall as C;
     if module.starts_with("wasi_") {
-        return true;
+        return matches!(class, ImportClass::Known(_));
     }
     // They take numbers only, or do not look at what a pointer points to.
     matches!(

@@ -44,13 +44,14 @@
 //! * An awaited call's output takes memory of the worker's choice, and nobody gives it back where `malloc` and `free` are not exported.
 //! * A chained function that was not built for Faasm still reports 0 for a pointer.
 
+mod allocator;
 mod check;
 mod generated;
 mod imports;
 mod link;
 mod module;
 
-pub use check::{chained_names, check, check_loadable};
+pub use check::{chained_names, check, check_loadable, enterable};
 pub use imports::Unsupported;
 
 use crate::imports::row_signature;
@@ -114,6 +115,9 @@ pub struct BuiltFor {
     /// input ([`POINTER_HEADER_BYTES`]). Only of functions that chain pointers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pointer_entry: Option<u32>,
+    /// Functions that it chains by names which are constants, as [`chained_names`] found them in its original.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chained: Vec<String>,
 }
 
 /// Makes what goes to a Faasm cluster in place of an original; none where nothing in it has to change.
@@ -196,7 +200,13 @@ pub fn link(original: &[u8], options: Options) -> Result<Option<Made>, Error> {
     let section = if is_guarded {
         sections.custom(SECTION).map(|data| (SECTION, data.to_vec()))
     } else {
-        let built = BuiltFor { allow_lost_updates: lost, pointer_entry: entry_slot };
+        let chained =
+            chained_names(original)?.into_iter().filter_map(|name| String::from_utf8(name).ok());
+        let built = BuiltFor {
+            allow_lost_updates: lost,
+            pointer_entry: entry_slot,
+            chained: chained.collect(),
+        };
         let json = serde_json::to_vec(&built)
             .map_err(|error| Error::Rewrite { message: error.to_string() })?;
         Some((SECTION, json))
@@ -210,7 +220,10 @@ pub fn link(original: &[u8], options: Options) -> Result<Option<Made>, Error> {
         ("entry slot", entry_slot.unwrap_or_default().cast_signed()),
     ];
     let plan = Plan { tags, constants, imports, main, malloc, entry_slot, section };
-    let wasm = link::link(original, &sections, &support, &plan)?;
+    let mut wasm = link::link(original, &sections, &support, &plan)?;
+    if is_guarded && awaits {
+        wasm = allocator::checked(&wasm)?;
+    }
     Ok(Some(Made { wasm, wrapped }))
 }
 

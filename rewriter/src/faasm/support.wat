@@ -439,6 +439,9 @@
       (then (global.set $given_end (local.get $end))))
     (local.get $at))
   (func $check (param $at i32) (param $bytes i32)
+    ;; The host takes lengths as signed numbers, and throws where one is below 0 or cannot be allocated.
+    (if (i32.gt_u (local.get $bytes) (i32.const 0x3fffffff))
+      (then (call $fault_memory (local.get $at) (local.get $bytes))))
     (if (i64.gt_u (i64.add (i64.extend_i32_u (local.get $at)) (i64.extend_i32_u (local.get $bytes))) (call $end))
       (then (call $fault_memory (local.get $at) (local.get $bytes)))))
   ;; An address that the host takes for no bytes wherever it is.
@@ -912,6 +915,7 @@
     (global.set $got (i32.load align=1 (call $small)))
     (global.set $got_bytes (i32.load offset=4 align=1 (call $small)))
     (global.set $got_room (global.get $got))
+    ;; Memory, since the host made room for it there; what an exported `malloc` says is checked (`allocator.rs`).
     (drop (call $given (global.get $got) (global.get $got_bytes)))
     (call $decoded (local.get $value)))
   (func (export "env.__faasm_await_call_output") (param $id i32) (param $to i32) (param $to_bytes i32) (result i32) (local $value i32)

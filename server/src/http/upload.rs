@@ -33,9 +33,10 @@ pub(super) async fn receive(
     let Arrived { bytes: wasm, charge: _charge } = body;
     let uploaded = site.app.cluster.upload(user.clone(), function.clone(), wasm).await;
     let uploaded = uploaded.map_err(|error| match error {
-        ClusterError::NotAFunction(why) => {
-            Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, format!("not a function: {why}"))
-        }
+        ClusterError::NotAFunction(why) => Refusal::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            format!("the function was not taken: {why}"),
+        ),
         ClusterError::Busy(why) => Refusal::new(StatusCode::TOO_MANY_REQUESTS, why),
         error => {
             tracing::error!(%error, user, function, "upload failed");

@@ -82,7 +82,7 @@ fn a_function_says_that_it_was_built() {
     assert!(!faasm::is_built_for(&link(&text(""), GUARDED)));
     assert!(!faasm::is_built_for(b"no module"));
     let built = link(&text(""), LOST);
-    let says = BuiltFor { allow_lost_updates: true, pointer_entry: Some(8) };
+    let says = BuiltFor { allow_lost_updates: true, pointer_entry: Some(8), chained: vec![] };
     assert_eq!(faasm::built_for(&built), Some(says.clone()));
     let guarded = faasm::link(&built, GUARDED).unwrap().unwrap();
     assert_eq!(faasm::built_for(&guarded.wasm), Some(says));
@@ -197,4 +197,38 @@ fn every_reference_to_an_import_leads_to_its_wrapper() {
         assert_eq!(run.call(name, &[&[0, 5], more].concat()), Ok(0), "{name}");
         assert_eq!(run.call(name, &[&[0, -5], more].concat()), Err(End::Trap), "{name}");
     }
+}
+
+#[test]
+fn a_guarded_malloc_gives_nothing_outside_memory() {
+    for (gives, is_memory) in [(65_520_u32, true), (65_521, false), (0xffff_fff0, false)] {
+        let wat = format!(
+            r#"(module
+              (import "env" "__faasm_await_call_output" (func $await (param i32 i32 i32) (result i32)))
+              (memory (export "memory") 1)
+              (func (export "malloc") (param i32) (result i32) (i32.const {gives}))
+              (func (export "free") (param i32))
+              (func (export "_start") (drop (call $await (i32.const 1) (i32.const 0) (i32.const 4)))))"#
+        );
+        let engine = wasmtime::Engine::default();
+        let module = wasmtime::Module::new(&engine, link(&wat, GUARDED)).unwrap();
+        let mut linker = wasmtime::Linker::new(&engine);
+        linker.define_unknown_imports_as_traps(&module).unwrap();
+        let mut store = wasmtime::Store::new(&engine, ());
+        let instance = linker.instantiate(&mut store, &module).unwrap();
+        let malloc = instance.get_typed_func::<u32, u32>(&mut store, "malloc").unwrap();
+        assert_eq!(malloc.call(&mut store, 16).is_ok(), is_memory, "{gives:#x}");
+    }
+}
+
+#[test]
+fn a_worker_enters_only_what_it_has_room_for() {
+    let table = wasm(
+        r#"(module (memory (export "memory") 1) (table 8 funcref)
+          (elem (i32.const 1) $none $value $number $wide $long)
+          (func $none) (func $value (result i32) (i32.const 1)) (func $number (param i32) (result i32) (i32.const 1))
+          (func $wide (result i64 i64) (i64.const 1) (i64.const 1)) (func $long (param i64))
+          (func (export "_start")))"#,
+    );
+    assert_eq!(faasm::enterable(&table).unwrap().into_iter().collect::<Vec<_>>(), [1, 2, 3]);
 }

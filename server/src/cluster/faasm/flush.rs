@@ -243,6 +243,7 @@ impl Flush {
         let mut state = lock(&self.state);
         let request = match flushed {
             Flushed::Done => {
+                tracing::info!("workers have dropped the functions they had loaded");
                 self.counts.flushes.inc();
                 request
             }

@@ -40,7 +40,10 @@ pub(super) fn prepare(
         ));
     }
     let mut warnings = unsupported;
-    let mut chained = Vec::new();
+    let mut chained: Vec<String> = Vec::new();
+    // Of a function that is built for Faasm they are behind its support.
+    chained.extend(faasm::built_for(wasm).into_iter().flat_map(|built| built.chained));
+    chained.retain(|name| is_valid_name(name));
     for name in faasm::chained_names(wasm).map_err(told)? {
         match String::from_utf8(name) {
             Ok(name) if is_valid_name(&name) => chained.push(name),

@@ -6,10 +6,10 @@
 
 use super::lock;
 use crate::store::{FunctionStore, StateStore, StoreError};
-use faasm_asyncify::faasm::built_for;
+use faasm_asyncify::faasm::{built_for, enterable};
 use faasm_bridge::faasm::function_key;
 use faasm_bridge::state::Chunk;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 /// Most functions that are remembered; beyond that all are looked up again.
@@ -17,6 +17,33 @@ const MAX_KNOWN: usize = 65_536;
 
 /// The value of a mark.
 const MARK: &[u8] = b"1";
+
+/// Function pointers of one function.
+#[derive(Debug, Default)]
+pub(super) struct Pointers {
+    /// Those that a worker can enter without harm.
+    enterable: BTreeSet<u32>,
+    /// The one to enter in place of others, of a function that is built for Faasm and carries out what they return.
+    entry: Option<u32>,
+}
+
+impl Pointers {
+    fn of(wasm: &[u8]) -> Self {
+        let enterable = enterable(wasm).unwrap_or_default();
+        let entry = built_for(wasm).and_then(|built| built.pointer_entry);
+        // A function can say anything of itself.
+        let entry = entry.filter(|entry| enterable.contains(entry));
+        Self { enterable, entry }
+    }
+
+    pub(super) fn has(&self, pointer: u32) -> bool {
+        self.enterable.contains(&pointer)
+    }
+
+    pub(super) fn entry(&self) -> Option<u32> {
+        self.entry
+    }
+}
 
 /// Functions that were uploaded through this relay, or another one with the same store.
 pub(super) struct Functions {
@@ -26,12 +53,12 @@ pub(super) struct Functions {
     /// Found before, and marked. Functions are replaced and never removed.
     known: Mutex<HashSet<(String, String)>>,
     /// By the hash of a function.
-    pointer_entries: Mutex<HashMap<String, Option<u32>>>,
+    pointers: Mutex<HashMap<String, Arc<Pointers>>>,
 }
 
 impl Functions {
     pub(super) fn new(store: Arc<dyn FunctionStore>, state: Arc<dyn StateStore>) -> Self {
-        Self { store, state, known: Mutex::default(), pointer_entries: Mutex::default() }
+        Self { store, state, known: Mutex::default(), pointers: Mutex::default() }
     }
 
     pub(super) fn store(&self) -> &dyn FunctionStore {
@@ -59,27 +86,31 @@ impl Functions {
         Ok(true)
     }
 
-    /// The function pointer to call in place of others, of a function that is built for Faasm and carries out what they return.
+    /// What is known of a function's pointers; nothing of one that is not there.
     ///
     /// # Errors
     /// When the store cannot be asked.
-    pub(super) async fn pointer_entry(
+    pub(super) async fn pointers(
         &self,
         user: &str,
         function: &str,
-    ) -> Result<Option<u32>, StoreError> {
-        let Some(integrity) = self.store.integrity(user, function).await? else { return Ok(None) };
-        if let Some(known) = lock(&self.pointer_entries).get(&integrity) {
-            return Ok(*known);
+    ) -> Result<Arc<Pointers>, StoreError> {
+        let Some(integrity) = self.store.integrity(user, function).await? else {
+            return Ok(Arc::default());
+        };
+        if let Some(known) = lock(&self.pointers).get(&integrity) {
+            return Ok(Arc::clone(known));
         }
-        let Some(stored) = self.store.get(user, function).await? else { return Ok(None) };
-        let entry = built_for(&stored.wasm).and_then(|built| built.pointer_entry);
-        let mut entries = lock(&self.pointer_entries);
-        if entries.len() >= MAX_KNOWN {
-            entries.clear();
+        let Some(stored) = self.store.get(user, function).await? else {
+            return Ok(Arc::default());
+        };
+        let pointers = Arc::new(Pointers::of(&stored.wasm));
+        let mut known = lock(&self.pointers);
+        if known.len() >= MAX_KNOWN {
+            known.clear();
         }
-        entries.insert(stored.integrity, entry);
-        Ok(entry)
+        known.insert(stored.integrity, Arc::clone(&pointers));
+        Ok(pointers)
     }
 
     /// Lets guarded functions of the user chain this one.

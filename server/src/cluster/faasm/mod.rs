@@ -268,14 +268,24 @@ impl Inner {
         if self.config.only_stored && !self.functions.has(&call.user, &call.function).await? {
             let Call { user, function, .. } = &call;
             let message = format!(
-                "the cluster has no function {user}/{function} that this relay knows of, and a worker ends where it cannot load one: upload it with faasm-asyncify upload, or set cluster.only_stored to false where the cluster is filled by others"
+                "the cluster has no function {user}/{function} that this relay knows of, and a worker ends where it cannot load one: upload it to the relay with faasm-asyncify upload, or set cluster.only_stored to false where the cluster is filled by others"
             );
             return Ok(Outcome::failed(failure::MISSING_FUNCTION, message));
         }
-        if carried.pointer != 0
-            && let Some(entry) = self.functions.pointer_entry(&call.user, &call.function).await?
-        {
-            carried.enter_by(entry, &mut call.input);
+        if carried.pointer != 0 {
+            let pointers = self.functions.pointers(&call.user, &call.function).await?;
+            let pointer = carried.pointer.cast_unsigned();
+            // What nobody uploaded through a relay is the operator's to trust.
+            if self.config.only_stored && !pointers.has(pointer) {
+                let message = format!(
+                    "function pointer {pointer} of {} is null, outside its table or of another type than () or (i32), so a worker cannot enter it",
+                    call.function
+                );
+                return Ok(Outcome::failed(failure::BAD_ENTRY, message));
+            }
+            if let Some(entry) = pointers.entry() {
+                carried.enter_by(entry, &mut call.input);
+            }
         }
         let request = StartRequest { call, carried, entered: Mutex::default() };
         let is_held = AtomicBool::new(false);
@@ -348,7 +358,11 @@ impl Inner {
         let pass = self.flush.enter().await;
         let departures = match self.planner.ready().await {
             Ok(Ready::Yes(departures)) => departures,
-            Ok(Ready::NoWorkers) => return Err(Wait::Full),
+            Ok(Ready::NoWorkers) => {
+                return Err(Wait::Away(
+                    "the planner lists no workers, so no call can start: start some; `faasm-relay doctor` looks".to_owned(),
+                ));
+            }
             Ok(Ready::Suspicious(Suspect { ip, why })) => {
                 if !is_held.swap(true, Ordering::Relaxed) {
                     self.counts.held.inc();
@@ -393,6 +407,7 @@ impl Inner {
             ));
         };
         let is_trusted = self.config.trusted.has(&user);
+        check_user(&user, is_trusted).map_err(ClusterError::NotAFunction)?;
         let check_names = self.config.only_stored;
         // It is cheaper to find out here what is wrong than in a compiler there, which may end over it.
         let checked = wasm.clone();
@@ -416,6 +431,11 @@ impl Inner {
         upload.put_function(&user, &function, guarded.unwrap_or_else(|| wasm.clone())).await?;
         if let Some(old) = before.filter(|old| *old != integrity) {
             self.flush.note_replaced(&user, &function, old);
+            tracing::info!(
+                user,
+                function,
+                "workers may run the former version until the cluster is idle"
+            );
             // It is done though nobody waits for it.
             drop(self.flush_when_idle());
         }
@@ -461,6 +481,16 @@ impl Cluster for Faasm {
     fn register(&self, registry: &mut Registry) {
         self.inner.counts.register(registry);
     }
+}
+
+/// Workers tell users apart by the first underscore of a key, so that one user's keys can be another one's.
+fn check_user(user: &str, is_trusted: bool) -> Result<(), String> {
+    if is_trusted || !user.contains('_') {
+        return Ok(());
+    }
+    Err(format!(
+        "user `{user}` has an underscore in the name, by which Faasm's workers tell users apart: use another name, or have the operator trust the user (cluster.trusted)"
+    ))
 }
 
 /// Reads what a planner may say of an app, of its workers and of itself, and forgets it again; whether it was one of them.

@@ -21,6 +21,7 @@ use crate::cluster::embedded::EmbeddedConfig;
 use crate::cluster::faasm::{Endpoint, FaasmConfig, Trusted};
 use crate::store::{LOCK_LEASE, RedisConfig};
 use crate::tls::Tls;
+use faasm_bridge::wire::is_valid_name;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -376,6 +377,13 @@ impl Settings {
             }
             Ok(_) => {}
             Err(wrong) => mistakes.extend(wrong),
+        }
+        for user in &self.cluster.trusted {
+            if user != "*" && !is_valid_name(user) {
+                mistakes.push(format!(
+                    "cluster.trusted: `{user}` cannot name a user: names have A-Z a-z 0-9 _ - and ., and * is everybody; as an option give --set cluster.trusted=ada,bob"
+                ));
+            }
         }
         if !has_tokens && !self.insecure && !self.listen.ip().is_loopback() {
             mistakes.push(format!(

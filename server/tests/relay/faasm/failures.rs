@@ -118,14 +118,14 @@ async fn what_the_planner_refuses_is_told_as_it_said_it() {
 }
 
 #[tokio::test]
-async fn without_workers_calls_wait_and_then_are_refused_as_busy() {
+async fn without_workers_calls_wait_and_are_then_told_that_there_are_none() {
     let setup = Setup { workers: vec![], ..Setup::default() };
     let cluster = Cluster::start_with(setup).await.with(&[("hello", HELLO)]).await;
     let front = cluster.relay_with(impatient(cluster.config())).await;
     let mut client = front.client().await;
     let (code, reason) = told(client.ask(main("hello"), b"x").await);
-    assert_eq!(code, FailureCode::Busy);
-    assert!(reason.contains("no free slot for 0.4 s"), "{reason}");
+    assert_eq!(code, FailureCode::Unavailable);
+    assert!(reason.contains("lists no workers") && reason.contains("start some"), "{reason}");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use crate::fixtures::HELLO;
 use faasm_asyncify::faasm::{Options, Use, link};
 use faasm_bridge::wire::{CallEntry, Request};
 use faasm_redis_server::RedisServer;
+use faasm_relay::cluster::failure;
 
 /// Host calls with their types.
 const IMPORTS: &[(&str, &str)] = &[
@@ -185,8 +186,31 @@ const MODULES: &[(&str, &str)] = &[
         "a-table-without-end",
         r#"(module (memory (export "memory") 1) (table 0xffffffff funcref) (func (export "_start")))"#,
     ),
+    (
+        "elements-beyond-the-first-of-two-tables",
+        r#"(module (memory (export "memory") 1) (table $a 1 funcref) (table 100 funcref)
+            (elem (table $a) (i32.const 50) func $f) (func $f (export "_start")))"#,
+    ),
+    (
+        "a-trap-while-it-is-loaded",
+        r#"(module (memory (export "memory") 1) (func (export "__post_instantiate") unreachable)
+            (func (export "_start")))"#,
+    ),
+    (
+        "a-constructor-that-traps",
+        r#"(module (memory (export "memory") 1) (func (export "__wasm_call_ctors") unreachable)
+            (func (export "_start")))"#,
+    ),
     ("no-module", "(module"),
 ];
+
+/// Its table has holes, functions of types that a worker writes too much for, and one that it can enter.
+const TABLE: &str = r#"(module (memory (export "memory") 1) (table 8 funcref)
+    (elem (i32.const 1) $wide $long $good)
+    (func $wide (result i64 i64 i64 i64) (i64.const 1) (i64.const 1) (i64.const 1) (i64.const 1))
+    (func $long (param i64))
+    (func $good)
+    (func (export "_start")))"#;
 
 fn function(body: &str) -> Vec<u8> {
     let imports: String = IMPORTS
@@ -247,7 +271,12 @@ async fn neither_a_page_nor_a_function_without_trust_ends_a_part_of_the_cluster(
             is_well(cluster, &mut client, &function).await;
         }
     }
-    for (name, wat) in MODULES {
+    let locals = format!("(local {})", "v128 ".repeat(17_000));
+    let locals =
+        format!(r#"(module (memory (export "memory") 1) (func (export "_start") {locals}))"#);
+    let mut modules = MODULES.to_vec();
+    modules.push(("more-locals-than-there-can-be", &locals));
+    for (name, wat) in modules {
         let wasm = wat::parse_str(wat).unwrap_or_else(|_| wat.as_bytes().to_vec());
         let (status, body) = put(front.address, "/f/ada/module", wasm).await;
         assert_eq!(status, 422, "{name}: {body}");
@@ -262,6 +291,21 @@ async fn neither_a_page_nor_a_function_without_trust_ends_a_part_of_the_cluster(
         client.ask(enter("hello", CallEntry::Pointer(pointer)), b"").await;
         is_well(cluster, &mut client, &format!("pointer {pointer}")).await;
     }
+    // Holes of its table, and what returns more than a worker makes room for.
+    let (status, body) = put(front.address, "/f/ada/table", wat::parse_str(TABLE).unwrap()).await;
+    assert_eq!(status, 200, "{body}");
+    for pointer in [0, 1, 2, 7, 8] {
+        let (reply, reason) = client.ask(enter("table", CallEntry::Pointer(pointer)), b"").await;
+        let code = failure::BAD_ENTRY.to_owned();
+        assert_eq!(reply, Reply::CallFailed { code }, "{}", String::from_utf8_lossy(&reason));
+    }
+    let (reply, _) = client.ask(enter("table", CallEntry::Pointer(3)), b"").await;
+    assert_eq!(reply, Reply::Call { return_value: 0 });
+    is_well(cluster, &mut client, "pointers into a table").await;
+    // A user whose keys would be another one's.
+    let (status, body) =
+        put(front.address, "/f/ada_.faasm.function.x/f", wat::parse_str(HELLO).unwrap()).await;
+    assert_eq!(status, 422, "{body}");
     for key in [".faasm.function.nowhere", ".faasm.list.00000000.list"] {
         let (code, reason) = told((client.write(key, b"1").await, vec![]));
         assert_eq!(code, FailureCode::BadRequest);

@@ -1,0 +1,67 @@
+//! The exported `malloc` of a guarded function, which the worker calls to make room for outputs.
+//!
+//! Faasm copies an output to where the function's `malloc` says, and does not look whether that is memory. So what `malloc` gives
+//! is checked before the worker sees it:
+//!
+//! ```wat
+//! (export "malloc" (func $checked))
+//! (func $checked (param $bytes i32) (result i32) (local $at i32)
+//!   (local.set $at (call $malloc (local.get $bytes)))
+//!   (if (i64.gt_u (i64.add (i64.extend_i32_u (local.get $at)) (i64.extend_i32_u (local.get $bytes)))
+//!         (i64.shl (i64.extend_i32_u (memory.size)) (i64.const 16)))
+//!     (then unreachable))
+//!   (local.get $at))
+//! ```
+
+use crate::{Error, normalise};
+use walrus::ir::{BinaryOp, UnaryOp};
+use walrus::{ExportItem, FunctionBuilder, ValType};
+
+/// Names by which WAMR looks for an allocator.
+const NAMES: [&str; 2] = ["malloc", "__new"];
+
+const PAGE_BITS: i64 = 16;
+
+/// The same module, whose exported allocators give nothing outside memory.
+///
+/// # Errors
+/// On a module that is not valid.
+pub(super) fn checked(wasm: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut module = normalise::parse(wasm)?;
+    let Some(memory) = module.memories.iter().next().map(walrus::Memory::id) else {
+        return Ok(wasm.to_vec());
+    };
+    let mut is_changed = false;
+    for name in NAMES {
+        let export = module.exports.iter().find(|export| export.name == name);
+        let Some((id, ExportItem::Function(malloc))) = export.map(|it| (it.id(), it.item)) else {
+            continue;
+        };
+        let ty = module.types.get(module.funcs.get(malloc).ty());
+        // WAMR calls no other.
+        let [ValType::I32, rest @ ..] = ty.params() else { continue };
+        if !rest.is_empty() || ty.results() != [ValType::I32] {
+            continue;
+        }
+        let [bytes, at] = std::array::from_fn(|_| module.locals.add(ValType::I32));
+        let (params, results) = ([ValType::I32], [ValType::I32]);
+        let mut function = FunctionBuilder::new(&mut module.types, &params, &results);
+        let mut body = function.name(format!("faasm:checked {name}")).func_body();
+        body.local_get(bytes).call(malloc).local_tee(at).unop(UnaryOp::I64ExtendUI32);
+        body.local_get(bytes).unop(UnaryOp::I64ExtendUI32).binop(BinaryOp::I64Add);
+        body.memory_size(memory).unop(UnaryOp::I64ExtendUI32);
+        body.i64_const(PAGE_BITS).binop(BinaryOp::I64Shl).binop(BinaryOp::I64GtU);
+        body.if_else(
+            None,
+            |then| {
+                then.unreachable();
+            },
+            |_| {},
+        );
+        body.local_get(at);
+        let checked = function.finish(vec![bytes], &mut module.funcs);
+        module.exports.get_mut(id).item = ExportItem::Function(checked);
+        is_changed = true;
+    }
+    Ok(if is_changed { module.emit_wasm() } else { wasm.to_vec() })
+}
