@@ -12,10 +12,12 @@
 //!     (then unreachable))
 //!   (local.get $at))
 //! ```
+//!
+//! `$malloc` is the allocator itself, and not what a linker has put around it, which would run constructors each time.
 
-use crate::{Error, normalise};
+use crate::{Error, constructors, normalise};
 use walrus::ir::{BinaryOp, UnaryOp};
-use walrus::{ExportItem, FunctionBuilder, ValType};
+use walrus::{ExportItem, FunctionBuilder, Module, ValType};
 
 /// Names by which WAMR looks for an allocator.
 const NAMES: [&str; 2] = ["malloc", "__new"];
@@ -31,12 +33,18 @@ pub(super) fn checked(wasm: &[u8]) -> Result<Vec<u8>, Error> {
     let Some(memory) = module.memories.iter().next().map(walrus::Memory::id) else {
         return Ok(wasm.to_vec());
     };
+    let mut settled = normalise::parse(wasm)?;
+    constructors::settle(&mut settled, &["_start"]);
     let mut is_changed = false;
     for name in NAMES {
         let export = module.exports.iter().find(|export| export.name == name);
-        let Some((id, ExportItem::Function(malloc))) = export.map(|it| (it.id(), it.item)) else {
+        let Some((id, ExportItem::Function(exported))) = export.map(|it| (it.id(), it.item)) else {
             continue;
         };
+        // Both modules were read from the same bytes, so that a function has one number in both.
+        let number = inner(&settled, name).unwrap_or_else(|| exported.index());
+        let malloc = module.funcs.iter().find(|function| function.id().index() == number);
+        let malloc = malloc.map_or(exported, |function| function.id());
         let ty = module.types.get(module.funcs.get(malloc).ty());
         // WAMR calls no other.
         let [ValType::I32, rest @ ..] = ty.params() else { continue };
@@ -64,4 +72,13 @@ pub(super) fn checked(wasm: &[u8]) -> Result<Vec<u8>, Error> {
         is_changed = true;
     }
     Ok(if is_changed { module.emit_wasm() } else { wasm.to_vec() })
+}
+
+/// The number of an exported function.
+fn inner(settled: &Module, name: &str) -> Option<usize> {
+    let export = settled.exports.iter().find(|export| export.name == name)?;
+    match export.item {
+        ExportItem::Function(function) => Some(function.index()),
+        _ => None,
+    }
 }

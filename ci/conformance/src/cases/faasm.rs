@@ -36,6 +36,7 @@ const HARMLESS: &str = "a guarded function calls only what is known to be harmle
 const ANY_KEY: &str = "Faasm takes keys that are not UTF-8";
 const BEHIND: &str = "memory behind the end that the guest sees is the artefact's";
 const SAYS_NOTHING: &str = "an artefact says nothing there";
+const CONSTRUCTORS: &str = "constructors run before a pointer only where they are exported";
 const OLD: &str = "Faasm 0.29 has no host calls of 2019 and 2020";
 
 const SIZES: &str = "a worker's copy of a value has the size of its first use";
@@ -277,6 +278,13 @@ const POINTED: &[&str] = &[
 
 /// Cases that return something else in some columns: value and output.
 const RETURNING: &[(&[&str], &str, i32, &str, &str)] = &[
+    (
+        BUILT,
+        "start/malloc-exported-without-names",
+        0,
+        "1 constructed, value 8; 0 from callee: 0 constructed, value 0",
+        CONSTRUCTORS,
+    ),
     (UNBUILT, "chain/callee-chains", 0, "await_output = 0 \"nested 0: abc\"\n", POINTERS),
     (
         UNBUILT,
