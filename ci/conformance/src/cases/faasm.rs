@@ -281,7 +281,7 @@ const RETURNING: &[(&[&str], &str, i32, &str, &str)] = &[
     (
         BUILT,
         "start/malloc-exported-without-names",
-        0,
+        1,
         "1 constructed, value 8; 0 from callee: 0 constructed, value 0",
         CONSTRUCTORS,
     ),
