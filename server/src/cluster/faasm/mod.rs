@@ -8,22 +8,24 @@
 //! * `ids.rs`, `app.rs`: calls that belong together, and asking what became of them.
 //! * `room.rs`: the queue before a cluster that takes no calls now, which a planner has not.
 //! * `flush.rs`: workers forget functions that were uploaded again.
+//! * `trust.rs`, `form.rs`: whose functions are guarded, and in which form a function goes to the cluster; `functions.rs`: which
+//!   functions it has, and which of their pointers a worker can enter; `keys.rs`: where lists are, and which keys are the relay's.
 //! * `upload.rs`: the upload server, for functions, shared files, and state that is in the cluster's memory; `journal.rs`
 //!   notes changes of such state.
 //!
 //! # A call starts once, or it is told that nobody knows
 //!
-//! A batch is sent again only where the planner cannot have seen it: the connection was refused, or nothing of the request was
-//! written; and where it said that it has no slot. Until then a call waits in the queue, for `queue_time`. Where one was sent and not answered, it is never sent again, since a planner that gets the same message twice loses
-//! a slot for good; what became of it is looked up for a while, and then it is *unknown whether it ran*. So it is with a call
-//! that the planner accepted and that does not end within the time a call may take: it may run still, for nothing ends a
-//! call in Faasm.
+//! A batch is sent again only where the planner cannot have seen it (the connection was refused, or nothing of the request was
+//! written), and where it said that it has no slot. Until then a call waits in the queue, for `queue_time`. Where a batch was sent and
+//! not answered, it is never sent again, since a planner that gets the same message twice loses a slot for good; the relay looks for
+//! its result for a while, and then it is *unknown whether it ran*. So it is with a call that the planner accepted and that
+//! does not end within the time a call may take: it may run still, for nothing ends a call in Faasm.
 //!
 //! # What breaks a planner
 //!
 //! | it breaks by | here |
 //! |---|---|
-//! | an output that is not UTF-8 | functions have to encode such outputs ([`faasm_bridge::output`]); an abort is survived |
+//! | an output that is not UTF-8 | guarded functions, and those built for Faasm, encode such outputs ([`faasm_bridge::faasm`]); an abort is survived |
 //! | a worker that died, and a batch before it noticed | calls wait while a worker's heartbeat is late or its port is closed; every request has a deadline |
 //! | `RESET`, `SET_POLICY` | there is no code that sends them |
 //! | the same message twice; an app's id used twice | ids are random and remembered; nothing is sent twice |
