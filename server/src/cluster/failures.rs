@@ -70,7 +70,7 @@ impl Cluster for Named {
         Box::pin(async move {
             let ended = AssertUnwindSafe(calling).catch_unwind().await.unwrap_or_else(|_| {
                 tracing::error!(%user, function = %Callee(&function, entry), "the relay panicked in a call");
-                Err(ClusterError::Unknown("the relay failed in the middle of the call".to_owned()))
+                Err(ClusterError::Unknown("the relay panicked while it ran the call; its log has the cause".to_owned()))
             });
             if let Ok(Outcome::Failed { code, message }) = &ended {
                 let mut users = users.lock().unwrap_or_else(PoisonError::into_inner);

@@ -75,8 +75,8 @@ async fn shake_hands(site: &Arc<Site>, request: Request<Incoming>) -> Result<Ans
     Ok(uncached(plain(StatusCode::OK, FRAMES, batch)))
 }
 
-/// The connection a request belongs to, its [`Turn`], and the body, which begins with that. A stranger's body is not read to its
-/// end.
+/// The connection that a request belongs to, its [`Turn`], and the body after the turn. The body of a request without a known connection
+/// is not read to its end.
 async fn arrive(
     site: &Site,
     request: Request<Incoming>,

@@ -74,7 +74,7 @@ struct Found {
     is_dir: bool,
 }
 
-/// A file that was read once, for its hash, and is read again as it is sent.
+/// An open file whose hash is known; its bytes are read again while the answer is sent.
 struct Opened {
     file: File,
     length: u64,

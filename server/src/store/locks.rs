@@ -340,7 +340,7 @@ mod tests {
     fn listeners_that_go_at_once_leave_nothing() {
         let freed = Freed::default();
         let [one, other] = [(), ()].map(|()| freed.listen("u", "k"));
-        // As the other one finds it where this one is out of the table and not all gone.
+        // `other` is dropped while `one` has left the table and its notify is still referenced.
         let going = Arc::clone(&one.notify);
         drop(one);
         assert_eq!(freed.lock().len(), 1);

@@ -182,8 +182,8 @@ impl Embedded {
         Ok(program.map(|program| Loaded { program }))
     }
 
-    /// Runs a function that was loaded from this cluster, with an extension in between; the names in the call are what the function
-    /// is told.
+    /// Runs a function that [`Embedded::load`] loaded, and hands its chained calls and host calls to an extension first. The user and
+    /// function names of the call are only what the function is told.
     ///
     /// # Errors
     /// As [`Cluster::call`](crate::cluster::Cluster::call).

@@ -231,7 +231,7 @@ pub const TABLE: &[Setting] = &[
     },
     Setting {
         key: "guests.instances_per_user",
-        about: "Of these, of one user; 0 is three quarters of them",
+        about: "Instances of one user at once; 0 is three quarters of guests.instances",
         field: Field::Number(0..=MANY, |s| &mut s.guests.instances_per_user),
     },
     Setting {
