@@ -5,6 +5,7 @@ mod browsers;
 mod commands;
 mod process;
 mod relay;
+mod results;
 mod setup;
 mod stages;
 mod unify;

@@ -89,6 +89,9 @@ async fn run(opts: Opts) -> Result<bool> {
     for note in &summary.notes {
         println!("note: {note}");
     }
+    for failure in summary.failures() {
+        println!("failed: {failure}");
+    }
     if let Some(path) = &opts.json {
         let text = format!("{:#}\n", summary.figures());
         std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;

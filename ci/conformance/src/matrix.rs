@@ -74,6 +74,12 @@ impl Summary {
         self.failed.values().map(|cases| cases.len() as u64).sum()
     }
 
+    /// The cases that failed, as `COLUMN: CASE (what differs)`.
+    pub fn failures(&self) -> impl Iterator<Item = String> {
+        let columns = self.failed.iter();
+        columns.flat_map(|(column, cases)| cases.iter().map(move |case| format!("{column}: {case}")))
+    }
+
     /// The figures of each column.
     pub fn figures(&self) -> Value {
         let mut figures = Vec::new();
