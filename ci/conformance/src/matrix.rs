@@ -77,7 +77,8 @@ impl Summary {
     /// The cases that failed, as `COLUMN: CASE (what differs)`.
     pub fn failures(&self) -> impl Iterator<Item = String> {
         let columns = self.failed.iter();
-        columns.flat_map(|(column, cases)| cases.iter().map(move |case| format!("{column}: {case}")))
+        columns
+            .flat_map(|(column, cases)| cases.iter().map(move |case| format!("{column}: {case}")))
     }
 
     /// The figures of each column.
