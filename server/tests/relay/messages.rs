@@ -212,7 +212,7 @@ async fn a_call_in_which_the_relay_panics_ends_as_failed() {
         (status, String::from_utf8(body).unwrap())
     };
     let (status, reason) = send(json!({ "user": "ada", "function": "f" })).await;
-    assert!(status == 503 && reason.contains("in the middle"), "{status} {reason}");
+    assert!(status == 503 && reason.contains("the relay panicked"), "{status} {reason}");
     let (status, id) = send(json!({ "user": "ada", "function": "f", "async": true })).await;
     assert_eq!(status, 200);
     let id: u32 = id.parse().unwrap();
@@ -225,6 +225,6 @@ async fn a_call_in_which_the_relay_panics_ends_as_failed() {
         }
         assert!(began.elapsed() < LONG, "it runs for ever");
     };
-    assert!(ended.starts_with("FAILED: ") && ended.contains("in the middle"), "{ended}");
+    assert!(ended.starts_with("FAILED: ") && ended.contains("the relay panicked"), "{ended}");
     serving.abort();
 }
