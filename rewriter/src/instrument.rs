@@ -23,16 +23,16 @@
 //! of them. Source names can be anything and need not be unique, so functions get names of ours for the journey; and where
 //! nothing suspends, Binaryen is not asked at all.
 //!
-//! The order: names of ours; what Asyncify must not see is veiled ([`crate::veil`]); the analysis, on exactly the bytes that
+//! The order: names of ours; calls that Asyncify must not see are outlined ([`crate::outline`]); the analysis, on exactly the bytes that
 //! Binaryen gets, for optimising between the two would make functions that no list has; Asyncify; what each function saves
-//! is measured ([`crate::frames`]), the veil lifted and the unwind [`buffer`] added; then `-O2`, where most of the cost is
+//! is measured ([`crate::frames`]), the outlined calls restored and the unwind [`buffer`] added; then `-O2`, where most of the cost is
 //! won back.
 
 use crate::analyse::{Analysis, Bound, Labels};
 use crate::encode::encode;
 use crate::features::Feature;
 use crate::frames::{self, State};
-use crate::veil::Veil;
+use crate::outline::Outlined;
 use crate::workshop::{Binaryen, Workshop};
 use crate::{Error, buffer, normalise::parse, polish, unsupported};
 use faasm_bridge::manifest::UnwindBuffer;
@@ -89,25 +89,25 @@ pub fn instrument(
     }
     unsupported::check(&module, &analysis, features, binaryen.external.is_some())?;
     let names = Names::ours(&mut module);
-    let (veil, lowered) = Veil::over(&mut module, &analysis);
+    let (outlined_calls, lowered) = Outlined::apply(&mut module, &analysis);
     let lowered = lowered.into_iter().filter_map(|id| names.shown(&module, id)).collect();
     let before = in_order(&module, &analysis);
-    let veiled = encode(&mut module);
+    let outlined = encode(&mut module);
 
     // On exactly the bytes that Binaryen gets.
-    let module = parse(&veiled)?;
+    let module = parse(&outlined)?;
     let analysis = Analysis::of(&module);
     let only = in_order(&module, &analysis);
-    // Not more; fewer where a veiled tail call has uncovered code that nothing reaches.
+    // Not more; fewer where a outlined tail call has uncovered code that nothing reaches.
     let before: BTreeSet<&String> = before.values().collect();
     if !only.values().all(|name| before.contains(name)) {
         return Err(Error::changed("instrument", "which functions can suspend"));
     }
     let work = Workshop::new(binaryen, features, &module)?;
-    let wasm = match work.asyncify(&veiled, Some(&only), how.asserts) {
+    let wasm = match work.asyncify(&outlined, Some(&only), how.asserts) {
         // It may be cut short what Binaryen says, for it ends in one of several threads.
         Err(error @ Error::Binaryen { .. }) => {
-            return Err(references(&veiled, &module, &analysis, &names, &work).unwrap_or(error));
+            return Err(references(&outlined, &module, &analysis, &names, &work).unwrap_or(error));
         }
         Err(Error::Unreadable { message }) => {
             return Err(unreadable(message, &module, &names));
@@ -127,7 +127,7 @@ pub fn instrument(
     };
     let memory = instrumented.memories.iter().next().map(Memory::id).ok_or(Error::NoMemory)?;
     polish::polish(&mut instrumented, memory, state, &functions);
-    veil.lift(&mut instrumented)?;
+    outlined_calls.restore(&mut instrumented)?;
     let buffer = buffer::append(&mut instrumented, stack_size(how, &bound))?;
     let optimized = work.optimize(&encode(&mut instrumented))?;
     let unwinding = Unwinding { buffer, bound, lowered };
@@ -179,7 +179,7 @@ fn stack_size(how: Instrumentation, bound: &Bound) -> u32 {
 /// Why Asyncify failed, if it was for references that live across a wait: without the functions that have references it
 /// does not fail. Those are to blame with which alone it fails again, or all of them, where it takes several together.
 fn references(
-    veiled: &[u8],
+    outlined: &[u8],
     module: &Module,
     analysis: &Analysis,
     names: &Names,
@@ -190,7 +190,7 @@ fn references(
         let mut only = in_order(module, analysis);
         only.retain(|other, _| with.contains(other) || !suspected.contains(other));
         // An empty list would mean everything.
-        !only.is_empty() && work.asyncify(veiled, Some(&only), false).is_err()
+        !only.is_empty() && work.asyncify(outlined, Some(&only), false).is_err()
     };
     if suspected.is_empty() || fails_with(&[]) {
         return None;

@@ -65,11 +65,11 @@ mod inspect;
 #[cfg(feature = "cli")]
 mod instrument;
 #[cfg(feature = "cli")]
+mod outline;
+#[cfg(feature = "cli")]
 mod polish;
 #[cfg(feature = "cli")]
 mod unsupported;
-#[cfg(feature = "cli")]
-mod veil;
 #[cfg(feature = "cli")]
 mod workshop;
 

@@ -1,5 +1,5 @@
 ;; RUN: instrument
-;; What is left of Asyncify after the veil, polishing and `-O2`: `$waits` saves a local, `$plain` and its call by pointer are
+;; What is left of Asyncify after outlining, polishing and `-O2`: `$waits` saves a local, `$plain` and its call by pointer are
 ;; as they were.
 (module
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))

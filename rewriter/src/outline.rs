@@ -10,10 +10,10 @@
 //! While Asyncify is at work:
 //!
 //! ```wat
-//! (import "faasm_veil" "0" (func $veil0 (param i32 i32)))    ;; the operands of call_indirect
-//! (import "faasm_veil" "1" (func $veil1 (param i32)))        ;; those of $other
-//! (func $can (call $veil0 (local.get 0) (local.get 1)) (call $waits))
-//! (func $cannot (call $veil1 (local.get 0)) (unreachable))
+//! (import "faasm_outlined" "0" (func $outlined0 (param i32 i32)))    ;; the operands of call_indirect
+//! (import "faasm_outlined" "1" (func $outlined1 (param i32)))        ;; those of $other
+//! (func $can (call $outlined0 (local.get 0) (local.get 1)) (call $waits))
+//! (func $cannot (call $outlined1 (local.get 0)) (unreachable))
 //! ```
 //!
 //! Afterwards the calls of the imports become the instructions again, and the imports go.
@@ -24,7 +24,7 @@
 //!   can suspend it becomes a call and a return, for the frame is needed to come back to.
 //!
 //! Why it is safe: only calls that the analysis of these very bytes has ruled out are hidden, and to it an import other
-//! than `suspend` does not suspend, so that the analysis of the veiled module has to give the same functions (it is
+//! than `suspend` does not suspend, so that the analysis of the outlined module has to give the same functions (it is
 //! compared). An import can do whatever the hidden instruction can, so nothing may be moved across it. What Asyncify adds
 //! around the rest does not touch the operands, and the instruction that comes back has the type of the import.
 
@@ -39,11 +39,11 @@ use walrus::ir::{
 use walrus::{FunctionId, ImportKind, Module, TableId, TypeId, ValType};
 
 /// Import module of what is hidden, by its index.
-const MODULE: &str = "faasm_veil";
+const MODULE: &str = "faasm_outlined";
 
 /// An instruction behind an import.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Hidden {
+enum OutlinedCall {
     Indirect(Through),
     /// To the function of this name.
     Tail(String),
@@ -60,16 +60,16 @@ struct Through {
 
 /// What is hidden, by the number of its import.
 #[derive(Debug)]
-pub(crate) struct Veil(Vec<Hidden>);
+pub(crate) struct Outlined(Vec<OutlinedCall>);
 
-impl Veil {
-    /// Veils a module whose functions all have unique names; also gives the functions in which a tail call became a
+impl Outlined {
+    /// Outlines calls of a module whose functions all have unique names; also gives the functions in which a tail call became a
     /// plain one.
-    pub(crate) fn over(module: &mut Module, analysis: &Analysis) -> (Veil, Vec<FunctionId>) {
+    pub(crate) fn apply(module: &mut Module, analysis: &Analysis) -> (Outlined, Vec<FunctionId>) {
         let plan = Plan::of(module, analysis);
         let (mut hidden, mut lowered) = (BTreeSet::new(), Vec::new());
         for (id, function) in module.funcs.iter_local() {
-            let mut look = Look {
+            let mut look = FindCalls {
                 plan: &plan,
                 suspends: analysis.suspends(id),
                 hidden,
@@ -82,25 +82,26 @@ impl Veil {
             }
             hidden = look.hidden;
         }
-        let hidden: Vec<Hidden> = hidden.into_iter().collect();
+        let hidden: Vec<OutlinedCall> = hidden.into_iter().collect();
         let named = by_name(module);
         let mut imports = BTreeMap::new();
         for (index, hidden) in hidden.iter().enumerate() {
             imports.insert(hidden.clone(), hidden.import(module, &named, index));
         }
         for (id, function) in module.funcs.iter_local_mut() {
-            let mut hide = Hide { plan: &plan, suspends: analysis.suspends(id), imports: &imports };
+            let mut hide =
+                ReplaceCalls { plan: &plan, suspends: analysis.suspends(id), imports: &imports };
             let entry = function.entry_block();
             dfs_pre_order_mut(&mut hide, function, entry);
         }
-        (Veil(hidden), lowered)
+        (Outlined(hidden), lowered)
     }
 
     /// Puts everything back that was hidden.
     ///
     /// # Errors
     /// Something is not there any more.
-    pub(crate) fn lift(&self, module: &mut Module) -> Result<(), Error> {
+    pub(crate) fn restore(&self, module: &mut Module) -> Result<(), Error> {
         let mut behind = BTreeMap::new();
         let mut imports = Vec::new();
         for import in module.imports.iter().filter(|import| import.module == MODULE) {
@@ -115,7 +116,7 @@ impl Veil {
         for (function, hidden) in behind {
             instrs.insert(function, hidden.instr(module, &named)?);
         }
-        let mut show = Show { instrs };
+        let mut show = RestoreCalls { instrs };
         for (_, function) in module.funcs.iter_local_mut() {
             let entry = function.entry_block();
             dfs_pre_order_mut(&mut show, function, entry);
@@ -128,7 +129,7 @@ impl Veil {
     }
 }
 
-impl Hidden {
+impl OutlinedCall {
     /// The import it is behind: it takes the operands of the instruction.
     fn import(
         &self,
@@ -184,7 +185,7 @@ impl Hidden {
 /// What becomes of a call.
 enum Fate {
     Stays,
-    Hides(Hidden),
+    Hides(OutlinedCall),
     /// A tail call becomes this, and a return.
     Lowers(Instr),
 }
@@ -221,7 +222,7 @@ impl<'a> Plan<'a> {
         match instr {
             Instr::CallIndirect(call) if suspends && !leads_to_suspension() => self
                 .through(call.table, call.ty)
-                .map_or(Fate::Stays, |it| Fate::Hides(Hidden::Indirect(it))),
+                .map_or(Fate::Stays, |it| Fate::Hides(OutlinedCall::Indirect(it))),
             Instr::ReturnCall(call) if leads_to_suspension() => {
                 Fate::Lowers(Call { func: call.func }.into())
             }
@@ -230,11 +231,11 @@ impl<'a> Plan<'a> {
             }
             Instr::ReturnCall(call) => {
                 let name = self.names.get(&call.func).cloned();
-                name.map_or(Fate::Stays, |name| Fate::Hides(Hidden::Tail(name)))
+                name.map_or(Fate::Stays, |name| Fate::Hides(OutlinedCall::Tail(name)))
             }
             Instr::ReturnCallIndirect(call) => self
                 .through(call.table, call.ty)
-                .map_or(Fate::Stays, |it| Fate::Hides(Hidden::TailIndirect(it))),
+                .map_or(Fate::Stays, |it| Fate::Hides(OutlinedCall::TailIndirect(it))),
             _ => Fate::Stays,
         }
     }
@@ -246,16 +247,16 @@ impl<'a> Plan<'a> {
 }
 
 /// Finds out what has to be hidden.
-struct Look<'a> {
+struct FindCalls<'a> {
     plan: &'a Plan<'a>,
     suspends: bool,
-    hidden: BTreeSet<Hidden>,
+    hidden: BTreeSet<OutlinedCall>,
     lowers: bool,
     /// The constant just before, in the same sequence.
     index: Option<i32>,
 }
 
-impl<'instr> Visitor<'instr> for Look<'_> {
+impl<'instr> Visitor<'instr> for FindCalls<'_> {
     fn start_instr_seq(&mut self, _: &'instr InstrSeq) {
         self.index = None;
     }
@@ -275,13 +276,13 @@ impl<'instr> Visitor<'instr> for Look<'_> {
 }
 
 /// Hides it.
-struct Hide<'a> {
+struct ReplaceCalls<'a> {
     plan: &'a Plan<'a>,
     suspends: bool,
-    imports: &'a BTreeMap<Hidden, FunctionId>,
+    imports: &'a BTreeMap<OutlinedCall, FunctionId>,
 }
 
-impl VisitorMut for Hide<'_> {
+impl VisitorMut for ReplaceCalls<'_> {
     fn start_instr_seq_mut(&mut self, seq: &mut InstrSeq) {
         let mut index = None;
         let mut instrs = Vec::with_capacity(seq.instrs.len());
@@ -292,7 +293,7 @@ impl VisitorMut for Hide<'_> {
                 Fate::Stays => instrs.push((instr, at)),
                 Fate::Lowers(call) => instrs.extend([(call, at), (Return {}.into(), at)]),
                 Fate::Hides(hidden) => {
-                    let is_tail = !matches!(hidden, Hidden::Indirect(_));
+                    let is_tail = !matches!(hidden, OutlinedCall::Indirect(_));
                     instrs.push((import(&hidden).unwrap_or(instr), at));
                     if is_tail {
                         instrs.push((Unreachable {}.into(), at));
@@ -305,11 +306,11 @@ impl VisitorMut for Hide<'_> {
 }
 
 /// Shows it again.
-struct Show {
+struct RestoreCalls {
     instrs: BTreeMap<FunctionId, Instr>,
 }
 
-impl VisitorMut for Show {
+impl VisitorMut for RestoreCalls {
     fn visit_instr_mut(&mut self, instr: &mut Instr, _: &mut InstrLocId) {
         if let Instr::Call(call) = instr
             && let Some(hidden) = self.instrs.get(&call.func)
@@ -342,12 +343,12 @@ mod tests {
         (func $tail_that_waits (param i32) (return_call $waits (local.get 0)))
         (func $main (export "_start") (call $tail_that_waits (i32.const 1))))"#;
 
-    fn veiled() -> (Module, Veil, Vec<String>) {
+    fn outlined() -> (Module, Outlined, Vec<String>) {
         let mut module = parse(&wat::parse_str(WAT).unwrap()).unwrap();
         let analysis = Analysis::of(&module);
-        let (veil, lowered) = Veil::over(&mut module, &analysis);
+        let (outlined_calls, lowered) = Outlined::apply(&mut module, &analysis);
         let lowered = lowered.iter().map(|id| Labels::of(&module).get(*id)).collect();
-        (module, veil, lowered)
+        (module, outlined_calls, lowered)
     }
 
     /// The text of each function by its name.
@@ -366,12 +367,12 @@ mod tests {
 
     #[test]
     fn only_what_asyncify_must_not_see_is_hidden() {
-        let (mut module, veil, lowered) = veiled();
+        let (mut module, outlined_calls, lowered) = outlined();
         assert_eq!(lowered, ["tail_that_waits"]);
-        assert_eq!(veil.0.len(), 3, "{veil:?}");
+        assert_eq!(outlined_calls.0.len(), 3, "{outlined_calls:?}");
         let functions = functions(&mut module);
         assert_eq!(functions["can"].matches("call_indirect").count(), 1);
-        assert_eq!(functions["can"].matches("call $faasm_veil").count(), 1);
+        assert_eq!(functions["can"].matches("call $faasm_outlined").count(), 1);
         assert_eq!(functions["cannot"].matches("call_indirect").count(), 1);
         for tail in ["tail", "tail_by_pointer", "tail_that_waits"] {
             assert!(!functions[tail].contains("return_call"), "{}", functions[tail]);
@@ -380,8 +381,8 @@ mod tests {
     }
 
     #[test]
-    fn the_veil_changes_nothing_of_the_analysis() {
-        let (module, ..) = veiled();
+    fn outlining_changes_nothing_of_the_analysis() {
+        let (module, ..) = outlined();
         let names: Vec<String> =
             Analysis::of(&module).suspending().map(|id| Labels::of(&module).get(id)).collect();
         assert_eq!(names, ["waits", "can", "tail_that_waits", "main"]);
@@ -390,8 +391,8 @@ mod tests {
     #[test]
     fn what_was_hidden_comes_back() {
         let mut original = parse(&wat::parse_str(WAT).unwrap()).unwrap();
-        let (mut module, veil, _) = veiled();
-        veil.lift(&mut module).unwrap();
+        let (mut module, outlined_calls, _) = outlined();
+        outlined_calls.restore(&mut module).unwrap();
         assert!(!module.imports.iter().any(|import| import.module == MODULE));
         let (before, mut after) = (functions(&mut original), functions(&mut module));
         for (name, body) in &mut after {
