@@ -29,11 +29,11 @@
 //! won back.
 
 use crate::analyse::{Analysis, Bound, Labels};
+use crate::binaryen::{Binaryen, BinaryenProcess};
 use crate::encode::encode;
 use crate::features::Feature;
 use crate::frames::{self, State};
 use crate::outline::Outlined;
-use crate::workshop::{Binaryen, Workshop};
 use crate::{Error, buffer, normalise::parse, polish, unsupported};
 use faasm_bridge::manifest::UnwindBuffer;
 use std::collections::{BTreeMap, BTreeSet};
@@ -103,7 +103,7 @@ pub fn instrument(
     if !only.values().all(|name| before.contains(name)) {
         return Err(Error::changed("instrument", "which functions can suspend"));
     }
-    let work = Workshop::new(binaryen, features, &module)?;
+    let work = BinaryenProcess::new(binaryen, features, &module)?;
     let wasm = match work.asyncify(&outlined, Some(&only), how.asserts) {
         // It may be cut short what Binaryen says, for it ends in one of several threads.
         Err(error @ Error::Binaryen { .. }) => {
@@ -141,7 +141,7 @@ pub fn instrument(
 pub fn by_default(shimmed: &[u8], features: &[Feature], binaryen: &Binaryen) -> Result<u64, Error> {
     let mut module = parse(shimmed)?;
     let names = Names::ours(&mut module);
-    let work = Workshop::new(binaryen, features, &module)?;
+    let work = BinaryenProcess::new(binaryen, features, &module)?;
     let wasm = work.asyncify(&encode(&mut module), None, false)?;
     let mut instrumented = parse(&wasm)?;
     buffer::append(&mut instrumented, Instrumentation::STACK_SIZE)?;
@@ -157,7 +157,7 @@ pub fn optimize(wasm: &[u8], features: &[Feature], binaryen: &Binaryen) -> Resul
     crate::features::instrumentable(features, binaryen.external.is_some())?;
     let mut module = parse(wasm)?;
     let names = Names::ours(&mut module);
-    let work = Workshop::new(binaryen, features, &module)?;
+    let work = BinaryenProcess::new(binaryen, features, &module)?;
     let optimized = work.optimize(&encode(&mut module))?;
     names.restore(&optimized)
 }
@@ -183,7 +183,7 @@ fn references(
     module: &Module,
     analysis: &Analysis,
     names: &Names,
-    work: &Workshop<'_>,
+    work: &BinaryenProcess<'_>,
 ) -> Option<Error> {
     let suspected = unsupported::holds_references(module, analysis);
     let fails_with = |with: &[FunctionId]| {

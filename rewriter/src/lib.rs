@@ -70,8 +70,6 @@ mod outline;
 mod polish;
 #[cfg(feature = "cli")]
 mod unsupported;
-#[cfg(feature = "cli")]
-mod workshop;
 
 pub use bounds::Bounds;
 pub use error::Error;
@@ -84,6 +82,8 @@ pub use warning::Warning;
 #[cfg(feature = "cli")]
 pub use analyse::{Bound, CallKind, Reach, Step, why};
 #[cfg(feature = "cli")]
+pub use binaryen::Binaryen;
+#[cfg(feature = "cli")]
 pub use build::{Built, CLUSTER_ENDING, ForFaasm, Options, Stage, build, integrity};
 #[cfg(feature = "cli")]
 pub use callgraph::callgraph;
@@ -95,8 +95,6 @@ pub use emit::{Files, emit};
 pub use inspect::{Report, inspect};
 #[cfg(feature = "cli")]
 pub use instrument::{Instrumentation, Instrumented, Unwinding, by_default, instrument, optimize};
-#[cfg(feature = "cli")]
-pub use workshop::Binaryen;
 
 /// Import module of everything the shim adds.
 pub const BRIDGE_MODULE: &str = "faasm_bridge";

@@ -51,13 +51,13 @@ impl Binaryen {
 }
 
 /// A folder, and who works in it.
-pub(crate) struct Workshop<'a> {
+pub(crate) struct BinaryenProcess<'a> {
     folder: TempDir,
     binaryen: &'a Binaryen,
     features: Vec<String>,
 }
 
-impl<'a> Workshop<'a> {
+impl<'a> BinaryenProcess<'a> {
     pub(crate) fn new(
         binaryen: &'a Binaryen,
         features: &[Feature],
