@@ -72,7 +72,7 @@ impl Sessions {
             live.wake.notify_one();
             drop(live);
             // Who waits for a lock hears of it.
-            session.carrier.send_modify(|_| {});
+            session.attachment.send_modify(|_| {});
         }
         if tokio::time::timeout(patience, self.drain.is_over()).await.is_err() {
             let running = self.drain.running();

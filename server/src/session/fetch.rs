@@ -4,7 +4,7 @@
 //! Where that does not fit, something was lost on the way; the page then connects again and resumes its session.
 
 use super::progress::Seen;
-use super::{Carrier, Sessions, handshake, lock, requests};
+use super::{Attachment, Sessions, handshake, lock, requests};
 use crate::budget::{Account, Charge, Kind};
 use crate::config::{App, Timings};
 use bytes::Bytes;
@@ -26,7 +26,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct FetchConnection {
     id: ConnectionId,
-    carrier: Carrier,
+    attachment: Attachment,
     /// How many batches were taken.
     batches: Mutex<u64>,
     /// How many frames were given to a body.
@@ -76,16 +76,16 @@ pub(crate) async fn begin(
     timings: &Timings,
     stop: watch::Receiver<bool>,
 ) -> std::io::Result<Vec<u8>> {
-    let (answer, carrier) = handshake::enter(frame, sessions, timings).await;
+    let (answer, attachment) = handshake::enter(frame, sessions, timings).await;
     let mut batch = Vec::new();
     append_frame(&mut batch, &encode_handshake(&answer).map_err(std::io::Error::other)?);
-    if let Some(carrier) = carrier {
+    if let Some(attachment) = attachment {
         let mut id = [0; 16];
         getrandom::fill(&mut id).map_err(std::io::Error::other)?;
         append_frame(&mut batch, &id);
         let connection = Arc::new(FetchConnection {
             id: ConnectionId(id),
-            carrier,
+            attachment,
             batches: Mutex::new(0),
             frames: AtomicU64::new(0),
             body: watch::Sender::new(0),
@@ -110,7 +110,7 @@ impl Sessions {
 impl FetchConnection {
     /// Of the session's user.
     pub(crate) fn account(&self) -> &Account {
-        &self.carrier.session.account
+        &self.attachment.session.account
     }
 
     /// Takes a batch of frames. One that came before is ignored: browsers send a request again on their own.
@@ -129,9 +129,9 @@ impl FetchConnection {
             }
             _ => {}
         }
-        let mut live = self.carrier.live().ok_or(Ending::Gone)?;
+        let mut live = self.attachment.live().ok_or(Ending::Gone)?;
         for frame in frames {
-            if let Err(error) = requests::take(&self.carrier.session, &mut live, &frame, app) {
+            if let Err(error) = requests::take(&self.attachment.session, &mut live, &frame, app) {
                 drop(live);
                 self.end(true);
                 return Err(error.into());
@@ -149,7 +149,7 @@ impl FetchConnection {
         lasting: Lasting,
     ) -> Result<impl Stream<Item = Bytes> + Send + 'static, Ending> {
         // Under the lock that frames are taken under, so that no earlier body takes one in between.
-        let live = self.carrier.live().ok_or(Ending::Gone)?;
+        let live = self.attachment.live().ok_or(Ending::Gone)?;
         let expected = self.frames.load(Ordering::Relaxed);
         if turn.number != expected {
             return Err(Ending::OutOfStep { expected, given: turn.number });
@@ -167,8 +167,8 @@ impl FetchConnection {
 
     /// Ends the connection, and the session with it where the page does not come back.
     pub(crate) fn end(&self, comes_back: bool) {
-        self.carrier.leave(comes_back);
-        lock(&self.carrier.sessions.fetching).remove(&self.id);
+        self.attachment.leave(comes_back);
+        lock(&self.attachment.sessions.fetching).remove(&self.id);
         // No body has this number.
         self.body.send_replace(u64::MAX);
     }
@@ -178,9 +178,9 @@ impl FetchConnection {
         let mut stop = self.stop.clone();
         let mut body = self.body.subscribe();
         tokio::select! {
-            () = self.carrier.replaced() => {}
-            () = self.carrier.token_expires() => {}
-            () = self.seen.silent_for(self.carrier.timings.silence) => {}
+            () = self.attachment.replaced() => {}
+            () = self.attachment.token_expires() => {}
+            () = self.seen.silent_for(self.attachment.timings.silence) => {}
             _ = stop.wait_for(|stop| *stop) => {}
             _ = body.wait_for(|number| *number == u64::MAX) => {}
         }
@@ -212,8 +212,8 @@ impl Body {
                 return Some(piece);
             }
             let connection = &self.connection;
-            let timings = &connection.carrier.timings;
-            let wake = &connection.carrier.wake;
+            let timings = &connection.attachment.timings;
+            let wake = &connection.attachment.wake;
             let mut body = connection.body.subscribe();
             let mut stop = connection.stop.clone();
             let quiet_since = match (self.lasting, self.quiet_since) {
@@ -234,7 +234,7 @@ impl Body {
                     }
                 }
                 _ = body.wait_for(|number| *number != self.number) => return None,
-                () = connection.carrier.replaced() => return None,
+                () = connection.attachment.replaced() => return None,
                 _ = stop.wait_for(|stop| *stop) => return None,
                 () = tokio::time::sleep_until(self.began + timings.silence / 2) => return None,
                 () = tokio::time::sleep_until(quiet_since + timings.ping) => {
@@ -267,13 +267,13 @@ impl Body {
 
     /// The next frames of the session: small ones together, a long one last.
     fn frames(&self) -> Option<Vec<u8>> {
-        let mut live = self.connection.carrier.live()?;
+        let mut live = self.connection.attachment.live()?;
         if *self.connection.body.borrow() != self.number {
             return None;
         }
         let mut batch = Vec::new();
         while batch.len() < PIECE_BYTES {
-            let Some(frame) = self.connection.carrier.transmit(&mut live) else { break };
+            let Some(frame) = self.connection.attachment.transmit(&mut live) else { break };
             self.connection.frames.fetch_add(1, Ordering::Relaxed);
             append_frame(&mut batch, &frame);
         }

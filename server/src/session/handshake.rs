@@ -1,6 +1,6 @@
 //! From a client's first frame to a session that this connection carries, whatever brought the frame.
 
-use super::{Carrier, Sessions, TurnedAway};
+use super::{Attachment, Sessions, TurnedAway};
 use crate::config::Timings;
 use faasm_bridge::session::greet;
 use faasm_bridge::wire::{Answer, RefusalCode};
@@ -14,7 +14,7 @@ pub(super) async fn enter(
     frame: &[u8],
     sessions: &Arc<Sessions>,
     timings: &Timings,
-) -> (Answer, Option<Carrier>) {
+) -> (Answer, Option<Attachment>) {
     let (hello, version) = match greet(frame) {
         Ok(greeted) => greeted,
         Err(refusal) => return (refusal, None),
@@ -35,9 +35,9 @@ pub(super) async fn enter(
         let id = session.id;
         // From here on the session's frames wait for this connection.
         let attached =
-            Carrier::attach(session, Arc::clone(sessions), pass.clone(), timings.clone());
-        if let Some(carrier) = attached {
-            return (Answer::Welcome { version, session: id, resumed }, Some(carrier));
+            Attachment::attach(session, Arc::clone(sessions), pass.clone(), timings.clone());
+        if let Some(attachment) = attached {
+            return (Answer::Welcome { version, session: id, resumed }, Some(attachment));
         }
     }
     (busy(TurnedAway::Full), None)

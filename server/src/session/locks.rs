@@ -168,7 +168,7 @@ pub(super) fn start(
 /// Completes when nobody waits here any more, and the page asks again if it still wants the lock: the relay stops, the session is
 /// another relay's, or no connection has carried it for the time of a lease.
 async fn interrupted(session: &Session, lease: Duration) {
-    let mut carrier = session.carrier.subscribe();
+    let mut attachment = session.attachment.subscribe();
     let mut away: Option<Instant> = None;
     loop {
         if session.is_lost() || session.drain.has_begun() {
@@ -181,7 +181,7 @@ async fn interrupted(session: &Session, lease: Duration) {
         }
         tokio::select! {
             // Its sender is the session's.
-            _ = carrier.changed() => {}
+            _ = attachment.changed() => {}
             () = tokio::time::sleep(lease / 4) => {}
         }
     }

@@ -81,7 +81,7 @@ pub(crate) struct Session {
     account: Account,
     live: Mutex<Live>,
     /// Number of the connection that carries the session; one that finds another number here has been replaced.
-    carrier: watch::Sender<u64>,
+    attachment: watch::Sender<u64>,
     /// Room for calls that run at once.
     calls: Semaphore,
     /// Room for other requests that are performed at once.
@@ -119,14 +119,14 @@ impl Live {
 
 /// A connection's hold on its session; the session is without a connection once this is dropped.
 #[derive(Debug)]
-struct Carrier {
+struct Attachment {
     session: Arc<Session>,
     sessions: Arc<Sessions>,
-    number: u64,
+    generation: u64,
     wake: Arc<Notify>,
     timings: Timings,
     /// The connection has ended, although something still holds on to it.
-    has_left: AtomicBool,
+    is_detached: AtomicBool,
 }
 
 impl Sessions {
@@ -279,7 +279,7 @@ impl Sessions {
         }
         let mut by_id = lock(&self.by_id);
         let live = lock(&session.live);
-        let is_away = *session.carrier.borrow() == number && !live.machine.is_connected();
+        let is_away = *session.attachment.borrow() == number && !live.machine.is_connected();
         let is_ours = by_id.get(&session.id).is_some_and(|found| Arc::ptr_eq(found, session));
         if is_away && is_ours && by_id.remove(&session.id).is_some() {
             self.journal.end(session.key);
@@ -341,7 +341,7 @@ impl Session {
             metrics,
             account,
             live: Mutex::new(live),
-            carrier: watch::Sender::new(0),
+            attachment: watch::Sender::new(0),
             calls: Semaphore::new(running),
             operations: Semaphore::new(running),
             payload_bytes: AtomicUsize::new(0),
@@ -365,7 +365,7 @@ impl Session {
         if !self.is_lost.swap(true, Ordering::SeqCst) {
             tracing::info!(session = %self.shown(), "the session is another relay's");
             // The number stays; whoever looks at it looks at this, too.
-            self.carrier.send_modify(|_| {});
+            self.attachment.send_modify(|_| {});
         }
     }
 
@@ -380,7 +380,7 @@ impl Session {
     }
 }
 
-impl Carrier {
+impl Attachment {
     /// Makes this connection the one that carries the session, with the rights and the version of its own handshake; the one
     /// that did is told to close. `None` where the session was forgotten or lost since it was looked up: it is to be looked
     /// up again.
@@ -412,19 +412,19 @@ impl Carrier {
         live.wake = Arc::clone(&wake);
         // Something may be in the outbox already.
         wake.notify_one();
-        session.carrier.send_modify(|number| *number += 1);
+        session.attachment.send_modify(|generation| *generation += 1);
         session.renewal.connected();
-        let number = *session.carrier.borrow();
+        let generation = *session.attachment.borrow();
         drop(live);
-        let has_left = AtomicBool::new(false);
-        Some(Self { session, sessions, number, wake, timings, has_left })
+        let is_detached = AtomicBool::new(false);
+        Some(Self { session, sessions, generation, wake, timings, is_detached })
     }
 
     /// The session, while this connection carries it.
     fn live(&self) -> Option<MutexGuard<'_, Live>> {
         let live = lock(&self.session.live);
-        let carries = *self.session.carrier.borrow() == self.number;
-        (carries && !self.has_left.load(Ordering::Relaxed)).then_some(live)
+        let carries = *self.session.attachment.borrow() == self.generation;
+        (carries && !self.is_detached.load(Ordering::Relaxed)).then_some(live)
     }
 
     /// The next frame for the page, of a session that this connection carries.
@@ -445,22 +445,22 @@ impl Carrier {
     /// waits for what is running either.
     fn leave(&self, comes_back: bool) {
         let Some(mut live) = self.live() else { return };
-        self.has_left.store(true, Ordering::Relaxed);
+        self.is_detached.store(true, Ordering::Relaxed);
         live.machine.disconnected();
         if !comes_back {
             live.tasks.drain().for_each(|(_, task)| task.abort());
         }
         let (sessions, session) = (Arc::clone(&self.sessions), Arc::clone(&self.session));
-        let (number, kept) = (self.number, self.timings.session_kept);
+        let (generation, kept) = (self.generation, self.timings.session_kept);
         if !comes_back || session.is_lost() {
             drop(live);
-            return sessions.expire(&session, number);
+            return sessions.expire(&session, generation);
         }
         // Outside a runtime everything ends anyway.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let expiry = runtime.spawn(async move {
                 tokio::time::sleep(kept).await;
-                sessions.expire(&session, number);
+                sessions.expire(&session, generation);
             });
             live.expiry = Some(expiry.abort_handle());
         }
@@ -479,14 +479,14 @@ impl Carrier {
 
     /// Completes when another connection carries the session, here or elsewhere.
     async fn replaced(&self) {
-        let mut carrier = self.session.carrier.subscribe();
-        let is_over = |number: &u64| *number != self.number || self.session.is_lost();
+        let mut attachment = self.session.attachment.subscribe();
+        let is_over = |generation: &u64| *generation != self.generation || self.session.is_lost();
         // The sender lives as long as the session, which `self` holds.
-        let _ = carrier.wait_for(is_over).await;
+        let _ = attachment.wait_for(is_over).await;
     }
 }
 
-impl Drop for Carrier {
+impl Drop for Attachment {
     fn drop(&mut self) {
         self.leave(true);
     }
@@ -523,9 +523,9 @@ mod tests {
         sessions.enter(user, resume).now_or_never().unwrap().ok()
     }
 
-    fn attach(session: &Arc<Session>, sessions: &Arc<Sessions>) -> Option<Carrier> {
+    fn attach(session: &Arc<Session>, sessions: &Arc<Sessions>) -> Option<Attachment> {
         let pass = Pass::none(&sessions.gate.limits);
-        Carrier::attach(Arc::clone(session), Arc::clone(sessions), pass, Timings::default())
+        Attachment::attach(Arc::clone(session), Arc::clone(sessions), pass, Timings::default())
     }
 
     #[test]
@@ -545,10 +545,10 @@ mod tests {
         let sessions = Arc::new(sessions(limits));
         let new = || enter(&sessions, "ada", None).map(|(session, _)| session);
         let carry = |session| attach(&session, &sessions).unwrap();
-        let carriers: Vec<Carrier> = (0..4).map(|_| carry(new().unwrap())).collect();
+        let attachments: Vec<Attachment> = (0..4).map(|_| carry(new().unwrap())).collect();
         assert!(new().is_none(), "all are connected");
-        carriers[2].leave(true);
-        let id = carriers[2].session.id;
+        attachments[2].leave(true);
+        let id = attachments[2].session.id;
         carry(new().unwrap());
         assert!(!enter(&sessions, "ada", Some(id)).is_some_and(|(_, resumed)| resumed));
         assert_eq!(lock(&sessions.by_id).len(), 4);
@@ -578,17 +578,17 @@ mod tests {
         let (session, _) = enter(&sessions, "ada", None).unwrap();
         let attach = || {
             let pass = Pass::none(&sessions.gate.limits);
-            Carrier::attach(Arc::clone(&session), Arc::clone(&sessions), pass, timings.clone())
+            Attachment::attach(Arc::clone(&session), Arc::clone(&sessions), pass, timings.clone())
                 .unwrap()
         };
         let first = attach();
         let second = attach();
         first.replaced().await;
         assert!(first.live().is_none());
-        let first_number = first.number;
+        let first_generation = first.generation;
         drop(first);
-        sessions.expire(&session, first_number);
-        sessions.expire(&session, second.number);
+        sessions.expire(&session, first_generation);
+        sessions.expire(&session, second.generation);
         assert_eq!(lock(&sessions.by_id).len(), 1, "a connection carries it");
         drop(second);
         while !lock(&sessions.by_id).is_empty() {

@@ -106,15 +106,15 @@ fn pass(sessions: &Sessions, version: u16) -> Pass {
     sessions.gate.admit(&hello, version).unwrap()
 }
 
-fn attach(session: &Arc<Session>, sessions: &Arc<Sessions>, version: u16) -> Option<Carrier> {
+fn attach(session: &Arc<Session>, sessions: &Arc<Sessions>, version: u16) -> Option<Attachment> {
     let pass = pass(sessions, version);
-    Carrier::attach(Arc::clone(session), Arc::clone(sessions), pass, Timings::default())
+    Attachment::attach(Arc::clone(session), Arc::clone(sessions), pass, Timings::default())
 }
 
-async fn begun(sessions: &Arc<Sessions>) -> (Arc<Session>, Carrier) {
+async fn begun(sessions: &Arc<Sessions>) -> (Arc<Session>, Attachment) {
     let (session, _) = sessions.enter("ada", None).await.unwrap();
-    let carrier = attach(&session, sessions, 1).unwrap();
-    (session, carrier)
+    let attachment = attach(&session, sessions, 1).unwrap();
+    (session, attachment)
 }
 
 fn is_in_the_table(sessions: &Sessions, session: &Arc<Session>) -> bool {
@@ -125,7 +125,7 @@ fn is_in_the_table(sessions: &Sessions, session: &Arc<Session>) -> bool {
 async fn a_session_that_is_forgotten_while_its_page_comes_back_is_not_carried() {
     let (sessions, journal) = sessions();
     let (session, first) = begun(&sessions).await;
-    let number = first.number;
+    let number = first.generation;
     first.leave(true);
     let hello =
         Hello { versions: (1, 1), user: "ada".into(), token: None, resume: Some(session.id) };
@@ -136,10 +136,13 @@ async fn a_session_that_is_forgotten_while_its_page_comes_back_is_not_carried() 
     sessions.expire(&session, number);
     assert!(!is_in_the_table(&sessions, &session));
     journal.answers.add_permits(1);
-    let (answer, carrier) = entering.await;
-    let carrier = carrier.unwrap();
-    assert!(is_in_the_table(&sessions, &carrier.session), "what a page has must be in the table");
-    let id = carrier.session.id;
+    let (answer, attachment) = entering.await;
+    let attachment = attachment.unwrap();
+    assert!(
+        is_in_the_table(&sessions, &attachment.session),
+        "what a page has must be in the table"
+    );
+    let id = attachment.session.id;
     assert_eq!(answer, Answer::Welcome { version: 1, session: id, resumed: false });
     assert_ne!(id, session.id);
 }
@@ -178,8 +181,8 @@ async fn a_connection_carries_a_session_with_the_rights_and_version_of_its_own_h
 #[tokio::test]
 async fn a_page_that_comes_and_goes_has_one_task_that_forgets_its_session() {
     let (sessions, _) = sessions();
-    let (session, carrier) = begun(&sessions).await;
-    drop(carrier);
+    let (session, attachment) = begun(&sessions).await;
+    drop(attachment);
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let before = tasks();
     for _ in 0..100 {

@@ -1,7 +1,7 @@
 //! One WebSocket: handshake, then frames both ways until either side or another connection ends it.
 
 use super::progress::{Arriving, TooMuch, Watched};
-use super::{Carrier, Sessions, handshake, requests};
+use super::{Attachment, Sessions, handshake, requests};
 use crate::budget::{Kind, OverBudget};
 use crate::config::{App, Timings};
 use faasm_bridge::wire::{
@@ -77,22 +77,22 @@ pub(crate) async fn carry<S>(
         shaken = shaken => shaken,
         _ = stop.wait_for(|stop| *stop) => return,
     };
-    let carrier = match shaken {
-        Ok(Ok(carrier)) => carrier,
+    let attachment = match shaken {
+        Ok(Ok(attachment)) => attachment,
         Ok(Err(ending)) => return close(&mut socket, &ending).await,
         Err(_) => {
             return close(&mut socket, &Ending::new(CloseCode::Policy, "no handshake")).await;
         }
     };
     let (seen, arriving) = (socket.get_ref().seen(), socket.get_ref().arriving());
-    arriving.admit(&carrier.session.account);
+    arriving.admit(&attachment.session.account);
     let (mut sink, mut stream) = socket.split();
     let ending = tokio::select! {
-        () = seen.silent_for(carrier.timings.silence) => Ending::new(CloseCode::Policy, "no sign of life"),
-        ending = receive(&mut stream, &arriving, &carrier, &app) => ending,
-        ending = transmit(&mut sink, &carrier) => ending,
-        () = carrier.token_expires() => Ending::new(CloseCode::Policy, "the token expires: connect again with a fresh one"),
-        () = carrier.replaced() => match carrier.session.is_lost() {
+        () = seen.silent_for(attachment.timings.silence) => Ending::new(CloseCode::Policy, "no sign of life"),
+        ending = receive(&mut stream, &arriving, &attachment, &app) => ending,
+        ending = transmit(&mut sink, &attachment) => ending,
+        () = attachment.token_expires() => Ending::new(CloseCode::Policy, "the token expires: connect again with a fresh one"),
+        () = attachment.replaced() => match attachment.session.is_lost() {
             true => Ending::new(CloseCode::Away, "the session is another relay's: connect again"),
             false => Ending::new(CloseCode::Normal, "another connection carries the session"),
         },
@@ -101,9 +101,9 @@ pub(crate) async fn carry<S>(
     tracing::debug!(reason = %ending.reason, "connection ends");
     if *stop.borrow() {
         // What came of the last requests.
-        let _ = tokio::time::timeout(PATIENCE, transmit(&mut sink, &carrier)).await;
+        let _ = tokio::time::timeout(PATIENCE, transmit(&mut sink, &attachment)).await;
     }
-    drop(carrier);
+    drop(attachment);
     // It goes after what is still buffered.
     if let Ok(mut socket) = sink.reunite(stream) {
         close(&mut socket, &ending).await;
@@ -122,7 +122,7 @@ async fn shake_hands<S>(
     socket: &mut WebSocketStream<S>,
     sessions: &Arc<Sessions>,
     timings: Timings,
-) -> Result<Carrier, Ending>
+) -> Result<Attachment, Ending>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -134,9 +134,9 @@ where
             Some(Err(error)) => return Err(ending_of(&error)),
         }
     };
-    let (greeting, carrier) = handshake::enter(&frame, sessions, &timings).await;
+    let (greeting, attachment) = handshake::enter(&frame, sessions, &timings).await;
     answer(socket, &greeting).await?;
-    carrier.ok_or_else(|| Ending::new(CloseCode::Policy, "refused"))
+    attachment.ok_or_else(|| Ending::new(CloseCode::Policy, "refused"))
 }
 
 async fn answer<S>(socket: &mut WebSocketStream<S>, answer: &Answer) -> Result<(), Ending>
@@ -170,7 +170,7 @@ fn is<E: std::error::Error + 'static>(error: &std::io::Error) -> bool {
 async fn receive<S>(
     stream: &mut SplitStream<WebSocketStream<S>>,
     arriving: &Arriving,
-    carrier: &Carrier,
+    attachment: &Attachment,
     app: &App,
 ) -> Ending
 where
@@ -184,7 +184,7 @@ where
         };
         match message {
             Message::Binary(message) => {
-                let taken = take(&message, carrier, app);
+                let taken = take(&message, attachment, app);
                 drop(message);
                 arriving.taken();
                 if let Err(ending) = taken {
@@ -194,7 +194,7 @@ where
             Message::Close(frame) => {
                 // A page that goes away, or a browser that gives up, has another code or none.
                 if frame.is_some_and(|frame| frame.code == CloseCode::Normal) {
-                    carrier.leave(false);
+                    attachment.leave(false);
                 }
                 return Ending::new(CloseCode::Normal, "closed by the page");
             }
@@ -207,49 +207,52 @@ where
 }
 
 /// Takes the frames of a message.
-fn take(message: &[u8], carrier: &Carrier, app: &App) -> Result<(), Ending> {
-    let Some(mut live) = carrier.live() else {
+fn take(message: &[u8], attachment: &Attachment, app: &App) -> Result<(), Ending> {
+    let Some(mut live) = attachment.live() else {
         return Err(Ending::new(CloseCode::Normal, "another connection carries the session"));
     };
     let protocol = |error: String| Ending::new(CloseCode::Protocol, error);
-    let most = carrier.sessions.gate.limits.frame_bytes;
+    let most = attachment.sessions.gate.limits.frame_bytes;
     for frame in live.machine.frames_of(message) {
         let frame = frame.map_err(|error| protocol(error.to_string()))?;
         if frame.len() > most {
             let message = format!("a frame of {} bytes; this relay takes {most}", frame.len());
             return Err(Ending::new(CloseCode::Size, message));
         }
-        let taken = requests::take(&carrier.session, &mut live, frame, app);
+        let taken = requests::take(&attachment.session, &mut live, frame, app);
         taken.map_err(|error| protocol(error.to_string()))?;
     }
     Ok(())
 }
 
 /// Sends what there is, one message at a time: a slow reader holds up only itself. Pings in between.
-async fn transmit<S>(sink: &mut SplitSink<WebSocketStream<S>, Message>, carrier: &Carrier) -> Ending
+async fn transmit<S>(
+    sink: &mut SplitSink<WebSocketStream<S>, Message>,
+    attachment: &Attachment,
+) -> Ending
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let period = carrier.timings.ping;
+    let period = attachment.timings.ping;
     let mut pings = tokio::time::interval_at(Instant::now() + period, period);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let next = carrier.live().map(|mut live| carrier.transmit_message(&mut live));
+        let next = attachment.live().map(|mut live| attachment.transmit_message(&mut live));
         let message = match next {
             None => {
                 return Ending::new(CloseCode::Normal, "another connection carries the session");
             }
             Some(Some(message)) => Message::binary(message),
-            Some(None) if carrier.is_drained() => {
+            Some(None) if attachment.is_drained() => {
                 return Ending::new(CloseCode::Away, "the relay stops");
             }
             Some(None) => tokio::select! {
-                () = carrier.wake.notified() => continue,
+                () = attachment.wake.notified() => continue,
                 _ = pings.tick() => Message::Ping(Default::default()),
             },
         };
         // In the layers below: the session keeps another copy.
-        let mut sending = carrier.session.account.nothing(Kind::Reply);
+        let mut sending = attachment.session.account.nothing(Kind::Reply);
         sending.grown(2 * message.len() as u64);
         if let Err(error) = sink.send(message).await {
             return ending_of(&error);
