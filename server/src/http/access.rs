@@ -2,18 +2,18 @@
 
 use super::Refusal;
 use crate::auth::{Denied, Grant, Operation};
-use crate::session::Gate;
+use crate::session::Admission;
 use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HeaderMap};
 
 /// Whether the request's token allows this, for this user where it is about one.
 pub(super) fn check(
-    gate: &Gate,
+    admission: &Admission,
     headers: &HeaderMap,
     user: Option<&str>,
     operation: Operation<'_>,
 ) -> Result<(), Refusal> {
-    let checked = gate.grant(token(headers)?).and_then(|grant| {
+    let checked = admission.grant(token(headers)?).and_then(|grant| {
         user.map_or(Ok(()), |user| grant.check_user(user))?;
         grant.check(operation)
     });
@@ -24,8 +24,8 @@ pub(super) fn check(
 }
 
 /// What the request's token allows, whatever it is shown for.
-pub(super) fn grant(gate: &Gate, headers: &HeaderMap) -> Result<Grant, Refusal> {
-    gate.grant(token(headers)?).map_err(|denied| {
+pub(super) fn grant(admission: &Admission, headers: &HeaderMap) -> Result<Grant, Refusal> {
+    admission.grant(token(headers)?).map_err(|denied| {
         tracing::info!(reason = %denied, "request refused");
         Refusal::from(denied)
     })

@@ -138,21 +138,26 @@ pub(super) async fn answer(
 ) -> Result<Answer, Refusal> {
     let bound = Bound { what: "a message", bytes: MAX_MESSAGE_BYTES };
     let headers = request.headers().clone();
-    let gate = &site.sessions.gate;
+    let admission = &site.sessions.admission;
     // Before anything of the body is read: whose it is shows only when it is here.
     let budget = &site.config.budget;
-    let account = match access::grant(gate, &headers)?.user() {
+    let account = match access::grant(admission, &headers)?.user() {
         Some(user) => budget.user(user),
         None => budget.anybody(),
     };
     let body = body::receive(request, bound, &site.config.limits, &account).await?;
     let message = read(&body.bytes).map_err(bad)?;
-    access::check(gate, &headers, Some(&message.user), Operation::Request(&message.request()))?;
+    access::check(
+        admission,
+        &headers,
+        Some(&message.user),
+        Operation::Request(&message.request()),
+    )?;
     if message.asks_status {
         return status(site, &message);
     }
     let input = message.input_data.len();
-    gate.may_call(&message.user, input).map_err(|exceeds| match exceeds {
+    admission.may_call(&message.user, input).map_err(|exceeds| match exceeds {
         Exceeds::Input(why) => Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, why),
         Exceeds::Rate(why) => Refusal::new(StatusCode::TOO_MANY_REQUESTS, why),
     })?;
@@ -231,7 +236,7 @@ async fn perform(site: &Site, message: Message, _charge: Charge) -> Result<Ended
     let _running = site.sessions.run().ok_or_else(|| {
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the relay stops; try again later")
     })?;
-    let _room = site.sessions.gate.room(&message.user).await;
+    let _room = site.sessions.admission.acquire_permit(&message.user).await;
     let (entry, args, env) = (message.entry(), message.args(), message.env());
     let input = message.input_data.into_bytes();
     let call = Call { entry, args, env, ..Call::new(message.user, message.function, input) };

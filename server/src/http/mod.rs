@@ -23,7 +23,7 @@ use crate::cluster::failures::Named;
 use crate::config::{App, Config, Limits};
 use crate::metrics::{Measured, Metrics, Timed};
 use crate::server::Visitor;
-use crate::session::{Gate, Sessions};
+use crate::session::{Admission, Sessions};
 use crate::store::StoreError;
 use crate::tls::Tls;
 use bytes::Bytes;
@@ -92,7 +92,8 @@ impl Site {
         let guard = Guard::new(&known, config.tokens.is_some());
         let files = config.web.as_deref().map(Files::new).transpose()?;
         let budget = config.budget.clone();
-        let gate = Gate::new(config.tokens.clone(), config.limits.clone(), budget.clone());
+        let admission =
+            Admission::new(config.tokens.clone(), config.limits.clone(), budget.clone());
         let kept = config.timings.session_kept;
         let metrics = Metrics::new(Some(&*app.cluster));
         app.cluster = Arc::new(Measured::new(app.cluster, Arc::clone(&metrics)));
@@ -101,7 +102,8 @@ impl Site {
         app.journal = Arc::new(Timed::new(app.journal, Arc::clone(&metrics)));
         let journal = Arc::clone(&app.journal);
         let (locks, changes) = (app.locks.clone(), Arc::clone(&app.changes));
-        let sessions = Sessions::new(gate, journal, locks, changes, Arc::clone(&metrics), kept);
+        let sessions =
+            Sessions::new(admission, journal, locks, changes, Arc::clone(&metrics), kept);
         let sessions = Arc::new(sessions);
         let calls = calls::Calls::new(config.timings.session_kept, &budget);
         let sending = shared::Sending::default();
@@ -194,7 +196,7 @@ async fn route(
         return preflight(site, &request, allowed);
     }
     only(&path, &method, route)?;
-    let gate = &site.sessions.gate;
+    let admission = &site.sessions.admission;
     let headers = request.headers();
     let acting = || site.guard.check_acting(headers, visitor.peer());
     let is_put = method == Method::PUT;
@@ -216,13 +218,13 @@ async fn route(
             // Which version a user runs is not for other sites.
             site.guard.check(headers)?;
             let operation = Operation::FetchFunction(&function);
-            access::check(gate, headers, Some(&user), operation)?;
+            access::check(admission, headers, Some(&user), operation)?;
             upload::version(site, user, function).await
         }
         Route::Function(name) => {
             acting()?;
             let (user, function) = upload::names(name)?;
-            access::check(gate, headers, Some(&user), Operation::UploadFunction(&function))?;
+            access::check(admission, headers, Some(&user), Operation::UploadFunction(&function))?;
             upload::receive(site, user, function, request).await
         }
         Route::State(name) => {
@@ -230,7 +232,7 @@ async fn route(
             acting()?;
             let name = state::name(name)?;
             let operation = if is_put { Operation::StoreState } else { Operation::FetchState };
-            access::check(gate, headers, Some(&name.user), operation)?;
+            access::check(admission, headers, Some(&name.user), operation)?;
             if is_put {
                 return state::receive(site, name, request).await;
             }
@@ -239,19 +241,19 @@ async fn route(
         Route::File(path) if is_put => {
             acting()?;
             let path = shared::path(path)?;
-            access::check(gate, headers, None, Operation::UploadFile)?;
+            access::check(admission, headers, None, Operation::UploadFile)?;
             shared::receive(site, path, request).await
         }
         Route::File(path) => {
             let path = shared::path(path)?;
             // What functions share is not for other sites.
             site.guard.check(headers)?;
-            access::check(gate, headers, None, Operation::FetchFile)?;
+            access::check(admission, headers, None, Operation::FetchFile)?;
             shared::send(site, &path).await
         }
         Route::Metrics => {
             acting()?;
-            access::check(gate, headers, None, Operation::FetchMetrics)?;
+            access::check(admission, headers, None, Operation::FetchMetrics)?;
             Ok(metrics::answer(site))
         }
         Route::Health => Ok(plain(StatusCode::OK, "text/plain", "ok\n")),

@@ -23,8 +23,8 @@ pub(super) async fn enter(
         let message = "the relay stops; connect again".into();
         return (Answer::Refused { code: RefusalCode::Busy, message }, None);
     }
-    let pass = match sessions.gate.admit(&hello, version) {
-        Ok(pass) => pass,
+    let auth = match sessions.admission.admit(&hello, version) {
+        Ok(auth) => auth,
         Err(refusal) => return (refusal, None),
     };
     for _ in 0..ATTEMPTS {
@@ -35,7 +35,7 @@ pub(super) async fn enter(
         let id = session.id;
         // From here on the session's frames wait for this connection.
         let attached =
-            Attachment::attach(session, Arc::clone(sessions), pass.clone(), timings.clone());
+            Attachment::attach(session, Arc::clone(sessions), auth.clone(), timings.clone());
         if let Some(attachment) = attached {
             return (Answer::Welcome { version, session: id, resumed }, Some(attachment));
         }

@@ -3,12 +3,12 @@
 //! The protocol is `faasm_bridge::session::ServerSession`; here are the connections, the tasks and the bounds. What has to
 //! outlive the relay goes to the journal. No lock is held across an await.
 
+mod admission;
 mod drain;
 mod elsewhere;
 mod fetch;
 mod handshake;
 mod locks;
-mod pass;
 mod progress;
 mod requests;
 mod transfers;
@@ -16,8 +16,8 @@ mod users;
 mod watched;
 mod websocket;
 
+pub(crate) use admission::{Admission, Exceeds};
 pub(crate) use fetch::{Ending, FetchConnection, Lasting, begin};
-pub(crate) use pass::{Exceeds, Gate};
 pub(crate) use progress::Watched;
 pub(crate) use websocket::{carry, websocket_config};
 
@@ -25,10 +25,10 @@ use crate::budget::{Account, Charge, Kind};
 use crate::config::{Limits, Timings};
 use crate::metrics::Metrics;
 use crate::store::{Changes, Claim, Journal, Locks, SessionKey, StoreError};
+use admission::SessionAuth;
 use drain::Drain;
 use faasm_bridge::session::ServerSession;
 use faasm_bridge::wire::{ConnectionId, RequestId, SessionId};
-use pass::Pass;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,7 +44,7 @@ const SESSION_BYTES: u64 = 16 * 1024;
 
 /// Every session, by id.
 pub(crate) struct Sessions {
-    pub(crate) gate: Gate,
+    pub(crate) admission: Admission,
     journal: Arc<dyn Journal>,
     locks: Locks,
     changes: Arc<Changes>,
@@ -96,7 +96,7 @@ pub(crate) struct Session {
 struct Live {
     machine: ServerSession,
     /// By the newest handshake.
-    pass: Pass,
+    auth: SessionAuth,
     /// Tells the connection that carries the session that there is something to send; each has its own.
     wake: Arc<Notify>,
     tasks: HashMap<RequestId, AbortHandle>,
@@ -132,7 +132,7 @@ struct Attachment {
 impl Sessions {
     /// No sessions yet. Those that an earlier relay left in the journal are kept for as long as one without a connection.
     pub(crate) fn new(
-        gate: Gate,
+        admission: Admission,
         journal: Arc<dyn Journal>,
         locks: Locks,
         changes: Arc<Changes>,
@@ -148,7 +148,7 @@ impl Sessions {
             });
         }
         Self {
-            gate,
+            admission,
             journal,
             locks,
             changes,
@@ -208,8 +208,8 @@ impl Sessions {
 
     fn session(&self, machine: ServerSession) -> Session {
         let (changes, metrics) = (Arc::clone(&self.changes), Arc::clone(&self.metrics));
-        let account = self.gate.account(machine.user());
-        Session::new(machine, self.drain.clone(), changes, metrics, account, &self.gate.limits)
+        let account = self.admission.account(machine.user());
+        Session::new(machine, self.drain.clone(), changes, metrics, account, &self.admission.limits)
     }
 
     fn known(
@@ -236,7 +236,7 @@ impl Sessions {
         if let Some(session) = by_id.get(&session.id) {
             return Some((Arc::clone(session), true));
         }
-        let limits = &self.gate.limits;
+        let limits = &self.admission.limits;
         let user = session.user.clone();
         let is_theirs = |session: &Session| session.user == user;
         let theirs = by_id.values().filter(|session| is_theirs(session)).count();
@@ -325,9 +325,9 @@ impl Session {
     ) -> Self {
         let (id, user) = (machine.id(), machine.user().to_owned());
         let running = limits.running_per_session.min(Semaphore::MAX_PERMITS);
-        let (pass, wake, tasks) = (Pass::none(limits), Arc::default(), HashMap::new());
+        let (auth, wake, tasks) = (SessionAuth::none(limits), Arc::default(), HashMap::new());
         let kept = account.nothing(Kind::Reply);
-        let mut live = Live { machine, pass, wake, tasks, expiry: None, kept };
+        let mut live = Live { machine, auth, wake, tasks, expiry: None, kept };
         live.settle();
         Self {
             id,
@@ -387,7 +387,7 @@ impl Attachment {
     fn attach(
         session: Arc<Session>,
         sessions: Arc<Sessions>,
-        pass: Pass,
+        auth: SessionAuth,
         timings: Timings,
     ) -> Option<Self> {
         let wake = Arc::new(Notify::new());
@@ -398,8 +398,8 @@ impl Attachment {
             return None;
         }
         let mut live = lock(&session.live);
-        let version = pass.version();
-        live.pass = pass;
+        let version = auth.version();
+        live.auth = auth;
         if let Some(expiry) = live.expiry.take() {
             expiry.abort();
         }
@@ -473,8 +473,8 @@ impl Attachment {
 
     /// Completes when the page should come back with a fresh token.
     async fn token_expires(&self) {
-        let pass = lock(&self.session.live).pass.clone();
-        pass.expires().await;
+        let auth = lock(&self.session.live).auth.clone();
+        auth.expires().await;
     }
 
     /// Completes when another connection carries the session, here or elsewhere.
@@ -509,9 +509,10 @@ mod tests {
 
     fn sessions(limits: Limits) -> Sessions {
         let stores = Stores::in_memory().unwrap();
-        let (gate, kept) = (Gate::new(None, limits, Budget::new(Bounds::NONE)), Duration::MAX);
+        let (admission, kept) =
+            (Admission::new(None, limits, Budget::new(Bounds::NONE)), Duration::MAX);
         let Stores { journal, locks, changes, .. } = stores;
-        Sessions::new(gate, journal, locks, changes, Metrics::new(None), kept)
+        Sessions::new(admission, journal, locks, changes, Metrics::new(None), kept)
     }
 
     fn enter(
@@ -524,8 +525,8 @@ mod tests {
     }
 
     fn attach(session: &Arc<Session>, sessions: &Arc<Sessions>) -> Option<Attachment> {
-        let pass = Pass::none(&sessions.gate.limits);
-        Attachment::attach(Arc::clone(session), Arc::clone(sessions), pass, Timings::default())
+        let auth = SessionAuth::none(&sessions.admission.limits);
+        Attachment::attach(Arc::clone(session), Arc::clone(sessions), auth, Timings::default())
     }
 
     #[test]
@@ -577,8 +578,8 @@ mod tests {
         let sessions = Arc::new(sessions(Limits::default()));
         let (session, _) = enter(&sessions, "ada", None).unwrap();
         let attach = || {
-            let pass = Pass::none(&sessions.gate.limits);
-            Attachment::attach(Arc::clone(&session), Arc::clone(&sessions), pass, timings.clone())
+            let auth = SessionAuth::none(&sessions.admission.limits);
+            Attachment::attach(Arc::clone(&session), Arc::clone(&sessions), auth, timings.clone())
                 .unwrap()
         };
         let first = attach();

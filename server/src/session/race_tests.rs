@@ -96,19 +96,20 @@ fn sessions() -> (Arc<Sessions>, Arc<Paused>) {
     let Stores { journal, locks, changes, .. } = Stores::in_memory().unwrap();
     let paused = Arc::new(Paused { inner: journal, answers: Semaphore::new(0) });
     let journal: Arc<dyn Journal> = Arc::clone(&paused) as _;
-    let gate = Gate::new(None, Limits::default(), Budget::new(Bounds::NONE));
-    let sessions = Sessions::new(gate, journal, locks, changes, Metrics::new(None), Duration::MAX);
+    let admission = Admission::new(None, Limits::default(), Budget::new(Bounds::NONE));
+    let sessions =
+        Sessions::new(admission, journal, locks, changes, Metrics::new(None), Duration::MAX);
     (Arc::new(sessions), paused)
 }
 
-fn pass(sessions: &Sessions, version: u16) -> Pass {
+fn auth(sessions: &Sessions, version: u16) -> SessionAuth {
     let hello = Hello { versions: (1, version), user: "ada".into(), token: None, resume: None };
-    sessions.gate.admit(&hello, version).unwrap()
+    sessions.admission.admit(&hello, version).unwrap()
 }
 
 fn attach(session: &Arc<Session>, sessions: &Arc<Sessions>, version: u16) -> Option<Attachment> {
-    let pass = pass(sessions, version);
-    Attachment::attach(Arc::clone(session), Arc::clone(sessions), pass, Timings::default())
+    let auth = auth(sessions, version);
+    Attachment::attach(Arc::clone(session), Arc::clone(sessions), auth, Timings::default())
 }
 
 async fn begun(sessions: &Arc<Sessions>) -> (Arc<Session>, Attachment) {
@@ -168,10 +169,10 @@ async fn a_connection_carries_a_session_with_the_rights_and_version_of_its_own_h
     let (other, _) = sessions.enter("ada", Some(session.id)).await.unwrap();
     // Both have looked the session up; the one that did so last is quicker.
     let quick = attach(&other, &sessions, newest).unwrap();
-    assert_eq!(lock(&session.live).pass.version(), newest);
+    assert_eq!(lock(&session.live).auth.version(), newest);
     let slow = attach(&one, &sessions, 1).unwrap();
     assert!(quick.live().is_none() && slow.live().is_some());
-    assert_eq!(lock(&session.live).pass.version(), 1);
+    assert_eq!(lock(&session.live).auth.version(), 1);
     // Frames of version 1 come one by one, without a length.
     let live = lock(&session.live);
     let frames: Vec<_> = live.machine.frames_of(&[9, 9, 9]).collect();

@@ -70,7 +70,7 @@ fn start(
     let span = tracing::info_span!("session", session = %session.shown(), request = id.0);
     let entered = span.enter();
     let open = live.machine.open_requests();
-    if let Err(refusal) = live.pass.check(&request, payload.len(), open) {
+    if let Err(refusal) = live.auth.check(&request, payload.len(), open) {
         count(session, &refusal);
         live.machine.reply(id, refusal, &[]);
         return;
@@ -87,20 +87,20 @@ fn start(
     let held = match Held::take(session, payload.len(), length) {
         Ok(held) => held,
         Err((code, message)) => {
-            let refusal = live.pass.in_words_of_its_version(Reply::Failed { code, message });
+            let refusal = live.auth.in_words_of_its_version(Reply::Failed { code, message });
             count(session, &refusal);
             live.machine.reply(id, refusal, &[]);
             return;
         }
     };
     let (app, user) = (app.clone(), live.machine.user().to_owned());
-    let pass = live.pass.clone();
+    let auth = live.auth.clone();
     drop(entered);
     let performing = async move {
         let session = Arc::clone(&held.session);
         let waiting = session.metrics.waiting();
         // First among the user's: those who wait there hold up nothing else.
-        let _room = pass.room(&request).await;
+        let _room = auth.acquire_permit(&request).await;
         // Calls may wait for a lock of a run in the page: what that one pulls, pushes and releases does not wait for them.
         let room = match &request {
             Request::UnlockState { .. } => None,
@@ -125,7 +125,7 @@ fn start(
         drop(waiting);
         let _running = session.metrics.running();
         let is_call = matches!(request, Request::Call { .. });
-        let transfers = &pass.transfers;
+        let transfers = &auth.transfers;
         let asked = Asked { session: &session, transfers, id, first, user, request, payload };
         let performed = AssertUnwindSafe(asked.perform(&app)).catch_unwind();
         let performed = performed.await.unwrap_or_else(|_| {
@@ -140,7 +140,7 @@ fn start(
             live.machine.put_back(id);
             return;
         };
-        let (reply, payload) = pass.bound(reply, payload);
+        let (reply, payload) = auth.bound(reply, payload);
         let mut live = lock(&session.live);
         let (reply, payload) = live.afford(reply, payload);
         count(&session, &reply);
@@ -169,7 +169,7 @@ impl Live {
     /// A reply that there is memory to keep, or what there is instead.
     fn afford(&mut self, reply: Reply, payload: Vec<u8>) -> (Reply, Vec<u8>) {
         let instead = match self.kept.grow(payload.len() as u64) {
-            Ok(()) => return (self.pass.in_words_of_its_version(reply), payload),
+            Ok(()) => return (self.auth.in_words_of_its_version(reply), payload),
             Err(_) if payload.is_empty() => return (reply, payload),
             Err(over) => over,
         };
@@ -179,7 +179,7 @@ impl Live {
             return (Reply::CallFailed { code }, message.into_bytes());
         }
         let (code, message) = (FailureCode::OverBudget, instead.to_string());
-        (self.pass.in_words_of_its_version(Reply::Failed { code, message }), Vec::new())
+        (self.auth.in_words_of_its_version(Reply::Failed { code, message }), Vec::new())
     }
 }
 

@@ -42,7 +42,7 @@ fn end(session: &Session, live: &mut Live, key: &str) {
 
 /// There is a new token, or none that allows it any more: then nothing is watched.
 pub(super) fn check(session: &Session, live: &mut Live) {
-    if !live.pass.may(&Request::Watch { key: String::new() }) {
+    if !live.auth.may(&Request::Watch { key: String::new() }) {
         let keys: Vec<String> = live.machine.watched().map(str::to_owned).collect();
         keys.iter().for_each(|key| end(session, live, key));
     }
@@ -52,7 +52,7 @@ impl Hears for Session {
     fn changed(&self, key: &str) {
         let mut live = lock(&self.live);
         // By the token of today.
-        if live.pass.may(&Request::Watch { key: key.to_owned() }) {
+        if live.auth.may(&Request::Watch { key: key.to_owned() }) {
             live.machine.changed(key);
             live.wake.notify_one();
         } else {

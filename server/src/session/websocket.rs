@@ -212,7 +212,7 @@ fn take(message: &[u8], attachment: &Attachment, app: &App) -> Result<(), Ending
         return Err(Ending::new(CloseCode::Normal, "another connection carries the session"));
     };
     let protocol = |error: String| Ending::new(CloseCode::Protocol, error);
-    let most = attachment.sessions.gate.limits.frame_bytes;
+    let most = attachment.sessions.admission.limits.frame_bytes;
     for frame in live.machine.frames_of(message) {
         let frame = frame.map_err(|error| protocol(error.to_string()))?;
         if frame.len() > most {

@@ -23,7 +23,7 @@ const MAX_RENEWAL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Looks at everyone who comes in.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct Admission {
     /// `None` lets everybody in.
     authority: Option<Authority>,
     pub(super) limits: Arc<Limits>,
@@ -42,7 +42,7 @@ pub(crate) enum Exceeds {
 
 /// What a session may do, by the newest token it was shown.
 #[derive(Clone, Debug)]
-pub(super) struct Pass {
+pub(super) struct SessionAuth {
     grant: Arc<Grant>,
     user: Arc<User>,
     limits: Arc<Limits>,
@@ -54,7 +54,7 @@ pub(super) struct Pass {
     renewal: Option<Instant>,
 }
 
-impl Gate {
+impl Admission {
     pub(crate) fn new(authority: Option<Authority>, limits: Limits, budget: Budget) -> Self {
         let (users, transfers) = (Users::default(), Arc::default());
         Self { authority, limits: Arc::new(limits), users, transfers, budget }
@@ -90,12 +90,12 @@ impl Gate {
     }
 
     /// Waits until there is room for a call among those of the user.
-    pub(crate) async fn room(&self, user: &str) -> Option<OwnedSemaphorePermit> {
+    pub(crate) async fn acquire_permit(&self, user: &str) -> Option<OwnedSemaphorePermit> {
         self.users.get(user, &self.limits).run().await
     }
 
     /// Lets a page in, or says why not.
-    pub(super) fn admit(&self, hello: &Hello, version: u16) -> Result<Pass, Answer> {
+    pub(super) fn admit(&self, hello: &Hello, version: u16) -> Result<SessionAuth, Answer> {
         let granted = self.grant(hello.token.as_deref()).and_then(|grant| {
             grant.check_user(&hello.user)?;
             Ok(grant)
@@ -112,11 +112,11 @@ impl Gate {
         let renewal = left.map(|left| Instant::now() + left);
         let (grant, limits) = (Arc::new(grant), Arc::clone(&self.limits));
         let transfers = Arc::clone(&self.transfers);
-        Ok(Pass { grant, user, limits, transfers, version, renewal })
+        Ok(SessionAuth { grant, user, limits, transfers, version, renewal })
     }
 }
 
-impl Pass {
+impl SessionAuth {
     /// Of a session that nobody has come for yet: it allows nothing.
     pub(super) fn none(limits: &Arc<Limits>) -> Self {
         Self {
@@ -181,7 +181,7 @@ impl Pass {
     }
 
     /// Waits until there is room for a call among those of the user; other requests need none.
-    pub(super) async fn room(&self, request: &Request) -> Option<OwnedSemaphorePermit> {
+    pub(super) async fn acquire_permit(&self, request: &Request) -> Option<OwnedSemaphorePermit> {
         match request {
             Request::Call { .. } => self.user.run().await,
             _ => None,
@@ -235,8 +235,8 @@ mod tests {
             (2, FailureCode::BadRequest),
             (3, FailureCode::Unauthorised),
         ] {
-            let pass = Pass { version, ..Pass::none(&limits) };
-            let Err(Reply::Failed { code, .. }) = pass.check(&read, 0, 1) else {
+            let auth = SessionAuth { version, ..SessionAuth::none(&limits) };
+            let Err(Reply::Failed { code, .. }) = auth.check(&read, 0, 1) else {
                 panic!("{version}: it is refused");
             };
             assert_eq!(code, expected, "{version}");
@@ -246,9 +246,9 @@ mod tests {
     #[tokio::test]
     async fn a_page_is_sent_for_a_token_once() {
         let limits = Arc::new(Limits::default());
-        let pass = Pass { renewal: Some(Instant::now()), ..Pass::none(&limits) };
-        pass.expires().await;
-        let none = futures_util::FutureExt::now_or_never(Pass::none(&limits).expires());
+        let auth = SessionAuth { renewal: Some(Instant::now()), ..SessionAuth::none(&limits) };
+        auth.expires().await;
+        let none = futures_util::FutureExt::now_or_never(SessionAuth::none(&limits).expires());
         assert_eq!(none, None);
     }
 }
