@@ -1,7 +1,7 @@
 //! Several frames together: each after its length, and over plain HTTP before those of a page the connection they belong to.
 
 use super::WireError;
-use super::limits::{FRAME_PREFIX_BYTES, MAX_FRAME_BYTES, TURN_BYTES};
+use super::limits::{BATCH_HEADER_BYTES, FRAME_PREFIX_BYTES, MAX_FRAME_BYTES};
 
 /// Names a connection over HTTP. Chosen by the relay at random: who knows it can speak for its session.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,27 +16,27 @@ impl std::fmt::Debug for ConnectionId {
 
 /// First bytes of every HTTP request of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turn {
+pub struct BatchHeader {
     pub connection: ConnectionId,
     /// How many batches went before this one; where frames are asked for, how many arrived.
-    pub number: u64,
+    pub seq: u64,
 }
 
-impl Turn {
+impl BatchHeader {
     /// The connection, then the number, little-endian.
-    pub fn to_bytes(self) -> [u8; TURN_BYTES] {
-        let mut bytes = [0; TURN_BYTES];
+    pub fn to_bytes(self) -> [u8; BATCH_HEADER_BYTES] {
+        let mut bytes = [0; BATCH_HEADER_BYTES];
         bytes[..16].copy_from_slice(&self.connection.0);
-        bytes[16..].copy_from_slice(&self.number.to_le_bytes());
+        bytes[16..].copy_from_slice(&self.seq.to_le_bytes());
         bytes
     }
 
-    pub fn from_bytes(bytes: [u8; TURN_BYTES]) -> Self {
+    pub fn from_bytes(bytes: [u8; BATCH_HEADER_BYTES]) -> Self {
         let mut connection = [0; 16];
         connection.copy_from_slice(&bytes[..16]);
         let mut number = [0; 8];
         number.copy_from_slice(&bytes[16..]);
-        Self { connection: ConnectionId(connection), number: u64::from_le_bytes(number) }
+        Self { connection: ConnectionId(connection), seq: u64::from_le_bytes(number) }
     }
 }
 

@@ -65,10 +65,10 @@ pub const MAX_VERSIONS: usize = 8;
 pub const MAX_CHUNKS: usize = 4096;
 
 /// Longest body of a batch over HTTP, bytes: room for the longest frame.
-pub const MAX_BATCH_BYTES: usize = TURN_BYTES + FRAME_PREFIX_BYTES + MAX_FRAME_BYTES;
+pub const MAX_BATCH_BYTES: usize = BATCH_HEADER_BYTES + FRAME_PREFIX_BYTES + MAX_FRAME_BYTES;
 
-/// Bytes of a [`Turn`](super::Turn).
-pub const TURN_BYTES: usize = 24;
+/// Bytes of a [`BatchHeader`](super::BatchHeader).
+pub const BATCH_HEADER_BYTES: usize = 24;
 
 /// Bytes of a frame's length in a batch.
 pub const FRAME_PREFIX_BYTES: usize = 4;

@@ -13,7 +13,7 @@ mod codec;
 mod limits;
 mod message;
 
-pub use batch::{ConnectionId, FrameReader, Frames, Turn, append_frame, frames_of};
+pub use batch::{BatchHeader, ConnectionId, FrameReader, Frames, append_frame, frames_of};
 pub use codec::{WireError, decode, decode_handshake, encode, encode_handshake};
 pub use limits::*;
 pub use message::*;

@@ -141,9 +141,9 @@ fn frames_of_watching_keep_their_bytes() {
 
 #[test]
 fn a_turn_keeps_its_bytes() {
-    let turn = Turn { connection: ConnectionId([0xcd; 16]), number: 258 };
-    assert_eq!(hex(&turn.to_bytes()), format!("{}0201000000000000", "cd".repeat(16)));
-    assert_eq!(Turn::from_bytes(turn.to_bytes()), turn);
+    let header = BatchHeader { connection: ConnectionId([0xcd; 16]), seq: 258 };
+    assert_eq!(hex(&header.to_bytes()), format!("{}0201000000000000", "cd".repeat(16)));
+    assert_eq!(BatchHeader::from_bytes(header.to_bytes()), header);
 }
 
 #[test]

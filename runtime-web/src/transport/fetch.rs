@@ -7,7 +7,7 @@ use crate::error::{Code, FaasmError, describe};
 use crate::global::{fetch, sleep, spawn};
 use crate::object::object;
 use faasm_bridge::session::ClientSession;
-use faasm_bridge::wire::{ConnectionId, FrameReader, Turn, append_frame};
+use faasm_bridge::wire::{BatchHeader, ConnectionId, FrameReader, append_frame};
 use futures_util::future::{Either, select};
 use js_sys::{ArrayBuffer, JSON, Reflect, Uint8Array};
 use std::cell::{Cell, RefCell};
@@ -102,9 +102,9 @@ impl Transport for FetchTransport {
         shared.close();
         let connection = shared.connection.take().filter(|_| ends == Ends::Session);
         if let Some(connection) = connection {
-            let turn = Turn { connection, number: shared.batches.get() };
+            let header = BatchHeader { connection, seq: shared.batches.get() };
             // On its own, for what belongs to this transport is aborted. It may outlive the page.
-            let init = init(&turn.to_bytes(), &[("keepalive", true.into())]);
+            let init = init(&header.to_bytes(), &[("keepalive", true.into())]);
             let request = fetch(&format!("{}/end", shared.address), &init);
             spawn(async move {
                 // A relay that does not hear it forgets the session after a while.
@@ -154,13 +154,13 @@ impl Shared {
                 self.shake_hands(&frame).await?;
                 continue;
             };
-            let turn = Turn { connection, number: self.batches.get() };
-            let mut batch = turn.to_bytes().to_vec();
+            let header = BatchHeader { connection, seq: self.batches.get() };
+            let mut batch = header.to_bytes().to_vec();
             if !self.take_queued(&mut batch) {
                 return Ok(());
             }
             self.post("/send", &batch).await?;
-            self.batches.set(turn.number + 1);
+            self.batches.set(header.seq + 1);
         }
     }
 
@@ -203,7 +203,8 @@ impl Shared {
     async fn receive(&self, connection: ConnectionId) -> Result<(), String> {
         let mut number = 0;
         loop {
-            let Some((reader, first)) = self.begin_answer(Turn { connection, number }).await?
+            let Some((reader, first)) =
+                self.begin_answer(BatchHeader { connection, seq: number }).await?
             else {
                 self.fail(TransportEvent::HeldBack);
                 return Ok(());
@@ -227,11 +228,11 @@ impl Shared {
     /// An answer with frames, and its first bytes; none where they are kept back.
     async fn begin_answer(
         &self,
-        turn: Turn,
+        header: BatchHeader,
     ) -> Result<Option<(ReadableStreamDefaultReader, Vec<u8>)>, String> {
         let path = if self.polls { "/poll" } else { "/receive" };
         let beginning = async {
-            let response = self.post(path, &turn.to_bytes()).await?;
+            let response = self.post(path, &header.to_bytes()).await?;
             let body = response.body().ok_or("the relay's answer has no body")?;
             let reader: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
             let first = read(&reader).await?.ok_or(ENDED_EARLY)?;

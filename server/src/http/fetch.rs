@@ -2,10 +2,12 @@
 
 use super::body::{self, Arrived, Arriving, Bound};
 use super::{Answer, Refusal, Site, plain};
-use crate::session::{Ending, FetchConnection, Lasting, begin};
+use crate::session::{DownlinkMode, FetchConnection, FetchError, begin};
 use crate::store::StoreError;
 use bytes::Bytes;
-use faasm_bridge::wire::{FRAME_PREFIX_BYTES, FrameReader, MAX_ENVELOPE_BYTES, TURN_BYTES, Turn};
+use faasm_bridge::wire::{
+    BATCH_HEADER_BYTES, BatchHeader, FRAME_PREFIX_BYTES, FrameReader, MAX_ENVELOPE_BYTES,
+};
 use futures_util::StreamExt;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -23,7 +25,7 @@ pub(super) enum Action {
     /// Brings frames of the page.
     Send,
     /// Asks for frames of the relay.
-    Receive(Lasting),
+    Receive(DownlinkMode),
     /// Ends the session.
     End,
 }
@@ -33,8 +35,8 @@ pub(super) fn action(path: &str) -> Option<Action> {
     match path {
         "/session" => Some(Action::Begin),
         "/session/send" => Some(Action::Send),
-        "/session/receive" => Some(Action::Receive(Lasting::Long)),
-        "/session/poll" => Some(Action::Receive(Lasting::Short)),
+        "/session/receive" => Some(Action::Receive(DownlinkMode::Stream)),
+        "/session/poll" => Some(Action::Receive(DownlinkMode::Poll)),
         "/session/end" => Some(Action::End),
         _ => None,
     }
@@ -50,11 +52,12 @@ pub(super) async fn answer(
         return shake_hands(site, request).await;
     }
     let frame = FRAME_PREFIX_BYTES + site.config.limits.frame_bytes;
-    let bound = if let Action::Send = action { TURN_BYTES + frame } else { TURN_BYTES };
-    let (connection, turn, rest) = arrive(site, request, bound).await?;
+    let bound =
+        if let Action::Send = action { BATCH_HEADER_BYTES + frame } else { BATCH_HEADER_BYTES };
+    let (connection, header, rest) = arrive(site, request, bound).await?;
     match action {
-        Action::Send => connection.take(turn, &rest.bytes[TURN_BYTES..], &site.app)?,
-        Action::Receive(lasting) => return Ok(stream(connection.body(turn, lasting)?)),
+        Action::Send => connection.take(header, &rest.bytes[BATCH_HEADER_BYTES..], &site.app)?,
+        Action::Receive(mode) => return Ok(stream(connection.body(header, mode)?)),
         Action::End => connection.end(false),
         Action::Begin => {}
     }
@@ -66,7 +69,7 @@ async fn shake_hands(site: &Arc<Site>, request: Request<Incoming>) -> Result<Ans
     let bound = Bound { what: "a handshake", bytes };
     let nobody = site.config.budget.nobody();
     let body = body::receive(request, bound, &site.config.limits, &nobody).await?;
-    let frames = FrameReader::default().push(&body.bytes).map_err(Ending::from)?;
+    let frames = FrameReader::default().push(&body.bytes).map_err(FetchError::from)?;
     let frame = frames.into_iter().next().unwrap_or_default();
     let begun = begin(&frame, &site.sessions, &site.config.timings, site.stopping()).await;
     let batch = begun.map_err(|error| {
@@ -75,34 +78,35 @@ async fn shake_hands(site: &Arc<Site>, request: Request<Incoming>) -> Result<Ans
     Ok(uncached(plain(StatusCode::OK, FRAMES, batch)))
 }
 
-/// The connection that a request belongs to, its [`Turn`], and the body after the turn. The body of a request without a known connection
+/// The connection that a request belongs to, its [`BatchHeader`], and the body after the header. The body of a request without a known connection
 /// is not read to its end.
 async fn arrive(
     site: &Site,
     request: Request<Incoming>,
     bound: usize,
-) -> Result<(Arc<FetchConnection>, Turn, Arrived), Refusal> {
+) -> Result<(Arc<FetchConnection>, BatchHeader, Arrived), Refusal> {
     let bound = Bound { what: "a batch", bytes: bound };
     let mut arriving = Arriving::new(request, bound, &site.config.limits)?;
     let mut body = Arrived::nothing(&site.config.budget.nobody());
     let mut known = None;
     while let Some(piece) = arriving.next().await? {
         body.take(&piece, bound.bytes)?;
-        if let Some(turn) = body.bytes.first_chunk::<TURN_BYTES>() {
+        if let Some(header) = body.bytes.first_chunk::<BATCH_HEADER_BYTES>() {
             // Each piece shows that the page is there.
-            let turn = Turn::from_bytes(*turn);
-            let connection = site.sessions.fetching(turn.connection)?;
+            let header = BatchHeader::from_bytes(*header);
+            let connection = site.sessions.fetching(header.connection)?;
             if known.is_none() {
                 body.charge = body.charge.to(connection.account())?;
             }
-            known = Some((connection, turn));
+            known = Some((connection, header));
         }
     }
-    let (connection, turn) = known.ok_or_else(|| {
-        let what = format!("a request of a session begins with {TURN_BYTES} bytes that say which");
+    let (connection, header) = known.ok_or_else(|| {
+        let what =
+            format!("a request of a session begins with {BATCH_HEADER_BYTES} bytes that say which");
         Refusal::new(StatusCode::BAD_REQUEST, what)
     })?;
-    Ok((connection, turn, body))
+    Ok((connection, header, body))
 }
 
 fn stream(frames: impl futures_util::Stream<Item = Bytes> + Send + 'static) -> Answer {
@@ -122,13 +126,13 @@ fn uncached(mut answer: Answer) -> Answer {
     answer
 }
 
-impl From<Ending> for Refusal {
-    fn from(ending: Ending) -> Self {
-        let status = match &ending {
-            Ending::Gone => StatusCode::GONE,
-            Ending::OutOfStep { .. } => StatusCode::CONFLICT,
-            Ending::CutOff | Ending::Session(_) => StatusCode::BAD_REQUEST,
+impl From<FetchError> for Refusal {
+    fn from(error: FetchError) -> Self {
+        let status = match &error {
+            FetchError::Gone => StatusCode::GONE,
+            FetchError::OutOfStep { .. } => StatusCode::CONFLICT,
+            FetchError::CutOff | FetchError::Session(_) => StatusCode::BAD_REQUEST,
         };
-        Refusal::new(status, ending.to_string())
+        Refusal::new(status, error.to_string())
     }
 }

@@ -10,7 +10,7 @@ use crate::config::{App, Timings};
 use bytes::Bytes;
 use faasm_bridge::session::SessionError;
 use faasm_bridge::wire::{
-    ConnectionId, FrameReader, Turn, WireError, append_frame, encode_handshake,
+    BatchHeader, ConnectionId, FrameReader, WireError, append_frame, encode_handshake,
 };
 use futures_util::stream::{Stream, unfold};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,16 +40,16 @@ pub(crate) struct FetchConnection {
 
 /// When a body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lasting {
+pub(crate) enum DownlinkMode {
     /// After a while.
-    Long,
+    Stream,
     /// As soon as it brought something, for networks that keep an answer back until it is complete.
-    Short,
+    Poll,
 }
 
 /// Why a request of a connection is not taken.
 #[derive(Debug, Error)]
-pub(crate) enum Ending {
+pub(crate) enum FetchError {
     #[error("there is no such connection any more: connect again")]
     Gone,
     #[error("{expected} were taken, and the page counts {given}: connect again")]
@@ -60,7 +60,7 @@ pub(crate) enum Ending {
     Session(#[from] SessionError),
 }
 
-impl From<WireError> for Ending {
+impl From<WireError> for FetchError {
     fn from(error: WireError) -> Self {
         SessionError::from(error).into()
     }
@@ -100,8 +100,8 @@ pub(crate) async fn begin(
 
 impl Sessions {
     /// The connection that a request names.
-    pub(crate) fn fetching(&self, id: ConnectionId) -> Result<Arc<FetchConnection>, Ending> {
-        let connection = lock(&self.fetching).get(&id).map(Arc::clone).ok_or(Ending::Gone)?;
+    pub(crate) fn fetching(&self, id: ConnectionId) -> Result<Arc<FetchConnection>, FetchError> {
+        let connection = lock(&self.fetching).get(&id).map(Arc::clone).ok_or(FetchError::Gone)?;
         connection.seen.see();
         Ok(connection)
     }
@@ -114,22 +114,27 @@ impl FetchConnection {
     }
 
     /// Takes a batch of frames. One that came before is ignored: browsers send a request again on their own.
-    pub(crate) fn take(&self, turn: Turn, batch: &[u8], app: &App) -> Result<(), Ending> {
+    pub(crate) fn take(
+        &self,
+        header: BatchHeader,
+        batch: &[u8],
+        app: &App,
+    ) -> Result<(), FetchError> {
         self.seen.see();
         let mut reader = FrameReader::default();
         let frames = reader.push(batch)?;
         if !reader.is_at_boundary() {
-            return Err(Ending::CutOff);
+            return Err(FetchError::CutOff);
         }
         let mut batches = lock(&self.batches);
-        match turn.number {
+        match header.seq {
             given if given < *batches => return Ok(()),
             given if given > *batches => {
-                return Err(Ending::OutOfStep { expected: *batches, given });
+                return Err(FetchError::OutOfStep { expected: *batches, given });
             }
             _ => {}
         }
-        let mut live = self.attachment.live().ok_or(Ending::Gone)?;
+        let mut live = self.attachment.live().ok_or(FetchError::Gone)?;
         for frame in frames {
             if let Err(error) = requests::take(&self.attachment.session, &mut live, &frame, app) {
                 drop(live);
@@ -145,14 +150,14 @@ impl FetchConnection {
     /// for the next one, and shows by that that it is there.
     pub(crate) fn body(
         self: Arc<Self>,
-        turn: Turn,
-        lasting: Lasting,
-    ) -> Result<impl Stream<Item = Bytes> + Send + 'static, Ending> {
+        header: BatchHeader,
+        mode: DownlinkMode,
+    ) -> Result<impl Stream<Item = Bytes> + Send + 'static, FetchError> {
         // Under the lock that frames are taken under, so that no earlier body takes one in between.
-        let live = self.attachment.live().ok_or(Ending::Gone)?;
+        let live = self.attachment.live().ok_or(FetchError::Gone)?;
         let expected = self.frames.load(Ordering::Relaxed);
-        if turn.number != expected {
-            return Err(Ending::OutOfStep { expected, given: turn.number });
+        if header.seq != expected {
+            return Err(FetchError::OutOfStep { expected, given: header.seq });
         }
         self.body.send_modify(|number| *number += 1);
         let number = *self.body.borrow();
@@ -161,7 +166,7 @@ impl FetchConnection {
         let rest = Bytes::new();
         let sending = self.account().nothing(Kind::Reply);
         let quiet_since = None;
-        let body = Body { connection: self, number, lasting, began, rest, sending, quiet_since };
+        let body = Body { connection: self, number, mode, began, rest, sending, quiet_since };
         Ok(unfold(body, async |mut body| body.next().await.map(|piece| (piece, body))))
     }
 
@@ -192,7 +197,7 @@ impl FetchConnection {
 struct Body {
     connection: Arc<FetchConnection>,
     number: u64,
-    lasting: Lasting,
+    mode: DownlinkMode,
     began: Instant,
     /// Of a long frame.
     rest: Bytes,
@@ -216,13 +221,13 @@ impl Body {
             let wake = &connection.attachment.wake;
             let mut body = connection.body.subscribe();
             let mut stop = connection.stop.clone();
-            let quiet_since = match (self.lasting, self.quiet_since) {
-                (Lasting::Long, None) => {
+            let quiet_since = match (self.mode, self.quiet_since) {
+                (DownlinkMode::Stream, None) => {
                     // Sends the head, and shows the page that bodies get through to it.
                     self.quiet_since = Some(Instant::now());
                     return Some(Self::sign_of_life());
                 }
-                (Lasting::Short, Some(_)) => return None,
+                (DownlinkMode::Poll, Some(_)) => return None,
                 (_, quiet_since) => quiet_since.unwrap_or(self.began),
             };
             tokio::select! {

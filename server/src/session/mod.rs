@@ -17,7 +17,7 @@ mod watched;
 mod websocket;
 
 pub(crate) use admission::{Admission, Exceeds};
-pub(crate) use fetch::{Ending, FetchConnection, Lasting, begin};
+pub(crate) use fetch::{DownlinkMode, FetchConnection, FetchError, begin};
 pub(crate) use progress::Watched;
 pub(crate) use websocket::{carry, websocket_config};
 

@@ -1,7 +1,7 @@
 //! What carries a client's frames: a WebSocket, or HTTP requests.
 
 use crate::support::LONG;
-use faasm_bridge::wire::{ConnectionId, FrameReader, Turn, append_frame};
+use faasm_bridge::wire::{BatchHeader, ConnectionId, FrameReader, append_frame};
 use futures_util::{SinkExt, StreamExt};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -130,7 +130,7 @@ impl Fetch {
         }
         let mut batch = Vec::new();
         if let Some(connection) = self.id {
-            batch.extend(Turn { connection, number: self.batches }.to_bytes());
+            batch.extend(BatchHeader { connection, seq: self.batches }.to_bytes());
         }
         frames.iter().for_each(|frame| append_frame(&mut batch, frame));
         if self.id.is_some() {
@@ -173,8 +173,8 @@ async fn receive(
 ) -> Result<std::convert::Infallible, Broken> {
     let mut number = 0;
     loop {
-        let turn = Turn { connection, number }.to_bytes().to_vec();
-        let response = post(address, "/session/receive", turn).await?;
+        let header = BatchHeader { connection, seq: number }.to_bytes().to_vec();
+        let response = post(address, "/session/receive", header).await?;
         let mut body = taken(response, StatusCode::OK)?.into_body();
         bodies.fetch_add(1, Ordering::Relaxed);
         let mut reader = FrameReader::default();

@@ -3,7 +3,7 @@
 use crate::carriers::{Broken, Carrier, Fetch, Kind, Socket, post};
 use crate::support::{LONG, USER};
 use faasm_bridge::session::{ClientEvent, ClientSession};
-use faasm_bridge::wire::{CallEntry, ChunkHeader, Reply, Request, RequestId, Turn};
+use faasm_bridge::wire::{BatchHeader, CallEntry, ChunkHeader, Reply, Request, RequestId};
 use futures_util::StreamExt;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -66,8 +66,8 @@ impl Client {
                 while let Some(Ok(_)) = socket.next().await {}
             }
             Carrier::Fetch(fetch) => {
-                let turn = Turn { connection: fetch.id.unwrap(), number: fetch.batches };
-                let ended = post(fetch.address, "/session/end", turn.to_bytes().to_vec()).await;
+                let header = BatchHeader { connection: fetch.id.unwrap(), seq: fetch.batches };
+                let ended = post(fetch.address, "/session/end", header.to_bytes().to_vec()).await;
                 assert_eq!(ended.unwrap().status(), 204);
             }
         }

@@ -6,8 +6,8 @@ use crate::support::*;
 use crate::transports::ticks;
 use faasm_bridge::session::{ClientEvent, ClientSession};
 use faasm_bridge::wire::{
-    Answer, ConnectionId, FrameReader, Hello, RefusalCode, Reply, SessionId, Turn, append_frame,
-    decode_handshake, encode_handshake,
+    Answer, BatchHeader, ConnectionId, FrameReader, Hello, RefusalCode, Reply, SessionId,
+    append_frame, decode_handshake, encode_handshake,
 };
 use faasm_relay::cluster::embedded::EmbeddedConfig;
 use faasm_relay::{Config, Timings};
@@ -52,8 +52,8 @@ async fn refused(answer: Result<Response<Incoming>, Broken>) -> (u16, String) {
     (status, body["error"].as_str().unwrap().to_owned())
 }
 
-fn batch(turn: Turn, frames: &[&[u8]]) -> Vec<u8> {
-    let mut batch = turn.to_bytes().to_vec();
+fn batch(header: BatchHeader, frames: &[&[u8]]) -> Vec<u8> {
+    let mut batch = header.to_bytes().to_vec();
     frames.iter().for_each(|frame| append_frame(&mut batch, frame));
     batch
 }
@@ -64,26 +64,26 @@ async fn what_is_not_a_turn_of_a_connection_is_refused() {
     let mut page = relay.client_over(Kind::Fetch).await;
     let connection = page.fetch().id.unwrap();
     let at = relay.address;
-    let turn = Turn { connection, number: 0 };
+    let header = BatchHeader { connection, seq: 0 };
     for (path, body, status, why) in [
         ("/session/send", vec![], 400, "24 bytes"),
-        ("/session/receive", turn.to_bytes()[1..].to_vec(), 400, "24 bytes"),
+        ("/session/receive", header.to_bytes()[1..].to_vec(), 400, "24 bytes"),
         ("/session/send", [0; 24].to_vec(), 410, "connect again"),
         ("/session/receive", [0; 24].to_vec(), 410, "connect again"),
         ("/session/end", [0; 24].to_vec(), 410, "connect again"),
-        ("/session/send", batch(Turn { number: 1, ..turn }, &[]), 409, "0 were taken"),
-        ("/session/receive", batch(Turn { number: 1, ..turn }, &[]), 409, "counts 1"),
-        ("/session/receive", batch(turn, &[b"x"]), 413, "24 bytes"),
-        ("/session/send", batch(turn, &[b"frame"])[..30].to_vec(), 400, "cut off"),
-        ("/session/send", [&turn.to_bytes()[..], &[0xff; 4]].concat(), 400, "4294967295 bytes"),
+        ("/session/send", batch(BatchHeader { seq: 1, ..header }, &[]), 409, "0 were taken"),
+        ("/session/receive", batch(BatchHeader { seq: 1, ..header }, &[]), 409, "counts 1"),
+        ("/session/receive", batch(header, &[b"x"]), 413, "24 bytes"),
+        ("/session/send", batch(header, &[b"frame"])[..30].to_vec(), 400, "cut off"),
+        ("/session/send", [&header.to_bytes()[..], &[0xff; 4]].concat(), 400, "4294967295 bytes"),
     ] {
         let (found, message) = refused(post(at, path, body).await).await;
         assert_eq!(found, status, "{path}: {message}");
         assert!(message.contains(why), "{path}: {message}");
     }
     // A frame that is none ends the connection, as it ends a WebSocket.
-    assert_eq!(refused(post(at, "/session/send", batch(turn, &[&[0xff; 9]])).await).await.0, 400);
-    assert_eq!(refused(post(at, "/session/send", batch(turn, &[])).await).await.0, 410);
+    assert_eq!(refused(post(at, "/session/send", batch(header, &[&[0xff; 9]])).await).await.0, 400);
+    assert_eq!(refused(post(at, "/session/send", batch(header, &[])).await).await.0, 410);
 }
 
 #[tokio::test]
@@ -91,10 +91,10 @@ async fn a_batch_that_a_browser_sends_twice_counts_once() {
     let relay = Relay::start().await.with(&[("tick", TICK)]).await;
     let mut page = relay.client_over(Kind::Fetch).await;
     let id = page.machine.request(main("tick"), &7_u32.to_le_bytes()).unwrap();
-    let turn = Turn { connection: page.fetch().id.unwrap(), number: 0 };
+    let header = BatchHeader { connection: page.fetch().id.unwrap(), seq: 0 };
     let frame = page.machine.transmit().unwrap();
     for _ in 0..3 {
-        let answer = post(relay.address, "/session/send", batch(turn, &[&frame])).await;
+        let answer = post(relay.address, "/session/send", batch(header, &[&frame])).await;
         assert_eq!(answer.unwrap().status(), 204);
     }
     page.fetch().batches = 1;
@@ -114,10 +114,10 @@ async fn a_short_answer_ends_with_what_it_brings() {
     machine.transmit().unwrap();
     let welcome = Answer::Welcome { version: 2, session: SessionId([0; 16]), resumed: false };
     machine.receive(&encode_handshake(&welcome).unwrap()).unwrap();
-    let turn = Turn { connection, number: 0 };
-    let call = batch(turn, &[&machine.transmit().unwrap()]);
+    let header = BatchHeader { connection, seq: 0 };
+    let call = batch(header, &[&machine.transmit().unwrap()]);
     assert_eq!(post(relay.address, "/session/send", call).await.unwrap().status(), 204);
-    let polled = post(relay.address, "/session/poll", batch(turn, &[])).await.unwrap();
+    let polled = post(relay.address, "/session/poll", batch(header, &[])).await.unwrap();
     // To its end, which does not come as long as it brings nothing.
     let body = tokio::time::timeout(LONG, polled.into_body().collect()).await.unwrap();
     let frames = FrameReader::default().push(&body.unwrap().to_bytes()).unwrap();
@@ -125,7 +125,7 @@ async fn a_short_answer_ends_with_what_it_brings() {
     let event = machine.receive(&frames[0]).unwrap();
     assert!(matches!(event, Some(ClientEvent::Reply { payload, .. }) if payload == b"once"));
     // The next one goes on where that ended.
-    let again = post(relay.address, "/session/poll", batch(turn, &[])).await;
+    let again = post(relay.address, "/session/poll", batch(header, &[])).await;
     assert_eq!(refused(again).await.0, 409);
 }
 
@@ -202,11 +202,11 @@ async fn a_page_that_falls_silent_loses_its_connection_and_then_its_session() {
         panic!("it is welcome");
     };
     let resume = Hello { resume: Some(session), ..hello((1, 2)) };
-    let turn = Turn { connection, number: 0 };
+    let header = BatchHeader { connection, seq: 0 };
     let mut quiet = tokio::time::interval(Duration::from_millis(150));
     loop {
         quiet.tick().await;
-        let answer = post(relay.address, "/session/send", batch(turn, &[])).await.unwrap();
+        let answer = post(relay.address, "/session/send", batch(header, &[])).await.unwrap();
         if answer.status() == 410 {
             break;
         }

@@ -3,8 +3,9 @@
 use crate::random::{Rng, hash};
 use faasm_bridge::session::greet;
 use faasm_bridge::wire::{
-    Answer, ClientMessage, FrameReader, Hello, ServerMessage, TURN_BYTES, Turn, VERSIONS,
-    WireError, append_frame, decode, decode_handshake, encode, encode_handshake, frames_of,
+    Answer, BATCH_HEADER_BYTES, BatchHeader, ClientMessage, FrameReader, Hello, ServerMessage,
+    VERSIONS, WireError, append_frame, decode, decode_handshake, encode, encode_handshake,
+    frames_of,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -71,10 +72,10 @@ where
 type Taken = Result<(Vec<Vec<u8>>, bool), WireError>;
 
 pub(super) fn batch(bytes: &[u8]) -> Result<bool, String> {
-    let frames = match bytes.split_first_chunk::<TURN_BYTES>() {
-        Some((turn, frames)) => {
-            if Turn::from_bytes(*turn).to_bytes() != *turn {
-                return Err("a turn is not what it was read from".to_owned());
+    let frames = match bytes.split_first_chunk::<BATCH_HEADER_BYTES>() {
+        Some((header, frames)) => {
+            if BatchHeader::from_bytes(*header).to_bytes() != *header {
+                return Err("a header is not what it was read from".to_owned());
             }
             frames
         }

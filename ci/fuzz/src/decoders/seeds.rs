@@ -11,8 +11,8 @@ use faasm_bridge::names::{Functions, Names};
 use faasm_bridge::placement::Where;
 use faasm_bridge::residence::Rules;
 use faasm_bridge::wire::{
-    Answer, CallEntry, ChunkHeader, ClientMessage, ConnectionId, FailureCode, Hello, RefusalCode,
-    Reply, Request, RequestId, ServerMessage, SessionId, Turn, append_frame, encode,
+    Answer, BatchHeader, CallEntry, ChunkHeader, ClientMessage, ConnectionId, FailureCode, Hello,
+    RefusalCode, Reply, Request, RequestId, ServerMessage, SessionId, append_frame, encode,
     encode_handshake,
 };
 use faasm_relay::settings::{Field, Settings, TABLE};
@@ -157,8 +157,8 @@ pub(super) fn answer(rng: &mut Rng) -> Vec<u8> {
 
 /// The body of a request over HTTP.
 pub(super) fn batch(rng: &mut Rng) -> Vec<u8> {
-    let turn = Turn { connection: ConnectionId([9; 16]), number: rng.number() };
-    let mut batch = turn.to_bytes().to_vec();
+    let header = BatchHeader { connection: ConnectionId([9; 16]), seq: rng.number() };
+    let mut batch = header.to_bytes().to_vec();
     for _ in 0..rng.below(5) {
         let frame = if rng.chance(10) { Vec::new() } else { client_frame(rng) };
         append_frame(&mut batch, &frame);
