@@ -1,7 +1,7 @@
 //! `GET /ws`: from HTTP to a WebSocket that carries a session.
 
 use super::{Answer, Refusal, Site, Visitor, plain};
-use crate::session::{Watched, carry, websocket_config};
+use crate::session::{Watched, serve_websocket, websocket_config};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, StatusCode};
@@ -47,7 +47,7 @@ pub(super) fn upgrade(
         let config = Some(websocket_config(site.config.limits.frame_bytes));
         let socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, config).await;
         let (app, sessions) = (site.app.clone(), Arc::clone(&site.sessions));
-        carry(socket, app, sessions, site.config.timings.clone(), site.stopping()).await;
+        serve_websocket(socket, app, sessions, site.config.timings.clone(), site.stopping()).await;
         drop(visitor);
     });
 

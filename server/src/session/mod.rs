@@ -19,7 +19,7 @@ mod websocket;
 pub(crate) use admission::{Admission, Exceeds};
 pub(crate) use fetch::{DownlinkMode, FetchConnection, FetchError, begin};
 pub(crate) use progress::Watched;
-pub(crate) use websocket::{carry, websocket_config};
+pub(crate) use websocket::{serve_websocket, websocket_config};
 
 use crate::budget::{Account, Charge, Kind};
 use crate::config::{Limits, Timings};

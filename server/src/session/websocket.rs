@@ -42,12 +42,12 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a connection ends, for the peer and the log.
 #[derive(Debug)]
-struct Ending {
+struct CloseReason {
     code: CloseCode,
     reason: Cow<'static, str>,
 }
 
-impl Ending {
+impl CloseReason {
     fn new(code: CloseCode, reason: impl Into<Cow<'static, str>>) -> Self {
         Self { code, reason: reason.into() }
     }
@@ -60,7 +60,7 @@ impl Ending {
 }
 
 /// Carries a session over this WebSocket to the connection's end.
-pub(crate) async fn carry<S>(
+pub(crate) async fn serve_websocket<S>(
     mut socket: WebSocketStream<Watched<S>>,
     app: App,
     sessions: Arc<Sessions>,
@@ -79,26 +79,26 @@ pub(crate) async fn carry<S>(
     };
     let attachment = match shaken {
         Ok(Ok(attachment)) => attachment,
-        Ok(Err(ending)) => return close(&mut socket, &ending).await,
+        Ok(Err(reason)) => return close(&mut socket, &reason).await,
         Err(_) => {
-            return close(&mut socket, &Ending::new(CloseCode::Policy, "no handshake")).await;
+            return close(&mut socket, &CloseReason::new(CloseCode::Policy, "no handshake")).await;
         }
     };
     let (seen, arriving) = (socket.get_ref().seen(), socket.get_ref().arriving());
     arriving.admit(&attachment.session.account);
     let (mut sink, mut stream) = socket.split();
-    let ending = tokio::select! {
-        () = seen.silent_for(attachment.timings.silence) => Ending::new(CloseCode::Policy, "no sign of life"),
-        ending = receive(&mut stream, &arriving, &attachment, &app) => ending,
-        ending = transmit(&mut sink, &attachment) => ending,
-        () = attachment.token_expires() => Ending::new(CloseCode::Policy, "the token expires: connect again with a fresh one"),
+    let reason = tokio::select! {
+        () = seen.silent_for(attachment.timings.silence) => CloseReason::new(CloseCode::Policy, "no sign of life"),
+        reason = receive(&mut stream, &arriving, &attachment, &app) => reason,
+        reason = transmit(&mut sink, &attachment) => reason,
+        () = attachment.token_expires() => CloseReason::new(CloseCode::Policy, "the token expires: connect again with a fresh one"),
         () = attachment.replaced() => match attachment.session.is_lost() {
-            true => Ending::new(CloseCode::Away, "the session is another relay's: connect again"),
-            false => Ending::new(CloseCode::Normal, "another connection carries the session"),
+            true => CloseReason::new(CloseCode::Away, "the session is another relay's: connect again"),
+            false => CloseReason::new(CloseCode::Normal, "another connection carries the session"),
         },
-        _ = stop.wait_for(|stop| *stop) => Ending::new(CloseCode::Away, "the relay stops"),
+        _ = stop.wait_for(|stop| *stop) => CloseReason::new(CloseCode::Away, "the relay stops"),
     };
-    tracing::debug!(reason = %ending.reason, "connection ends");
+    tracing::debug!(reason = %reason.reason, "connection ends");
     if *stop.borrow() {
         // What came of the last requests.
         let _ = tokio::time::timeout(PATIENCE, transmit(&mut sink, &attachment)).await;
@@ -106,23 +106,23 @@ pub(crate) async fn carry<S>(
     drop(attachment);
     // It goes after what is still buffered.
     if let Ok(mut socket) = sink.reunite(stream) {
-        close(&mut socket, &ending).await;
+        close(&mut socket, &reason).await;
     }
 }
 
 /// Says why, and leaves; a peer that does not listen is not waited for.
-async fn close<S>(socket: &mut WebSocketStream<S>, ending: &Ending)
+async fn close<S>(socket: &mut WebSocketStream<S>, reason: &CloseReason)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let _ = tokio::time::timeout(PATIENCE, socket.close(Some(ending.frame()))).await;
+    let _ = tokio::time::timeout(PATIENCE, socket.close(Some(reason.frame()))).await;
 }
 
 async fn shake_hands<S>(
     socket: &mut WebSocketStream<S>,
     sessions: &Arc<Sessions>,
     timings: Timings,
-) -> Result<Attachment, Ending>
+) -> Result<Attachment, CloseReason>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -130,34 +130,38 @@ where
         match socket.next().await {
             Some(Ok(Message::Binary(frame))) => break frame,
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-            Some(Ok(_)) | None => return Err(Ending::new(CloseCode::Protocol, "no handshake")),
-            Some(Err(error)) => return Err(ending_of(&error)),
+            Some(Ok(_)) | None => {
+                return Err(CloseReason::new(CloseCode::Protocol, "no handshake"));
+            }
+            Some(Err(error)) => return Err(close_reason(&error)),
         }
     };
     let (greeting, attachment) = handshake::enter(&frame, sessions, &timings).await;
     answer(socket, &greeting).await?;
-    attachment.ok_or_else(|| Ending::new(CloseCode::Policy, "refused"))
+    attachment.ok_or_else(|| CloseReason::new(CloseCode::Policy, "refused"))
 }
 
-async fn answer<S>(socket: &mut WebSocketStream<S>, answer: &Answer) -> Result<(), Ending>
+async fn answer<S>(socket: &mut WebSocketStream<S>, answer: &Answer) -> Result<(), CloseReason>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let frame = encode_handshake(answer)
-        .map_err(|error| Ending::new(CloseCode::Error, error.to_string()))?;
-    socket.send(Message::binary(frame)).await.map_err(|error| ending_of(&error))
+        .map_err(|error| CloseReason::new(CloseCode::Error, error.to_string()))?;
+    socket.send(Message::binary(frame)).await.map_err(|error| close_reason(&error))
 }
 
-fn ending_of(error: &Error) -> Ending {
+fn close_reason(error: &Error) -> CloseReason {
     match error {
-        Error::Io(error) if is::<TooMuch>(error) => Ending::new(CloseCode::Size, error.to_string()),
-        Error::Io(error) if is::<OverBudget>(error) => {
-            Ending::new(CloseCode::Again, format!("over-budget: {error}"))
+        Error::Io(error) if is::<TooMuch>(error) => {
+            CloseReason::new(CloseCode::Size, error.to_string())
         }
-        Error::Capacity(error) => Ending::new(CloseCode::Size, error.to_string()),
-        Error::Utf8(_) => Ending::new(CloseCode::Invalid, "the text is not UTF-8"),
-        Error::Protocol(error) => Ending::new(CloseCode::Protocol, error.to_string()),
-        error => Ending::new(CloseCode::Away, error.to_string()),
+        Error::Io(error) if is::<OverBudget>(error) => {
+            CloseReason::new(CloseCode::Again, format!("over-budget: {error}"))
+        }
+        Error::Capacity(error) => CloseReason::new(CloseCode::Size, error.to_string()),
+        Error::Utf8(_) => CloseReason::new(CloseCode::Invalid, "the text is not UTF-8"),
+        Error::Protocol(error) => CloseReason::new(CloseCode::Protocol, error.to_string()),
+        error => CloseReason::new(CloseCode::Away, error.to_string()),
     }
 }
 
@@ -172,14 +176,14 @@ async fn receive<S>(
     arriving: &Arriving,
     attachment: &Attachment,
     app: &App,
-) -> Ending
+) -> CloseReason
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     loop {
         let message = match stream.next().await {
-            None => return Ending::new(CloseCode::Normal, "closed by the page"),
-            Some(Err(error)) => return ending_of(&error),
+            None => return CloseReason::new(CloseCode::Normal, "closed by the page"),
+            Some(Err(error)) => return close_reason(&error),
             Some(Ok(message)) => message,
         };
         match message {
@@ -187,8 +191,8 @@ where
                 let taken = take(&message, attachment, app);
                 drop(message);
                 arriving.taken();
-                if let Err(ending) = taken {
-                    return ending;
+                if let Err(reason) = taken {
+                    return reason;
                 }
             }
             Message::Close(frame) => {
@@ -196,10 +200,10 @@ where
                 if frame.is_some_and(|frame| frame.code == CloseCode::Normal) {
                     attachment.leave(false);
                 }
-                return Ending::new(CloseCode::Normal, "closed by the page");
+                return CloseReason::new(CloseCode::Normal, "closed by the page");
             }
             Message::Text(_) => {
-                return Ending::new(CloseCode::Unsupported, "frames are binary");
+                return CloseReason::new(CloseCode::Unsupported, "frames are binary");
             }
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
         }
@@ -207,17 +211,17 @@ where
 }
 
 /// Takes the frames of a message.
-fn take(message: &[u8], attachment: &Attachment, app: &App) -> Result<(), Ending> {
+fn take(message: &[u8], attachment: &Attachment, app: &App) -> Result<(), CloseReason> {
     let Some(mut live) = attachment.live() else {
-        return Err(Ending::new(CloseCode::Normal, "another connection carries the session"));
+        return Err(CloseReason::new(CloseCode::Normal, "another connection carries the session"));
     };
-    let protocol = |error: String| Ending::new(CloseCode::Protocol, error);
+    let protocol = |error: String| CloseReason::new(CloseCode::Protocol, error);
     let most = attachment.sessions.admission.limits.frame_bytes;
     for frame in live.machine.frames_of(message) {
         let frame = frame.map_err(|error| protocol(error.to_string()))?;
         if frame.len() > most {
             let message = format!("a frame of {} bytes; this relay takes {most}", frame.len());
-            return Err(Ending::new(CloseCode::Size, message));
+            return Err(CloseReason::new(CloseCode::Size, message));
         }
         let taken = requests::take(&attachment.session, &mut live, frame, app);
         taken.map_err(|error| protocol(error.to_string()))?;
@@ -229,7 +233,7 @@ fn take(message: &[u8], attachment: &Attachment, app: &App) -> Result<(), Ending
 async fn transmit<S>(
     sink: &mut SplitSink<WebSocketStream<S>, Message>,
     attachment: &Attachment,
-) -> Ending
+) -> CloseReason
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -240,11 +244,14 @@ where
         let next = attachment.live().map(|mut live| attachment.transmit_message(&mut live));
         let message = match next {
             None => {
-                return Ending::new(CloseCode::Normal, "another connection carries the session");
+                return CloseReason::new(
+                    CloseCode::Normal,
+                    "another connection carries the session",
+                );
             }
             Some(Some(message)) => Message::binary(message),
             Some(None) if attachment.is_drained() => {
-                return Ending::new(CloseCode::Away, "the relay stops");
+                return CloseReason::new(CloseCode::Away, "the relay stops");
             }
             Some(None) => tokio::select! {
                 () = attachment.wake.notified() => continue,
@@ -255,7 +262,7 @@ where
         let mut sending = attachment.session.account.nothing(Kind::Reply);
         sending.grown(2 * message.len() as u64);
         if let Err(error) = sink.send(message).await {
-            return ending_of(&error);
+            return close_reason(&error);
         }
     }
 }
