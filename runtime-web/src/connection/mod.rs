@@ -1,7 +1,7 @@
 //! One session with a relay: requests go out, each reply finds who waits for it, and what carries them is replaced when it
 //! breaks.
 
-mod carry;
+mod driver;
 mod network;
 mod signal;
 mod waiting;
@@ -11,7 +11,7 @@ pub(crate) use waiting::{Answer, Waiting};
 use crate::error::{Code, FaasmError};
 use crate::global::{performance_now, spawn};
 use crate::transport::{Ends, Kind, Transport};
-use carry::keep;
+use driver::keep;
 use faasm_bridge::session::{ClientSession, Link, SessionError};
 use faasm_bridge::sorted_map::SortedMap;
 use faasm_bridge::wire::{Request, RequestId, WATCHES_SINCE};
