@@ -34,19 +34,20 @@ impl Rng {
 #[derive(Default)]
 struct Journal {
     has_session: bool,
-    forgotten: Vec<Range<u64>>,
+    acked: Vec<Range<u64>>,
     accepted: BTreeSet<RequestId>,
     /// Results of calls, and marks of state operations.
     replies: BTreeMap<RequestId, Vec<u8>>,
 }
 
 impl Journal {
-    fn remains(&self) -> Remains {
+    fn remains(&self) -> RecoveredSession {
         let marks = self.replies.keys().copied();
         let ids: BTreeSet<RequestId> = self.accepted.iter().copied().chain(marks).collect();
-        let begun = |id| self.replies.get(&id).cloned().map_or(Begun::Unknown, Begun::Replied);
+        let begun =
+            |id| self.replies.get(&id).cloned().map_or(InFlight::Unknown, InFlight::Replied);
         let begun = ids.into_iter().map(|id| (id, begun(id))).collect();
-        Remains { forgotten: self.forgotten.clone(), begun }
+        RecoveredSession { acked: self.acked.clone(), begun }
     }
 
     fn note(&mut self, note: Note) {
@@ -57,7 +58,7 @@ impl Journal {
             Note::Forget(ids) => {
                 self.replies.retain(|id, _| !ids.contains(&id.0));
                 self.accepted.retain(|id| !ids.contains(&id.0));
-                self.forgotten.push(ids);
+                self.acked.push(ids);
             }
         }
     }
@@ -141,8 +142,9 @@ impl World {
         let (hello, version) = greet(&self.client.transmit().unwrap()).unwrap();
         let resumed = hello.resume.is_some() && (self.server.is_some() || self.journal.has_session);
         if self.server.is_none() {
-            let remains = if resumed { self.journal.remains() } else { Remains::default() };
-            self.server = Some(ServerSession::restore(ID, "demo".into(), remains));
+            let recovered =
+                if resumed { self.journal.remains() } else { RecoveredSession::default() };
+            self.server = Some(ServerSession::restore(ID, "demo".into(), recovered));
             self.journal.has_session = true;
         }
         let welcome = Answer::Welcome { version, session: ID, resumed };
@@ -343,15 +345,15 @@ fn each_effect_happens_once_or_is_told_unknown_wherever_connections_break_and_re
 #[test]
 fn what_a_restored_session_knows_is_answered_and_not_begun_again() {
     let reply = |id| reply_frame(RequestId(id), Reply::Done, &[]);
-    let remains = Remains {
-        forgotten: vec![1..2, 2..3],
+    let recovered = RecoveredSession {
+        acked: vec![1..2, 2..3],
         begun: vec![
-            (RequestId(2), Begun::Unknown),
-            (RequestId(3), Begun::Replied(reply(3))),
-            (RequestId(5), Begun::Unknown),
+            (RequestId(2), InFlight::Unknown),
+            (RequestId(3), InFlight::Replied(reply(3))),
+            (RequestId(5), InFlight::Unknown),
         ],
     };
-    let mut server = ServerSession::restore(ID, "demo".into(), remains);
+    let mut server = ServerSession::restore(ID, "demo".into(), recovered);
     server.connected(*VERSIONS.end());
     assert_eq!(server.open_requests(), 2);
     let request = |id| {
@@ -383,7 +385,7 @@ fn a_session_that_takes_no_more_leaves_requests_to_the_next_relay() {
     world.connect();
     let request = Request::AppendState { key: "k".into() };
     let id = world.client.request(request, &[WRITE]).unwrap();
-    world.server.as_mut().unwrap().take_no_more();
+    world.server.as_mut().unwrap().stop_accepting();
     world.send();
     assert!(world.waiting.is_empty());
     world.kill();
@@ -406,34 +408,34 @@ fn ids_that_were_never_sent_do_not_add_up() {
         let message = ClientMessage::Acknowledge { id };
         server.receive(&encode(&message, &[]).unwrap()).unwrap();
     }
-    assert!(server.forgotten_ranges() <= 4097);
+    assert!(server.acked_ranges() <= 4097);
 }
 
 #[test]
 fn what_runs_elsewhere_is_answered_when_it_is_decided_and_not_begun_again() {
     let reply = |id| reply_frame(RequestId(id), Reply::Done, &[]);
-    let begun = (1..=3).map(|id| (RequestId(id), Begun::Elsewhere)).collect();
+    let begun = (1..=3).map(|id| (RequestId(id), InFlight::Elsewhere)).collect();
     let mut server =
-        ServerSession::restore(ID, "demo".into(), Remains { forgotten: vec![], begun });
+        ServerSession::restore(ID, "demo".into(), RecoveredSession { acked: vec![], begun });
     server.connected(*VERSIONS.end());
     assert_eq!(server.transmit(), None);
     let request = Request::AppendState { key: "k".into() };
     let again = ClientMessage::Request { id: RequestId(1), request };
     assert_eq!(server.receive(&encode(&again, &[]).unwrap()), Ok(None));
-    server.decide(RequestId(1), Begun::Elsewhere);
+    server.resolve(RequestId(1), InFlight::Elsewhere);
     assert_eq!(server.transmit(), None);
-    server.decide(RequestId(1), Begun::Replied(reply(1)));
-    server.decide(RequestId(1), Begun::Unknown);
+    server.resolve(RequestId(1), InFlight::Replied(reply(1)));
+    server.resolve(RequestId(1), InFlight::Unknown);
     assert_eq!(server.transmit(), Some(reply(1)));
     assert_eq!(server.transmit(), None, "it is decided once");
     let cancel = ClientMessage::Cancel { id: RequestId(2) };
     let cancelled = server.receive(&encode(&cancel, &[]).unwrap());
     assert_eq!(cancelled, Ok(Some(ServerEvent::Cancel { id: RequestId(2) })));
     server.reply(RequestId(2), Reply::Done, &[]);
-    server.decide(RequestId(2), Begun::Unknown);
+    server.resolve(RequestId(2), InFlight::Unknown);
     assert_eq!(server.transmit(), Some(reply(2)), "what the page was told stays");
     server.disconnected();
-    server.decide(RequestId(3), Begun::Replied(reply(3)));
+    server.resolve(RequestId(3), InFlight::Replied(reply(3)));
     server.connected(*VERSIONS.end());
     let sent: Vec<_> = std::iter::from_fn(|| server.transmit()).collect();
     assert_eq!(sent, [reply(1), reply(2), reply(3)]);

@@ -18,7 +18,7 @@ mod watched;
 
 pub use client::{ClientEvent, ClientSession, Phase};
 pub use link::{Link, Step};
-pub use server::{Begun, Remains, ServerEvent, ServerSession, greet, reply_frame};
+pub use server::{InFlight, RecoveredSession, ServerEvent, ServerSession, greet, reply_frame};
 pub use watched::Watching;
 
 use crate::wire::{MAX_QUEUED_BYTES, MAX_QUEUED_REQUESTS, WireError};

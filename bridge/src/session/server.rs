@@ -20,7 +20,7 @@ const MAX_OUTBOX_FRAMES: usize = 2 * MAX_OPEN_REQUESTS;
 
 /// Most ranges of forgotten ids. Between two of them are open requests, and ids that the page took back before it sent
 /// them.
-const MAX_FORGOTTEN_RANGES: usize = 4096;
+const MAX_ACKED_RANGES: usize = 4096;
 
 /// First id of a session.
 const FIRST_ID: RequestId = RequestId(1);
@@ -42,21 +42,21 @@ pub enum ServerEvent {
 
 /// What is left of a session that another relay carried.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Remains {
+pub struct RecoveredSession {
     /// Ids whose replies the page has.
-    pub forgotten: Vec<Range<u64>>,
+    pub acked: Vec<Range<u64>>,
     /// Requests that were begun.
-    pub begun: Vec<(RequestId, Begun)>,
+    pub begun: Vec<(RequestId, InFlight)>,
 }
 
 /// What is known of a request that another relay began.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Begun {
+pub enum InFlight {
     /// It ended: the frame that [`ServerSession::reply`] gave.
     Replied(Vec<u8>),
     /// The relay ended meanwhile.
     Unknown,
-    /// The relay may be performing it now: [`ServerSession::decide`] when that is known.
+    /// The relay may be performing it now: [`ServerSession::resolve`] when that is known.
     Elsewhere,
 }
 
@@ -91,7 +91,7 @@ pub struct ServerSession {
     user: String,
     open: BTreeMap<RequestId, Progress>,
     /// Requests that ended and were acknowledged; ids count up, so this stays one range.
-    forgotten: RangeSet<u64>,
+    acked: RangeSet<u64>,
     connected: bool,
     /// What the last handshake settled on.
     version: u16,
@@ -130,7 +130,7 @@ impl ServerSession {
             id,
             user,
             open: BTreeMap::new(),
-            forgotten: RangeSet::new(),
+            acked: RangeSet::new(),
             connected: false,
             version: *VERSIONS.start(),
             outbox: VecDeque::new(),
@@ -145,30 +145,30 @@ impl ServerSession {
     /// A session that another relay carried. A request that it began and did not end may have been performed in part where
     /// that relay ended: nobody can tell, and it is not begun again. Requests that are not among the remains were never
     /// begun; the page sends them again.
-    pub fn restore(id: SessionId, user: String, remains: Remains) -> Self {
+    pub fn restore(id: SessionId, user: String, recovered: RecoveredSession) -> Self {
         let mut session = Self::new(id, user);
-        session.forgotten.extend(remains.forgotten.into_iter().filter(|ids| !ids.is_empty()));
-        for (id, begun) in remains.begun {
-            if id > LAST_ID || session.forgotten.contains(&id.0) || session.open.contains_key(&id) {
+        session.acked.extend(recovered.acked.into_iter().filter(|ids| !ids.is_empty()));
+        for (id, begun) in recovered.begun {
+            if id > LAST_ID || session.acked.contains(&id.0) || session.open.contains_key(&id) {
                 continue;
             }
             session.open.insert(id, Progress::Running);
-            session.decide(id, begun);
+            session.resolve(id, begun);
         }
         session
     }
 
     /// Says what became of a request that another relay began, unless it was answered meanwhile. Frames of others are kept
     /// however many there are: there was room for them where they come from.
-    pub fn decide(&mut self, id: RequestId, begun: Begun) {
+    pub fn resolve(&mut self, id: RequestId, begun: InFlight) {
         let frame = match begun {
-            Begun::Replied(frame) => frame,
-            Begun::Unknown => {
+            InFlight::Replied(frame) => frame,
+            InFlight::Unknown => {
                 let message = "the relay ended while it was performed: it may have had effects";
                 let message = message.to_owned();
                 reply_frame(id, Reply::Failed { code: FailureCode::Unknown, message }, &[])
             }
-            Begun::Elsewhere => return,
+            InFlight::Elsewhere => return,
         };
         let Some(progress @ Progress::Running) = self.open.get_mut(&id) else { return };
         self.kept_bytes = self.kept_bytes.saturating_add(frame.len());
@@ -204,8 +204,8 @@ impl ServerSession {
 
     /// How many ranges of forgotten ids there are.
     #[cfg(test)]
-    pub(super) fn forgotten_ranges(&self) -> usize {
-        self.forgotten.len()
+    pub(super) fn acked_ranges(&self) -> usize {
+        self.acked.len()
     }
 
     /// How many frames wait to be sent.
@@ -319,25 +319,25 @@ impl ServerSession {
     /// Gives the whole range of forgotten ids that this one is in now.
     fn forget(&mut self, id: RequestId) -> Range<u64> {
         let ids = id.0..id.0 + 1;
-        self.forgotten.insert(ids.clone());
-        if self.forgotten.len() > MAX_FORGOTTEN_RANGES {
+        self.acked.insert(ids.clone());
+        if self.acked.len() > MAX_ACKED_RANGES {
             // Pages send ids in order, so what was not sent long ago never will be.
-            let gap = self.forgotten.gaps(&(0..id.0)).find(|gap| {
+            let gap = self.acked.gaps(&(0..id.0)).find(|gap| {
                 let ids = RequestId(gap.start)..RequestId(gap.end);
                 gap.start > 0 && self.open.range(ids).next().is_none()
             });
-            self.forgotten.extend(gap);
+            self.acked.extend(gap);
         }
-        self.forgotten.get(&id.0).cloned().unwrap_or(ids)
+        self.acked.get(&id.0).cloned().unwrap_or(ids)
     }
 
     /// From here on new requests are left to the page, which sends them again to the next relay.
-    pub fn take_no_more(&mut self) {
+    pub fn stop_accepting(&mut self) {
         self.takes_requests = false;
     }
 
     /// Forgets a request that was given to be started, and was not.
-    pub fn put_back(&mut self, id: RequestId) {
+    pub fn unstart(&mut self, id: RequestId) {
         if let Some(Progress::Running) = self.open.get(&id) {
             self.open.remove(&id);
             self.locks.remove(&id);
@@ -352,14 +352,14 @@ impl ServerSession {
     ) -> Result<Option<ServerEvent>, SessionError> {
         let announced = self.announced.take().filter(|(announced, _)| *announced == id);
         // Known: it runs, or this connection carries its reply, or that has arrived.
-        if self.open.contains_key(&id) || self.forgotten.contains(&id.0) {
+        if self.open.contains_key(&id) || self.acked.contains(&id.0) {
             return Ok(None);
         }
         if !self.takes_requests {
             return Ok(None);
         }
         if id < FIRST_ID || id > LAST_ID {
-            // Not remembered: one beyond the last could not be forgotten.
+            // Not remembered: one beyond the last could not be acked.
             let message = format!(
                 "the id of a request is from {} to {}, not {}: count up from the first",
                 FIRST_ID.0, LAST_ID.0, id.0

@@ -450,9 +450,9 @@ fn an_id_before_the_first_or_after_the_last_is_refused() {
         let acknowledged = encode(&ClientMessage::Acknowledge { id }, &[]).unwrap();
         assert_eq!(server.receive(&acknowledged).unwrap().is_some(), is_started);
     }
-    let begun = vec![(RequestId(u64::MAX), Begun::Unknown)];
-    let remains = Remains { forgotten: Vec::new(), begun };
-    assert_eq!(ServerSession::restore(ID, "demo".into(), remains).open_requests(), 0);
+    let begun = vec![(RequestId(u64::MAX), InFlight::Unknown)];
+    let recovered = RecoveredSession { acked: Vec::new(), begun };
+    assert_eq!(ServerSession::restore(ID, "demo".into(), recovered).open_requests(), 0);
 }
 
 #[test]

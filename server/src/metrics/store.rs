@@ -3,7 +3,7 @@
 
 use super::{Asked, Metrics, Missed};
 use crate::store::{Change, Claim, Journal, Mark, SessionKey, StateRead, StateStore, StoreError};
-use faasm_bridge::session::{Begun, Remains};
+use faasm_bridge::session::{InFlight, RecoveredSession};
 use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::RequestId;
 use futures_util::future::BoxFuture;
@@ -86,7 +86,11 @@ impl Journal for Timed<dyn Journal> {
         self.time("begin", self.inner.begin(session, user))
     }
 
-    fn take_up<'a>(&'a self, session: SessionKey, user: &'a str) -> Doing<'a, Option<Remains>> {
+    fn take_up<'a>(
+        &'a self,
+        session: SessionKey,
+        user: &'a str,
+    ) -> Doing<'a, Option<RecoveredSession>> {
         self.time("take_up", self.inner.take_up(session, user))
     }
 
@@ -98,7 +102,7 @@ impl Journal for Timed<dyn Journal> {
         &self,
         session: SessionKey,
         requests: Vec<RequestId>,
-    ) -> Doing<'_, Vec<(RequestId, Begun)>> {
+    ) -> Doing<'_, Vec<(RequestId, InFlight)>> {
         self.time("decide", self.inner.decided(session, requests))
     }
 

@@ -68,7 +68,7 @@ impl Sessions {
         let sessions: Vec<_> = lock(&self.by_id).values().cloned().collect();
         for session in sessions {
             let mut live = lock(&session.live);
-            live.machine.take_no_more();
+            live.machine.stop_accepting();
             live.wake.notify_one();
             drop(live);
             // Who waits for a lock hears of it.

@@ -6,7 +6,7 @@
 
 use super::{Session, lock};
 use crate::store::Journal;
-use faasm_bridge::session::{Begun, Remains};
+use faasm_bridge::session::{InFlight, RecoveredSession};
 use faasm_bridge::wire::RequestId;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -23,9 +23,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What other relays run.
-pub(super) fn ids(remains: &Remains) -> Vec<RequestId> {
-    let is_elsewhere = |begun: &Begun| matches!(begun, Begun::Elsewhere);
-    remains.begun.iter().filter(|(_, begun)| is_elsewhere(begun)).map(|(id, _)| *id).collect()
+pub(super) fn ids(recovered: &RecoveredSession) -> Vec<RequestId> {
+    let is_elsewhere = |begun: &InFlight| matches!(begun, InFlight::Elsewhere);
+    recovered.begun.iter().filter(|(_, begun)| is_elsewhere(begun)).map(|(id, _)| *id).collect()
 }
 
 /// Waits for these, as long as somebody has the session.
@@ -52,7 +52,7 @@ async fn wait(session: Weak<Session>, journal: Arc<dyn Journal>, mut ids: Vec<Re
             }
         };
         if Instant::now() >= deadline {
-            decided.extend(ids.iter().map(|id| (*id, Begun::Unknown)));
+            decided.extend(ids.iter().map(|id| (*id, InFlight::Unknown)));
         }
         ids.retain(|id| decided.iter().all(|(decided, _)| decided != id));
         let Some(session) = session.upgrade() else { return };
@@ -66,10 +66,10 @@ async fn wait(session: Weak<Session>, journal: Arc<dyn Journal>, mut ids: Vec<Re
     }
 }
 
-fn tell(session: &Session, decided: Vec<(RequestId, Begun)>) {
+fn tell(session: &Session, decided: Vec<(RequestId, InFlight)>) {
     let mut live = lock(&session.live);
     for (id, begun) in decided {
-        live.machine.decide(id, begun);
+        live.machine.resolve(id, begun);
     }
     live.settle();
     live.wake.notify_one();

@@ -146,7 +146,7 @@ pub(super) fn start(
             }
             // It asks again: here, or where its session is.
             live.tasks.remove(&id);
-            live.machine.put_back(id);
+            live.machine.unstart(id);
             live.wake.notify_one();
             drop(live);
             return taking.leave_open();

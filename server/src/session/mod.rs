@@ -168,7 +168,7 @@ impl Sessions {
         user: &str,
         resume: Option<SessionId>,
     ) -> Result<(Arc<Session>, bool), TurnedAway> {
-        let mut remains = None;
+        let mut recovered = None;
         if let Some(id) = resume {
             let known = self.known(&lock(&self.by_id), user, id);
             if let Some(session) = known {
@@ -178,11 +178,12 @@ impl Sessions {
                 session.lose();
                 self.drop_lost(&session);
             }
-            remains = self.journal.take_up(id.into(), user).await?.map(|remains| (id, remains));
+            recovered =
+                self.journal.take_up(id.into(), user).await?.map(|recovered| (id, recovered));
         }
-        if let Some((id, remains)) = remains {
-            let elsewhere = elsewhere::ids(&remains);
-            let machine = ServerSession::restore(id, user.to_owned(), remains);
+        if let Some((id, recovered)) = recovered {
+            let elsewhere = elsewhere::ids(&recovered);
+            let machine = ServerSession::restore(id, user.to_owned(), recovered);
             let session = self.session(machine);
             // It is in the journal, which it came from.
             session.is_begun.store(true, Ordering::SeqCst);
@@ -407,7 +408,7 @@ impl Attachment {
         live.machine.connected(version);
         drop(by_id);
         if session.drain.has_begun() {
-            live.machine.take_no_more();
+            live.machine.stop_accepting();
         }
         live.wake = Arc::clone(&wake);
         // Something may be in the outbox already.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::budget::{Bounds, Budget};
 use crate::store::{Change, Mark, Stores};
-use faasm_bridge::session::{Begun, Remains};
+use faasm_bridge::session::{InFlight, RecoveredSession};
 use faasm_bridge::wire::{Answer, Hello, VERSIONS, encode_handshake};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -24,7 +24,7 @@ impl Journal for Paused {
         &'a self,
         session: SessionKey,
         user: &'a str,
-    ) -> BoxFuture<'a, Result<Option<Remains>, StoreError>> {
+    ) -> BoxFuture<'a, Result<Option<RecoveredSession>, StoreError>> {
         self.inner.take_up(session, user)
     }
 
@@ -39,7 +39,7 @@ impl Journal for Paused {
         &self,
         session: SessionKey,
         requests: Vec<RequestId>,
-    ) -> BoxFuture<'_, Result<Vec<(RequestId, Begun)>, StoreError>> {
+    ) -> BoxFuture<'_, Result<Vec<(RequestId, InFlight)>, StoreError>> {
         self.inner.decided(session, requests)
     }
 

@@ -118,7 +118,7 @@ fn start(
             // Not begun, so the page can send it to the next relay.
             let mut live = lock(&session.live);
             live.tasks.remove(&id);
-            live.machine.put_back(id);
+            live.machine.unstart(id);
             live.wake.notify_one();
             return;
         }
@@ -137,7 +137,7 @@ fn start(
             session.lose();
             let mut live = lock(&session.live);
             live.tasks.remove(&id);
-            live.machine.put_back(id);
+            live.machine.unstart(id);
             return;
         };
         let (reply, payload) = auth.bound(reply, payload);

@@ -1,7 +1,7 @@
 //! A store of state with shorter values than the protocol has, for pages and functions alike.
 
 use super::{Change, Claim, Journal, Mark, SessionKey, StateRead, StateStore, StoreError};
-use faasm_bridge::session::{Begun, Remains};
+use faasm_bridge::session::{InFlight, RecoveredSession};
 use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::RequestId;
 use futures_util::future::BoxFuture;
@@ -105,7 +105,7 @@ impl Journal for BoundedJournal {
         &'a self,
         session: SessionKey,
         user: &'a str,
-    ) -> BoxFuture<'a, Result<Option<Remains>, StoreError>> {
+    ) -> BoxFuture<'a, Result<Option<RecoveredSession>, StoreError>> {
         self.inner.take_up(session, user)
     }
 
@@ -117,7 +117,7 @@ impl Journal for BoundedJournal {
         &self,
         session: SessionKey,
         requests: Vec<RequestId>,
-    ) -> BoxFuture<'_, Result<Vec<(RequestId, Begun)>, StoreError>> {
+    ) -> BoxFuture<'_, Result<Vec<(RequestId, InFlight)>, StoreError>> {
         self.inner.decided(session, requests)
     }
 

@@ -4,7 +4,7 @@
 //! to think of it. What other relays write over the same Redis is told by `redis/announcements.rs`.
 
 use super::{Change, Claim, Journal, Mark, SessionKey, StateRead, StateStore, StoreError};
-use faasm_bridge::session::{Begun, Remains};
+use faasm_bridge::session::{InFlight, RecoveredSession};
 use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::RequestId;
 use futures_util::future::BoxFuture;
@@ -181,7 +181,11 @@ impl Journal for Telling<dyn Journal> {
         self.inner.begin(session, user)
     }
 
-    fn take_up<'a>(&'a self, session: SessionKey, user: &'a str) -> Doing<'a, Option<Remains>> {
+    fn take_up<'a>(
+        &'a self,
+        session: SessionKey,
+        user: &'a str,
+    ) -> Doing<'a, Option<RecoveredSession>> {
         self.inner.take_up(session, user)
     }
 
@@ -193,7 +197,7 @@ impl Journal for Telling<dyn Journal> {
         &self,
         session: SessionKey,
         requests: Vec<RequestId>,
-    ) -> Doing<'_, Vec<(RequestId, Begun)>> {
+    ) -> Doing<'_, Vec<(RequestId, InFlight)>> {
         self.inner.decided(session, requests)
     }
 
@@ -292,7 +296,7 @@ mod tests {
         let (heard, _) = listen(&stores.changes, "ada", "k");
         let chunks = vec![Chunk { offset: 0, bytes: b"v".to_vec() }];
         let writing = stores.state.write("ada", "k", 1, chunks);
-        // Begun, and given up.
+        // InFlight, and given up.
         assert!(futures_util::FutureExt::now_or_never(writing).is_none());
         while heard.take() != ["k"] {
             tokio::task::yield_now().await;

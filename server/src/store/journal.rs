@@ -14,7 +14,7 @@
 //! it, or is gone.
 
 use super::StoreError;
-use faasm_bridge::session::{Begun, Remains};
+use faasm_bridge::session::{InFlight, RecoveredSession};
 use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::{RequestId, SessionId};
 use futures_util::future::BoxFuture;
@@ -96,7 +96,7 @@ pub trait Journal: Send + Sync {
         &'a self,
         session: SessionKey,
         user: &'a str,
-    ) -> BoxFuture<'a, Result<Option<Remains>, StoreError>>;
+    ) -> BoxFuture<'a, Result<Option<RecoveredSession>, StoreError>>;
 
     /// Whether a session that this relay began or took up is still its own.
     fn holds(&self, session: SessionKey) -> BoxFuture<'_, Result<bool, StoreError>>;
@@ -107,7 +107,7 @@ pub trait Journal: Send + Sync {
         &self,
         session: SessionKey,
         requests: Vec<RequestId>,
-    ) -> BoxFuture<'_, Result<Vec<(RequestId, Begun)>, StoreError>>;
+    ) -> BoxFuture<'_, Result<Vec<(RequestId, InFlight)>, StoreError>>;
 
     /// Notes that a call is about to start, once for each claim and request. When this completes it outlives this process.
     ///

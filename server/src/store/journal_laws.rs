@@ -1,7 +1,7 @@
 //! What every journal has to do, whatever keeps it: run for each of them.
 
 use super::{Change, Claim, Journal, Mark, SessionKey, StateStore, StoreError};
-use faasm_bridge::session::{Begun, Remains};
+use faasm_bridge::session::{InFlight, RecoveredSession};
 use faasm_bridge::wire::RequestId;
 
 pub(super) fn mark(session: SessionKey, request: u64) -> Mark {
@@ -39,20 +39,20 @@ pub(super) async fn the_next_relay_finds_it(
     store: &(impl Journal + StateStore),
     session: SessionKey,
     (user, other): (&str, &str),
-    running: Begun,
+    running: InFlight,
 ) {
     assert_eq!(list(store, user).await, b"ab", "a change that is marked is not made again");
     assert_eq!(store.take_up(session, other).await.unwrap(), None, "another user");
-    let mut remains = store.take_up(session, user).await.unwrap().unwrap();
+    let mut recovered = store.take_up(session, user).await.unwrap().unwrap();
     // Marks may be forgotten some time later.
-    remains.begun.retain(|(id, _)| id.0 != 5);
-    remains.begun.sort_by_key(|(id, _)| *id);
+    recovered.begun.retain(|(id, _)| id.0 != 5);
+    recovered.begun.sort_by_key(|(id, _)| *id);
     let begun = vec![
         (RequestId(2), running),
-        (RequestId(3), Begun::Replied(b"three".to_vec())),
-        (RequestId(4), Begun::Replied(vec![1, 4])),
+        (RequestId(3), InFlight::Replied(b"three".to_vec())),
+        (RequestId(4), InFlight::Replied(vec![1, 4])),
     ];
-    assert_eq!(remains, Remains { forgotten: vec![1..2, 5..6], begun });
+    assert_eq!(recovered, RecoveredSession { acked: vec![1..2, 5..6], begun });
     assert!(store.holds(session).await.unwrap());
     store.end_left_over();
     assert!(store.take_up(session, user).await.unwrap().is_some(), "it was taken up");
@@ -75,11 +75,11 @@ pub(super) async fn what_is_refused_is_not_marked(
     let refused = store.change(mark(session, 1), user, write(4)).await.unwrap_err();
     assert!(matches!(refused, StoreError::State(_)), "{refused}");
     store.change(mark(session, 1), user, write(3)).await.unwrap();
-    let remains = store.take_up(session, user).await.unwrap().unwrap();
-    assert_eq!(remains.begun, [(RequestId(1), Begun::Replied(vec![1, 1]))]);
+    let recovered = store.take_up(session, user).await.unwrap().unwrap();
+    assert_eq!(recovered.begun, [(RequestId(1), InFlight::Replied(vec![1, 1]))]);
 }
 
-/// A request to begin a session that arrives after the session's end begins nothing: what the session did is forgotten, so
+/// A request to begin a session that arrives after the session's end begins nothing: what the session did is acked, so
 /// its page would have all of it done again.
 pub(super) async fn a_session_that_ended_does_not_begin_again(
     journal: &impl Journal,

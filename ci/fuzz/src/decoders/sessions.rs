@@ -6,7 +6,8 @@
 use super::seeds;
 use crate::random::{Rng, hash};
 use faasm_bridge::session::{
-    Begun, ClientEvent, ClientSession, Phase, Remains, ServerEvent, ServerSession, SessionError,
+    ClientEvent, ClientSession, InFlight, Phase, RecoveredSession, ServerEvent, ServerSession,
+    SessionError,
 };
 use faasm_bridge::wire::{
     ClientMessage, Hello, MAX_OPEN_REQUESTS, MAX_WATCHED, Reply, Request, RequestId, ServerMessage,
@@ -67,7 +68,7 @@ pub(super) fn server(input: &[u8]) -> Result<bool, String> {
     // Requests for locks, and those of them that may be started again.
     let mut asked = BTreeSet::new();
     let mut replies = Vec::new();
-    let mut remains = Remains::default();
+    let mut recovered = RecoveredSession::default();
     let mut is_clean = true;
     session.connected(*VERSIONS.end());
     for frame in frames(input) {
@@ -93,7 +94,7 @@ pub(super) fn server(input: &[u8]) -> Result<bool, String> {
                     replies.push((id, reply.map(<[u8]>::to_vec)));
                 }
             }
-            Ok(Some(ServerEvent::Forget { ids })) => remains.forgotten.push(ids),
+            Ok(Some(ServerEvent::Forget { ids })) => recovered.acked.push(ids),
             Ok(Some(ServerEvent::Cancel { id })) if !started.contains(&id) => {
                 return Err(format!("{id:?} is cancelled, and was never started"));
             }
@@ -121,14 +122,14 @@ pub(super) fn server(input: &[u8]) -> Result<bool, String> {
     let known = |id: &RequestId| replies.iter().any(|(replied, _)| replied == id);
     let running: Vec<RequestId> = started.iter().filter(|id| !known(id)).copied().collect();
     let replied = |(id, reply): (RequestId, Option<Vec<u8>>)| {
-        (id, reply.map_or(Begun::Unknown, Begun::Replied))
+        (id, reply.map_or(InFlight::Unknown, InFlight::Replied))
     };
     let left = |id: RequestId| {
-        (id, if id.0.is_multiple_of(2) { Begun::Elsewhere } else { Begun::Unknown })
+        (id, if id.0.is_multiple_of(2) { InFlight::Elsewhere } else { InFlight::Unknown })
     };
     let (replies, running) = (replies.into_iter().map(replied), running.into_iter().map(left));
-    remains.begun = replies.chain(running).collect();
-    let mut next = ServerSession::restore(SESSION, "demo".to_owned(), remains);
+    recovered.begun = replies.chain(running).collect();
+    let mut next = ServerSession::restore(SESSION, "demo".to_owned(), recovered);
     next.connected(*VERSIONS.end());
     for frame in frames(input).filter(|frame| !frame.is_empty()) {
         if let Ok(Some(ServerEvent::Start { id, .. })) = next.receive(frame)

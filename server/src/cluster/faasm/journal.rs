@@ -5,7 +5,7 @@
 //! between nobody knows, and the page is told so; it is never made twice.
 
 use crate::store::{Change, Claim, Journal, Mark, SessionKey, StateStore, StoreError};
-use faasm_bridge::session::{Begun, Remains, reply_frame};
+use faasm_bridge::session::{InFlight, RecoveredSession, reply_frame};
 use faasm_bridge::wire::{FailureCode, Reply, RequestId};
 use futures_util::future::BoxFuture;
 use std::ops::Range;
@@ -43,7 +43,7 @@ impl Journal for Apart {
         &'a self,
         session: SessionKey,
         user: &'a str,
-    ) -> BoxFuture<'a, Result<Option<Remains>, StoreError>> {
+    ) -> BoxFuture<'a, Result<Option<RecoveredSession>, StoreError>> {
         self.inner.take_up(session, user)
     }
 
@@ -55,7 +55,7 @@ impl Journal for Apart {
         &self,
         session: SessionKey,
         requests: Vec<RequestId>,
-    ) -> BoxFuture<'_, Result<Vec<(RequestId, Begun)>, StoreError>> {
+    ) -> BoxFuture<'_, Result<Vec<(RequestId, InFlight)>, StoreError>> {
         self.inner.decided(session, requests)
     }
 
@@ -155,12 +155,12 @@ mod tests {
             failed.to_string()
         };
         let store = RedbStore::open(&path).unwrap();
-        let remains = store.take_up(session, "u").await.unwrap().unwrap();
+        let recovered = store.take_up(session, "u").await.unwrap().unwrap();
         let reply = Reply::Failed { code: FailureCode::State, message: failed };
         let begun = [
-            (RequestId(1), Begun::Replied(reply_frame(RequestId(1), Reply::Done, &[]))),
-            (RequestId(2), Begun::Replied(reply_frame(RequestId(2), reply, &[]))),
+            (RequestId(1), InFlight::Replied(reply_frame(RequestId(1), Reply::Done, &[]))),
+            (RequestId(2), InFlight::Replied(reply_frame(RequestId(2), reply, &[]))),
         ];
-        assert_eq!(remains.begun, begun);
+        assert_eq!(recovered.begun, begun);
     }
 }

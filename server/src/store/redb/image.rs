@@ -23,9 +23,9 @@ pub(super) struct Image {
 #[derive(Debug, Default)]
 struct Entry {
     user: String,
-    forgotten: RangeSet<u64>,
+    acked: RangeSet<u64>,
     open: BTreeMap<RequestId, Option<Extent>>,
-    /// Begun or taken up by this process.
+    /// InFlight or taken up by this process.
     is_claimed: bool,
     /// The latest record of it.
     touched: u64,
@@ -54,7 +54,7 @@ impl Image {
             Record::Finish { session, request } => {
                 let Some(entry) = self.sessions.get_mut(&session) else { return };
                 entry.touched = touched;
-                if entry.forgotten.contains(&request.0) {
+                if entry.acked.contains(&request.0) {
                     return;
                 }
                 self.bytes += ROW_BYTES + extent.length as u64;
@@ -73,7 +73,7 @@ impl Image {
                     self.bytes -= entry.open.remove(&id).map_or(0, cost);
                 }
                 if !requests.is_empty() {
-                    entry.forgotten.insert(requests);
+                    entry.acked.insert(requests);
                 }
             }
             Record::End { session } => {
@@ -102,9 +102,9 @@ impl Image {
         self.sessions.get(&session).map(|entry| entry.user.as_str())
     }
 
-    pub(super) fn forgotten(&self, session: SessionKey) -> Vec<Range<u64>> {
+    pub(super) fn acked(&self, session: SessionKey) -> Vec<Range<u64>> {
         let entry = self.sessions.get(&session);
-        entry.map(|entry| entry.forgotten.iter().cloned().collect()).unwrap_or_default()
+        entry.map(|entry| entry.acked.iter().cloned().collect()).unwrap_or_default()
     }
 
     /// Open calls of a session, with where their replies are; `None` where it is not there.
@@ -140,7 +140,7 @@ impl Image {
         for (session, entry) in sessions {
             let (session, user) = (*session, entry.user.clone());
             records.push((Record::Begin { session, user }, None));
-            for requests in entry.forgotten.iter().cloned() {
+            for requests in entry.acked.iter().cloned() {
                 records.push((Record::Forget { session, requests }, None));
             }
             for (request, extent) in &entry.open {

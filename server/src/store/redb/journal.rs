@@ -5,7 +5,7 @@ use super::log::Record;
 use super::record::Recorder;
 use super::{Checked, RedbStore, lists, locks, values};
 use crate::store::{Change, Claim, Holder, Journal, Mark, SessionKey, StoreError};
-use faasm_bridge::session::{Begun, Remains};
+use faasm_bridge::session::{InFlight, RecoveredSession};
 use faasm_bridge::wire::RequestId;
 use futures_util::future::BoxFuture;
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
@@ -111,15 +111,17 @@ impl Journal for RedbStore {
         &'a self,
         session: SessionKey,
         user: &'a str,
-    ) -> BoxFuture<'a, Result<Option<Remains>, StoreError>> {
+    ) -> BoxFuture<'a, Result<Option<RecoveredSession>, StoreError>> {
         Box::pin(async move {
             let Some(recorder) = self.recorder() else { return Ok(None) };
-            let Some(mut remains) = recorder.take_up(session, user).await? else { return Ok(None) };
+            let Some(mut recovered) = recorder.take_up(session, user).await? else {
+                return Ok(None);
+            };
             let marks =
                 self.look("read its marks", move |transaction| marks_of(&transaction, session));
             let marks = marks.await?.into_iter();
-            remains.begun.extend(marks.map(|(id, reply)| (id, Begun::Replied(reply))));
-            Ok(Some(remains))
+            recovered.begun.extend(marks.map(|(id, reply)| (id, InFlight::Replied(reply))));
+            Ok(Some(recovered))
         })
     }
 
@@ -132,8 +134,8 @@ impl Journal for RedbStore {
         &self,
         _session: SessionKey,
         requests: Vec<RequestId>,
-    ) -> BoxFuture<'_, Result<Vec<(RequestId, Begun)>, StoreError>> {
-        Box::pin(async { Ok(requests.into_iter().map(|id| (id, Begun::Unknown)).collect()) })
+    ) -> BoxFuture<'_, Result<Vec<(RequestId, InFlight)>, StoreError>> {
+        Box::pin(async { Ok(requests.into_iter().map(|id| (id, InFlight::Unknown)).collect()) })
     }
 
     fn accept(

@@ -3,7 +3,7 @@
 use super::*;
 use crate::store::journal_laws::{self as laws, append, mark};
 use crate::store::{Asked, Journal, LockStore, Owner, SessionKey, lock_laws};
-use faasm_bridge::session::{Begun, Remains};
+use faasm_bridge::session::{InFlight, RecoveredSession};
 use faasm_bridge::wire::SessionId;
 use redb::StorageBackend;
 use std::io;
@@ -27,7 +27,7 @@ async fn it_keeps_the_laws_of_all_journals() {
     let path = folder.path().join("relay.redb");
     laws::a_relay_notes(&RedbStore::open(&path).unwrap(), key(), "u").await;
     let store = RedbStore::open(&path).unwrap();
-    laws::the_next_relay_finds_it(&store, key(), ("u", "v"), Begun::Unknown).await;
+    laws::the_next_relay_finds_it(&store, key(), ("u", "v"), InFlight::Unknown).await;
     laws::what_is_refused_is_not_marked(&store, SessionId([6; 16]).into(), "w").await;
     laws::a_session_that_ended_does_not_begin_again(&store, SessionId([7; 16]).into(), "x").await;
 }
@@ -49,8 +49,8 @@ async fn sessions_that_nobody_comes_back_to_end_with_their_marks() {
     }
     let store = RedbStore::open(&path).unwrap();
     store.begin(key(), "u").await.unwrap();
-    let remains = store.take_up(key(), "u").await.unwrap().unwrap();
-    assert_eq!(remains, Remains::default(), "no marks either");
+    let recovered = store.take_up(key(), "u").await.unwrap().unwrap();
+    assert_eq!(recovered, RecoveredSession::default(), "no marks either");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use super::image::Image;
 use super::log::{Extent, Log, Pending, Record};
 use super::queue::{Bounds, Queue};
 use crate::store::{SessionKey, StoreError};
-use faasm_bridge::session::{Begun, Remains};
+use faasm_bridge::session::{InFlight, RecoveredSession};
 use faasm_bridge::wire::RequestId;
 use std::collections::{HashSet, VecDeque};
 use std::io;
@@ -31,7 +31,7 @@ pub(super) enum Entry {
     /// A record that has to be there before anything else happens.
     Ensure(Record, Done<()>),
     /// What the log has of a session of this user; it is claimed.
-    TakeUp(SessionKey, String, Done<Option<Remains>>),
+    TakeUp(SessionKey, String, Done<Option<RecoveredSession>>),
     EndLeftOver,
     Settle(oneshot::Sender<()>),
 }
@@ -66,7 +66,7 @@ impl Recorder {
         &self,
         session: SessionKey,
         user: &str,
-    ) -> Result<Option<Remains>, StoreError> {
+    ) -> Result<Option<RecoveredSession>, StoreError> {
         self.ask(|done| Entry::TakeUp(session, user.to_owned(), done)).await
     }
 
@@ -218,7 +218,7 @@ impl Writer {
             let _ = done.send(Err(StoreError::SessionLost { reason: "it has ended" }));
         };
         match &record {
-            // With what it did forgotten, it would do that again.
+            // With what it did acked, it would do that again.
             Record::Begin { session, .. } if self.ended.sessions.contains(session) => {
                 return lost(done);
             }
@@ -243,19 +243,23 @@ impl Writer {
         group.waiting.push((claims, done));
     }
 
-    fn take_up(&mut self, session: SessionKey, user: &str) -> Result<Option<Remains>, StoreError> {
+    fn take_up(
+        &mut self,
+        session: SessionKey,
+        user: &str,
+    ) -> Result<Option<RecoveredSession>, StoreError> {
         if self.image.user(session) != Some(user) {
             return Ok(None);
         }
         let Some(begun) = self.image.begun(session) else { return Ok(None) };
         let read = |(id, extent): (RequestId, Option<Extent>)| {
             let reply = extent.map(|extent| self.log.reply(extent)).transpose()?;
-            Ok((id, reply.map_or(Begun::Unknown, Begun::Replied)))
+            Ok((id, reply.map_or(InFlight::Unknown, InFlight::Replied)))
         };
         let begun = begun.map(read).collect::<io::Result<Vec<_>>>().map_err(|e| failed(&e))?;
-        let forgotten = self.image.forgotten(session);
+        let acked = self.image.acked(session);
         self.image.claim(session);
-        Ok(Some(Remains { forgotten, begun }))
+        Ok(Some(RecoveredSession { acked, begun }))
     }
 }
 

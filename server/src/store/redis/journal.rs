@@ -14,7 +14,7 @@
 //! * *A call starts at most once.* [`Journal::accept`] puts an entry with its [`Claim`], which accepts a request once, where there is
 //!   no entry and the page does not have the reply. The same question asked again finds its own entry; another one finds an
 //!   entry that is not its own, and its call does not start. Entries go only when the page has the reply, and then the
-//!   request is among those that are forgotten. So it does not matter which relays still hold a session in memory, or that a
+//!   request is among those that are acknowledged. So it does not matter which relays still hold a session in memory, or that a
 //!   page left a relay in the middle of accepting and came back to it.
 //! * *A change is made at most once*: the same, with the change in the place of the claim. It needs no owner.
 //! * *What ended is told.* Whoever accepted a call, and no other claim of the same relay, says what came of it, also when the session is another relay's by then.
@@ -28,7 +28,7 @@
 //! * *A relay ends the session that it meant.* Each time that a session is taken up, its `hold` is another one, and an end names
 //!   the hold: one that is still on its way when the page comes back ends nothing.
 //! * Notes ([`Journal::finish`], [`Journal::forget`], [`Journal::end`]) may come in any order: a reply to a request that was
-//!   forgotten is not kept, and nothing is noted in a session that ended.
+//!   acknowledged is not kept, and nothing is noted in a session that ended.
 //!
 //! What a relay that died held goes by itself: sessions have an expiry, which their owner puts off while it holds them.
 
@@ -39,7 +39,7 @@ use super::presence::milliseconds;
 use super::state::{Marked, unexpected};
 use super::{Held, RedisStore, script};
 use crate::store::{Change, Claim, Journal, Mark, SessionKey, StoreError};
-use faasm_bridge::session::{Begun, Remains};
+use faasm_bridge::session::{InFlight, RecoveredSession};
 use faasm_bridge::wire::{MAX_PAYLOAD_BYTES, RequestId};
 use futures_util::future::BoxFuture;
 use redis::{Cmd, Script, ScriptInvocation};
@@ -90,11 +90,11 @@ impl<'a> Entry<'a> {
         }
     }
 
-    fn begun(self) -> Begun {
+    fn begun(self) -> InFlight {
         match self {
-            Entry::Running { .. } => Begun::Elsewhere,
-            Entry::Replied(frame) => Begun::Replied(frame.to_vec()),
-            Entry::Unknown => Begun::Unknown,
+            Entry::Running { .. } => InFlight::Elsewhere,
+            Entry::Replied(frame) => InFlight::Replied(frame.to_vec()),
+            Entry::Unknown => InFlight::Unknown,
         }
     }
 }
@@ -118,14 +118,14 @@ pub(super) fn on_session(script: &Script, session: SessionKey) -> ScriptInvocati
     invocation
 }
 
-/// A range of what was forgotten.
+/// A range of what was acknowledged.
 fn range(text: &str) -> Option<Range<u64>> {
     let (start, end) = text.split_once('-')?;
     Some(request(start)?.0..request(end)?.0)
 }
 
 impl RedisStore {
-    /// Notes that this relay has a session, and what the session began that is to be forgotten some time.
+    /// Notes that this relay has a session, and what the session began that is to be acked some time.
     fn hold(&self, session: SessionKey, begun: impl IntoIterator<Item = RequestId>) {
         self.held().entry(session).or_default().begun.extend(begun);
     }
@@ -172,7 +172,7 @@ impl RedisStore {
         &self,
         session: SessionKey,
         user: &str,
-    ) -> Result<Option<Remains>, StoreError> {
+    ) -> Result<Option<RecoveredSession>, StoreError> {
         static HOLDS: AtomicU64 = AtomicU64::new(1);
         let hold = HOLDS.fetch_add(1, Ordering::Relaxed);
         let mut invocation = on_session(&TAKE_UP, session);
@@ -181,16 +181,16 @@ impl RedisStore {
         type Found = Option<(Vec<Vec<u8>>, Vec<String>)>;
         let found: Found =
             self.link().ask_for(SHORT, "take a session up", Repeat::Reads, bytes, question).await?;
-        let Some((entries, forgotten)) = found else { return Ok(None) };
+        let Some((entries, acked)) = found else { return Ok(None) };
         let pair = |pair: &[Vec<u8>]| {
             let [id, entry] = pair else { return None };
             Some((request(std::str::from_utf8(id).ok()?)?, Entry::of(entry).begun()))
         };
         let begun: Vec<_> = entries.chunks(2).filter_map(pair).collect();
-        let forgotten = forgotten.iter().filter_map(|text| range(text)).collect();
+        let acked = acked.iter().filter_map(|text| range(text)).collect();
         self.hold(session, begun.iter().map(|(id, _)| *id));
         self.held().entry(session).or_default().hold = hold;
-        Ok(Some(Remains { forgotten, begun }))
+        Ok(Some(RecoveredSession { acked, begun }))
     }
 
     async fn try_accept(
@@ -235,7 +235,7 @@ impl RedisStore {
         &self,
         session: SessionKey,
         requests: Vec<RequestId>,
-    ) -> Result<Vec<(RequestId, Begun)>, StoreError> {
+    ) -> Result<Vec<(RequestId, InFlight)>, StoreError> {
         const ACTION: &str = "ask whether a relay is there";
         let entries = self.entries(session, &requests).await?;
         let mut is_there = BTreeMap::new();
@@ -243,7 +243,7 @@ impl RedisStore {
         for (id, entry) in requests.into_iter().zip(entries) {
             // Gone with its session.
             let Some(entry) = entry else {
-                decided.push((id, Begun::Unknown));
+                decided.push((id, InFlight::Unknown));
                 continue;
             };
             let Entry::Running { relay } = Entry::of(&entry) else {
@@ -270,7 +270,7 @@ impl RedisStore {
             let question = Question::Script(invocation);
             let verdict: String = self.link().ask(ACTION, Repeat::Reads, 0, question).await?;
             if verdict == "unknown" {
-                decided.push((id, Begun::Unknown));
+                decided.push((id, InFlight::Unknown));
             }
         }
         Ok(decided)
@@ -290,7 +290,7 @@ impl Journal for RedisStore {
         &'a self,
         session: SessionKey,
         user: &'a str,
-    ) -> BoxFuture<'a, Result<Option<Remains>, StoreError>> {
+    ) -> BoxFuture<'a, Result<Option<RecoveredSession>, StoreError>> {
         Box::pin(self.try_take_up(session, user))
     }
 
@@ -309,7 +309,7 @@ impl Journal for RedisStore {
         &self,
         session: SessionKey,
         requests: Vec<RequestId>,
-    ) -> BoxFuture<'_, Result<Vec<(RequestId, Begun)>, StoreError>> {
+    ) -> BoxFuture<'_, Result<Vec<(RequestId, InFlight)>, StoreError>> {
         Box::pin(self.try_decided(session, requests))
     }
 

@@ -6,7 +6,7 @@ use super::notes::Note;
 use super::*;
 use crate::store::journal_laws::{self as laws, append, list, mark};
 use crate::store::{Claim, Journal, SessionKey};
-use faasm_bridge::session::Begun;
+use faasm_bridge::session::InFlight;
 use faasm_bridge::wire::{RequestId, SessionId};
 use faasm_redis_server::RedisServer;
 use std::time::Instant;
@@ -41,7 +41,7 @@ async fn die(relay: RedisStore) -> String {
     name
 }
 
-async fn decided(relay: &RedisStore, session: SessionKey, id: u64) -> Option<Begun> {
+async fn decided(relay: &RedisStore, session: SessionKey, id: u64) -> Option<InFlight> {
     let decided = relay.decided(session, vec![RequestId(id)]).await.unwrap();
     decided.into_iter().next().map(|(_, begun)| begun)
 }
@@ -55,7 +55,7 @@ async fn it_keeps_the_laws_of_all_journals() {
     let lab = Lab::new();
     let (first, second) = (lab.relay().await, lab.relay().await);
     laws::a_relay_notes(&first, session(1), "u").await;
-    laws::the_next_relay_finds_it(&second, session(1), ("u", "v"), Begun::Elsewhere).await;
+    laws::the_next_relay_finds_it(&second, session(1), ("u", "v"), InFlight::Elsewhere).await;
     laws::what_is_refused_is_not_marked(&first, session(2), "w").await;
     laws::a_session_that_ended_does_not_begin_again(&first, session(3), "x").await;
 }
@@ -110,9 +110,9 @@ async fn a_session_is_one_relay_s_at_a_time() {
     first.forget(session, 1..2);
     first.end(session);
     first.settle().await;
-    let remains = second.take_up(session, "u").await.unwrap().unwrap();
-    assert_eq!(remains.begun, [(RequestId(1), Begun::Elsewhere)]);
-    assert_eq!(remains.forgotten, []);
+    let recovered = second.take_up(session, "u").await.unwrap().unwrap();
+    assert_eq!(recovered.begun, [(RequestId(1), InFlight::Elsewhere)]);
+    assert_eq!(recovered.acked, []);
     second.accept(session, claim, RequestId(2)).await.unwrap();
     // Back again, while the first one's calls run.
     assert!(first.take_up(session, "u").await.unwrap().is_some());
@@ -144,7 +144,7 @@ async fn what_one_hold_on_a_session_says_is_not_of_what_another_one_runs() {
     assert_eq!(decided(&second, session, 1).await, None, "it runs");
     first.finish(session, now, RequestId(1), b"result");
     first.settle().await;
-    assert_eq!(decided(&second, session, 1).await, Some(Begun::Replied(b"result".to_vec())));
+    assert_eq!(decided(&second, session, 1).await, Some(InFlight::Replied(b"result".to_vec())));
     // What ended before it was accepted is found by whoever tries to accept it.
     first.finish(session, before, RequestId(2), b"refused");
     first.settle().await;
@@ -166,11 +166,11 @@ async fn what_another_relay_runs_is_told_when_it_ends() {
     assert_eq!(decided(&second, session, 1).await, None);
     first.finish(session, claim, RequestId(1), b"result");
     first.settle().await;
-    assert_eq!(decided(&second, session, 1).await, Some(Begun::Replied(b"result".to_vec())));
+    assert_eq!(decided(&second, session, 1).await, Some(InFlight::Replied(b"result".to_vec())));
     second.forget(session, 1..2);
     second.settle().await;
-    let remains = second.take_up(session, "u").await.unwrap().unwrap();
-    assert_eq!((remains.begun, remains.forgotten), (vec![], vec![1..2]));
+    let recovered = second.take_up(session, "u").await.unwrap().unwrap();
+    assert_eq!((recovered.begun, recovered.acked), (vec![], vec![1..2]));
     // Too late, twice over: it is not kept again.
     first.finish(session, claim, RequestId(1), b"result");
     first.settle().await;
@@ -195,7 +195,7 @@ async fn what_a_relay_ran_that_is_gone_is_unknown_for_good() {
         }
         assert!(begun.elapsed() < Duration::from_secs(20), "it is decided");
     };
-    assert_eq!(verdict, Begun::Unknown);
+    assert_eq!(verdict, InFlight::Unknown);
     // Its last words arrive after all.
     let notes = Notes::start(late, name.into());
     notes.push(Note::Finish {
@@ -206,8 +206,8 @@ async fn what_a_relay_ran_that_is_gone_is_unknown_for_good() {
     });
     notes.settle().await;
     let third = lab.relay().await;
-    let remains = third.take_up(session, "u").await.unwrap().unwrap();
-    assert_eq!(remains.begun, [(RequestId(1), Begun::Unknown)]);
+    let recovered = third.take_up(session, "u").await.unwrap().unwrap();
+    assert_eq!(recovered.begun, [(RequestId(1), InFlight::Unknown)]);
 }
 
 #[tokio::test]
@@ -228,7 +228,7 @@ async fn a_relay_that_was_away_itself_gives_no_verdict() {
     }
     first.finish(session, claim, RequestId(1), b"result");
     first.settle().await;
-    assert_eq!(decided(&second, session, 1).await, Some(Begun::Replied(b"result".to_vec())));
+    assert_eq!(decided(&second, session, 1).await, Some(InFlight::Replied(b"result".to_vec())));
 }
 
 #[tokio::test]
@@ -263,7 +263,7 @@ async fn ranges_that_touch_become_one() {
     let forget = async |ids: std::ops::Range<u64>| {
         relay.forget(session, ids);
         relay.settle().await;
-        relay.take_up(session, "u").await.unwrap().unwrap().forgotten
+        relay.take_up(session, "u").await.unwrap().unwrap().acked
     };
     let last = u64::MAX - 1;
     assert_eq!(forget(5..6).await, [5..6]);
@@ -300,11 +300,11 @@ async fn sessions_outlive_a_redis_that_is_killed_and_changes_ride_it_out() {
     changing.await.unwrap().unwrap();
     relay.settle().await;
     assert_eq!(list(&relay, "u").await, b"ab");
-    let mut remains = lab.relay().await.take_up(session, "u").await.unwrap().unwrap();
-    remains.begun.sort_by_key(|(id, _)| *id);
-    let ids: Vec<u64> = remains.begun.iter().map(|(id, _)| id.0).collect();
+    let mut recovered = lab.relay().await.take_up(session, "u").await.unwrap().unwrap();
+    recovered.begun.sort_by_key(|(id, _)| *id);
+    let ids: Vec<u64> = recovered.begun.iter().map(|(id, _)| id.0).collect();
     assert_eq!(ids, [1, 2, 3]);
-    assert_eq!(remains.begun[0].1, Begun::Replied(b"result".to_vec()), "notes wait for Redis");
+    assert_eq!(recovered.begun[0].1, InFlight::Replied(b"result".to_vec()), "notes wait for Redis");
 }
 
 #[tokio::test]

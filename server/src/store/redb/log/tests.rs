@@ -95,7 +95,7 @@ fn a_long_log_of_little_is_written_anew() {
     drop(log);
     let (log, image) = Log::open(&path, BOOT).unwrap();
     assert_eq!(replies(&log, &image)[1], (requests, Some(b"later".to_vec())));
-    assert_eq!(image.forgotten(SESSION), vec![2..requests]);
+    assert_eq!(image.acked(SESSION), vec![2..requests]);
 }
 
 /// SplitMix64: the same damage every time.
