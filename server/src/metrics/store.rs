@@ -2,7 +2,9 @@
 //! cluster ask for goes past this.
 
 use super::{Asked, Metrics, Missed};
-use crate::store::{Change, Claim, Journal, Mark, SessionKey, StateRead, StateStore, StoreError};
+use crate::store::{
+    Change, Claim, IdempotencyRecord, Journal, SessionKey, StateRead, StateStore, StoreError,
+};
 use faasm_bridge::session::{InFlight, RecoveredSession};
 use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::RequestId;
@@ -126,7 +128,12 @@ impl Journal for Timed<dyn Journal> {
         self.inner.end_left_over();
     }
 
-    fn change<'a>(&'a self, mark: Mark, user: &'a str, change: Change) -> Doing<'a, ()> {
+    fn change<'a>(
+        &'a self,
+        mark: IdempotencyRecord,
+        user: &'a str,
+        change: Change,
+    ) -> Doing<'a, ()> {
         let operation = match &change {
             Change::Write { .. } => "write",
             Change::Append { .. } => "append",
@@ -135,7 +142,13 @@ impl Journal for Timed<dyn Journal> {
         self.time(operation, self.inner.change(mark, user, change))
     }
 
-    fn unlock<'a>(&'a self, mark: Mark, user: &'a str, key: &'a str, run: u64) -> Doing<'a, ()> {
+    fn unlock<'a>(
+        &'a self,
+        mark: IdempotencyRecord,
+        user: &'a str,
+        key: &'a str,
+        run: u64,
+    ) -> Doing<'a, ()> {
         self.time("unlock", self.inner.unlock(mark, user, key, run))
     }
 

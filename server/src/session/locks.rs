@@ -8,7 +8,9 @@ use super::drain::Running;
 use super::requests::{Failure, count};
 use super::{Live, Session, lock};
 use crate::config::App;
-use crate::store::{HeldLock, Holder, Locks, MAX_LOCKS_OF_OWNER, Mark, StoreError, Taker};
+use crate::store::{
+    HeldLock, Holder, IdempotencyRecord, Locks, MAX_LOCKS_OF_OWNER, StoreError, Taker,
+};
 use faasm_bridge::session::reply_frame;
 use faasm_bridge::wire::{FailureCode, Reply, RequestId};
 use std::collections::HashMap;
@@ -197,7 +199,7 @@ pub(super) async fn release(
 ) -> Result<(Reply, Vec<u8>), Failure> {
     session.begin(&*app.journal).await?;
     let reply = reply_frame(id, Reply::Done, &[]);
-    let mark = Mark { session: session.key, claim: session.claim, request: id, reply };
+    let mark = IdempotencyRecord { session: session.key, claim: session.claim, request: id, reply };
     let released = app.journal.unlock(mark, user, key, run).await;
     // Also where that failed: it may be free in the store all the same.
     app.locks.freed(user, key);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::budget::{Bounds, Budget};
-use crate::store::{Change, Mark, Stores};
+use crate::store::{Change, IdempotencyRecord, Stores};
 use faasm_bridge::session::{InFlight, RecoveredSession};
 use faasm_bridge::wire::{Answer, Hello, VERSIONS, encode_handshake};
 use futures_util::FutureExt;
@@ -70,7 +70,7 @@ impl Journal for Paused {
 
     fn change<'a>(
         &'a self,
-        mark: Mark,
+        mark: IdempotencyRecord,
         user: &'a str,
         change: Change,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
@@ -79,7 +79,7 @@ impl Journal for Paused {
 
     fn unlock<'a>(
         &'a self,
-        mark: Mark,
+        mark: IdempotencyRecord,
         user: &'a str,
         key: &'a str,
         run: u64,

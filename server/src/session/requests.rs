@@ -6,7 +6,7 @@ use super::{Live, MAX_PAYLOADS, Session, lock, locks, watched};
 use crate::budget::{Charge, Kind};
 use crate::cluster::{Call, ClusterError, Outcome, Run, failure};
 use crate::config::App;
-use crate::store::{Change, Mark, StoreError};
+use crate::store::{Change, IdempotencyRecord, StoreError};
 use faasm_bridge::session::{ServerEvent, SessionError, reply_frame};
 use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::{ChunkHeader, FailureCode, Reply, Request, RequestId, TRANSFER_BYTES};
@@ -404,7 +404,7 @@ async fn changed(
 ) -> Result<(Reply, Vec<u8>), Failure> {
     session.begin(&*app.journal).await?;
     let reply = reply_frame(id, Reply::Done, &[]);
-    let mark = Mark { session: session.key, claim: session.claim, request: id, reply };
+    let mark = IdempotencyRecord { session: session.key, claim: session.claim, request: id, reply };
     app.journal.change(mark, user, change).await?;
     Ok((Reply::Done, Vec::new()))
 }

@@ -1,6 +1,8 @@
 //! A store of state with shorter values than the protocol has, for pages and functions alike.
 
-use super::{Change, Claim, Journal, Mark, SessionKey, StateRead, StateStore, StoreError};
+use super::{
+    Change, Claim, IdempotencyRecord, Journal, SessionKey, StateRead, StateStore, StoreError,
+};
 use faasm_bridge::session::{InFlight, RecoveredSession};
 use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::RequestId;
@@ -148,7 +150,7 @@ impl Journal for BoundedJournal {
 
     fn change<'a>(
         &'a self,
-        mark: Mark,
+        mark: IdempotencyRecord,
         user: &'a str,
         change: Change,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
@@ -162,7 +164,7 @@ impl Journal for BoundedJournal {
 
     fn unlock<'a>(
         &'a self,
-        mark: Mark,
+        mark: IdempotencyRecord,
         user: &'a str,
         key: &'a str,
         run: u64,

@@ -3,7 +3,9 @@
 //! [`Stores::telling`](super::Stores::telling) puts these around everything that writes values, so that nobody who writes has
 //! to think of it. What other relays write over the same Redis is told by `redis/announcements.rs`.
 
-use super::{Change, Claim, Journal, Mark, SessionKey, StateRead, StateStore, StoreError};
+use super::{
+    Change, Claim, IdempotencyRecord, Journal, SessionKey, StateRead, StateStore, StoreError,
+};
 use faasm_bridge::session::{InFlight, RecoveredSession};
 use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::RequestId;
@@ -221,7 +223,12 @@ impl Journal for Telling<dyn Journal> {
         self.inner.end_left_over();
     }
 
-    fn change<'a>(&'a self, mark: Mark, user: &'a str, change: Change) -> Doing<'a, ()> {
+    fn change<'a>(
+        &'a self,
+        mark: IdempotencyRecord,
+        user: &'a str,
+        change: Change,
+    ) -> Doing<'a, ()> {
         let Change::Write { key, .. } = &change else {
             return self.inner.change(mark, user, change);
         };
@@ -231,7 +238,13 @@ impl Journal for Telling<dyn Journal> {
         Box::pin(Arc::clone(&self.changes).tell_after(what, Some(claim), Box::pin(changing)))
     }
 
-    fn unlock<'a>(&'a self, mark: Mark, user: &'a str, key: &'a str, run: u64) -> Doing<'a, ()> {
+    fn unlock<'a>(
+        &'a self,
+        mark: IdempotencyRecord,
+        user: &'a str,
+        key: &'a str,
+        run: u64,
+    ) -> Doing<'a, ()> {
         self.inner.unlock(mark, user, key, run)
     }
 

@@ -59,7 +59,7 @@ impl Default for Claim {
 
 /// Says that a request was performed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub struct IdempotencyRecord {
     pub session: SessionKey,
     pub claim: Claim,
     pub request: RequestId,
@@ -137,7 +137,7 @@ pub trait Journal: Send + Sync {
     /// nothing.
     fn change<'a>(
         &'a self,
-        mark: Mark,
+        mark: IdempotencyRecord,
         user: &'a str,
         change: Change,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
@@ -149,7 +149,7 @@ pub trait Journal: Send + Sync {
     /// [`StoreError::LockLost`] where the run does not hold it.
     fn unlock<'a>(
         &'a self,
-        mark: Mark,
+        mark: IdempotencyRecord,
         user: &'a str,
         key: &'a str,
         run: u64,

@@ -1,12 +1,12 @@
 //! What every journal has to do, whatever keeps it: run for each of them.
 
-use super::{Change, Claim, Journal, Mark, SessionKey, StateStore, StoreError};
+use super::{Change, Claim, IdempotencyRecord, Journal, SessionKey, StateStore, StoreError};
 use faasm_bridge::session::{InFlight, RecoveredSession};
 use faasm_bridge::wire::RequestId;
 
-pub(super) fn mark(session: SessionKey, request: u64) -> Mark {
+pub(super) fn mark(session: SessionKey, request: u64) -> IdempotencyRecord {
     let reply = vec![1, request as u8];
-    Mark { session, claim: Claim::new(), request: RequestId(request), reply }
+    IdempotencyRecord { session, claim: Claim::new(), request: RequestId(request), reply }
 }
 
 pub(super) fn append(element: &[u8]) -> Change {

@@ -15,7 +15,7 @@ mod redis;
 
 pub use self::changes::Changes;
 pub(crate) use self::changes::Hears;
-pub use self::journal::{Change, Claim, Journal, Mark, SessionKey};
+pub use self::journal::{Change, Claim, IdempotencyRecord, Journal, SessionKey};
 pub use self::locks::{
     Asked, HeldLock, Holder, LOCK_LEASE, LockStore, Locks, MAX_LOCK_WAITERS, MAX_LOCKS_OF_OWNER,
     Owner, Taker, Taking,

@@ -4,7 +4,7 @@
 //! before it is made, that it is about to be, and afterwards how it ended, also where it failed. After a relay that ended in
 //! between nobody knows, and the page is told so; it is never made twice.
 
-use crate::store::{Change, Claim, Journal, Mark, SessionKey, StateStore, StoreError};
+use crate::store::{Change, Claim, IdempotencyRecord, Journal, SessionKey, StateStore, StoreError};
 use faasm_bridge::session::{InFlight, RecoveredSession, reply_frame};
 use faasm_bridge::wire::{FailureCode, Reply, RequestId};
 use futures_util::future::BoxFuture;
@@ -86,7 +86,7 @@ impl Journal for Apart {
 
     fn change<'a>(
         &'a self,
-        mark: Mark,
+        mark: IdempotencyRecord,
         user: &'a str,
         change: Change,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
@@ -115,7 +115,7 @@ impl Journal for Apart {
     /// The locks are where the journal is, so that here it is one step.
     fn unlock<'a>(
         &'a self,
-        mark: Mark,
+        mark: IdempotencyRecord,
         user: &'a str,
         key: &'a str,
         run: u64,
@@ -142,7 +142,7 @@ mod tests {
         let write = |size| Change::Write { key: "v".into(), size, chunks: vec![] };
         let mark = |request| {
             let reply = reply_frame(RequestId(request), Reply::Done, &[]);
-            Mark { session, claim: Claim::new(), request: RequestId(request), reply }
+            IdempotencyRecord { session, claim: Claim::new(), request: RequestId(request), reply }
         };
         let failed = {
             let state = RedbStore::in_memory().unwrap();

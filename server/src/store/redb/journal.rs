@@ -4,7 +4,7 @@
 use super::log::Record;
 use super::record::Recorder;
 use super::{Checked, RedbStore, lists, locks, values};
-use crate::store::{Change, Claim, Holder, Journal, Mark, SessionKey, StoreError};
+use crate::store::{Change, Claim, Holder, IdempotencyRecord, Journal, SessionKey, StoreError};
 use faasm_bridge::session::{InFlight, RecoveredSession};
 use faasm_bridge::wire::RequestId;
 use futures_util::future::BoxFuture;
@@ -60,7 +60,7 @@ pub(super) fn keep_marks(
 /// Does what `work` does and marks it, unless it is marked already.
 pub(super) fn mark(
     transaction: &WriteTransaction,
-    mark: &Mark,
+    mark: &IdempotencyRecord,
     work: impl FnOnce() -> Checked<()>,
 ) -> Checked<()> {
     let key = (&mark.session.0, mark.request.0);
@@ -179,7 +179,7 @@ impl Journal for RedbStore {
 
     fn change<'a>(
         &'a self,
-        mark: Mark,
+        mark: IdempotencyRecord,
         user: &'a str,
         change: Change,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
@@ -214,7 +214,7 @@ impl Journal for RedbStore {
 
     fn unlock<'a>(
         &'a self,
-        mark: Mark,
+        mark: IdempotencyRecord,
         user: &'a str,
         key: &'a str,
         run: u64,

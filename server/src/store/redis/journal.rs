@@ -38,7 +38,7 @@ use super::notes::Note;
 use super::presence::milliseconds;
 use super::state::{Marked, unexpected};
 use super::{Held, RedisStore, script};
-use crate::store::{Change, Claim, Journal, Mark, SessionKey, StoreError};
+use crate::store::{Change, Claim, IdempotencyRecord, Journal, SessionKey, StoreError};
 use faasm_bridge::session::{InFlight, RecoveredSession};
 use faasm_bridge::wire::{MAX_PAYLOAD_BYTES, RequestId};
 use futures_util::future::BoxFuture;
@@ -351,7 +351,7 @@ impl Journal for RedisStore {
 
     fn change<'a>(
         &'a self,
-        mark: Mark,
+        mark: IdempotencyRecord,
         user: &'a str,
         change: Change,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
@@ -366,7 +366,7 @@ impl Journal for RedisStore {
 
     fn unlock<'a>(
         &'a self,
-        mark: Mark,
+        mark: IdempotencyRecord,
         user: &'a str,
         key: &'a str,
         run: u64,

@@ -19,8 +19,8 @@ use super::state::unexpected;
 use super::{RedisStore, script};
 use crate::store::locks::QUEUE_PATIENCE;
 use crate::store::{
-    Asked, HeldLock, Holder, LockStore, MAX_LOCK_WAITERS, MAX_LOCKS_OF_OWNER, Mark, Owner,
-    StoreError, Taker,
+    Asked, HeldLock, Holder, IdempotencyRecord, LockStore, MAX_LOCK_WAITERS, MAX_LOCKS_OF_OWNER,
+    Owner, StoreError, Taker,
 };
 use futures_util::future::BoxFuture;
 use redis::{Script, ScriptInvocation};
@@ -130,7 +130,7 @@ impl RedisStore {
     /// Releases what a run of the mark's session holds.
     pub(super) async fn try_unlock(
         &self,
-        mark: Mark,
+        mark: IdempotencyRecord,
         user: &str,
         key: &str,
         run: u64,
