@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-type Doing<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// A state store or a journal whose operations are timed.
 pub(crate) struct Timed<S: ?Sized> {
@@ -29,8 +29,8 @@ impl<S: ?Sized> Timed<S> {
     fn time<'a, T: Send + 'a>(
         &'a self,
         operation: &'static str,
-        doing: Doing<'a, T>,
-    ) -> Doing<'a, T> {
+        doing: StoreFuture<'a, T>,
+    ) -> StoreFuture<'a, T> {
         let metrics = &*self.metrics;
         Box::pin(async move {
             let began = Instant::now();
@@ -56,7 +56,7 @@ impl StateStore for Timed<dyn StateStore> {
         key: &'a str,
         offset: u64,
         length: Option<u64>,
-    ) -> Doing<'a, StateRead> {
+    ) -> StoreFuture<'a, StateRead> {
         self.time("read", self.inner.read(user, key, offset, length))
     }
 
@@ -66,25 +66,30 @@ impl StateStore for Timed<dyn StateStore> {
         key: &'a str,
         size: u64,
         chunks: Vec<Chunk>,
-    ) -> Doing<'a, ()> {
+    ) -> StoreFuture<'a, ()> {
         self.time("write", self.inner.write(user, key, size, chunks))
     }
 
-    fn append<'a>(&'a self, user: &'a str, key: &'a str, element: Vec<u8>) -> Doing<'a, ()> {
+    fn append<'a>(&'a self, user: &'a str, key: &'a str, element: Vec<u8>) -> StoreFuture<'a, ()> {
         self.time("append", self.inner.append(user, key, element))
     }
 
-    fn read_appended<'a>(&'a self, user: &'a str, key: &'a str, count: u32) -> Doing<'a, Vec<u8>> {
+    fn read_appended<'a>(
+        &'a self,
+        user: &'a str,
+        key: &'a str,
+        count: u32,
+    ) -> StoreFuture<'a, Vec<u8>> {
         self.time("read_list", self.inner.read_appended(user, key, count))
     }
 
-    fn clear_appended<'a>(&'a self, user: &'a str, key: &'a str) -> Doing<'a, ()> {
+    fn clear_appended<'a>(&'a self, user: &'a str, key: &'a str) -> StoreFuture<'a, ()> {
         self.time("clear", self.inner.clear_appended(user, key))
     }
 }
 
 impl Journal for Timed<dyn Journal> {
-    fn begin<'a>(&'a self, session: SessionKey, user: &'a str) -> Doing<'a, ()> {
+    fn begin<'a>(&'a self, session: SessionKey, user: &'a str) -> StoreFuture<'a, ()> {
         self.time("begin", self.inner.begin(session, user))
     }
 
@@ -92,11 +97,11 @@ impl Journal for Timed<dyn Journal> {
         &'a self,
         session: SessionKey,
         user: &'a str,
-    ) -> Doing<'a, Option<RecoveredSession>> {
+    ) -> StoreFuture<'a, Option<RecoveredSession>> {
         self.time("take_up", self.inner.take_up(session, user))
     }
 
-    fn holds(&self, session: SessionKey) -> Doing<'_, bool> {
+    fn holds(&self, session: SessionKey) -> StoreFuture<'_, bool> {
         self.time("take_up", self.inner.holds(session))
     }
 
@@ -104,11 +109,11 @@ impl Journal for Timed<dyn Journal> {
         &self,
         session: SessionKey,
         requests: Vec<RequestId>,
-    ) -> Doing<'_, Vec<(RequestId, InFlight)>> {
+    ) -> StoreFuture<'_, Vec<(RequestId, InFlight)>> {
         self.time("decide", self.inner.decided(session, requests))
     }
 
-    fn accept(&self, session: SessionKey, claim: Claim, request: RequestId) -> Doing<'_, ()> {
+    fn accept(&self, session: SessionKey, claim: Claim, request: RequestId) -> StoreFuture<'_, ()> {
         self.time("accept", self.inner.accept(session, claim, request))
     }
 
@@ -133,7 +138,7 @@ impl Journal for Timed<dyn Journal> {
         mark: IdempotencyRecord,
         user: &'a str,
         change: Change,
-    ) -> Doing<'a, ()> {
+    ) -> StoreFuture<'a, ()> {
         let operation = match &change {
             Change::Write { .. } => "write",
             Change::Append { .. } => "append",
@@ -148,7 +153,7 @@ impl Journal for Timed<dyn Journal> {
         user: &'a str,
         key: &'a str,
         run: u64,
-    ) -> Doing<'a, ()> {
+    ) -> StoreFuture<'a, ()> {
         self.time("unlock", self.inner.unlock(mark, user, key, run))
     }
 

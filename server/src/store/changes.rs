@@ -139,7 +139,7 @@ impl<S: ?Sized> Telling<S> {
     }
 }
 
-type Doing<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 impl StateStore for Telling<dyn StateStore> {
     fn read<'a>(
@@ -148,7 +148,7 @@ impl StateStore for Telling<dyn StateStore> {
         key: &'a str,
         offset: u64,
         length: Option<u64>,
-    ) -> Doing<'a, StateRead> {
+    ) -> StoreFuture<'a, StateRead> {
         self.inner.read(user, key, offset, length)
     }
 
@@ -158,28 +158,33 @@ impl StateStore for Telling<dyn StateStore> {
         key: &'a str,
         size: u64,
         chunks: Vec<Chunk>,
-    ) -> Doing<'a, ()> {
+    ) -> StoreFuture<'a, ()> {
         let (inner, what) = (Arc::clone(&self.inner), (user.to_owned(), key.to_owned()));
         let (user, key) = what.clone();
         let writing = async move { inner.write(&user, &key, size, chunks).await };
         Box::pin(Arc::clone(&self.changes).tell_after(what, None, Box::pin(writing)))
     }
 
-    fn append<'a>(&'a self, user: &'a str, key: &'a str, element: Vec<u8>) -> Doing<'a, ()> {
+    fn append<'a>(&'a self, user: &'a str, key: &'a str, element: Vec<u8>) -> StoreFuture<'a, ()> {
         self.inner.append(user, key, element)
     }
 
-    fn read_appended<'a>(&'a self, user: &'a str, key: &'a str, count: u32) -> Doing<'a, Vec<u8>> {
+    fn read_appended<'a>(
+        &'a self,
+        user: &'a str,
+        key: &'a str,
+        count: u32,
+    ) -> StoreFuture<'a, Vec<u8>> {
         self.inner.read_appended(user, key, count)
     }
 
-    fn clear_appended<'a>(&'a self, user: &'a str, key: &'a str) -> Doing<'a, ()> {
+    fn clear_appended<'a>(&'a self, user: &'a str, key: &'a str) -> StoreFuture<'a, ()> {
         self.inner.clear_appended(user, key)
     }
 }
 
 impl Journal for Telling<dyn Journal> {
-    fn begin<'a>(&'a self, session: SessionKey, user: &'a str) -> Doing<'a, ()> {
+    fn begin<'a>(&'a self, session: SessionKey, user: &'a str) -> StoreFuture<'a, ()> {
         self.inner.begin(session, user)
     }
 
@@ -187,11 +192,11 @@ impl Journal for Telling<dyn Journal> {
         &'a self,
         session: SessionKey,
         user: &'a str,
-    ) -> Doing<'a, Option<RecoveredSession>> {
+    ) -> StoreFuture<'a, Option<RecoveredSession>> {
         self.inner.take_up(session, user)
     }
 
-    fn holds(&self, session: SessionKey) -> Doing<'_, bool> {
+    fn holds(&self, session: SessionKey) -> StoreFuture<'_, bool> {
         self.inner.holds(session)
     }
 
@@ -199,11 +204,11 @@ impl Journal for Telling<dyn Journal> {
         &self,
         session: SessionKey,
         requests: Vec<RequestId>,
-    ) -> Doing<'_, Vec<(RequestId, InFlight)>> {
+    ) -> StoreFuture<'_, Vec<(RequestId, InFlight)>> {
         self.inner.decided(session, requests)
     }
 
-    fn accept(&self, session: SessionKey, claim: Claim, request: RequestId) -> Doing<'_, ()> {
+    fn accept(&self, session: SessionKey, claim: Claim, request: RequestId) -> StoreFuture<'_, ()> {
         self.inner.accept(session, claim, request)
     }
 
@@ -228,7 +233,7 @@ impl Journal for Telling<dyn Journal> {
         mark: IdempotencyRecord,
         user: &'a str,
         change: Change,
-    ) -> Doing<'a, ()> {
+    ) -> StoreFuture<'a, ()> {
         let Change::Write { key, .. } = &change else {
             return self.inner.change(mark, user, change);
         };
@@ -244,7 +249,7 @@ impl Journal for Telling<dyn Journal> {
         user: &'a str,
         key: &'a str,
         run: u64,
-    ) -> Doing<'a, ()> {
+    ) -> StoreFuture<'a, ()> {
         self.inner.unlock(mark, user, key, run)
     }
 

@@ -91,7 +91,7 @@ impl Builder {
     }
 }
 
-type Slot = Arc<OnceCell<Arc<Program>>>;
+type ProgramCell = Arc<OnceCell<Arc<Program>>>;
 
 /// The compiled functions, by content hash of the original.
 pub(super) struct Programs {
@@ -102,7 +102,7 @@ pub(super) struct Programs {
 
 #[derive(Default)]
 struct Cache {
-    slots: HashMap<String, (u64, Slot)>,
+    slots: HashMap<String, (u64, ProgramCell)>,
     /// Counts uses; tells which slot was used last.
     clock: u64,
     /// Functions by user and name, so that a call need not ask the store.
@@ -202,7 +202,7 @@ impl Programs {
         built
     }
 
-    fn slot(&self, integrity: &str) -> Slot {
+    fn slot(&self, integrity: &str) -> ProgramCell {
         let mut cache = lock(&self.cache);
         cache.clock += 1;
         let clock = cache.clock;

@@ -1,7 +1,7 @@
 //! Group commit: changes that wait at the same time become one transaction, and share its way to the disk.
 
 use super::queue::{Bounds, Queue};
-use super::slot::{Failed, Slot};
+use super::reopen::{DatabaseHandle, Failed};
 use super::{Checked, NUMBERS, journal};
 use crate::store::{SessionKey, StoreError};
 use rangemap::RangeSet;
@@ -90,10 +90,10 @@ impl std::fmt::Debug for Job {
 }
 
 impl Committer {
-    pub(super) fn start(slot: Arc<Slot>) -> io::Result<Self> {
+    pub(super) fn start(handle: Arc<DatabaseHandle>) -> io::Result<Self> {
         let forgettable = Arc::<Mutex<Forgettable>>::default();
         let waiting = Arc::clone(&forgettable);
-        let work = move |jobs| commit(&slot, jobs, &waiting);
+        let work = move |jobs| commit(&handle, jobs, &waiting);
         Ok(Self { queue: Queue::start("commit", BOUNDS, work)?, forgettable })
     }
 
@@ -156,9 +156,9 @@ enum Stage {
     Committing(u64),
 }
 
-fn commit(slot: &Slot, jobs: Vec<Job>, forgettable: &Mutex<Forgettable>) {
+fn commit(handle: &DatabaseHandle, jobs: Vec<Job>, forgettable: &Mutex<Forgettable>) {
     let bytes = jobs.iter().map(|job| job.bytes).sum();
-    if let Err(reason) = slot.takes_changes(bytes) {
+    if let Err(reason) = handle.takes_changes(bytes) {
         tracing::warn!(reason, "the store takes no changes");
         return jobs.into_iter().for_each(|job| {
             let error = StoreError::Backend { action: job.action, reason: reason.clone() };
@@ -174,19 +174,19 @@ fn commit(slot: &Slot, jobs: Vec<Job>, forgettable: &Mutex<Forgettable>) {
         let works = works.take().unwrap_or_default();
         transaction(database, works, &forgotten, &mut stage)
     };
-    let mut made = slot.with(&mut transact);
+    let mut made = handle.with(&mut transact);
     // It had failed before: nothing was tried yet.
     if let Err(failed @ Failed::Closed(_)) = &made
-        && slot.open_again(failed)
+        && handle.open_again(failed)
     {
-        made = slot.with(transact);
+        made = handle.with(transact);
     }
     let results = match made {
         Ok(results) => results,
         Err(failed) => {
             let reason = failed.reason();
-            let is_open = failed.is_final() && slot.open_again(&failed);
-            let outcome = outcome(slot, &stage, is_open);
+            let is_open = failed.is_final() && handle.open_again(&failed);
+            let outcome = outcome(handle, &stage, is_open);
             tracing::error!(reason, changes = actions.len(), ?outcome, "a commit failed");
             if !matches!(outcome, Outcome::There) {
                 lock(forgettable).put_back(&forgotten);
@@ -213,7 +213,7 @@ enum Outcome {
     Uncertain,
 }
 
-fn outcome(slot: &Slot, stage: &Stage, is_open: bool) -> Outcome {
+fn outcome(handle: &DatabaseHandle, stage: &Stage, is_open: bool) -> Outcome {
     let number = match stage {
         Stage::Working => return Outcome::Absent,
         Stage::Committing(number) => *number,
@@ -221,7 +221,7 @@ fn outcome(slot: &Slot, stage: &Stage, is_open: bool) -> Outcome {
     if !is_open {
         return Outcome::Uncertain;
     }
-    let last = slot.with(|database| {
+    let last = handle.with(|database| {
         let numbers = database.begin_read()?.open_table(NUMBERS)?;
         Ok(numbers.get(COMMITS)?.map_or(0, |last| last.value()))
     });

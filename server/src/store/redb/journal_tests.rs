@@ -80,7 +80,7 @@ async fn changes_that_wait_share_a_commit() {
             let numbers = database.begin_read()?.open_table(NUMBERS)?;
             Ok(numbers.get("commits")?.map_or(0, |count| count.value()))
         };
-        store.inner.slot.read("count", count).unwrap()
+        store.inner.handle.read("count", count).unwrap()
     };
     let (go_on, goes_on) = mpsc::channel::<()>();
     let held = {
@@ -271,7 +271,7 @@ async fn a_lock_is_free_although_its_release_is_refused_and_its_row_goes_later()
     append_at_last(&store, b"x").await;
     let rows = || {
         let left = |database: &Database| locks::left(&database.begin_read()?);
-        store.inner.slot.read("look", left).unwrap()
+        store.inner.handle.read("look", left).unwrap()
     };
     assert_eq!(rows().len(), 1, "a relay that starts now gives it back to its session");
     assert_eq!(ask("other", other).await.unwrap(), Asked::Held);

@@ -26,7 +26,7 @@ mod locks;
 mod log;
 mod queue;
 mod record;
-mod slot;
+mod reopen;
 mod values;
 
 use super::{
@@ -42,7 +42,7 @@ use redb::{
     Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
     WriteTransaction,
 };
-use slot::Slot;
+use reopen::DatabaseHandle;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -78,7 +78,7 @@ pub struct RedbStore {
 struct Inner {
     committer: Committer,
     recorder: Option<Recorder>,
-    slot: Arc<Slot>,
+    handle: Arc<DatabaseHandle>,
     locks: locks::Shared,
 }
 
@@ -136,10 +136,10 @@ impl RedbStore {
             true => PathBuf::from("."),
             false => folder,
         });
-        let slot = Arc::new(Slot::new(database, opening, folder));
-        let committer = Committer::start(Arc::clone(&slot)).map_err(backend("start"))?;
+        let handle = Arc::new(DatabaseHandle::new(database, opening, folder));
+        let committer = Committer::start(Arc::clone(&handle)).map_err(backend("start"))?;
         Ok(Self {
-            inner: Arc::new(Inner { committer, recorder, slot, locks: Arc::new(locks.into()) }),
+            inner: Arc::new(Inner { committer, recorder, handle, locks: Arc::new(locks.into()) }),
         })
     }
 
@@ -202,9 +202,9 @@ impl RedbStore {
         action: &'static str,
         work: impl Fn(ReadTransaction) -> Result<T, redb::Error> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, StoreError>> {
-        let slot = Arc::clone(&self.inner.slot);
+        let handle = Arc::clone(&self.inner.handle);
         Box::pin(async move {
-            let reading = move || slot.read(action, |database| work(database.begin_read()?));
+            let reading = move || handle.read(action, |database| work(database.begin_read()?));
             tokio::task::spawn_blocking(reading).await.map_err(backend("finish"))?
         })
     }

@@ -121,7 +121,7 @@ async fn what_was_written_is_there_after_a_restart() {
 /// How many rows of bytes there are.
 fn rows(store: &RedbStore, table: TableDefinition<'static, (u64, u32), &'static [u8]>) -> u64 {
     let count = |database: &Database| Ok(database.begin_read()?.open_table(table)?.len()?);
-    store.inner.slot.read("count", count).unwrap()
+    store.inner.handle.read("count", count).unwrap()
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ const MIN_ROOM_BYTES: u64 = 8 * 1024 * 1024;
 type Opening = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
 
 /// Where a database is, whether or not it is open now.
-pub(super) struct Slot {
+pub(super) struct DatabaseHandle {
     current: RwLock<Current>,
     /// Not there for a database in memory.
     opening: Option<Opening>,
@@ -78,13 +78,13 @@ impl Failed {
     }
 }
 
-impl std::fmt::Debug for Slot {
+impl std::fmt::Debug for DatabaseHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Slot").finish_non_exhaustive()
+        f.debug_struct("DatabaseHandle").finish_non_exhaustive()
     }
 }
 
-impl Slot {
+impl DatabaseHandle {
     pub(super) fn new(
         database: Database,
         opening: Option<Opening>,
