@@ -9,15 +9,15 @@
 //!
 //! Drivers feed frames in (`receive`), take frames out (`transmit`, or for a WebSocket `transmit_message`), and say when a
 //! connection comes and goes. When to
-//! connect and when to give up is [`Link`]'s.
+//! connect and when to give up is [`ReconnectTimer`]'s.
 
 mod client;
-mod link;
+mod reconnect;
 mod server;
 mod watched;
 
 pub use client::{ClientEvent, ClientSession, Phase};
-pub use link::{Link, Step};
+pub use reconnect::{ReconnectTimer, Step};
 pub use server::{InFlight, RecoveredSession, ServerEvent, ServerSession, greet, reply_frame};
 pub use watched::Watching;
 
@@ -48,7 +48,7 @@ pub enum SessionError {
 #[cfg(test)]
 mod durable_tests;
 #[cfg(test)]
-mod link_tests;
+mod reconnect_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

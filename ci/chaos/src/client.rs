@@ -2,7 +2,7 @@
 
 use crate::random::Random;
 use anyhow::{Context as _, Result, bail};
-use faasm_bridge::session::{ClientEvent, ClientSession, Link, Step};
+use faasm_bridge::session::{ClientEvent, ClientSession, ReconnectTimer, Step};
 use faasm_bridge::wire::{FailureCode, Reply, Request, RequestId};
 use futures_util::future::{BoxFuture, pending};
 use futures_util::{FutureExt, SinkExt, StreamExt};
@@ -76,7 +76,7 @@ impl Client {
             random,
             began: Instant::now(),
             session: ClientSession::new(USER, None),
-            link: Link::new(GIVES_UP_AFTER),
+            reconnect: ReconnectTimer::new(GIVES_UP_AFTER),
             socket: None,
             opening: None,
             told: HashMap::new(),
@@ -114,7 +114,7 @@ struct Driver {
     random: Random,
     began: Instant,
     session: ClientSession,
-    link: Link,
+    reconnect: ReconnectTimer,
     socket: Option<Socket>,
     opening: Option<BoxFuture<'static, Result<Socket>>>,
     told: HashMap<RequestId, oneshot::Sender<Told>>,
@@ -131,9 +131,9 @@ enum Event {
 impl Driver {
     async fn run(mut self, mut asked: mpsc::Receiver<Ask>) -> Result<()> {
         loop {
-            let until = match self.link.step(self.now(), self.session.is_awaiting()) {
+            let until = match self.reconnect.step(self.now(), self.session.is_awaiting()) {
                 Step::Connect => {
-                    self.link.connecting(self.now(), HANDSHAKE);
+                    self.reconnect.connecting(self.now(), HANDSHAKE);
                     self.opening = Some(open(self.address).boxed());
                     continue;
                 }
@@ -173,13 +173,13 @@ impl Driver {
                     }
                 }
                 Event::Message(Some(Message::Binary(message))) => {
-                    self.link.carried(self.now());
+                    self.reconnect.carried(self.now());
                     if self.receive(&message).is_err() {
                         self.lose();
                     }
                 }
                 Event::Message(Some(Message::Ping(_) | Message::Pong(_))) => {
-                    self.link.heard(self.now());
+                    self.reconnect.heard(self.now());
                 }
                 Event::Message(_) => self.lose(),
                 Event::Asked(Some(ask)) => {
@@ -204,7 +204,7 @@ impl Driver {
         self.opening = None;
         self.session.disconnected();
         let random = self.random.fraction();
-        self.link.lost(self.now(), random);
+        self.reconnect.lost(self.now(), random);
     }
 
     /// Whether everything could be sent.
@@ -246,7 +246,7 @@ impl Driver {
                 // Nothing is watched.
                 None | Some(ClientEvent::Changed { .. }) => {}
                 Some(ClientEvent::Open { lost }) => {
-                    self.link.opened(self.now());
+                    self.reconnect.opened(self.now());
                     for id in lost {
                         self.tell(id, Told::Lost);
                     }

@@ -52,13 +52,13 @@ impl Connection {
                 if state.end.is_some() {
                     return None;
                 }
-                state.link.step(now(), state.session.is_awaiting())
+                state.reconnect.step(now(), state.session.is_awaiting())
             };
             match step {
                 Step::Wait(until) => return Some(until),
                 Step::Connect => self.connect(),
                 Step::Ping => self.ping(),
-                Step::Drop if self.is_sending() => self.state.borrow_mut().link.heard(now()),
+                Step::Drop if self.is_sending() => self.state.borrow_mut().reconnect.heard(now()),
                 Step::Drop => self.lose("it does not answer"),
                 Step::GiveUp => {
                     let error = self.lost();
@@ -72,7 +72,7 @@ impl Connection {
         let (kind, number) = {
             let state = &mut *self.state.borrow_mut();
             state.number += 1;
-            state.link.connecting(now(), self.bound(state.kind));
+            state.reconnect.connecting(now(), self.bound(state.kind));
             (state.kind, state.number)
         };
         let weak = Rc::downgrade(self);
@@ -100,7 +100,7 @@ impl Connection {
             state.unsent = state.transport.as_ref().map_or(0, |transport| transport.unsent());
             if !state.session.ping() {
                 // A relay of version 1 cannot be asked; its silence means nothing.
-                state.link.heard(now());
+                state.reconnect.heard(now());
             }
         }
         self.flush();
@@ -123,14 +123,14 @@ impl Connection {
                 let connected = {
                     let state = &mut *self.state.borrow_mut();
                     // The handshake has as much time again.
-                    state.link.connecting(now(), self.bound(state.kind));
+                    state.reconnect.connecting(now(), self.bound(state.kind));
                     state.session.connected()
                 };
                 if let Err(error) = connected {
                     self.end(FaasmError::new(Code::BadOptions, error.to_string()));
                 }
             }
-            TransportEvent::Alive => self.state.borrow_mut().link.heard(now()),
+            TransportEvent::Alive => self.state.borrow_mut().reconnect.heard(now()),
             TransportEvent::Frame(frame) => self.on_frame(&frame),
             TransportEvent::Message(message) => self.on_message(number, &message),
             TransportEvent::Closed(reason) => self.lose(&reason),
@@ -174,7 +174,7 @@ impl Connection {
         let received = {
             let state = &mut *self.state.borrow_mut();
             if state.session.phase() == Phase::Open {
-                state.link.carried(now());
+                state.reconnect.carried(now());
             }
             state.session.receive(frame)
         };
@@ -206,7 +206,7 @@ impl Connection {
 
     fn on_open(&self, lost: &[RequestId]) {
         let state = &mut *self.state.borrow_mut();
-        state.link.opened(now());
+        state.reconnect.opened(now());
         if let Some(opened) = state.opened.take() {
             // Nobody listens where the page gave up connecting.
             let _ = opened.send(Ok(()));
@@ -231,7 +231,7 @@ impl Connection {
         let state = &mut *self.state.borrow_mut();
         state.drop_transport();
         state.kind = Kind::Poll;
-        state.link.retry(now());
+        state.reconnect.retry(now());
         self.signal.raise();
     }
 
@@ -256,10 +256,10 @@ impl Connection {
                 state.kind = tried.other();
             }
             if state.session.has_begun() {
-                state.link.lost(now(), js_sys::Math::random());
+                state.reconnect.lost(now(), js_sys::Math::random());
                 false
             } else {
-                state.link.retry(now());
+                state.reconnect.retry(now());
                 !is_choosing || tried == Kind::Fetch
             }
         };

@@ -12,7 +12,7 @@ use crate::error::{Code, FaasmError};
 use crate::global::{performance_now, spawn};
 use crate::transport::{Ends, Kind, Transport};
 use driver::keep;
-use faasm_bridge::session::{ClientSession, Link, SessionError};
+use faasm_bridge::session::{ClientSession, ReconnectTimer, SessionError};
 use faasm_bridge::sorted_map::SortedMap;
 use faasm_bridge::wire::{Request, RequestId, WATCHES_SINCE};
 use futures_channel::oneshot;
@@ -61,7 +61,7 @@ pub(crate) type Listener = Rc<dyn Fn(Option<&str>)>;
 
 struct State {
     session: ClientSession,
-    link: Link,
+    reconnect: ReconnectTimer,
     /// What to connect by the next time.
     kind: Kind,
     transport: Option<Box<dyn Transport>>,
@@ -101,13 +101,13 @@ impl Connection {
             let hinted = this.clone();
             let hints = NetworkHints::new(move || {
                 if let Some(connection) = hinted.upgrade() {
-                    connection.state.borrow_mut().link.nudge(now());
+                    connection.state.borrow_mut().reconnect.nudge(now());
                     connection.signal.raise();
                 }
             });
             let state = State {
                 session: ClientSession::new(user, token),
-                link: Link::new(reach.reconnect),
+                reconnect: ReconnectTimer::new(reach.reconnect),
                 kind: reach.transport.unwrap_or(Kind::WebSocket),
                 transport: None,
                 number: 0,

@@ -167,7 +167,7 @@ async fn serve(
     let hang_up = signal(SignalKind::hangup())?;
     let told = super::stop::on_signal(settings.timings.drain + settings.timings.grace)?;
     let shutdown = async { drop(told.await) };
-    say_who_may(address, tokens.is_some(), tls.is_some());
+    log_auth_mode(address, tokens.is_some(), tls.is_some());
     let Bounds { relay, user } = budget.bounds();
     tracing::info!(relay, user, "bytes of memory that may be held for users, and for each of them");
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -185,7 +185,7 @@ async fn serve(
     };
     tokio::select! {
         served = faasm_relay::serve(listener, config, app, shutdown) => served.context("serving")?,
-        () = read_again(hang_up, tokens, tls) => {}
+        () = reload_on_sighup(hang_up, tokens, tls) => {}
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -216,7 +216,7 @@ fn app(settings: &Settings, stores: Stores, budget: &Budget) -> Result<App> {
 }
 
 /// The first line of the log.
-fn say_who_may(address: SocketAddr, has_tokens: bool, is_tls: bool) {
+fn log_auth_mode(address: SocketAddr, has_tokens: bool, is_tls: bool) {
     match (has_tokens, is_tls || address.ip().is_loopback()) {
         (false, _) => tracing::warn!(
             "open: there are no tokens, so whoever reaches {address} acts as any user"
@@ -229,7 +229,7 @@ fn say_who_may(address: SocketAddr, has_tokens: bool, is_tls: bool) {
 }
 
 /// Reads keys and certificate again at each signal, for ever.
-async fn read_again(mut hang_up: Signal, tokens: Option<Authority>, tls: Option<Tls>) {
+async fn reload_on_sighup(mut hang_up: Signal, tokens: Option<Authority>, tls: Option<Tls>) {
     while hang_up.recv().await.is_some() {
         match tokens.as_ref().map(Authority::reload) {
             None => {}

@@ -107,20 +107,20 @@ impl Line {
 }
 
 /// Redis, whether or not it is there now.
-pub(super) struct Link {
+pub(super) struct RedisConnection {
     client: Client,
     current: Mutex<Arc<Line>>,
 }
 
-impl std::fmt::Debug for Link {
+impl std::fmt::Debug for RedisConnection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The client's address has the password.
-        f.debug_struct("Link").finish_non_exhaustive()
+        f.debug_struct("RedisConnection").finish_non_exhaustive()
     }
 }
 
 /// What an error says of the question.
-enum Verdict {
+enum RetryClass {
     /// Redis did not carry it out now, and may later.
     NotNow,
     /// Redis did not carry it out, and will not.
@@ -131,22 +131,22 @@ enum Verdict {
     Broken,
 }
 
-fn verdict(error: &RedisError) -> Verdict {
+fn retry_class(error: &RedisError) -> RetryClass {
     use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, TryAgain};
     match error.kind() {
-        ErrorKind::Server(BusyLoading | ClusterDown | MasterDown | TryAgain) => Verdict::NotNow,
+        ErrorKind::Server(BusyLoading | ClusterDown | MasterDown | TryAgain) => RetryClass::NotNow,
         // A script of somebody else runs for long.
-        ErrorKind::Extension if error.code() == Some("BUSY") => Verdict::NotNow,
+        ErrorKind::Extension if error.code() == Some("BUSY") => RetryClass::NotNow,
         ErrorKind::Server(_)
         | ErrorKind::Extension
         | ErrorKind::AuthenticationFailed
-        | ErrorKind::InvalidClientConfig => Verdict::Refused,
-        ErrorKind::UnexpectedReturnType | ErrorKind::Parse => Verdict::Nonsense,
-        _ => Verdict::Broken,
+        | ErrorKind::InvalidClientConfig => RetryClass::Refused,
+        ErrorKind::UnexpectedReturnType | ErrorKind::Parse => RetryClass::Nonsense,
+        _ => RetryClass::Broken,
     }
 }
 
-impl Link {
+impl RedisConnection {
     pub(super) fn new(client: Client) -> Self {
         Self { client, current: Mutex::default() }
     }
@@ -206,7 +206,7 @@ impl Link {
             let line = self.current();
             let reason = match timeout(CONNECT + ANSWER, self.open(&line)).await {
                 Err(_) => "it cannot be connected to in time".to_owned(),
-                Ok(Err(error)) if matches!(verdict(&error), Verdict::Refused) => {
+                Ok(Err(error)) if matches!(retry_class(&error), RetryClass::Refused) => {
                     return Err(failed(is_sent, shown(&error)));
                 }
                 Ok(Err(error)) => shown(&error),
@@ -214,14 +214,14 @@ impl Link {
                     match line.put(&question, &mut connection, answer_time).await {
                         Some(Ok(answer)) => return Ok(answer),
                         Some(Err(error)) => {
-                            match verdict(&error) {
-                                Verdict::NotNow => {}
-                                Verdict::Refused => return Err(failed(is_sent, shown(&error))),
-                                Verdict::Nonsense => {
+                            match retry_class(&error) {
+                                RetryClass::NotNow => {}
+                                RetryClass::Refused => return Err(failed(is_sent, shown(&error))),
+                                RetryClass::Nonsense => {
                                     self.give_up(&line);
                                     return Err(failed(true, shown(&error)));
                                 }
-                                Verdict::Broken => {
+                                RetryClass::Broken => {
                                     self.give_up(&line);
                                     is_sent = true;
                                 }

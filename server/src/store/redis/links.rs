@@ -3,7 +3,7 @@
 //! Redis answers in order over one connection, so a short question behind a long answer would wait for all of it, and count as
 //! lost. Each long transfer has a connection to itself while it lasts.
 
-use super::link::{Link, PATIENCE, Question, Repeat};
+use super::link::{PATIENCE, Question, RedisConnection, Repeat};
 use crate::store::StoreError;
 use redis::{Client, FromRedisValue};
 use std::sync::{Mutex, PoisonError};
@@ -20,28 +20,28 @@ const MAX_TRANSFERS: usize = 16;
 #[derive(Debug)]
 pub(super) struct Links {
     client: Client,
-    short: Link,
-    idle: Mutex<Vec<Link>>,
+    short: RedisConnection,
+    idle: Mutex<Vec<RedisConnection>>,
     turns: Semaphore,
 }
 
 /// A connection for one long transfer; it is closed where that is not [`Transfer::done`].
 pub(super) struct Transfer<'a> {
     links: &'a Links,
-    link: Link,
+    link: RedisConnection,
     _turn: SemaphorePermit<'a>,
 }
 
 impl Links {
     pub(super) fn new(client: Client) -> Self {
-        let short = Link::new(client.clone());
+        let short = RedisConnection::new(client.clone());
         Self { client, short, idle: Mutex::default(), turns: Semaphore::new(MAX_TRANSFERS) }
     }
 
-    /// As [`Link::ask`], over the connection for questions of about so many bytes.
+    /// As [`RedisConnection::ask`], over the connection for questions of about so many bytes.
     ///
     /// # Errors
-    /// As [`Link::ask`].
+    /// As [`RedisConnection::ask`].
     pub(super) async fn ask<T: FromRedisValue>(
         &self,
         action: &'static str,
@@ -85,13 +85,13 @@ impl Links {
             return Err(StoreError::Backend { action, reason });
         };
         let link = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let link = link.unwrap_or_else(|| Link::new(self.client.clone()));
+        let link = link.unwrap_or_else(|| RedisConnection::new(self.client.clone()));
         Ok(Transfer { links: self, link, _turn: turn })
     }
 }
 
 impl Transfer<'_> {
-    pub(super) fn link(&self) -> &Link {
+    pub(super) fn link(&self) -> &RedisConnection {
         &self.link
     }
 

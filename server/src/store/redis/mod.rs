@@ -28,7 +28,7 @@ use super::{
 use faasm_bridge::wire::RequestId;
 use futures_util::future::BoxFuture;
 use keys::{file_key, function_key};
-use link::{Link, Question, Repeat};
+use link::{Question, RedisConnection, Repeat};
 use links::Links;
 use notes::Notes;
 use presence::Clock;
@@ -58,7 +58,7 @@ pub struct RedisStore {
 struct Inner {
     link: Arc<Links>,
     /// Another connection, which nothing large holds up.
-    presence: Link,
+    presence: RedisConnection,
     /// What this relay is called: another name in each process.
     relay: Arc<str>,
     /// How long a session is kept that nobody carries.
@@ -157,9 +157,9 @@ impl RedisStore {
         info.arg("INFO");
         let question = Question::Command(info);
         let info: String = link.ask_for(START, "reach Redis", Repeat::Reads, 0, question).await?;
-        look_over(&info)?;
+        check_server_info(&info)?;
         let relay = name()?;
-        let presence = Link::new(client.clone());
+        let presence = RedisConnection::new(client.clone());
         let clock = Mutex::new(presence::beat(&presence, &relay, START).await?);
         let changes = Arc::<Changes>::default();
         tokio::spawn(announcements::hear(client, Arc::clone(&relay), Arc::downgrade(&changes)));
@@ -211,7 +211,7 @@ fn name() -> Result<Arc<str>, StoreError> {
 }
 
 /// What Redis says of itself, as far as it matters here.
-fn look_over(info: &str) -> Result<(), StoreError> {
+fn check_server_info(info: &str) -> Result<(), StoreError> {
     let is = |line: &str| info.lines().any(|found| found.trim() == line);
     if is("cluster_enabled:1") {
         return Err(StoreError::Backend {

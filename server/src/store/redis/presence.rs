@@ -3,7 +3,7 @@
 
 use super::journal::on_session;
 use super::keys::relay_key;
-use super::link::{Link, Question, Repeat};
+use super::link::{Question, RedisConnection, Repeat};
 use super::{Inner, script};
 use crate::store::{SessionKey, StoreError};
 use futures_util::{StreamExt, stream};
@@ -46,7 +46,7 @@ impl Clock {
 
 /// Gives one sign of life.
 pub(super) async fn beat(
-    link: &Link,
+    link: &RedisConnection,
     relay: &str,
     patience: Duration,
 ) -> Result<Clock, StoreError> {

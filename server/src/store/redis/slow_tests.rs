@@ -93,7 +93,7 @@ async fn an_answer_is_late_only_where_none_before_it_arrives_either() {
     // Each of these answers takes a second.
     let (port, accepting) = slow(server.port(), MIB).await;
     let client = Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
-    let link = Link::new(client.clone());
+    let link = RedisConnection::new(client.clone());
     let mut direct =
         Client::open(server.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
     let () = direct.set("v", vec![0; MIB]).await.unwrap();

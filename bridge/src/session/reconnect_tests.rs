@@ -1,6 +1,6 @@
 //! The clock of a connection, in virtual time.
 
-use super::{Link, Step};
+use super::{ReconnectTimer, Step};
 use std::time::Duration;
 
 const BOUND: Duration = Duration::from_secs(10);
@@ -8,25 +8,25 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// A link, the time, and what the network does.
 struct World {
-    link: Link,
+    reconnect: ReconnectTimer,
     now: Duration,
 }
 
 impl World {
     fn new(give_up_after: Duration) -> Self {
-        Self { link: Link::new(give_up_after), now: Duration::from_secs(1000) }
+        Self { reconnect: ReconnectTimer::new(give_up_after), now: Duration::from_secs(1000) }
     }
 
     fn open(give_up_after: Duration) -> Self {
         let mut world = Self::new(give_up_after);
         assert_eq!(world.step(true), Step::Connect);
-        world.link.connecting(world.now, BOUND);
-        world.link.opened(world.now);
+        world.reconnect.connecting(world.now, BOUND);
+        world.reconnect.opened(world.now);
         world
     }
 
     fn step(&mut self, is_awaiting: bool) -> Step {
-        self.link.step(self.now, is_awaiting)
+        self.reconnect.step(self.now, is_awaiting)
     }
 
     /// Waits until there is something to do, and says what.
@@ -50,8 +50,8 @@ impl World {
             match self.next(true) {
                 Step::Connect => {
                     pauses.push(self.now - before);
-                    self.link.connecting(self.now, BOUND);
-                    self.link.lost(self.now, 1.0);
+                    self.reconnect.connecting(self.now, BOUND);
+                    self.reconnect.lost(self.now, 1.0);
                 }
                 Step::GiveUp => return pauses,
                 step => panic!("{step:?}"),
@@ -64,7 +64,7 @@ impl World {
 fn pauses_double_up_to_a_bound_until_it_gives_up() {
     let mut world = World::open(5 * MINUTE);
     let began = world.now;
-    world.link.lost(world.now, 1.0);
+    world.reconnect.lost(world.now, 1.0);
     let pauses = world.fail();
     let expected = [200, 400, 800, 1600, 3200, 6400, 12_800, 15_000, 15_000];
     assert_eq!(pauses[..9], expected.map(Duration::from_millis));
@@ -75,7 +75,7 @@ fn pauses_double_up_to_a_bound_until_it_gives_up() {
 fn pauses_are_spread() {
     let pause = |random| {
         let mut world = World::open(MINUTE);
-        world.link.lost(world.now, random);
+        world.reconnect.lost(world.now, random);
         let before = world.now;
         assert_eq!(world.next(true), Step::Connect);
         world.now - before
@@ -88,21 +88,21 @@ fn pauses_are_spread() {
 fn a_connection_that_opens_begins_the_time_anew() {
     let mut world = World::open(MINUTE);
     for _ in 0..100 {
-        world.link.lost(world.now, 1.0);
+        world.reconnect.lost(world.now, 1.0);
         world.now += MINUTE / 2;
         assert_eq!(world.step(true), Step::Connect);
-        world.link.connecting(world.now, BOUND);
-        world.link.opened(world.now);
+        world.reconnect.connecting(world.now, BOUND);
+        world.reconnect.opened(world.now);
     }
     // Pauses only where a frame came: connections that carry nothing are not tried ever faster.
-    world.link.lost(world.now, 1.0);
+    world.reconnect.lost(world.now, 1.0);
     let before = world.now;
     assert_eq!(world.next(true), Step::Connect);
     assert!(world.now - before >= Duration::from_secs(15));
-    world.link.connecting(world.now, BOUND);
-    world.link.opened(world.now);
-    world.link.carried(world.now);
-    world.link.lost(world.now, 1.0);
+    world.reconnect.connecting(world.now, BOUND);
+    world.reconnect.opened(world.now);
+    world.reconnect.carried(world.now);
+    world.reconnect.lost(world.now, 1.0);
     let before = world.now;
     assert_eq!(world.next(true), Step::Connect);
     assert_eq!(world.now - before, Duration::from_millis(200));
@@ -111,22 +111,22 @@ fn a_connection_that_opens_begins_the_time_anew() {
 #[test]
 fn a_machine_that_slept_tries_once_more_before_giving_up() {
     let mut world = World::open(MINUTE);
-    world.link.lost(world.now, 0.0);
+    world.reconnect.lost(world.now, 0.0);
     assert_eq!(world.next(true), Step::Connect);
-    world.link.connecting(world.now, BOUND);
+    world.reconnect.connecting(world.now, BOUND);
     world.now += 60 * MINUTE;
     assert_eq!(world.step(true), Step::Drop);
-    world.link.lost(world.now, 0.0);
+    world.reconnect.lost(world.now, 0.0);
     assert_eq!(world.step(true), Step::Connect);
-    world.link.connecting(world.now, BOUND);
-    world.link.lost(world.now, 0.0);
+    world.reconnect.connecting(world.now, BOUND);
+    world.reconnect.lost(world.now, 0.0);
     assert_eq!(world.step(true), Step::GiveUp);
 }
 
 #[test]
 fn without_time_to_reconnect_the_first_loss_is_the_end() {
     let mut world = World::open(Duration::ZERO);
-    world.link.lost(world.now, 0.0);
+    world.reconnect.lost(world.now, 0.0);
     assert_eq!(world.step(true), Step::GiveUp);
 }
 
@@ -134,7 +134,7 @@ fn without_time_to_reconnect_the_first_loss_is_the_end() {
 fn an_attempt_that_does_not_open_is_dropped() {
     let mut world = World::new(MINUTE);
     assert_eq!(world.step(false), Step::Connect);
-    world.link.connecting(world.now, BOUND);
+    world.reconnect.connecting(world.now, BOUND);
     let began = world.now;
     assert_eq!(world.next(false), Step::Drop);
     assert_eq!(world.now - began, BOUND);
@@ -147,7 +147,7 @@ fn silence_is_questioned_only_while_something_is_awaited() {
     world.now += MINUTE;
     assert_eq!(world.step(true), Step::Ping, "it has been quiet for long");
     world.now += Duration::from_secs(1);
-    world.link.carried(world.now);
+    world.reconnect.carried(world.now);
     let heard = world.now;
     assert_eq!(world.next(true), Step::Ping);
     assert_eq!(world.now - heard, Duration::from_secs(15));
@@ -164,28 +164,28 @@ fn patience_doubles_until_a_frame_gets_through() {
         assert_eq!(world.next(true), Step::Ping);
         assert_eq!(world.next(true), Step::Drop);
         let silence = world.now - opened;
-        world.link.lost(world.now, 0.0);
+        world.reconnect.lost(world.now, 0.0);
         assert_eq!(world.next(true), Step::Connect);
-        world.link.connecting(world.now, BOUND);
-        world.link.opened(world.now);
+        world.reconnect.connecting(world.now, BOUND);
+        world.reconnect.opened(world.now);
         silence.as_secs()
     };
     let silences: Vec<u64> = (0..6).map(|_| silence(&mut world)).collect();
     assert_eq!(silences, [30, 45, 75, 135, 255, 255]);
-    world.link.carried(world.now);
+    world.reconnect.carried(world.now);
     assert_eq!(silence(&mut world), 30);
 }
 
 #[test]
 fn a_hint_that_the_network_changed_acts_at_once() {
     let mut world = World::open(MINUTE);
-    world.link.nudge(world.now);
+    world.reconnect.nudge(world.now);
     let before = world.now;
     assert_eq!(world.step(false), Step::Ping);
     assert_eq!(world.next(false), Step::Drop);
     assert_eq!(world.now - before, Duration::from_secs(5));
-    world.link.lost(world.now, 1.0);
+    world.reconnect.lost(world.now, 1.0);
     assert!(matches!(world.step(false), Step::Wait(_)));
-    world.link.nudge(world.now);
+    world.reconnect.nudge(world.now);
     assert_eq!(world.step(false), Step::Connect);
 }

@@ -1,6 +1,6 @@
 //! When a client connects, asks for a sign of life, and gives up: the time goes in, what to do comes out.
 //!
-//! Times are durations since any one moment. The driver calls [`Link::step`] until it says to wait, and again when that
+//! Times are durations since any one moment. The driver calls [`ReconnectTimer::step`] until it says to wait, and again when that
 //! time has come or something happened.
 
 use std::time::Duration;
@@ -29,11 +29,11 @@ const SHORT_PATIENCE: Duration = Duration::from_secs(5);
 pub enum Step {
     /// Nothing, until this time or an event.
     Wait(Option<Duration>),
-    /// Open a connection and say [`Link::connecting`].
+    /// Open a connection and say [`ReconnectTimer::connecting`].
     Connect,
     /// Ask for a sign of life.
     Ping,
-    /// The connection is dead, or does not open: drop it and say [`Link::lost`].
+    /// The connection is dead, or does not open: drop it and say [`ReconnectTimer::lost`].
     Drop,
     /// It took too long to get a connection again: end the session.
     GiveUp,
@@ -41,7 +41,7 @@ pub enum Step {
 
 /// Times of one session's connections.
 #[derive(Debug)]
-pub struct Link {
+pub struct ReconnectTimer {
     state: State,
     give_up_after: Duration,
     /// When the session lost its connection.
@@ -71,7 +71,7 @@ enum State {
     Over,
 }
 
-impl Link {
+impl ReconnectTimer {
     /// A link that connects at once, and once connected tries for so long to be it again.
     pub fn new(give_up_after: Duration) -> Self {
         Self {
