@@ -209,7 +209,7 @@ fn app(settings: &Settings, stores: Stores, budget: &Budget) -> Result<App> {
     let connections = settings.cluster.connections;
     let upload = upload.map(|upload| Arc::new(Upload::new(upload, connections)));
     let stores = match &upload {
-        Some(upload) => upload.instead(stores, !settings.keeps_state_in_redis()),
+        Some(upload) => upload.with_cluster_state(stores, !settings.keeps_state_in_redis()),
         None => stores,
     };
     Ok(App::faasm(settings.faasm(planner), upload, stores.with_values_up_to(most)))

@@ -125,7 +125,7 @@ impl App {
         Ok(())
     }
 
-    /// A Faasm cluster, with the state and the files that these stores have; see [`Upload::instead`].
+    /// A Faasm cluster, with the state and the files that these stores have; see [`Upload::with_cluster_state`].
     pub fn faasm(config: FaasmConfig, upload: Option<Arc<Upload>>, stores: Stores) -> Self {
         let Stores { functions, state, files, journal, changes, locks: _ } = stores.telling();
         let keys = Some(Keys::new(config.trusted.clone(), Arc::clone(&state)));

@@ -232,7 +232,7 @@ impl Running {
             }
             let upload = addresses.upload.parse().map_err(anyhow::Error::msg)?;
             let upload = Arc::new(Upload::new(upload, config.connections));
-            let stores = upload.instead(Stores::redis(&redis).await?, false);
+            let stores = upload.with_cluster_state(Stores::redis(&redis).await?, false);
             let app = App::faasm(config, Some(upload), stores);
             cluster = Some(Arc::clone(&app.cluster));
             let listener = TcpListener::bind("127.0.0.1:0").await.context("a port for a relay")?;

@@ -73,7 +73,7 @@ const ANSWER_RATE: f64 = 64.0 * 1024.0 * 1024.0;
 
 /// What is known of a call.
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub(super) enum CallEnd {
     Ended(Outcome),
     /// Its result will not come, and this is why.
     Lost(String),
@@ -82,7 +82,7 @@ pub(super) enum Verdict {
 /// A call that somebody waits for.
 #[derive(Debug)]
 struct Waiting {
-    sender: oneshot::Sender<Verdict>,
+    sender: oneshot::Sender<CallEnd>,
     /// When the planner had said that it started; `None` where it may not have.
     started: Option<Instant>,
 }
@@ -155,7 +155,7 @@ impl App {
             if let Some(waiting) = state.waiting.remove(&ended.id) {
                 any = true;
                 // They may have gone.
-                let _ = waiting.sender.send(Verdict::Ended(outcome(ended)));
+                let _ = waiting.sender.send(CallEnd::Ended(outcome(ended)));
             }
         }
         if let Some(over) = over {
@@ -167,7 +167,7 @@ impl App {
                 counts.lost.inc_by(lost.len() as u64);
             }
             for waiting in lost {
-                let _ = waiting.sender.send(Verdict::Lost(over.why.clone()));
+                let _ = waiting.sender.send(CallEnd::Lost(over.why.clone()));
             }
         }
         any
@@ -186,7 +186,7 @@ impl App {
         let all = std::mem::take(&mut state.waiting);
         drop(state);
         for waiting in all.into_values() {
-            let _ = waiting.sender.send(Verdict::Lost(why.to_owned()));
+            let _ = waiting.sender.send(CallEnd::Lost(why.to_owned()));
         }
     }
 }
@@ -293,7 +293,7 @@ impl Apps {
         app: &Arc<App>,
         message: i32,
         is_started: bool,
-    ) -> oneshot::Receiver<Verdict> {
+    ) -> oneshot::Receiver<CallEnd> {
         let (sender, receiver) = oneshot::channel();
         let started = is_started.then(Instant::now);
         let mut state = lock(&app.state);

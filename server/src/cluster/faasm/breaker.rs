@@ -26,7 +26,7 @@ struct State {
 
 /// What may be asked.
 #[derive(Debug)]
-pub(super) enum Verdict<'a> {
+pub(super) enum BreakerState<'a> {
     Anything,
     /// Nothing for so long.
     Nothing(Duration),
@@ -55,18 +55,18 @@ impl Drop for Probe<'_> {
 }
 
 impl Breaker {
-    pub(super) fn verdict(&self, now: Instant) -> Verdict<'_> {
+    pub(super) fn state_at(&self, now: Instant) -> BreakerState<'_> {
         let mut state = lock(&self.0);
-        let Some((until, pause)) = state.open else { return Verdict::Anything };
+        let Some((until, pause)) = state.open else { return BreakerState::Anything };
         let left = until.saturating_duration_since(now);
         if !left.is_zero() {
-            return Verdict::Nothing(left);
+            return BreakerState::Nothing(left);
         }
         if state.is_probing {
-            return Verdict::Nothing(pause.min(SHORTEST));
+            return BreakerState::Nothing(pause.min(SHORTEST));
         }
         state.is_probing = true;
-        Verdict::Probe(Probe(Some(self)))
+        BreakerState::Probe(Probe(Some(self)))
     }
 
     pub(super) fn succeeded(&self) {
@@ -99,11 +99,11 @@ mod tests {
     }
 
     fn may_ask(breaker: &Breaker) -> bool {
-        matches!(breaker.verdict(Instant::now()), Verdict::Anything)
+        matches!(breaker.state_at(Instant::now()), BreakerState::Anything)
     }
 
     fn is_closed_to_all(breaker: &Breaker, now: Instant) -> bool {
-        matches!(breaker.verdict(now), Verdict::Nothing(_))
+        matches!(breaker.state_at(now), BreakerState::Nothing(_))
     }
 
     #[test]
@@ -119,11 +119,13 @@ mod tests {
         }
         breaker.failed();
         assert!(is_closed_to_all(&breaker, Instant::now()));
-        let Verdict::Probe(probe) = breaker.verdict(later(SHORTEST)) else { panic!("it is time") };
+        let BreakerState::Probe(probe) = breaker.state_at(later(SHORTEST)) else {
+            panic!("it is time")
+        };
         assert!(is_closed_to_all(&breaker, later(SHORTEST)), "one at a time");
         drop(probe);
         assert!(is_closed_to_all(&breaker, later(SHORTEST)), "twice as long");
-        let Verdict::Probe(probe) = breaker.verdict(later(2 * SHORTEST)) else {
+        let BreakerState::Probe(probe) = breaker.state_at(later(2 * SHORTEST)) else {
             panic!("it is time")
         };
         probe.succeeded();
@@ -135,7 +137,7 @@ mod tests {
         let breaker = Breaker::default();
         (0..FAILURES).for_each(|_| breaker.failed());
         for _ in 0..40 {
-            assert!(matches!(breaker.verdict(later(LONGEST)), Verdict::Probe(_)));
+            assert!(matches!(breaker.state_at(later(LONGEST)), BreakerState::Probe(_)));
         }
     }
 }

@@ -102,9 +102,9 @@ struct Replaced {
 
 /// A call, until it has ended.
 #[derive(Debug)]
-pub(super) struct Pass(Arc<Flush>);
+pub(super) struct BatchPermit(Arc<Flush>);
 
-impl Drop for Pass {
+impl Drop for BatchPermit {
     fn drop(&mut self) {
         let mut state = lock(&self.0.state);
         state.running -= 1;
@@ -144,7 +144,7 @@ impl Flush {
     }
 
     /// Lets a call start, now or when it is not held back any more.
-    pub(super) async fn enter(self: &Arc<Self>) -> Pass {
+    pub(super) async fn enter(self: &Arc<Self>) -> BatchPermit {
         loop {
             let mut released = std::pin::pin!(self.released.notified());
             // From now on, so that a release between the look and the wait is not missed.
@@ -153,7 +153,7 @@ impl Flush {
                 let mut state = lock(&self.state);
                 if !state.is_held {
                     state.running += 1;
-                    return Pass(Arc::clone(self));
+                    return BatchPermit(Arc::clone(self));
                 }
             }
             released.await;

@@ -12,25 +12,25 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// Changes go to the state; everything else is the inner journal's.
-pub struct Apart {
+pub struct NonAtomicJournal {
     inner: Arc<dyn Journal>,
     state: Arc<dyn StateStore>,
 }
 
-impl Apart {
+impl NonAtomicJournal {
     /// A journal for changes of this state.
     pub fn new(inner: Arc<dyn Journal>, state: Arc<dyn StateStore>) -> Self {
         Self { inner, state }
     }
 }
 
-impl std::fmt::Debug for Apart {
+impl std::fmt::Debug for NonAtomicJournal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Apart").finish_non_exhaustive()
+        f.debug_struct("NonAtomicJournal").finish_non_exhaustive()
     }
 }
 
-impl Journal for Apart {
+impl Journal for NonAtomicJournal {
     fn begin<'a>(
         &'a self,
         session: SessionKey,
@@ -147,7 +147,7 @@ mod tests {
         let failed = {
             let state = RedbStore::in_memory().unwrap();
             let inner = Arc::new(RedbStore::open(&path).unwrap());
-            let journal = Apart::new(inner, Arc::new(state));
+            let journal = NonAtomicJournal::new(inner, Arc::new(state));
             journal.begin(session, "u").await.unwrap();
             journal.change(mark(1), "u", write(3)).await.unwrap();
             let failed = journal.change(mark(2), "u", write(4)).await.unwrap_err();

@@ -4,9 +4,9 @@
 //! * `message.rs`, `planner.rs`: what a planner is told and asked, and what its answers mean; `breaker.rs` leaves it alone while
 //!   it does not answer.
 //! * `hosts.rs`, `workers.rs`: signs of life of workers, without which no call starts.
-//! * `carry.rs`: what of a call Faasm can carry; `outcome.rs`: how one ended.
+//! * `encode.rs`: what of a call Faasm can carry; `outcome.rs`: how one ended.
 //! * `ids.rs`, `app.rs`: calls that belong together, and asking what became of them.
-//! * `room.rs`: the queue before a cluster that takes no calls now, which a planner has not.
+//! * `queue.rs`: the queue before a cluster that takes no calls now, which a planner has not.
 //! * `flush.rs`: workers forget functions that were uploaded again.
 //! * `trust.rs`, `form.rs`: whose functions are guarded, and in which form a function goes to the cluster; `functions.rs`: which
 //!   functions it has, and which of their pointers a worker can enter; `keys.rs`: where lists are, and which keys are the relay's.
@@ -36,7 +36,7 @@
 
 mod app;
 mod breaker;
-mod carry;
+mod encode;
 mod flush;
 mod form;
 mod functions;
@@ -48,13 +48,13 @@ mod keys;
 mod message;
 mod outcome;
 mod planner;
-mod room;
+mod queue;
 mod trust;
 mod upload;
 mod workers;
 
 pub use self::http::Endpoint;
-pub use self::journal::Apart;
+pub use self::journal::NonAtomicJournal;
 pub use self::keys::Keys;
 pub use self::trust::Trusted;
 pub use self::upload::Upload;
@@ -64,12 +64,12 @@ use super::builds::{BuildConfig, Builds};
 use super::{Call, Cluster, ClusterError, Outcome, Uploaded, Usage, failure};
 use crate::metrics::FaasmCounts;
 use crate::store::{FunctionStore, StateStore, StoredFunction};
-use app::{App, Apps, Asking, Verdict};
+use app::{App, Apps, Asking, CallEnd};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use carry::{Carried, NotCarried, carry};
-use flush::{Flush, Pass};
+use encode::{EncodedCall, UnsupportedCall, encode_call};
+use flush::{BatchPermit, Flush};
 use form::{Prepared, prepare};
 use functions::Functions;
 use futures_util::future::BoxFuture;
@@ -77,7 +77,7 @@ use hosts::Suspect;
 use message::Message;
 use planner::{NotStarted, Planner, PlannerError};
 use prometheus_client::registry::Registry;
-use room::{Room, Wait};
+use queue::{AdmissionQueue, Wait};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -164,7 +164,7 @@ impl std::fmt::Debug for Faasm {
 struct Inner {
     config: FaasmConfig,
     planner: Arc<Planner>,
-    room: Room,
+    queue: AdmissionQueue,
     apps: Arc<Apps>,
     flush: Arc<Flush>,
     counts: FaasmCounts,
@@ -176,7 +176,7 @@ struct Inner {
 /// A call that is to start, and what its last attempt was sent with.
 struct StartRequest {
     call: Call,
-    carried: Carried,
+    carried: EncodedCall,
     entered: Mutex<Option<Entered>>,
 }
 
@@ -194,7 +194,7 @@ struct Attempt {
     app: Arc<App>,
     id: i32,
     /// To be kept until the call has ended.
-    pass: Pass,
+    pass: BatchPermit,
 }
 
 /// How a call was started.
@@ -224,11 +224,12 @@ impl Faasm {
         };
         let counts = FaasmCounts::default();
         let apps = Arc::new(Apps::new(Arc::clone(&planner), asking, counts.clone()));
-        let room = Room::new(config.queue, config.queue_time);
+        let queue = AdmissionQueue::new(config.queue, config.queue_time);
         let functions = Functions::new(functions, state);
         let flush = Flush::new(flush::Times::default(), counts.clone());
         let builds = Builds::new(&config.builds);
-        let inner = Inner { config, planner, room, apps, flush, counts, upload, functions, builds };
+        let inner =
+            Inner { config, planner, queue, apps, flush, counts, upload, functions, builds };
         Self { inner: Arc::new(inner) }
     }
 
@@ -262,10 +263,10 @@ pub struct PlannerLook {
 
 impl Inner {
     async fn call(self: Arc<Self>, mut call: Call) -> Result<Outcome, ClusterError> {
-        let mut carried = match carry(&call) {
+        let mut carried = match encode_call(&call) {
             Ok(carried) => carried,
-            Err(NotCarried::Failed(outcome)) => return Ok(outcome),
-            Err(NotCarried::Refused(error)) => return Err(error),
+            Err(UnsupportedCall::Failed(outcome)) => return Ok(outcome),
+            Err(UnsupportedCall::Refused(error)) => return Err(error),
         };
         if self.config.only_stored && !self.functions.has(&call.user, &call.function).await? {
             let Call { user, function, .. } = &call;
@@ -292,7 +293,7 @@ impl Inner {
         let request = StartRequest { call, carried, entered: Mutex::default() };
         let is_held = AtomicBool::new(false);
         let attempt = || self.attempt(&request, &is_held);
-        let Attempt { start, app, id, pass } = self.room.with_room(attempt).await?;
+        let Attempt { start, app, id, pass } = self.queue.admit(attempt).await?;
         // The planner has the input now, or never will.
         drop(request);
         let (is_sure, patience) = match &start {
@@ -307,7 +308,7 @@ impl Inner {
         };
         let verdict = timeout(patience, self.apps.wait(&app, id, is_sure)).await;
         drop(pass);
-        self.room.freed();
+        self.queue.freed();
         if verdict.is_err() {
             app.close();
         }
@@ -316,8 +317,8 @@ impl Inner {
             Err(ClusterError::Unknown(format!("{what}: {why}")))
         };
         match (verdict, maybe) {
-            (Ok(Ok(Verdict::Ended(outcome))), _) => Ok(outcome),
-            (Ok(Ok(Verdict::Lost(why))), _) => unknown(why),
+            (Ok(Ok(CallEnd::Ended(outcome))), _) => Ok(outcome),
+            (Ok(Ok(CallEnd::Lost(why))), _) => unknown(why),
             (Ok(Err(_)), _) => unknown("the relay stopped asking".to_owned()),
             (Err(_), Some(why)) => unknown(why),
             (Err(_), None) => {

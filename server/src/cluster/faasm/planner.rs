@@ -4,7 +4,7 @@
 //! calls run.
 
 use super::FaasmConfig;
-use super::breaker::{Breaker, Verdict};
+use super::breaker::{Breaker, BreakerState};
 use super::http::{Answer, Ask, AskError, Endpoint, Peer};
 use super::message::{self, Ended, Host, Hosts, Message, PlannerConfig, Results, Started};
 use super::workers::Workers;
@@ -273,16 +273,16 @@ impl Planner {
 
     /// Asks, where the breaker lets it; where that wants to know first whether the planner is there, finds that out.
     async fn ask(&self, body: Bytes, most: usize) -> Result<Answer, PlannerError> {
-        match self.breaker.verdict(Instant::now()) {
-            Verdict::Anything => {}
-            Verdict::Nothing(left) => {
+        match self.breaker.state_at(Instant::now()) {
+            BreakerState::Anything => {}
+            BreakerState::Nothing(left) => {
                 let milliseconds = left.as_millis();
                 return Err(PlannerError::Down(format!(
                     "{} failed several times in a row and is not asked for {milliseconds} ms",
                     self.endpoint()
                 )));
             }
-            Verdict::Probe(probe) => {
+            BreakerState::Probe(probe) => {
                 let question = self.send(self.plain("GET_AVAILABLE_HOSTS")?, SHORT_ANSWER);
                 let answer =
                     question.await.map_err(|error| PlannerError::Down(error.to_string()))?;

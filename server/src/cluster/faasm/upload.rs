@@ -5,7 +5,7 @@
 //! value is no value, a key is one name of a path, and there are no lists. A cluster that keeps its state in Redis has none of
 //! these limits.
 
-use super::Apart;
+use super::NonAtomicJournal;
 use super::http::{Answer, Ask, AskError, Endpoint, Peer};
 use crate::cluster::ClusterError;
 use crate::store::{
@@ -69,13 +69,14 @@ impl Upload {
 
     /// These stores, with the cluster's files in the place of theirs; and its state, where the cluster keeps that in its
     /// workers' memory, which only this server reaches from outside. What else there is stays the relay's own.
-    pub fn instead(self: &Arc<Self>, stores: Stores, has_state: bool) -> Stores {
+    pub fn with_cluster_state(self: &Arc<Self>, stores: Stores, has_state: bool) -> Stores {
         let files: Arc<dyn FileStore> = Arc::clone(self) as _;
         if !has_state {
             return Stores { files, ..stores };
         }
         let state: Arc<dyn StateStore> = Arc::clone(self) as _;
-        let journal = Arc::new(Apart::new(Arc::clone(&stores.journal), Arc::clone(&state)));
+        let journal =
+            Arc::new(NonAtomicJournal::new(Arc::clone(&stores.journal), Arc::clone(&state)));
         Stores { state, files, journal, ..stores }
     }
 

@@ -152,7 +152,7 @@ impl Front {
         let connections = config.connections;
         let upload = upload.map(|url| Arc::new(Upload::new(url.parse().unwrap(), connections)));
         let stores = match &upload {
-            Some(upload) => upload.instead(stores, has_state),
+            Some(upload) => upload.with_cluster_state(stores, has_state),
             None => stores,
         };
         let app = App::faasm(config, upload, stores);

@@ -17,7 +17,7 @@ fn an_app_takes_so_many_calls_or_so_many_bytes_and_at_least_one() {
 }
 
 /// Waits for calls of an app that have started at these times.
-fn waiting(app: &App, calls: &[(i32, Option<Instant>)]) -> Vec<oneshot::Receiver<Verdict>> {
+fn waiting(app: &App, calls: &[(i32, Option<Instant>)]) -> Vec<oneshot::Receiver<CallEnd>> {
     let wait = |(id, started): &(i32, Option<Instant>)| {
         let (sender, receiver) = oneshot::channel();
         lock(&app.state).waiting.insert(*id, Waiting { sender, started: *started });
@@ -42,9 +42,9 @@ fn calls_are_lost_where_they_had_started_before_and_have_no_result() {
     let over = Over { at: asked, why, is_gone: true };
     assert!(app.takes(0));
     assert!(app.deliver(&[result(2)], Some(&over), &counts));
-    let Ok(Verdict::Lost(why)) = receivers[0].try_recv() else { panic!("it had started") };
+    let Ok(CallEnd::Lost(why)) = receivers[0].try_recv() else { panic!("it had started") };
     assert!(why.contains("10.77.0.3"));
-    assert!(matches!(receivers[1].try_recv(), Ok(Verdict::Ended(_))), "its result is there");
+    assert!(matches!(receivers[1].try_recv(), Ok(CallEnd::Ended(_))), "its result is there");
     assert!(receivers[2].try_recv().is_err(), "it may be on another worker");
     assert!(receivers[3].try_recv().is_err(), "it may not have started");
     assert_eq!(counts.lost.get(), 1);
@@ -59,7 +59,7 @@ fn results_of_another_user_or_nobody_change_nothing() {
     assert!(receivers[0].try_recv().is_err());
     assert!(app.takes(0));
     app.give_up("more than 3 bytes");
-    assert!(matches!(receivers[0].try_recv(), Ok(Verdict::Lost(_))));
+    assert!(matches!(receivers[0].try_recv(), Ok(CallEnd::Lost(_))));
     assert!(!app.takes(0), "its answers are too long for further calls, too");
 }
 

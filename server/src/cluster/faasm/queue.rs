@@ -25,7 +25,7 @@ pub(super) enum Wait {
 
 /// The queue.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct AdmissionQueue {
     waiting: Mutex<usize>,
     /// Most that wait.
     most: usize,
@@ -40,7 +40,7 @@ pub(super) struct Room {
 }
 
 /// A place in the queue.
-struct Place<'a>(&'a Room);
+struct Place<'a>(&'a AdmissionQueue);
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
@@ -48,7 +48,7 @@ impl Drop for Place<'_> {
     }
 }
 
-impl Room {
+impl AdmissionQueue {
     pub(super) fn new(most: usize, time: Duration) -> Self {
         Self {
             waiting: Mutex::new(0),
@@ -70,7 +70,7 @@ impl Room {
     /// # Errors
     /// [`ClusterError::Busy`] where too many wait, or where it waited too long for a slot, and [`ClusterError::Unavailable`]
     /// where the cluster could take no call for so long.
-    pub(super) async fn with_room<T, F: Future<Output = Result<T, Wait>>>(
+    pub(super) async fn admit<T, F: Future<Output = Result<T, Wait>>>(
         &self,
         mut attempt: impl FnMut() -> F,
     ) -> Result<T, ClusterError> {
@@ -140,11 +140,11 @@ mod tests {
 
     #[tokio::test]
     async fn calls_wait_in_order_until_the_cluster_takes_them() {
-        let room = Room::new(10, Duration::from_secs(60));
+        let queue = AdmissionQueue::new(10, Duration::from_secs(60));
         let (attempts, order) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
         let call = |number: usize| {
-            let (room, attempts, order) = (&room, &attempts, &order);
-            room.with_room(move || async move {
+            let (queue, attempts, order) = (&queue, &attempts, &order);
+            queue.admit(move || async move {
                 let count = attempts.fetch_add(1, Ordering::SeqCst);
                 if count < 4 {
                     return Err(if count % 2 == 0 { away() } else { Wait::Full });
@@ -160,8 +160,8 @@ mod tests {
 
     #[tokio::test]
     async fn who_waited_too_long_is_told_why_also_behind_others() {
-        let room = Room::new(10, Duration::from_millis(20));
-        let call = || room.with_room(async || Err::<(), _>(away()));
+        let queue = AdmissionQueue::new(10, Duration::from_millis(20));
+        let call = || queue.admit(async || Err::<(), _>(away()));
         for told in [call().await, {
             let (_, told) = tokio::join!(call(), call());
             told
@@ -169,14 +169,14 @@ mod tests {
             let Err(ClusterError::Unavailable(why)) = told else { panic!("{told:?}") };
             assert!(why.contains("0.02 s") && why.contains("planner is not there"), "{why}");
         }
-        let told = room.with_room(async || Err::<(), _>(Wait::Full)).await;
+        let told = queue.admit(async || Err::<(), _>(Wait::Full)).await;
         assert!(matches!(told, Err(ClusterError::Busy(_))), "{told:?}");
     }
 
     #[tokio::test]
     async fn a_queue_that_is_full_says_why() {
-        let room = Room::new(0, Duration::from_millis(20));
-        let told = room.with_room(async || Err::<(), _>(away())).await;
+        let queue = AdmissionQueue::new(0, Duration::from_millis(20));
+        let told = queue.admit(async || Err::<(), _>(away())).await;
         let Err(ClusterError::Busy(why)) = told else { panic!("{told:?}") };
         assert!(why.contains("takes no calls") && why.contains("0 calls wait"), "{why}");
     }

@@ -6,13 +6,13 @@ use faasm_bridge::wire::CallEntry;
 
 /// The parts of a message that are not as the call has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Carried {
+pub(super) struct EncodedCall {
     /// Function pointer; 0 is the function's own entry.
     pub(super) pointer: i32,
     pub(super) cmdline: String,
 }
 
-impl Carried {
+impl EncodedCall {
     /// Enters a function that is built for Faasm by way of its own entry, which carries out what the pointer returns.
     pub(super) fn enter_by(&mut self, entry: u32, input: &mut Vec<u8>) {
         let mut header = Vec::with_capacity(POINTER_HEADER_BYTES + input.len());
@@ -26,15 +26,15 @@ impl Carried {
 
 /// Why a call does not go to the cluster.
 #[derive(Debug)]
-pub(super) enum NotCarried {
+pub(super) enum UnsupportedCall {
     /// It would fail there in the same way.
     Failed(Outcome),
     Refused(ClusterError),
 }
 
-pub(super) fn carry(call: &Call) -> Result<Carried, NotCarried> {
-    let refused = |what: String| NotCarried::Refused(ClusterError::Refused(what));
-    let bad = |why: String| NotCarried::Failed(Outcome::failed(failure::BAD_ENTRY, why));
+pub(super) fn encode_call(call: &Call) -> Result<EncodedCall, UnsupportedCall> {
+    let refused = |what: String| UnsupportedCall::Refused(ClusterError::Refused(what));
+    let bad = |why: String| UnsupportedCall::Failed(Outcome::failed(failure::BAD_ENTRY, why));
     if let Some((name, _)) = call.env.first() {
         return Err(refused(format!(
             "Faasm gives functions no environment, and this call has `{name}` in its own: leave it out, or put it into the input"
@@ -60,17 +60,17 @@ pub(super) fn carry(call: &Call) -> Result<Carried, NotCarried> {
             "Faasm's command line is one text with blanks between the arguments, so it cannot have `{shown}`: leave it out, or put it into the input"
         )));
     }
-    Ok(Carried { pointer, cmdline: call.args.join(" ") })
+    Ok(EncodedCall { pointer, cmdline: call.args.join(" ") })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn with(change: impl FnOnce(&mut Call)) -> Result<Carried, NotCarried> {
+    fn with(change: impl FnOnce(&mut Call)) -> Result<EncodedCall, UnsupportedCall> {
         let mut call = Call::new("ada", "f", Vec::new());
         change(&mut call);
-        carry(&call)
+        encode_call(&call)
     }
 
     #[test]
@@ -79,15 +79,15 @@ mod tests {
             call.entry = CallEntry::Pointer(7);
             call.args = vec!["--a".into(), "b=ü".into()];
         });
-        assert_eq!(carried.unwrap(), Carried { pointer: 7, cmdline: "--a b=ü".into() });
-        let plain = Carried { pointer: 0, cmdline: String::new() };
+        assert_eq!(carried.unwrap(), EncodedCall { pointer: 7, cmdline: "--a b=ü".into() });
+        let plain = EncodedCall { pointer: 0, cmdline: String::new() };
         assert_eq!(with(|_| ()).unwrap(), plain);
         assert_eq!(with(|call| call.entry = CallEntry::Index(0)).unwrap(), plain);
     }
 
     #[test]
     fn a_function_built_for_faasm_is_entered_by_its_own_pointer() {
-        let mut carried = Carried { pointer: 7, cmdline: String::new() };
+        let mut carried = EncodedCall { pointer: 7, cmdline: String::new() };
         let mut input = b"input".to_vec();
         carried.enter_by(3, &mut input);
         assert_eq!(carried.pointer, 3);
@@ -98,7 +98,9 @@ mod tests {
     fn a_null_pointer_does_not_become_the_main_entry() {
         for index in [0, 1 << 31, u32::MAX] {
             let not = with(|call| call.entry = CallEntry::Pointer(index)).unwrap_err();
-            let NotCarried::Failed(Outcome::Failed { code, .. }) = not else { panic!("{not:?}") };
+            let UnsupportedCall::Failed(Outcome::Failed { code, .. }) = not else {
+                panic!("{not:?}")
+            };
             assert_eq!(code, failure::BAD_ENTRY);
         }
     }
@@ -114,7 +116,7 @@ mod tests {
         ];
         for (change, why) in cases {
             let not = with(change).unwrap_err();
-            let NotCarried::Refused(error) = not else { panic!("{not:?}") };
+            let UnsupportedCall::Refused(error) = not else { panic!("{not:?}") };
             assert!(error.to_string().contains(why), "{error}");
         }
     }
