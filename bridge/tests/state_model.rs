@@ -159,7 +159,7 @@ impl Run {
         tier: &mut LocalTier,
         global: &mut Global,
     ) -> Result<i32, Fault> {
-        if !faasm_bridge::guest::is_two_halved(call) {
+        if !faasm_bridge::guest::may_suspend(call) {
             return self.guest.call(call, args, &mut self.machine, tier);
         }
         if let Begin::Wait(operation) = self.guest.begin(call, args, &mut self.machine, tier)? {

@@ -445,7 +445,7 @@ impl Guest {
 
     /// Whether a half of this call may look at the local tier; for any other it can be an empty one.
     pub fn uses_tier(&self, call: HostCall) -> bool {
-        let waits = is_two_halved(call);
+        let waits = may_suspend(call);
         state::is_about_state(call)
             || waits && !self.mappings.is_empty()
             || waits && self.frames.iter().any(|frame| frame.key.is_some())
@@ -697,7 +697,7 @@ impl Guest {
 }
 
 /// Whether a driver must bind this row through begin and finish.
-pub fn is_two_halved(call: HostCall) -> bool {
+pub fn may_suspend(call: HostCall) -> bool {
     call.row().suspends != Suspends::Never
 }
 

@@ -13,7 +13,7 @@ mod time;
 use super::errno::{Errno, Stop};
 use super::files::Base;
 use super::wasi::fill_random;
-use super::{Args, Context, Fault, Flow, Guest, GuestMemoryExt, is_two_halved};
+use super::{Args, Context, Fault, Flow, Guest, GuestMemoryExt, may_suspend};
 use crate::host::HostCall;
 use files::{AT_FOLLOW, AT_REMOVE_FOLDER, base, now, path};
 use time::Timeout;
@@ -47,7 +47,7 @@ impl Guest {
         match outcome {
             Ok(value) => Ok(Flow::Return(value)),
             Err(Stop::Errno(errno)) => Ok(Flow::Return(-errno.linux())),
-            Err(Stop::Wait(operation)) if is_two_halved(call) => Ok(Flow::Wait(operation)),
+            Err(Stop::Wait(operation)) if may_suspend(call) => Ok(Flow::Wait(operation)),
             // musl makes no call that waits with this many arguments.
             Err(Stop::Wait(_)) => Ok(Flow::Return(-Errno::NoSystemCall.linux())),
             Err(Stop::Fault(fault)) => Err(fault),

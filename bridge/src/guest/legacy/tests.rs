@@ -1,9 +1,7 @@
 //! System calls as musl makes them.
 
 use crate::guest::testing::Run;
-use crate::guest::{
-    Completion, Fault, GuestMemory, GuestMemoryExt, Operation, Sleep, is_two_halved,
-};
+use crate::guest::{Completion, Fault, GuestMemory, GuestMemoryExt, Operation, Sleep, may_suspend};
 use crate::host::HostCall::{self, self as C};
 
 const PATH: u32 = 1000;
@@ -20,7 +18,7 @@ fn import(count: usize) -> HostCall {
 fn syscall(run: &mut Run, number: u32, args: &[u32]) -> i32 {
     let slots: Vec<u64> = [number].iter().chain(args).map(|arg| u64::from(*arg)).collect();
     match import(args.len()) {
-        call if is_two_halved(call) => run.ready(call, &slots),
+        call if may_suspend(call) => run.ready(call, &slots),
         call => run.call(call, &slots).unwrap(),
     }
 }

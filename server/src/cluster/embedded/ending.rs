@@ -11,20 +11,20 @@ use wasmtime::{Error, Trap, WasmBacktrace};
 const MAX_BACKTRACE: usize = 16;
 
 /// What ended a running instance.
-pub(super) enum Ending {
+pub(super) enum RunEnd {
     /// The guest asked for it.
     Exit(i32),
     Failed(Outcome),
 }
 
-impl Ending {
+impl RunEnd {
     pub(super) fn of(error: &Error) -> Self {
         let (code, what) = match error.downcast_ref::<Fault>() {
-            Some(Fault::Exit(value)) => return Ending::Exit(*value),
+            Some(Fault::Exit(value)) => return RunEnd::Exit(*value),
             Some(fault) => (fault.code(), fault.to_string()),
             None => other(error),
         };
-        Ending::Failed(Outcome::failed(code, format!("{what}{}", trace(error))))
+        RunEnd::Failed(Outcome::failed(code, format!("{what}{}", trace(error))))
     }
 }
 

@@ -4,7 +4,7 @@ use super::extension::{Answer, Import};
 use super::operations::perform;
 use super::run::RunState;
 use faasm_asyncify::BRIDGE_MODULE;
-use faasm_bridge::guest::{Begin, Fault, Finish, is_two_halved};
+use faasm_bridge::guest::{Begin, Fault, Finish, may_suspend};
 use faasm_bridge::host::{self, HostCall, ImportClass, Returns};
 use std::sync::Arc;
 use wasmtime::{
@@ -32,7 +32,7 @@ pub(super) fn link(engine: &Engine, module: &Module) -> Result<InstancePre<RunSt
         }
         let import = Arc::new(Name { module: from.to_owned(), name: name.to_owned() });
         match host::classify(from, name) {
-            ImportClass::Known(call) if is_two_halved(call) => {
+            ImportClass::Known(call) if may_suspend(call) => {
                 linker.func_new_async(from, name, ty, move |caller, params, results| {
                     Box::new(two_halves(call, Arc::clone(&import), caller, params, results))
                 })?;

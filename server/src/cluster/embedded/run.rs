@@ -1,7 +1,7 @@
 //! One run: instantiate, call the entries in order, and make an outcome of however it ends.
 
 use super::chain::{Chain, Origin};
-use super::ending::Ending;
+use super::ending::RunEnd;
 use super::entry::{enter_main, enter_pointer};
 use super::host::{Printer, View};
 use super::limiter::Limiter;
@@ -285,11 +285,11 @@ async fn run(
     };
     let output = end(&mut store);
     store.data_mut().locks.end().await;
-    Ok(match ended.map_err(|error| Ending::of(&error)) {
-        Ok(return_value) | Err(Ending::Exit(return_value)) => {
+    Ok(match ended.map_err(|error| RunEnd::of(&error)) {
+        Ok(return_value) | Err(RunEnd::Exit(return_value)) => {
             Outcome::Returned(CallResult { return_value, output })
         }
-        Err(Ending::Failed(outcome)) => outcome,
+        Err(RunEnd::Failed(outcome)) => outcome,
     })
 }
 
