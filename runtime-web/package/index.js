@@ -17,7 +17,7 @@ function openPool(settings) {
       pool = new (await import("./pool.js")).Pool(settings);
     } catch (error) {
       opening = undefined;
-      throw Object.assign(error, { unstarted: "no workers" });
+      throw Object.assign(error, { not_started: "no workers" });
     }
   };
   return {

@@ -29,7 +29,7 @@ const MOST_HEARINGS = 5;
 const coded = (code, message) => Object.assign(new Error(message), { code });
 
 /** What a call is rejected with that no worker has begun: because there are none, or because this one has to go elsewhere. */
-const unstarted = (why, because) => Object.assign(new Error(why), { unstarted: because });
+const not_started = (why, because) => Object.assign(new Error(why), { not_started: because });
 
 /**
  * Acts once messages that have arrived were heard. A timer that fires after the page's thread was blocked, or the machine
@@ -159,13 +159,13 @@ class Member {
     }
   }
 
-  settle({ ended, returnValue, output, failure, running, unstarted: why }) {
+  settle({ ended, returnValue, output, failure, running, not_started: why }) {
     const call = this.calls.get(ended);
     if (!call) return;
     this.calls.delete(ended);
     clearTimeout(call.late);
     const total = performance.now() - call.sent;
-    if (why) call.reject(unstarted(why, "elsewhere"));
+    if (why) call.reject(not_started(why, "elsewhere"));
     else call.resolve({ returnValue, output, failure, running, total });
     this.rest();
   }
@@ -192,7 +192,7 @@ class Member {
     this.worker.terminate();
     this.leave();
     const message = `a worker was lost: ${why}`;
-    const error = this.readyAt ? coded("outcome-unknown", `${message}; the call in it may or may not have done its work`) : unstarted(message, "no workers");
+    const error = this.readyAt ? coded("outcome-unknown", `${message}; the call in it may or may not have done its work`) : not_started(message, "no workers");
     if (!this.readyAt) this.pool.shrink(message);
     this.reject(error);
   }
@@ -262,7 +262,7 @@ export class Pool {
       this.size = this.most;
       this.retryAt = Infinity;
     }
-    if (calls >= MOST_CALLS) throw unstarted("the workers have enough to do", "elsewhere");
+    if (calls >= MOST_CALLS) throw not_started("the workers have enough to do", "elsewhere");
     if (this.members.size < this.size && (!least || least.calls.size > 0)) {
       try {
         least = new Member(this);
@@ -271,7 +271,7 @@ export class Pool {
         this.shrink(error.message);
       }
     }
-    if (!least) throw unstarted("there are no workers", "no workers");
+    if (!least) throw not_started("there are no workers", "no workers");
     return least;
   }
 

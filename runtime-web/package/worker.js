@@ -44,7 +44,7 @@ async function run({ run: id, key, options }) {
     return postMessage({ ended: id, returnValue, output, running: performance.now() - began }, [output.buffer]);
   } catch (error) {
     // It has not begun where its instance cannot be made, for one because memory is short.
-    if (error.code === "cannot-load") return postMessage({ ended: id, unstarted: error.message });
+    if (error.code === "cannot-load") return postMessage({ ended: id, not_started: error.message });
     // As a call that fails in the cluster: the reason is the output.
     const output = new TextEncoder().encode(error.message);
     return postMessage({ ended: id, returnValue: 1, output, failure: error.code ?? "internal", running: 0 }, [output.buffer]);

@@ -14,6 +14,7 @@
 //! * [`engine`]: how a function is suspended and resumed.
 
 pub mod api;
+mod cancel;
 mod chain;
 mod connection;
 mod engine;
@@ -26,7 +27,6 @@ mod object;
 mod pins;
 mod run;
 mod shared;
-mod stop;
 mod tier;
 mod transport;
 mod version;

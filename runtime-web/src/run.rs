@@ -1,13 +1,13 @@
 //! One run of a function in the page: instantiate, call its entries through all suspensions, collect the result.
 
 use crate::api::promise;
+use crate::cancel::CancelToken;
 use crate::engine::{self, Engine, Kind};
 use crate::error::{Code, FaasmError, code_of, describe};
 use crate::function::Loaded;
 use crate::global::{RUNTIME, performance_now};
 use crate::host::{Bindings, Exported, Listeners, Number, import_object};
 use crate::shared::Shared;
-use crate::stop::Stop;
 use faasm_bridge::guest::{Fault, Guest, Invocation};
 use faasm_bridge::manifest::{GROW_EXPORT, GUEST_LIMIT_EXPORT, GUEST_PAGES_EXPORT, UnwindBuffer};
 use faasm_bridge::names::name_frames;
@@ -58,7 +58,7 @@ pub(crate) async fn run(
     start: Start,
     shared: Rc<Shared>,
     listeners: Listeners,
-    stop: Rc<Stop>,
+    stop: Rc<CancelToken>,
 ) -> Result<Outcome, FaasmError> {
     let Start { loaded, engine, invocation, pointer, call } = start;
     let began = performance_now();

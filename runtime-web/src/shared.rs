@@ -1,12 +1,12 @@
 //! What everything of one `Runtime` shares, until it is disposed of.
 
+use crate::cancel::{CancelToken, Members};
 use crate::chain::{Chains, hand_over_state};
 use crate::connection::{Answer, Connection};
 use crate::error::{Code, FaasmError};
 use crate::function::Loaded;
 use crate::global::{sleep, spawn};
 use crate::pins::{self, Pins};
-use crate::stop::{Members, Stop};
 use crate::tier::Tier;
 use faasm_bridge::residence::PageOnly;
 use faasm_bridge::wire::{Reply, Request};
@@ -25,7 +25,7 @@ pub(crate) struct Shared {
     pub(crate) page_only: RefCell<PageOnly>,
     pub(crate) pins: Pins,
     /// What goes on: runs, what the page does with state, and the renewal of the token.
-    pub(crate) running: Members<Stop>,
+    pub(crate) running: Members<CancelToken>,
     pub(crate) functions: Members<Bound>,
     pub(crate) chains: Chains,
     disposed: Cell<bool>,
@@ -79,7 +79,7 @@ impl Shared {
     /// The token to connect with from here on.
     pub(crate) fn set_token(&self, token: &str) {
         self.connection.set_token(token.to_owned());
-        self.chains.crew.set_token(token);
+        self.chains.workers.set_token(token);
     }
 
     pub(crate) fn is_disposed(&self) -> bool {

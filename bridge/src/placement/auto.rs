@@ -57,20 +57,20 @@ pub struct Sample {
     /// In the browser: how much of that the worker had it, milliseconds.
     pub running: f64,
     /// The workers when it began.
-    pub crew: Crew,
+    pub load: PoolLoad,
     pub input: u64,
     pub output: u64,
 }
 
 /// The browser's workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Crew {
+pub struct PoolLoad {
     pub workers: u32,
     /// Calls that they run.
     pub calls: u32,
 }
 
-impl Crew {
+impl PoolLoad {
     /// How many times as long a call takes because of the others.
     fn crowd(self) -> f64 {
         1.0 + f64::from(self.calls) / f64::from(self.workers.max(1))
@@ -82,7 +82,7 @@ impl Crew {
 pub struct Auto {
     network: Network,
     /// From the call to a worker's beginning, and from its end to the result; milliseconds.
-    hand_over: Mean,
+    delegation: Mean,
     functions: SortedMap<String, Function>,
     /// Counts decisions.
     now: u64,
@@ -121,17 +121,17 @@ struct Function {
 impl Auto {
     /// The place for a call of this function with so many bytes of input. What comes of it is to be told: [`Auto::finished`],
     /// [`Auto::cannot`] or [`Auto::abandoned`].
-    pub fn choose(&mut self, function: &str, input: u64, crew: Crew) -> Place {
+    pub fn choose(&mut self, function: &str, input: u64, load: PoolLoad) -> Place {
         self.now += 1;
         let now = self.now;
         self.make_room(function);
-        let (network, hand_over) = (&self.network, self.hand_over);
+        let (network, delegation) = (&self.network, self.delegation);
         let known = self.functions.get_or_insert_with(function.to_owned(), Function::new);
         let is_first = std::mem::replace(&mut known.last, now) == 0;
         if known.is_barred || is_first {
             return Place::Cluster;
         }
-        let Some((here, there)) = known.estimates(input, network, hand_over, crew) else {
+        let Some((here, there)) = known.estimates(input, network, delegation, load) else {
             return match known.cluster.0 {
                 Some(_) => known.stay_or_try(true),
                 None => known.place,
@@ -156,8 +156,8 @@ impl Auto {
         }
         let running = match place {
             Place::Browser => {
-                self.hand_over.add((sample.total - sample.running).max(0.0));
-                sample.running / sample.crew.crowd()
+                self.delegation.add((sample.total - sample.running).max(0.0));
+                sample.running / sample.load.crowd()
             }
             Place::Cluster => (sample.total - self.network.time(bytes)).max(0.0),
         };
@@ -220,10 +220,10 @@ impl Function {
         &self,
         input: u64,
         network: &Network,
-        hand_over: Mean,
-        crew: Crew,
+        delegation: Mean,
+        load: PoolLoad,
     ) -> Option<(f64, f64)> {
-        let browser = hand_over.0.unwrap_or(0.0) + self.browser.0? * crew.crowd();
+        let browser = delegation.0.unwrap_or(0.0) + self.browser.0? * load.crowd();
         let bytes = input + self.output.0.unwrap_or(0.0) as u64;
         Some((browser, network.time(bytes) + self.cluster.0?))
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const IDLE: Crew = Crew { workers: 4, calls: 0 };
+const IDLE: PoolLoad = PoolLoad { workers: 4, calls: 0 };
 
 /// How long a call takes in each place, and what the network adds.
 #[derive(Clone, Copy)]
@@ -27,7 +27,7 @@ impl World {
                 (self.cluster, self.cluster + self.round_trip + bytes / self.throughput)
             }
         };
-        Sample { total, running, crew: IDLE, input, output: self.output }
+        Sample { total, running, load: IDLE, input, output: self.output }
     }
 
     /// Calls that follow each other; where they ran.
@@ -175,7 +175,7 @@ fn busy_workers_send_calls_to_the_cluster() {
     let world = World { browser: 20.0, cluster: 20.0, round_trip: 20.0, ..NEAR };
     let mut auto = Auto::default();
     world.calls(&mut auto, 10, 10);
-    let mut at = |calls| auto.choose("f", 10, Crew { workers: 4, calls });
+    let mut at = |calls| auto.choose("f", 10, PoolLoad { workers: 4, calls });
     assert_eq!((at(0), at(12), at(12), at(0)), {
         use Place::{Browser, Cluster};
         (Browser, Cluster, Cluster, Browser)
@@ -186,8 +186,8 @@ fn busy_workers_send_calls_to_the_cluster() {
 fn time_beside_other_calls_is_not_taken_for_the_functions_own() {
     let mut auto = Auto::default();
     NEAR.calls(&mut auto, 2, 10);
-    let crew = Crew { workers: 2, calls: 6 };
-    let sample = Sample { crew, running: 120.0, total: 121.0, ..NEAR.sample(Place::Browser, 10) };
+    let load = PoolLoad { workers: 2, calls: 6 };
+    let sample = Sample { load, running: 120.0, total: 121.0, ..NEAR.sample(Place::Browser, 10) };
     for _ in 0..50 {
         auto.finished("f", Place::Browser, sample);
     }
@@ -211,8 +211,8 @@ fn odd_measurements_do_no_harm() {
     let mut auto = Auto::default();
     for total in [0.0, -5.0, 1e300, 0.0] {
         for (place, bytes) in [(Place::Browser, 0), (Place::Cluster, u64::MAX / 4)] {
-            auto.choose("f", bytes, Crew { workers: 0, calls: 0 });
-            let sample = Sample { total, running: total, crew: IDLE, input: bytes, output: bytes };
+            auto.choose("f", bytes, PoolLoad { workers: 0, calls: 0 });
+            let sample = Sample { total, running: total, load: IDLE, input: bytes, output: bytes };
             auto.finished("f", place, sample);
             auto.answered(total, bytes);
         }

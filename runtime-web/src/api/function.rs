@@ -101,7 +101,7 @@ async fn start(
     let engine = loaded.engine(options.engine()?).await?;
     let (stop, _triggers) = Triggers::new(&options)?;
     shared.running.add(&stop);
-    let input = stop.unless(input.read()).await?;
+    let input = stop.race(input.read()).await?;
     let function = loaded.name.clone();
     // In a worker of the pool, what the page keeps to itself.
     let added = shared.page_only.borrow_mut().add(&options.strings("local")?);
@@ -119,7 +119,7 @@ async fn start(
             let start = Start { loaded, engine, invocation, pointer, call };
             run(start, shared, listeners, stop).await
         }
-        Place::Cluster => stop.unless(run_in_cluster(invocation, &shared)).await,
+        Place::Cluster => stop.race(run_in_cluster(invocation, &shared)).await,
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) use function::run_with;
 pub use state::RuntimeState;
 pub(crate) use triggers::Triggers;
 
-use crate::chain::{Chains, Crew, Library, begin};
+use crate::chain::{Chains, Library, WorkerPool, begin};
 use crate::connection::Connection;
 use crate::engine::{Wanted, choose};
 use crate::error::{Code, FaasmError};
@@ -55,12 +55,12 @@ async fn open(options: Options, pool: JsValue) -> Result<Runtime, FaasmError> {
     }
     let first = token.get().await?;
     // Which engine suits this browser is found out while the relay answers.
-    let crew = Crew::new(pool, begin(&user, &url, first.as_deref(), &reach));
+    let workers = WorkerPool::new(pool, begin(&user, &url, first.as_deref(), &reach));
     let connecting = Connection::open(url, &user, first.clone(), reach);
     let (connection, _) = futures_util::future::try_join(connecting, choose(wanted)).await?;
     let modules: Rc<Modules> = Rc::default();
     let library = Library::new(Rc::clone(&modules), wanted);
-    let shared = Shared::new(connection, Chains::new(asked, library, crew, delegate));
+    let shared = Shared::new(connection, Chains::new(asked, library, workers, delegate));
     token.renew(first, &shared);
     pins::apply(&shared, &rules).map_err(|problem| FaasmError::new(Code::BadOptions, problem))?;
     let state = RuntimeState::new(&shared).into();

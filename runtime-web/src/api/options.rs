@@ -2,7 +2,7 @@
 
 use super::input::Input;
 use super::token::Token;
-use crate::chain::Asked;
+use crate::chain::PlacementRequest;
 use crate::connection::Reach;
 use crate::engine::Wanted;
 use crate::error::{Code, FaasmError};
@@ -65,11 +65,13 @@ impl Options {
     }
 
     /// Where chained calls run.
-    pub(super) fn asked(&self) -> Result<Asked, FaasmError> {
+    pub(super) fn asked(&self) -> Result<PlacementRequest, FaasmError> {
         const EXPECTED: &str = "\"cluster\", \"browser\", \"auto\", an object of these by the names of functions, or a function that gives one of them";
-        let Some(value) = self.get("where") else { return Ok(Asked::Rules(Policy::default())) };
+        let Some(value) = self.get("where") else {
+            return Ok(PlacementRequest::Rules(Policy::default()));
+        };
         if let Some(choose) = value.dyn_ref::<Function>() {
-            return Ok(Asked::Function(choose.clone()));
+            return Ok(PlacementRequest::Function(choose.clone()));
         }
         let rules = match value.as_string() {
             Some(text) => {
@@ -77,7 +79,7 @@ impl Options {
             }
             None => policy(&value),
         };
-        rules.map(Asked::Rules).ok_or_else(|| wrong("where", EXPECTED))
+        rules.map(PlacementRequest::Rules).ok_or_else(|| wrong("where", EXPECTED))
     }
 
     pub(super) fn callback(&self, name: &str) -> Result<Option<Function>, FaasmError> {

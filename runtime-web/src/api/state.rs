@@ -2,11 +2,11 @@
 
 use super::options::{bytes, strings, wrong};
 use super::promise::promise;
+use crate::cancel::CancelToken;
 use crate::error::FaasmError;
 use crate::host::{read_state, take_bytes, take_done, write_state};
 use crate::pins;
 use crate::shared::{Shared, closed};
-use crate::stop::Stop;
 use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::Request;
 use futures_util::future::LocalBoxFuture;
@@ -44,7 +44,7 @@ impl RuntimeState {
     ) -> Promise {
         match self.open(&key) {
             Ok((shared, key)) => {
-                let stop = Stop::new(None);
+                let stop = CancelToken::new(None);
                 shared.running.add(&stop);
                 until(stop, Box::pin(act(shared, key)))
             }
@@ -54,8 +54,11 @@ impl RuntimeState {
 }
 
 /// A promise of what is done, unless the runtime ends before. Not generic, so that it is there once.
-fn until(stop: Rc<Stop>, acting: LocalBoxFuture<'static, Result<JsValue, FaasmError>>) -> Promise {
-    promise(async move { stop.unless(acting).await })
+fn until(
+    stop: Rc<CancelToken>,
+    acting: LocalBoxFuture<'static, Result<JsValue, FaasmError>>,
+) -> Promise {
+    promise(async move { stop.race(acting).await })
 }
 
 /// What is here of a value.

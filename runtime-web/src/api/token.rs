@@ -1,9 +1,9 @@
 //! Tokens: a string, or where to get one, again and again.
 
+use crate::cancel::CancelToken;
 use crate::error::{Code, FaasmError, describe};
 use crate::global::{console_error, sleep, spawn};
 use crate::shared::Shared;
-use crate::stop::Stop;
 use js_sys::{Date, Function, JSON, Promise, Reflect};
 use std::rc::{Rc, Weak};
 use wasm_bindgen::prelude::*;
@@ -42,12 +42,12 @@ impl Token {
     /// again.
     pub(super) fn renew(self, last: Option<String>, shared: &Rc<Shared>) {
         let (Token::Provider(provider), Some(last)) = (self, last) else { return };
-        let stop = Stop::new(None);
+        let stop = CancelToken::new(None);
         shared.running.add(&stop);
         let shared = Rc::downgrade(shared);
         spawn(async move {
             // It ends with the runtime, or with a token that does not expire; neither is an error.
-            let _ = stop.unless(renew(&provider, last, shared)).await;
+            let _ = stop.race(renew(&provider, last, shared)).await;
         });
     }
 }

@@ -1,9 +1,9 @@
 //! What a page ends its runs with: an `AbortSignal`, a timeout.
 
 use super::options::Options;
+use crate::cancel::CancelToken;
 use crate::error::{Code, FaasmError};
 use crate::global::Timer;
-use crate::stop::Stop;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use web_sys::AbortSignal;
@@ -19,9 +19,9 @@ impl Triggers {
     ///
     /// # Errors
     /// When the options make no sense, or the signal is aborted already.
-    pub(crate) fn new(options: &Options) -> Result<(Rc<Stop>, Self), FaasmError> {
+    pub(crate) fn new(options: &Options) -> Result<(Rc<CancelToken>, Self), FaasmError> {
         let (signal, timeout) = (options.signal()?, options.timeout()?);
-        let stop = Stop::new(timeout);
+        let stop = CancelToken::new(timeout);
         let signal = match signal {
             Some(signal) if signal.aborted() => return Err(aborted(&signal)),
             Some(signal) => Some(Listening::new(signal, &stop)),
@@ -44,7 +44,7 @@ struct Listening {
 const ABORT: &str = "abort";
 
 impl Listening {
-    fn new(signal: AbortSignal, stop: &Rc<Stop>) -> Self {
+    fn new(signal: AbortSignal, stop: &Rc<CancelToken>) -> Self {
         let (stop, source) = (Rc::clone(stop), signal.clone());
         let listener = Closure::<dyn Fn()>::new(move || stop.stop(aborted(&source)));
         signal

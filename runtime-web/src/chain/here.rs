@@ -1,6 +1,6 @@
 //! Chained calls in this browser.
 
-use super::{Call, Caller, Ended, Finished, Trial, in_cluster};
+use super::{Call, Caller, Ended, Finished, LatencySample, in_cluster};
 use crate::api::run_with;
 use crate::engine::Kind;
 use crate::error::{Code, FaasmError, code_of, describe};
@@ -43,16 +43,16 @@ pub(super) async fn run(
     shared: Rc<Shared>,
     caller: Rc<Caller>,
     call: Call,
-    trial: Option<Trial>,
+    sample: Option<LatencySample>,
 ) -> Finished {
-    let thrown = match in_worker(&shared, &caller, &call, trial).await {
+    let thrown = match in_worker(&shared, &caller, &call, sample).await {
         Ok((result, failure)) => return Ok(Ended { result, failure, place: Place::Browser }),
         Err(thrown) => thrown,
     };
     if shared.is_disposed() {
         return Err(closed());
     }
-    if field(&thrown, UNSTARTED).is_undefined() {
+    if field(&thrown, NOT_STARTED).is_undefined() {
         return Err(FaasmError::thrown(&thrown));
     }
     // Rather far away than in the way of a page.
@@ -60,7 +60,7 @@ pub(super) async fn run(
 }
 
 /// What is thrown for a call that was not begun; anything else may have happened.
-pub(super) const UNSTARTED: &str = "unstarted";
+pub(super) const NOT_STARTED: &str = "not_started";
 
 /// Why it was not: there are no workers.
 const NO_WORKERS: &str = "no workers";
@@ -69,23 +69,23 @@ async fn in_worker(
     shared: &Rc<Shared>,
     caller: &Caller,
     call: &Call,
-    trial: Option<Trial>,
+    sample: Option<LatencySample>,
 ) -> Result<(CallResult, Option<Code>), JsValue> {
-    let crew = &shared.chains.crew;
+    let workers = &shared.chains.workers;
     let Some(loaded) = callee(shared, caller, call).await else {
-        if let Some(trial) = trial {
-            trial.cannot();
+        if let Some(sample) = sample {
+            sample.cannot();
         }
-        return Err(unstarted());
+        return Err(not_started());
     };
     let engine = loaded.engine_like(caller.engine);
     let aborting = Aborting::new()?;
-    let load = crew.load();
-    let known = crew.enter(caller.callee(&loaded, engine));
+    let load = workers.load();
+    let known = workers.enter(caller.callee(&loaded, engine));
     let given = || options(shared, call, known.number, engine, &aborting.0);
-    let mut ran = crew.run(shared, &loaded, engine, given).await;
+    let mut ran = workers.run(shared, &loaded, engine, given).await;
     if let Err(thrown) = &ran
-        && field(thrown, UNSTARTED) == NO_WORKERS
+        && field(thrown, NOT_STARTED) == NO_WORKERS
         && !is_page()
     {
         // Nobody waits for the thread of what is a worker itself.
@@ -94,9 +94,10 @@ async fn in_worker(
     let ran = ran?;
     let output = Uint8Array::new(&field(&ran, "output")).to_vec();
     let number = |name: &str| field(&ran, name).as_f64();
-    if let (Some(trial), Some(total), Some(running)) = (trial, number("total"), number("running")) {
+    if let (Some(sample), Some(total), Some(running)) = (sample, number("total"), number("running"))
+    {
         let (input, output) = (call.input.len() as u64, output.len() as u64);
-        trial.finished(Sample { total, running, crew: load, input, output });
+        sample.finished(Sample { total, running, load, input, output });
     }
     let return_value = number("returnValue").unwrap_or(1.0) as i32;
     Ok((CallResult { return_value, output }, failure(&ran)))
@@ -120,8 +121,8 @@ fn failed(thrown: JsValue) -> Result<JsValue, JsValue> {
 }
 
 /// What was not begun, for it has to go elsewhere.
-pub(super) fn unstarted() -> JsValue {
-    object(&[(UNSTARTED, "elsewhere".into())])
+pub(super) fn not_started() -> JsValue {
+    object(&[(NOT_STARTED, "elsewhere".into())])
 }
 
 /// The function to run; none where it cannot run here.

@@ -2,20 +2,21 @@
 //!
 //! * this file: the decision, and calls in the cluster;
 //! * `here`: calls in this browser;
-//! * `crew`: the workers for them;
+//! * `workers`: the workers for them;
 //! * `library`: functions by their names;
 //! * `tree`: what ends all calls of a run.
 //!
 //! A runtime in such a worker decides nothing: it hands what its functions chain to the page's.
 
-mod crew;
 mod here;
 mod library;
 mod tree;
+mod workers;
 
-pub(crate) use crew::{Crew, begin, hand_over_state};
 pub(crate) use library::Library;
+pub(crate) use workers::{WorkerPool, begin, hand_over_state};
 
+use crate::cancel::CancelToken;
 use crate::connection::Answer;
 use crate::engine::Kind;
 use crate::error::{Code, FaasmError, describe};
@@ -23,7 +24,6 @@ use crate::function::Loaded;
 use crate::global::performance_now;
 use crate::host::unexpected;
 use crate::shared::Shared;
-use crate::stop::Stop;
 use faasm_bridge::guest::CallResult;
 use faasm_bridge::placement::auto::{Auto, Sample};
 use faasm_bridge::placement::{Place, Policy, Where};
@@ -107,18 +107,18 @@ pub(crate) type Finished = Result<Ended, FaasmError>;
 pub(crate) type Running = LocalBoxFuture<'static, Finished>;
 
 /// What the page asks for.
-pub(crate) enum Asked {
+pub(crate) enum PlacementRequest {
     Rules(Policy),
     /// Gives a place for the name of a function.
     Function(Function),
 }
 
-impl Asked {
+impl PlacementRequest {
     /// Where calls of a function run; none where the page leaves that to the manifest.
     fn of(&self, function: &str) -> Result<Option<Where>, FaasmError> {
         let choose = match self {
-            Asked::Rules(policy) => return Ok(policy.of(function)),
-            Asked::Function(choose) => choose,
+            PlacementRequest::Rules(policy) => return Ok(policy.of(function)),
+            PlacementRequest::Function(choose) => choose,
         };
         let wrong = |why: String| {
             let message = format!("the function `where` failed for `{function}`: {why}");
@@ -137,25 +137,25 @@ impl Asked {
 
 /// What a runtime has for chained calls.
 pub(crate) struct Chains {
-    asked: Asked,
+    asked: PlacementRequest,
     auto: RefCell<Auto>,
     pub(crate) library: Library,
-    pub(crate) crew: Crew,
-    /// In a worker of the crew: who performs what is chained.
+    pub(crate) workers: WorkerPool,
+    /// In a worker of the workers: who performs what is chained.
     delegate: Option<Function>,
 }
 
 impl Chains {
     pub(crate) fn new(
-        asked: Asked,
+        asked: PlacementRequest,
         library: Library,
-        crew: Crew,
+        workers: WorkerPool,
         delegate: Option<Function>,
     ) -> Self {
-        Self { asked, auto: RefCell::default(), library, crew, delegate }
+        Self { asked, auto: RefCell::default(), library, workers, delegate }
     }
 
-    /// In a worker of a crew: who performs for it what only the page can.
+    /// In a worker of a workers: who performs for it what only the page can.
     pub(crate) fn delegate(&self) -> Option<&Function> {
         self.delegate.as_ref()
     }
@@ -166,9 +166,9 @@ impl Chains {
         loaded: &Rc<Loaded>,
         engine: Kind,
         number: Option<u32>,
-        stop: &Rc<Stop>,
+        stop: &Rc<CancelToken>,
     ) -> Rc<Caller> {
-        let known = number.and_then(|number| self.crew.caller(number));
+        let known = number.and_then(|number| self.workers.caller(number));
         known.unwrap_or_else(|| {
             let (loaded, number) = (Rc::clone(loaded), number.unwrap_or(0));
             Rc::new(Caller { loaded, engine, depth: 0, tree: Tree::new(Rc::clone(stop)), number })
@@ -182,7 +182,7 @@ impl Chains {
 
     pub(crate) fn dispose(&self) {
         self.library.clear();
-        self.crew.end();
+        self.workers.end();
     }
 }
 
@@ -197,7 +197,7 @@ pub(crate) fn start(
 ) -> Result<Running, FaasmError> {
     let chains = &shared.chains;
     if let Some(delegate) = &chains.delegate {
-        return Ok(Box::pin(crew::hand_over(delegate.clone(), Rc::clone(caller), call)));
+        return Ok(Box::pin(workers::delegate_call(delegate.clone(), Rc::clone(caller), call)));
     }
     if let Some(reason) = caller.tree.reason() {
         return Ok(Box::pin(ready(Err(reason))));
@@ -209,19 +209,19 @@ pub(crate) fn start(
         Some(place) => place,
         None => caller.loaded.chained.of(&call.function).unwrap_or(Where::Cluster),
     };
-    let (place, trial) = match asked {
+    let (place, sample) = match asked {
         Where::Cluster => (Place::Cluster, None),
         Where::Browser => (Place::Browser, None),
         Where::Auto => {
             let key = call.key();
             let input = call.input.len() as u64;
-            let place = chains.auto.borrow_mut().choose(&key, input, chains.crew.load());
-            (place, Some(Trial { shared: Rc::downgrade(shared), key, place }))
+            let place = chains.auto.borrow_mut().choose(&key, input, chains.workers.load());
+            (place, Some(LatencySample { shared: Rc::downgrade(shared), key, place }))
         }
     };
     let running: Running = match place {
-        Place::Cluster => in_cluster(shared, caller, call, trial)?,
-        Place::Browser => Box::pin(here::run(Rc::clone(shared), Rc::clone(caller), call, trial)),
+        Place::Cluster => in_cluster(shared, caller, call, sample)?,
+        Place::Browser => Box::pin(here::run(Rc::clone(shared), Rc::clone(caller), call, sample)),
     };
     Ok(caller.tree.within(running))
 }
@@ -233,13 +233,13 @@ fn refused(reason: String) -> Running {
 }
 
 /// A call whose time is of interest.
-struct Trial {
+struct LatencySample {
     shared: Weak<Shared>,
     key: String,
     place: Place,
 }
 
-impl Trial {
+impl LatencySample {
     fn with(&self, act: impl FnOnce(&mut Auto, &str)) {
         if let Some(shared) = self.shared.upgrade() {
             act(&mut shared.chains.auto.borrow_mut(), &self.key);
@@ -256,7 +256,7 @@ impl Trial {
     }
 }
 
-impl Drop for Trial {
+impl Drop for LatencySample {
     fn drop(&mut self) {
         // Where it has finished this says nothing new.
         self.with(|auto, key| auto.abandoned(key, self.place));
@@ -268,7 +268,7 @@ fn in_cluster(
     shared: &Rc<Shared>,
     caller: &Caller,
     call: Call,
-    trial: Option<Trial>,
+    sample: Option<LatencySample>,
 ) -> Result<Running, FaasmError> {
     let Call { function, entry, input } = call;
     let request = Request::Call { function, entry, args: Vec::new(), env: Vec::new() };
@@ -276,13 +276,13 @@ fn in_cluster(
     let first = &caller.tree.first;
     let waiting = shared.connection.request_of(first.get(), request, &input)?;
     first.set(first.get().or(waiting.id));
-    let (crew, input) = (shared.chains.crew.load(), input.len() as u64);
+    let (workers, input) = (shared.chains.workers.load(), input.len() as u64);
     Ok(Box::pin(async move {
         let (result, failure) = call_result(waiting.answer().await)?;
-        if let Some(trial) = trial {
+        if let Some(sample) = sample {
             let total = performance_now() - began;
             let output = result.output.len() as u64;
-            trial.finished(Sample { total, running: total, crew, input, output });
+            sample.finished(Sample { total, running: total, load: workers, input, output });
         }
         Ok(Ended { result, failure, place: Place::Cluster })
     }))

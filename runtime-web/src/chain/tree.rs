@@ -1,9 +1,9 @@
 //! A run that the page began, with all calls that follow from it: one end for all of them.
 
 use super::Running;
+use crate::cancel::{CancelToken, Members};
 use crate::error::FaasmError;
 use crate::global::{Timer, performance_now};
-use crate::stop::{Members, Stop};
 use faasm_bridge::wire::RequestId;
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
@@ -15,14 +15,14 @@ pub(super) struct Tree {
     /// The first call in the cluster of all these: by that the relay knows which are of one run.
     pub(super) first: Cell<Option<RequestId>>,
     /// The stop of the run, which knows its deadline.
-    root: Rc<Stop>,
+    root: Rc<CancelToken>,
     /// Ends the calls at the deadline, also where the run is over: from the first of them on.
     timer: OnceCell<Option<Timer>>,
-    calls: Members<Stop>,
+    calls: Members<CancelToken>,
 }
 
 impl Tree {
-    pub(super) fn new(root: Rc<Stop>) -> Rc<Self> {
+    pub(super) fn new(root: Rc<CancelToken>) -> Rc<Self> {
         let (first, timer) = (Cell::new(None), OnceCell::new());
         Rc::new(Self { first, root, timer, calls: Members::default() })
     }
@@ -41,7 +41,7 @@ impl Tree {
 
     /// A call of this tree, which ends with it.
     pub(super) fn within(self: &Rc<Self>, call: Running) -> Running {
-        let (tree, stop) = (Rc::clone(self), Stop::new(None));
+        let (tree, stop) = (Rc::clone(self), CancelToken::new(None));
         tree.calls.add(&stop);
         self.timer.get_or_init(|| {
             let tree = Rc::downgrade(self);
@@ -54,7 +54,7 @@ impl Tree {
             }))
         });
         Box::pin(async move {
-            let ended = stop.unless(call).await;
+            let ended = stop.race(call).await;
             // Until now, with its timer.
             drop(tree);
             ended

@@ -4,7 +4,7 @@
 //! are in `docs/engines.md`, with figures.
 
 use super::Kind;
-use super::trial::{self, Trial};
+use super::microbench::{self, Microbench};
 use crate::error::{Code, FaasmError};
 use crate::global::performance_now;
 use futures_util::future::{FutureExt, LocalBoxFuture, Shared};
@@ -82,15 +82,15 @@ async fn find() -> Found {
     let without = Found { jspi: false, best: Kind::Asyncify };
     let Some(jspi) = working_jspi().await else { return without };
     // Where Asyncify itself could not be tried, the other one works.
-    let best = match trial::of(Kind::Asyncify) {
+    let best = match microbench::of(Kind::Asyncify) {
         Ok(asyncify) => cheaper(&jspi, &asyncify).await.unwrap_or(Kind::Jspi),
         Err(_) => Kind::Jspi,
     };
     Found { jspi: true, best }
 }
 
-/// The trial, where this browser has what the engine needs and really suspends.
-async fn working_jspi() -> Option<Trial> {
+/// The bench, where this browser has what the engine needs and really suspends.
+async fn working_jspi() -> Option<Microbench> {
     let webassembly = Reflect::get(&global(), &"WebAssembly".into()).ok()?;
     let has = |name: &str| {
         Reflect::get(&webassembly, &name.into()).is_ok_and(|found: JsValue| found.is_function())
@@ -98,16 +98,16 @@ async fn working_jspi() -> Option<Trial> {
     if !has("Suspending") || !has("promising") {
         return None;
     }
-    let trial = trial::of(Kind::Jspi).ok()?;
-    lap(&trial).await.ok()?;
-    (trial.suspensions() == LAP).then_some(trial)
+    let bench = microbench::of(Kind::Jspi).ok()?;
+    lap(&bench).await.ok()?;
+    (bench.suspensions() == LAP).then_some(bench)
 }
 
-async fn lap(trial: &Trial) -> Result<(), JsValue> {
-    JsFuture::from(trial.suspend(LAP)?).await.map(drop)
+async fn lap(bench: &Microbench) -> Result<(), JsValue> {
+    JsFuture::from(bench.suspend(LAP)?).await.map(drop)
 }
 
-async fn cheaper(jspi: &Trial, asyncify: &Trial) -> Result<Kind, JsValue> {
+async fn cheaper(jspi: &Microbench, asyncify: &Microbench) -> Result<Kind, JsValue> {
     // Code is compiled in the first lap, and the next round begins with a tick of the clock.
     rate(asyncify).await?;
     let began = performance_now();
@@ -121,11 +121,11 @@ async fn cheaper(jspi: &Trial, asyncify: &Trial) -> Result<Kind, JsValue> {
 }
 
 /// Suspensions for each millisecond, over one tick of the clock.
-async fn rate(trial: &Trial) -> Result<f64, JsValue> {
+async fn rate(bench: &Microbench) -> Result<f64, JsValue> {
     let began = performance_now();
     let mut suspensions = 0;
     loop {
-        lap(trial).await?;
+        lap(bench).await?;
         suspensions += LAP;
         let passed = performance_now() - began;
         if passed > 0.0 {

@@ -3,7 +3,7 @@
 //! The ways themselves are in `js/engine.js`: between a suspension and the next there is then nothing but the browser.
 
 mod choice;
-mod trial;
+mod microbench;
 
 pub(crate) use choice::{Wanted, choose};
 

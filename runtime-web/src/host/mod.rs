@@ -25,11 +25,11 @@ pub(crate) use operations::{take_bytes, take_done, unexpected};
 pub(crate) use runs::{Number, numbered};
 pub(crate) use transfers::{read_state, write_state};
 
+use crate::cancel::CancelToken;
 use crate::chain::Caller;
 use crate::error::FaasmError;
 use crate::global::performance_now;
 use crate::shared::Shared;
-use crate::stop::Stop;
 pub(crate) use browser::uncatchable;
 use browser::{BrowserHost, open_guest};
 use calls::Calls;
@@ -47,7 +47,7 @@ pub(crate) struct Bindings {
     guest: RefCell<Guest>,
     shared: Rc<Shared>,
     listeners: Rc<Listeners>,
-    stop: Rc<Stop>,
+    stop: Rc<CancelToken>,
     caller: Rc<Caller>,
     /// Imports that only trap, by the position given to their import function.
     pub(crate) traps: RefCell<Vec<String>>,
@@ -83,7 +83,7 @@ impl Bindings {
         caller: Rc<Caller>,
         shared: Rc<Shared>,
         listeners: Listeners,
-        stop: Rc<Stop>,
+        stop: Rc<CancelToken>,
     ) -> Rc<Self> {
         Rc::new(Self {
             caller,
@@ -161,7 +161,7 @@ impl Bindings {
         let Some(operation) = operation else { return };
         let began = performance_now();
         self.listeners.suspended(&operation);
-        let performed = self.stop.unless(self.perform(operation)).await;
+        let performed = self.stop.race(self.perform(operation)).await;
         let completion = performed.unwrap_or_else(|error| {
             let message = error.message.clone();
             *self.failure.borrow_mut() = Some(error);

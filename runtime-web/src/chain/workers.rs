@@ -1,6 +1,6 @@
 //! The workers that run chained calls: `package/pool.js` has them, this is its other side.
 
-use super::here::{Aborting, entry, failure, failure_field, field, unstarted};
+use super::here::{Aborting, entry, failure, failure_field, field, not_started};
 use super::{Call, Caller, Ended, Finished, start};
 use crate::api::{Options, Triggers, promise};
 use crate::connection::{Answer, Reach};
@@ -12,7 +12,7 @@ use crate::object::object;
 use crate::shared::{Shared, closed};
 use faasm_bridge::guest::CallResult;
 use faasm_bridge::placement::Place;
-use faasm_bridge::placement::auto::Crew as Load;
+use faasm_bridge::placement::auto::PoolLoad as Load;
 use faasm_bridge::sorted_map::SortedMap;
 use faasm_bridge::wire::{ChunkHeader, Reply, Request};
 use futures_util::future::LocalBoxFuture;
@@ -41,7 +41,7 @@ extern "C" {
 }
 
 /// The workers, once there was a call for them.
-pub(crate) struct Crew {
+pub(crate) struct WorkerPool {
     /// Gives a pool for its settings; undefined in a worker of one.
     open: JsValue,
     /// What the workers connect with.
@@ -53,18 +53,18 @@ pub(crate) struct Crew {
 }
 
 /// A call that is under way in a worker.
-pub(super) struct Entered<'a> {
-    crew: &'a Crew,
+pub(super) struct InFlightGuard<'a> {
+    workers: &'a WorkerPool,
     pub(super) number: u32,
 }
 
-impl Drop for Entered<'_> {
+impl Drop for InFlightGuard<'_> {
     fn drop(&mut self) {
-        self.crew.calls.borrow_mut().remove(&self.number);
+        self.workers.calls.borrow_mut().remove(&self.number);
     }
 }
 
-impl Crew {
+impl WorkerPool {
     /// `open` gives a pool for its settings, `begin` is what `connect` takes.
     pub(crate) fn new(open: JsValue, begin: JsValue) -> Self {
         Self { open, begin, pool: OnceCell::new(), calls: RefCell::default(), last: Cell::new(0) }
@@ -79,11 +79,11 @@ impl Crew {
     }
 
     /// Counts a call, until what this gives is dropped.
-    pub(super) fn enter(&self, caller: Caller) -> Entered<'_> {
+    pub(super) fn enter(&self, caller: Caller) -> InFlightGuard<'_> {
         let number = self.last.get().wrapping_add(1);
         self.last.set(number);
         self.calls.borrow_mut().insert(number, Rc::new(caller));
-        Entered { crew: self, number }
+        InFlightGuard { workers: self, number }
     }
 
     /// A call that is under way.
@@ -100,8 +100,8 @@ impl Crew {
         engine: Kind,
         options: impl Fn() -> JsValue,
     ) -> Result<JsValue, JsValue> {
-        let Some((url, manifest)) = loaded.manifest() else { return Err(unstarted()) };
-        let module = loaded.program(engine).await.map_err(|_| unstarted())?.module;
+        let Some((url, manifest)) = loaded.manifest() else { return Err(not_started()) };
+        let module = loaded.program(engine).await.map_err(|_| not_started())?.module;
         let source = object(&[
             ("url", url.into()),
             ("manifest", manifest.into()),
@@ -120,11 +120,11 @@ impl Crew {
                 ("module", wasm_bindgen::module()),
                 ("chained", perform(Rc::downgrade(shared)).into_js_value()),
             ]);
-            let open = self.open.dyn_ref::<Function>().ok_or_else(unstarted)?;
+            let open = self.open.dyn_ref::<Function>().ok_or_else(not_started)?;
             let pool = open.call1(&JsValue::UNDEFINED, &settings)?;
             let _ = self.pool.set(pool.unchecked_into());
         }
-        self.pool.get().ok_or_else(unstarted)
+        self.pool.get().ok_or_else(not_started)
     }
 
     /// The token to connect with from here on.
@@ -155,7 +155,7 @@ pub(crate) fn begin(user: &str, url: &str, token: Option<&str>, reach: &Reach) -
 }
 
 /// In a worker: has the page's runtime perform a call.
-pub(super) async fn hand_over(delegate: Function, caller: Rc<Caller>, call: Call) -> Finished {
+pub(super) async fn delegate_call(delegate: Function, caller: Rc<Caller>, call: Call) -> Finished {
     let (pointer, index) = entry(call.entry);
     let handed = [
         ("call", caller.number.into()),
@@ -271,7 +271,7 @@ fn perform(shared: Weak<Shared>) -> Closure<dyn Fn(JsValue) -> Promise> {
         // What is handed over comes before the end of the call that chains it.
         let shared = shared.upgrade().filter(|shared| !shared.is_disposed());
         let number = handed.number("call").ok().flatten().unwrap_or(0);
-        let caller = shared.as_ref().and_then(|shared| shared.chains.crew.caller(number));
+        let caller = shared.as_ref().and_then(|shared| shared.chains.workers.caller(number));
         promise(async move {
             if let Some(kind) = handed.string("state")? {
                 return perform_state(&*shared.ok_or_else(closed)?, &kind, &handed);
@@ -284,7 +284,7 @@ fn perform(shared: Weak<Shared>) -> Closure<dyn Fn(JsValue) -> Promise> {
             };
             let (stop, _triggers) = Triggers::new(&handed)?;
             shared.running.add(&stop);
-            let ended = stop.unless(start(&shared, &caller, call)?).await?;
+            let ended = stop.race(start(&shared, &caller, call)?).await?;
             Ok(object(&[
                 ("returnValue", ended.result.return_value.into()),
                 ("output", Uint8Array::from(ended.result.output.as_slice()).into()),

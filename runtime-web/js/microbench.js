@@ -6,10 +6,10 @@ const ready = () => Promise.resolve();
 
 /**
  * @param {"asyncify" | "jspi"} kind
- * @param {Uint8Array} bytes   its module, built from `trial.wat`
+ * @param {Uint8Array} bytes   its module, built from `microbench.wat`
  * @param {number} buffer      bytes for its unwound stack
  */
-export function trial(kind, bytes, buffer) {
+export function microbench(kind, bytes, buffer) {
   const engine = kind === "jspi" ? jspi(ready) : asyncify(ready, buffer);
   // Before: it has to wait. After: whatever the call gives.
   const half = () => 1;

@@ -1,4 +1,4 @@
-;; Suspends as often as it is told; `trial.wasm` and `trial.asyncify.wasm` are what `faasm-asyncify build --debug-info strip`
+;; Suspends as often as it is told; `microbench.wasm` and `microbench.asyncify.wasm` are what `faasm-asyncify build --debug-info strip`
 ;; made of the shape that its shim gives a host call.
 (module
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))

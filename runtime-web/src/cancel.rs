@@ -14,7 +14,7 @@ use std::task::{Poll, Waker};
 
 /// Whether one run is to end, and why.
 #[derive(Debug, Default)]
-pub(crate) struct Stop {
+pub(crate) struct CancelToken {
     reason: OnceCell<FaasmError>,
     /// Who waits for a reason: the run, in the one place where it waits for something else too.
     waker: RefCell<Option<Waker>>,
@@ -22,7 +22,7 @@ pub(crate) struct Stop {
     deadline: Option<(f64, f64)>,
 }
 
-impl Stop {
+impl CancelToken {
     /// For a run that may take some time, or any, in milliseconds.
     pub(crate) fn new(timeout: Option<f64>) -> Rc<Self> {
         let deadline = timeout.map(|timeout| (performance_now() + timeout, timeout));
@@ -61,7 +61,7 @@ impl Stop {
     }
 
     /// What `future` gives, unless the run is to end before.
-    pub(crate) async fn unless<T>(
+    pub(crate) async fn race<T>(
         &self,
         future: impl Future<Output = Result<T, FaasmError>>,
     ) -> Result<T, FaasmError> {

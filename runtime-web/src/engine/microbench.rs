@@ -1,0 +1,37 @@
+//! A tiny function that does nothing but suspend, in both shapes: shows whether an engine works here, and what a
+//! suspension costs. Its source is `microbench.wat`.
+
+use super::Kind;
+use js_sys::Promise;
+use wasm_bindgen::prelude::*;
+
+const JSPI: &[u8] = include_bytes!("microbench.wasm");
+const ASYNCIFY: &[u8] = include_bytes!("microbench.asyncify.wasm");
+/// As `microbench.asyncify.wasm` was built.
+const BUFFER_BYTES: u32 = 65_536;
+
+#[wasm_bindgen(module = "/js/microbench.js")]
+extern "C" {
+    /// An instance of the bench with its engine.
+    pub(super) type Microbench;
+
+    #[wasm_bindgen(catch)]
+    fn microbench(kind: &str, bytes: &[u8], buffer: u32) -> Result<Microbench, JsValue>;
+
+    /// Suspends and resumes it so many times, with nothing to wait for.
+    #[wasm_bindgen(method, catch)]
+    pub(super) fn suspend(this: &Microbench, times: u32) -> Result<Promise, JsValue>;
+
+    /// How often it was suspended.
+    #[wasm_bindgen(method)]
+    pub(super) fn suspensions(this: &Microbench) -> u32;
+}
+
+/// Makes an instance.
+pub(super) fn of(kind: Kind) -> Result<Microbench, JsValue> {
+    let bytes = match kind {
+        Kind::Asyncify => ASYNCIFY,
+        Kind::Jspi => JSPI,
+    };
+    microbench(kind.as_str(), bytes, BUFFER_BYTES)
+}
