@@ -28,14 +28,14 @@ mod config;
 mod http;
 mod integrity;
 mod metrics;
-mod server;
+mod net;
 mod session;
 pub mod store;
 mod tls;
 
 pub use config::{App, Config, Limits, Timings, settings};
 pub use integrity::integrity;
-pub use server::serve;
+pub use net::serve;
 pub use tls::{Tls, TlsError};
 
 /// Reads a body of `POST /` and forgets it again. Public for the fuzzer, which has no relay around it.

@@ -1,7 +1,7 @@
 //! `POST /session…`: sessions for networks that break WebSockets.
 
 use super::body::{self, Arrived, Arriving, Bound};
-use super::{Answer, Refusal, Site, plain};
+use super::{Answer, HttpContext, Refusal, plain};
 use crate::session::{DownlinkMode, FetchConnection, FetchError, begin};
 use crate::store::StoreError;
 use bytes::Bytes;
@@ -44,19 +44,19 @@ pub(super) fn action(path: &str) -> Option<Action> {
 
 /// Answers a request whose origin and host were checked.
 pub(super) async fn answer(
-    site: &Arc<Site>,
+    context: &Arc<HttpContext>,
     action: Action,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     if let Action::Begin = action {
-        return shake_hands(site, request).await;
+        return shake_hands(context, request).await;
     }
-    let frame = FRAME_PREFIX_BYTES + site.config.limits.frame_bytes;
+    let frame = FRAME_PREFIX_BYTES + context.config.limits.frame_bytes;
     let bound =
         if let Action::Send = action { BATCH_HEADER_BYTES + frame } else { BATCH_HEADER_BYTES };
-    let (connection, header, rest) = arrive(site, request, bound).await?;
+    let (connection, header, rest) = arrive(context, request, bound).await?;
     match action {
-        Action::Send => connection.take(header, &rest.bytes[BATCH_HEADER_BYTES..], &site.app)?,
+        Action::Send => connection.take(header, &rest.bytes[BATCH_HEADER_BYTES..], &context.app)?,
         Action::Receive(mode) => return Ok(stream(connection.body(header, mode)?)),
         Action::End => connection.end(false),
         Action::Begin => {}
@@ -64,14 +64,17 @@ pub(super) async fn answer(
     Ok(plain(StatusCode::NO_CONTENT, FRAMES, ""))
 }
 
-async fn shake_hands(site: &Arc<Site>, request: Request<Incoming>) -> Result<Answer, Refusal> {
+async fn shake_hands(
+    context: &Arc<HttpContext>,
+    request: Request<Incoming>,
+) -> Result<Answer, Refusal> {
     let bytes = FRAME_PREFIX_BYTES + MAX_ENVELOPE_BYTES;
     let bound = Bound { what: "a handshake", bytes };
-    let nobody = site.config.budget.nobody();
-    let body = body::receive(request, bound, &site.config.limits, &nobody).await?;
+    let nobody = context.config.budget.nobody();
+    let body = body::receive(request, bound, &context.config.limits, &nobody).await?;
     let frames = FrameReader::default().push(&body.bytes).map_err(FetchError::from)?;
     let frame = frames.into_iter().next().unwrap_or_default();
-    let begun = begin(&frame, &site.sessions, &site.config.timings, site.stopping()).await;
+    let begun = begin(&frame, &context.sessions, &context.config.timings, context.stopping()).await;
     let batch = begun.map_err(|error| {
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, format!("no session: {error}"))
     })?;
@@ -81,20 +84,20 @@ async fn shake_hands(site: &Arc<Site>, request: Request<Incoming>) -> Result<Ans
 /// The connection that a request belongs to, its [`BatchHeader`], and the body after the header. The body of a request without a known connection
 /// is not read to its end.
 async fn arrive(
-    site: &Site,
+    context: &HttpContext,
     request: Request<Incoming>,
     bound: usize,
 ) -> Result<(Arc<FetchConnection>, BatchHeader, Arrived), Refusal> {
     let bound = Bound { what: "a batch", bytes: bound };
-    let mut arriving = Arriving::new(request, bound, &site.config.limits)?;
-    let mut body = Arrived::nothing(&site.config.budget.nobody());
+    let mut arriving = Arriving::new(request, bound, &context.config.limits)?;
+    let mut body = Arrived::nothing(&context.config.budget.nobody());
     let mut known = None;
     while let Some(piece) = arriving.next().await? {
         body.take(&piece, bound.bytes)?;
         if let Some(header) = body.bytes.first_chunk::<BATCH_HEADER_BYTES>() {
             // Each piece shows that the page is there.
             let header = BatchHeader::from_bytes(*header);
-            let connection = site.sessions.fetching(header.connection)?;
+            let connection = context.sessions.fetching(header.connection)?;
             if known.is_none() {
                 body.charge = body.charge.to(connection.account())?;
             }

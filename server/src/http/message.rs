@@ -17,7 +17,7 @@
 use super::answer::{charged, streamed};
 use super::body::{self, Bound};
 use super::calls::Ended;
-use super::{Answer, Refusal, Site, access, plain};
+use super::{Answer, HttpContext, Refusal, access, plain};
 use crate::auth::Operation;
 use crate::budget::{Charge, Kind};
 use crate::cluster::{Call, ClusterError, Outcome, failure};
@@ -133,19 +133,19 @@ fn whole_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u3
 
 /// Answers a message.
 pub(super) async fn answer(
-    site: &Arc<Site>,
+    context: &Arc<HttpContext>,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     let bound = Bound { what: "a message", bytes: MAX_MESSAGE_BYTES };
     let headers = request.headers().clone();
-    let admission = &site.sessions.admission;
+    let admission = &context.sessions.admission;
     // Before anything of the body is read: whose it is shows only when it is here.
-    let budget = &site.config.budget;
+    let budget = &context.config.budget;
     let account = match access::grant(admission, &headers)?.user() {
         Some(user) => budget.user(user),
         None => budget.anybody(),
     };
-    let body = body::receive(request, bound, &site.config.limits, &account).await?;
+    let body = body::receive(request, bound, &context.config.limits, &account).await?;
     let message = read(&body.bytes).map_err(bad)?;
     access::check(
         admission,
@@ -154,7 +154,7 @@ pub(super) async fn answer(
         Operation::Request(&message.request()),
     )?;
     if message.asks_status {
-        return status(site, &message);
+        return status(context, &message);
     }
     let input = message.input_data.len();
     admission.may_call(&message.user, input).map_err(|exceeds| match exceeds {
@@ -166,10 +166,10 @@ pub(super) async fn answer(
     charge.set_anyway(body.bytes.len() as u64);
     drop(body.bytes);
     if message.is_async {
-        return start(site, message, charge);
+        return start(context, message, charge);
     }
     let account = charge.account().clone();
-    let (succeeded, output) = perform(site, message, charge).await?;
+    let (succeeded, output) = perform(context, message, charge).await?;
     let status = if succeeded { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
     let charge = account.charge(Kind::Answer, output.capacity())?;
     Ok(streamed(status, TEXT, charged(output, charge)))
@@ -232,15 +232,19 @@ impl Message {
 }
 
 /// Performs a call; what the message is charged for is given back when it has ended.
-async fn perform(site: &Site, message: Message, _charge: Charge) -> Result<Ended, Refusal> {
-    let _running = site.sessions.run().ok_or_else(|| {
+async fn perform(
+    context: &HttpContext,
+    message: Message,
+    _charge: Charge,
+) -> Result<Ended, Refusal> {
+    let _running = context.sessions.run().ok_or_else(|| {
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the relay stops; try again later")
     })?;
-    let _room = site.sessions.admission.acquire_permit(&message.user).await;
+    let _room = context.sessions.admission.acquire_permit(&message.user).await;
     let (entry, args, env) = (message.entry(), message.args(), message.env());
     let input = message.input_data.into_bytes();
     let call = Call { entry, args, env, ..Call::new(message.user, message.function, input) };
-    let outcome = site.app.cluster.call(call).await.map_err(|error| {
+    let outcome = context.app.cluster.call(call).await.map_err(|error| {
         let status = match error {
             ClusterError::Refused(why) => return bad(why),
             ClusterError::OverBudget(over) => return over.into(),
@@ -250,7 +254,7 @@ async fn perform(site: &Site, message: Message, _charge: Charge) -> Result<Ended
         tracing::error!(%error, "call by message");
         Refusal::new(status, error.to_string())
     })?;
-    let most = site.config.limits.output_bytes;
+    let most = context.config.limits.output_bytes;
     Ok(match outcome {
         Outcome::Returned(CallResult { output, .. }) if output.len() > most => {
             let (code, bytes) = (failure::TOO_LARGE, output.len());
@@ -280,22 +284,22 @@ fn returned(value: i32, output: Vec<u8>) -> Vec<u8> {
 }
 
 /// Starts a call that goes on by itself.
-fn start(site: &Arc<Site>, message: Message, charge: Charge) -> Result<Answer, Refusal> {
-    let id = site.calls.add(&message.user, &message.function)?;
-    let (site, user) = (Arc::clone(site), message.user.clone());
+fn start(context: &Arc<HttpContext>, message: Message, charge: Charge) -> Result<Answer, Refusal> {
+    let id = context.calls.add(&message.user, &message.function)?;
+    let (context, user) = (Arc::clone(context), message.user.clone());
     let going_on = async move {
-        let ended = perform(&site, message, charge).await;
+        let ended = perform(&context, message, charge).await;
         let ended = ended.unwrap_or_else(|refusal| (false, refusal.message.into_bytes()));
-        site.calls.end(&user, id, ended);
+        context.calls.end(&user, id, ended);
     };
     tokio::spawn(going_on.in_current_span());
     Ok(plain(StatusCode::OK, TEXT, id.to_string()))
 }
 
-fn status(site: &Site, message: &Message) -> Result<Answer, Refusal> {
+fn status(context: &HttpContext, message: &Message) -> Result<Answer, Refusal> {
     let id =
         message.id.ok_or_else(|| bad("a message that asks for a status has the call's `id`"))?;
-    let text = site.calls.status(id, &message.user, &message.function).ok_or_else(|| {
+    let text = context.calls.status(id, &message.user, &message.function).ok_or_else(|| {
         let what = format!("no call {id} of {}/{}", message.user, message.function);
         Refusal::new(StatusCode::NOT_FOUND, what)
     })?;

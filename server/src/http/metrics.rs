@@ -4,12 +4,12 @@
 //! the relay's own pages are answered. There is no rule by address where there are tokens: behind a proxy everybody comes from
 //! this machine.
 
-use super::{Answer, Site, plain};
+use super::{Answer, HttpContext, plain};
 use crate::metrics::{CONTENT_TYPE, Census};
 use hyper::StatusCode;
 
-pub(super) fn answer(site: &Site) -> Answer {
-    let (sessions, connected) = site.sessions.count();
-    let census = Census { sessions, connected, instances: site.app.cluster.usage() };
-    plain(StatusCode::OK, CONTENT_TYPE, site.metrics.text(census, &site.config.budget))
+pub(super) fn answer(context: &HttpContext) -> Answer {
+    let (sessions, connected) = context.sessions.count();
+    let census = Census { sessions, connected, instances: context.app.cluster.usage() };
+    plain(StatusCode::OK, CONTENT_TYPE, context.metrics.text(census, &context.config.budget))
 }

@@ -22,7 +22,7 @@ use crate::budget::{self, OverBudget};
 use crate::cluster::failures::Named;
 use crate::config::{App, Config, Limits};
 use crate::metrics::{Measured, Metrics, Timed};
-use crate::server::Visitor;
+use crate::net::Visitor;
 use crate::session::{Admission, Sessions};
 use crate::store::StoreError;
 use crate::tls::Tls;
@@ -60,7 +60,7 @@ const MAX_REQUEST_ID_BYTES: usize = 64;
 pub(crate) type Answer = Response<UnsyncBoxBody<Bytes, StoreError>>;
 
 /// Everything a request can need.
-pub(crate) struct Site {
+pub(crate) struct HttpContext {
     config: Config,
     app: App,
     sessions: Arc<Sessions>,
@@ -76,7 +76,7 @@ pub(crate) struct Site {
     stopping: watch::Receiver<bool>,
 }
 
-impl Site {
+impl HttpContext {
     pub(crate) fn new(
         config: Config,
         mut app: App,
@@ -147,19 +147,19 @@ impl Site {
 
 /// Answers one request.
 pub(crate) async fn answer(
-    site: Arc<Site>,
+    context: Arc<HttpContext>,
     visitor: Visitor,
     request: Request<Incoming>,
 ) -> Answer {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let origin = request.headers().get(header::ORIGIN).cloned();
-    let span = tracing::info_span!("http", request = %correlation(&site, request.headers()));
-    let routed = route(&site, visitor, request).instrument(span.clone()).await;
+    let span = tracing::info_span!("http", request = %correlation(&context, request.headers()));
+    let routed = route(&context, visitor, request).instrument(span.clone()).await;
     let _entered = span.enter();
     let mut answer = routed.unwrap_or_else(Refusal::into_answer);
     let headers = answer.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if let Some(origin) = origin.filter(|origin| site.guard.is_allowed_elsewhere(origin)) {
+    if let Some(origin) = origin.filter(|origin| context.guard.is_allowed_elsewhere(origin)) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(header::VARY, HeaderValue::from_static("origin"));
     }
@@ -168,7 +168,7 @@ pub(crate) async fn answer(
 }
 
 /// What the log calls a request: as a proxy in front does, where it says so, or else by number.
-fn correlation(site: &Site, headers: &HeaderMap) -> String {
+fn correlation(context: &HttpContext, headers: &HeaderMap) -> String {
     let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
     // It goes into the log as it is.
     let is_plain = |id: &&str| {
@@ -178,54 +178,54 @@ fn correlation(site: &Site, headers: &HeaderMap) -> String {
     };
     match given.filter(is_plain) {
         Some(id) => id.to_owned(),
-        None => format!("#{}", site.requests.fetch_add(1, Ordering::Relaxed)),
+        None => format!("#{}", context.requests.fetch_add(1, Ordering::Relaxed)),
     }
 }
 
 async fn route(
-    site: &Arc<Site>,
+    context: &Arc<HttpContext>,
     visitor: Visitor,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
-    check_head(&request, site.limits())?;
+    check_head(&request, context.limits())?;
     // What routes borrow from, as the request goes on without it.
     let path = request.uri().path().to_owned();
     let route = Route::of(&path);
     let method = request.method().clone();
     if let (&Method::OPTIONS, Some(allowed)) = (&method, route.preflight()) {
-        return preflight(site, &request, allowed);
+        return preflight(context, &request, allowed);
     }
     only(&path, &method, route)?;
-    let admission = &site.sessions.admission;
+    let admission = &context.sessions.admission;
     let headers = request.headers();
-    let acting = || site.guard.check_acting(headers, visitor.peer());
+    let acting = || context.guard.check_acting(headers, visitor.peer());
     let is_put = method == Method::PUT;
     match route {
         Route::WebSocket => {
             acting()?;
-            websocket::upgrade(site, visitor, request)
+            websocket::upgrade(context, visitor, request)
         }
         Route::Root if method == Method::POST => {
             acting()?;
-            message::answer(site, request).await
+            message::answer(context, request).await
         }
         Route::Session(action) => {
             acting()?;
-            fetch::answer(site, action, request).await
+            fetch::answer(context, action, request).await
         }
         Route::Function(name) if !is_put => {
             let (user, function) = upload::names(name)?;
             // Which version a user runs is not for other sites.
-            site.guard.check(headers)?;
+            context.guard.check(headers)?;
             let operation = Operation::FetchFunction(&function);
             access::check(admission, headers, Some(&user), operation)?;
-            upload::version(site, user, function).await
+            upload::version(context, user, function).await
         }
         Route::Function(name) => {
             acting()?;
             let (user, function) = upload::names(name)?;
             access::check(admission, headers, Some(&user), Operation::UploadFunction(&function))?;
-            upload::receive(site, user, function, request).await
+            upload::receive(context, user, function, request).await
         }
         Route::State(name) => {
             // What a user keeps is not for other sites, and a program from elsewhere reads no more than it may write.
@@ -234,32 +234,32 @@ async fn route(
             let operation = if is_put { Operation::StoreState } else { Operation::FetchState };
             access::check(admission, headers, Some(&name.user), operation)?;
             if is_put {
-                return state::receive(site, name, request).await;
+                return state::receive(context, name, request).await;
             }
-            state::send(site, name, &method).await
+            state::send(context, name, &method).await
         }
         Route::File(path) if is_put => {
             acting()?;
             let path = shared::path(path)?;
             access::check(admission, headers, None, Operation::UploadFile)?;
-            shared::receive(site, path, request).await
+            shared::receive(context, path, request).await
         }
         Route::File(path) => {
             let path = shared::path(path)?;
             // What functions share is not for other sites.
-            site.guard.check(headers)?;
+            context.guard.check(headers)?;
             access::check(admission, headers, None, Operation::FetchFile)?;
-            shared::send(site, &path).await
+            shared::send(context, &path).await
         }
         Route::Metrics => {
             acting()?;
             access::check(admission, headers, None, Operation::FetchMetrics)?;
-            Ok(metrics::answer(site))
+            Ok(metrics::answer(context))
         }
         Route::Health => Ok(plain(StatusCode::OK, "text/plain", "ok\n")),
-        Route::Ready => ready::answer(site).await,
+        Route::Ready => ready::answer(context).await,
         Route::OpenApi => Ok(openapi::answer()),
-        Route::Root | Route::Web => match &site.files {
+        Route::Root | Route::Web => match &context.files {
             Some(files) => files.answer(&request).await,
             None => Err(Refusal::not_found(&path)),
         },
@@ -291,11 +291,11 @@ fn check_head(request: &Request<Incoming>, limits: &Limits) -> Result<(), Refusa
 
 /// What a browser asks before a page of an allowed site sends something.
 fn preflight(
-    site: &Site,
+    context: &HttpContext,
     request: &Request<Incoming>,
     method: &'static str,
 ) -> Result<Answer, Refusal> {
-    site.guard.check(request.headers())?;
+    context.guard.check(request.headers())?;
     let mut answer = plain(StatusCode::NO_CONTENT, "text/plain", "");
     let headers = answer.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(method));
@@ -306,7 +306,7 @@ fn preflight(
     // A page from the internet, and a relay at a private address: the page is let in by its origin.
     let origin = request.headers().get(header::ORIGIN);
     if request.headers().contains_key(ASKS_PRIVATE_NETWORK)
-        && origin.is_some_and(|origin| site.guard.is_allowed_elsewhere(origin))
+        && origin.is_some_and(|origin| context.guard.is_allowed_elsewhere(origin))
     {
         headers.insert(ALLOWS_PRIVATE_NETWORK, HeaderValue::from_static("true"));
     }

@@ -1,6 +1,6 @@
 //! `GET /readyz`: whether requests should be sent here. `/healthz` says only that the process answers.
 
-use super::{Answer, Refusal, Site, plain};
+use super::{Answer, HttpContext, Refusal, plain};
 use hyper::StatusCode;
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// A user nobody can be, whose value is asked for.
 const NOBODY: &str = ".";
 
-pub(super) async fn answer(site: &Site) -> Result<Answer, Refusal> {
+pub(super) async fn answer(context: &HttpContext) -> Result<Answer, Refusal> {
     let not_ready =
         |why: String| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}"));
-    if site.sessions.is_draining() {
+    if context.sessions.is_draining() {
         return Err(not_ready("the relay stops; use another one".to_owned()));
     }
-    let asked = site.app.state.read(NOBODY, "ready", 0, Some(0));
+    let asked = context.app.state.read(NOBODY, "ready", 0, Some(0));
     match tokio::time::timeout(PATIENCE, asked).await {
         Ok(Ok(_)) => Ok(plain(StatusCode::OK, "text/plain", "ready\n")),
         Ok(Err(error)) => Err(not_ready(error.to_string())),

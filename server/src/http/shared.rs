@@ -3,7 +3,7 @@
 use super::answer::streamed;
 use super::body::{self, Arrived, Bound};
 use super::files::decode;
-use super::{Answer, Refusal, Site, plain};
+use super::{Answer, HttpContext, Refusal, plain};
 use crate::budget::{Charge, Kind};
 use crate::store::{StoreError, is_valid_path};
 use bytes::Bytes;
@@ -27,17 +27,17 @@ pub(super) fn path(encoded: &str) -> Result<String, Refusal> {
 }
 
 pub(super) async fn receive(
-    site: &Site,
+    context: &HttpContext,
     path: String,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
-    let limits = &site.config.limits;
+    let limits = &context.config.limits;
     let bound = Bound { what: "a shared file", bytes: limits.file_bytes };
-    let anybody = site.config.budget.anybody();
+    let anybody = context.config.budget.anybody();
     let body = body::receive(request, bound, limits, &anybody).await?;
     let Arrived { bytes: file, charge: _charge } = body;
     let bytes = file.len();
-    site.app.files.write_file(&path, file).await.map_err(unavailable)?;
+    context.app.files.write_file(&path, file).await.map_err(unavailable)?;
     tracing::info!(path, bytes, "shared file stored");
     let body = serde_json::json!({ "path": path, "bytes": bytes });
     Ok(plain(StatusCode::OK, "application/json", body.to_string()))
@@ -91,16 +91,16 @@ impl Sending {
     }
 }
 
-pub(super) async fn send(site: &Site, path: &str) -> Result<Answer, Refusal> {
+pub(super) async fn send(context: &HttpContext, path: &str) -> Result<Answer, Refusal> {
     // Nobody closes it.
-    let _reading = site.sending.reading.acquire().await;
+    let _reading = context.sending.reading.acquire().await;
     // How long it is shows when it is here.
     let mut charge =
-        site.config.budget.nobody().charge(Kind::Answer, site.config.limits.file_bytes)?;
-    let read = site.app.files.read_file(path).await.map_err(unavailable)?;
+        context.config.budget.nobody().charge(Kind::Answer, context.config.limits.file_bytes)?;
+    let read = context.app.files.read_file(path).await.map_err(unavailable)?;
     let bytes = read.ok_or_else(|| Refusal::not_found(&format!("/files/{path}")))?;
     charge.set_anyway(bytes.len() as u64);
-    let bytes = site.sending.share(path, Copy { bytes, _charge: charge });
+    let bytes = context.sending.share(path, Copy { bytes, _charge: charge });
     Ok(streamed(StatusCode::OK, "application/octet-stream", bytes))
 }
 

@@ -5,7 +5,7 @@
 
 use super::body::{self, Arrived, Bound};
 use super::files::decode;
-use super::{Answer, Refusal, Site, plain};
+use super::{Answer, HttpContext, Refusal, plain};
 use crate::store::{StateStore, StoreError};
 use bytes::Bytes;
 use faasm_bridge::state::{Chunk, StateError};
@@ -48,28 +48,32 @@ pub(super) fn name(path: &str) -> Result<Name, Refusal> {
 
 /// Writes the whole value.
 pub(super) async fn receive(
-    site: &Site,
+    context: &HttpContext,
     name: Name,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     let bound = Bound { what: "a state value written over HTTP", bytes: MAX_WRITE_BYTES };
-    site.app.check_key(&name.key).map_err(refusal)?;
+    context.app.check_key(&name.key).map_err(refusal)?;
     let Name { user, key } = name;
-    let account = site.config.budget.user(&user);
-    let body = body::receive(request, bound, &site.config.limits, &account).await?;
+    let account = context.config.budget.user(&user);
+    let body = body::receive(request, bound, &context.config.limits, &account).await?;
     let Arrived { bytes, charge: _charge } = body;
     let size = bytes.len() as u64;
     let chunks = vec![Chunk { offset: 0, bytes }];
-    site.app.state.write(&user, &key, size, chunks).await.map_err(refusal)?;
+    context.app.state.write(&user, &key, size, chunks).await.map_err(refusal)?;
     tracing::debug!(user, key, bytes = size, "state written");
     let body = serde_json::json!({ "user": user, "key": key, "bytes": size });
     Ok(plain(StatusCode::OK, "application/json", body.to_string()))
 }
 
 /// The whole value, or only how long it is.
-pub(super) async fn send(site: &Site, name: Name, method: &Method) -> Result<Answer, Refusal> {
-    site.app.check_key(&name.key).map_err(refusal)?;
-    let state = Arc::clone(&site.app.state);
+pub(super) async fn send(
+    context: &HttpContext,
+    name: Name,
+    method: &Method,
+) -> Result<Answer, Refusal> {
+    context.app.check_key(&name.key).map_err(refusal)?;
+    let state = Arc::clone(&context.app.state);
     let wants_bytes = *method != Method::HEAD;
     let wanted = if wants_bytes { PIECE_BYTES } else { 0 };
     let read = state.read(&name.user, &name.key, 0, Some(wanted)).await.map_err(refusal)?;

@@ -1,7 +1,7 @@
 //! `PUT /f/USER/FUNCTION`: a function as the toolchain made it; `GET`: which one is there.
 
 use super::body::{self, Arrived, Bound};
-use super::{Answer, Refusal, Site, plain};
+use super::{Answer, HttpContext, Refusal, plain};
 use crate::cluster::{ClusterError, MAX_FUNCTION_BYTES};
 use faasm_bridge::wire::is_valid_name;
 use hyper::body::Incoming;
@@ -21,17 +21,17 @@ pub(super) fn names(path: &str) -> Result<(String, String), Refusal> {
 }
 
 pub(super) async fn receive(
-    site: &Site,
+    context: &HttpContext,
     user: String,
     function: String,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     let bound = Bound { what: "a function", bytes: MAX_FUNCTION_BYTES };
-    let account = site.config.budget.user(&user);
-    let body = body::receive(request, bound, &site.config.limits, &account).await?;
+    let account = context.config.budget.user(&user);
+    let body = body::receive(request, bound, &context.config.limits, &account).await?;
     // It is charged until it is compiled and stored.
     let Arrived { bytes: wasm, charge: _charge } = body;
-    let uploaded = site.app.cluster.upload(user.clone(), function.clone(), wasm).await;
+    let uploaded = context.app.cluster.upload(user.clone(), function.clone(), wasm).await;
     let uploaded = uploaded.map_err(|error| match error {
         ClusterError::NotAFunction(why) => Refusal::new(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -57,11 +57,11 @@ pub(super) async fn receive(
 
 /// Which function the cluster has, for pages whose artefacts were built from another one.
 pub(super) async fn version(
-    site: &Site,
+    context: &HttpContext,
     user: String,
     function: String,
 ) -> Result<Answer, Refusal> {
-    let found = site.app.cluster.integrity(user.clone(), function.clone()).await;
+    let found = context.app.cluster.integrity(user.clone(), function.clone()).await;
     let found = found.map_err(|error| {
         tracing::error!(%error, user, function, "version of a function");
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())

@@ -1,6 +1,6 @@
 //! `GET /ws`: from HTTP to a WebSocket that carries a session.
 
-use super::{Answer, Refusal, Site, Visitor, plain};
+use super::{Answer, HttpContext, Refusal, Visitor, plain};
 use crate::session::{Watched, serve_websocket, websocket_config};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -16,7 +16,7 @@ pub(super) const WEBSOCKET_VERSION: &str = "13";
 
 /// Answers the upgrade and leaves the WebSocket to a task. Origin and host were checked.
 pub(super) fn upgrade(
-    site: &Arc<Site>,
+    context: &Arc<HttpContext>,
     visitor: Visitor,
     mut request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
@@ -38,16 +38,17 @@ pub(super) fn upgrade(
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
 
     let upgrading = hyper::upgrade::on(&mut request);
-    let site = Arc::clone(site);
+    let context = Arc::clone(context);
     tokio::spawn(async move {
         let upgraded = match upgrading.await {
             Ok(upgraded) => Watched::new(TokioIo::new(upgraded)),
             Err(error) => return tracing::debug!(%error, "upgrade failed"),
         };
-        let config = Some(websocket_config(site.config.limits.frame_bytes));
+        let config = Some(websocket_config(context.config.limits.frame_bytes));
         let socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, config).await;
-        let (app, sessions) = (site.app.clone(), Arc::clone(&site.sessions));
-        serve_websocket(socket, app, sessions, site.config.timings.clone(), site.stopping()).await;
+        let (app, sessions) = (context.app.clone(), Arc::clone(&context.sessions));
+        serve_websocket(socket, app, sessions, context.config.timings.clone(), context.stopping())
+            .await;
         drop(visitor);
     });
 

@@ -4,7 +4,7 @@ mod addresses;
 mod paced;
 
 use crate::config::{App, Config};
-use crate::http::{Site, answer};
+use crate::http::{HttpContext, answer};
 use crate::metrics::Present;
 use addresses::{Addresses, Seat};
 use hyper::server::conn::http1;
@@ -61,7 +61,7 @@ pub async fn serve(
     let room = Arc::new(Semaphore::new((all as usize).min(Semaphore::MAX_PERMITS)));
     let (stop, stopping) = watch::channel(false);
     let tls = config.tls.clone();
-    let site = Arc::new(Site::new(config, app, listener.local_addr()?, stopping)?);
+    let context = Arc::new(HttpContext::new(config, app, listener.local_addr()?, stopping)?);
     let renewing = async {
         match &tls {
             Some(tls) => tls.keep_fresh().await,
@@ -69,12 +69,12 @@ pub async fn serve(
         }
     };
     tokio::select! {
-        () = accept(&listener, &site, &room) => {}
+        () = accept(&listener, &context, &room) => {}
         () = renewing => {}
         () = shutdown => {}
     }
     drop(listener);
-    site.drain().await;
+    context.drain().await;
     stop.send_replace(true);
     if tokio::time::timeout(grace, room.acquire_many(all)).await.is_err() {
         tracing::warn!("connections are still open after {} s", grace.as_secs());
@@ -82,8 +82,8 @@ pub async fn serve(
     Ok(())
 }
 
-async fn accept(listener: &TcpListener, site: &Arc<Site>, room: &Arc<Semaphore>) {
-    let addresses = Arc::new(Addresses::new(site.limits().connections_per_address));
+async fn accept(listener: &TcpListener, context: &Arc<HttpContext>, room: &Arc<Semaphore>) {
+    let addresses = Arc::new(Addresses::new(context.limits().connections_per_address));
     loop {
         let Ok(permit) = Arc::clone(room).acquire_owned().await else { return };
         match listener.accept().await {
@@ -92,12 +92,12 @@ async fn accept(listener: &TcpListener, site: &Arc<Site>, room: &Arc<Semaphore>)
                     tracing::debug!(%peer, "closed: too many connections from this address");
                     continue;
                 };
-                let counted = site.metrics().connection();
+                let counted = context.metrics().connection();
                 let place = Place { peer, _permit: permit, _seat: seat, _counted: counted };
                 let visitor = Visitor(Arc::new(place));
-                let site = Arc::clone(site);
+                let context = Arc::clone(context);
                 tokio::spawn(async move {
-                    if let Err(error) = welcome(stream, site, visitor).await {
+                    if let Err(error) = welcome(stream, context, visitor).await {
                         tracing::debug!(%peer, %error, "connection failed");
                     }
                 });
@@ -113,31 +113,35 @@ async fn accept(listener: &TcpListener, site: &Arc<Site>, room: &Arc<Semaphore>)
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// Shakes hands for TLS where there is a certificate.
-async fn welcome(stream: TcpStream, site: Arc<Site>, visitor: Visitor) -> Result<(), Failed> {
+async fn welcome(
+    stream: TcpStream,
+    context: Arc<HttpContext>,
+    visitor: Visitor,
+) -> Result<(), Failed> {
     let _ = stream.set_nodelay(true);
-    let stream = Paced::new(stream, site.limits().write_pause);
-    let Some(acceptor) = site.tls().map(|tls| tls.acceptor()) else {
-        return Ok(converse(stream, site, visitor).await?);
+    let stream = Paced::new(stream, context.limits().write_pause);
+    let Some(acceptor) = context.tls().map(|tls| tls.acceptor()) else {
+        return Ok(converse(stream, context, visitor).await?);
     };
-    let mut stop = site.stopping();
-    let patience = site.limits().header_time;
+    let mut stop = context.stopping();
+    let patience = context.limits().header_time;
     let stream = tokio::select! {
         shaken = tokio::time::timeout(patience, acceptor.accept(stream)) => shaken??,
         _ = stop.wait_for(|stop| *stop) => return Ok(()),
     };
-    Ok(converse(stream, site, visitor).await?)
+    Ok(converse(stream, context, visitor).await?)
 }
 
 /// Answers the requests of one connection; one that becomes a WebSocket keeps its place.
-async fn converse<S>(stream: S, site: Arc<Site>, visitor: Visitor) -> hyper::Result<()>
+async fn converse<S>(stream: S, context: Arc<HttpContext>, visitor: Visitor) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let mut stop = site.stopping();
-    let limits = site.limits().clone();
+    let mut stop = context.stopping();
+    let limits = context.limits().clone();
     let service = service_fn(move |request| {
-        let (site, visitor) = (Arc::clone(&site), visitor.clone());
-        async move { Ok::<_, std::convert::Infallible>(answer(site, visitor, request).await) }
+        let (context, visitor) = (Arc::clone(&context), visitor.clone());
+        async move { Ok::<_, std::convert::Infallible>(answer(context, visitor, request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
