@@ -82,7 +82,7 @@ pub struct Case {
     pub only: &'static [&'static str],
     /// Columns that cannot run it, and what they must give instead; the first that fits counts.
     pub limits: Vec<Limit>,
-    /// Whether its calls may take only [`crate::lab::SHORT_TIMEOUT`].
+    /// Whether its calls may take only [`crate::test_bed::SHORT_TIMEOUT`].
     pub impatient: bool,
     /// What has to be installed to build the function; without it the case is skipped.
     pub needs: Option<&'static str>,
@@ -304,7 +304,7 @@ impl Case {
             || self.input.windows(5).any(|word| word == b"chain")
     }
 
-    /// Its calls may take only [`crate::lab::SHORT_TIMEOUT`].
+    /// Its calls may take only [`crate::test_bed::SHORT_TIMEOUT`].
     pub fn impatient(mut self) -> Self {
         self.impatient = true;
         self

@@ -5,9 +5,9 @@ use clap::Parser;
 use faasm_conformance::case::{Case, End, Instead};
 use faasm_conformance::column::Addresses;
 use faasm_conformance::functions::Folders;
-use faasm_conformance::lab::Lab;
 use faasm_conformance::matrix::{self, Unbuilt};
 use faasm_conformance::outcome::Code;
+use faasm_conformance::test_bed::TestBed;
 use faasm_conformance::{cases, column, coverage};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -67,12 +67,12 @@ async fn run(opts: Opts) -> Result<bool> {
         }
     }
     coverage::check(&folders)?;
-    let lab = Arc::new(Lab::start(&folders, &cases).await?);
+    let bed = Arc::new(TestBed::start(&folders, &cases).await?);
     let real = match (opts.faasm, opts.upload, opts.redis) {
         (Some(planner), Some(upload), Some(redis)) => Some(Addresses { planner, upload, redis }),
         _ => None,
     };
-    let columns = column::open(&lab, opts.column.as_deref(), real.as_ref());
+    let columns = column::open(&bed, opts.column.as_deref(), real.as_ref());
     let chosen: Vec<_> = cases
         .into_iter()
         .filter(|case| opts.filter.as_deref().is_none_or(|text| case.name.contains(text)))
@@ -82,7 +82,7 @@ async fn run(opts: Opts) -> Result<bool> {
 
     let unbuilt = Unbuilt::by_environment(std::env::var("CI").ok().as_deref());
     let mut out = std::io::stdout();
-    let mut summary = matrix::fill(&lab, &columns, &chosen, unbuilt, &mut out).await?;
+    let mut summary = matrix::fill(&bed, &columns, &chosen, unbuilt, &mut out).await?;
     for column in columns {
         summary.notes.extend(column.close().await?);
     }

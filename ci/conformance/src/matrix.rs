@@ -2,8 +2,8 @@
 
 use crate::case::{Case, Instead, Limit, Text};
 use crate::column::Column;
-use crate::lab::Lab;
 use crate::outcome::{Difference, Ended, Observed, differences};
+use crate::test_bed::TestBed;
 use anyhow::Result;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -142,7 +142,7 @@ impl Unbuilt {
 ///
 /// A case is in all columns at once, but those that share a browser wait for each other.
 pub async fn fill(
-    lab: &Lab,
+    bed: &TestBed,
     columns: &[Box<dyn Column>],
     cases: &[Case],
     unbuilt: Unbuilt,
@@ -159,14 +159,14 @@ pub async fn fill(
     let heads: String = (1..=columns.len()).map(|number| format!("  {number:<5}")).collect();
     writeln!(out, "{:width$}{}", "", heads.trim_end())?;
     for case in cases {
-        let missing = case.needs.filter(|_| !lab.has(case.function));
+        let missing = case.needs.filter(|_| !bed.has(case.function));
         if let (Some(what), Unbuilt::Skip) = (missing, unbuilt) {
             summary.notes.push(format!("{} skipped: {what} is not installed", case.name));
         }
         let cells = join_all(columns.iter().map(async |column| match missing {
             _ if !case.is_for(column.id()) => Cell::Skipped,
             Some(what) => unbuilt.cell(what),
-            None => run(lab, column.as_ref(), case).await,
+            None => run(bed, column.as_ref(), case).await,
         }));
         let cells = cells.await;
         let words: String = cells.iter().map(|cell| format!("  {:<5}", cell.word())).collect();
@@ -184,7 +184,7 @@ pub async fn fill(
     Ok(summary)
 }
 
-async fn run(lab: &Lab, column: &dyn Column, case: &Case) -> Cell {
+async fn run(bed: &TestBed, column: &dyn Column, case: &Case) -> Cell {
     let (mut limited, limit) = case.in_column(column.id());
     if let Some(Limit { instead: Instead::Anything, reason, .. }) = limit {
         return Cell::LeftOut(reason);
@@ -199,10 +199,10 @@ async fn run(lab: &Lab, column: &dyn Column, case: &Case) -> Cell {
     // Its own user: its own state in both tiers.
     let user = column.user(case);
     let ran = async {
-        let state = column.state().await?.unwrap_or_else(|| lab.state());
-        lab.prepare(&*state, case, &user).await?;
+        let state = column.state().await?.unwrap_or_else(|| bed.state());
+        bed.prepare(&*state, case, &user).await?;
         let observed = column.run(case, &user).await?;
-        Ok((observed, lab.left(&*state, case, &user).await?))
+        Ok((observed, bed.left(&*state, case, &user).await?))
     };
     let found = match ran.await {
         Ok((observed, left)) => differences(case, &observed, &left),

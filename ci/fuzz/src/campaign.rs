@@ -2,7 +2,7 @@
 
 use crate::corpus::{self, Input, Novelty};
 use crate::decoders::{self, DECODERS, Decoder, Kept};
-use crate::differential::{self, Tools, Verdict};
+use crate::differential::{self, CaseResult, Tools};
 use crate::figures::Totals;
 use crate::finding::{Finding, Kind, MODULE};
 use crate::generate;
@@ -249,21 +249,21 @@ impl Campaign {
     }
 
     /// Notes what came of a function.
-    fn differ(&self, verdict: Verdict, wasm: &[u8], keep: bool) -> Result<()> {
-        let report = match &verdict {
-            Verdict::Alike(report)
-            | Verdict::Inconclusive(_, report)
-            | Verdict::Refused(_, report) => Some(report.clone()),
-            Verdict::Skipped(_) | Verdict::Finding(_) => None,
+    fn differ(&self, result: CaseResult, wasm: &[u8], keep: bool) -> Result<()> {
+        let report = match &result {
+            CaseResult::Alike(report)
+            | CaseResult::Inconclusive(_, report)
+            | CaseResult::Refused(_, report) => Some(report.clone()),
+            CaseResult::Skipped(_) | CaseResult::Finding(_) => None,
         };
         if let Some(report) = report {
             let mut features = report.coverage.features;
-            if let Verdict::Refused(variant, _) = &verdict {
+            if let CaseResult::Refused(variant, _) = &result {
                 features.insert(format!("refused: {variant}"));
             }
             lock(&self.novelty).add(wasm, &features, keep);
         }
-        lock(&self.totals).add(verdict, wasm)
+        lock(&self.totals).add(result, wasm)
     }
 
     /// Works on one input. A crash of the whole process leaves it in `findings`.

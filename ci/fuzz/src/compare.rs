@@ -1,6 +1,6 @@
 //! Whether two runs are alike, and if not, in what.
 
-use crate::run::{Ending, Event, Observed, Remains};
+use crate::run::{Ending, Event, FinalState, Observed};
 use wasmtime::Trap;
 
 /// What came of a comparison.
@@ -21,7 +21,7 @@ pub fn compare(original: &Observed, other: &Observed) -> Comparison {
     let differs = events(&original.events, &other.events)
         .map(|what| what + &ends())
         .or_else(|| ending(&original.ending, &other.ending))
-        .or_else(|| remains(original.remains.as_ref(), other.remains.as_ref()));
+        .or_else(|| final_state(original.final_state.as_ref(), other.final_state.as_ref()));
     differs.map_or(Comparison::Alike, Comparison::Differ)
 }
 
@@ -63,7 +63,7 @@ fn ending(original: &Ending, other: &Ending) -> Option<String> {
     (original != other).then(|| format!("it ended as {original:?} and ends as {other:?}"))
 }
 
-fn remains(original: Option<&Remains>, other: Option<&Remains>) -> Option<String> {
+fn final_state(original: Option<&FinalState>, other: Option<&FinalState>) -> Option<String> {
     let (Some(original), Some(other)) = (original, other) else {
         return (original.is_some() != other.is_some()).then(|| "one was not started".to_owned());
     };

@@ -44,7 +44,7 @@ impl Tools {
 
 /// What came of checking one function.
 #[derive(Clone, Debug)]
-pub enum Verdict {
+pub enum CaseResult {
     Alike(Report),
     /// Nothing was wrong as far as it could be compared.
     Inconclusive(&'static str, Report),
@@ -66,15 +66,15 @@ pub struct Report {
 const BUILT_TWICE: u64 = 40;
 
 /// Checks a function under a scenario.
-pub fn check(tools: &Tools, wasm: &[u8], scenario: Scenario) -> Verdict {
-    checked(tools, wasm, scenario).unwrap_or_else(Verdict::Finding)
+pub fn check(tools: &Tools, wasm: &[u8], scenario: Scenario) -> CaseResult {
+    checked(tools, wasm, scenario).unwrap_or_else(CaseResult::Finding)
 }
 
-fn checked(tools: &Tools, wasm: &[u8], scenario: Scenario) -> Result<Verdict, Finding> {
+fn checked(tools: &Tools, wasm: &[u8], scenario: Scenario) -> Result<CaseResult, Finding> {
     let normalised = match guarded("normalise", || normalise(wasm))? {
         Ok(normalised) => normalised,
         Err(error) if refusal::is_allowed(&error) => {
-            return Ok(Verdict::Skipped(error.to_string()));
+            return Ok(CaseResult::Skipped(error.to_string()));
         }
         Err(error) => return Err(unexpected("normalise", &error)),
     };
@@ -82,30 +82,30 @@ fn checked(tools: &Tools, wasm: &[u8], scenario: Scenario) -> Result<Verdict, Fi
     let form = Form { wasm: original, entry, buffer: None };
     let expected = match run::run(&tools.engine, form, scenario) {
         Ok(expected) => expected,
-        Err(message) => return Ok(Verdict::Skipped(message)),
+        Err(message) => return Ok(CaseResult::Skipped(message)),
     };
     let shimmed =
         guarded("shim", || shim(original))?.map_err(|error| unexpected("shim", &error))?;
     let form = Form { wasm: &shimmed, entry, buffer: None };
     let observed = run_artefact(tools, form, scenario, "shimmed")?;
-    let mut inconclusive = verdict("shimmed", &expected, &observed)?;
+    let mut inconclusive = result("shimmed", &expected, &observed)?;
     let report = report(&shimmed, original, &observed)?;
 
     let options = options(tools, scenario);
     let built = match built(wasm, &options)? {
         Ok(built) => built,
         Err(error) if refusal::is_allowed(&error) => {
-            return Ok(Verdict::Refused(refusal::variant(&error), report));
+            return Ok(CaseResult::Refused(refusal::variant(&error), report));
         }
         Err(error) => return Err(unexpected("build", &error)),
     };
     if built.jspi != shimmed {
         let form = Form { wasm: &built.jspi, entry, buffer: None };
         let observed = run_artefact(tools, form, scenario, "optimised")?;
-        inconclusive = inconclusive.or(verdict("optimised", &expected, &observed)?);
+        inconclusive = inconclusive.or(result("optimised", &expected, &observed)?);
     }
     let Some(asyncify) = &built.asyncify else {
-        return Ok(Verdict::Refused("OnlyJspi".to_owned(), report));
+        return Ok(CaseResult::Refused("OnlyJspi".to_owned(), report));
     };
     inconclusive = inconclusive.or(instrumented(tools, &built, asyncify, scenario, &expected)?);
     if scenario.draw("twice").is_multiple_of(BUILT_TWICE) {
@@ -115,8 +115,8 @@ fn checked(tools: &Tools, wasm: &[u8], scenario: Scenario) -> Result<Verdict, Fi
         }
     }
     Ok(match inconclusive {
-        None => Verdict::Alike(report),
-        Some(reason) => Verdict::Inconclusive(reason, report),
+        None => CaseResult::Alike(report),
+        Some(reason) => CaseResult::Inconclusive(reason, report),
     })
 }
 
@@ -159,7 +159,7 @@ fn instrumented(
         let message = format!("bound: {} bytes were unwound, and {bound} is it", observed.unwound);
         return Err(Finding::new(Kind::Difference, message));
     }
-    verdict("instrumented", expected, &observed)
+    result("instrumented", expected, &observed)
 }
 
 fn run_artefact(
@@ -173,7 +173,7 @@ fn run_artefact(
 }
 
 /// Compares; a reason where that cannot be done to the end.
-fn verdict(
+fn result(
     name: &str,
     expected: &Observed,
     observed: &Observed,

@@ -2,7 +2,7 @@
 
 use crate::corpus;
 use crate::decoders::Decoder;
-use crate::differential::{Report, Verdict};
+use crate::differential::{CaseResult, Report};
 use crate::finding::{Finding, Kind};
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -76,28 +76,28 @@ impl Default for Totals {
 }
 
 impl Totals {
-    /// Counts a verdict; saves a finding.
+    /// Counts a result; saves a finding.
     ///
     /// # Errors
     /// It cannot be saved.
-    pub fn add(&mut self, verdict: Verdict, wasm: &[u8]) -> Result<()> {
-        match verdict {
-            Verdict::Alike(report) => self.ran(&report),
-            Verdict::Inconclusive(reason, report) => {
+    pub fn add(&mut self, result: CaseResult, wasm: &[u8]) -> Result<()> {
+        match result {
+            CaseResult::Alike(report) => self.ran(&report),
+            CaseResult::Inconclusive(reason, report) => {
                 *self.inconclusive.entry(reason.to_owned()).or_default() += 1;
                 self.ran(&report);
             }
-            Verdict::Refused(variant, report) => {
+            CaseResult::Refused(variant, report) => {
                 *self.refused.entry(variant).or_default() += 1;
                 self.ran(&report);
             }
-            Verdict::Skipped(reason) => {
+            CaseResult::Skipped(reason) => {
                 // What comes first is where.
                 let reason = reason.rsplit(": ").next().unwrap_or_default().split(" (at").next();
                 let reason = reason.unwrap_or_default().to_owned();
                 *self.skipped.entry(reason).or_default() += 1;
             }
-            Verdict::Finding(finding) => {
+            CaseResult::Finding(finding) => {
                 self.functions += 1;
                 self.find(finding, wasm)?;
             }

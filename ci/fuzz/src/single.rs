@@ -1,7 +1,7 @@
 //! One input, looked at closely: what it shows, and the smallest that shows the same.
 
 use crate::decoders::Decoder;
-use crate::differential::{self, Tools, Verdict};
+use crate::differential::{self, CaseResult, Tools};
 use crate::run::THREAD_STACK_BYTES;
 use crate::{corpus, mutate, reduce as reducer};
 use anyhow::{Context as _, Result, bail};
@@ -22,9 +22,9 @@ pub fn reproduce(tools: &Tools, path: &Path) -> Result<bool> {
     on_large_stack(move || {
         let mut quiet = true;
         for scenario in &input.scenarios {
-            let verdict = differential::check(tools, &input.wasm, *scenario);
-            quiet &= !matches!(verdict, Verdict::Finding(_));
-            println!("{scenario:?}: {verdict:?}");
+            let result = differential::check(tools, &input.wasm, *scenario);
+            quiet &= !matches!(result, CaseResult::Finding(_));
+            println!("{scenario:?}: {result:?}");
         }
         let outcome = mutate::check(tools, &input.wasm, true);
         println!("as a damaged module: {outcome:?}");
@@ -50,8 +50,8 @@ pub fn reduce(tools: &Tools, path: &Path) -> Result<()> {
         let shown = |wasm: &[u8]| {
             let verdicts =
                 scenarios.iter().map(|scenario| differential::check(tools, wasm, *scenario));
-            let found = verdicts.into_iter().find_map(|verdict| match verdict {
-                Verdict::Finding(finding) => Some(finding.class()),
+            let found = verdicts.into_iter().find_map(|result| match result {
+                CaseResult::Finding(finding) => Some(finding.class()),
                 _ => None,
             });
             found.or_else(|| match mutate::check(tools, wasm, true) {

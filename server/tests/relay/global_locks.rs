@@ -311,13 +311,13 @@ async fn what_is_asked_again_after_a_reconnect_is_done_once() {
 }
 
 /// Two relays over a Redis, with leases of this many seconds.
-struct Lab {
+struct TestBed {
     first: Process,
     second: Process,
     redis: RedisServer,
 }
 
-impl Lab {
+impl TestBed {
     fn new(lease: f64) -> Self {
         let redis = RedisServer::start().unwrap();
         let setting = format!("state.lock_lease={lease}");
@@ -329,7 +329,7 @@ impl Lab {
 
 #[tokio::test]
 async fn a_killed_relay_frees_the_locks_of_its_pages_within_their_lease() {
-    let Lab { first, second, redis: _redis } = Lab::new(2.0);
+    let TestBed { first, second, redis: _redis } = TestBed::new(2.0);
     let mut page = first.page().await;
     let mut other = second.page().await;
     is_done(&mut page, lock(1)).await;
@@ -355,17 +355,17 @@ async fn a_killed_relay_frees_the_locks_of_its_pages_within_their_lease() {
 #[tokio::test]
 async fn a_lock_and_a_place_in_the_queue_go_with_their_page_to_another_relay() {
     for kind in BOTH {
-        let lab = Lab::new(2.0);
-        let mut page = lab.first.page_over(kind).await;
-        let mut waiting = lab.first.page_over(kind).await;
-        let mut last = lab.second.page().await;
+        let bed = TestBed::new(2.0);
+        let mut page = bed.first.page_over(kind).await;
+        let mut waiting = bed.first.page_over(kind).await;
+        let mut last = bed.second.page().await;
         is_done(&mut page, lock(1)).await;
         let waits = waiting.send(lock(1), b"").await;
         assert_eq!(waiting.read("k").await, None);
         let comes_last = last.send(lock(1), b"").await;
         assert_eq!(last.read("k").await, None);
-        lab.second.comes_back(&mut page).await;
-        lab.second.comes_back(&mut waiting).await;
+        bed.second.comes_back(&mut page).await;
+        bed.second.comes_back(&mut waiting).await;
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(4) {
             assert_eq!(page.read("k").await, None);
@@ -374,7 +374,7 @@ async fn a_lock_and_a_place_in_the_queue_go_with_their_page_to_another_relay() {
         // Twice the lease later it is still held, so this releases it; and the first relay does not release another one's.
         let releasing = page.send(unlock(1), b"").await;
         assert_eq!(waiting.reply(waits).await.0, Reply::Done, "{kind:?}");
-        lab.first.comes_back(&mut page).await;
+        bed.first.comes_back(&mut page).await;
         assert_eq!(page.reply(releasing).await.0, Reply::Done);
         is_done(&mut waiting, unlock(1)).await;
         assert_eq!(last.reply(comes_last).await.0, Reply::Done);
@@ -383,13 +383,13 @@ async fn a_lock_and_a_place_in_the_queue_go_with_their_page_to_another_relay() {
 
 #[tokio::test]
 async fn what_a_store_did_not_release_is_not_renewed_for_ever() {
-    let lab = Lab::new(2.0);
-    let mut page = lab.first.page().await;
-    let mut other = lab.second.page().await;
+    let bed = TestBed::new(2.0);
+    let mut page = bed.first.page().await;
+    let mut other = bed.second.page().await;
     for run in [1, 2] {
         is_done(&mut page, Request::LockState { key: format!("k{run}"), run }).await;
     }
-    let client = ::redis::Client::open(lab.redis.url()).unwrap();
+    let client = ::redis::Client::open(bed.redis.url()).unwrap();
     let mut redis = client.get_multiplexed_async_connection().await.unwrap();
     let all = "{faasm-relay}:session:*:begun";
     let begun: Vec<String> = ::redis::cmd("KEYS").arg(all).query_async(&mut redis).await.unwrap();
@@ -416,9 +416,9 @@ async fn what_a_store_did_not_release_is_not_renewed_for_ever() {
 #[tokio::test]
 async fn functions_at_several_relays_take_turns() {
     const EACH: usize = 8;
-    let lab = Lab::new(10.0);
-    lab.first.upload("pair", PAIR).await;
-    let mut pages = [lab.first.page().await, lab.second.page().await];
+    let bed = TestBed::new(10.0);
+    bed.first.upload("pair", PAIR).await;
+    let mut pages = [bed.first.page().await, bed.second.page().await];
     let mut calls = Vec::new();
     for _ in 0..EACH {
         for (at, page) in pages.iter_mut().enumerate() {
@@ -436,12 +436,12 @@ async fn functions_at_several_relays_take_turns() {
 #[tokio::test]
 async fn a_function_that_lost_its_lock_is_told_when_it_pushes_or_releases() {
     for input in [&b"4444"[..], b"55555"] {
-        let lab = Lab::new(1.0);
-        lab.first.upload("hold", HOLD).await;
-        let mut page = lab.first.page().await;
+        let bed = TestBed::new(1.0);
+        bed.first.upload("hold", HOLD).await;
+        let mut page = bed.first.page().await;
         let call = holding(&mut page, input).await;
         // As where Redis came back without what it was told last.
-        let client = ::redis::Client::open(lab.redis.url()).unwrap();
+        let client = ::redis::Client::open(bed.redis.url()).unwrap();
         let mut redis = client.get_multiplexed_async_connection().await.unwrap();
         let gone: usize = ::redis::cmd("DEL")
             .arg(format!("{{faasm-relay}}:lock:{USER}/k"))
@@ -449,7 +449,7 @@ async fn a_function_that_lost_its_lock_is_told_when_it_pushes_or_releases() {
             .await
             .unwrap();
         assert_eq!(gone, 1);
-        let mut other = lab.second.page().await;
+        let mut other = bed.second.page().await;
         is_done(&mut other, lock(1)).await;
         // By then its relay has found out.
         let begun = Instant::now();
@@ -482,17 +482,17 @@ async fn a_relay_that_is_started_again_goes_on_with_the_locks_of_its_pages() {
 
 #[tokio::test]
 async fn a_relay_that_ends_leaves_who_waits_for_a_lock_to_the_next_one() {
-    let mut lab = Lab::new(10.0);
-    let mut page = lab.second.page().await;
-    let mut waiting = lab.first.page().await;
+    let mut bed = TestBed::new(10.0);
+    let mut page = bed.second.page().await;
+    let mut waiting = bed.first.page().await;
     is_done(&mut page, lock(1)).await;
     let waits = waiting.send(lock(1), b"").await;
     assert_eq!(waiting.read("k").await, None);
     let begun = Instant::now();
-    lab.first.ask_to_end();
-    assert!(lab.first.ended().await.success());
+    bed.first.ask_to_end();
+    assert!(bed.first.ended().await.success());
     assert!(begun.elapsed() < Duration::from_secs(8), "nobody waits for it: {:?}", begun.elapsed());
-    lab.second.comes_back(&mut waiting).await;
+    bed.second.comes_back(&mut waiting).await;
     is_done(&mut page, unlock(1)).await;
     assert_eq!(waiting.reply(waits).await.0, Reply::Done);
 }

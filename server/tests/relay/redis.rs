@@ -17,13 +17,13 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
 /// Two relays, and what they share. The Redis comes last, so that it ends last.
-struct Lab {
+struct TestBed {
     first: Process,
     second: Process,
     redis: RedisServer,
 }
 
-impl Lab {
+impl TestBed {
     /// With a Redis that need not wait for the disk.
     fn new() -> Self {
         Self::over(RedisServer::start().unwrap())
@@ -51,14 +51,14 @@ async fn waiting(relay: &Process, kind: Kind) -> (Client, RequestId, Client) {
 #[tokio::test]
 async fn a_call_that_one_relay_runs_gives_its_result_over_another() {
     for kind in BOTH {
-        let lab = Lab::new();
-        let (mut page, call, mut other) = waiting(&lab.first, kind).await;
-        lab.second.comes_back(&mut page).await;
+        let bed = TestBed::new();
+        let (mut page, call, mut other) = waiting(&bed.first, kind).await;
+        bed.second.comes_back(&mut page).await;
         // The session goes on meanwhile, with functions that the other relay was given.
         assert_eq!(page.write("k", b"v").await, Reply::Done);
         // And back again: it is not begun there another time, either.
-        lab.first.comes_back(&mut page).await;
-        lab.second.comes_back(&mut page).await;
+        bed.first.comes_back(&mut page).await;
+        bed.second.comes_back(&mut page).await;
         assert_eq!(other.write("gate", &[7]).await, Reply::Done);
         assert_eq!(returned(page.reply(call).await), (7, String::new()), "{kind:?}");
         assert_eq!(page.call("gate", b"").await, (7, String::new()), "it runs here, too");
@@ -69,14 +69,14 @@ async fn a_call_that_one_relay_runs_gives_its_result_over_another() {
 #[tokio::test]
 async fn a_call_that_ended_while_its_page_was_away_is_answered_by_another_relay() {
     for kind in BOTH {
-        let lab = Lab::new();
-        let (mut page, call, mut other) = waiting(&lab.first, kind).await;
+        let bed = TestBed::new();
+        let (mut page, call, mut other) = waiting(&bed.first, kind).await;
         page.cut();
         assert_eq!(other.write("gate", &[3]).await, Reply::Done);
-        lab.second.comes_back(&mut page).await;
+        bed.second.comes_back(&mut page).await;
         assert_eq!(returned(page.reply(call).await), (3, String::new()), "{kind:?}");
         // Its reply has arrived; whoever is next need not know of it.
-        lab.first.comes_back(&mut page).await;
+        bed.first.comes_back(&mut page).await;
         assert_eq!(page.call("gate", b"").await, (3, String::new()));
         assert_eq!(other.read("count").await, Some(vec![2]));
     }
@@ -84,12 +84,12 @@ async fn a_call_that_ended_while_its_page_was_away_is_answered_by_another_relay(
 
 #[tokio::test]
 async fn a_call_of_a_relay_that_is_killed_is_unknown_and_does_not_run_again() {
-    let lab = Lab::new();
-    let (mut page, call, other) = waiting(&lab.first, Kind::WebSocket).await;
+    let bed = TestBed::new();
+    let (mut page, call, other) = waiting(&bed.first, Kind::WebSocket).await;
     // Also where the page was at the other relay before that.
-    lab.second.comes_back(&mut page).await;
+    bed.second.comes_back(&mut page).await;
     drop(other);
-    lab.first.die();
+    bed.first.die();
     let (reply, _) = page.reply(call).await;
     let Reply::Failed { code: FailureCode::Unknown, message } = reply else { panic!("{reply:?}") };
     assert!(message.contains("it may have had effects"), "{message}");
@@ -100,9 +100,9 @@ async fn a_call_of_a_relay_that_is_killed_is_unknown_and_does_not_run_again() {
 
 #[tokio::test]
 async fn a_call_that_is_cancelled_at_another_relay_is_answered_at_once() {
-    let lab = Lab::new();
-    let (mut page, call, mut other) = waiting(&lab.first, Kind::WebSocket).await;
-    lab.second.comes_back(&mut page).await;
+    let bed = TestBed::new();
+    let (mut page, call, mut other) = waiting(&bed.first, Kind::WebSocket).await;
+    bed.second.comes_back(&mut page).await;
     page.machine.cancel(call);
     page.flush().await;
     let (reply, _) = page.reply(call).await;
@@ -117,14 +117,14 @@ async fn a_call_that_is_cancelled_at_another_relay_is_answered_at_once() {
 #[tokio::test]
 async fn what_the_first_relay_never_began_is_begun_by_the_second() {
     for kind in BOTH {
-        let lab = Lab::new();
-        lab.first.upload("hello", HELLO).await;
-        let mut page = lab.first.page_over(kind).await;
+        let bed = TestBed::new();
+        bed.first.upload("hello", HELLO).await;
+        let mut page = bed.first.page_over(kind).await;
         // It gets no further than the page.
         page.cut();
         let call = page.machine.request(main("hello"), b"again").unwrap();
-        lab.first.die();
-        lab.second.comes_back(&mut page).await;
+        bed.first.die();
+        bed.second.comes_back(&mut page).await;
         page.flush().await;
         assert_eq!(returned(page.reply(call).await), (0, "Hello, again".into()), "{kind:?}");
     }
@@ -132,29 +132,29 @@ async fn what_the_first_relay_never_began_is_begun_by_the_second() {
 
 #[tokio::test]
 async fn a_connection_over_http_that_reaches_another_relay_is_resumed_there() {
-    let lab = Lab::new();
-    lab.first.upload("hello", HELLO).await;
-    let mut page = lab.first.page_over(Kind::Fetch).await;
+    let bed = TestBed::new();
+    bed.first.upload("hello", HELLO).await;
+    let mut page = bed.first.page_over(Kind::Fetch).await;
     page.call("hello", b"").await;
     // As a load balancer may do that does not keep clients apart.
-    page.fetch().address = lab.second.address;
+    page.fetch().address = bed.second.address;
     let call = page.machine.request(main("hello"), b"there").unwrap();
     let broken = page.try_event().await.unwrap_err();
     assert!(broken.0.contains("410"), "{}", broken.0);
-    lab.second.comes_back(&mut page).await;
+    bed.second.comes_back(&mut page).await;
     assert_eq!(returned(page.reply(call).await), (0, "Hello, there".into()));
 }
 
 #[tokio::test]
 async fn what_one_relay_is_given_the_other_one_runs() {
-    let lab = Lab::new();
+    let bed = TestBed::new();
     let function = |number: u8| {
         format!("(module (memory 1) (func (export \"main\") (result i32) (i32.const {number})))")
     };
-    lab.first.upload("f", &function(1)).await;
-    let mut page = lab.second.page().await;
+    bed.first.upload("f", &function(1)).await;
+    let mut page = bed.second.page().await;
     assert_eq!(page.call("f", b"").await.0, 1);
-    lab.first.upload("f", &function(2)).await;
+    bed.first.upload("f", &function(2)).await;
     let begun = Instant::now();
     while page.call("f", b"").await.0 != 2 {
         assert!(begun.elapsed() < LONG, "it is looked up again");
@@ -167,9 +167,9 @@ async fn what_one_relay_is_given_the_other_one_runs() {
 async fn state_of_two_relays_agrees_with_a_model() {
     const ROUNDS: u64 = 60;
     const SIZE: u64 = 2 * ROUNDS;
-    let lab = Lab::new();
-    lab.first.upload("tick", TICK).await;
-    let mut pages = [lab.first.page().await, lab.second.page().await];
+    let bed = TestBed::new();
+    bed.first.upload("tick", TICK).await;
+    let mut pages = [bed.first.page().await, bed.second.page().await];
     let mut model = vec![0; SIZE as usize];
     let mut expected = BTreeMap::new();
     for round in 0..ROUNDS {
@@ -198,8 +198,8 @@ async fn state_of_two_relays_agrees_with_a_model() {
         // Each goes to the other relay now and then.
         if round % 20 == 19 {
             pages.reverse();
-            lab.first.comes_back(&mut pages[0]).await;
-            lab.second.comes_back(&mut pages[1]).await;
+            bed.first.comes_back(&mut pages[0]).await;
+            bed.second.comes_back(&mut pages[1]).await;
         }
     }
     for page in &mut pages {
@@ -222,23 +222,23 @@ async fn get(relay: &Process, path: &str) -> (u16, String) {
 
 #[tokio::test]
 async fn a_redis_that_is_killed_and_started_again_costs_no_session_and_begins_no_call_meanwhile() {
-    let mut lab = Lab::over(RedisServer::start_durable().unwrap());
-    lab.first.upload("tick", TICK).await;
-    let mut page = lab.first.page().await;
+    let mut bed = TestBed::over(RedisServer::start_durable().unwrap());
+    bed.first.upload("tick", TICK).await;
+    let mut page = bed.first.page().await;
     assert_eq!(page.call("tick", &[0; 4]).await.0, 0);
-    assert_eq!(get(&lab.first, "/readyz").await.0, 200);
-    lab.redis.kill().unwrap();
-    let (status, why) = get(&lab.first, "/readyz").await;
+    assert_eq!(get(&bed.first, "/readyz").await.0, 200);
+    bed.redis.kill().unwrap();
+    let (status, why) = get(&bed.first, "/readyz").await;
     assert!(status == 503 && why.contains("Redis"), "{why}");
     let append = page.send(Request::AppendState { key: "ticks".into() }, &[1, 0, 0, 0]).await;
     let refused = page.ask(main("tick"), &[2, 0, 0, 0]).await.0;
     assert!(matches!(refused, Reply::Failed { code: FailureCode::Unavailable, .. }), "{refused:?}");
-    lab.redis.start_again().unwrap();
+    bed.redis.start_again().unwrap();
     assert_eq!(page.reply(append).await.0, Reply::Done, "a change waits for Redis");
     assert_eq!(page.call("tick", &[3, 0, 0, 0]).await.0, 0);
-    lab.second.comes_back(&mut page).await;
+    bed.second.comes_back(&mut page).await;
     assert_eq!(ticks(&mut page).await, BTreeMap::from([(0, 1), (1, 1), (3, 1)]));
-    assert_eq!(get(&lab.second, "/readyz").await.0, 200);
+    assert_eq!(get(&bed.second, "/readyz").await.0, 200);
 }
 
 #[tokio::test]
@@ -273,13 +273,13 @@ async fn a_session_that_redis_loses_while_its_page_is_there_ends_its_connection(
 
 #[tokio::test]
 async fn what_still_arrives_at_a_relay_that_lost_the_session_is_not_begun_there() {
-    let lab = Lab::new();
-    lab.first.upload("tick", TICK).await;
-    let mut page = lab.first.page().await;
+    let bed = TestBed::new();
+    bed.first.upload("tick", TICK).await;
+    let mut page = bed.first.page().await;
     page.call("tick", &[0; 4]).await;
     // Its old connection stays, as where the network only seemed to break.
     let mut old = page.take_socket();
-    assert_eq!(page.connect(lab.second.address).await, ClientEvent::Open { lost: vec![] });
+    assert_eq!(page.connect(bed.second.address).await, ClientEvent::Open { lost: vec![] });
     let message = ClientMessage::Request { id: RequestId(2), request: main("tick") };
     let mut batch = Vec::new();
     append_frame(&mut batch, &encode(&message, &[9, 0, 0, 0]).unwrap());

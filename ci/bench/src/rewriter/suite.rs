@@ -64,7 +64,7 @@ pub(crate) struct MeasuredColumn {
 
 pub(crate) fn run(opts: &Opts) -> Result<()> {
     let folder = tempfile::tempdir().context("a temporary folder")?;
-    let lab = Lab {
+    let bed = TestBed {
         opts,
         folder: folder.path(),
         node: Node::new(folder.path())?,
@@ -79,7 +79,7 @@ pub(crate) fn run(opts: &Opts) -> Result<()> {
     let mut measured = Vec::new();
     for workload in WORKLOADS.iter().filter(chosen) {
         eprintln!("\n== {workload}");
-        measured.push(lab.measure(*workload).with_context(|| format!("workload {workload}"))?);
+        measured.push(bed.measure(*workload).with_context(|| format!("workload {workload}"))?);
         println!("{}", report::workload(measured.last().context("just pushed")?));
     }
     let wants_small = |text: &str| "small functions".contains(&text.to_lowercase());
@@ -96,7 +96,7 @@ pub(crate) fn run(opts: &Opts) -> Result<()> {
     report::write(&measured, &small, opts.json.as_deref(), opts.markdown.as_deref())
 }
 
-struct Lab<'a> {
+struct TestBed<'a> {
     opts: &'a Opts,
     folder: &'a Path,
     node: Node,
@@ -111,7 +111,7 @@ struct Ready {
     module: ::wasmtime::Module,
 }
 
-impl Lab<'_> {
+impl TestBed<'_> {
     fn measure(&self, workload: Workload) -> Result<Measured> {
         let original = self.opts.workloads.join(workload.file).with_extension("wasm");
         let bytes =

@@ -1,7 +1,7 @@
 //! Callbacks of the page run in the middle of a host call, while the runtime is at work. Everything that a page can call, it can call
 //! from there.
 
-use super::Lab;
+use super::TestBed;
 use anyhow::Result;
 use serde_json::{Value, json};
 
@@ -41,15 +41,15 @@ const API: &str = r#"
     .filter((name) => !name.startsWith("__") && !others.includes(name)).sort();
 "#;
 
-async fn run(lab: &Lab, body: &str) -> Result<Value> {
-    lab.run(&format!("{API}{body}")).await
+async fn run(bed: &TestBed, body: &str) -> Result<Value> {
+    bed.run(&format!("{API}{body}")).await
 }
 
 #[tokio::test]
 async fn everything_can_be_called_from_inside_a_callback() -> Result<()> {
-    let lab = Lab::new(&[("tiny", TINY), ("tree", TREE)]).await?;
+    let bed = TestBed::new(&[("tiny", TINY), ("tree", TREE)]).await?;
     let result = run(
-        &lab,
+        &bed,
         r#"
   const results = {};
   for (const place of ["stdout", "event", "where", "subscription"]) {
@@ -90,14 +90,14 @@ async fn everything_can_be_called_from_inside_a_callback() -> Result<()> {
     for place in ["stdout", "event", "where", "subscription"] {
         assert_eq!(result[place], good, "{place}: {result}");
     }
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
 async fn a_runtime_can_be_disposed_of_from_inside_any_callback() -> Result<()> {
-    let lab = Lab::new(&[("tiny", TINY), ("tree", TREE)]).await?;
+    let bed = TestBed::new(&[("tiny", TINY), ("tree", TREE)]).await?;
     let result = run(
-        &lab,
+        &bed,
         r#"
   const ended = {};
   for (const place of ["stdout", "event", "where"]) {
@@ -111,5 +111,5 @@ async fn a_runtime_can_be_disposed_of_from_inside_any_callback() -> Result<()> {
     )
     .await?;
     assert_eq!(result, json!({ "stdout": "closed", "event": "closed", "where": "closed" }));
-    lab.browser.close().await
+    bed.browser.close().await
 }

@@ -1,6 +1,6 @@
 //! Tokens, and the end of a runtime.
 
-use super::{Lab, USER};
+use super::{TestBed, USER};
 use anyhow::Result;
 use serde_json::json;
 
@@ -13,8 +13,8 @@ const WAIT: &str = include_str!("../functions/wait.wat");
 
 #[tokio::test]
 async fn tokens_are_fetched_and_renewed_before_they_expire() -> Result<()> {
-    let lab = Lab::new(&[]).await?;
-    let result = lab
+    let bed = TestBed::new(&[]).await?;
+    let result = bed
         .run(
             r#"
   const base64 = (object) => btoa(JSON.stringify(object)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
@@ -44,13 +44,13 @@ async fn tokens_are_fetched_and_renewed_before_they_expire() -> Result<()> {
     assert_eq!(result["failed"]["code"], "no-token", "{result}");
     assert_eq!(result["failed"]["cause"], "Error: signed out", "{result}");
     assert_eq!(result["others"], json!(["no-token", "no-token", "bad-options"]), "{result}");
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
 async fn dispose_ends_everything_with_closed() -> Result<()> {
-    let lab = Lab::new(&[("nap", NAP), ("tiny", TINY), ("wait", WAIT)]).await?;
-    let result = lab
+    let bed = TestBed::new(&[("nap", NAP), ("tiny", TINY), ("wait", WAIT)]).await?;
+    let result = bed
         .run(
             r#"
   const [nap, tiny, wait] = [await load("nap"), await load("tiny"), await load("wait")];
@@ -83,17 +83,17 @@ async fn dispose_ends_everything_with_closed() -> Result<()> {
     assert_eq!(result["after"], json!(vec!["closed"; 5]), "{result}");
     assert_eq!((&result["thrown"], &result["inside"]), (&json!("closed"), &json!("closed")));
     assert_eq!((&result["heard"], &result["other"]), (&json!(0), &json!("lives")), "{result}");
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
 async fn a_page_that_has_another_version_than_the_cluster_is_told() -> Result<()> {
-    let lab = Lab::new(&[("tiny", TINY), ("nap", NAP)]).await?;
+    let bed = TestBed::new(&[("tiny", TINY), ("nap", NAP)]).await?;
     let folder = tempfile::tempdir()?;
     let other = folder.path().join("tiny.wasm");
     std::fs::write(&other, wat::parse_str(NAP)?)?;
-    lab.relay.upload(USER, &[other]).await?;
-    let result = lab
+    bed.relay.upload(USER, &[other]).await?;
+    let result = bed
         .run(
             r#"
   const told = [];
@@ -110,5 +110,5 @@ async fn a_page_that_has_another_version_than_the_cluster_is_told() -> Result<()
     };
     let told = told.as_str().unwrap_or_default();
     assert!(told.contains("another version of `tiny`") && told.contains("sha256-"), "{told}");
-    lab.browser.close().await
+    bed.browser.close().await
 }

@@ -1,10 +1,10 @@
 //! What `onEvent` tells of a run.
 
-use super::Lab;
+use super::TestBed;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-async fn events(lab: &Lab, function: &str, input: &str) -> Result<Vec<Value>> {
+async fn events(bed: &TestBed, function: &str, input: &str) -> Result<Vec<Value>> {
     let body = format!(
         r#"
   const events = [];
@@ -12,7 +12,7 @@ async fn events(lab: &Lab, function: &str, input: &str) -> Result<Vec<Value>> {
   const {{ stats }} = await fn.run({{ input: "{input}", onEvent: (event) => {{ events.push(event); throw 1; }} }});
   return {{ events, stats }};"#
     );
-    let result = lab.run(&body).await?;
+    let result = bed.run(&body).await?;
     let events = result["events"].as_array().context("events")?.clone();
     let of = |kind: &str| events.iter().filter(|event| event["type"] == kind).count();
     assert_eq!(json!(of("suspended")), result["stats"]["suspensions"], "{result}");
@@ -25,9 +25,9 @@ async fn events(lab: &Lab, function: &str, input: &str) -> Result<Vec<Value>> {
 
 #[tokio::test]
 async fn events_tell_what_happens_to_a_run() -> Result<()> {
-    let lab = Lab::new(&[]).await?;
+    let bed = TestBed::new(&[]).await?;
 
-    let chain = events(&lab, "chain_rust", "Ada").await?;
+    let chain = events(&bed, "chain_rust", "Ada").await?;
     for chained in chain.iter().filter(|event| event["type"] == "chained") {
         assert_eq!(chained["function"], "chain_rust", "{chain:?}");
         assert!(chained["entry"]["pointer"].is_u64(), "{chain:?}");
@@ -39,16 +39,16 @@ async fn events_tell_what_happens_to_a_run() -> Result<()> {
         assert_eq!(finished.len(), 1, "{chain:?}");
         assert!(finished[0]["outputBytes"].as_u64() > Some(0), "{chain:?}");
     }
-    let named = events(&lab, "chain_named_rust", "Ada").await?;
+    let named = events(&bed, "chain_named_rust", "Ada").await?;
     let chained = named.iter().find(|event| event["type"] == "chained").context("a call")?;
     assert_eq!((&chained["function"], &chained["entry"]), (&json!("hello_rust"), &Value::Null));
 
-    let state = events(&lab, "state_rust", "counter").await?;
+    let state = events(&bed, "state_rust", "counter").await?;
     for (kind, key) in [("statePushed", "counter"), ("statePulled", "counter")] {
         let event = state.iter().find(|event| event["type"] == kind).context("an event")?;
         assert_eq!((&event["key"], &event["bytes"]), (&json!(key), &json!(16)), "{state:?}");
     }
     let awaited: Vec<&str> = state.iter().filter_map(|event| event["awaits"].as_str()).collect();
     assert!(awaited.contains(&"state") && awaited.contains(&"call"), "{state:?}");
-    lab.browser.close().await
+    bed.browser.close().await
 }

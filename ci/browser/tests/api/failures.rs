@@ -1,6 +1,6 @@
 //! What a page hears of calls that fail, and of what a function does that it should not.
 
-use super::Lab;
+use super::TestBed;
 use anyhow::Result;
 use serde_json::{Value, json};
 
@@ -19,8 +19,8 @@ const TINY: &str = include_str!("../functions/tiny.wat");
 async fn calls_that_fail_are_named() -> Result<()> {
     let functions =
         [("calls", CALLS), ("heedless", HEEDLESS), ("mystery", MYSTERY), ("tiny", TINY)];
-    let lab = Lab::new(&functions).await?;
-    let result = lab
+    let bed = TestBed::new(&functions).await?;
+    let result = bed
         .run(
             r#"
   let warned = [];
@@ -68,7 +68,7 @@ async fn calls_that_fail_are_named() -> Result<()> {
     }
     let heedless = texts(&result["heedless"]);
     assert!(heedless[0].contains("`nobody`") && heedless[0].contains("`heedless`"), "{result}");
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 fn texts(value: &Value) -> Vec<&str> {
@@ -77,8 +77,8 @@ fn texts(value: &Value) -> Vec<&str> {
 
 #[tokio::test]
 async fn a_function_that_polls_the_clock_leaves_the_page_its_thread() -> Result<()> {
-    let lab = Lab::new(&[("clock_loop", CLOCK_LOOP)]).await?;
-    let result = lab
+    let bed = TestBed::new(&[("clock_loop", CLOCK_LOOP)]).await?;
+    let result = bed
         .run(
             r#"
   const fn = await load("clock_loop");
@@ -100,5 +100,5 @@ async fn a_function_that_polls_the_clock_leaves_the_page_its_thread() -> Result<
         assert!(ran["meanwhile"].as_u64() > Some(0), "{result}");
         assert!(ran["ms"].as_f64() >= Some(199.0), "{result}");
     }
-    lab.browser.close().await
+    bed.browser.close().await
 }

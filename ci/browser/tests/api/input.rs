@@ -1,6 +1,6 @@
 //! What a function can be given as input.
 
-use super::Lab;
+use super::TestBed;
 use anyhow::Result;
 use serde_json::json;
 
@@ -9,8 +9,8 @@ const TINY: &str = include_str!("../functions/tiny.wat");
 
 #[tokio::test]
 async fn input_comes_in_every_form_that_pages_have_bytes_in() -> Result<()> {
-    let lab = Lab::new(&[("tiny", TINY)]).await?;
-    let result = lab
+    let bed = TestBed::new(&[("tiny", TINY)]).await?;
+    let result = bed
         .run(
             r#"
   const tiny = await load("tiny");
@@ -34,7 +34,7 @@ async fn input_comes_in_every_form_that_pages_have_bytes_in() -> Result<()> {
     });
     assert_eq!(result, expected);
 
-    let result = lab
+    let result = bed
         .run(
             r#"
   const tiny = await load("tiny");
@@ -63,5 +63,5 @@ async fn input_comes_in_every_form_that_pages_have_bytes_in() -> Result<()> {
     assert_eq!(result["others"], json!(vec!["bad-options"; 10]), "{result}");
     assert_eq!(result["stopped"], "aborted", "{result}");
     assert_eq!(result["cancelled"], true, "{result}");
-    lab.browser.close().await
+    bed.browser.close().await
 }

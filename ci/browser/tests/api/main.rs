@@ -40,13 +40,13 @@ const AFTER: &str = r"
 ";
 
 /// A relay with the functions of a test, and a page of it.
-struct Lab {
+struct TestBed {
     browser: Browser,
     relay: Relay,
     _site: Site,
 }
 
-impl Lab {
+impl TestBed {
     /// Builds functions given as text, and uploads them.
     async fn new(functions: &[(&str, &str)]) -> Result<Self> {
         let mut site = Site::new()?;

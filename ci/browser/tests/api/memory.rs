@@ -1,6 +1,6 @@
 //! A page that runs functions all day: nothing of a run is left when it is over.
 
-use super::{Lab, USER};
+use super::{TestBed, USER};
 use anyhow::{Context as _, Result};
 use faasm_browser_tests::Page;
 use fantoccini::Client;
@@ -50,7 +50,7 @@ async fn heap(client: &Client) -> Result<f64> {
 const RUN: &str = r#"
 const [name, times, done] = arguments;
 (async () => {
-  globalThis.lab ??= (async () => {
+  globalThis.bed ??= (async () => {
     const { connect } = await import("/runtime/index.js");
     const { default: init } = await import("/runtime/faasm_runtime.js");
     const runtime = await connect({ user: "demo" });
@@ -58,7 +58,7 @@ const [name, times, done] = arguments;
     const functions = { tiny: await load("tiny"), fault: await load("fault") };
     return { functions, signal: new AbortController().signal, memory: (await init()).memory };
   })();
-  const { functions, signal, memory } = await lab;
+  const { functions, signal, memory } = await bed;
   let left = times;
   const worker = async () => {
     while (left-- > 0) {
@@ -79,9 +79,9 @@ async fn run(page: &Page<'_>, name: &str, times: u32) -> Result<u64> {
 
 #[tokio::test]
 async fn memory_stays_flat_over_ten_thousand_runs() -> Result<()> {
-    let lab = Lab::new(&[("tiny", TINY), ("fault", FAULT)]).await?;
-    let client = lab.browser.client();
-    let page = Page::open(&lab.browser, lab.relay.url(), USER).await?;
+    let bed = TestBed::new(&[("tiny", TINY), ("fault", FAULT)]).await?;
+    let client = bed.browser.client();
+    let page = Page::open(&bed.browser, bed.relay.url(), USER).await?;
     for (name, runs) in [("tiny", RUNS), ("fault", RUNS / 10)] {
         let own_before = run(&page, name, WARM_UP).await?;
         let before = heap(client).await?;
@@ -91,7 +91,7 @@ async fn memory_stays_flat_over_ten_thousand_runs() -> Result<()> {
         assert!(growth < MOST_HEAP_GROWTH, "{name}: {growth} bytes more");
         assert_eq!(own, own_before, "{name}: the runtime's own memory grows");
     }
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
@@ -110,9 +110,9 @@ const [times, done] = arguments;
   }
 })().then(() => done(null), (error) => done(String(error.stack ?? error)));
 "#;
-    let lab = Lab::new(&[("tiny", TINY)]).await?;
-    let client = lab.browser.client();
-    let page = Page::open(&lab.browser, lab.relay.url(), USER).await?;
+    let bed = TestBed::new(&[("tiny", TINY)]).await?;
+    let client = bed.browser.client();
+    let page = Page::open(&bed.browser, bed.relay.url(), USER).await?;
     let mut sizes = Vec::new();
     for times in [50, 100] {
         assert_eq!(page.script_async(CYCLE, vec![json!(times)]).await?, Value::Null);
@@ -120,5 +120,5 @@ const [times, done] = arguments;
     }
     // A hundred runtimes with what they keep would be ten megabytes.
     assert!(sizes[1] - sizes[0] < MOST_HEAP_GROWTH, "{sizes:?}");
-    lab.browser.close().await
+    bed.browser.close().await
 }

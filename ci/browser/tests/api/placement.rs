@@ -1,6 +1,6 @@
 //! Chained calls in workers of the page: the pool, and who decides.
 
-use super::{Lab, USER};
+use super::{TestBed, USER};
 use anyhow::Result;
 use faasm_browser_tests::{Browser, Kind, Relay, Site};
 use serde_json::{Value, json};
@@ -62,8 +62,8 @@ const BEFORE: &str = r#"
   });
 "#;
 
-async fn lab() -> Result<Lab> {
-    Lab::new(&[
+async fn bed() -> Result<TestBed> {
+    TestBed::new(&[
         ("append", APPEND),
         ("calls", CALLS),
         ("down", DOWN),
@@ -78,15 +78,15 @@ async fn lab() -> Result<Lab> {
     .await
 }
 
-async fn run(lab: &Lab, body: &str) -> Result<Value> {
-    lab.run(&format!("{BEFORE}{body}")).await
+async fn run(bed: &TestBed, body: &str) -> Result<Value> {
+    bed.run(&format!("{BEFORE}{body}")).await
 }
 
 #[tokio::test]
 async fn workers_start_with_the_first_call_and_run_side_by_side() -> Result<()> {
-    let lab = lab().await?;
+    let bed = bed().await?;
     let result = run(
-        &lab,
+        &bed,
         r#"
   const here = await open("browser");
   const [calls, tiny] = [await load("calls", here), await load("tiny", here)];
@@ -121,14 +121,14 @@ async fn workers_start_with_the_first_call_and_run_side_by_side() -> Result<()> 
     assert!(started > Some(1) && started <= Some(4), "{result}");
     assert_eq!((&result["aborted"], &result["gone"]), (&json!("aborted"), &json!(true)));
     assert_eq!(result["after"]["ran"], browser(4), "{result}");
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
 async fn the_page_stays_responsive_while_calls_compute() -> Result<()> {
-    let lab = lab().await?;
+    let bed = bed().await?;
     let result = run(
-        &lab,
+        &bed,
         r#"
   const here = await open("browser");
   const calls = await load("calls", here);
@@ -150,14 +150,14 @@ async fn the_page_stays_responsive_while_calls_compute() -> Result<()> {
     assert_eq!(result["workers"], 4, "{result}");
     let milliseconds = |name: &str| result[name].as_f64().unwrap_or(f64::NAN);
     assert!(milliseconds("longest") < milliseconds("total") / 4.0, "{result}");
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
 async fn a_worker_that_dies_leaves_its_calls_unknown_and_others_alone() -> Result<()> {
-    let lab = lab().await?;
+    let bed = bed().await?;
     let result = run(
-        &lab,
+        &bed,
         r#"
   const here = await open("browser");
   const [wait, calls] = [await load("wait", here), await load("calls", here)];
@@ -175,14 +175,14 @@ async fn a_worker_that_dies_leaves_its_calls_unknown_and_others_alone() -> Resul
     let message = result["died"]["message"].as_str().unwrap_or_default();
     assert!(message.contains("out of memory"), "{result}");
     assert_eq!((&result["after"]["ran"], &result["workers"]), (&json!("browser"), &json!(2)));
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
 async fn a_call_that_computes_beyond_its_time_has_failed() -> Result<()> {
-    let lab = lab().await?;
+    let bed = bed().await?;
     let result = run(
-        &lab,
+        &bed,
         r#"
   // The minute that a call may take, and the second after it, pass sooner.
   const later = setTimeout;
@@ -199,14 +199,14 @@ async fn a_call_that_computes_beyond_its_time_has_failed() -> Result<()> {
     let ran = |value| json!({ "ran": "browser", "values": [value], "returnValue": 0 });
     assert_eq!((&result["stuck"], &result["after"]), (&ran(1), &ran(0)), "{result}");
     assert_eq!(result["gone"], true, "{result}");
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
 async fn without_workers_calls_run_in_the_cluster_or_on_a_workers_own_thread() -> Result<()> {
-    let lab = lab().await?;
+    let bed = bed().await?;
     let result = run(
-        &lab,
+        &bed,
         r#"
   const results = {};
   const kinds = {
@@ -248,14 +248,14 @@ async fn without_workers_calls_run_in_the_cluster_or_on_a_workers_own_thread() -
     }
     let nested = json!({ "ran": "browser browser", "values": [7, 7], "returnValue": 66 });
     assert_eq!(result["nested"], nested, "{result}");
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
 async fn calls_chain_as_deep_as_in_the_cluster() -> Result<()> {
-    let lab = lab().await?;
+    let bed = bed().await?;
     let result = run(
-        &lab,
+        &bed,
         r#"
   const here = await open("browser");
   const down = await load("down", here);
@@ -266,14 +266,14 @@ async fn calls_chain_as_deep_as_in_the_cluster() -> Result<()> {
     .await?;
     // The page's run and 64 calls, each of which adds 1; the one after is refused with 1.
     assert_eq!(result, json!([66, 66]));
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
 async fn disposing_ends_workers_and_a_call_that_nobody_awaits_goes_on() -> Result<()> {
-    let lab = lab().await?;
+    let bed = bed().await?;
     let result = run(
-        &lab,
+        &bed,
         r#"
   const here = await open("browser");
   await (await load("leave", here)).run();
@@ -291,7 +291,7 @@ async fn disposing_ends_workers_and_a_call_that_nobody_awaits_goes_on() -> Resul
     assert_eq!(result["left"], "alone", "{result}");
     assert_eq!(result["ended"], json!(["closed", "closed"]), "{result}");
     assert_eq!(result["gone"], true, "{result}");
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
@@ -308,9 +308,9 @@ async fn rules_are_by_name_by_function_and_in_the_manifest() -> Result<()> {
     let relay = Relay::start(site.path()).await?;
     relay.upload(USER, site.originals()).await?;
     let browser = Browser::start(Kind::Chromium).await?;
-    let lab = Lab { browser, relay, _site: site };
+    let bed = TestBed { browser, relay, _site: site };
     let result = run(
-        &lab,
+        &bed,
         r#"
   const options = {
     none: undefined,
@@ -356,14 +356,14 @@ async fn rules_are_by_name_by_function_and_in_the_manifest() -> Result<()> {
     assert_eq!(result["results"], expected, "{result}");
     assert_eq!(result["wrong"], json!(vec!["bad-options"; 3]), "{result}");
     assert_eq!(result["odd"], json!(vec!["bad-options"; 2]), "{result}");
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
 async fn workers_get_new_tokens() -> Result<()> {
-    let lab = lab().await?;
+    let bed = bed().await?;
     let result = run(
-        &lab,
+        &bed,
         r#"
   const base64 = (object) => btoa(JSON.stringify(object)).replaceAll("=", "");
   let asked = 0;
@@ -379,7 +379,7 @@ async fn workers_get_new_tokens() -> Result<()> {
     )
     .await?;
     assert_eq!(result, json!([true, 3]));
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 /// Stands between page and workers as a blocked thread does: what workers say is kept back until `release()`, and timers of one
@@ -410,9 +410,9 @@ const BLOCKED: &str = r#"
 
 #[tokio::test]
 async fn a_call_runs_once_where_its_worker_starts_while_the_page_is_blocked() -> Result<()> {
-    let lab = lab().await?;
+    let bed = bed().await?;
     let result = run(
-        &lab,
+        &bed,
         &format!(
             "{BLOCKED}{}",
             r#"
@@ -432,14 +432,14 @@ async fn a_call_runs_once_where_its_worker_starts_while_the_page_is_blocked() ->
     .await?;
     let ran = json!({ "ran": "browser", "values": [0], "returnValue": 0 });
     assert_eq!(result, json!({ "ran": ran, "ticks": 1 }));
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
 async fn a_worker_that_never_says_that_it_is_ready_has_run_nothing() -> Result<()> {
-    let lab = lab().await?;
+    let bed = bed().await?;
     let result = run(
-        &lab,
+        &bed,
         &format!(
             "{BLOCKED}{}",
             r#"
@@ -459,14 +459,14 @@ async fn a_worker_that_never_says_that_it_is_ready_has_run_nothing() -> Result<(
     )
     .await?;
     assert_eq!(result, json!({ "lost": "cluster", "gone": true, "after": 1 }));
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
 async fn a_call_that_ended_while_the_page_was_blocked_has_not_timed_out() -> Result<()> {
-    let lab = lab().await?;
+    let bed = bed().await?;
     let result = run(
-        &lab,
+        &bed,
         &format!(
             "{BLOCKED}{}",
             r#"
@@ -487,14 +487,14 @@ async fn a_call_that_ended_while_the_page_was_blocked_has_not_timed_out() -> Res
     .await?;
     let ran = json!({ "ran": "browser", "values": [7], "returnValue": 0 });
     assert_eq!(result, json!({ "ran": ran, "after": "browser", "workers": 1 }));
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
 async fn workers_are_tried_again_after_one_could_not_be_started() -> Result<()> {
-    let lab = lab().await?;
+    let bed = bed().await?;
     let result = run(
-        &lab,
+        &bed,
         r#"
   const here = await open("browser");
   const calls = await load("calls", here);
@@ -522,7 +522,7 @@ async fn workers_are_tried_again_after_one_could_not_be_started() -> Result<()> 
         "later": "browser browser",
     });
     assert_eq!(result, expected);
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 /// Runs of `tree`, whose last call is in a worker, and timers of more than a minute, which `fire()` has pass.
@@ -553,9 +553,9 @@ const TREES: &str = r#"
 
 #[tokio::test]
 async fn a_run_that_is_stopped_ends_all_calls_that_follow_from_it() -> Result<()> {
-    let lab = lab().await?;
+    let bed = bed().await?;
     let result = run(
-        &lab,
+        &bed,
         &format!(
             "{TREES}{}",
             r#"
@@ -582,14 +582,14 @@ async fn a_run_that_is_stopped_ends_all_calls_that_follow_from_it() -> Result<()
     )
     .await?;
     assert_eq!(result, json!({ "before": [false, false], "ended": ["aborted", "timeout"] }));
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
 async fn what_a_run_has_left_behind_goes_on_within_its_deadline() -> Result<()> {
-    let lab = lab().await?;
+    let bed = bed().await?;
     let result = run(
-        &lab,
+        &bed,
         &format!(
             "{TREES}{}",
             r#"
@@ -614,14 +614,14 @@ async fn what_a_run_has_left_behind_goes_on_within_its_deadline() -> Result<()> 
     let expected =
         json!({ "returned": [0, 0, 0], "before": [false, false, false], "after": [false, false] });
     assert_eq!(result, expected);
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
 async fn what_a_lost_call_has_chained_ends() -> Result<()> {
-    let lab = lab().await?;
+    let bed = bed().await?;
     let result = run(
-        &lab,
+        &bed,
         r#"
   const here = await open("browser");
   const run = (await load("calls", here)).run({ input: "1wait" });
@@ -639,5 +639,5 @@ async fn what_a_lost_call_has_chained_ends() -> Result<()> {
     )
     .await?;
     assert_eq!(result, json!({ "before": [false, false], "code": "outcome-unknown" }));
-    lab.browser.close().await
+    bed.browser.close().await
 }

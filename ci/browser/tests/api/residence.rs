@@ -1,6 +1,6 @@
 //! Where state values live: pinned to the page, fetched ahead, or in the page alone.
 
-use super::{Lab, USER};
+use super::{TestBed, USER};
 use anyhow::Result;
 use faasm_browser_tests::{Browser, Kind, Relay, Site};
 use serde_json::json;
@@ -36,15 +36,15 @@ const BEFORE: &str = r#"
   const status = async (key) => (await fetch(`/s/demo/${encodeURIComponent(key)}`)).status;
 "#;
 
-async fn run(lab: &Lab, body: &str) -> Result<serde_json::Value> {
-    lab.run(&format!("{BEFORE}{body}")).await
+async fn run(bed: &TestBed, body: &str) -> Result<serde_json::Value> {
+    bed.run(&format!("{BEFORE}{body}")).await
 }
 
 #[tokio::test]
 async fn a_pinned_value_is_fresh_whoever_pushes_and_reads_never_wait() -> Result<()> {
-    let lab = Lab::new(&[("shout", SHOUT), ("take", TAKE)]).await?;
+    let bed = TestBed::new(&[("shout", SHOUT), ("take", TAKE)]).await?;
     let result = run(
-        &lab,
+        &bed,
         r#"
   const [shout, take] = [await load("shout"), await load("take")];
   await write("k", "one");
@@ -87,14 +87,14 @@ async fn a_pinned_value_is_fresh_whoever_pushes_and_reads_never_wait() -> Result
         "changes": 1, "late": "here", "unpinned": "own 0", "bounds": [null, "too-large", "bad-options"],
     });
     assert_eq!(result, expected);
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
 async fn a_value_pinned_while_it_is_pushed_is_the_pushed_one() -> Result<()> {
-    let lab = Lab::new(&[("sparse", SPARSE)]).await?;
+    let bed = TestBed::new(&[("sparse", SPARSE)]).await?;
     let result = run(
-        &lab,
+        &bed,
         r#"
   await write("k", "o".repeat(131072));
   await (await load("sparse")).run();
@@ -106,14 +106,14 @@ async fn a_value_pinned_while_it_is_pushed_is_the_pushed_one() -> Result<()> {
     )
     .await?;
     assert_eq!(result, json!([true, true]));
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
 async fn a_pin_that_cannot_be_had_at_first_is_tried_again() -> Result<()> {
-    let lab = Lab::new(&[("take", TAKE)]).await?;
+    let bed = TestBed::new(&[("take", TAKE)]).await?;
     let result = run(
-        &lab,
+        &bed,
         r#"
   // The relay watches keys of 64 KiB together.
   const [long, longer] = ["l".repeat(10_000), "m".repeat(60_000)];
@@ -128,14 +128,14 @@ async fn a_pin_that_cannot_be_had_at_first_is_tried_again() -> Result<()> {
     )
     .await?;
     assert_eq!(result, json!({ "refused": true, "first": "one", "second": "two" }));
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
 async fn what_a_page_fetches_ahead_is_bounded() -> Result<()> {
-    let lab = Lab::new(&[("vast", VAST)]).await?;
+    let bed = TestBed::new(&[("vast", VAST)]).await?;
     let result = run(
-        &lab,
+        &bed,
         r#"
   const warned = [];
   console.warn = (message) => warned.push(message);
@@ -152,14 +152,14 @@ async fn what_a_page_fetches_ahead_is_bounded() -> Result<()> {
     .await?;
     let codes = json!(["too-large", "too-large", null]);
     assert_eq!(result, json!({ "codes": codes, "k": "one", "warned": [true] }));
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
 async fn pins_outlive_a_connection_and_a_session() -> Result<()> {
-    let lab = Lab::new(&[("take", TAKE)]).await?;
+    let bed = TestBed::new(&[("take", TAKE)]).await?;
     let result = run(
-        &lab,
+        &bed,
         r#"
   const sockets = [];
   const Real = WebSocket;
@@ -201,14 +201,14 @@ async fn pins_outlive_a_connection_and_a_session() -> Result<()> {
     assert_eq!(result["old"], "own", "{result}");
     assert_eq!(result["warned"].as_array().map(Vec::len), Some(1), "{result}");
     assert!(result["warned"][0].as_str().is_some_and(|text| text.contains("too old")), "{result}");
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
 async fn what_is_prefetched_is_there_when_it_is_read() -> Result<()> {
-    let lab = Lab::new(&[("take", TAKE)]).await?;
+    let bed = TestBed::new(&[("take", TAKE)]).await?;
     let result = run(
-        &lab,
+        &bed,
         r#"
   const take = await load("take");
   const keys = Array.from({ length: 40 }, (_, number) => `v${number}`);
@@ -232,15 +232,15 @@ async fn what_is_prefetched_is_there_when_it_is_read() -> Result<()> {
     assert_eq!((&result["run"], &result["connect"]), (&json!("k 0"), &json!("k 0")), "{result}");
     assert_eq!(result["own"], "V!", "{result}");
     assert_eq!(result["wrong"], json!(vec!["bad-options"; 6]), "{result}");
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
 async fn what_is_of_the_page_alone_never_leaves_it() -> Result<()> {
-    let lab =
-        Lab::new(&[("calls", CALLS), ("found", FOUND), ("peek", PEEK), ("stash", STASH)]).await?;
+    let bed = TestBed::new(&[("calls", CALLS), ("found", FOUND), ("peek", PEEK), ("stash", STASH)])
+        .await?;
     let result = run(
-        &lab,
+        &bed,
         r#"
   const here = await connect({ user: "demo", where: "browser", state: { local: ["mine/*"], pin: ["mine/k"], prefetch: ["mine/k"] } });
   const [peek, stash, found, calls] = await Promise.all(["peek", "stash", "found", "calls"].map((name) => load(name, here)));
@@ -281,7 +281,7 @@ async fn what_is_of_the_page_alone_never_leaves_it() -> Result<()> {
         "heard": ["written", "pulled"], "status": [404, 404, "", true], "list": 0,
     });
     assert_eq!(result, expected);
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
@@ -292,9 +292,9 @@ async fn a_manifest_says_it_for_the_page() -> Result<()> {
     let relay = Relay::start(site.path()).await?;
     relay.upload(USER, site.originals()).await?;
     let browser = Browser::start(Kind::Chromium).await?;
-    let lab = Lab { browser, relay, _site: site };
+    let bed = TestBed { browser, relay, _site: site };
     let result = run(
-        &lab,
+        &bed,
         r#"
   await write("k", "one");
   const stash = await load("stash");
@@ -323,5 +323,5 @@ async fn a_manifest_says_it_for_the_page() -> Result<()> {
     let refused = json!(["cannot-load", null, "cannot-load"]);
     let expected = json!({ "first": "one 0", "second": "two 0", "status": 404, "page": "s", "refused": refused });
     assert_eq!(result, expected);
-    lab.browser.close().await
+    bed.browser.close().await
 }

@@ -1,6 +1,6 @@
 //! `runtime.state`: the page's own code on the state that its runs work on.
 
-use super::Lab;
+use super::TestBed;
 use anyhow::Result;
 use serde_json::json;
 
@@ -15,8 +15,8 @@ const TAKE: &str = include_str!("../functions/take.wat");
 
 #[tokio::test]
 async fn page_and_runs_work_on_the_same_two_tiers() -> Result<()> {
-    let lab = Lab::new(&[("hold", HOLD), ("peek", PEEK), ("take", TAKE)]).await?;
-    let result = lab
+    let bed = TestBed::new(&[("hold", HOLD), ("peek", PEEK), ("take", TAKE)]).await?;
+    let result = bed
         .run(
             r#"
   const { state } = runtime;
@@ -54,7 +54,7 @@ async fn page_and_runs_work_on_the_same_two_tiers() -> Result<()> {
     assert_eq!(result["size"]["code"], "state", "{result}");
     assert_eq!(result["same"], true);
 
-    let result = lab
+    let result = bed
         .run(
             r#"
   const { state } = runtime;
@@ -73,13 +73,13 @@ async fn page_and_runs_work_on_the_same_two_tiers() -> Result<()> {
     assert_eq!((&result["first"], &result["then"]), (&json!("abc"), &json!("e")), "{result}");
     assert_eq!(result["wrong"], json!(vec!["bad-options"; 5]), "{result}");
     assert_eq!(result["thrown"], "bad-options", "{result}");
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
 async fn subscribers_hear_what_happens_in_the_page() -> Result<()> {
-    let lab = Lab::new(&[("hold", HOLD), ("take", TAKE)]).await?;
-    let result = lab
+    let bed = TestBed::new(&[("hold", HOLD), ("take", TAKE)]).await?;
+    let result = bed
         .run(
             r#"
   const { state } = runtime;
@@ -113,13 +113,13 @@ async fn subscribers_hear_what_happens_in_the_page() -> Result<()> {
         "run": ["written k"], "read": [], "inside": ["written k", "inside k"], "ended": [],
     });
     assert_eq!(result, expected);
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
 async fn a_value_of_several_transfers_is_never_seen_in_part() -> Result<()> {
-    let lab = Lab::new(&[("even", EVEN)]).await?;
-    let result = lab
+    let bed = TestBed::new(&[("even", EVEN)]).await?;
+    let result = bed
         .run(
             r#"
   const size = 20 << 20;
@@ -153,5 +153,5 @@ async fn a_value_of_several_transfers_is_never_seen_in_part() -> Result<()> {
         .await?;
     assert_eq!((&result["torn"], &result["last"]), (&json!([]), &json!(7)), "{result}");
     assert!(result["page"].as_u64() > Some(0) && result["cluster"].as_u64() > Some(0));
-    lab.browser.close().await
+    bed.browser.close().await
 }

@@ -1,6 +1,6 @@
 //! Runs that are ended before their function ends: by a signal, by a timeout.
 
-use super::Lab;
+use super::TestBed;
 use anyhow::Result;
 use serde_json::json;
 
@@ -27,8 +27,8 @@ const WAIT: &str = include_str!("../functions/wait.wat");
 
 #[tokio::test]
 async fn a_signal_ends_a_run_and_the_calls_it_has_chained() -> Result<()> {
-    let lab = Lab::new(&[("tiny", TINY), ("wait", WAIT), ("doze", DOZE), ("nap", NAP)]).await?;
-    let result = lab
+    let bed = TestBed::new(&[("tiny", TINY), ("wait", WAIT), ("doze", DOZE), ("nap", NAP)]).await?;
+    let result = bed
         .run(
             r#"
   const [wait, doze, tiny, nap] = [await load("wait"), await load("doze"), await load("tiny"), await load("nap")];
@@ -62,15 +62,15 @@ async fn a_signal_ends_a_run_and_the_calls_it_has_chained() -> Result<()> {
     assert_eq!(result["never"]["cause"], "Error: changed my mind", "{result}");
     assert_eq!(result["printed"], "", "{result}");
     assert_eq!(result["rounds"], json!(vec![["aborted", "after"]; 3]), "{result}");
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
 async fn a_run_ends_wherever_its_function_is() -> Result<()> {
     let functions =
         [("chatter", CHATTER), ("hold", HOLD), ("nap", NAP), ("take", TAKE), ("tiny", TINY)];
-    let lab = Lab::new(&functions).await?;
-    let result = lab
+    let bed = TestBed::new(&functions).await?;
+    let result = bed
         .run(
             r#"
   const [chatter, hold, nap] = [await load("chatter"), await load("hold"), await load("nap")];
@@ -97,14 +97,14 @@ async fn a_run_ends_wherever_its_function_is() -> Result<()> {
     assert_eq!(result["timeouts"], json!(vec!["timeout"; 7]), "{result}");
     assert_eq!(result["held"], "aborted", "{result}");
     assert_eq!((&result["taken"], &result["fine"]), (&json!(0), &json!(0)), "{result}");
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
 async fn a_run_that_ends_frees_its_locks_of_the_cluster_and_its_place_in_their_queues() -> Result<()>
 {
-    let lab = Lab::new(&[("hold", HOLD_GLOBAL), ("take", TAKE_GLOBAL)]).await?;
-    let result = lab
+    let bed = TestBed::new(&[("hold", HOLD_GLOBAL), ("take", TAKE_GLOBAL)]).await?;
+    let result = bed
         .run(
             r#"
   const [hold, take] = [await load("hold"), await load("take")];
@@ -133,13 +133,13 @@ async fn a_run_that_ends_frees_its_locks_of_the_cluster_and_its_place_in_their_q
     assert_eq!(result["taken"], json!([0, 0]), "{result}");
     // Less than a lease.
     assert!(result["took"].as_f64().is_some_and(|took| took < 8000.0), "{result}");
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
 async fn a_call_that_is_not_awaited_goes_on_after_its_run() -> Result<()> {
-    let lab = Lab::new(&[("leave", LEAVE)]).await?;
-    let result = lab
+    let bed = TestBed::new(&[("leave", LEAVE)]).await?;
+    let result = bed
         .run(
             r#"
   const leave = await load("leave");
@@ -150,5 +150,5 @@ async fn a_call_that_is_not_awaited_goes_on_after_its_run() -> Result<()> {
         )
         .await?;
     assert_eq!(result, "alone");
-    lab.browser.close().await
+    bed.browser.close().await
 }

@@ -20,14 +20,14 @@ return [text(await wordcount.run({ input: "to be or not to be" })), text(await c
 "#;
 
 /// A site with the package as npm installs it in `package/`, its relay, and a browser.
-struct Lab {
+struct TestBed {
     project: Project,
     site: Site,
     relay: Relay,
     browser: Browser,
 }
 
-impl Lab {
+impl TestBed {
     async fn new() -> Result<Self> {
         let mut site = Site::new()?;
         site.add("wordcount", WORDCOUNT).await?;
@@ -46,9 +46,9 @@ impl Lab {
 
 #[tokio::test]
 async fn a_page_imports_the_package_from_another_origin() -> Result<()> {
-    let lab = Lab::new().await?;
+    let bed = TestBed::new().await?;
     let folder = tempfile::tempdir()?;
-    copy_folder(&lab.project.package(), &folder.path().join("npm/@faasm/runtime-web@0.1.0"))?;
+    copy_folder(&bed.project.package(), &folder.path().join("npm/@faasm/runtime-web@0.1.0"))?;
     let cdn = Cdn::start(folder.path().to_owned()).await?;
     let page = format!(
         r#"<!doctype html><script type="module">
@@ -58,15 +58,15 @@ async fn a_page_imports_the_package_from_another_origin() -> Result<()> {
         cdn.url
     );
     assert_eq!(
-        lab.outcome("cdn.html", &page).await?,
+        bed.outcome("cdn.html", &page).await?,
         json!(["6", "words: 1 (returned 1)", "browser"])
     );
-    lab.browser.close().await
+    bed.browser.close().await
 }
 
 #[tokio::test]
 async fn a_strict_content_security_policy_lets_the_runtime_work() -> Result<()> {
-    let lab = Lab::new().await?;
+    let bed = TestBed::new().await?;
     let script = format!(
         r#"
         import {{ connect }} from "./package/index.js";
@@ -90,8 +90,8 @@ async fn a_strict_content_security_policy_lets_the_runtime_work() -> Result<()> 
         import {{ connect }} from "./package/index.js";
         (async () => {{ {WORDS} }})().then(postMessage, (error) => postMessage(String(error)));"#
     );
-    std::fs::write(lab.site.path().join("csp.js"), script)?;
-    std::fs::write(lab.site.path().join("csp-worker.js"), worker)?;
+    std::fs::write(bed.site.path().join("csp.js"), script)?;
+    std::fs::write(bed.site.path().join("csp-worker.js"), worker)?;
     let page = r#"<!doctype html>
         <meta http-equiv="Content-Security-Policy"
           content="default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' ws: http:">
@@ -99,8 +99,8 @@ async fn a_strict_content_security_policy_lets_the_runtime_work() -> Result<()> 
     let expected = json!(["6", "words: 1 (returned 1)", "browser"]);
     let expected =
         json!({ "here": expected, "there": expected, "violations": 0, "enforced": true });
-    assert_eq!(lab.outcome("csp.html", page).await?, expected);
-    lab.browser.close().await
+    assert_eq!(bed.outcome("csp.html", page).await?, expected);
+    bed.browser.close().await
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn the_readme_says_how_to_use_it() -> Result<()> {
     let (_, block) = README.split_once("```html\n").context("a page in the README")?;
     let (block, _) = block.split_once("```").context("its end")?;
     assert!(block.contains("connect({ user:"), "{block}");
-    let lab = Lab::new().await?;
+    let bed = TestBed::new().await?;
     let page = format!(
         r#"<!doctype html><script>
         globalThis.outcome = new Promise((resolve, reject) => {{
@@ -120,7 +120,7 @@ async fn the_readme_says_how_to_use_it() -> Result<()> {
         }});
         </script>{block}"#
     );
-    let said = lab.outcome("readme.html", &page).await?;
+    let said = bed.outcome("readme.html", &page).await?;
     assert_eq!(said, json!([["6\n"], [0, "6", 0]]), "what it prints, and how it ends");
-    lab.browser.close().await
+    bed.browser.close().await
 }

@@ -1,8 +1,8 @@
 //! What a function can do wrong: each has one outcome, the same everywhere.
 
 use crate::case::{Case, case, probe};
-use crate::lab::NOWHERE;
 use crate::outcome::Code;
+use crate::test_bed::NOWHERE;
 
 /// Commands of the probe that hand a host call a bad pointer.
 const BAD_POINTERS: [(&str, &str); 19] = [

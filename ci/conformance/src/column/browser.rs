@@ -4,8 +4,8 @@
 use super::Column;
 use crate::case::Case;
 use crate::functions::{FUNCTIONS, FUNCTIONS_WITH_ASSERTS, ORIGINALS};
-use crate::lab::Lab;
 use crate::outcome::{Ended, MAX_SHOWN_BYTES, Observed};
+use crate::test_bed::TestBed;
 use anyhow::{Context as _, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -74,7 +74,7 @@ pub(super) struct Shared {
 const MAX_RUNS: u32 = 250;
 
 pub(super) struct InBrowser {
-    lab: Arc<Lab>,
+    bed: Arc<TestBed>,
     place: Place,
     browser: Arc<Mutex<Shared>>,
 }
@@ -102,8 +102,8 @@ struct Failure {
 }
 
 impl InBrowser {
-    pub(super) fn new(lab: &Arc<Lab>, place: Place, browser: &Arc<Mutex<Shared>>) -> Self {
-        Self { lab: Arc::clone(lab), place, browser: Arc::clone(browser) }
+    pub(super) fn new(bed: &Arc<TestBed>, place: Place, browser: &Arc<Mutex<Shared>>) -> Self {
+        Self { bed: Arc::clone(bed), place, browser: Arc::clone(browser) }
     }
 
     async fn ask(&self, browser: &mut Shared, case: &Case, user: &str) -> Result<Answer> {
@@ -118,7 +118,7 @@ impl InBrowser {
             Some(browser) => browser,
             none => {
                 let fresh = Browser::start(self.place.browser).await?;
-                let page = format!("{}/index.html", self.lab.url());
+                let page = format!("{}/index.html", self.bed.url());
                 fresh.client().goto(&page).await.with_context(|| format!("opening {page}"))?;
                 none.insert(fresh)
             }
@@ -135,7 +135,7 @@ impl InBrowser {
             "args": case.args,
             "env": case.env,
             "user": user,
-            "relay": self.lab.relay_of(case),
+            "relay": self.bed.relay_of(case),
             "chained": self.place.chained,
             "maxShown": MAX_SHOWN_BYTES,
         });

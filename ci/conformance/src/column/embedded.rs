@@ -2,8 +2,8 @@
 
 use super::Column;
 use crate::case::Case;
-use crate::lab::Lab;
 use crate::outcome::{Ended, Observed, shortened};
+use crate::test_bed::TestBed;
 use anyhow::{Context as _, Result};
 use faasm_relay::cluster::{Call, Outcome};
 use futures_util::future::BoxFuture;
@@ -14,12 +14,12 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(180);
 
 pub(super) struct Embedded {
-    lab: Arc<Lab>,
+    bed: Arc<TestBed>,
 }
 
 impl Embedded {
-    pub(super) fn new(lab: &Arc<Lab>) -> Self {
-        Self { lab: Arc::clone(lab) }
+    pub(super) fn new(bed: &Arc<TestBed>) -> Self {
+        Self { bed: Arc::clone(bed) }
     }
 }
 
@@ -41,7 +41,7 @@ impl Column for Embedded {
                 ..Call::new(user, case.function, case.input.clone())
             };
             // A task of its own: a panic in there is a difference of this case, and not the end of the suite.
-            let running = tokio::spawn(self.lab.cluster_of(case).call(call));
+            let running = tokio::spawn(self.bed.cluster_of(case).call(call));
             let outcome = tokio::time::timeout(PATIENCE, running).await.context("no end")???;
             let ended = match outcome {
                 Outcome::Returned(result) => Ended::Returned {
@@ -52,7 +52,7 @@ impl Column for Embedded {
                     Ended::Failed { code: code.to_owned(), message }
                 }
             };
-            let (stdout, stderr) = self.lab.take_printed(user, case.function);
+            let (stdout, stderr) = self.bed.take_printed(user, case.function);
             Ok(Observed { ended, stdout, stderr })
         })
     }

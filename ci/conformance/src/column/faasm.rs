@@ -6,9 +6,9 @@
 
 use super::Column;
 use crate::case::{Case, End};
-use crate::lab::{Lab, TIMEOUT};
 use crate::outcome::{Code, Ended, Observed};
 use crate::page::Page;
+use crate::test_bed::{TIMEOUT, TestBed};
 use anyhow::{Context as _, Result, bail};
 use faasm_asyncify::faasm::{self, Options, Use};
 use faasm_bridge::state::Chunk;
@@ -44,14 +44,14 @@ const DYING: Duration = Duration::from_millis(300);
 const SLOTS: i64 = 64;
 
 impl Faasm {
-    pub(super) fn new(lab: &Arc<Lab>, place: Place, real: Option<Addresses>) -> Self {
+    pub(super) fn new(bed: &Arc<TestBed>, place: Place, real: Option<Addresses>) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let run = now.as_secs();
-        Self { lab: Arc::clone(lab), place, real, run, started: OnceCell::new() }
+        Self { bed: Arc::clone(bed), place, real, run, started: OnceCell::new() }
     }
 
     async fn running(&self) -> Result<&Running> {
-        let start = || Running::start(&self.lab, self.place, self.real.as_ref());
+        let start = || Running::start(&self.bed, self.place, self.real.as_ref());
         self.started.get_or_try_init(start).await
     }
 }
@@ -113,7 +113,7 @@ pub struct Addresses {
 }
 
 pub(super) struct Faasm {
-    lab: Arc<Lab>,
+    bed: Arc<TestBed>,
     place: Place,
     real: Option<Addresses>,
     /// Tells runs of the suite apart.
@@ -140,13 +140,13 @@ struct StandIn {
 }
 
 impl StandIn {
-    async fn start(lab: &Lab) -> Result<(Self, Addresses)> {
+    async fn start(bed: &TestBed) -> Result<(Self, Addresses)> {
         let redis = RedisServer::start()?;
         let state = Arc::new(RedisStore::connect(&RedisConfig::new(redis.url())).await?);
-        let stores = Stores { state, files: lab.files(), ..Stores::in_memory()? };
+        let stores = Stores { state, files: bed.files(), ..Stores::in_memory()? };
         let config = EmbeddedConfig {
             call_timeout: TIMEOUT,
-            printing: lab.printing(),
+            printing: bed.printing(),
             ..EmbeddedConfig::default()
         };
         let embedded = Arc::new(Embedded::new(config, stores.clone())?);
@@ -207,11 +207,11 @@ impl StandIn {
 }
 
 impl Running {
-    async fn start(lab: &Lab, place: Place, real: Option<&Addresses>) -> Result<Self> {
+    async fn start(bed: &TestBed, place: Place, real: Option<&Addresses>) -> Result<Self> {
         let (standin, addresses) = match real {
             Some(addresses) => (None, addresses.clone()),
             None => {
-                let (standin, addresses) = StandIn::start(lab).await?;
+                let (standin, addresses) = StandIn::start(bed).await?;
                 (Some(standin), addresses)
             }
         };
@@ -253,12 +253,12 @@ impl Running {
     /// Uploads a case's function, and those that it may chain; gives why its own was refused, if it was.
     async fn upload(
         &self,
-        lab: &Lab,
+        bed: &TestBed,
         form: Form,
         case: &Case,
         user: &str,
     ) -> Result<Option<String>> {
-        for (name, original) in lab.functions_of(case, form != Form::Originals) {
+        for (name, original) in bed.functions_of(case, form != Form::Originals) {
             let wasm = match form {
                 Form::Originals | Form::Guarded => Ok(original),
                 Form::Built => self.built(original),
@@ -396,7 +396,7 @@ impl Column for Faasm {
             let (Some(first), Some(last)) = (running.relays.first(), running.relays.last()) else {
                 bail!("no relays");
             };
-            if let Some(message) = running.upload(&self.lab, self.place.form, case, user).await? {
+            if let Some(message) = running.upload(&self.bed, self.place.form, case, user).await? {
                 let ended = Ended::Failed { code: "cannot-load".to_owned(), message };
                 return Ok(Observed { ended, stdout: String::new(), stderr: String::new() });
             }
@@ -419,7 +419,7 @@ impl Column for Faasm {
             if let Some(standin) = &running.standin {
                 standin.mend().await?;
             }
-            let (stdout, stderr) = self.lab.take_printed(user, case.function);
+            let (stdout, stderr) = self.bed.take_printed(user, case.function);
             Ok(Observed { ended, stdout, stderr })
         })
     }

@@ -7,8 +7,8 @@ mod faasm;
 pub use faasm::Addresses;
 
 use crate::case::Case;
-use crate::lab::Lab;
 use crate::outcome::Observed;
+use crate::test_bed::TestBed;
 use anyhow::Result;
 use browser::{Functions, InBrowser, Place, Shared};
 use faasm_browser_tests::Kind;
@@ -114,21 +114,21 @@ fn place(id: &'static str, title: &'static str, browser: Kind) -> Place {
 /// The columns whose id or title contains a text; all without one. Those of a Faasm cluster are of the stand-in, unless there is a
 /// real one. Nothing is started before it is needed.
 pub fn open(
-    lab: &Arc<Lab>,
+    bed: &Arc<TestBed>,
     filter: Option<&str>,
     real: Option<&Addresses>,
 ) -> Vec<Box<dyn Column>> {
     // Those with workers of their own have a browser of their own, too.
     let browsers = Kind::ALL.map(|kind| (kind, <[Arc<Mutex<Shared>>; 2]>::default()));
-    let mut all: Vec<Box<dyn Column>> = vec![Box::new(embedded::Embedded::new(lab))];
+    let mut all: Vec<Box<dyn Column>> = vec![Box::new(embedded::Embedded::new(bed))];
     for place in faasm::PLACES {
-        all.push(Box::new(faasm::Faasm::new(lab, place, real.cloned())));
+        all.push(Box::new(faasm::Faasm::new(bed, place, real.cloned())));
     }
     for (id, title, kind) in PLACES {
         for (_, [plain, with_pool]) in browsers.iter().filter(|(browser, _)| browser == kind) {
             let place = place(id, title, *kind);
             let browser = if place.chained == "cluster" { plain } else { with_pool };
-            all.push(Box::new(InBrowser::new(lab, place, browser)));
+            all.push(Box::new(InBrowser::new(bed, place, browser)));
         }
     }
     if real.is_some() {

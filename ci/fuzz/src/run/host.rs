@@ -1,6 +1,6 @@
 //! The host side: answers imports as a scenario has it, in whichever form they come.
 
-use super::{Asyncify, Ending, Event, Form, Observed, Remains};
+use super::{Asyncify, Ending, Event, FinalState, Form, Observed};
 use crate::scenario::{Effect, Moment, Scenario};
 use faasm_asyncify::{BRIDGE_MODULE, SUSPEND};
 use faasm_bridge::host::{HostCall, ImportClass, classify};
@@ -80,10 +80,10 @@ impl Host {
         }
     }
 
-    pub(super) fn observed(self, ending: Ending, remains: Option<Remains>) -> Observed {
+    pub(super) fn observed(self, ending: Ending, final_state: Option<FinalState>) -> Observed {
         let Self { events, suspensions, stacks, asyncify, .. } = self;
         let unwound = asyncify.map_or(0, |engine| engine.most_unwound);
-        Observed { events, ending, remains, suspensions, unwound, stacks }
+        Observed { events, ending, final_state, suspensions, unwound, stacks }
     }
 }
 

@@ -63,7 +63,7 @@ pub enum Ending {
 
 /// What is left of a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remains {
+pub struct FinalState {
     /// As the guest sees it.
     pub memory: Vec<u8>,
     /// Exported globals by name: numbers as bits, references by whether they are null.
@@ -78,7 +78,7 @@ pub struct Observed {
     pub events: Vec<Event>,
     pub ending: Ending,
     /// None where there was no instance.
-    pub remains: Option<Remains>,
+    pub final_state: Option<FinalState>,
     pub suspensions: u64,
     /// Most bytes that an instrumented form unwound at once.
     pub unwound: usize,
@@ -105,8 +105,8 @@ pub fn run(engine: &Engine, form: Form<'_>, scenario: Scenario) -> Result<Observ
         Ok(()) => enter(&mut store, &instance, form.entry),
         Err(missing) => Ending::Broken(missing),
     };
-    let remains = remains(&mut store, &instance, &module, form);
-    Ok(store.into_data().observed(ending, remains))
+    let final_state = final_state(&mut store, &instance, &module, form);
+    Ok(store.into_data().observed(ending, final_state))
 }
 
 /// Calls the entries in order.
@@ -143,12 +143,12 @@ fn not_started(error: &wasmtime::Error) -> Ending {
     }
 }
 
-fn remains(
+fn final_state(
     store: &mut Store<Host>,
     instance: &Instance,
     module: &Module,
     form: Form<'_>,
-) -> Option<Remains> {
+) -> Option<FinalState> {
     let memory = instance.get_memory(&mut *store, &form.entry.memory)?;
     let hidden = form.buffer.unwrap_or(0) as usize;
     let data = memory.data(&*store);
@@ -175,7 +175,7 @@ fn remains(
     }
     globals.sort();
     tables.sort();
-    Some(Remains { memory, globals, tables })
+    Some(FinalState { memory, globals, tables })
 }
 
 fn show(value: &Val) -> String {

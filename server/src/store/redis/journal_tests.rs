@@ -16,11 +16,11 @@ fn session(number: u8) -> SessionKey {
 }
 
 /// A Redis, and relays on it.
-struct Lab {
+struct TestBed {
     server: RedisServer,
 }
 
-impl Lab {
+impl TestBed {
     fn new() -> Self {
         Self { server: RedisServer::start_durable().unwrap() }
     }
@@ -52,8 +52,8 @@ fn is_lost(result: Result<(), StoreError>) -> bool {
 
 #[tokio::test]
 async fn it_keeps_the_laws_of_all_journals() {
-    let lab = Lab::new();
-    let (first, second) = (lab.relay().await, lab.relay().await);
+    let bed = TestBed::new();
+    let (first, second) = (bed.relay().await, bed.relay().await);
     laws::a_relay_notes(&first, session(1), "u").await;
     laws::the_next_relay_finds_it(&second, session(1), ("u", "v"), InFlight::Elsewhere).await;
     laws::what_is_refused_is_not_marked(&first, session(2), "w").await;
@@ -62,8 +62,8 @@ async fn it_keeps_the_laws_of_all_journals() {
 
 #[tokio::test]
 async fn a_beginning_that_arrives_after_its_time_begins_nothing() {
-    let lab = Lab::new();
-    let relay = lab.relay().await;
+    let bed = TestBed::new();
+    let relay = bed.relay().await;
     let ask = async |latest| {
         let question = relay.beginning(session(1), "u", latest);
         let asked: String = relay.link().ask("test", Repeat::Reads, 0, question).await.unwrap();
@@ -78,8 +78,8 @@ async fn a_beginning_that_arrives_after_its_time_begins_nothing() {
 
 #[tokio::test]
 async fn an_end_that_arrives_after_the_session_was_taken_up_again_ends_nothing() {
-    let lab = Lab::new();
-    let relay = lab.relay().await;
+    let bed = TestBed::new();
+    let relay = bed.relay().await;
     let session = session(1);
     relay.begin(session, "u").await.unwrap();
     for hold in [0, 1] {
@@ -97,8 +97,8 @@ async fn an_end_that_arrives_after_the_session_was_taken_up_again_ends_nothing()
 
 #[tokio::test]
 async fn a_session_is_one_relay_s_at_a_time() {
-    let lab = Lab::new();
-    let (first, second) = (lab.relay().await, lab.relay().await);
+    let bed = TestBed::new();
+    let (first, second) = (bed.relay().await, bed.relay().await);
     let (session, claim) = (session(1), Claim::new());
     first.begin(session, "u").await.unwrap();
     first.accept(session, claim, RequestId(1)).await.unwrap();
@@ -129,8 +129,8 @@ async fn a_session_is_one_relay_s_at_a_time() {
 
 #[tokio::test]
 async fn what_one_hold_on_a_session_says_is_not_of_what_another_one_runs() {
-    let lab = Lab::new();
-    let (first, second) = (lab.relay().await, lab.relay().await);
+    let bed = TestBed::new();
+    let (first, second) = (bed.relay().await, bed.relay().await);
     let (session, before, now) = (session(1), Claim::new(), Claim::new());
     first.begin(session, "u").await.unwrap();
     // Its page goes away and comes back while this relay still has requests of it waiting.
@@ -153,8 +153,8 @@ async fn what_one_hold_on_a_session_says_is_not_of_what_another_one_runs() {
 
 #[tokio::test]
 async fn what_another_relay_runs_is_told_when_it_ends() {
-    let lab = Lab::new();
-    let (first, second) = (lab.relay().await, lab.relay().await);
+    let bed = TestBed::new();
+    let (first, second) = (bed.relay().await, bed.relay().await);
     let (session, claim) = (session(1), Claim::new());
     first.begin(session, "u").await.unwrap();
     first.accept(session, claim, RequestId(1)).await.unwrap();
@@ -180,12 +180,12 @@ async fn what_another_relay_runs_is_told_when_it_ends() {
 
 #[tokio::test]
 async fn what_a_relay_ran_that_is_gone_is_unknown_for_good() {
-    let lab = Lab::new();
-    let (first, second) = (lab.relay().await, lab.relay().await);
+    let bed = TestBed::new();
+    let (first, second) = (bed.relay().await, bed.relay().await);
     let (session, claim) = (session(1), Claim::new());
     first.begin(session, "u").await.unwrap();
     first.accept(session, claim, RequestId(1)).await.unwrap();
-    let late = Arc::new(Links::new(Client::open(lab.server.url()).unwrap()));
+    let late = Arc::new(Links::new(Client::open(bed.server.url()).unwrap()));
     let name = die(first).await;
     second.take_up(session, "u").await.unwrap().unwrap();
     let begun = Instant::now();
@@ -205,15 +205,15 @@ async fn what_a_relay_ran_that_is_gone_is_unknown_for_good() {
         reply: journal::replied(b"late"),
     });
     notes.settle().await;
-    let third = lab.relay().await;
+    let third = bed.relay().await;
     let recovered = third.take_up(session, "u").await.unwrap().unwrap();
     assert_eq!(recovered.begun, [(RequestId(1), InFlight::Unknown)]);
 }
 
 #[tokio::test]
 async fn a_relay_that_was_away_itself_gives_no_verdict() {
-    let lab = Lab::new();
-    let (first, second) = (lab.relay().await, lab.relay().await);
+    let bed = TestBed::new();
+    let (first, second) = (bed.relay().await, bed.relay().await);
     let (session, claim) = (session(1), Claim::new());
     first.begin(session, "u").await.unwrap();
     first.accept(session, claim, RequestId(1)).await.unwrap();
@@ -233,8 +233,8 @@ async fn a_relay_that_was_away_itself_gives_no_verdict() {
 
 #[tokio::test]
 async fn a_change_is_made_once_whichever_relay_asks_and_never_after_it_was_forgotten() {
-    let lab = Lab::new();
-    let (first, second) = (lab.relay().await, lab.relay().await);
+    let bed = TestBed::new();
+    let (first, second) = (bed.relay().await, bed.relay().await);
     let session = session(1);
     first.begin(session, "u").await.unwrap();
     first.change(mark(session, 1), "u", append(b"a")).await.unwrap();
@@ -256,8 +256,8 @@ async fn a_change_is_made_once_whichever_relay_asks_and_never_after_it_was_forgo
 
 #[tokio::test]
 async fn ranges_that_touch_become_one() {
-    let lab = Lab::new();
-    let relay = lab.relay().await;
+    let bed = TestBed::new();
+    let relay = bed.relay().await;
     let (session, claim) = (session(1), Claim::new());
     relay.begin(session, "u").await.unwrap();
     let forget = async |ids: std::ops::Range<u64>| {
@@ -282,13 +282,13 @@ async fn ranges_that_touch_become_one() {
 
 #[tokio::test]
 async fn sessions_outlive_a_redis_that_is_killed_and_changes_ride_it_out() {
-    let mut lab = Lab::new();
-    let relay = lab.relay().await;
+    let mut bed = TestBed::new();
+    let relay = bed.relay().await;
     let (session, claim) = (session(1), Claim::new());
     relay.begin(session, "u").await.unwrap();
     relay.accept(session, claim, RequestId(1)).await.unwrap();
     relay.change(mark(session, 2), "u", append(b"a")).await.unwrap();
-    lab.server.kill().unwrap();
+    bed.server.kill().unwrap();
     relay.finish(session, claim, RequestId(1), b"result");
     let changing = {
         let relay = relay.clone();
@@ -296,11 +296,11 @@ async fn sessions_outlive_a_redis_that_is_killed_and_changes_ride_it_out() {
     };
     let refused = relay.accept(session, claim, RequestId(4)).await.unwrap_err();
     assert!(matches!(refused, StoreError::Backend { .. }), "the call does not start: {refused}");
-    lab.server.start_again().unwrap();
+    bed.server.start_again().unwrap();
     changing.await.unwrap().unwrap();
     relay.settle().await;
     assert_eq!(list(&relay, "u").await, b"ab");
-    let mut recovered = lab.relay().await.take_up(session, "u").await.unwrap().unwrap();
+    let mut recovered = bed.relay().await.take_up(session, "u").await.unwrap().unwrap();
     recovered.begun.sort_by_key(|(id, _)| *id);
     let ids: Vec<u64> = recovered.begun.iter().map(|(id, _)| id.0).collect();
     assert_eq!(ids, [1, 2, 3]);
@@ -309,8 +309,8 @@ async fn sessions_outlive_a_redis_that_is_killed_and_changes_ride_it_out() {
 
 #[tokio::test]
 async fn what_is_left_of_a_relay_goes_by_itself() {
-    let lab = Lab::new();
-    let relay = lab.relay().await;
+    let bed = TestBed::new();
+    let relay = bed.relay().await;
     let (session, claim) = (session(1), Claim::new());
     relay.begin(session, "u").await.unwrap();
     relay.accept(session, claim, RequestId(1)).await.unwrap();

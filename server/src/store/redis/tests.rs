@@ -10,13 +10,13 @@ use redis::{AsyncCommands, Value};
 use std::time::Instant;
 
 /// A store, with the Redis that goes with it unless somebody gave one.
-struct Lab {
+struct TestBed {
     store: RedisStore,
     url: String,
     _server: Option<RedisServer>,
 }
 
-impl Lab {
+impl TestBed {
     async fn new() -> Self {
         let given = std::env::var(REDIS_URL).ok();
         let server = given.is_none().then(|| RedisServer::start().unwrap());
@@ -41,8 +41,8 @@ fn user() -> String {
 
 #[tokio::test]
 async fn it_keeps_the_laws_of_all_stores() {
-    let lab = Lab::new().await;
-    let store = &lab.store;
+    let bed = TestBed::new().await;
+    let store = &bed.store;
     laws::state_is_zeros_where_nobody_wrote_and_keeps_its_size(store, &user(), &user()).await;
     laws::a_write_is_all_or_nothing(store, &user()).await;
     laws::a_long_value_comes_in_parts_and_leaves_as_it_came(store, &user()).await;
@@ -53,10 +53,10 @@ async fn it_keeps_the_laws_of_all_stores() {
 
 #[tokio::test]
 async fn it_keeps_the_laws_of_all_locks() {
-    let lab = Lab::new().await;
-    let store = &lab.store;
+    let bed = TestBed::new().await;
+    let store = &bed.store;
     let expire = async |user: &str, key: &str| {
-        let () = lab
+        let () = bed
             .worker()
             .await
             .del(keys::lock_keys(&format!("{user}/{key}"))[0].as_str())
@@ -80,8 +80,8 @@ async fn it_keeps_the_laws_of_all_locks() {
 
 #[tokio::test]
 async fn a_question_that_comes_late_does_not_take_a_lock_that_was_released() {
-    let lab = Lab::new().await;
-    let (store, user) = (&lab.store, user());
+    let bed = TestBed::new().await;
+    let (store, user) = (&bed.store, user());
     let owner = Owner::random().unwrap();
     let taker = lock_laws::taker(owner, 1, 1);
     assert_eq!(lock_laws::ask(store, &user, taker).await, Asked::Held);
@@ -96,8 +96,8 @@ async fn a_question_that_comes_late_does_not_take_a_lock_that_was_released() {
 
 #[tokio::test]
 async fn who_stops_asking_leaves_the_queue() {
-    let lab = Lab::new().await;
-    let (store, user) = (&lab.store, user());
+    let bed = TestBed::new().await;
+    let (store, user) = (&bed.store, user());
     let owner = Owner::random().unwrap();
     let [holds, left, waits] = [1, 2, 3].map(|run| lock_laws::taker(owner, run, 1));
     for (taker, expected) in [
@@ -117,8 +117,8 @@ async fn who_stops_asking_leaves_the_queue() {
 
 #[tokio::test]
 async fn who_stopped_asking_further_behind_makes_room_in_a_full_queue() {
-    let lab = Lab::new().await;
-    let (store, user) = (&lab.store, user());
+    let bed = TestBed::new().await;
+    let (store, user) = (&bed.store, user());
     let owner = Owner::random().unwrap();
     let taker = |run| lock_laws::taker(owner, run, 1);
     assert_eq!(lock_laws::ask(store, &user, taker(0)).await, Asked::Held);
@@ -126,7 +126,7 @@ async fn who_stopped_asking_further_behind_makes_room_in_a_full_queue() {
     assert_eq!(lock_laws::ask(store, &user, taker(1)).await, Asked::Waits { before: 0 });
     // As if they had asked, and then no more.
     let [_, queue, seen] = keys::lock_keys(&format!("{user}/k"));
-    let mut redis = lab.worker().await;
+    let mut redis = bed.worker().await;
     for run in 2..=most {
         let text = locks::taker_text(taker(run));
         let () = redis.zadd(&queue, &text, run).await.unwrap();
@@ -139,9 +139,9 @@ async fn who_stopped_asking_further_behind_makes_room_in_a_full_queue() {
 
 #[tokio::test]
 async fn values_and_lists_are_those_of_faasm_s_workers() {
-    let lab = Lab::new().await;
-    let (store, user) = (&lab.store, user());
-    let mut worker = lab.worker().await;
+    let bed = TestBed::new().await;
+    let (store, user) = (&bed.store, user());
+    let mut worker = bed.worker().await;
     store.write(&user, "a_b", 4, vec![chunk(1, b"xy")]).await.unwrap();
     let found: Vec<u8> = worker.get(format!("{user}_a_b")).await.unwrap();
     assert_eq!(found, b"\0xy\0");
@@ -159,8 +159,8 @@ async fn values_and_lists_are_those_of_faasm_s_workers() {
 
 #[tokio::test]
 async fn what_redis_cannot_keep_is_refused_in_words() {
-    let lab = Lab::new().await;
-    let (store, user) = (&lab.store, user());
+    let bed = TestBed::new().await;
+    let (store, user) = (&bed.store, user());
     let empty = store.write(&user, "k", 0, vec![]).await.unwrap_err();
     assert!(matches!(empty, StoreError::EmptyValue { .. }), "{empty}");
     let size = MAX_REDIS_VALUE_BYTES + 1;
@@ -195,9 +195,9 @@ async fn what_redis_cannot_keep_is_refused_in_words() {
 
 #[tokio::test]
 async fn a_list_that_a_worker_made_too_long_is_refused_and_can_be_cleared() {
-    let lab = Lab::new().await;
-    let (store, user) = (&lab.store, user());
-    let mut worker = lab.worker().await;
+    let bed = TestBed::new().await;
+    let (store, user) = (&bed.store, user());
+    let mut worker = bed.worker().await;
     let mib = vec![7_u8; 1024 * 1024];
     for _ in 0..=MAX_LIST_BYTES / mib.len() as u64 {
         let () = worker.rpush(format!("{user}_l"), &mib[..]).await.unwrap();
@@ -215,12 +215,12 @@ async fn a_list_that_a_worker_made_too_long_is_refused_and_can_be_cleared() {
 async fn many_writers_at_once_lose_nothing() {
     const WRITERS: u64 = 8;
     const EACH: u64 = 50;
-    let lab = Lab::new().await;
+    let bed = TestBed::new().await;
     let user = user();
     let mut writers = tokio::task::JoinSet::new();
     for writer in 0..WRITERS {
         let user = user.clone();
-        let store = RedisStore::connect(&RedisConfig::new(&lab.url)).await.unwrap();
+        let store = RedisStore::connect(&RedisConfig::new(&bed.url)).await.unwrap();
         writers.spawn(async move {
             for number in 0..EACH {
                 store.append(&user, "l", vec![writer as u8, number as u8]).await.unwrap();
@@ -232,10 +232,10 @@ async fn many_writers_at_once_lose_nothing() {
     while let Some(ended) = writers.join_next().await {
         ended.unwrap();
     }
-    let value = lab.store.read(&user, "v", 0, None).await.unwrap().chunk.bytes;
+    let value = bed.store.read(&user, "v", 0, None).await.unwrap().chunk.bytes;
     let expected: Vec<u8> = (0..WRITERS * EACH).map(|at| (at / EACH) as u8 + 1).collect();
     assert_eq!(value, expected);
-    let list = lab.store.read_appended(&user, "l", u32::MAX).await.unwrap();
+    let list = bed.store.read_appended(&user, "l", u32::MAX).await.unwrap();
     for writer in 0..WRITERS as u8 {
         let theirs = list.chunks(2).filter(|element| element[0] == writer).map(|e| e[1]);
         assert!(theirs.eq(0..EACH as u8), "in their order");
@@ -286,18 +286,18 @@ async fn a_redis_that_comes_back_is_used_again_and_what_was_asked_twice_is_uncer
 
 #[tokio::test]
 async fn what_is_not_a_redis_s_answer_is_an_error() {
-    let lab = Lab::new().await;
+    let bed = TestBed::new().await;
     let user = user();
     let question = Question::Command(Cmd::set(format!("{user}_v"), "text"));
-    let number: Result<u64, _> = lab.store.link().ask("test", Repeat::Reads, 0, question).await;
+    let number: Result<u64, _> = bed.store.link().ask("test", Repeat::Reads, 0, question).await;
     assert!(matches!(number, Err(StoreError::Backend { .. })), "{number:?}");
     let mut refused = Cmd::new();
     refused.arg("NO-SUCH-COMMAND");
     let begun = Instant::now();
     let refused: Result<Value, _> =
-        lab.store.link().ask("test", Repeat::Marked, 0, Question::Command(refused)).await;
+        bed.store.link().ask("test", Repeat::Marked, 0, Question::Command(refused)).await;
     assert!(matches!(refused, Err(StoreError::Backend { .. })), "{refused:?}");
     assert!(begun.elapsed() < Duration::from_secs(5), "it is not asked again");
-    let conflict = lab.store.write(&user, "v", 5, vec![]).await.unwrap_err();
+    let conflict = bed.store.write(&user, "v", 5, vec![]).await.unwrap_err();
     assert!(matches!(conflict, StoreError::State(StateError::SizeMismatch { have: 4, .. })));
 }

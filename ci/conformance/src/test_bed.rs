@@ -95,7 +95,7 @@ struct Relay {
 }
 
 /// Relays, stores, and what was printed.
-pub struct Lab {
+pub struct TestBed {
     stores: Stores,
     originals: HashMap<String, StoredFunction>,
     printed: Arc<Printed>,
@@ -103,13 +103,13 @@ pub struct Lab {
     impatient: Relay,
 }
 
-impl std::fmt::Debug for Lab {
+impl std::fmt::Debug for TestBed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lab").field("url", &self.patient.url).finish_non_exhaustive()
+        f.debug_struct("TestBed").field("url", &self.patient.url).finish_non_exhaustive()
     }
 }
 
-impl Lab {
+impl TestBed {
     /// Starts the relays, with the shared files of all cases.
     pub async fn start(folders: &Folders, cases: &[Case]) -> Result<Self> {
         let mut functions = HashMap::new();
