@@ -12,7 +12,7 @@ use crate::process::{show, succeeds};
 use crate::workspace::{Workspace, remove_folder};
 
 /// How long a relay may take to end by itself.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE_PERIOD: Duration = Duration::from_secs(5);
 
 /// A running relay with its own embedded cluster; dropping it ends it.
 pub(crate) struct Relay {
@@ -82,7 +82,7 @@ impl Drop for Relay {
         // The standard library only kills, which gives the relay no time to put things away.
         let asked = cfg!(unix)
             && succeeds(Command::new("kill").arg("-TERM").arg(self.child.id().to_string()));
-        if asked && self.ends_within(GRACE) {
+        if asked && self.ends_within(GRACE_PERIOD) {
             return;
         }
         // Nothing is left to be done about an error here.

@@ -14,7 +14,7 @@ const IDLE = 30_000;
 const START = 20_000;
 
 // For a worker to end what it was told to end; and beyond a call's own timeout.
-const GRACE = 1_000;
+const GRACE_PERIOD = 1_000;
 
 // After a worker could not be started, until another one may be tried, milliseconds; twice as long after each failure in a row.
 const RETRY = 30_000;
@@ -111,7 +111,7 @@ class Member {
       }
     }
     call.sent = performance.now();
-    call.late = setTimeout(() => whenHeard(() => this.expire(id, options.timeout)), options.timeout + GRACE);
+    call.late = setTimeout(() => whenHeard(() => this.expire(id, options.timeout)), options.timeout + GRACE_PERIOD);
     this.worker.postMessage({ run: id, key, options }, [options.input.buffer]);
   }
 
@@ -138,7 +138,7 @@ class Member {
     // One that only computes does not hear it; nobody else is in such a worker's way.
     setTimeout(() => {
       if (this.calls.has(id) && [...this.calls.values()].every(({ cancelled }) => cancelled)) this.fail("its calls were cancelled");
-    }, GRACE);
+    }, GRACE_PERIOD);
   }
 
   hear(data) {
@@ -201,7 +201,7 @@ class Member {
   end() {
     this.leave();
     this.worker.postMessage({ end: true });
-    setTimeout(() => this.worker.terminate(), GRACE);
+    setTimeout(() => this.worker.terminate(), GRACE_PERIOD);
     this.reject(coded("closed", "the runtime was disposed of"));
   }
 

@@ -16,7 +16,7 @@ const QUIET: Duration = Duration::from_secs(15);
 
 /// How long that sign may take. Doubles with each connection given up for it, for a long frame may be on its way that
 /// shows only when all of it is here.
-const PATIENCE: Duration = Duration::from_secs(15);
+const TIME_LIMIT: Duration = Duration::from_secs(15);
 
 /// Longest that becomes.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(240);
@@ -50,7 +50,7 @@ pub struct ReconnectTimer {
     attempts: u32,
     /// When the last of them began.
     attempted_at: Duration,
-    patience: Duration,
+    time_limit: Duration,
 }
 
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl ReconnectTimer {
             lost_at: None,
             attempts: 0,
             attempted_at: Duration::ZERO,
-            patience: PATIENCE,
+            time_limit: TIME_LIMIT,
         }
     }
 
@@ -91,20 +91,20 @@ impl ReconnectTimer {
             State::Opening { until } if now >= *until => Step::Drop,
             State::Waiting { until } | State::Opening { until } => Step::Wait(Some(*until)),
             State::Open { due: Some(due), .. } if now >= *due => {
-                self.patience = (self.patience * 2).min(LONGEST_PATIENCE);
+                self.time_limit = (self.time_limit * 2).min(LONGEST_PATIENCE);
                 Step::Drop
             }
             State::Open { due: Some(due), .. } => Step::Wait(Some(*due)),
             State::Open { heard, due, probe } => {
                 let quiet = *heard + QUIET;
-                let patience = match *probe {
+                let time_limit = match *probe {
                     true => SHORT_PATIENCE,
                     false if !is_awaiting => return Step::Wait(None),
                     false if now < quiet => return Step::Wait(Some(quiet)),
-                    false => self.patience,
+                    false => self.time_limit,
                 };
                 *probe = false;
-                *due = Some(now + patience);
+                *due = Some(now + time_limit);
                 Step::Ping
             }
             State::Over => Step::GiveUp,
@@ -134,7 +134,7 @@ impl ReconnectTimer {
     pub fn carried(&mut self, now: Duration) {
         self.heard(now);
         self.attempts = 0;
-        self.patience = PATIENCE;
+        self.time_limit = TIME_LIMIT;
     }
 
     /// The connection is gone, or did not open; `random` is from 0 to 1.

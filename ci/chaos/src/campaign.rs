@@ -31,7 +31,7 @@ const RELAYS_WITH_REDIS: usize = 2;
 const CALLERS: u64 = 3;
 
 /// Longest that everything may take to come to its end once nothing fails any more.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// More than any list has.
 const ALL: u32 = 1_000_000;
@@ -102,7 +102,7 @@ pub async fn run(settings: &Settings, folder: &Path) -> Result<(Arc<Ledger>, Eve
         }
         anyhow::Ok(())
     };
-    match tokio::time::timeout(PATIENCE, ending).await {
+    match tokio::time::timeout(TIME_LIMIT, ending).await {
         Ok(ended) => ended?,
         Err(_) => {
             let what = format!("{} tasks of pages wait for something", pages.len());

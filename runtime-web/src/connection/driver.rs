@@ -22,7 +22,7 @@ const WEBSOCKET_BOUND: Duration = Duration::from_secs(5);
 const ACKNOWLEDGES_AFTER: f64 = 1000.0;
 
 /// After a timer, before anything is taken for lost, milliseconds.
-const GRACE: f64 = 50.0;
+const GRACE_PERIOD: f64 = 50.0;
 
 /// Keeps a session connected until it ends or nobody has it any more.
 pub(super) async fn keep(connection: Weak<Connection>, signal: Rc<Signal>) {
@@ -36,7 +36,7 @@ pub(super) async fn keep(connection: Weak<Connection>, signal: Rc<Signal>) {
                 let (event, timer) = (pin!(signal.raised()), pin!(sleep(milliseconds)));
                 if let Either::Right(_) = select(event, timer).await {
                     // What came while the thread was busy is heard before its time is over.
-                    sleep(GRACE).await;
+                    sleep(GRACE_PERIOD).await;
                 }
             }
         }

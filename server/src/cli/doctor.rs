@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// For any one part to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// A user nobody can be, whose value is asked for.
 const NOBODY: &str = ".";
@@ -105,7 +105,7 @@ async fn look(settings: &Settings) -> Vec<Finding> {
 async fn planner(settings: &Settings, endpoint: Endpoint) -> Vec<Finding> {
     let part = format!("planner {endpoint}");
     let mut config = settings.faasm(endpoint);
-    config.request_time = config.request_time.min(PATIENCE);
+    config.request_time = config.request_time.min(TIME_LIMIT);
     let FaasmConfig { call_time, heartbeat, worker_port, .. } = config;
     let found = match Stores::in_memory() {
         Ok(stores) => Faasm::new(config, None, stores.functions, stores.state).look().await,
@@ -198,7 +198,7 @@ async fn upload(endpoint: Option<Endpoint>) -> Finding {
         return Finding { part: "upload server".to_owned(), found: Ok(what) };
     };
     let part = format!("upload server {endpoint}");
-    let found = Upload::new(endpoint, 2).ping(PATIENCE).await;
+    let found = Upload::new(endpoint, 2).ping(TIME_LIMIT).await;
     let found = found.map(|()| "it answers".to_owned()).map_err(|why| {
         format!("{why}; is cluster.upload the upload server's port (8002 unless it was set), and can this machine reach it? If it ended after an upload, the function ended it, since Faasm's compiler aborts on what it cannot compile: start it again, and leave that function out")
     });
@@ -245,7 +245,7 @@ async fn redis(config: &RedisConfig) -> Finding {
         store.read(NOBODY, "doctor", 0, Some(1)).await.map(drop)
     };
     // The store itself waits for some seconds.
-    let found = match tokio::time::timeout(2 * PATIENCE, looking).await {
+    let found = match tokio::time::timeout(2 * TIME_LIMIT, looking).await {
         Ok(Ok(())) => {
             let milliseconds = began.elapsed().as_millis();
             Ok(format!("it answers, and has values where workers have them ({milliseconds} ms)"))

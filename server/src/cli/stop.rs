@@ -10,11 +10,11 @@ use tokio::sync::oneshot;
 /// For what a relay does after its drain and its grace: its journal tells Redis the rest.
 const MARGIN: Duration = Duration::from_secs(12);
 
-/// Completes when the process is told to end; from then on it ends after `patience` and some seconds, whatever happens.
+/// Completes when the process is told to end; from then on it ends after `time_limit` and some seconds, whatever happens.
 ///
 /// # Errors
 /// When there is no thread for it, or signals cannot be heard.
-pub(crate) fn on_signal(patience: Duration) -> Result<oneshot::Receiver<()>> {
+pub(crate) fn on_signal(time_limit: Duration) -> Result<oneshot::Receiver<()>> {
     let (told, telling) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let entered = runtime.enter();
@@ -30,7 +30,7 @@ pub(crate) fn on_signal(patience: Duration) -> Result<oneshot::Receiver<()>> {
         tracing::info!("stopping");
         // Where the relay has ended by itself, the process has, too.
         let _ = told.send(());
-        tokio::time::sleep(patience.saturating_add(MARGIN)).await;
+        tokio::time::sleep(time_limit.saturating_add(MARGIN)).await;
         tracing::error!("the relay does not come to an end, and is ended with what it does");
         std::process::exit(1);
     };

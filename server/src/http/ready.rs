@@ -5,7 +5,7 @@ use hyper::StatusCode;
 use std::time::Duration;
 
 /// Longest wait for the store.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIME_LIMIT: Duration = Duration::from_secs(2);
 
 /// A user nobody can be, whose value is asked for.
 const NOBODY: &str = ".";
@@ -17,11 +17,11 @@ pub(super) async fn answer(context: &HttpContext) -> Result<Answer, Refusal> {
         return Err(not_ready("the relay stops; use another one".to_owned()));
     }
     let asked = context.app.state.read(NOBODY, "ready", 0, Some(0));
-    match tokio::time::timeout(PATIENCE, asked).await {
+    match tokio::time::timeout(TIME_LIMIT, asked).await {
         Ok(Ok(_)) => Ok(plain(StatusCode::OK, "text/plain", "ready\n")),
         Ok(Err(error)) => Err(not_ready(error.to_string())),
         Err(_) => {
-            let seconds = PATIENCE.as_secs();
+            let seconds = TIME_LIMIT.as_secs();
             Err(not_ready(format!(
                 "the store did not answer for {seconds} s: look at its disk, or at Redis"
             )))

@@ -124,9 +124,9 @@ async fn welcome(
         return Ok(converse(stream, context, visitor).await?);
     };
     let mut stop = context.stopping();
-    let patience = context.limits().header_time;
+    let time_limit = context.limits().header_time;
     let stream = tokio::select! {
-        shaken = tokio::time::timeout(patience, acceptor.accept(stream)) => shaken??,
+        shaken = tokio::time::timeout(time_limit, acceptor.accept(stream)) => shaken??,
         _ = stop.wait_for(|stop| *stop) => return Ok(()),
     };
     Ok(converse(stream, context, visitor).await?)

@@ -11,15 +11,15 @@ use tokio::time::{Instant, Sleep};
 #[derive(Debug)]
 pub(super) struct Paced<S> {
     stream: S,
-    patience: Duration,
+    time_limit: Duration,
     /// Since bytes wait; made with the first ones that have to.
     waiting: Option<Pin<Box<Sleep>>>,
     is_waiting: bool,
 }
 
 impl<S> Paced<S> {
-    pub(super) fn new(stream: S, patience: Duration) -> Self {
-        Self { stream, patience, waiting: None, is_waiting: false }
+    pub(super) fn new(stream: S, time_limit: Duration) -> Self {
+        Self { stream, time_limit, waiting: None, is_waiting: false }
     }
 
     /// What became of a write: progress ends the waiting, and too much waiting the connection.
@@ -32,14 +32,14 @@ impl<S> Paced<S> {
             self.is_waiting = false;
             return polled;
         }
-        let due = Instant::now() + self.patience;
+        let due = Instant::now() + self.time_limit;
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
         if !self.is_waiting {
             waiting.as_mut().reset(due);
             self.is_waiting = true;
         }
         ready!(waiting.as_mut().poll(cx));
-        let seconds = self.patience.as_secs_f64();
+        let seconds = self.time_limit.as_secs_f64();
         let reason = format!("the peer took nothing for {seconds} s");
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, reason)))
     }
@@ -94,23 +94,26 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    const PATIENCE: Duration = Duration::from_secs(1);
+    const TIME_LIMIT: Duration = Duration::from_secs(1);
 
     #[tokio::test]
     async fn who_takes_nothing_is_dropped_and_who_takes_little_is_not() {
         let (mut peer, stream) = tokio::io::duplex(1000);
-        let mut paced = Paced::new(stream, PATIENCE);
+        let mut paced = Paced::new(stream, TIME_LIMIT);
         let began = Instant::now();
         let writing = tokio::spawn(async move { paced.write_all(&[0; 9000]).await });
         let mut piece = [0; 1000];
-        let mut pace = tokio::time::interval(PATIENCE / 2);
+        let mut pace = tokio::time::interval(TIME_LIMIT / 2);
         for _ in 0..4 {
             pace.tick().await;
             peer.read_exact(&mut piece).await.unwrap();
         }
-        let written = tokio::time::timeout(20 * PATIENCE, writing).await;
+        let written = tokio::time::timeout(20 * TIME_LIMIT, writing).await;
         let error = written.expect("it comes to an end").unwrap().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert!(began.elapsed() >= 3 * (PATIENCE / 2) + PATIENCE, "all that was taken gave time");
+        assert!(
+            began.elapsed() >= 3 * (TIME_LIMIT / 2) + TIME_LIMIT,
+            "all that was taken gave time"
+        );
     }
 }

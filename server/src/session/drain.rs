@@ -63,7 +63,7 @@ impl Drop for Running {
 
 impl Sessions {
     /// Takes no more requests, and waits for those that run; then everything that came of them is in the journal.
-    pub(crate) async fn drain(&self, patience: Duration) {
+    pub(crate) async fn drain(&self, time_limit: Duration) {
         self.drain.0.has_begun.store(true, Ordering::SeqCst);
         let sessions: Vec<_> = lock(&self.by_id).values().cloned().collect();
         for session in sessions {
@@ -74,9 +74,9 @@ impl Sessions {
             // Who waits for a lock hears of it.
             session.attachment.send_modify(|_| {});
         }
-        if tokio::time::timeout(patience, self.drain.is_over()).await.is_err() {
+        if tokio::time::timeout(time_limit, self.drain.is_over()).await.is_err() {
             let running = self.drain.running();
-            tracing::warn!(running, "requests are cut off after {} s", patience.as_secs());
+            tracing::warn!(running, "requests are cut off after {} s", time_limit.as_secs());
         }
         self.journal.settle().await;
     }

@@ -20,7 +20,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Longest wait for a result, by which the page is told that nobody knows: the other relay is there, and may have left it
 /// out where too much waited for the journal.
-const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
+const TIME_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What other relays run.
 pub(super) fn ids(recovered: &RecoveredSession) -> Vec<RequestId> {
@@ -37,7 +37,7 @@ pub(super) fn watch(session: &Arc<Session>, journal: &Arc<dyn Journal>, ids: Vec
 }
 
 async fn wait(session: Weak<Session>, journal: Arc<dyn Journal>, mut ids: Vec<RequestId>) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIME_LIMIT;
     let mut pause = FIRST_PAUSE;
     loop {
         let Some(key) = session.upgrade().filter(|session| !session.is_lost()).map(|s| s.key)

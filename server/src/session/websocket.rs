@@ -38,7 +38,7 @@ pub(crate) fn websocket_config(frame_bytes: usize) -> WebSocketConfig {
 }
 
 /// Longest wait for a peer that may not listen any more.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIME_LIMIT: Duration = Duration::from_secs(1);
 
 /// Why a connection ends, for the peer and the log.
 #[derive(Debug)]
@@ -101,7 +101,7 @@ pub(crate) async fn serve_websocket<S>(
     tracing::debug!(reason = %reason.reason, "connection ends");
     if *stop.borrow() {
         // What came of the last requests.
-        let _ = tokio::time::timeout(PATIENCE, transmit(&mut sink, &attachment)).await;
+        let _ = tokio::time::timeout(TIME_LIMIT, transmit(&mut sink, &attachment)).await;
     }
     drop(attachment);
     // It goes after what is still buffered.
@@ -115,7 +115,7 @@ async fn close<S>(socket: &mut WebSocketStream<S>, reason: &CloseReason)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let _ = tokio::time::timeout(PATIENCE, socket.close(Some(reason.frame()))).await;
+    let _ = tokio::time::timeout(TIME_LIMIT, socket.close(Some(reason.frame()))).await;
 }
 
 async fn shake_hands<S>(

@@ -32,7 +32,7 @@ if (worker) {
 "#;
 
 /// Until a page that does not answer is given up.
-const PATIENCE: Duration = Duration::from_secs(90);
+const TIME_LIMIT: Duration = Duration::from_secs(90);
 
 /// Where in a page, and what runs there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,7 +141,7 @@ impl InBrowser {
         });
         let arguments = vec![request, self.place.worker.into()];
         let asking = browser.client().execute_async(RUN, arguments);
-        let answer = tokio::time::timeout(PATIENCE, asking).await;
+        let answer = tokio::time::timeout(TIME_LIMIT, asking).await;
         let answer = answer.context("the page does not answer")?.context("the page fails")?;
         serde_json::from_value(answer).context("what the page answers")
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Until a run that never ends is given up; the cluster should have done so before.
-const PATIENCE: Duration = Duration::from_secs(180);
+const TIME_LIMIT: Duration = Duration::from_secs(180);
 
 pub(super) struct Embedded {
     bed: Arc<TestBed>,
@@ -42,7 +42,8 @@ impl Column for Embedded {
             };
             // A task of its own: a panic in there is a difference of this case, and not the end of the suite.
             let running = tokio::spawn(self.bed.cluster_of(case).call(call));
-            let outcome = tokio::time::timeout(PATIENCE, running).await.context("no end")???;
+            let outcome =
+                tokio::time::timeout(TIME_LIMIT, running).await.context("no end")???;
             let ended = match outcome {
                 Outcome::Returned(result) => Ended::Returned {
                     value: result.return_value,

@@ -29,7 +29,7 @@ use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 
 /// Until a run that never ends is given up; the relay should have done so before.
-const PATIENCE: Duration = Duration::from_secs(180);
+const TIME_LIMIT: Duration = Duration::from_secs(180);
 
 /// For a request to the stand-in's planner, and for the result of a call that ended it.
 const STANDIN_REQUEST_TIME: Duration = Duration::from_secs(1);
@@ -415,7 +415,7 @@ impl Column for Faasm {
                 }
                 page.ended(id).await
             };
-            let ended = tokio::time::timeout(PATIENCE, calling).await.context("no end")??;
+            let ended = tokio::time::timeout(TIME_LIMIT, calling).await.context("no end")??;
             if let Some(standin) = &running.standin {
                 standin.mend().await?;
             }

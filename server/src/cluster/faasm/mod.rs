@@ -296,7 +296,7 @@ impl Inner {
         let Attempt { start, app, id, pass } = self.queue.admit(attempt).await?;
         // The planner has the input now, or never will.
         drop(request);
-        let (is_sure, patience) = match &start {
+        let (is_sure, time_limit) = match &start {
             Start::Sure => (true, self.config.call_time),
             Start::Maybe(_) => (false, self.config.request_time.min(self.config.call_time)),
             Start::Not(_) => (false, Duration::ZERO),
@@ -306,7 +306,7 @@ impl Inner {
             Start::Maybe(why) => Some(why),
             Start::Not(error) => return Err(error),
         };
-        let verdict = timeout(patience, self.apps.wait(&app, id, is_sure)).await;
+        let verdict = timeout(time_limit, self.apps.wait(&app, id, is_sure)).await;
         drop(pass);
         self.queue.freed();
         if verdict.is_err() {

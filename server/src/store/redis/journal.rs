@@ -59,7 +59,7 @@ const SHORT: Duration = Duration::from_secs(3);
 
 /// For how long a relay has to have been there before it takes another one for gone: as long as that one may take to give
 /// another sign of life.
-const GRACE: Duration = Duration::from_secs(3);
+const GRACE_PERIOD: Duration = Duration::from_secs(3);
 
 /// What is kept of a request that was begun.
 enum Entry<'a> {
@@ -265,7 +265,7 @@ impl RedisStore {
             let [_, begun, _] = session_keys(session);
             let mut invocation = VERDICT.key(begun);
             invocation.key(relay_key(relay)).key(relay_key(self.relay()));
-            let grace = u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX);
+            let grace = u64::try_from(GRACE_PERIOD.as_millis()).unwrap_or(u64::MAX);
             invocation.arg(number(id.0)).arg(&entry).arg(grace).arg(UNKNOWN);
             let question = Question::Script(invocation);
             let verdict: String = self.link().ask(ACTION, Repeat::Reads, 0, question).await?;

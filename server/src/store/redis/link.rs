@@ -28,7 +28,7 @@ const RATE: u64 = 2 * 1024 * 1024;
 const LONGEST_ANSWER: Duration = Duration::from_secs(30);
 
 /// For a question with all its repetitions; the last one may end later by the time of one answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(12);
+pub(super) const TIME_LIMIT: Duration = Duration::from_secs(12);
 
 /// Before a question is repeated; doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -183,20 +183,20 @@ impl RedisConnection {
         bytes: u64,
         question: Question<'_>,
     ) -> Result<T, StoreError> {
-        self.ask_for(PATIENCE, action, repeat, bytes, question).await
+        self.ask_for(TIME_LIMIT, action, repeat, bytes, question).await
     }
 
-    /// The same, with another patience.
+    /// The same, with another time_limit.
     pub(super) async fn ask_for<T: FromRedisValue>(
         &self,
-        patience: Duration,
+        time_limit: Duration,
         action: &'static str,
         repeat: Repeat,
         bytes: u64,
         question: Question<'_>,
     ) -> Result<T, StoreError> {
-        let deadline = Instant::now() + patience;
-        let answer_time = ANSWER.min(patience) + Duration::from_secs(bytes / RATE);
+        let deadline = Instant::now() + time_limit;
+        let answer_time = ANSWER.min(time_limit) + Duration::from_secs(bytes / RATE);
         let (mut pause, mut is_sent) = (FIRST_PAUSE, false);
         let failed = |is_sent, reason: String| match repeat {
             Repeat::Marked | Repeat::Once if is_sent => StoreError::Uncertain { action, reason },

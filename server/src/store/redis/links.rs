@@ -3,7 +3,7 @@
 //! Redis answers in order over one connection, so a short question behind a long answer would wait for all of it, and count as
 //! lost. Each long transfer has a connection to itself while it lasts.
 
-use super::link::{PATIENCE, Question, RedisConnection, Repeat};
+use super::link::{Question, RedisConnection, Repeat, TIME_LIMIT};
 use crate::store::StoreError;
 use redis::{Client, FromRedisValue};
 use std::sync::{Mutex, PoisonError};
@@ -49,23 +49,23 @@ impl Links {
         bytes: u64,
         question: Question<'_>,
     ) -> Result<T, StoreError> {
-        self.ask_for(PATIENCE, action, repeat, bytes, question).await
+        self.ask_for(TIME_LIMIT, action, repeat, bytes, question).await
     }
 
-    /// The same, with another patience.
+    /// The same, with another time_limit.
     pub(super) async fn ask_for<T: FromRedisValue>(
         &self,
-        patience: Duration,
+        time_limit: Duration,
         action: &'static str,
         repeat: Repeat,
         bytes: u64,
         question: Question<'_>,
     ) -> Result<T, StoreError> {
         if bytes <= SHORT_BYTES {
-            return self.short.ask_for(patience, action, repeat, bytes, question).await;
+            return self.short.ask_for(time_limit, action, repeat, bytes, question).await;
         }
-        let transfer = self.transfer(patience, action).await?;
-        let answer = transfer.link().ask_for(patience, action, repeat, bytes, question).await?;
+        let transfer = self.transfer(time_limit, action).await?;
+        let answer = transfer.link().ask_for(time_limit, action, repeat, bytes, question).await?;
         transfer.done();
         Ok(answer)
     }
@@ -73,13 +73,13 @@ impl Links {
     /// A connection for one long transfer, as soon as there is one.
     ///
     /// # Errors
-    /// When others use all of them for longer than `patience`.
+    /// When others use all of them for longer than `time_limit`.
     pub(super) async fn transfer(
         &self,
-        patience: Duration,
+        time_limit: Duration,
         action: &'static str,
     ) -> Result<Transfer<'_>, StoreError> {
-        let turn = tokio::time::timeout(patience, self.turns.acquire()).await;
+        let turn = tokio::time::timeout(time_limit, self.turns.acquire()).await;
         let Ok(Ok(turn)) = turn else {
             let reason = format!("{MAX_TRANSFERS} other transfers are under way; try again later");
             return Err(StoreError::Backend { action, reason });

@@ -36,7 +36,7 @@ const MAX_NOTE_BYTES: usize = 256 * 1024 * 1024;
 const AT_ONCE: usize = 64;
 
 /// How long a note is tried for. Sessions last about as long without their relay.
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIME_LIMIT: Duration = Duration::from_secs(300);
 
 /// For how long it is kept that a session has ended: nothing that was asked before it comes as late, see
 /// [`super::journal`].
@@ -199,7 +199,7 @@ impl Notes {
 }
 
 async fn persist(note: &Note, link: &Links, relay: &str) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIME_LIMIT;
     while let Err(error) = note.tell(link, relay).await {
         if Instant::now() > deadline {
             tracing::error!(%error, "Redis is not told something");

@@ -48,13 +48,13 @@ impl Clock {
 pub(super) async fn beat(
     link: &RedisConnection,
     relay: &str,
-    patience: Duration,
+    time_limit: Duration,
 ) -> Result<Clock, StoreError> {
     let mut invocation = BEAT.key(relay_key(relay));
     invocation.arg(milliseconds(GONE_AFTER));
     let question = Question::Script(invocation);
     let milliseconds: u64 =
-        link.ask_for(patience, "give a sign of life", Repeat::Reads, 0, question).await?;
+        link.ask_for(time_limit, "give a sign of life", Repeat::Reads, 0, question).await?;
     Ok(Clock { milliseconds, heard: Instant::now() })
 }
 

@@ -8,7 +8,7 @@
 //! * A change is one script, so that it is made as a whole or not at all, whoever else writes.
 
 use super::keys::state_key;
-use super::link::{PATIENCE, Question, Repeat};
+use super::link::{Question, Repeat, TIME_LIMIT};
 use super::{RedisStore, script};
 use crate::store::{
     Change, MAX_ELEMENT_BYTES, MAX_LIST_BYTES, MAX_LIST_ELEMENTS, StateRead, StateStore, StoreError,
@@ -203,7 +203,7 @@ impl RedisStore {
     async fn read_in_slices(&self, name: &str, range: Range<u64>) -> Read {
         let mut size = 0;
         for _ in 0..SLICED_READS {
-            let transfer = self.link().transfer(PATIENCE, READ).await?;
+            let transfer = self.link().transfer(TIME_LIMIT, READ).await?;
             let link = transfer.link();
             let line = link.current();
             let mut watch = Cmd::new();
