@@ -1,8 +1,11 @@
 //! The whole way of one function: all stages, and the manifest that describes the result.
 
+use crate::asyncify::analyse;
+use crate::module::features;
+use crate::stages::debug_info;
 use crate::{
     Binaryen, Bound, DebugInfo, Error, Instrumentation, Instrumented, Made, Normalised, Reach,
-    Warning, analyse, debug_info, faasm, features, instrument, normalise, optimize, shim, verify,
+    Warning, faasm, instrument, normalise, optimize, shim, verify,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use faasm_bridge::manifest::{

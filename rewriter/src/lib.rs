@@ -23,78 +23,49 @@
 //!
 //! Without the feature `cli`, which brings Binaryen and file access, there is what a cluster needs: up to `shim`.
 
-mod bounds;
-mod clock_loop;
-mod constructors;
-mod draft_simd;
-mod encode;
+#[cfg(feature = "cli")]
+mod asyncify;
 mod error;
 pub mod faasm;
-pub mod features;
-mod fence;
-mod guest_calls;
-mod imports;
-pub mod input;
-mod layout;
-mod normalise;
-mod provider;
-mod references;
-mod shim;
-mod storage;
-mod verify;
-mod warning;
+mod module;
+mod report;
+mod stages;
 
-#[cfg(feature = "cli")]
-mod analyse;
 #[cfg(feature = "cli")]
 pub mod binaryen;
 #[cfg(feature = "cli")]
-pub mod buffer;
-#[cfg(feature = "cli")]
 mod build;
-#[cfg(feature = "cli")]
-mod callgraph;
-#[cfg(feature = "cli")]
-mod debug_info;
-#[cfg(feature = "cli")]
-mod emit;
-#[cfg(feature = "cli")]
-mod frames;
-#[cfg(feature = "cli")]
-mod inspect;
-#[cfg(feature = "cli")]
-mod instrument;
-#[cfg(feature = "cli")]
-mod outline;
-#[cfg(feature = "cli")]
-mod polish;
-#[cfg(feature = "cli")]
-mod unsupported;
 
-pub use bounds::Bounds;
+#[cfg(feature = "cli")]
+pub use asyncify::buffer;
 pub use error::Error;
-pub use normalise::{Normalised, normalise};
-pub use provider::Provider;
-pub use shim::{SUSPEND, shim};
-pub use verify::{ASYNCIFY_EXPORTS, Made, verify};
-pub use warning::Warning;
+pub use module::bounds::Bounds;
+pub use module::features;
+pub use module::provider::Provider;
+pub use report::warning::Warning;
+pub use stages::input;
+pub use stages::normalise::{Normalised, normalise};
+pub use stages::shim::{SUSPEND, shim};
+pub use stages::verify::{ASYNCIFY_EXPORTS, Made, verify};
 
 #[cfg(feature = "cli")]
-pub use analyse::{Bound, CallKind, Reach, Step, why};
+pub use asyncify::analyse::{Bound, CallKind, Reach, Step, why};
+#[cfg(feature = "cli")]
+pub use asyncify::instrument::{
+    Instrumentation, Instrumented, Unwinding, by_default, instrument, optimize,
+};
 #[cfg(feature = "cli")]
 pub use binaryen::Binaryen;
 #[cfg(feature = "cli")]
 pub use build::{Built, CLUSTER_ENDING, ForFaasm, Options, Stage, build, integrity};
 #[cfg(feature = "cli")]
-pub use callgraph::callgraph;
+pub use report::callgraph::callgraph;
 #[cfg(feature = "cli")]
-pub use debug_info::DebugInfo;
+pub use report::inspect::{Report, inspect};
 #[cfg(feature = "cli")]
-pub use emit::{Files, emit};
+pub use stages::debug_info::DebugInfo;
 #[cfg(feature = "cli")]
-pub use inspect::{Report, inspect};
-#[cfg(feature = "cli")]
-pub use instrument::{Instrumentation, Instrumented, Unwinding, by_default, instrument, optimize};
+pub use stages::emit::{Files, emit};
 
 /// Import module of everything the shim adds.
 pub const BRIDGE_MODULE: &str = "faasm_bridge";

@@ -27,7 +27,7 @@ pub fn compare(original: &Observed, other: &Observed) -> Comparison {
 
 fn inconclusive(original: &Observed, other: &Observed) -> Option<&'static str> {
     match (&original.ending, &other.ending) {
-        // `rewriter/src/buffer.rs`: an access past the guest's memory traps some pages late.
+        // `rewriter/src/asyncify/buffer.rs`: an access past the guest's memory traps some pages late.
         (Ending::Trapped(Trap::MemoryOutOfBounds), _) => Some("out of bounds"),
         (_, Ending::BufferFull) => Some("buffer full"),
         (Ending::Trapped(Trap::StackOverflow), _) => Some("stack exhausted"),

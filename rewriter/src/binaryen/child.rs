@@ -33,7 +33,7 @@ pub struct Run {
     pub job: Job,
     pub input: PathBuf,
     pub output: PathBuf,
-    /// Proposals that the module may use, by the names that [`crate::features`] has for them.
+    /// Proposals that the module may use, by the names that [`crate::module::features`] has for them.
     pub features: Vec<String>,
 }
 

@@ -1,7 +1,7 @@
 //! The parent's side of Binaryen: files in a folder of their own, and a child that is given time and memory.
 
 use crate::binaryen::{Job, Run};
-use crate::features::Feature;
+use crate::module::features::Feature;
 use crate::{BRIDGE_MODULE, Error, SUSPEND};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -180,7 +180,8 @@ fn at(path: &Path, source: std::io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Instrumentation, features, instrument, normalise, shim};
+    use crate::module::features;
+    use crate::{Instrumentation, instrument, normalise, shim};
 
     const WAITING: &str = r#"(module
         (import "env" "__faasm_await_call" (func (param i32) (result i32)))

@@ -15,7 +15,8 @@
 //!
 //! `$malloc` is the allocator itself, and not what a linker has put around it, which would run constructors each time.
 
-use crate::{Error, constructors, normalise};
+use crate::Error;
+use crate::stages::{constructors, normalise};
 use walrus::ir::{BinaryOp, UnaryOp};
 use walrus::{ExportItem, FunctionBuilder, Module, ValType};
 

@@ -2,8 +2,10 @@
 
 use super::generated::KINDS;
 use super::module::Sections;
-use crate::layout::Layout;
-use crate::{Error, features, input};
+use crate::Error;
+use crate::module::features;
+use crate::module::layout::Layout;
+use crate::stages::input;
 use faasm_bridge::host::{self, HostCall, ImportClass};
 use faasm_bridge::wire::MAX_NAME_BYTES;
 use std::borrow::Cow;

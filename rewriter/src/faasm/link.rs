@@ -145,7 +145,7 @@ pub(super) fn link(
         targets: HashMap::new(),
     };
     let made = linker.run(wasm)?;
-    Validator::new_with_features(crate::features::accepted()).validate_all(&made).map_err(
+    Validator::new_with_features(crate::module::features::accepted()).validate_all(&made).map_err(
         |error| Error::Rewrite { message: format!("what was linked is invalid: {error}") },
     )?;
     Ok(made)

@@ -54,9 +54,10 @@ mod module;
 pub use check::{chained_names, check, check_loadable, enterable};
 pub use imports::Unsupported;
 
-use crate::imports::row_signature;
-use crate::layout::signature;
-use crate::{Error, constructors, input, normalise};
+use crate::Error;
+use crate::module::imports::row_signature;
+use crate::module::layout::signature;
+use crate::stages::{constructors, input, normalise};
 use faasm_bridge::faasm::MAX_LIST_ELEMENT;
 use faasm_bridge::host::{self, HostCall, ImportClass};
 use faasm_bridge::wire::MAX_NAME_BYTES;

@@ -31,7 +31,7 @@
 //!
 //! One kind of guest is not covered by that: one that takes *everything below `memory.size`* for its own, as Emscripten's
 //! `sbrk` and old allocators at their first use do. A module whose code asks for the size or grows memory is therefore
-//! given a fence (`rewriter/src/fence.rs`): before anything else this object leaves it room to grow, and takes what lies
+//! given a fence (`rewriter/src/stages/fence.rs`): before anything else this object leaves it room to grow, and takes what lies
 //! behind, beyond all that the guest can ever see. A module without a fence that it would need gets no memory at all:
 //! [`ModuleFacts::is_break_safe`](super::ModuleFacts).
 

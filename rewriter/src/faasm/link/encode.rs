@@ -4,7 +4,7 @@ use super::super::generated::{self, Types};
 use super::code::{Guest, SupportCode};
 use super::{Added, Linker, MORE_PAGES, Place, reencoded};
 use crate::Error;
-use crate::layout::Layout;
+use crate::module::layout::Layout;
 use wasm_encoder::reencode::Reencode;
 use wasm_encoder::{
     CodeSection, CustomSection, ElementSection, Elements, EntityType, ExportSection,

@@ -1,5 +1,5 @@
 //! What the rewriter's first stage settles, settled here as far as exports and imports show it: what to call in which
-//! order, and that the host can reach it. See `rewriter/src/normalise.rs` and `constructors.rs` for the reasons.
+//! order, and that the host can reach it. See `rewriter/src/stages/normalise.rs` and `constructors.rs` for the reasons.
 //!
 //! Code is never changed: only exports are added, or pointed at what a linker has wrapped, and a start function becomes
 //! the first export to call, since it cannot wait during instantiation.

@@ -73,7 +73,7 @@ pub(super) fn link(engine: &Engine, module: &Module) -> Result<InstancePre<RunSt
     linker.instantiate_pre(module)
 }
 
-/// A part of a call that calls a function of the guest, which the rewriter has taken apart (`rewriter/src/guest_calls.rs`).
+/// A part of a call that calls a function of the guest, which the rewriter has taken apart (`rewriter/src/module/guest_calls.rs`).
 #[derive(Clone, Copy)]
 enum Half {
     Begin(HostCall),

@@ -29,8 +29,8 @@
 //! around the rest does not touch the operands, and the instruction that comes back has the type of the import.
 
 use crate::Error;
-use crate::analyse::{Analysis, Labels, constant};
-use crate::frames::by_name;
+use crate::asyncify::analyse::{Analysis, Labels, constant};
+use crate::asyncify::frames::by_name;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use walrus::ir::{
     Call, CallIndirect, Instr, InstrLocId, InstrSeq, Return, ReturnCall, ReturnCallIndirect,
@@ -323,7 +323,7 @@ impl VisitorMut for RestoreCalls {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::normalise::parse;
+    use crate::stages::normalise::parse;
 
     const WAT: &str = r#"(module
         (import "faasm_bridge" "suspend" (func $suspend))

@@ -17,24 +17,26 @@
 //! ```
 //!
 //! Why it is safe: only `faasm_bridge.suspend` may begin an unwinding, every function on a path to it is instrumented
-//! ([`crate::analyse`], checked on what Binaryen made), and the host begins and ends both phases between two returns to it.
+//! ([`crate::asyncify::analyse`], checked on what Binaryen made), and the host begins and ends both phases between two returns to it.
 //!
 //! Binaryen takes the functions to instrument by name, in a list with wildcards and commas, where an empty list means all
 //! of them. Source names can be anything and need not be unique, so functions get names of ours for the journey; and where
 //! nothing suspends, Binaryen is not asked at all.
 //!
-//! The order: names of ours; calls that Asyncify must not see are outlined ([`crate::outline`]); the analysis, on exactly the bytes that
+//! The order: names of ours; calls that Asyncify must not see are outlined ([`crate::asyncify::outline`]); the analysis, on exactly the bytes that
 //! Binaryen gets, for optimising between the two would make functions that no list has; Asyncify; what each function saves
-//! is measured ([`crate::frames`]), the outlined calls restored and the unwind [`buffer`] added; then `-O2`, where most of the cost is
+//! is measured ([`crate::asyncify::frames`]), the outlined calls restored and the unwind [`buffer`] added; then `-O2`, where most of the cost is
 //! won back.
 
-use crate::analyse::{Analysis, Bound, Labels};
+use crate::Error;
+use crate::asyncify::analyse::{Analysis, Bound, Labels};
+use crate::asyncify::frames::{self, State};
+use crate::asyncify::outline::Outlined;
+use crate::asyncify::{buffer, polish, unsupported};
 use crate::binaryen::{Binaryen, BinaryenProcess};
-use crate::encode::encode;
-use crate::features::Feature;
-use crate::frames::{self, State};
-use crate::outline::Outlined;
-use crate::{Error, buffer, normalise::parse, polish, unsupported};
+use crate::module::encode::encode;
+use crate::module::features::Feature;
+use crate::stages::normalise::parse;
 use faasm_bridge::manifest::UnwindBuffer;
 use std::collections::{BTreeMap, BTreeSet};
 use walrus::{FunctionId, Memory, Module};
@@ -154,7 +156,7 @@ pub fn by_default(shimmed: &[u8], features: &[Feature], binaryen: &Binaryen) -> 
 /// # Errors
 /// What the Binaryen in use cannot read, or its own.
 pub fn optimize(wasm: &[u8], features: &[Feature], binaryen: &Binaryen) -> Result<Vec<u8>, Error> {
-    crate::features::instrumentable(features, binaryen.external.is_some())?;
+    crate::module::features::instrumentable(features, binaryen.external.is_some())?;
     let mut module = parse(wasm)?;
     let names = Names::ours(&mut module);
     let work = BinaryenProcess::new(binaryen, features, &module)?;
@@ -313,7 +315,7 @@ fn check_instrumented(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features;
+    use crate::module::features;
 
     #[test]
     fn those_to_blame_are_found_by_halves() {

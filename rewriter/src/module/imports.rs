@@ -1,6 +1,7 @@
 //! The imports of a function, held against the host-interface table.
 
-use crate::{BRIDGE_MODULE, Error, layout::signature};
+use crate::module::layout::signature;
+use crate::{BRIDGE_MODULE, Error};
 use faasm_bridge::host::{self, Available, ImportClass, Returns, Row, Status, Suspends};
 use faasm_bridge::manifest::Imports;
 use std::collections::BTreeMap;

@@ -1,7 +1,8 @@
 //! The last stage: what comes out is checked as if a stranger had made it.
 
-use crate::layout::Layout;
-use crate::{BRIDGE_MODULE, Error, features, features::Feature};
+use crate::module::layout::Layout;
+use crate::module::{features, features::Feature};
+use crate::{BRIDGE_MODULE, Error};
 use faasm_bridge::host::{self, ImportClass};
 use faasm_bridge::manifest::GROW_EXPORT;
 

@@ -4,7 +4,7 @@
 //! body. What grows with the length of the file alone needs no bound but the file's.
 
 use crate::Error;
-use crate::input::{function_at, invalid};
+use crate::stages::input::{function_at, invalid};
 use wasmparser::{Operator, Parser, Payload};
 
 /// Most of what a module may have.

@@ -9,8 +9,9 @@
 //! }
 //! ```
 
-use crate::analyse::{Analysis, CallKind, Edge, Labels, edges};
-use crate::{Error, normalise::parse};
+use crate::Error;
+use crate::asyncify::analyse::{Analysis, CallKind, Edge, Labels, edges};
+use crate::stages::normalise::parse;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use walrus::{FunctionId, FunctionKind, Module};

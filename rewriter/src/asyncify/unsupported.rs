@@ -9,8 +9,8 @@
 //!   wait is Binaryen's to know, so that is told afterwards ([`holds_references`]).
 
 use crate::Error;
-use crate::analyse::{Analysis, Labels};
-use crate::features::Feature;
+use crate::asyncify::analyse::{Analysis, Labels};
+use crate::module::features::Feature;
 use std::collections::BTreeSet;
 use walrus::ir::{Instr, InstrLocId, InstrSeq, InstrSeqId, InstrSeqType, Visitor, dfs_in_order};
 use walrus::{FunctionId, Module, ValType};
@@ -64,7 +64,7 @@ pub(crate) fn check(
             newer,
         )?;
     }
-    crate::features::instrumentable(features, newer)
+    crate::module::features::instrumentable(features, newer)
 }
 
 /// Those of the functions that can suspend which have references at all.

@@ -80,7 +80,7 @@ mod tests {
       (memory 1) (data (offset (i32.const 7)) "x"))"#;
 
     fn module() -> Module {
-        crate::normalise::parse(&wat::parse_str(MODULE).unwrap()).unwrap()
+        crate::stages::normalise::parse(&wat::parse_str(MODULE).unwrap()).unwrap()
     }
 
     /// The module with one more initial value of an element segment.

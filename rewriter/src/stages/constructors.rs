@@ -285,7 +285,7 @@ impl<'instr> Visitor<'instr> for Callees {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::normalise::parse;
+    use crate::stages::normalise::parse;
 
     /// The depth bounds how far it looks, and the number of functions how long, whatever the number of calls.
     #[test]

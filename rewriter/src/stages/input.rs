@@ -3,8 +3,9 @@
 //! Nothing after this stage checks bytes again, and Binaryen's behaviour on a module that does not validate is
 //! undefined, so this is the one gate.
 
-use crate::draft_simd::{self, Gone, Translated};
-use crate::{Error, features};
+use crate::Error;
+use crate::module::features;
+use crate::stages::draft_simd::{self, Gone, Translated};
 use std::borrow::Cow;
 use wasmparser::{
     BinaryReader, BinaryReaderError, Encoding, ExternalKind, KnownCustom, MemoryType, Name, Parser,

@@ -1,6 +1,6 @@
 //! What a function can be built with, and its author should know.
 
-use crate::provider::Provider;
+use crate::module::provider::Provider;
 use faasm_bridge::host::{self, Available, HostCall, ImportClass, Status};
 use faasm_bridge::manifest::{Entry, Imports};
 use std::collections::BTreeMap;

@@ -17,7 +17,7 @@ use walrus::ir::{
 };
 use walrus::{FunctionId, GlobalId, Module};
 
-use crate::analyse::constant;
+use crate::asyncify::analyse::constant;
 
 /// The globals that Asyncify works with.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,6 @@
 //! What a call by reference can lead to.
 
-use crate::references::function_of;
+use crate::module::references::function_of;
 use std::collections::{BTreeMap, BTreeSet};
 use walrus::ir::{Instr, InstrLocId, Value, Visitor, dfs_in_order};
 use walrus::{
@@ -27,7 +27,7 @@ impl Signatures {
         let mut all = Self::default();
         let mut known: BTreeMap<String, Signature> = BTreeMap::new();
         for ty in module.types.iter().filter(|ty| ty.is_function()) {
-            let text = crate::layout::signature(ty.params(), ty.results());
+            let text = crate::module::layout::signature(ty.params(), ty.results());
             let signature = *known.entry(text).or_insert_with_key(|text| {
                 all.texts.push(text.clone());
                 all.texts.len() - 1

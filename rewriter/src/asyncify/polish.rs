@@ -43,8 +43,8 @@
 //!
 //! Between Asyncify and the last optimisation, which then knows less to ask.
 
-use crate::analyse::constant;
-use crate::frames::State;
+use crate::asyncify::analyse::constant;
+use crate::asyncify::frames::State;
 use std::collections::BTreeSet;
 use walrus::ir::{
     BinaryOp, Binop, Call, Const, Drop, Instr, InstrSeq, LoadKind, MemArg, StoreKind, UnaryOp,

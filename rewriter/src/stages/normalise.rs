@@ -29,21 +29,23 @@
 //! ```
 //!
 //! A `_faasm_zygote` comes before the entry of either. Where that entry runs the constructors, which the zygote needs, they run
-//! before it, and once ([`crate::constructors`]).
+//! before it, and once ([`crate::stages::constructors`]).
 //!
-//! Draft SIMD ([`crate::input`]) and imported memories and tables ([`crate::storage`]) are settled before any of this.
+//! Draft SIMD ([`crate::stages::input`]) and imported memories and tables ([`crate::stages::storage`]) are settled before any of this.
 //!
 //! Why it is safe: bodies, table and data stay as they are (table and data are compared afterwards), except that a loop which
-//! polls the clock waits ([`crate::clock_loop`]); exports are only added, except for wrappers ([`crate::constructors`]); a start function becomes the first export that the host
+//! polls the clock waits ([`crate::stages::clock_loop`]); exports are only added, except for wrappers ([`crate::stages::constructors`]); a start function becomes the first export that the host
 //! calls, where it may suspend, which it may not during instantiation.
 
-use crate::constructors::{self, Constructors, exported_function};
-use crate::encode::encode;
-use crate::imports::Import;
-use crate::input::{MAIN, START};
-use crate::layout::{Layout, signature};
-use crate::warning::{self, Warning};
-use crate::{Error, clock_loop, fence, guest_calls, imports, input, references, storage};
+use crate::Error;
+use crate::module::encode::encode;
+use crate::module::imports::Import;
+use crate::module::layout::{Layout, signature};
+use crate::module::{guest_calls, imports, references};
+use crate::report::warning::{self, Warning};
+use crate::stages::constructors::{self, Constructors, exported_function};
+use crate::stages::input::{MAIN, START};
+use crate::stages::{clock_loop, fence, input, storage};
 use faasm_bridge::host::{Era, ImportClass};
 use faasm_bridge::manifest::{Entry, Imports};
 use walrus::ir::{Const, Instr, Value};

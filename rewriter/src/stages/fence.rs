@@ -153,7 +153,7 @@ fn guest_grow(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::Layout;
+    use crate::module::layout::Layout;
 
     fn is_fenced(rest: &str, code: &str) -> bool {
         let wat = format!(r#"(module {rest} (memory 1) (func (export "_start") {code}))"#);

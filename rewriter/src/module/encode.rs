@@ -86,7 +86,7 @@ fn leb(out: &mut Vec<u8>, mut number: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::normalise::parse;
+    use crate::stages::normalise::parse;
 
     fn encoded(wat: &str) -> String {
         let mut module = parse(&wat::parse_str(wat).unwrap()).unwrap();

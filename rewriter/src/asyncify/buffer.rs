@@ -30,9 +30,9 @@
 //! knows.
 
 use crate::Error;
-use crate::encode::encode;
-use crate::layout::Layout;
-use crate::normalise::parse;
+use crate::module::encode::encode;
+use crate::module::layout::Layout;
+use crate::stages::normalise::parse;
 use faasm_bridge::manifest::{GROW_EXPORT, UnwindBuffer};
 use walrus::ir::{
     BinaryOp, Call, Instr, InstrLocId, MemArg, MemoryGrow, MemorySize, StoreKind, VisitorMut,

@@ -18,9 +18,9 @@
 //! The analysis, which comes after, sees these calls as it sees those of the guest. A pointer to a function of another
 //! signature traps, as does a number of arguments that no function here takes.
 
-use crate::imports::Import;
-use crate::normalise::function_table;
-use crate::shim::{Bridge, replace};
+use crate::module::imports::Import;
+use crate::stages::normalise::function_table;
+use crate::stages::shim::{Bridge, replace};
 use faasm_bridge::host::{HostCall, ImportClass, Suspends};
 use std::ops::RangeInclusive;
 use walrus::ir::BinaryOp;

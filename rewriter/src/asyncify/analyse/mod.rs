@@ -27,7 +27,8 @@ mod targets;
 pub use bound::Bound;
 pub(crate) use calls::constant;
 
-use crate::{BRIDGE_MODULE, Error, SUSPEND, normalise::parse};
+use crate::stages::normalise::parse;
+use crate::{BRIDGE_MODULE, Error, SUSPEND};
 use calls::{CallGraph, Site};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};

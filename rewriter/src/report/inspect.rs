@@ -1,7 +1,9 @@
 //! What a function is, imports and would suspend in, without building it.
 
-use crate::warning::{Warning, planned_reason, provider_of};
-use crate::{Error, Reach, analyse, features, layout::Layout, normalise, shim};
+use crate::asyncify::analyse;
+use crate::module::{features, layout::Layout};
+use crate::report::warning::{Warning, planned_reason, provider_of};
+use crate::{Error, Reach, normalise, shim};
 use faasm_bridge::host::{self, Era, ImportClass};
 use faasm_bridge::manifest::Entry;
 use serde::Serialize;

@@ -2,7 +2,8 @@
 
 use super::table::{self, ROWS, Today};
 use super::*;
-use crate::{Error, input};
+use crate::Error;
+use crate::stages::input;
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::path::Path;

@@ -28,10 +28,10 @@
 //!
 //! What no host answers in a browser (unknown imports, families of the cluster) reports its name to the host, then traps: `faasm_bridge` `trap:MODULE.NAME`, then `unreachable`. Loading the function never fails over it.
 
-use crate::encode::encode;
-use crate::imports::{self, Import};
-use crate::layout::Layout;
-use crate::normalise::parse;
+use crate::module::encode::encode;
+use crate::module::imports::{self, Import};
+use crate::module::layout::Layout;
+use crate::stages::normalise::parse;
 use crate::{BRIDGE_MODULE, Error};
 use faasm_bridge::host::{ImportClass, Suspends};
 use std::collections::BTreeMap;

@@ -13,7 +13,7 @@
 //! from 128 on takes two bytes, so the sizes of bodies and of the code section are written anew; every other byte stays.
 //! What refers to code by offset (DWARF) is wrong afterwards, and is dropped by [`crate::normalise()`].
 //!
-//! Why it is safe. Nothing in a binary says which SIMD it has, so [`crate::input`] comes here only with a module that does
+//! Why it is safe. Nothing in a binary says which SIMD it has, so [`crate::stages::input`] comes here only with a module that does
 //! *not* validate, and takes the result only if that *does*. Every instruction with a counterpart takes the same operands
 //! in the same order, and gives the same result.
 //!

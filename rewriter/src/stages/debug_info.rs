@@ -6,7 +6,8 @@
 //! DWARF 5 and, in its second pass, on unoptimised C, where it also gave one instruction in sixteen the line of its neighbour.
 //! Wrong lines are worse than none, so [`crate::normalise()`] drops it, and [`Warning::Dwarf`] says so.
 
-use crate::{Error, Warning, inspect};
+use crate::report::inspect;
+use crate::{Error, Warning};
 use faasm_bridge::names::{Functions, Names};
 use wasmparser::{BinaryReaderError, KnownCustom, Name, Parser, Payload};
 

@@ -1,0 +1,10 @@
+//! What reads and writes modules: bounds, features, imports, sections, and the memory and tables that a module begins with.
+
+pub(crate) mod bounds;
+pub(crate) mod encode;
+pub mod features;
+pub(crate) mod guest_calls;
+pub(crate) mod imports;
+pub(crate) mod layout;
+pub(crate) mod provider;
+pub(crate) mod references;
