@@ -1,4 +1,4 @@
-//! What can go wrong, by the codes that programs go by. `types.d.ts` lists the same ones; a test of `ci/browser` compares.
+//! What can go wrong, by the codes that programs go by. `types.d.ts` lists the same ones; a test of `ci/testing/browser` compares.
 
 macro_rules! codes {
     ($($variant:ident = $text:literal,)+) => {

@@ -28,7 +28,7 @@ mod log;
 mod messages;
 mod metrics;
 mod process;
-// The tests of `ci/browser` use all of it.
+// The tests of `ci/testing/browser` use all of it.
 #[allow(dead_code)]
 mod proxy;
 mod redis;

@@ -1,4 +1,4 @@
-//! A network that breaks: a TCP proxy that a test tells what to do. `ci/browser` uses it too.
+//! A network that breaks: a TCP proxy that a test tells what to do. `ci/testing/browser` uses it too.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};

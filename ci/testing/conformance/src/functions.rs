@@ -34,7 +34,7 @@ impl Folders {
     /// In `dist/conformance` of the checkout, where `cargo xtask conformance` has put what it compiled.
     pub fn of_checkout() -> Self {
         let crate_root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let dist = crate_root.join("../../dist");
+        let dist = crate_root.join("../../../dist");
         Self {
             originals: dist.join("conformance/originals"),
             web: dist.join("conformance/web"),

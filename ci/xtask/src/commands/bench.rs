@@ -45,10 +45,10 @@ const SQLITE_OPTIONS: &[&str] = &[
 const SQLITE: Option<(&str, &str)> = Some(("libsqlite3-sys", "sqlite3"));
 const LUA: Option<(&str, &str)> = Some(("lua-src", "lua-5.4.9"));
 
-/// A folder in `ci/bench/functions`, named unlike those of other workspaces of functions: their target folders have these names.
+/// A folder in `ci/benchmarks/functions`, named unlike those of other workspaces of functions: their target folders have these names.
 const RUST: &str = "rust_workload";
 
-/// In `ci/bench/functions/c`.
+/// In `ci/benchmarks/functions/c`.
 #[rustfmt::skip]
 const SOURCES: [Source; 5] = [
     Source { file: "sqlite.c", name: "sqlite_main", package: SQLITE, defines: &[FOREIGN, SQLITE_OPTIONS] },
@@ -194,7 +194,7 @@ fn servers(workspace: &Workspace) -> [(&'static str, PathBuf); 5] {
 
 /// Compiles the workloads into this folder.
 fn compile(workspace: &Workspace, workloads: &Path) -> Result<()> {
-    let sources = workspace.root().join("ci/bench/functions");
+    let sources = workspace.root().join("ci/benchmarks/functions");
     let objects = workspace.target().join("functions/bench");
     create_folder(workloads)?;
     create_folder(&objects)?;

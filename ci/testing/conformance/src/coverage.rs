@@ -39,7 +39,7 @@ pub fn check(folders: &Folders) -> Result<()> {
         .collect();
     ensure!(
         missing.is_empty(),
-        "no function of the suite imports {}: add it to one in ci/conformance/functions/faasm",
+        "no function of the suite imports {}: add it to one in ci/testing/conformance/functions/faasm",
         missing.join(", ")
     );
     Ok(())

@@ -105,7 +105,7 @@ async fn a_strict_content_security_policy_lets_the_runtime_work() -> Result<()> 
 
 #[tokio::test]
 async fn the_readme_says_how_to_use_it() -> Result<()> {
-    const README: &str = include_str!("../../../../README.md");
+    const README: &str = include_str!("../../../../../README.md");
     let (_, block) = README.split_once("```html\n").context("a page in the README")?;
     let (block, _) = block.split_once("```").context("its end")?;
     assert!(block.contains("connect({ user:"), "{block}");

@@ -23,7 +23,7 @@ async fn typescript_and_vite_take_the_package() -> Result<()> {
     // As in the checkout, but with the package as npm packs it.
     let checkout = tempfile::tempdir()?;
     copy_folder(&project.package(), &checkout.path().join("dist/npm"))?;
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/web/vite");
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../examples/web/vite");
     let app = checkout.path().join("examples/web/vite");
     fs::create_dir_all(&app)?;
     for name in APP {

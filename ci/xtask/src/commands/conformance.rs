@@ -80,7 +80,7 @@ const HEAP_SBRK: &[&str] = &["-DHEAP_SBRK"];
 const HEAP_223: &[&str] = &["-DHEAP_223"];
 const HEAP_MMAP: &[&str] = &["-DHEAP_MMAP"];
 
-/// In `ci/conformance/functions`.
+/// In `ci/testing/conformance/functions`.
 const SOURCES: [Source; 27] = [
     both("c/probe.c", "probe"),
     Source { compile: FOR_FAASM, ..both("c/probe.c", "probe_for_faasm") },
@@ -167,7 +167,7 @@ pub(crate) fn suite(workspace: &Workspace) -> Command {
 
 /// Compiles the suite's functions to `dist/conformance/originals`; the suite itself assembles those in WebAssembly text.
 pub(crate) fn functions(workspace: &Workspace) -> Result<()> {
-    let sources = workspace.root().join("ci/conformance/functions");
+    let sources = workspace.root().join("ci/testing/conformance/functions");
     let originals = workspace.root().join("dist/conformance/originals");
     let objects = workspace.target().join("functions/conformance");
     create_folder(&originals)?;

@@ -21,8 +21,10 @@ impl Args {
         setup::rust_components(workspace)?;
         setup::rust_targets(workspace, &[setup::WASI, setup::WEB])?;
         // Functions have workspaces of their own.
-        let functions =
-            [workspace.functions_source(), workspace.root().join("ci/conformance/functions/rust")];
+        let functions = [
+            workspace.functions_source(),
+            workspace.root().join("ci/testing/conformance/functions/rust"),
+        ];
         let in_functions = functions.each_ref().map(|folder| {
             let mut command = workspace.cargo();
             command.current_dir(folder);

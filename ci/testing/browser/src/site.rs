@@ -18,7 +18,7 @@ pub struct Site {
 impl Site {
     /// The site that `cargo xtask test` built, with every function whose original is there.
     pub fn new() -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
         let from = |variable: &str, default: &str| {
             env::var_os(variable).map_or_else(|| root.join(default), PathBuf::from)
         };

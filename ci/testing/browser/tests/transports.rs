@@ -1,7 +1,7 @@
 //! A page whose network breaks, in real Chromium: its runs take longer, and what they do is done once.
 
 // The relay's own tests break the network in the same way.
-#[path = "../../../server/tests/relay/proxy.rs"]
+#[path = "../../../../server/tests/relay/proxy.rs"]
 mod proxy;
 
 use anyhow::{Context as _, Result};

@@ -1,13 +1,13 @@
 //! The codes of errors are the same in the types, in the runtime, and where the cluster's are described.
 
-#[path = "../../../../runtime-web/src/error/code.rs"]
+#[path = "../../../../../runtime-web/src/error/code.rs"]
 mod code;
 
 use code::Code;
 use std::collections::BTreeSet;
 
-const TYPES: &str = include_str!("../../../../runtime-web/src/types.d.ts");
-const WIRE: &str = include_str!("../../../../docs/wire.md");
+const TYPES: &str = include_str!("../../../../../runtime-web/src/types.d.ts");
+const WIRE: &str = include_str!("../../../../../docs/wire.md");
 
 fn of_the_runtime() -> BTreeSet<&'static str> {
     Code::ALL.iter().map(|code| code.as_str()).collect()

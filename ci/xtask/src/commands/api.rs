@@ -11,7 +11,7 @@ use crate::relay::Relay;
 use crate::setup;
 use crate::workspace::Workspace;
 
-/// The version that the settings in `ci/api.toml` are for.
+/// The version that the settings in `ci/xtask/api.toml` are for.
 const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 
 /// Check the relay's HTTP routes against the document at /openapi.json, with requests that fit it and others that do not
@@ -45,7 +45,7 @@ impl Args {
         let relay = Relay::start(workspace, 0)?;
         let mut command = Command::new(program);
         command.current_dir(workspace.target());
-        command.arg("--config-file").arg(workspace.root().join("ci/api.toml"));
+        command.arg("--config-file").arg(workspace.root().join("ci/xtask/api.toml"));
         command.args(["run", "--no-color", "--warnings", "off", "--seed", &self.seed.to_string()]);
         command.args(["--max-examples", &self.examples.to_string()]);
         command.arg(format!("{}/openapi.json", relay.url()));
