@@ -1,4 +1,4 @@
-//! Where host calls of guests arrive: functions of numbers, which `js/host.js` calls without the bindings between.
+//! Where host calls of guests arrive: functions of numbers, which `glue/host.js` calls without the bindings between.
 
 use crate::host::{Bindings, Called, Raise, numbered, uncatchable};
 use faasm_bridge::guest::{Fault, MAX_PARAMS};

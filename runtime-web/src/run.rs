@@ -35,7 +35,7 @@ pub(crate) struct Stats {
     pub(crate) suspended: f64,
 }
 
-#[wasm_bindgen(module = "/js/pointer.js")]
+#[wasm_bindgen(module = "/glue/pointer.js")]
 extern "C" {
     /// The function behind a pointer, and its argument.
     #[wasm_bindgen(js_name = pointerEntry, catch)]

@@ -1,4 +1,4 @@
-//! The workers that run chained calls: `package/pool.js` has them, this is its other side.
+//! The workers that run chained calls: `npm/pool.js` has them, this is its other side.
 
 use super::here::{Aborting, entry, failure, failure_field, field, not_started};
 use super::{Call, Caller, Ended, Finished, start};

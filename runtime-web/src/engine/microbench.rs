@@ -10,7 +10,7 @@ const ASYNCIFY: &[u8] = include_bytes!("microbench.asyncify.wasm");
 /// As `microbench.asyncify.wasm` was built.
 const BUFFER_BYTES: u32 = 65_536;
 
-#[wasm_bindgen(module = "/js/microbench.js")]
+#[wasm_bindgen(module = "/glue/microbench.js")]
 extern "C" {
     /// An instance of the bench with its engine.
     pub(super) type Microbench;

@@ -1,6 +1,6 @@
 //! How a function is suspended and resumed, in one of two ways, and which of them suits this browser.
 //!
-//! The ways themselves are in `js/engine.js`: between a suspension and the next there is then nothing but the browser.
+//! The ways themselves are in `glue/engine.js`: between a suspension and the next there is then nothing but the browser.
 
 mod choice;
 mod microbench;
@@ -27,7 +27,7 @@ impl Kind {
     }
 }
 
-#[wasm_bindgen(module = "/js/engine.js")]
+#[wasm_bindgen(module = "/glue/engine.js")]
 extern "C" {
     /// A way to suspend one instance.
     pub(crate) type Engine;

@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
-#[wasm_bindgen(module = "/js/modules.js")]
+#[wasm_bindgen(module = "/glue/modules.js")]
 extern "C" {
     #[wasm_bindgen(js_name = loadModule)]
     fn load_module(url: &str, expected: &Promise) -> Promise;

@@ -8,7 +8,7 @@ use wasm_bindgen::prelude::*;
 
 const NANOSECONDS_PER_MILLISECOND: f64 = 1e6;
 
-#[wasm_bindgen(module = "/js/host.js")]
+#[wasm_bindgen(module = "/glue/host.js")]
 extern "C" {
     #[wasm_bindgen(js_name = openGuest)]
     pub(super) fn open_guest(run: u32, memory: &WebAssembly::Memory, table: &JsValue);

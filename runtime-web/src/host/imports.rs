@@ -9,7 +9,7 @@ use faasm_bridge::host::{HostCall, ImportClass, Returns, Suspends, ValType, clas
 use js_sys::{Function, Object, Reflect, WebAssembly};
 use wasm_bindgen::prelude::*;
 
-#[wasm_bindgen(module = "/js/host.js")]
+#[wasm_bindgen(module = "/glue/host.js")]
 extern "C" {
     #[wasm_bindgen(js_name = useRuntime)]
     fn use_runtime(memory: &JsValue, exports: &JsValue, wide: *const u64);

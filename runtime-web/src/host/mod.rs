@@ -286,7 +286,7 @@ pub(crate) struct Exported<'a> {
     pub(crate) fence: Option<[WebAssembly::Global; 2]>,
 }
 
-/// What a module, or `js/host.js`, asks of a function that a host call calls. The numbers are theirs.
+/// What a module, or `glue/host.js`, asks of a function that a host call calls. The numbers are theirs.
 #[derive(Clone, Copy)]
 pub(crate) enum Called {
     Count = 0,

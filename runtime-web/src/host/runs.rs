@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 
-#[wasm_bindgen(module = "/js/host.js")]
+#[wasm_bindgen(module = "/glue/host.js")]
 extern "C" {
     #[wasm_bindgen(js_name = closeGuest)]
     fn close_guest(run: u32);

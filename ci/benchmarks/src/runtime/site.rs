@@ -71,7 +71,7 @@ impl Site {
         let snippets = self.path().join("runtime/snippets");
         let entries = fs::read_dir(&snippets).context("listing the package's snippets")?;
         let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        let file = |name: String| format!("runtime/snippets/{name}/js/engine.js");
+        let file = |name: String| format!("runtime/snippets/{name}/glue/engine.js");
         names
             .map(file)
             .find(|file| self.path().join(file).is_file())

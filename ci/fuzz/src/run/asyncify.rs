@@ -1,4 +1,4 @@
-//! Suspension as the browser's engine does it: `runtime-web/js/engine.js`, for wasmtime.
+//! Suspension as the browser's engine does it: `runtime-web/glue/engine.js`, for wasmtime.
 
 use super::Ending;
 use super::host::{Host, Stop, broken};

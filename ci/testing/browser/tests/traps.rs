@@ -97,7 +97,7 @@ async fn a_trap_names_functions_of_the_source(kind: Kind) -> Result<()> {
         }
         // Below the guest is what called it. A guest with a stack of its own has nothing below, and WebKit shows no addresses.
         if *engine == "asyncify" && kind != Kind::WebKit {
-            assert!(stacks.iter().all(|stack| stack.contains("/js/engine.js")), "{stacks:?}");
+            assert!(stacks.iter().all(|stack| stack.contains("/glue/engine.js")), "{stacks:?}");
         }
     }
     browser.close().await

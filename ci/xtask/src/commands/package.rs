@@ -55,7 +55,7 @@ impl Args {
         create_folder(&npm)?;
         bind(&module, &npm).with_context(|| format!("bindings of {}", module.display()))?;
         let runtime = workspace.root().join("runtime-web");
-        copy_folder(&runtime.join("package"), &npm)?;
+        copy_folder(&runtime.join("npm"), &npm)?;
         copy_file(&runtime.join("src/types.d.ts"), &npm.join("index.d.ts"))?;
         describe(workspace, &npm)?;
         for (file, size) in files(workspace)? {
