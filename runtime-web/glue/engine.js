@@ -1,39 +1,39 @@
-// How a function is suspended and resumed, in two ways with one shape:
+// Two engines that suspend and resume a function, with one interface:
 //
-// * `suspend`: called in an import that can suspend; the import returns what this gives.
-// * `suspending(f)`: what a module imports for such an import `f`.
-// * `attach(exports, memory)`: the instance is there.
-// * `call(f, argument)`: calls a function of the guest that takes nothing, or this argument, and takes it through all its
+// * `suspend()`: called in an import that can suspend; the import returns its result.
+// * `suspending(f)`: wraps such an import `f` for the import object.
+// * `attach(exports, memory)`: binds the engine to the instance.
+// * `call(f, argument)`: calls a function of the guest, with or without an argument, and drives it through all its
 //   suspensions.
-// * `suspensions()`: how often it was suspended.
+// * `suspensions()`: the number of suspensions.
 //
-// Both get `wait`, which is called once for each suspension and gives a promise: the guest goes on when it is resolved.
+// Both call `wait` for each suspension; the guest resumes when the promise that it returns is resolved.
 
 const NORMAL = 0, UNWINDING = 1, REWINDING = 2;
 
-// Bytes of Asyncify's own two pointers at the start of the buffer: next free byte, and end.
+// Asyncify keeps two pointers at the start of the buffer: next free byte, and end.
 const HEADER_BYTES = 8;
 
 /**
- * Suspension by Binaryen's Asyncify: the guest's code unwinds its own stack into linear memory, and rewinds it later.
+ * Suspension by Binaryen's Asyncify: the guest's code unwinds its stack into linear memory, and rewinds it later.
  *
- * The instrumented module exports four functions that switch its state. To suspend, `asyncify_start_unwind` is called
- * inside the import; every function then saves its locals and returns, until the outermost call comes back here. To resume,
- * `asyncify_start_rewind` is called and the same function entered again: every function restores its locals and goes on
- * where it was, down to the import, which ends the rewinding.
+ * The instrumented module exports four functions that switch its state. To suspend, the import calls
+ * `asyncify_start_unwind`; every function then saves its locals and returns, until the outermost call returns here. To
+ * resume, `call` calls `asyncify_start_rewind` and enters the same function again: every function restores its locals
+ * and continues at its call, down to the import, which ends the rewinding.
  *
  * @param {() => Promise<void>} wait
- * @param {number} bytes  at the end of memory, for the unwound stack
+ * @param {number} bytes  size of the unwind buffer, at the end of memory
  */
 export function asyncify(wait, bytes) {
   let state = NORMAL, suspensions = 0, buffer = 0;
   let pointers = new Uint32Array(0);
   let memory, startUnwind, stopUnwind, startRewind, stopRewind;
 
-  // The buffer is where memory ends, wherever that is. Its pointers are written for each suspension: while the guest runs, it can
-  // store past its own memory, into the buffer.
-  const place = () => {
-    // A view of before memory grew is detached, and then empty.
+  // The buffer is at the end of memory, and moves when memory grows. Its pointers are written at each suspension, since
+  // a running guest can store past its own memory, into the buffer.
+  const reset = () => {
+    // When memory has grown, the view is detached, and so empty.
     if (pointers.length === 0) {
       buffer = memory.buffer.byteLength - bytes;
       pointers = new Uint32Array(memory.buffer, buffer, 2);
@@ -49,9 +49,9 @@ export function asyncify(wait, bytes) {
         state = NORMAL;
         return;
       }
-      // A start function would run before the exports are known; the rewriter makes it an export of its own.
-      if (!memory) throw new Error("suspended while it was being instantiated");
-      place();
+      // The rewriter turns a start function, which would run before the exports are known, into an export.
+      if (!memory) throw new Error("suspended during instantiation");
+      reset();
       startUnwind(buffer);
       state = UNWINDING;
       suspensions++;
@@ -70,7 +70,7 @@ export function asyncify(wait, bytes) {
       memory = itsMemory;
     },
     async call(f, argument) {
-      // Rewinding restores arguments as it does locals.
+      // Rewinding restores arguments like locals.
       const enter = argument === undefined ? f : () => f(argument);
       for (;;) {
         let value;
@@ -78,9 +78,9 @@ export function asyncify(wait, bytes) {
           value = enter();
         } catch (thrown) {
           if (state !== UNWINDING) throw thrown;
-          // The buffer ends where memory ends, so unwinding traps where it does not fit.
+          // The buffer ends where memory ends, so an overflow traps.
           const error = new Error(
-            `the function's stack did not fit in the ${bytes} bytes kept for suspending it: build it with a larger --stack-size`,
+            `the function's stack exceeds the unwind buffer of ${bytes} bytes: build it with a larger --stack-size`,
           );
           throw Object.assign(error, { code: "stack-size" });
         }
@@ -97,10 +97,11 @@ export function asyncify(wait, bytes) {
 }
 
 /**
- * Suspension by JavaScript Promise Integration: the browser keeps the guest's stack, and the guest's code is as it was.
+ * Suspension by JavaScript Promise Integration: the browser keeps the guest's stack; the guest's code is not
+ * instrumented.
  *
- * The import that suspends is a `WebAssembly.Suspending`: it gives a promise, and the browser sets the stack aside until the
- * promise is resolved. Entries are called through `WebAssembly.promising`, which gives a promise of their result.
+ * The import that suspends is a `WebAssembly.Suspending`: it returns a promise, and the browser switches stacks until
+ * the promise is resolved. Entries are called through `WebAssembly.promising`, which returns a promise of their result.
  *
  * @param {() => Promise<void>} wait
  */

@@ -1,17 +1,17 @@
-// Between a guest and the runtime, both of them WebAssembly: arguments of host calls go over as numbers, bytes from one
-// memory to the other, and nothing is allocated on the way.
+// Host calls from a guest to the runtime, both WebAssembly: passes arguments as numbers, copies bytes between their
+// memories, and allocates nothing.
 
 import { takesWords } from "./pointer.js";
 
-// The runtime's memory and exports, once it has its first guest.
+// The runtime's memory and exports, set with the first guest.
 let runtime, calls, wideArguments, own = new Uint8Array(0);
 
-// Memories of guests, by the numbers that the runtime knows the runs by.
+// Guests, by the number of their run.
 const guests = [];
 
 const NONE = new Uint8Array(0);
 
-// A view of a memory that has grown is detached, and then empty.
+// When a memory has grown, its views are detached, and so empty.
 function ours() {
   if (own.length === 0) own = new Uint8Array(runtime.buffer);
   return own;
@@ -22,7 +22,7 @@ function of(guest) {
   return guest.bytes;
 }
 
-/** The guest of a run: from here on its memory and its table, if it has one, are there for the functions below. */
+/** Registers the guest of a run, with its memory and its table, if it has one. */
 export function openGuest(run, memory, table) {
   guests[run] = { memory, table, bytes: NONE };
 }
@@ -31,25 +31,25 @@ export function closeGuest(run) {
   guests[run] = undefined;
 }
 
-/** Bytes of its memory. */
+/** The size of its memory in bytes. */
 export function memorySize(run) {
   return of(guests[run]).length;
 }
 
-/** Copies out of the guest's memory. The runtime has checked the bounds, here and below. */
+/** Copies from the guest's memory. The runtime has checked the bounds, here and below. */
 export function copyFromGuest(run, from, to, length) {
   copy(of(guests[run]), from, ours(), to, length);
 }
 
-/** Copies into it. */
+/** Copies into the guest's memory. */
 export function copyToGuest(run, to, from, length) {
   copy(ours(), from, of(guests[run]), to, length);
 }
 
-/** Length of the string at `from`, up to its NUL; -1 where none of the next `most` bytes is one. */
+/** Length of the string at `from`, up to its NUL; -1 if none of the next `most` bytes is NUL. */
 export function stringLength(run, from, most) {
   const bytes = of(guests[run]), end = from + most;
-  // A call of a built-in costs more than most keys are long.
+  // For most keys a loop is faster than a call of a built-in.
   const near = Math.min(end, from + 64);
   for (let at = from; at < near; at++) if (bytes[at] === 0) return at - from;
   const found = near < end ? bytes.indexOf(0, near) : -1;
@@ -62,11 +62,11 @@ function copy(source, from, target, to, length) {
 }
 
 /**
- * What the functions below need of the runtime.
+ * Sets the runtime's memory and exports for the functions below.
  *
  * @param {WebAssembly.Memory} memory
- * @param {object} exports  of its module, called as they are: bindings would cost as much as the calls
- * @param {number} wide     where the arguments of a call go that has wider ones than i32, or many, eight bytes each
+ * @param {object} exports  raw exports: wasm-bindgen's glue would cost as much as the calls
+ * @param {number} wide     address for the arguments of calls with i64 or many arguments, eight bytes each
  */
 export function useRuntime(memory, exports, wide) {
   [runtime, calls, wideArguments] = [memory, exports, wide];
@@ -77,8 +77,8 @@ const TRAPS = [0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 7, 8,
 let trap;
 
 /**
- * What ends a guest when a host call throws it: the error of a trap. Handlers of the guest for any exception, as C++ has for
- * `catch (...)` and destructors, take every other error of JavaScript, and the guest would go on.
+ * The exception by which a host call ends a guest: a trap. A catch-all handler of the guest, as C++ has for `catch
+ * (...)` and destructors, would catch any other JavaScript error, and the guest would continue.
  */
 export function uncatchable() {
   trap ??= new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(TRAPS))).exports.trap;
@@ -89,10 +89,10 @@ export function uncatchable() {
   }
 }
 
-// Told to the runtime beside the row: the arguments are where `wide` said.
+// A flag in the row number: the arguments are at `wide`.
 const WIDE = 1 << 31;
 
-// Most arguments that go over as such.
+// The maximum number of arguments passed directly.
 const WORDS = 7;
 
 /**
@@ -115,7 +115,7 @@ export function importFunction(kind, run, row, params) {
       return call(run, row | WIDE, 0, 0, 0, 0, 0, 0, 0);
     };
   }
-  // Always as many arguments as the runtime takes: engines adapt each call where some are missing.
+  // Always all parameters: calls with missing arguments are slower.
   switch (params.length) {
     case 0: return () => call(run, row, 0, 0, 0, 0, 0, 0, 0);
     case 1: return (a) => call(run, row, a, 0, 0, 0, 0, 0, 0);
@@ -128,11 +128,11 @@ export function importFunction(kind, run, row, params) {
 }
 
 /**
- * The function to import for a row that can wait, in a module without the rewriter's halves of it: it tries, and gives a
- * promise only where it has to wait. The guest is suspended meanwhile, also while `finish` calls its `malloc`.
+ * The function to import for a blocking row, in a module without the rewriter's shim: returns a promise only if it has
+ * to wait. The guest stays suspended meanwhile, also while `finish` calls its `malloc`.
  *
  * @param {number} run
- * @param {(...args: (number | bigint)[]) => number} begin  1 where it has to wait, 2 where a function of the guest is to be called
+ * @param {(...args: (number | bigint)[]) => number} begin  1: it has to wait, 2: it calls a function of the guest
  * @param {() => Promise<void>} suspend
  * @param {() => number} finish
  */
@@ -144,7 +144,7 @@ export function waitingFunction(run, begin, suspend, finish) {
   };
 }
 
-// Calls the function of the guest that a host call asks for, on a stack of its own, which can be suspended too.
+// Calls the guest function of a host call on its own stack, which can be suspended too.
 function callGuest(run) {
   const [COUNT, ARGUMENT, FUNCTION] = [0, 1, 2];
   const index = calls.host_called(run, FUNCTION, 0), count = calls.host_called(run, COUNT, 0);

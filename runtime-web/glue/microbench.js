@@ -1,4 +1,4 @@
-// A tiny function that does nothing but suspend: shows whether an engine works here, and what a suspension costs.
+// A minimal function that only suspends: tests whether an engine works here, and measures a suspension.
 
 import { asyncify, jspi } from "./engine.js";
 
@@ -7,13 +7,13 @@ const ready = () => Promise.resolve();
 /**
  * @param {"asyncify" | "jspi"} kind
  * @param {Uint8Array} bytes   its module, built from `microbench.wat`
- * @param {number} buffer      bytes for its unwound stack
+ * @param {number} buffer      bytes of its unwind buffer
  */
 export function microbench(kind, bytes, buffer) {
   const engine = kind === "jspi" ? jspi(ready) : asyncify(ready, buffer);
-  // Before: it has to wait. After: whatever the call gives.
+  // 1 from `begin` means that it has to wait; the result of `finish` is ignored.
   const half = () => 1;
-  // Small enough to be compiled at once, on a page's main thread too.
+  // Small enough for synchronous compilation, also on a page's main thread.
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
     faasm_bridge: {
       suspend: engine.suspending(engine.suspend),
@@ -24,7 +24,7 @@ export function microbench(kind, bytes, buffer) {
   if (kind === "asyncify") engine.attach(exports, exports.memory);
   const times = new DataView(exports.memory.buffer);
   return {
-    /** Suspends and resumes it so many times, with nothing to wait for. */
+    /** Suspends and resumes it `count` times without a wait. */
     suspend(count) {
       times.setUint32(0, count, true);
       return engine.call(exports._start);

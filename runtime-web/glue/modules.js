@@ -1,28 +1,28 @@
-// Modules of functions: compiled and hashed while they arrive, kept for the next visit, and handed out only where they
-// hash to what the manifest says.
+// Modules of functions: compiled and hashed while they are downloaded, cached for the next visit, and returned only if
+// their hash is the manifest's.
 
-const KEPT = "faasm-modules";
+const CACHE = "faasm-modules";
 
 async function integrityOf(bytes) {
   const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
   return `sha256-${btoa(String.fromCharCode(...hash))}`;
 }
 
-// Without a Cache Storage (pages without TLS, some private windows) modules are fetched at each visit.
-async function kept(url) {
+// Without Cache Storage (pages without TLS, some private windows) modules are fetched at each visit.
+async function cached(url) {
   try {
-    return await (await (await caches.open(KEPT)).match(url))?.arrayBuffer();
+    return await (await (await caches.open(CACHE)).match(url))?.arrayBuffer();
   } catch {
     return undefined;
   }
 }
 
-async function keep(url, bytes) {
+async function store(url, bytes) {
   try {
     const response = new Response(bytes, { headers: { "content-type": "application/wasm" } });
-    await (await caches.open(KEPT)).put(url, response);
+    await (await caches.open(CACHE)).put(url, response);
   } catch {
-    // As above; or it is full.
+    // As above, or the storage is full.
   }
 }
 
@@ -34,11 +34,11 @@ async function get(url, init) {
 
 async function load(url, expected) {
   if (!globalThis.crypto?.subtle) {
-    // Only a page without TLS cannot hash; the browser can, before it hands anything out.
+    // A page without TLS has no `crypto.subtle`; `fetch` checks the integrity instead.
     const integrity = await expected;
     return integrity && WebAssembly.compileStreaming(get(url, { integrity }));
   }
-  const old = await kept(url);
+  const old = await cached(url);
   if (old) {
     const [actual, wanted] = await Promise.all([integrityOf(old), expected]);
     if (wanted === undefined) return undefined;
@@ -46,27 +46,27 @@ async function load(url, expected) {
   }
   const response = await get(url);
   const copy = response.clone();
-  // It fails where the server names another type, too; what is wrong with the module shows below.
+  // This also fails for a wrong content type; a module that is invalid fails again below.
   const compiling = WebAssembly.compileStreaming(response).catch(() => undefined);
   const bytes = await copy.arrayBuffer();
   const [actual, wanted] = await Promise.all([integrityOf(bytes), expected]);
   if (wanted === undefined) return undefined;
-  if (actual !== wanted) throw new Error("its bytes are not those of the manifest: deploy both together");
+  if (actual !== wanted) throw new Error("its hash differs from the manifest's: deploy both together");
   const module = (await compiling) ?? (await WebAssembly.compile(bytes));
-  keep(url, bytes);
+  store(url, bytes);
   return module;
 }
 
 /**
- * The module at `url`, fetched and compiled before it is known what it has to be.
+ * Fetches and compiles the module at `url` before its expected hash is known.
  *
  * @param {string} url
- * @param {Promise<string | undefined>} expected  its `sha256-…`; `undefined` where it is not needed after all
+ * @param {Promise<string | undefined>} expected  its `sha256-…`; `undefined` if it is not needed after all
  * @returns {Promise<WebAssembly.Module | undefined>}
  */
 export function loadModule(url, expected) {
   const module = load(url, expected);
-  // One that turns out not to be needed may fail without anybody looking.
+  // If it is not needed, its failure is not reported.
   module.catch(() => {});
   return module;
 }

@@ -1,9 +1,9 @@
-// Function pointers as entries. JavaScript does not say what signature a function of the table has; but an import links only
-// with a function that has its type, so a module of one import tells.
+// Function pointers as entries. JavaScript cannot query a function's signature; but a module links only if its import's
+// type matches, so a module with one import tests a signature.
 
 const I32 = 0x7f;
 
-// What can be chained, with the number of its parameters.
+// The signatures of functions that can be chained: parameters, results.
 const SIGNATURES = [[[], []], [[], [I32]], [[I32], [I32]]];
 
 // (module (import "" "" (func (type 0))))
@@ -27,10 +27,10 @@ function parametersOf(target) {
   return fitting?.count;
 }
 
-// By the number of parameters.
+// Modules by number of parameters.
 const takers = [];
 
-/** Whether a function takes so many i32 and gives nothing. */
+/** Whether a function takes `count` i32 and returns nothing. */
 export function takesWords(target, count) {
   const module = (takers[count] ??= importer(Array(count).fill(I32), []));
   try {
@@ -40,7 +40,7 @@ export function takesWords(target, count) {
   }
 }
 
-function refused(why) {
+function reject(why) {
   throw Object.assign(new Error(why), { code: "bad-entry" });
 }
 
@@ -48,7 +48,7 @@ function decimal(input) {
   const digits = input.replace(/^[\0 \n]+|[\0 \n]+$/g, "");
   const value = Number(digits);
   if (!/^[+-]?[0-9]+$/.test(digits) || value !== (value | 0)) {
-    refused(`a chained (i32) -> i32 takes a decimal number as input, not \`${input.slice(0, 40)}\``);
+    reject(`a chained (i32) -> i32 takes a decimal number as input, not \`${input.slice(0, 40)}\``);
   }
   return value;
 }
@@ -62,15 +62,15 @@ function decimal(input) {
  * @returns {[Function, number | undefined]}
  */
 export function pointerEntry(table, index, input) {
-  if (!table) refused("the function has no table, and so no function pointers");
+  if (!table) reject("the function has no table, and so no function pointers");
   if (index >= table.length) {
-    refused(`function pointer ${index} lies outside the table, which has ${table.length} entries`);
+    reject(`function pointer ${index} lies outside the table, which has ${table.length} entries`);
   }
   const target = table.get(index);
-  if (!target) refused(`function pointer ${index} is null`);
+  if (!target) reject(`function pointer ${index} is null`);
   const count = parametersOf(target);
   if (count === undefined) {
-    refused(`function pointer ${index} has a signature that cannot be chained: () -> i32, (i32) -> i32 and () -> () can`);
+    reject(`function pointer ${index} has a signature that cannot be chained: () -> i32, (i32) -> i32 and () -> () can`);
   }
   return [target, count ? decimal(input) : undefined];
 }

@@ -1,15 +1,15 @@
-// The package's entry: instantiates the runtime once, at the first connection. The types are in `index.d.ts`.
+// The package's entry point: instantiates the runtime at the first connection. The types are in `index.d.ts`.
 
 import init, * as runtime from "./faasm_runtime.js";
 
 if (Symbol.dispose) {
-  // Rather than wasm-bindgen's own, which frees an object and leaves what it has begun.
+  // Replaces wasm-bindgen's, which frees the object but does not end its runs.
   runtime.Runtime.prototype[Symbol.dispose] = runtime.Runtime.prototype.dispose;
 }
 
 let ready;
 
-// Workers for chained calls. Most pages have none for them, so what starts workers is loaded with the first.
+// The worker pool for chained calls. Its module is loaded with the first call, as most pages have none.
 function openPool(settings) {
   let pool, opening;
   const load = async () => {
@@ -17,7 +17,7 @@ function openPool(settings) {
       pool = new (await import("./pool.js")).Pool(settings);
     } catch (error) {
       opening = undefined;
-      throw Object.assign(error, { not_started: "no workers" });
+      throw Object.assign(error, { notStarted: "no workers" });
     }
   };
   return {
@@ -30,7 +30,7 @@ function openPool(settings) {
       pool?.renew(token);
     },
     end() {
-      settings.most = 0;
+      settings.max = 0;
       pool?.end();
     },
     get size() {

@@ -1,47 +1,46 @@
-// Workers that run chained calls: started when there are calls for them, ended when there have been none for a while.
-// Loaded when the first call is to run in one.
+// Workers that run chained calls: started on demand, ended when idle.
 
-// Each is a thread, a connection to the relay and a copy of the runtime.
-const MOST_WORKERS = 8;
+// Each worker has a thread, a connection to the relay and a copy of the runtime.
+const MAX_WORKERS = 8;
 
-// Calls at once: each has an instance with a memory, and browsers reserve gigabytes of addresses for one.
-const MOST_CALLS = 64;
+// Parallel calls: each has an instance with a memory, for which browsers reserve gigabytes of addresses.
+const MAX_CALLS = 64;
 
-// Until a worker without calls is ended, milliseconds.
+// Time until an idle worker is ended, milliseconds.
 const IDLE = 30_000;
 
-// Until a worker that says nothing is given up.
+// Time limit for a worker's start.
 const START = 20_000;
 
-// For a worker to end what it was told to end; and beyond a call's own timeout.
+// Extra time for a worker to end cancelled calls, and beyond a call's own timeout.
 const GRACE_PERIOD = 1_000;
 
-// After a worker could not be started, until another one may be tried, milliseconds; twice as long after each failure in a row.
+// Delay after a failed start until the next attempt, milliseconds; doubles with each failure in a row.
 const RETRY = 30_000;
-const LONGEST_RETRY = 600_000;
+const MAX_RETRY = 600_000;
 
-// How long the page's thread has to be free before what workers have sent counts as heard, and by how much a timer is late where it
-// was not; timers of pages in the background always are, so there is an end to asking.
-const HEAR = 50;
+// Workers' messages count as handled once the page's thread was free for TURN: a timer that is late by BLOCKED shows that
+// it was not. Timers of background pages are always late, hence MAX_TURNS.
+const TURN = 50;
 const BLOCKED = 50;
-const MOST_HEARINGS = 5;
+const MAX_TURNS = 5;
 
 const coded = (code, message) => Object.assign(new Error(message), { code });
 
-/** What a call is rejected with that no worker has begun: because there are none, or because this one has to go elsewhere. */
-const not_started = (why, because) => Object.assign(new Error(why), { not_started: because });
+/** The error for a call that was not started: because there are no workers, or because it has to run elsewhere. */
+const notStarted = (why, because) => Object.assign(new Error(why), { notStarted: because });
 
 /**
- * Acts once messages that have arrived were heard. A timer that fires after the page's thread was blocked, or the machine
- * slept, can be ahead of them: the order between timers and messages is the browser's choice.
+ * Acts after pending messages were handled. A timer that fires after the page's thread was blocked, or the machine
+ * slept, can precede them: browsers do not order timers and messages.
  */
-function whenHeard(act, left = MOST_HEARINGS) {
-  const asked = performance.now();
+function afterMessages(act, left = MAX_TURNS) {
+  const armed = performance.now();
   setTimeout(() => {
-    const wasBlocked = performance.now() - asked > HEAR + BLOCKED;
-    if (wasBlocked && left > 1) whenHeard(act, left - 1);
+    const wasBlocked = performance.now() - armed > TURN + BLOCKED;
+    if (wasBlocked && left > 1) afterMessages(act, left - 1);
     else act();
-  }, HEAR);
+  }, TURN);
 }
 
 function start() {
@@ -50,7 +49,7 @@ function start() {
   } catch (error) {
     const base = new URL(".", import.meta.url);
     if (base.origin === location.origin) throw error;
-    // Workers have to be of the page's origin; what they import does not.
+    // Workers must have the page's origin; their imports need not.
     const text = `import ${JSON.stringify(`${base}worker.js`)};`;
     const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
     try {
@@ -61,25 +60,25 @@ function start() {
   }
 }
 
-/** One worker, and its calls. */
-class Member {
+/** A worker and its calls. */
+class PoolWorker {
   calls = new Map();
-  // What calls in it have chained, by its own numbers: how to end it, and the number of the caller.
+  // Calls chained by its calls, by the worker's numbers: how to cancel each, and the caller's number.
   chained = new Map();
-  // Functions that it has, by address and engine.
+  // Functions loaded in it, by address and engine.
   known = new Set();
   readyAt;
 
   constructor(pool) {
     this.pool = pool;
     this.worker = start();
-    this.worker.onmessage = ({ data }) => this.hear(data);
-    this.worker.onmessageerror = () => this.fail("it sent what cannot be read");
+    this.worker.onmessage = ({ data }) => this.receive(data);
+    this.worker.onmessageerror = () => this.fail("it sent unreadable data");
     this.worker.onerror = (event) => {
       event.preventDefault?.();
       this.fail(event.message || "its script cannot be loaded: does the page's Content-Security-Policy allow it (worker-src)?");
     };
-    this.timer = setTimeout(() => whenHeard(() => this.readyAt ?? this.fail("it does not begin")), START);
+    this.timer = setTimeout(() => afterMessages(() => this.readyAt ?? this.fail("it did not start")), START);
     this.worker.postMessage({ begin: pool.begin, module: pool.module });
   }
 
@@ -93,8 +92,8 @@ class Member {
   }
 
   /**
-   * Has the worker run a call: only once it has said that it is ready. So a worker that was never heard of has run none, and
-   * its calls can run elsewhere.
+   * Posts a call, once the worker is ready. So a worker that was never ready has run none, and its calls can run
+   * elsewhere.
    */
   post(id, call) {
     const { source: { url, engine, manifest, module }, options } = call;
@@ -106,23 +105,23 @@ class Member {
       try {
         this.worker.postMessage({ load: key, url, engine, manifest, module });
       } catch {
-        // A browser that does not clone modules: the worker fetches its own.
+        // This browser cannot clone modules: the worker fetches its own.
         this.worker.postMessage({ load: key, url, engine, manifest });
       }
     }
     call.sent = performance.now();
-    call.late = setTimeout(() => whenHeard(() => this.expire(id, options.timeout)), options.timeout + GRACE_PERIOD);
+    call.late = setTimeout(() => afterMessages(() => this.expire(id, options.timeout)), options.timeout + GRACE_PERIOD);
     this.worker.postMessage({ run: id, key, options }, [options.input.buffer]);
   }
 
-  /** A call that should have ended itself: it computes, and only the end of its worker ends it. */
+  /** A call that exceeds its timeout computes: only terminating its worker ends it. */
   expire(id, timeout) {
     const call = this.calls.get(id);
     if (!call) return;
     this.abandon(call);
     const output = new TextEncoder().encode(`timed out after ${timeout / 1000} s`);
     this.settle({ ended: id, returnValue: 1, output, failure: "timeout", running: timeout });
-    this.fail("a call in it did not end in time");
+    this.fail("a call in it timed out");
   }
 
   cancel(id) {
@@ -130,24 +129,24 @@ class Member {
     if (!call) return;
     if (!call.sent) {
       this.calls.delete(id);
-      call.reject(coded("aborted", "the call was cancelled before it began"));
+      call.reject(coded("aborted", "the call was cancelled before starting"));
       return;
     }
     call.cancelled = true;
     this.worker.postMessage({ cancel: id });
-    // One that only computes does not hear it; nobody else is in such a worker's way.
+    // A call that computes misses the message; terminate the worker if all its calls are cancelled.
     setTimeout(() => {
       if (this.calls.has(id) && [...this.calls.values()].every(({ cancelled }) => cancelled)) this.fail("its calls were cancelled");
     }, GRACE_PERIOD);
   }
 
-  hear(data) {
+  receive(data) {
     if (data.ready) {
       this.readyAt = performance.now();
       clearTimeout(this.timer);
       this.pool.started();
       for (const [id, call] of this.calls) this.post(id, call);
-      this.rest();
+      this.idle();
     } else if (data.broken) {
       this.fail(data.broken);
     } else if (data.ended) {
@@ -159,19 +158,19 @@ class Member {
     }
   }
 
-  settle({ ended, returnValue, output, failure, running, not_started: why }) {
+  settle({ ended, returnValue, output, failure, running, notStarted: why }) {
     const call = this.calls.get(ended);
     if (!call) return;
     this.calls.delete(ended);
     clearTimeout(call.late);
     const total = performance.now() - call.sent;
-    if (why) call.reject(not_started(why, "elsewhere"));
+    if (why) call.reject(notStarted(why, "elsewhere"));
     else call.resolve({ returnValue, output, failure, running, total });
-    this.rest();
+    this.idle();
   }
 
-  /** Without calls it ends after a while. */
-  rest() {
+  /** Ends an idle worker after a while. */
+  idle() {
     if (this.calls.size > 0) return;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.end(), IDLE);
@@ -186,18 +185,21 @@ class Member {
     ).finally(() => this.chained.delete(id));
   }
 
-  /** Ends it, and tells its calls. Where it has never been ready none was posted; otherwise nobody knows what they have done. */
+  /**
+   * Terminates the worker, and rejects its calls. Calls were posted only if it was ready; then their outcome is
+   * unknown.
+   */
   fail(why) {
     if (!this.pool.members.has(this)) return;
     this.worker.terminate();
     this.leave();
     const message = `a worker was lost: ${why}`;
-    const error = this.readyAt ? coded("outcome-unknown", `${message}; the call in it may or may not have done its work`) : not_started(message, "no workers");
+    const error = this.readyAt ? coded("outcome-unknown", `${message}; the call in it may or may not have been performed`) : notStarted(message, "no workers");
     if (!this.readyAt) this.pool.shrink(message);
     this.reject(error);
   }
 
-  /** Lets it say goodbye to the relay. */
+  /** Lets it close its session at the relay. */
   end() {
     this.leave();
     this.worker.postMessage({ end: true });
@@ -211,7 +213,7 @@ class Member {
     this.pool.members.delete(this);
   }
 
-  /** Ends what a call has chained that is lost, or is ended by force. What others have left behind in this worker goes on. */
+  /** Cancels the calls that a lost or terminated call has chained. Detached calls of earlier ones continue. */
   abandon({ number }) {
     for (const { controller, caller } of this.chained.values()) if (caller === number) controller.abort();
   }
@@ -226,24 +228,24 @@ class Member {
   }
 }
 
-/** The workers of a runtime. */
+/** The worker pool of a runtime. */
 export class Pool {
   members = new Set();
-  most = Math.max(1, Math.min(navigator.hardwareConcurrency || 2, MOST_WORKERS));
-  // How many there can be for now: less than `most` after one could not be started, until `retryAt`.
-  size = this.most;
+  max = Math.max(1, Math.min(navigator.hardwareConcurrency || 2, MAX_WORKERS));
+  // The current maximum: less than `max` from a failed start until `retryAt`.
+  size = this.max;
   retryAt = Infinity;
   pause = RETRY;
   last = 0;
 
   /**
    * @param {{ begin: object, module: WebAssembly.Module, chained: (call: object) => Promise<object> }} settings
-   *   what workers connect with, the runtime's own module, and what performs the calls that calls in workers chain;
-   *   a `most` of 0 where it is all over already
+   *   the workers' options of `connect`, the runtime's own module, and the callback for calls that workers delegate;
+   *   a `max` of 0 if the runtime is already disposed of
    */
   constructor(settings) {
     Object.assign(this, settings);
-    this.size = Math.min(this.size, this.most);
+    this.size = Math.min(this.size, this.max);
   }
 
   /** Runs a call of a function; `options` are those of `run`. */
@@ -251,7 +253,7 @@ export class Pool {
     return this.member().run(++this.last, source, options);
   }
 
-  /** The one with the fewest calls, or a new one. */
+  /** The worker with the fewest calls, or a new one. */
   member() {
     let [least, calls] = [undefined, 0];
     for (const member of this.members) {
@@ -259,42 +261,42 @@ export class Pool {
       if (!least || member.calls.size < least.calls.size) least = member;
     }
     if (performance.now() >= this.retryAt) {
-      this.size = this.most;
+      this.size = this.max;
       this.retryAt = Infinity;
     }
-    if (calls >= MOST_CALLS) throw not_started("the workers have enough to do", "elsewhere");
+    if (calls >= MAX_CALLS) throw notStarted("the workers are at capacity", "elsewhere");
     if (this.members.size < this.size && (!least || least.calls.size > 0)) {
       try {
-        least = new Member(this);
+        least = new PoolWorker(this);
         this.members.add(least);
       } catch (error) {
         this.shrink(error.message);
       }
     }
-    if (!least) throw not_started("there are no workers", "no workers");
+    if (!least) throw notStarted("there are no workers", "no workers");
     return least;
   }
 
-  /** One could not be started: for a while there are no more than there are now. */
+  /** A start failed: keeps the current number of workers for a while. */
   shrink(why) {
     if (this.size > this.members.size) console.warn(`faasm: only ${this.members.size} workers for chained calls: ${why}`);
     this.size = this.members.size;
     this.retryAt = performance.now() + this.pause;
-    this.pause = Math.min(2 * this.pause, LONGEST_RETRY);
+    this.pause = Math.min(2 * this.pause, MAX_RETRY);
   }
 
-  /** One has started: what kept others from it may be over. */
+  /** A start succeeded: resets the retry delay. */
   started() {
     this.pause = RETRY;
   }
 
-  /** The token to connect with from here on. */
+  /** Sets the token for later connections. */
   renew(token) {
     for (const { worker } of this.members) worker.postMessage({ token });
   }
 
   end() {
-    this.most = this.size = 0;
+    this.max = this.size = 0;
     for (const member of [...this.members]) member.end();
   }
 }

@@ -1,5 +1,5 @@
-// The script of a worker of the pool: a runtime of its own, which runs the calls that it is given. What these chain goes back
-// to the page, which decides where it runs.
+// The script of a worker of the pool: a runtime that runs the page's calls, and delegates the calls that these chain to
+// the page.
 
 import init, { connect } from "./faasm_runtime.js";
 
@@ -9,10 +9,10 @@ const running = new Map();
 const chained = new Map();
 let last = 0;
 
-/** What the runtime calls for each chained call. */
+/** Called by the runtime for each chained call. */
 function chain({ signal, ...call }) {
   const id = ++last;
-  // It is aborted when it has ended, too.
+  // The signal is also aborted when the call has ended.
   signal.addEventListener("abort", () => chained.has(id) && postMessage({ forget: id }));
   return new Promise((resolve, reject) => {
     chained.set(id, { resolve, reject });
@@ -22,7 +22,7 @@ function chain({ signal, ...call }) {
 
 async function begin({ begin, module }) {
   await init({ module_or_path: module });
-  // Functions come with their engine.
+  // `load` gets each function's engine.
   return connect({ ...begin, engine: "asyncify", chain });
 }
 
@@ -43,9 +43,9 @@ async function run({ run: id, key, options }) {
     });
     return postMessage({ ended: id, returnValue, output, running: performance.now() - began }, [output.buffer]);
   } catch (error) {
-    // It has not begun where its instance cannot be made, for one because memory is short.
-    if (error.code === "cannot-load") return postMessage({ ended: id, not_started: error.message });
-    // As a call that fails in the cluster: the reason is the output.
+    // The call was not started if its instance cannot be made, for example for lack of memory.
+    if (error.code === "cannot-load") return postMessage({ ended: id, notStarted: error.message });
+    // As for a failed call in the cluster, the output is the reason.
     const output = new TextEncoder().encode(error.message);
     return postMessage({ ended: id, returnValue: 1, output, failure: error.code ?? "internal", running: 0 }, [output.buffer]);
   } finally {
@@ -60,7 +60,7 @@ onmessage = ({ data }) => {
   } else if (data.load) {
     const { load, url, ...built } = data;
     functions.set(load, opening.then((runtime) => runtime.load(url, built)));
-    // Its calls say so.
+    // Its calls report the error.
     functions.get(load).catch(() => {});
   } else if (data.run) {
     run(data);
@@ -76,7 +76,7 @@ onmessage = ({ data }) => {
   } else if (data.end) {
     opening.then((runtime) => {
       runtime.dispose();
-      // The connection is closed a moment later.
+      // The connection is closed in a later task.
       setTimeout(close, 50);
     });
   }

@@ -1,7 +1,7 @@
-//! What ends a run before its function does: the page's signal, a timeout, the end of the runtime.
+//! Cancellation of runs: by the page's signal, a timeout, or the end of the runtime.
 //!
-//! A function that is suspended goes on at once, into an error that takes it down. One that computes cannot be interrupted
-//! from its own thread; it meets its end at its next host call.
+//! A suspended function resumes at once with an error that ends it. A function that computes cannot be interrupted on
+//! its own thread; it ends at its next host call.
 
 use crate::error::{Code, FaasmError};
 use crate::global::performance_now;
@@ -12,24 +12,24 @@ use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
 
-/// Whether one run is to end, and why.
+/// Cancels one run, with a reason.
 #[derive(Debug, Default)]
 pub(crate) struct CancelToken {
     reason: OnceCell<FaasmError>,
-    /// Who waits for a reason: the run, in the one place where it waits for something else too.
+    /// Wakes the run in [`CancelToken::race`], of which one at a time is pending.
     waker: RefCell<Option<Waker>>,
-    /// When it is to end by itself, and after how long that is, milliseconds.
+    /// The deadline, and the timeout it was computed from, in milliseconds.
     deadline: Option<(f64, f64)>,
 }
 
 impl CancelToken {
-    /// For a run that may take some time, or any, in milliseconds.
+    /// A token with a timeout in milliseconds, or without one.
     pub(crate) fn new(timeout: Option<f64>) -> Rc<Self> {
         let deadline = timeout.map(|timeout| (performance_now() + timeout, timeout));
         Rc::new(Self { deadline, ..Self::default() })
     }
 
-    /// Has it end; the first reason counts.
+    /// Cancels the run; the first reason is kept.
     pub(crate) fn stop(&self, reason: FaasmError) {
         if self.reason.set(reason).is_ok()
             && let Some(waker) = self.waker.take()
@@ -38,19 +38,19 @@ impl CancelToken {
         }
     }
 
-    /// When it is to end by itself, on the clock of `performance`.
+    /// The deadline on the clock of `performance`.
     pub(crate) fn deadline(&self) -> Option<f64> {
         self.deadline.map(|(deadline, _)| deadline)
     }
 
-    /// Has it end because its time is over.
+    /// Cancels the run because its timeout has passed.
     pub(crate) fn time_out(&self) {
         let timeout = self.deadline.map_or(0.0, |(_, timeout)| timeout);
         let message = format!("the run took longer than its timeout of {} ms", timeout as u64);
         self.stop(FaasmError::new(Code::Timeout, message));
     }
 
-    /// Why it is to end, if it is.
+    /// The reason, if the run is cancelled or its deadline has passed.
     pub(crate) fn reason(&self) -> Option<&FaasmError> {
         if self.reason.get().is_none()
             && self.deadline.is_some_and(|(deadline, _)| performance_now() >= deadline)
@@ -60,7 +60,7 @@ impl CancelToken {
         self.reason.get()
     }
 
-    /// What `future` gives, unless the run is to end before.
+    /// The result of `future`, or the reason if the run is cancelled first.
     pub(crate) async fn race<T>(
         &self,
         future: impl Future<Output = Result<T, FaasmError>>,
@@ -79,7 +79,7 @@ impl CancelToken {
     }
 }
 
-/// Everything that is alive of some kind, without keeping it alive.
+/// Weak references to all live values of one kind.
 #[derive(Debug)]
 pub(crate) struct Members<T>(RefCell<Vec<Weak<T>>>);
 

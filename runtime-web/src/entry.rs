@@ -1,4 +1,4 @@
-//! Where host calls of guests arrive: functions of numbers, which `glue/host.js` calls without the bindings between.
+//! The entry points of host calls: functions of numbers, which `glue/host.js` calls without wasm-bindgen's glue.
 
 use crate::host::{Bindings, Called, Raise, numbered, uncatchable};
 use faasm_bridge::guest::{Fault, MAX_PARAMS};
@@ -6,14 +6,14 @@ use faasm_bridge::host::{HostCall, ImportClass, classify};
 use std::cell::Cell;
 use wasm_bindgen::prelude::*;
 
-/// Most arguments that arrive as such, where all are `i32`.
+/// The maximum number of arguments passed directly; all must be `i32`.
 const WORDS: usize = 7;
 
-/// Beside the row: the arguments are in [`WIDE_ARGUMENTS`].
+/// A flag in the row number: the arguments are in [`WIDE_ARGUMENTS`].
 const WIDE: u32 = 1 << 31;
 
 thread_local! {
-    /// Where JavaScript leaves the arguments of a call that has wider ones than `i32`, or more than [`WORDS`].
+    /// Arguments of a call that has other types than `i32`, or more than [`WORDS`]; written by JavaScript.
     static WIDE_ARGUMENTS: [Cell<u64>; MAX_PARAMS] = const { [const { Cell::new(0) }; MAX_PARAMS] };
 }
 
@@ -29,7 +29,7 @@ fn arguments(row: u32, words: [u32; WORDS]) -> [u64; MAX_PARAMS] {
     std::array::from_fn(|slot| words.get(slot).map_or(0, |word| u64::from(*word)))
 }
 
-/// Performs a host call; what it throws goes through the guest.
+/// Performs a host call; an error is thrown through the guest.
 fn enter(run: u32, act: impl FnOnce(&Bindings) -> Result<i32, Raise>) -> i32 {
     let thrown = match numbered(run) {
         None => uncatchable(),
@@ -38,7 +38,7 @@ fn enter(run: u32, act: impl FnOnce(&Bindings) -> Result<i32, Raise>) -> i32 {
             Err(raise) => bindings.throw(raise),
         },
     };
-    // Nothing that has to be dropped is alive here.
+    // Throwing skips destructors; nothing here needs one.
     wasm_bindgen::throw_val(thrown)
 }
 
@@ -47,8 +47,8 @@ fn known(row: u32) -> Result<HostCall, Fault> {
     call.ok_or(Fault::Order { call: "a row that is not in the table" })
 }
 
-/// A call that never waits.
-#[allow(clippy::too_many_arguments, reason = "those of a host call, one by one")]
+/// A host call that never blocks.
+#[allow(clippy::too_many_arguments, reason = "the arguments of a host call")]
 #[wasm_bindgen(skip_typescript)]
 pub fn host_call(
     run: u32,
@@ -64,8 +64,8 @@ pub fn host_call(
     enter(run, |bindings| bindings.call(known(row)?, &arguments(row, [a, b, c, d, e, f, g])))
 }
 
-/// First half of a call that may wait: 1 where the guest has to suspend before the second.
-#[allow(clippy::too_many_arguments, reason = "those of a host call, one by one")]
+/// First half of a host call that may block: returns 1 if the guest has to suspend before the second half.
+#[allow(clippy::too_many_arguments, reason = "the arguments of a host call")]
 #[wasm_bindgen(skip_typescript)]
 pub fn host_begin(
     run: u32,
@@ -81,13 +81,13 @@ pub fn host_begin(
     enter(run, |bindings| bindings.begin(known(row)?, &arguments(row, [a, b, c, d, e, f, g])))
 }
 
-/// Second half.
+/// Second half of a host call that may block.
 #[wasm_bindgen(skip_typescript)]
 pub fn host_finish(run: u32, row: u32) -> i32 {
     enter(run, |bindings| bindings.finish(known(row)?))
 }
 
-/// What a host call wants called of the guest: the number of arguments (0), an argument (1), the function (2).
+/// Describes the guest function that a host call calls: the number of arguments (0), an argument (1), the function (2).
 #[wasm_bindgen(skip_typescript)]
 pub fn host_called(run: u32, what: u32, position: u32) -> i32 {
     let what = match what {
@@ -98,7 +98,7 @@ pub fn host_called(run: u32, what: u32, position: u32) -> i32 {
     enter(run, |bindings| bindings.called(what, position))
 }
 
-/// A call that gives a number with a fraction.
+/// A host call that returns an `f64`.
 #[wasm_bindgen(skip_typescript)]
 pub fn host_number(run: u32, row: u32) -> f64 {
     let mut value = 0.0;
@@ -109,7 +109,7 @@ pub fn host_number(run: u32, row: u32) -> f64 {
     value
 }
 
-/// An import that only traps.
+/// An import that traps: an unsupported one.
 #[wasm_bindgen(skip_typescript)]
 pub fn host_trap(run: u32, position: u32) -> i32 {
     enter(run, |bindings| {

@@ -1,11 +1,11 @@
-//! What both pages and workers have as globals.
+//! Globals that pages and workers share.
 
 use futures_channel::oneshot;
 use futures_util::future::LocalBoxFuture;
 use js_sys::{Promise, Reflect, global};
 use wasm_bindgen::prelude::*;
 
-/// Part of the names of the package's files, by which stacks tell the runtime's frames.
+/// A part of the package's file names, by which the runtime's frames are recognised in stacks.
 pub(crate) const RUNTIME: &str = "faasm_runtime";
 
 #[wasm_bindgen]
@@ -35,33 +35,33 @@ extern "C" {
     static LOCATION: String;
 }
 
-/// Address of the page or of the worker's script.
+/// The URL of the page or of the worker's script.
 pub(crate) fn location() -> String {
     LOCATION.with(String::clone)
 }
 
-/// Whether this is the thread of a page, which people wait for.
+/// Whether this is a page's main thread, which must not be blocked.
 pub(crate) fn is_page() -> bool {
     Reflect::has(&global(), &"document".into()).unwrap_or(false)
 }
 
-/// Has a task go on by itself. Boxed, so that what drives tasks is there once and not for each kind.
+/// Runs a task in the background. Boxed, so that the code that drives tasks is compiled once.
 pub(crate) fn spawn(task: impl Future<Output = ()> + 'static) {
     let task: LocalBoxFuture<'static, ()> = Box::pin(task);
     wasm_bindgen_futures::spawn_local(task);
 }
 
-/// Longest time that `setTimeout` can be given, milliseconds; beyond it fires at once.
+/// The maximum delay of `setTimeout` in milliseconds; longer timers fire at once.
 const LONGEST_TIMER: f64 = i32::MAX as f64;
 
-/// Calls something once, unless it is dropped before.
+/// Calls a callback once; dropping the timer cancels it.
 pub(crate) struct Timer {
     handle: JsValue,
     _callback: Closure<dyn FnMut()>,
 }
 
 impl Timer {
-    /// Milliseconds are a minimum: pages in the background are woken late. More than 24 days are taken for 24 days.
+    /// The delay is a minimum: browsers delay timers of background pages. It is capped at 24 days.
     pub(crate) fn new(milliseconds: f64, callback: impl FnOnce() + 'static) -> Self {
         let callback = Closure::once(callback);
         let handle = set_timeout(callback.as_ref(), milliseconds.min(LONGEST_TIMER));
@@ -75,16 +75,16 @@ impl Drop for Timer {
     }
 }
 
-/// Waits; pages in the background are woken late, so treat it as a minimum.
+/// Waits at least this long; browsers delay timers of background pages.
 pub(crate) async fn sleep(milliseconds: f64) {
     let mut left = milliseconds;
     while left >= 0.0 {
         let (sender, elapsed) = oneshot::channel();
         let _timer = Timer::new(left, move || {
-            // Nobody may wait any more.
+            // The receiver is gone if the future was dropped.
             let _ = sender.send(());
         });
-        // The timer has the other end.
+        // The timer owns the sender.
         let _ = elapsed.await;
         left -= LONGEST_TIMER;
     }

@@ -1,17 +1,17 @@
 //! The browser runtime: runs functions built by `faasm-asyncify` in a page or a worker.
 //!
-//! A blocking host call suspends the function and gives the thread back to the page; when what it waits for has arrived,
-//! the function goes on. What the calls mean is decided by [`faasm_bridge::guest`], the same as in a cluster; this crate
-//! drives it:
+//! A blocking host call suspends the function and returns the thread to the page; the function resumes when the
+//! operation completes. [`faasm_bridge::guest`] gives the calls their meaning, as it does in a cluster; this crate is
+//! its driver:
 //!
-//! * [`api`]: what pages see; its types are in `types.d.ts`.
-//! * [`connection`]: one session with a relay, over a [`transport`].
-//! * [`function`]: loading of functions, built ones and originals; [`version`] compares them with the cluster's.
-//! * [`shared`]: what everything of one `Runtime` shares; [`tier`] is its state.
-//! * [`chain`]: where the calls that functions chain run.
-//! * [`run`]: one run, from instantiation to result, or until it is [`stop`]ped.
-//! * [`host`]: the imports of a running function, whose calls arrive at [`entry`].
-//! * [`engine`]: how a function is suspended and resumed.
+//! * [`api`]: the JavaScript API; its types are in `types.d.ts`.
+//! * [`connection`]: a session with a relay, over a [`transport`].
+//! * [`function`]: loads functions, built ones and originals; [`version`] compares them with the cluster's.
+//! * [`shared`]: the resources of one `Runtime`; [`tier`] is its local tier.
+//! * [`chain`]: placement and execution of chained calls.
+//! * [`run`]: one run, from instantiation to its result or its cancellation ([`cancel`]).
+//! * [`host`]: the imports of a run's instance; host calls enter at [`entry`].
+//! * [`engine`]: suspends and resumes functions.
 
 pub mod api;
 mod cancel;

@@ -1,11 +1,12 @@
-//! Values that the page keeps here, and fresh: the relay tells when others write them, and they are pulled again.
+//! Pinned values: the page keeps them local and up to date. The relay notifies the page of writes by others, and the
+//! page pulls again.
 //!
-//! Told again over each connection is what is watched; the relay says whether it knew that, and what it did not know is pulled,
-//! for changes of it were not told. What was written in the page and is not sent stays, as does what is being sent.
+//! Watches are registered again over each connection. If the relay did not know a watch, notifications may have been
+//! missed, so the value is pulled. A pull keeps unpushed writes and those being pushed.
 
 use crate::error::{Code, FaasmError};
 use crate::global::{console_error, console_warn, sleep, spawn};
-use crate::host::{read_state, take_done, unexpected};
+use crate::host::{expect_done, read_state, unexpected};
 use crate::shared::Shared;
 use faasm_bridge::residence::{MAX_PINNED_BYTES, MAX_PREFETCHED, MAX_RULES, Rules};
 use faasm_bridge::sorted_map::SortedMap;
@@ -18,38 +19,38 @@ use std::future::poll_fn;
 use std::rc::{Rc, Weak};
 use std::task::Poll;
 
-/// Values that are fetched ahead at once.
-const AT_ONCE: usize = 8;
+/// The maximum number of parallel prefetches.
+const MAX_PARALLEL: usize = 8;
 
-/// Before a value that could not be had is asked for again, milliseconds.
-const PAUSE: f64 = 5000.0;
+/// The delay before a failed value is retried, in milliseconds.
+const RETRY_DELAY: f64 = 5000.0;
 
 type Task = LocalBoxFuture<'static, Result<(), FaasmError>>;
 
 type Waiting = oneshot::Sender<Result<(), FaasmError>>;
 
-/// One value.
+/// A pinned value.
 #[derive(Default)]
 struct Pin {
-    /// The relay is to be asked to tell of it.
-    is_untold: Cell<bool>,
-    /// The relay may have a newer one.
+    /// The watch has to be registered at the relay.
+    needs_watch: Cell<bool>,
+    /// The relay may have a newer value.
     is_stale: Cell<bool>,
-    /// One task at a time does something about these.
-    is_busy: Cell<bool>,
-    /// Once it was here, or was found to be nowhere, it is kept whatever happens later.
+    /// Set while a task synchronises the value; there is at most one.
+    is_syncing: Cell<bool>,
+    /// The value was local once, or known not to exist; later errors do not unpin it.
     is_settled: Cell<bool>,
     bytes: Cell<u64>,
     waiting: RefCell<Vec<Waiting>>,
 }
 
-/// What is pinned in a page.
+/// The pinned values of a page.
 #[derive(Default)]
 pub(crate) struct Pins {
     by_key: RefCell<SortedMap<String, Rc<Pin>>>,
-    /// The keys of the pushes under way, whether or not they are pinned: what is read meanwhile may be from before them.
+    /// Keys of pushes in flight, pinned or not: a read during a push may return the old value.
     pushes: RefCell<Vec<String>>,
-    /// Bytes that were fetched ahead, which stay in the page.
+    /// Prefetched bytes, which stay in the page.
     prefetched: Cell<u64>,
     has_warned: Cell<bool>,
 }
@@ -63,11 +64,11 @@ impl Pins {
         self.by_key.borrow().values().map(|pin| pin.bytes.get()).sum()
     }
 
-    /// Says that a push of a value is under way, until what this gives is dropped.
+    /// Registers a push of a value, until the guard is dropped.
     pub(crate) fn pushing(&self, shared: &Rc<Shared>, key: &str) -> Pushing {
         if let Some(pin) = self.get(key) {
-            // What is being read may be from before this.
-            pin.is_stale.set(pin.is_stale.get() || pin.is_busy.get());
+            // A pull in flight may return the value before this push.
+            pin.is_stale.set(pin.is_stale.get() || pin.is_syncing.get());
         }
         self.pushes.borrow_mut().push(key.to_owned());
         Pushing { shared: Rc::downgrade(shared), key: key.to_owned() }
@@ -78,7 +79,7 @@ impl Pins {
     }
 }
 
-/// A push under way.
+/// A push in flight.
 pub(crate) struct Pushing {
     shared: Weak<Shared>,
     key: String,
@@ -93,30 +94,31 @@ impl Drop for Pushing {
             ended.map(|ended| pushes.swap_remove(ended));
         }
         if let Some(pin) = shared.pins.get(&self.key) {
-            keep(&shared, &self.key, &pin);
+            start_sync(&shared, &self.key, &pin);
         }
     }
 }
 
-/// Does what a page or a manifest says. Nobody waits for what is pinned and fetched: what fails of that is said on the console.
+/// Applies a page's or a manifest's rules. Pins and prefetches run in the background; their errors are logged on the
+/// console.
 ///
 /// # Errors
-/// When not every page-only key can be one: a function that names it must not run, for its values would be sent.
+/// If the page-only keys exceed the limit: the function must not run, since it would push them to the cluster.
 pub(crate) fn apply(shared: &Rc<Shared>, rules: &Rules) -> Result<(), String> {
     shared.page_only.borrow_mut().add(&rules.local)?;
     for key in &rules.pin {
         let (shared, key) = (Rc::clone(shared), key.clone());
-        unawaited(Box::pin(async move { pin(&shared, key).await }));
+        spawn_logged(Box::pin(async move { pin(&shared, key).await }));
     }
     if !rules.prefetch.is_empty() {
         let (shared, keys) = (Rc::clone(shared), rules.prefetch.clone());
-        unawaited(Box::pin(async move { prefetch(&shared, keys, true).await }));
+        spawn_logged(Box::pin(async move { prefetch(&shared, keys, true).await }));
     }
     Ok(())
 }
 
-/// Says on the console what fails.
-fn unawaited(task: Task) {
+/// Runs a task in the background, and logs its error.
+fn spawn_logged(task: Task) {
     spawn(async move {
         if let Err(error) = task.await
             && error.code != Code::Closed
@@ -126,7 +128,7 @@ fn unawaited(task: Task) {
     });
 }
 
-/// Listens to the relay.
+/// Listens to the relay's notifications.
 pub(crate) fn listen(shared: &Rc<Shared>) {
     let weak = Rc::downgrade(shared);
     shared.connection.listen(Rc::new(move |changed| {
@@ -141,15 +143,15 @@ pub(crate) fn listen(shared: &Rc<Shared>) {
             if changed.is_some() {
                 pin.is_stale.set(true);
             } else {
-                pin.is_untold.set(true);
+                pin.needs_watch.set(true);
             }
-            keep(&shared, &key, &pin);
+            start_sync(&shared, &key, &pin);
         }
     }));
 }
 
-/// Pins a value; done once it is here, or is nowhere. Where it cannot be had now, this fails, and the value stays pinned unless it
-/// is refused, too large, or here with another size.
+/// Pins a value; resolves when it is local or known not to exist. After an error the value stays pinned unless it is
+/// refused, too large, or has another size locally.
 pub(crate) async fn pin(shared: &Rc<Shared>, key: String) -> Result<(), FaasmError> {
     if shared.is_page_only(&key) {
         return Ok(());
@@ -160,48 +162,48 @@ pub(crate) async fn pin(shared: &Rc<Shared>, key: String) -> Result<(), FaasmErr
         None => {
             let by_key = &mut *shared.pins.by_key.borrow_mut();
             if by_key.len() >= MAX_RULES {
-                let message = format!("`{key}` is not pinned: {MAX_RULES} values at most are");
+                let message = format!("`{key}` is not pinned: the maximum is {MAX_RULES}");
                 return Err(FaasmError::new(Code::TooLarge, message));
             }
-            let pin = Rc::new(Pin { is_untold: Cell::new(true), ..Pin::default() });
+            let pin = Rc::new(Pin { needs_watch: Cell::new(true), ..Pin::default() });
             by_key.insert(key.clone(), Rc::clone(&pin));
             pin
         }
     };
     let (sender, settled) = oneshot::channel();
     pin.waiting.borrow_mut().push(sender);
-    keep(shared, &key, &pin);
-    // It is unpinned where nobody answers.
+    start_sync(shared, &key, &pin);
+    // The sender is gone if the value was unpinned.
     settled.await.unwrap_or(Ok(()))
 }
 
-/// Ends that; what is here of it stays, as of any other value.
+/// Unpins a value; its local copy stays.
 pub(crate) fn unpin(shared: &Rc<Shared>, key: &str) {
     let pin = shared.pins.by_key.borrow_mut().remove(key);
     if let Some(pin) = &pin {
-        // Nobody is to wait for it.
+        // Dropping the senders resolves pending `pin` calls.
         pin.waiting.take();
     }
     if pin.is_some() && shared.connection.has_watches() {
         let (shared, key) = (Rc::clone(shared), key.to_owned());
         spawn(async move {
-            // Where it fails, something is told that nobody listens to.
-            let _ = take_done(shared.ask(Request::Unwatch { key }, &[]).await);
+            // If this fails, notifications of the key are ignored.
+            let _ = expect_done(shared.ask(Request::Unwatch { key }, &[]).await);
         });
     }
 }
 
-/// Has a task do what there is to do for a pin.
-fn keep(shared: &Rc<Shared>, key: &str, pin: &Rc<Pin>) {
-    if shared.is_disposed() || pin.is_busy.replace(true) {
+/// Starts the task that synchronises a pinned value, unless it is running.
+fn start_sync(shared: &Rc<Shared>, key: &str, pin: &Rc<Pin>) {
+    if shared.is_disposed() || pin.is_syncing.replace(true) {
         return;
     }
     let (shared, key, pin) = (Rc::downgrade(shared), key.to_owned(), Rc::clone(pin));
     spawn(async move {
         while let Some(shared) = shared.upgrade().filter(|shared| is_pinned(shared, &key, &pin)) {
-            let done = settle(&shared, &key, &pin).await;
+            let done = sync(&shared, &key, &pin).await;
             if done.is_ok() && pin.is_stale.get() {
-                // The end of a push goes on with it.
+                // The end of the push starts this task again.
                 break;
             }
             pin.is_settled.set(pin.is_settled.get() || done.is_ok());
@@ -210,7 +212,7 @@ fn keep(shared: &Rc<Shared>, key: &str, pin: &Rc<Pin>) {
             }
             let Err(error) = done else { break };
             if !is_pinned(&shared, &key, &pin) {
-                // It was unpinned meanwhile; another pin of the key is none of this one's business.
+                // The value was unpinned meanwhile; another pin of its key has its own task.
                 return;
             }
             match error.code {
@@ -218,16 +220,16 @@ fn keep(shared: &Rc<Shared>, key: &str, pin: &Rc<Pin>) {
                 Code::Refused | Code::State | Code::TooLarge => {
                     if pin.is_settled.get() {
                         let why = error.message;
-                        console_error(&format!("`{key}` is not pinned any more: {why}"));
+                        console_error(&format!("`{key}` was unpinned: {why}"));
                     }
                     return unpin(&shared, &key);
                 }
                 _ => {}
             }
             drop(shared);
-            sleep(PAUSE).await;
+            sleep(RETRY_DELAY).await;
         }
-        pin.is_busy.set(false);
+        pin.is_syncing.set(false);
     });
 }
 
@@ -235,12 +237,11 @@ fn is_pinned(shared: &Shared, key: &str, pin: &Rc<Pin>) -> bool {
     shared.pins.get(key).is_some_and(|found| Rc::ptr_eq(&found, pin))
 }
 
-/// Has the relay tell of a value, and pulls it where it may be another one by now, until neither is to be done, or a push of it
-/// is under way.
-async fn settle(shared: &Rc<Shared>, key: &str, pin: &Rc<Pin>) -> Result<(), FaasmError> {
+/// Watches a value and pulls it if it may be stale, until neither is needed or a push is in flight.
+async fn sync(shared: &Rc<Shared>, key: &str, pin: &Rc<Pin>) -> Result<(), FaasmError> {
     while is_pinned(shared, key, pin) {
-        if pin.is_untold.replace(false) {
-            let is_new = watch(shared, key).await.inspect_err(|_| pin.is_untold.set(true))?;
+        if pin.needs_watch.replace(false) {
+            let is_new = watch(shared, key).await.inspect_err(|_| pin.needs_watch.set(true))?;
             pin.is_stale.set(pin.is_stale.get() || is_new);
         } else if pin.is_stale.get() && !shared.pins.is_pushed(key) {
             pin.is_stale.set(false);
@@ -252,12 +253,12 @@ async fn settle(shared: &Rc<Shared>, key: &str, pin: &Rc<Pin>) -> Result<(), Faa
     Ok(())
 }
 
-/// Whether the relay was not told before.
+/// Registers a watch; returns whether the relay did not know it.
 async fn watch(shared: &Shared, key: &str) -> Result<bool, FaasmError> {
     if !shared.connection.has_watches() {
         if !shared.pins.has_warned.replace(true) {
             console_warn(
-                "pinned state is pulled once and not kept fresh: the relay is too old to tell of changes",
+                "pinned state is pulled once and not kept fresh: the relay is too old to report writes",
             );
         }
         return Ok(true);
@@ -287,7 +288,7 @@ async fn pull(shared: &Rc<Shared>, key: &str, pin: &Pin) -> Result<(), FaasmErro
     read.map(drop)
 }
 
-/// The value, if there is one; the pinned values together are not to be too long.
+/// Reads the value, if it exists; an error if the pinned values exceed their limit together.
 async fn read_bounded(
     shared: &Shared,
     key: &str,
@@ -298,23 +299,24 @@ async fn read_bounded(
     pin.bytes.set(size);
     if shared.pins.bytes() > MAX_PINNED_BYTES {
         let message = format!(
-            "`{key}` has {size} bytes; the pinned values may have {MAX_PINNED_BYTES} together: unpin others first"
+            "`{key}` has {size} bytes; the limit for all pinned values is {MAX_PINNED_BYTES}: unpin others first"
         );
         return Err(FaasmError::new(Code::TooLarge, message));
     }
     if first.range().end >= size {
         return Ok(Some(first.bytes));
     }
-    // All of it as it is at one moment, with what is here already.
+    // A snapshot of the whole value, including the bytes read already.
     let (size, whole) = read_state(shared, key, 0, Some(size)).await?;
     Ok(size.map(|_| whole.bytes))
 }
 
-/// Pulls what is missing of values, some at once. A value for which there is no room is an error, or is left out with a warning.
+/// Pulls the missing parts of values, [`MAX_PARALLEL`] at once. A value beyond the limit is an error or, with
+/// `skips_too_large`, a warning.
 pub(crate) async fn prefetch(
     shared: &Rc<Shared>,
     keys: Vec<String>,
-    leaves_out: bool,
+    skips_too_large: bool,
 ) -> Result<(), FaasmError> {
     if keys.len() > MAX_PREFETCHED {
         let message = format!("{} keys to prefetch; {MAX_PREFETCHED} are allowed", keys.len());
@@ -322,7 +324,7 @@ pub(crate) async fn prefetch(
     }
     let mut wanted: Vec<String> = Vec::new();
     for key in keys {
-        // One that is named twice is to have room once.
+        // A duplicate key must not reserve bytes twice.
         if !wanted.contains(&key) {
             wanted.push(key);
         }
@@ -331,7 +333,7 @@ pub(crate) async fn prefetch(
     let mut fetching: Vec<Task> = Vec::new();
     poll_fn(|cx| {
         loop {
-            while fetching.len() < AT_ONCE
+            while fetching.len() < MAX_PARALLEL
                 && let Some(key) = keys.next()
             {
                 fetching.push(Box::pin(fetch(Rc::clone(shared), key)));
@@ -343,7 +345,7 @@ pub(crate) async fn prefetch(
                 });
             match ended {
                 Some((at, Ok(()))) => drop(fetching.swap_remove(at)),
-                Some((at, Err(error))) if leaves_out && error.code == Code::TooLarge => {
+                Some((at, Err(error))) if skips_too_large && error.code == Code::TooLarge => {
                     console_warn(&error.message);
                     drop(fetching.swap_remove(at));
                 }
@@ -369,29 +371,29 @@ async fn fetch(shared: Rc<Shared>, key: String) -> Result<(), FaasmError> {
     let (mut size, mut chunk) = read_state(shared, key, offset, Some(first)).await?;
     if let Some(have) = size {
         let end = length.map_or(have, |length| have.min(offset + length));
-        let room = Room::take(&shared.pins, key, end.saturating_sub(offset))?;
+        let reservation = Reservation::take(&shared.pins, key, end.saturating_sub(offset))?;
         if chunk.range().end < end {
-            // As it is at one moment.
+            // A snapshot of the whole range.
             (size, chunk) = read_state(shared, key, offset, Some(end - offset)).await?;
         }
-        room.keep();
+        reservation.keep();
     }
     shared.tier.with(|tier| tier.take_in(key, size, &chunk))?;
     Ok(())
 }
 
-/// Room for bytes that are fetched ahead; given back unless they are kept.
-struct Room<'a> {
+/// Reserves bytes for a prefetch; released on drop unless kept.
+struct Reservation<'a> {
     pins: &'a Pins,
     bytes: u64,
 }
 
-impl<'a> Room<'a> {
+impl<'a> Reservation<'a> {
     fn take(pins: &'a Pins, key: &str, bytes: u64) -> Result<Self, FaasmError> {
         let prefetched = pins.prefetched.get().saturating_add(bytes);
         if pins.bytes().saturating_add(prefetched) > MAX_PINNED_BYTES {
             let message = format!(
-                "`{key}` is not prefetched: with its {bytes} bytes, what is pinned and prefetched would have more than {MAX_PINNED_BYTES}"
+                "`{key}` is not prefetched: with its {bytes} bytes, pinned and prefetched values would exceed {MAX_PINNED_BYTES}"
             );
             return Err(FaasmError::new(Code::TooLarge, message));
         }
@@ -404,7 +406,7 @@ impl<'a> Room<'a> {
     }
 }
 
-impl Drop for Room<'_> {
+impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         self.pins.prefetched.set(self.pins.prefetched.get() - self.bytes);
     }

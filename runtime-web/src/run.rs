@@ -1,4 +1,5 @@
-//! One run of a function in the page: instantiate, call its entries through all suspensions, collect the result.
+//! A run of a function in the page: instantiates it, calls its entries through all suspensions, and collects the
+//! result.
 
 use crate::api::promise;
 use crate::cancel::CancelToken;
@@ -24,10 +25,10 @@ pub(crate) struct Outcome {
     pub(crate) stats: Stats,
 }
 
-/// Figures of a run; times in milliseconds.
+/// Statistics of a run; times in milliseconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Stats {
-    /// None where the run was not in this page.
+    /// `None` if the run was in the cluster.
     pub(crate) engine: Option<Kind>,
     pub(crate) suspensions: u32,
     pub(crate) chained_calls: u32,
@@ -42,12 +43,12 @@ extern "C" {
     fn pointer_entry(table: &JsValue, pointer: u32, input: &str) -> Result<Array, JsValue>;
 }
 
-/// What to run.
+/// The parameters of a run.
 pub(crate) struct Start {
     pub(crate) loaded: Rc<Loaded>,
     pub(crate) engine: Kind,
     pub(crate) invocation: Invocation,
-    /// The entry of its table to call instead of its main entry.
+    /// The index in the table to call instead of the main entry.
     pub(crate) pointer: Option<u32>,
     /// The number of a chained call.
     pub(crate) call: Option<u32>,
@@ -65,7 +66,7 @@ pub(crate) async fn run(
     let program = loaded.program(engine).await?;
     let pointer =
         pointer.map(|pointer| (pointer, String::from_utf8_lossy(&invocation.input).into_owned()));
-    // A module that is not instrumented has nothing to hide, and its engine's buffer is never used.
+    // Only an instrumented module has an unwind buffer to hide.
     let buffer = program.buffer.unwrap_or(UnwindBuffer { bytes: 0 });
     let caller = shared.chains.caller(&loaded, program.engine, call, &stop);
     let guest = Guest::new(invocation, loaded.facts);
@@ -89,7 +90,7 @@ pub(crate) async fn run(
         grow: guest.grow(&memory),
         fence: guest.fence(),
     });
-    // One that is not instrumented cannot suspend.
+    // With Asyncify, a module without a buffer is not instrumented, and cannot suspend.
     if program.engine == Kind::Jspi || program.buffer.is_some() {
         engine.attach(&guest.exports, &memory).map_err(|thrown| FaasmError::thrown(&thrown))?;
     }
@@ -117,7 +118,7 @@ pub(crate) async fn run(
     Ok(Outcome { return_value, output: bindings.take_output(), stats })
 }
 
-/// What the engine calls for each suspension: a promise that the guest may go on.
+/// The engine's callback for each suspension: returns a promise that resolves when the guest may resume.
 fn waiting(bindings: &Rc<Bindings>) -> Closure<dyn Fn() -> Promise> {
     let bindings = Rc::downgrade(bindings);
     Closure::new(move || {
@@ -131,7 +132,7 @@ fn waiting(bindings: &Rc<Bindings>) -> Closure<dyn Fn() -> Promise> {
     })
 }
 
-/// A trap in the words of the source: its stack, and what its message says of functions.
+/// Puts the function names of the source into a trap's stack and message.
 async fn with_names(mut error: FaasmError, loaded: &Loaded, engine: Kind) -> FaasmError {
     let Some(stack) = &error.stack else { return error };
     let Some(names) = loaded.names(engine).await else { return error };
@@ -140,7 +141,7 @@ async fn with_names(mut error: FaasmError, loaded: &Loaded, engine: Kind) -> Faa
     error
 }
 
-/// Calls the entries in order; the last gives the return value, or whichever exits.
+/// Calls the entries in order; the return value is that of the last, or of the one that exits.
 async fn enter(
     guest: &Exports<'_>,
     engine: &Engine,
@@ -157,7 +158,7 @@ async fn enter(
     Ok(return_value)
 }
 
-/// Calls an entry of the function table, in a fresh instance: the constructors run first.
+/// Calls a function of the table, in a fresh instance, after the constructors.
 async fn enter_pointer(
     guest: &Exports<'_>,
     engine: &Engine,
@@ -186,7 +187,7 @@ async fn call(engine: &Engine, entry: &Function, argument: &JsValue) -> Result<i
     Ok(value.as_f64().map_or(0, |number| number as i32))
 }
 
-/// What an interrupted call means: the guest's exit, or an error.
+/// Interprets an exception from the guest: its exit, or an error.
 fn ended(thrown: &JsValue, bindings: &Bindings) -> Result<i32, FaasmError> {
     if code_of(thrown).is_some() {
         return Err(FaasmError::thrown(thrown));
@@ -194,7 +195,7 @@ fn ended(thrown: &JsValue, bindings: &Bindings) -> Result<i32, FaasmError> {
     match bindings.take_fault() {
         Some(Fault::Exit(code)) => Ok(code),
         Some(fault) => {
-            // The cause knows better than the kernel whether the connection is gone.
+            // The cause's code is more specific than the kernel's, for example `connection-lost`.
             let code = match (&fault, bindings.take_failure()) {
                 (Fault::Operation { .. }, Some(failure)) => failure.code,
                 _ => Code::named(fault.code()),
@@ -221,8 +222,7 @@ fn ended(thrown: &JsValue, bindings: &Bindings) -> Result<i32, FaasmError> {
     }
 }
 
-/// Engines throw a `RangeError` for it, Firefox an `InternalError`; every other end of a guest is a
-/// `WebAssembly.RuntimeError`.
+/// Stack exhaustion is a `RangeError`, in Firefox an `InternalError`; all other traps are `WebAssembly.RuntimeError`s.
 fn is_stack_exhaustion(thrown: &JsValue) -> bool {
     let name = thrown.dyn_ref::<Error>().map(|error| String::from(error.name()));
     matches!(name.as_deref(), Some("RangeError" | "InternalError"))
@@ -238,7 +238,7 @@ async fn instantiate(module: &WebAssembly::Module, imports: &Object) -> Result<O
     Ok(instance.exports())
 }
 
-/// Exports of an instance, by what the manifest calls them.
+/// An instance's exports, looked up by the manifest's names.
 struct Exports<'a> {
     exports: Object,
     loaded: &'a Loaded,
@@ -262,7 +262,8 @@ impl Exports<'_> {
         self.get(self.loaded.entry.malloc.as_deref()?).dyn_into().ok()
     }
 
-    /// How the host makes memory grow: past the unwind buffer, where the module has one.
+    /// The function by which the host grows memory; an instrumented module exports its own, which moves the unwind
+    /// buffer.
     fn grow(&self, memory: &WebAssembly::Memory) -> Option<Function> {
         match self.get(GROW_EXPORT).dyn_into() {
             Ok(grow) => Some(grow),
@@ -273,7 +274,7 @@ impl Exports<'_> {
         }
     }
 
-    /// The globals of a fence, where the module has one.
+    /// The globals of the fence, if the module has one.
     fn fence(&self) -> Option<[WebAssembly::Global; 2]> {
         let global = |name| self.get(name).dyn_into().ok();
         Some([global(GUEST_PAGES_EXPORT)?, global(GUEST_LIMIT_EXPORT)?])

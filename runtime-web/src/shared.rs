@@ -1,7 +1,7 @@
-//! What everything of one `Runtime` shares, until it is disposed of.
+//! The resources of one `Runtime`, until it is disposed of.
 
 use crate::cancel::{CancelToken, Members};
-use crate::chain::{Chains, hand_over_state};
+use crate::chain::{Chains, delegate_state};
 use crate::connection::{Answer, Connection};
 use crate::error::{Code, FaasmError};
 use crate::function::Loaded;
@@ -14,17 +14,16 @@ use futures_util::future::{LocalBoxFuture, ready};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-/// A loaded function and where it belongs; empty once the runtime is disposed of.
+/// A loaded function and its runtime's resources; `None` once the runtime is disposed of.
 pub(crate) type Bound = RefCell<Option<(Rc<Loaded>, Rc<Shared>)>>;
 
-/// A connection, the page's state, and what uses them.
 pub(crate) struct Shared {
     pub(crate) connection: Rc<Connection>,
     pub(crate) tier: Rc<Tier>,
-    /// What never leaves the page.
+    /// Keys whose global tier is the page itself.
     pub(crate) page_only: RefCell<PageOnly>,
     pub(crate) pins: Pins,
-    /// What goes on: runs, what the page does with state, and the renewal of the token.
+    /// To be cancelled by `dispose`: runs, the page's state operations, the token's renewal.
     pub(crate) running: Members<CancelToken>,
     pub(crate) functions: Members<Bound>,
     pub(crate) chains: Chains,
@@ -47,13 +46,13 @@ impl Shared {
         shared
     }
 
-    /// Whether a value, or a list, is one of those that never leave the page.
+    /// Whether a value or list is page-only.
     pub(crate) fn is_page_only(&self, key: &str) -> bool {
         self.page_only.borrow().has(key)
     }
 
-    /// Has whoever has the global tier do something: the relay, or for what never leaves the page this page, or in a worker of
-    /// its pool the page of that.
+    /// Sends a request to the global tier: the relay, or for page-only keys this page; in a worker of a pool, the
+    /// pool's page.
     pub(crate) fn ask(&self, request: Request, payload: &[u8]) -> LocalBoxFuture<'static, Answer> {
         if !request.state_key().is_some_and(|key| self.is_page_only(key)) {
             return match self.connection.request(request, payload) {
@@ -62,21 +61,21 @@ impl Shared {
             };
         }
         if let Some(delegate) = self.chains.delegate() {
-            return hand_over_state(delegate, &request, payload);
+            return delegate_state(delegate, &request, payload);
         }
         Box::pin(ready(Ok(match request {
-            // What is pushed is where it should be.
+            // The page's local tier is the global tier of a page-only value.
             Request::WriteState { .. } => (Reply::Done, Vec::new()),
-            _ => self.perform_here(&request, payload),
+            _ => self.perform_locally(&request, payload),
         })))
     }
 
-    /// Does with what never leaves the page what a relay does with other values.
-    pub(crate) fn perform_here(&self, request: &Request, payload: &[u8]) -> (Reply, Vec<u8>) {
+    /// Performs a relay's request on page-only values.
+    pub(crate) fn perform_locally(&self, request: &Request, payload: &[u8]) -> (Reply, Vec<u8>) {
         self.tier.with(|tier| self.page_only.borrow_mut().perform(tier, request, payload))
     }
 
-    /// The token to connect with from here on.
+    /// Sets the token for later connections.
     pub(crate) fn set_token(&self, token: &str) {
         self.connection.set_token(token.to_owned());
         self.chains.workers.set_token(token);
@@ -86,7 +85,7 @@ impl Shared {
         self.disposed.get()
     }
 
-    /// Ends the connection and all that runs, and lets go of every function.
+    /// Closes the connection, cancels all runs and releases all functions.
     pub(crate) fn dispose(&self) {
         self.disposed.set(true);
         self.tier.unsubscribe_all();
@@ -97,7 +96,8 @@ impl Shared {
             function.take();
         }
         self.chains.dispose();
-        // The relay goes on with what a session has begun; so the runs cancel their calls first, which takes some microtasks.
+        // The relay continues calls of a closed session; so the runs cancel their calls first, which takes some
+        // microtasks.
         let connection = Rc::clone(&self.connection);
         spawn(async move {
             sleep(0.0).await;
@@ -106,7 +106,7 @@ impl Shared {
     }
 }
 
-/// What whatever belongs to a runtime that was disposed of ends with.
+/// The error of any use of a runtime that was disposed of.
 pub(crate) fn closed() -> FaasmError {
     FaasmError::new(Code::Closed, "the runtime was disposed of")
 }

@@ -1,4 +1,4 @@
-//! The page's local tier, and the page's own code that wants to hear what happens to its values.
+//! The page's local tier, and the subscriptions to it.
 
 use crate::global::{console_error, spawn};
 use crate::object::object;
@@ -15,18 +15,18 @@ struct Subscription {
     callback: Function,
 }
 
-/// The state of one user in this page.
+/// A user's local tier in this page.
 #[derive(Default)]
 pub(crate) struct Tier {
     values: RefCell<LocalTier>,
     subscriptions: RefCell<Vec<Subscription>>,
-    /// The tier does not know yet which keys are subscribed to.
+    /// The subscribed keys have changed since the tier was last given them.
     is_stale: Cell<bool>,
     last_id: Cell<u64>,
 }
 
 impl Tier {
-    /// Works with the values; subscribers hear afterwards, once the caller's stack is gone.
+    /// Runs `act` on the values; subscribers are called in a microtask, once the caller's stack is gone.
     pub(crate) fn with<T>(self: &Rc<Self>, act: impl FnOnce(&mut LocalTier) -> T) -> T {
         let mut values = self.values.borrow_mut();
         if self.is_stale.replace(false) {
@@ -37,12 +37,12 @@ impl Tier {
         let changes = values.take_changes();
         if !changes.is_empty() {
             let this = Rc::clone(self);
-            spawn(async move { this.tell(&changes) });
+            spawn(async move { this.notify(&changes) });
         }
         result
     }
 
-    /// From here on `callback` is called with what happens to a value; the number ends that.
+    /// Subscribes `callback` to changes of a value; returns the subscription's id.
     pub(crate) fn subscribe(&self, key: String, callback: Function) -> u64 {
         let id = self.last_id.get() + 1;
         self.last_id.set(id);
@@ -61,12 +61,12 @@ impl Tier {
         self.is_stale.set(true);
     }
 
-    fn tell(&self, changes: &[(String, Change)]) {
+    fn notify(&self, changes: &[(String, Change)]) {
         for (key, change) in changes {
             for id in self.subscribed(key) {
-                // One callback may end the subscription of the next.
+                // A callback may end another's subscription.
                 if let Some(callback) = self.callback(id) {
-                    tell(&callback, key, *change);
+                    notify(&callback, key, *change);
                 }
             }
         }
@@ -83,7 +83,7 @@ impl Tier {
     }
 }
 
-fn tell(callback: &Function, key: &str, change: Change) {
+fn notify(callback: &Function, key: &str, change: Change) {
     let kind = match change {
         Change::Written => "written",
         Change::Pulled => "pulled",

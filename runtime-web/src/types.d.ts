@@ -10,71 +10,75 @@ export function connect(options: ConnectOptions): Promise<Runtime>;
 
 /** How to reach a relay. */
 export interface ConnectOptions {
-  /** Whose functions and state to use. */
+  /** The user whose functions and state to use. */
   user: string;
-  /** Address of the relay, `http(s):` or `ws(s):`; the one that served this page when left out. */
+  /** The relay's address, `http(s):` or `ws(s):`; by default the relay that served this page. */
   url?: string | URL;
   /**
-   * Proof that this page may act for `user`: a token, or a function that gets one. The function is called before
-   * connecting and, where it gives a JSON Web Token with an `exp`, again before that expires; the new token is used the
-   * next time that the page connects to the relay.
+   * Authorizes this page to act for `user`: a token, or a function that returns one. The runtime calls the function
+   * before it connects and, for a JSON Web Token with an `exp`, again before that expires; it uses the new token when
+   * it next connects to the relay.
    */
   token?: string | (() => string | Promise<string>);
-  /** How functions are suspended, unless `load` or `run` say otherwise; `"auto"` when left out. */
+  /** The engine that suspends functions, unless `load` or `run` specify one; `"auto"` by default. */
   engine?: Engine;
   /**
-   * How frames travel: over a WebSocket, or by `fetch` for networks that break WebSockets. `"auto"` (the default) takes a
-   * WebSocket where one opens.
+   * The transport: a WebSocket, or `fetch` for networks that break WebSockets. `"auto"` (the default) uses a WebSocket
+   * if one opens.
    */
   transport?: "auto" | "websocket" | "fetch";
   /**
-   * How long a lost connection is tried to be replaced, milliseconds; runs that wait for the relay take longer meanwhile.
-   * After that everything ends with `connection-lost`. Five minutes when left out; 0 for never.
+   * The time limit for restoring a lost connection, in milliseconds; meanwhile, runs that wait for the relay stay
+   * suspended. After that, everything pending ends with `connection-lost`. Five minutes by default; 0 disables
+   * reconnecting.
    */
   reconnectTimeout?: number;
   /**
-   * Where the calls that functions chain run: for all of them, by the names of the functions that are called (`default` is
-   * all the others), or as a function of the name says; what that leaves open, the manifest of the function that chains
-   * decides, and else it is `"cluster"`. What cannot run in the browser runs in the cluster.
+   * Where chained calls run: one place for all, a place by the called function's name (`default` applies to all
+   * others), or a function from the name to a place. If it does not decide, the manifest of the calling function does;
+   * otherwise the place is `"cluster"`. Calls that cannot run in the browser run in the cluster.
    */
   where?: Where | { [name: string]: Where } | ((name: string) => Where | null | undefined);
-  /** Where values of state live; what manifests of functions say is added to it. */
+  /** Where state values reside, in addition to the manifests' rules. */
   state?: StateRules;
 }
 
-/** Where values of state live that are named here. */
+/** Where state values reside, by key. */
 export interface StateRules {
-  /** Keys of values that `connect` pins, as `state.pin` does; at most 256. Not awaited: what fails is said on the console. */
+  /**
+   * Keys of values that `connect` pins, as `state.pin` does; at most 256. Not awaited: errors are logged on the
+   * console.
+   */
   pin?: string[];
-  /** Keys of values that `connect` fetches, as `state.prefetch` does; not awaited either. */
+  /** Keys of values that `connect` prefetches, as `state.prefetch` does; not awaited either. */
   prefetch?: string[];
   /**
-   * Keys of values and lists that never leave this page, and with a `*` at the end all keys that begin so; at most 256, those of
-   * manifests included. What is pushed of them stays in the page, as does what runs in its workers; functions in the cluster do
-   * not see it. Such a key is neither pinned nor prefetched, whoever says so.
+   * Keys of values and lists that never leave this page; a `*` at the end matches all keys with that prefix. At most
+   * 256, including those of manifests. A push of them stays in the page, also from its workers; functions in the
+   * cluster do not see them. These keys are never pinned or prefetched.
    */
   local?: string[];
 }
 
 /**
- * Where a chained call runs: in the cluster, in a worker of this page, or wherever its result is expected sooner, going by
- * measured round trips, sizes and run times.
+ * Where a chained call runs: in the cluster, in a worker of this page, or, with `"auto"`, wherever its result is
+ * expected sooner, estimated from measured round trips, sizes and run times.
  */
 export type Where = "cluster" | "browser" | "auto";
 
 /**
- * How a function is suspended while it waits: by `"asyncify"`, which every browser can, or by `"jspi"`, JavaScript Promise
- * Integration, which runs the function's own code; where a browser lacks it, asking for it fails with `no-jspi`. `"auto"`
- * takes what this browser does better, which is measured once for each page.
+ * The engine that suspends a function while it waits: `"asyncify"`, which works in every browser, or `"jspi"`,
+ * JavaScript Promise Integration, which runs the function's own code; in a browser without it, `"jspi"` fails with
+ * `no-jspi`. `"auto"` selects the engine that is better in this browser, which is measured once per page.
  */
 export type Engine = "auto" | "asyncify" | "jspi";
 
 /** A connection to a relay, and this page's copy of the user's state. */
 export interface Runtime {
   /**
-   * Fetches a function by the address of the manifest that `faasm-asyncify build` wrote.
+   * Loads a function by the address of the manifest that `faasm-asyncify build` wrote.
    *
-   * Where the browser has JavaScript Promise Integration, a function that was not built can be loaded too: by an address
+   * In a browser with JavaScript Promise Integration, a function that was not built can be loaded too: by an address
    * that ends with `.wasm`, or as a file or bytes.
    *
    * Rejects with a `FaasmError`: `cannot-load`, `bad-options`, `no-jspi` or `closed`.
@@ -83,35 +87,33 @@ export interface Runtime {
     source: string | URL | Blob | Uint8Array | ArrayBuffer,
     options?: LoadOptions,
   ): Promise<FaasmFunction>;
-  /** The page's own access to the state that its runs work on. */
+  /** State access for the page's own code. */
   readonly state: RuntimeState;
   /**
-   * Ends the connection and everything that runs, and lets go of all that the runtime has loaded. What is unfinished, and
-   * whatever is asked of it later, rejects with `closed`. State that was not pushed is gone.
+   * Closes the connection, ends all runs, and releases everything that the runtime has loaded. Pending and later
+   * operations reject with `closed`. State that was not pushed is lost.
    */
   dispose(): void;
-  /** The same, for `using runtime = await connect(…)`; only where the browser has `Symbol.dispose`. */
+  /** `dispose` for `using runtime = await connect(…)`; only in browsers with `Symbol.dispose`. */
   [Symbol.dispose](): void;
 }
 
 /** How to load a function. */
 export interface LoadOptions {
-  /** How this function is suspended, instead of what `connect` was told. */
+  /** The engine for this function, instead of that of `connect`. */
   engine?: Engine;
   /**
-   * The name by which the cluster knows a function that was not built; that of its file when left out. The manifest has
-   * that of a built one.
+   * The name of an original in the cluster; by default that of its file. A built function's manifest has its name.
    */
   name?: string;
 }
 
 /** A loaded function. */
 export interface FaasmFunction {
-  /** Its name; what the cluster knows it by. */
+  /** The function's name, also in the cluster. */
   readonly name: string;
   /**
-   * Runs the function, as often as you like and at the same time: each run has a memory of its own, and all share the
-   * state.
+   * Runs the function. Runs may overlap: each has its own memory, and all share the state.
    *
    * Rejects with a `FaasmError`.
    */
@@ -120,210 +122,213 @@ export interface FaasmFunction {
 
 /** How to run a function. */
 export interface RunOptions {
-  /** What the function reads as its input; a Blob or stream is read to its end first. */
+  /** The function's input; a Blob or stream is read to its end first. */
   input?: string | Uint8Array | ArrayBuffer | Blob | ReadableStream<Uint8Array>;
-  /** Its command line, after the function's own name. */
+  /** Its command-line arguments, without the function's name. */
   args?: string[];
-  /** Its environment. */
+  /** Its environment variables. */
   env?: Record<string, string>;
   /** `"browser"` (this page; the default) or `"cluster"`. */
   where?: "browser" | "cluster";
-  /** How this run is suspended, instead of what `load` or `connect` were told. */
+  /** The engine for this run, instead of that of `load` or `connect`. */
   engine?: Engine;
   /**
-   * Ends the run when it is aborted: the run rejects with `aborted`, with the signal's reason as `cause`, and calls that it
-   * has chained and that have not ended are cancelled. A signal that is aborted already starts nothing.
+   * Ends the run when it is aborted: the run rejects with `aborted`, with the signal's reason as `cause`, and its
+   * unfinished chained calls are cancelled. If the signal is already aborted, nothing is started.
    *
-   * A function that waits ends at once, one that computes at its next host call. One that only computes cannot be
-   * interrupted on its own thread: run it in a worker, which you can terminate.
+   * A suspended function ends at once, one that computes at its next host call. A function that makes no host calls
+   * cannot be interrupted on its own thread: run it in a worker, which you can terminate.
    */
   signal?: AbortSignal;
-  /** The same after this many milliseconds, with `timeout`. */
+  /** Ends the run after this many milliseconds; it rejects with `timeout`. */
   timeout?: number;
-  /** Called with what the function prints, as it prints it. Not for runs in the cluster. */
+  /** Called with text that the function prints, as it prints it. Not for runs in the cluster. */
   onStdout?: (text: string) => void;
-  /** The same for what it prints as errors. */
+  /** The same for its standard error. */
   onStderr?: (text: string) => void;
-  /** Called with what happens to the run, as it happens. Not for runs in the cluster. */
+  /** Called with each event of the run, as it happens. Not for runs in the cluster. */
   onEvent?: (event: RunEvent) => void;
 }
 
-/** What happens to a run. */
+/** An event of a run. */
 export type RunEvent = SuspendedEvent | ResumedEvent | ChainedEvent | CallFinishedEvent | StateEvent;
 
-/** What all events have. */
+/** Properties of all events. */
 export interface RunEventBase {
-  /** When it happened: milliseconds since the run began. */
+  /** The time of the event: milliseconds since the run started. */
   atMs: number;
 }
 
-/** The function has to wait. */
+/** The function was suspended. */
 export interface SuspendedEvent extends RunEventBase {
   type: "suspended";
-  /** What for. */
+  /** The operation that it waits for. */
   awaits: "call" | "sleep" | "state" | "lock" | "file";
 }
 
-/** The function goes on. */
+/** The function was resumed. */
 export interface ResumedEvent extends RunEventBase {
   type: "resumed";
-  /** How long it was suspended, milliseconds. */
+  /** The duration of the suspension, in milliseconds. */
   suspendedMs: number;
 }
 
 /** The function has chained a call. */
 export interface ChainedEvent extends RunEventBase {
   type: "chained";
-  /** The call, within this run. */
+  /** The id of the call, unique in this run. */
   callId: number;
-  /** The function that is called. */
+  /** The called function. */
   function: string;
-  /** Where it is entered, if not at its beginning: by a function pointer, or with an index. */
+  /** The entry, if not the main one: a function pointer or an index. */
   entry: { pointer: number } | { index: number } | null;
   inputBytes: number;
 }
 
-/** The result of a chained call is here; the function may not have awaited it yet. */
+/** A chained call has ended; the function may not have awaited it yet. */
 export interface CallFinishedEvent extends RunEventBase {
   type: "callFinished";
   callId: number;
-  /** What it returned; 1 where it failed, with the reason as output. */
+  /** Its return value; 1 if it failed, with the reason as output. */
   returnValue: number;
   outputBytes: number;
   /** Where it ran. */
   where: "cluster" | "browser";
   /**
-   * Why it failed; null where the function returned, whatever it returned. The console has a warning, too, once for each
-   * function that is called.
+   * Why it failed; null if the function returned, with any value. A warning is also logged on the console, once per
+   * called function.
    */
   failure: { code: ErrorCode; message: string } | null;
 }
 
-/** Bytes of a state value have come from the cluster, or have gone there. */
+/** Bytes of a state value were pulled from, or pushed to, the cluster. */
 export interface StateEvent extends RunEventBase {
   type: "statePulled" | "statePushed";
   key: string;
   bytes: number;
 }
 
-/** How a run ended. */
+/** The result of a run. */
 export interface RunResult {
-  /** What the function returned, or exited with. */
+  /** The function's return value, or exit code. */
   returnValue: number;
-  /** What it wrote as its output. */
+  /** Its output. */
   output: Uint8Array<ArrayBuffer>;
   stats: RunStats;
 }
 
-/** Figures of a run. */
+/** Statistics of a run. */
 export interface RunStats {
-  /** How the function was suspended; null where it ran in the cluster. */
+  /** The engine; null if the function ran in the cluster. */
   engine: "asyncify" | "jspi" | null;
-  /** How often the function was suspended. */
+  /** The number of suspensions. */
   suspensions: number;
-  /** How many calls it chained. */
+  /** The number of chained calls. */
   chainedCalls: number;
-  /** From start to end, milliseconds. */
+  /** The duration of the run, in milliseconds. */
   totalMs: number;
-  /** How much of that it was suspended, milliseconds. */
+  /** The total duration of its suspensions, in milliseconds. */
   suspendedMs: number;
 }
 
 /**
  * State values of the user, for the page's own code.
  *
- * State has two tiers: this page's copy, which all runs of this runtime work on too, and the cluster's. Reads take what is
- * in the page and pull what is missing; writes stay in the page until they are pushed. A value keeps the size it first had.
+ * State has two tiers: this page's copy, which all runs of this runtime share, and the cluster's. A read uses the
+ * page's copy and pulls missing parts; a write stays in the page until it is pushed. A value's size never changes.
  *
- * Everything rejects with a `FaasmError`: `state` where the size is another, `closed`, or why the relay could not do it.
+ * All methods reject with a `FaasmError`: `state` if the size differs, `closed`, or the relay's error.
  */
 export interface RuntimeState {
-  /** The value; `undefined` where neither tier has one. The bytes are a copy. */
+  /** Returns a copy of the value; `undefined` if neither tier has one. */
   get(key: string): Promise<Uint8Array<ArrayBuffer> | undefined>;
   /** Writes the whole value in the page. */
   put(key: string, value: string | Uint8Array | ArrayBuffer): Promise<void>;
-  /** Sends what was written in the page, by whoever wrote it, to the cluster; resolves once it is durable there. */
+  /** Pushes the value to the cluster, whether a run or the page wrote it; resolves once it is durable there. */
   push(key: string): Promise<void>;
-  /** Takes the cluster's value, unsent writes in the page give way to it. Gives what `get` would. */
+  /** Replaces the page's value by the cluster's; unpushed writes are lost. Returns the same as `get`. */
   pull(key: string): Promise<Uint8Array<ArrayBuffer> | undefined>;
-  /** Appends an element to a list; lists are in the cluster, or for `local` keys in the page. Resolves once it is durable there. */
+  /**
+   * Appends an element to a list; lists are in the cluster or, for `local` keys, in the page. Resolves once it is
+   * durable there.
+   */
   append(key: string, element: string | Uint8Array | ArrayBuffer): Promise<void>;
-  /** The first `count` elements of a list, one after the other. */
+  /** Returns the first `count` elements of a list, concatenated. */
   readAppended(key: string, count: number): Promise<Uint8Array<ArrayBuffer>>;
   /** Empties a list. */
   clearAppended(key: string): Promise<void>;
   /**
-   * Keeps the page's copy fresh, so that reads of it need not wait: pulls the value, and again whenever others have written it
-   * and the relay knows of that. What was written in the page and is not pushed stays. Resolves once the value is here, or there
-   * is none; the connection may break later, and is then told again.
+   * Pins a value: keeps the page's copy up to date, so that reads need not wait. Pulls the value, and again whenever
+   * the relay reports a write by others; unpushed writes in the page are kept. Resolves once the value is local or
+   * known not to exist; the pin is restored after a reconnection.
    *
-   * Rejects, and the value is not pinned, with `too-large` where 256 are already or their bytes would be more than 256 MiB
-   * together, `refused` where the token does not allow it to be read, `state` where the page has another size. Rejects with
-   * other codes where it cannot be had now: it stays pinned then, and is asked for again every 5 s.
+   * Rejects and does not pin the value: with `too-large` if 256 values are pinned or the pinned values would exceed 256
+   * MiB together, with `refused` if the token does not allow reading it, with `state` if the page's copy has another
+   * size. With other codes the value stays pinned, and is retried every 5 s.
    */
   pin(key: string): Promise<void>;
-  /** Ends that. The page's copy stays. */
+  /** Unpins a value. The page's copy stays. */
   unpin(key: string): void;
   /**
-   * Pulls what is missing of these values, at most 1024, some at once; values that do not exist are left out. Resolves when all are
-   * here, rejects when the first of them cannot be had; with `too-large` where what is pinned and what was ever prefetched in this
-   * page would have more than 256 MiB together.
+   * Pulls the missing parts of these values, at most 1024, several in parallel; ignores values that do not exist.
+   * Resolves when all are local, and rejects with the first error; with `too-large` if pinned values and all values
+   * ever prefetched in this page would exceed 256 MiB together.
    */
   prefetch(keys: string[]): Promise<void>;
   /**
-   * Has `callback` called after this page's copy was written, took bytes from the cluster, or had its bytes reach the
-   * cluster, whoever did it: a run, or the page. Gives a function that ends the subscription.
+   * Subscribes `callback` to changes of this page's copy: writes, pulls and pushes by runs or the page. Returns the
+   * unsubscribe function.
    *
-   * It is called in a microtask, when no function is on the stack, and once for several changes of one type that happen
-   * before. What others change in the cluster is heard of when it is pulled, which for a pinned value is soon. Lists are not told
-   * of.
+   * The callback is called in a microtask, when no function is on the stack, and once for several changes of one type
+   * before it. Writes by others in the cluster are reported when they are pulled, which happens soon for a pinned
+   * value. Lists are not reported.
    */
   subscribe(key: string, callback: (change: StateChange) => void): () => void;
 }
 
-/** What happened to a state value in this page. */
+/** A change of a state value in this page. */
 export interface StateChange {
   type: "written" | "pulled" | "pushed";
   key: string;
 }
 
-/** What everything here rejects with: an `Error` with a code for programs. */
+/** The error of all rejections: an `Error` with a stable code. */
 export interface FaasmError extends Error {
   name: "FaasmError";
   code: ErrorCode;
-  /** What the page itself gave or threw: the reason of a signal, the error of a token's provider or of a stream. */
+  /** The page's own value: the reason of a signal, or the error of a token provider or stream. */
   cause?: unknown;
 }
 
-/** What went wrong. */
+/** A stable error code. */
 export type ErrorCode =
   | "aborted" // by the run's signal
-  | "bad-entry" // what was to be called is not a function that can be
-  | "bad-options" // an option makes no sense
-  | "bad-pointer" // a host call was given a pointer outside memory, or no string
-  | "cannot-connect" // no relay answers there
-  | "cannot-load" // manifest or module cannot be fetched, or are not what they should be
+  | "bad-entry" // the called function pointer is not a chainable function
+  | "bad-options" // an option is invalid
+  | "bad-pointer" // a host call got a pointer outside memory, or an invalid string
+  | "cannot-connect" // no relay answers at the address
+  | "cannot-load" // the manifest or module cannot be fetched, or is invalid
   | "closed" // the runtime was disposed of
-  | "cluster-only" // the function imports what only a Faasm cluster has, and was not run
-  | "connection-lost" // the relay went away, and did not come back in time
+  | "cluster-only" // the function imports host calls that only a Faasm cluster has, and was not run
+  | "connection-lost" // the connection to the relay was lost, and not restored in time
   | "deadlock" // the function waits for a lock that it holds itself
-  | "internal" // something that is not in this list; the message says what
-  | "lock-lost" // the run lost a lock across the cluster, for one while it had no connection
+  | "internal" // any other error; see the message
+  | "lock-lost" // the run lost a cluster-wide lock, for example while it was disconnected
   | "missing-function" // the cluster has no such function
   | "no-jspi" // this browser has no JavaScript Promise Integration
-  | "no-malloc" // there is no safe memory for what a host call hands out: it was not built, grows memory by itself, and exports no malloc
-  | "no-token" // the token's provider failed, or gave no string
+  | "no-malloc" // no safe memory for a host call's result: the function was not built, grows its memory itself, and exports no malloc
+  | "no-token" // the token provider failed, or did not return a string
   | "not-implemented" // a host call that is not implemented yet
-  | "operation-failed" // the cluster could not do what a host call asked
-  | "out-of-memory" // the function's malloc had no room for an output
-  | "outcome-unknown" // the relay lost the session: nobody can tell whether it did what it was asked
-  | "over-budget" // the relay has no memory left for this user, or for anybody
-  | "queue-full" // too much waits for the connection to come back
-  | "refused" // the relay will not have this session, or its token does not allow this
-  | "stack-exhausted" // the function called itself too deeply
-  | "stack-size" // the stack did not fit where a suspended function keeps it
+  | "operation-failed" // the cluster could not perform a host call's operation
+  | "out-of-memory" // the function's malloc could not allocate an output
+  | "outcome-unknown" // a request may or may not have been performed: the session or a worker was lost
+  | "over-budget" // the memory budget of this user, or of all users, is exhausted at the relay
+  | "queue-full" // too many requests are queued while the connection is down
+  | "refused" // the relay rejects the session, or the token lacks the right
+  | "stack-exhausted" // the function used up its stack
+  | "stack-size" // the stack exceeds the unwind buffer
   | "state" // a state value has another size
-  | "timeout" // the run took longer than its timeout, or than a call in the cluster may take
-  | "too-large" // longer than a frame may be, or an output of the cluster than its relay sends; or more than can be pinned
+  | "timeout" // the run exceeded its timeout, or the cluster's time limit for a call
+  | "too-large" // a request exceeds the frame size, an output the relay's limit, or values the limit for pinning
   | "trap" // the function trapped; `stack` names its functions
-  | "unknown-import"; // the function called an import nobody knows
+  | "unknown-import"; // the function called an unknown import

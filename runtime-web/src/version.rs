@@ -1,4 +1,4 @@
-//! Tells the page's author where the cluster has another version of a function than the page.
+//! Warns when the cluster has another version of a function than the page.
 
 use crate::function::Loaded;
 use crate::global::{console_warn, spawn};
@@ -6,7 +6,7 @@ use crate::shared::Shared;
 use faasm_bridge::wire::{Reply, Request};
 use std::rc::Rc;
 
-/// Asks, and warns. Nothing waits for that, and an answer that does not come is no concern of whoever loads a function.
+/// Compares in the background; a request that fails is ignored.
 pub(crate) fn compare(loaded: &Rc<Loaded>, shared: &Shared) {
     let [version, ..] = loaded.versions.as_slice() else { return };
     let (name, version) = (loaded.name.clone(), version.clone());
@@ -17,7 +17,7 @@ pub(crate) fn compare(loaded: &Rc<Loaded>, shared: &Shared) {
         if let Ok((Reply::Bytes, other)) = asked.answer().await {
             let other = String::from_utf8_lossy(&other);
             console_warn(&format!(
-                "the cluster has another version of `{name}` than this page ({other}, not {version}), so that results may differ: build the page's from the cluster's, or upload it"
+                "the cluster has another version of `{name}` than this page ({other}, not {version}), so results may differ: build the page's from the cluster's, or upload it"
             ));
         }
     });

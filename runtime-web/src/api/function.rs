@@ -41,13 +41,13 @@ impl FaasmFunction {
 
 #[wasm_bindgen]
 impl FaasmFunction {
-    /// Its name.
+    /// The function's name.
     #[wasm_bindgen(getter)]
     pub fn name(&self) -> String {
         self.name.clone()
     }
 
-    /// Runs the function, as often as you like and at the same time.
+    /// Runs the function. Runs may overlap.
     pub fn run(&self, options: JsValue) -> Promise {
         let bound = self.bound.borrow().clone();
         promise(async move {
@@ -58,7 +58,7 @@ impl FaasmFunction {
     }
 }
 
-/// Runs a function as a worker would; `options` are those of `run`, and what a chained call has besides.
+/// Runs a function; `options` are those of `run`, and the internal ones of a chained call.
 pub(crate) fn run_with(loaded: Rc<Loaded>, shared: Rc<Shared>, options: JsValue) -> Promise {
     promise(async move { Ok(to_result(&start(loaded, shared, Options(options)).await?)) })
 }
@@ -103,10 +103,10 @@ async fn start(
     shared.running.add(&stop);
     let input = stop.race(input.read()).await?;
     let function = loaded.name.clone();
-    // In a worker of the pool, what the page keeps to itself.
+    // In a worker of the pool, `local` has the page-only keys of the page.
     let added = shared.page_only.borrow_mut().add(&options.strings("local")?);
     added.map_err(|problem| FaasmError::new(Code::BadOptions, problem))?;
-    // The pool's workers enter functions as chained calls do.
+    // The page passes these to workers of its pool, for chained calls.
     let (entry, call) = (options.entry()?, options.number("call")?);
     let (pointer, index) = match entry {
         CallEntry::Main => (None, 0),
@@ -123,7 +123,7 @@ async fn start(
     }
 }
 
-/// Imports that only a Faasm cluster has are reported before anything runs.
+/// Rejects functions that import host calls only a Faasm cluster has, before anything runs.
 fn check_runs_here(loaded: &Loaded) -> Result<(), FaasmError> {
     let imports = &loaded.cluster_only;
     if imports.is_empty() {
@@ -138,7 +138,7 @@ fn check_runs_here(loaded: &Loaded) -> Result<(), FaasmError> {
     Err(FaasmError::new(Code::ClusterOnly, message))
 }
 
-/// Runs a function in the cluster. Dropping this cancels it there.
+/// Runs a function in the cluster. Dropping the future cancels the call.
 async fn run_in_cluster(invocation: Invocation, shared: &Shared) -> Result<Outcome, FaasmError> {
     let began = performance_now();
     let Invocation { function, input, args, env, .. } = invocation;

@@ -1,4 +1,4 @@
-//! What a function reads as its input, in the forms a page may have it.
+//! A function's input, in the types that a page can pass.
 
 use super::options::wrong;
 use crate::error::{Code, FaasmError, describe};
@@ -8,7 +8,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Blob, ReadableStream, ReadableStreamDefaultReader};
 
-/// Input that may not be here yet.
+/// Input that may have to be read asynchronously.
 pub(super) enum Input {
     Bytes(Vec<u8>),
     Blob(Blob),
@@ -16,7 +16,7 @@ pub(super) enum Input {
 }
 
 impl Input {
-    /// All of it. Dropping this cancels a stream that has not ended.
+    /// Reads the whole input. Dropping the future cancels a stream that has not ended.
     pub(super) async fn read(self) -> Result<Vec<u8>, FaasmError> {
         match self {
             Input::Bytes(bytes) => Ok(bytes),
@@ -64,7 +64,7 @@ impl Drop for Reading {
     fn drop(&mut self) {
         if !self.ended {
             let cancelled = JsFuture::from(self.reader.cancel());
-            // Nobody is left to hear that it failed.
+            // The result does not matter any more.
             spawn(async move { drop(cancelled.await) });
         }
     }

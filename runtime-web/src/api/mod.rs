@@ -1,4 +1,5 @@
-//! What pages see: `connect`, `Runtime`, `FaasmFunction`, `RuntimeState`. Their types and documentation are in `types.d.ts`.
+//! The JavaScript API: `connect`, `Runtime`, `FaasmFunction`, `RuntimeState`. `types.d.ts` has its types and
+//! documentation.
 
 mod function;
 mod input;
@@ -32,7 +33,7 @@ use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use web_sys::{Blob, Url};
 
-/// Connects to a relay. `pool` gives workers for chained calls; without it there are none.
+/// Connects to a relay. `pool` opens a worker pool for chained calls; undefined in workers.
 #[wasm_bindgen(skip_typescript)]
 pub fn connect(options: JsValue, pool: JsValue) -> Promise {
     promise(async { Ok(open(Options(options), pool).await?.into()) })
@@ -46,28 +47,28 @@ async fn open(options: Options, pool: JsValue) -> Result<Runtime, FaasmError> {
     let reach = options.reach()?;
     let token = options.token()?;
     let wanted = options.engine()?.unwrap_or(Wanted::Auto);
-    // A worker of the pool has others decide.
-    let (asked, delegate) = (options.asked()?, options.callback("chain")?);
+    // A worker of the pool delegates placement to its page.
+    let (placement, delegate) = (options.placement()?, options.callback("chain")?);
     let rules = options.rules()?;
     if let Wanted::This(_) = wanted {
-        // Said before there is a connection.
+        // Fails before connecting.
         choose(wanted).await?;
     }
     let first = token.get().await?;
-    // Which engine suits this browser is found out while the relay answers.
+    // The engine is measured while the relay answers.
     let workers = WorkerPool::new(pool, begin(&user, &url, first.as_deref(), &reach));
     let connecting = Connection::open(url, &user, first.clone(), reach);
     let (connection, _) = futures_util::future::try_join(connecting, choose(wanted)).await?;
     let modules: Rc<Modules> = Rc::default();
     let library = Library::new(Rc::clone(&modules), wanted);
-    let shared = Shared::new(connection, Chains::new(asked, library, workers, delegate));
+    let shared = Shared::new(connection, Chains::new(placement, library, workers, delegate));
     token.renew(first, &shared);
     pins::apply(&shared, &rules).map_err(|problem| FaasmError::new(Code::BadOptions, problem))?;
     let state = RuntimeState::new(&shared).into();
     Ok(Runtime { shared: RefCell::new(Some(shared)), wanted, modules, state })
 }
 
-/// The WebSocket address for a relay given by any address, or for the one that served this page.
+/// The relay's WebSocket address, from any address of it or from the page's own.
 fn relay_address(given: Option<String>) -> Result<String, FaasmError> {
     let (address, path) = match given {
         Some(given) => (given, None),
@@ -90,21 +91,21 @@ fn relay_address(given: Option<String>) -> Result<String, FaasmError> {
     Ok(url.href())
 }
 
-/// The bytes of an original that a page has itself.
+/// An original that the page passes as bytes.
 fn original(source: &JsValue) -> Result<Input, FaasmError> {
     let blob = || source.dyn_ref::<Blob>().cloned().map(Input::Blob);
     let expected = "a URL, a File, a Blob, a Uint8Array or an ArrayBuffer";
     bytes(source).map(Input::Bytes).or_else(blob).ok_or_else(|| wrong("source", expected))
 }
 
-/// The function's name, where a `File` has one.
+/// The function's name from a `File`'s name.
 fn file_name(source: &JsValue) -> Option<String> {
     let name = Reflect::get(source, &"name".into()).ok()?.as_string()?;
     Some(name.strip_suffix(".wasm").unwrap_or(&name).to_owned())
 }
 
-/// Loads what the page of a pool has: the text of a manifest, and perhaps the module for the engine.
-async fn given(
+/// In a worker of a pool: loads a function from the manifest's text and, if the page sent it, the compiled module.
+async fn load_in_worker(
     url: String,
     text: String,
     options: &Options,
@@ -118,9 +119,9 @@ async fn given(
 /// A connection to a relay, and this page's copy of the user's state.
 #[wasm_bindgen(skip_typescript)]
 pub struct Runtime {
-    /// Empty once it is disposed of.
+    /// `None` after `dispose`.
     shared: RefCell<Option<Rc<Shared>>>,
-    /// The engine of functions that are loaded without asking for one.
+    /// The engine for functions loaded without the option `engine`.
     wanted: Wanted,
     modules: Rc<Modules>,
     state: JsValue,
@@ -134,7 +135,7 @@ impl std::fmt::Debug for Runtime {
 
 #[wasm_bindgen]
 impl Runtime {
-    /// Loads a built function by the address of its manifest, or an original by its address or bytes.
+    /// Loads a built function by its manifest's address, or an original by address or bytes.
     pub fn load(&self, source: JsValue, options: JsValue) -> Promise {
         let shared = self.shared.borrow().clone();
         let (modules, wanted) = (Rc::clone(&self.modules), self.wanted);
@@ -143,12 +144,12 @@ impl Runtime {
             let options = Options(options);
             let wanted = options.engine()?.unwrap_or(wanted);
             let name = options.string("name")?;
-            let mut is_pools = false;
+            let mut is_pool_worker = false;
             let loaded = match address(&source) {
                 Some(address) => match options.string("manifest")? {
                     Some(text) => {
-                        is_pools = true;
-                        given(address, text, &options, wanted, &modules).await?
+                        is_pool_worker = true;
+                        load_in_worker(address, text, &options, wanted, &modules).await?
                     }
                     None => load(&address, wanted, name, &modules).await?,
                 },
@@ -161,8 +162,8 @@ impl Runtime {
                 return Err(closed());
             }
             let loaded = Rc::new(loaded);
-            // What a worker of a pool has, its page has compared.
-            if !is_pools {
+            // The page of a pool has compared the version already.
+            if !is_pool_worker {
                 pins::apply(&shared, &loaded.state).map_err(|why| cannot(&loaded.name, &why))?;
                 version::compare(&loaded, &shared);
             }
@@ -171,20 +172,20 @@ impl Runtime {
         })
     }
 
-    /// The token to connect with from here on; for the workers of a pool, which are told.
+    /// Sets the token for later connections; the page calls this in the workers of its pool.
     pub fn renew(&self, token: &str) {
         if let Some(shared) = self.shared.borrow().as_ref() {
             shared.set_token(token);
         }
     }
 
-    /// The page's own access to the state.
+    /// State access for the page's own code.
     #[wasm_bindgen(getter)]
     pub fn state(&self) -> JsValue {
         self.state.clone()
     }
 
-    /// Ends the connection and everything that runs, and frees what it has loaded.
+    /// Closes the connection, aborts all runs and releases loaded functions.
     pub fn dispose(&self) {
         if let Some(shared) = self.shared.take() {
             shared.dispose();

@@ -48,14 +48,14 @@ impl Options {
         self.get(name).unwrap_or(JsValue::UNDEFINED)
     }
 
-    /// A number that fits.
+    /// A number in the range of `u32`.
     pub(crate) fn number(&self, name: &str) -> Result<Option<u32>, FaasmError> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let number = value.as_f64().filter(|n| *n == f64::from(*n as u32));
         number.map(|number| Some(number as u32)).ok_or_else(|| wrong(name, "a number"))
     }
 
-    /// Where a call of a worker's is entered.
+    /// The entry of a chained call in a worker.
     pub(crate) fn entry(&self) -> Result<CallEntry, FaasmError> {
         Ok(match (self.number("pointer")?, self.number("index")?) {
             (Some(pointer), _) => CallEntry::Pointer(pointer),
@@ -64,9 +64,9 @@ impl Options {
         })
     }
 
-    /// Where chained calls run.
-    pub(super) fn asked(&self) -> Result<PlacementRequest, FaasmError> {
-        const EXPECTED: &str = "\"cluster\", \"browser\", \"auto\", an object of these by the names of functions, or a function that gives one of them";
+    /// The placement of chained calls.
+    pub(super) fn placement(&self) -> Result<PlacementRequest, FaasmError> {
+        const EXPECTED: &str = "\"cluster\", \"browser\", \"auto\", an object that maps function names to these, or a function that returns one";
         let Some(value) = self.get("where") else {
             return Ok(PlacementRequest::Rules(Policy::default()));
         };
@@ -90,7 +90,7 @@ impl Options {
         self.instance("signal", "an AbortSignal")
     }
 
-    /// Milliseconds; none where there is no end to them.
+    /// Milliseconds; `None` if the timeout is absent or infinite.
     pub(super) fn timeout(&self) -> Result<Option<f64>, FaasmError> {
         let Some(value) = self.get("timeout") else { return Ok(None) };
         match value.as_f64() {
@@ -108,7 +108,7 @@ impl Options {
         Ok(Token::Provider(provider))
     }
 
-    /// How to reach the relay.
+    /// The options `transport` and `reconnectTimeout`.
     pub(super) fn reach(&self) -> Result<Reach, FaasmError> {
         let transport = match self.string("transport")?.as_deref() {
             None | Some("auto") => None,
@@ -121,8 +121,8 @@ impl Options {
             return Ok(Reach { transport, ..default });
         };
         let reconnect = value.as_f64().filter(|milliseconds| *milliseconds >= 0.0);
-        let reconnect = reconnect
-            .ok_or_else(|| wrong("reconnectTimeout", "a number of milliseconds, not below 0"))?;
+        let reconnect =
+            reconnect.ok_or_else(|| wrong("reconnectTimeout", "a number of milliseconds >= 0"))?;
         let reconnect = Duration::try_from_secs_f64(reconnect / 1000.0);
         Ok(Reach {
             transport,
@@ -148,7 +148,7 @@ impl Options {
         self.get(name).map_or_else(|| Ok(Vec::new()), |value| strings(&value, name))
     }
 
-    /// Where values of state live.
+    /// The residence rules of state values.
     pub(super) fn rules(&self) -> Result<Rules, FaasmError> {
         let Some(state) = self.instance::<Object>("state", "an object")? else {
             return Ok(Rules::default());
@@ -175,7 +175,7 @@ pub(super) fn strings(value: &JsValue, name: &str) -> Result<Vec<String>, FaasmE
     strings.ok_or_else(|| wrong(name, "an array of strings"))
 }
 
-/// A string, or the address of a `URL`.
+/// A string, or the `href` of a `URL`.
 pub(super) fn address(value: &JsValue) -> Option<String> {
     value.dyn_ref::<Url>().map(Url::href).or_else(|| value.as_string())
 }

@@ -1,10 +1,10 @@
-//! The state for the page's own code: the same two tiers that runs of this page work on.
+//! State access for the page's own code: the same two tiers that runs of this page use.
 
 use super::options::{bytes, strings, wrong};
 use super::promise::promise;
 use crate::cancel::CancelToken;
 use crate::error::FaasmError;
-use crate::host::{read_state, take_bytes, take_done, write_state};
+use crate::host::{expect_bytes, expect_done, read_state, write_state};
 use crate::pins;
 use crate::shared::{Shared, closed};
 use faasm_bridge::state::Chunk;
@@ -36,7 +36,7 @@ impl RuntimeState {
         Ok((shared.ok_or_else(closed)?, key.as_string().ok_or_else(|| wrong("key", "a string"))?))
     }
 
-    /// A promise of what is done with a value, if there is still a runtime.
+    /// The promise of `act` on a key; rejected if the runtime is disposed of.
     fn with<F: Future<Output = Result<JsValue, FaasmError>> + 'static>(
         &self,
         key: JsValue,
@@ -53,7 +53,7 @@ impl RuntimeState {
     }
 }
 
-/// A promise of what is done, unless the runtime ends before. Not generic, so that it is there once.
+/// The promise of `acting`, which `stop` can cancel. Not generic, so that it is compiled once.
 fn until(
     stop: Rc<CancelToken>,
     acting: LocalBoxFuture<'static, Result<JsValue, FaasmError>>,
@@ -61,23 +61,23 @@ fn until(
     promise(async move { stop.race(acting).await })
 }
 
-/// What is here of a value.
-enum Here {
-    /// All of it.
-    Whole(JsValue),
-    /// This part is missing, to the end where there is no length.
-    Lacks(u64, Option<u64>),
+/// The local part of a value.
+enum Local {
+    /// The whole value.
+    Complete(JsValue),
+    /// Offset and length of a missing range; without a length it extends to the end.
+    Missing(u64, Option<u64>),
 }
 
 #[wasm_bindgen]
 impl RuntimeState {
-    /// The value, from this page where it is here; undefined where there is none.
+    /// Reads the value, pulling the missing parts; undefined if neither tier has it.
     pub fn get(&self, key: JsValue) -> Promise {
         self.with(key, |shared, key| async move {
             loop {
-                let (offset, length) = match here(&shared, &key) {
-                    Here::Whole(bytes) => return Ok(bytes),
-                    Here::Lacks(offset, length) => (offset, length),
+                let (offset, length) = match local_part(&shared, &key) {
+                    Local::Complete(bytes) => return Ok(bytes),
+                    Local::Missing(offset, length) => (offset, length),
                 };
                 let (size, chunk) = read_state(&shared, &key, offset, length).await?;
                 if !shared.tier.with(|tier| tier.take_in(&key, size, &chunk))? {
@@ -87,7 +87,7 @@ impl RuntimeState {
         })
     }
 
-    /// Writes the value in this page.
+    /// Writes the whole value to the local tier.
     pub fn put(&self, key: JsValue, value: JsValue) -> Promise {
         self.with(key, |shared, key| async move {
             let value = to_bytes(&value)?;
@@ -96,11 +96,11 @@ impl RuntimeState {
         })
     }
 
-    /// Takes the value of the cluster instead of what is here, unsent writes included, and gives it.
+    /// Replaces the local value by the global one, and returns it. Discards unpushed writes made before the call.
     pub fn pull(&self, key: JsValue) -> Promise {
         self.with(key, |shared, key| async move {
             if shared.is_page_only(&key) {
-                return Ok(whole(&shared, &key));
+                return Ok(local_value(&shared, &key));
             }
             let run = shared.tier.with(|tier| {
                 let run = tier.new_run();
@@ -117,11 +117,11 @@ impl RuntimeState {
                 replaced
             })?;
             read?;
-            Ok(whole(&shared, &key))
+            Ok(local_value(&shared, &key))
         })
     }
 
-    /// Sends what was written in this page to the cluster.
+    /// Pushes the value to the global tier, if it is dirty.
     pub fn push(&self, key: JsValue) -> Promise {
         self.with(key, |shared, key| async move {
             if let Some((size, chunks)) = shared.tier.with(|tier| tier.take_dirty(&key)) {
@@ -139,23 +139,23 @@ impl RuntimeState {
         })
     }
 
-    /// Appends an element to a list of the cluster.
+    /// Appends an element to a list in the global tier.
     pub fn append(&self, key: JsValue, element: JsValue) -> Promise {
         self.with(key, |shared, key| async move {
             let element = to_bytes(&element)?;
-            take_done(shared.ask(Request::AppendState { key }, &element).await)?;
+            expect_done(shared.ask(Request::AppendState { key }, &element).await)?;
             Ok(JsValue::UNDEFINED)
         })
     }
 
-    /// The first elements of a list, one after the other.
+    /// The first elements of a list, concatenated.
     #[wasm_bindgen(js_name = readAppended)]
     pub fn read_appended(&self, key: JsValue, count: JsValue) -> Promise {
         self.with(key, |shared, key| async move {
             let count = count.as_f64().filter(|count| *count >= 0.0 && count.fract() == 0.0);
             let count = count.ok_or_else(|| wrong("count", "a whole number"))? as u32;
             let read = shared.ask(Request::ReadAppended { key, count }, &[]).await;
-            let elements = take_bytes(read)?;
+            let elements = expect_bytes(read)?;
             Ok(Uint8Array::from(elements.unwrap_or_default().as_slice()).into())
         })
     }
@@ -164,12 +164,12 @@ impl RuntimeState {
     #[wasm_bindgen(js_name = clearAppended)]
     pub fn clear_appended(&self, key: JsValue) -> Promise {
         self.with(key, |shared, key| async move {
-            take_done(shared.ask(Request::ClearAppended { key }, &[]).await)?;
+            expect_done(shared.ask(Request::ClearAppended { key }, &[]).await)?;
             Ok(JsValue::UNDEFINED)
         })
     }
 
-    /// Keeps the value fresh in this page; done when it is here, or there is none.
+    /// Pins the value; resolves when the value is local or known not to exist.
     pub fn pin(&self, key: JsValue) -> Promise {
         self.with(key, |shared, key| async move {
             pins::pin(&shared, key).await?;
@@ -177,18 +177,18 @@ impl RuntimeState {
         })
     }
 
-    /// Ends that.
+    /// Unpins the value.
     pub fn unpin(&self, key: JsValue) -> Result<(), JsValue> {
         let (shared, key) = self.open(&key)?;
         pins::unpin(&shared, &key);
         Ok(())
     }
 
-    /// Pulls what is missing of values into this page.
+    /// Pulls the missing parts of values.
     pub fn prefetch(&self, keys: JsValue) -> Promise {
         let keys = strings(&keys, "keys").map_err(JsValue::from);
         match keys {
-            // Any key will do to see whether there is still a runtime.
+            // The key is unused; `with` only checks that the runtime is open.
             Ok(keys) => self.with("".into(), |shared, _| async move {
                 pins::prefetch(&shared, keys, false).await?;
                 Ok(JsValue::UNDEFINED)
@@ -197,7 +197,7 @@ impl RuntimeState {
         }
     }
 
-    /// Has a function called with what happens to a value here, until the function that this gives is called.
+    /// Subscribes `callback` to changes of a local value; returns the unsubscribe function.
     pub fn subscribe(&self, key: JsValue, callback: JsValue) -> Result<JsValue, JsValue> {
         let (shared, key) = self.open(&key)?;
         let callback: Function =
@@ -213,21 +213,21 @@ impl RuntimeState {
     }
 }
 
-fn here(shared: &Shared, key: &str) -> Here {
+fn local_part(shared: &Shared, key: &str) -> Local {
     shared.tier.with(|tier| match tier.get(key) {
-        None => Here::Lacks(0, None),
+        None => Local::Missing(0, None),
         Some(value) => match value.gap(0..value.size()) {
-            Some(gap) => Here::Lacks(gap.start, Some(gap.end - gap.start)),
-            None => Here::Whole(Uint8Array::from(value.read(0..value.size())).into()),
+            Some(gap) => Local::Missing(gap.start, Some(gap.end - gap.start)),
+            None => Local::Complete(Uint8Array::from(value.read(0..value.size())).into()),
         },
     })
 }
 
-/// The value, where all of it is here.
-fn whole(shared: &Shared, key: &str) -> JsValue {
-    match here(shared, key) {
-        Here::Whole(bytes) => bytes,
-        Here::Lacks(..) => JsValue::UNDEFINED,
+/// The value if it is completely local, otherwise undefined.
+fn local_value(shared: &Shared, key: &str) -> JsValue {
+    match local_part(shared, key) {
+        Local::Complete(bytes) => bytes,
+        Local::Missing(..) => JsValue::UNDEFINED,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Tokens: a string, or where to get one, again and again.
+//! Tokens: a fixed string, or a provider that is called before each expiry.
 
 use crate::cancel::CancelToken;
 use crate::error::{Code, FaasmError, describe};
@@ -9,11 +9,11 @@ use std::rc::{Rc, Weak};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
-/// The part of a token's remaining life after which there is a new one.
+/// Renew after this fraction of the token's remaining lifetime.
 const RENEWED_AFTER: f64 = 0.75;
 
-/// How long there is between two attempts at least, milliseconds.
-const SHORTEST_PAUSE: f64 = 250.0;
+/// The minimum delay between two attempts, in milliseconds.
+const MIN_DELAY: f64 = 250.0;
 
 const MILLISECONDS_PER_SECOND: f64 = 1000.0;
 
@@ -23,30 +23,29 @@ extern "C" {
     fn atob(base64: &str) -> Result<String, JsValue>;
 }
 
-/// Proof that a page may act for a user.
+/// The option `token`.
 pub(super) enum Token {
     Fixed(Option<String>),
     Provider(Function),
 }
 
 impl Token {
-    /// The token to shake hands with.
+    /// The token for the handshake.
     pub(super) async fn get(&self) -> Result<Option<String>, FaasmError> {
         match self {
             Token::Fixed(token) => Ok(token.clone()),
-            Token::Provider(provider) => ask(provider).await.map(Some),
+            Token::Provider(provider) => call(provider).await.map(Some),
         }
     }
 
-    /// Gets a new token before the last one expires, for as long as the runtime is there. It is used when the page connects
-    /// again.
+    /// Renews the token before it expires, until the runtime is disposed of. The next connection uses the new one.
     pub(super) fn renew(self, last: Option<String>, shared: &Rc<Shared>) {
         let (Token::Provider(provider), Some(last)) = (self, last) else { return };
         let stop = CancelToken::new(None);
         shared.running.add(&stop);
         let shared = Rc::downgrade(shared);
         spawn(async move {
-            // It ends with the runtime, or with a token that does not expire; neither is an error.
+            // The task ends with the runtime or at a token without expiry; neither is an error.
             let _ = stop.race(renew(&provider, last, shared)).await;
         });
     }
@@ -62,36 +61,34 @@ async fn renew(
         if remaining <= 0.0 {
             break;
         }
-        sleep((remaining * RENEWED_AFTER).max(SHORTEST_PAUSE)).await;
+        sleep((remaining * RENEWED_AFTER).max(MIN_DELAY)).await;
         let Some(shared) = shared.upgrade() else { break };
-        match ask(provider).await {
+        match call(provider).await {
             Ok(renewed) => {
                 shared.set_token(&renewed);
                 token = renewed;
             }
-            // The next attempt comes after a part of the time that is left.
+            // The next attempt follows after a fraction of the remaining time.
             Err(error) => console_error(&error.message),
         }
     }
     Ok(())
 }
 
-async fn ask(provider: &Function) -> Result<String, FaasmError> {
+async fn call(provider: &Function) -> Result<String, FaasmError> {
     let failed = |thrown: JsValue| {
-        let message = format!("the provider of the token failed: {}", describe(&thrown));
+        let message = format!("the token provider failed: {}", describe(&thrown));
         FaasmError { cause: Some(thrown), ..FaasmError::new(Code::NoToken, message) }
     };
     let promise = provider.call0(&JsValue::UNDEFINED).map_err(failed)?;
     let token = JsFuture::from(Promise::resolve(&promise)).await.map_err(failed)?;
-    token.as_string().ok_or_else(|| {
-        FaasmError::new(
-            Code::NoToken,
-            "the provider of the token gave something else than a string",
-        )
-    })
+    token
+        .as_string()
+        .ok_or_else(|| FaasmError::new(Code::NoToken, "the token provider must return a string"))
 }
 
-/// When a JSON Web Token (RFC 7519) expires, milliseconds since 1970; none for one that does not, and for other tokens.
+/// The expiry of a JSON Web Token (RFC 7519), in milliseconds since 1970; `None` for one without `exp` and for other
+/// tokens.
 fn expiry(token: &str) -> Option<f64> {
     let claims = token.split('.').nth(1)?.replace('-', "+").replace('_', "/");
     let claims = JSON::parse(&atob(&claims).ok()?).ok()?;

@@ -1,4 +1,4 @@
-//! What a page ends its runs with: an `AbortSignal`, a timeout.
+//! What cancels a run: the page's `AbortSignal`, and a timeout.
 
 use super::options::Options;
 use crate::cancel::CancelToken;
@@ -8,23 +8,23 @@ use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use web_sys::AbortSignal;
 
-/// Stops one run while this is alive.
+/// Cancels one run, until it is dropped.
 pub(crate) struct Triggers {
-    _signal: Option<Listening>,
+    _signal: Option<SignalListener>,
     _timer: Option<Timer>,
 }
 
 impl Triggers {
-    /// The run's stop, and what triggers it.
+    /// The run's cancellation token, and its triggers.
     ///
     /// # Errors
-    /// When the options make no sense, or the signal is aborted already.
+    /// If an option is invalid, or the signal is already aborted.
     pub(crate) fn new(options: &Options) -> Result<(Rc<CancelToken>, Self), FaasmError> {
         let (signal, timeout) = (options.signal()?, options.timeout()?);
         let stop = CancelToken::new(timeout);
         let signal = match signal {
             Some(signal) if signal.aborted() => return Err(aborted(&signal)),
-            Some(signal) => Some(Listening::new(signal, &stop)),
+            Some(signal) => Some(SignalListener::new(signal, &stop)),
             None => None,
         };
         let timer = timeout.map(|timeout| {
@@ -35,15 +35,15 @@ impl Triggers {
     }
 }
 
-/// A listener of a signal, which may live much longer than a run.
-struct Listening {
+/// A listener of a signal; removed on drop, since the signal may outlive the run.
+struct SignalListener {
     signal: AbortSignal,
     listener: Closure<dyn Fn()>,
 }
 
 const ABORT: &str = "abort";
 
-impl Listening {
+impl SignalListener {
     fn new(signal: AbortSignal, stop: &Rc<CancelToken>) -> Self {
         let (stop, source) = (Rc::clone(stop), signal.clone());
         let listener = Closure::<dyn Fn()>::new(move || stop.stop(aborted(&source)));
@@ -54,7 +54,7 @@ impl Listening {
     }
 }
 
-impl Drop for Listening {
+impl Drop for SignalListener {
     fn drop(&mut self) {
         let listener = self.listener.as_ref().unchecked_ref();
         self.signal

@@ -18,27 +18,27 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::AbortController;
 
-/// How long a call may take, milliseconds: what a cluster allows if nobody says otherwise. The run that it follows from can end it
-/// before, by its own deadline.
+/// The timeout of a call in milliseconds, the same as a cluster's default. The deadline of the call tree can end the
+/// call earlier.
 const CALL_TIMEOUT: f64 = 60_000.0;
 
-/// Aborts what it stands for, unless that has ended.
-pub(super) struct Aborting(pub(super) AbortController);
+/// Aborts on drop; no effect if the call has ended.
+pub(super) struct AbortOnDrop(pub(super) AbortController);
 
-impl Aborting {
+impl AbortOnDrop {
     pub(super) fn new() -> Result<Self, FaasmError> {
         AbortController::new().map(Self).map_err(|thrown| FaasmError::thrown(&thrown))
     }
 }
 
-impl Drop for Aborting {
+impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
-/// Runs a call in a worker; where there are none, on this thread, unless it is the page's; and in the cluster, if it cannot run
-/// here.
+/// Runs a call in a worker. If none is available, runs it on this thread unless that is the page's; if it cannot run in
+/// this browser, in the cluster.
 pub(super) async fn run(
     shared: Rc<Shared>,
     caller: Rc<Caller>,
@@ -55,14 +55,14 @@ pub(super) async fn run(
     if field(&thrown, NOT_STARTED).is_undefined() {
         return Err(FaasmError::thrown(&thrown));
     }
-    // Rather far away than in the way of a page.
+    // The cluster is slower, but does not block the page.
     in_cluster(&shared, &caller, call, None)?.await
 }
 
-/// What is thrown for a call that was not begun; anything else may have happened.
-pub(super) const NOT_STARTED: &str = "not_started";
+/// The property of an error for a call that was not started. After any other error the call may have had effects.
+pub(super) const NOT_STARTED: &str = "notStarted";
 
-/// Why it was not: there are no workers.
+/// The value of [`NOT_STARTED`] if no worker is available.
 const NO_WORKERS: &str = "no workers";
 
 async fn in_worker(
@@ -79,53 +79,53 @@ async fn in_worker(
         return Err(not_started());
     };
     let engine = loaded.engine_like(caller.engine);
-    let aborting = Aborting::new()?;
+    let abort = AbortOnDrop::new()?;
     let load = workers.load();
     let known = workers.enter(caller.callee(&loaded, engine));
-    let given = || options(shared, call, known.number, engine, &aborting.0);
-    let mut ran = workers.run(shared, &loaded, engine, given).await;
-    if let Err(thrown) = &ran
+    let given = || options(shared, call, known.number, engine, &abort.0);
+    let mut result = workers.run(shared, &loaded, engine, given).await;
+    if let Err(thrown) = &result
         && field(thrown, NOT_STARTED) == NO_WORKERS
         && !is_page()
     {
-        // Nobody waits for the thread of what is a worker itself.
-        ran = JsFuture::from(run_with(loaded, Rc::clone(shared), given())).await.or_else(failed);
+        // This thread is itself a worker's, so it may block.
+        result = JsFuture::from(run_with(loaded, Rc::clone(shared), given())).await.or_else(failed);
     }
-    let ran = ran?;
-    let output = Uint8Array::new(&field(&ran, "output")).to_vec();
-    let number = |name: &str| field(&ran, name).as_f64();
+    let result = result?;
+    let output = Uint8Array::new(&field(&result, "output")).to_vec();
+    let number = |name: &str| field(&result, name).as_f64();
     if let (Some(sample), Some(total), Some(running)) = (sample, number("total"), number("running"))
     {
         let (input, output) = (call.input.len() as u64, output.len() as u64);
         sample.finished(Sample { total, running, load, input, output });
     }
     let return_value = number("returnValue").unwrap_or(1.0) as i32;
-    Ok((CallResult { return_value, output }, failure(&ran)))
+    Ok((CallResult { return_value, output }, failure(&result)))
 }
 
-/// Why a call failed that JavaScript tells of; none where it did not.
-pub(super) fn failure(ran: &JsValue) -> Option<Code> {
-    field(ran, "failure").as_string().map(|code| Code::named(&code))
+/// The failure code in a result from JavaScript, if the call failed.
+pub(super) fn failure(result: &JsValue) -> Option<Code> {
+    field(result, "failure").as_string().map(|code| Code::named(&code))
 }
 
-/// The same, for JavaScript.
+/// The failure code as a field for JavaScript.
 pub(super) fn failure_field(failure: Option<Code>) -> (&'static str, JsValue) {
     ("failure", failure.map_or(JsValue::UNDEFINED, |code| code.as_str().into()))
 }
 
-/// A run that failed, as its caller sees it: the reason is the output.
+/// The result of a failed run: its output is the reason.
 fn failed(thrown: JsValue) -> Result<JsValue, JsValue> {
     let reason = Uint8Array::from(describe(&thrown).as_bytes());
     let code = code_of(&thrown).unwrap_or(Code::Internal);
     Ok(object(&[("returnValue", 1.into()), ("output", reason.into()), failure_field(Some(code))]))
 }
 
-/// What was not begun, for it has to go elsewhere.
+/// The error for a call that was not started and has to run elsewhere.
 pub(super) fn not_started() -> JsValue {
     object(&[(NOT_STARTED, "elsewhere".into())])
 }
 
-/// The function to run; none where it cannot run here.
+/// The function to run; `None` if it cannot run in this browser.
 async fn callee(shared: &Rc<Shared>, caller: &Caller, call: &Call) -> Option<Rc<Loaded>> {
     let loaded = match call.entry {
         CallEntry::Main => {
@@ -136,7 +136,7 @@ async fn callee(shared: &Rc<Shared>, caller: &Caller, call: &Call) -> Option<Rc<
     (loaded.cluster_only.is_empty() && loaded.manifest().is_some()).then_some(loaded)
 }
 
-/// What `run` of a function is given.
+/// The options for `run` of the function.
 fn options(
     shared: &Shared,
     call: &Call,
@@ -159,7 +159,7 @@ fn options(
     ])
 }
 
-/// An entry as the options `pointer` and `index` have it.
+/// An entry as the options `pointer` and `index`.
 pub(super) fn entry(entry: CallEntry) -> (JsValue, JsValue) {
     match entry {
         CallEntry::Main => (JsValue::UNDEFINED, JsValue::UNDEFINED),

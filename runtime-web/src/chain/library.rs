@@ -1,5 +1,4 @@
-//! Functions by the names by which others call them: those that the page has loaded, and those beside the manifest of whoever
-//! calls them.
+//! Chained functions by name: those that the page has loaded, and those whose manifest is beside the caller's.
 
 use crate::engine::Wanted;
 use crate::function::{Loaded, Modules, cannot, load_beside};
@@ -13,7 +12,7 @@ use futures_util::future::{FutureExt, LocalBoxFuture, Shared, ready};
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// A function, or none where there is nothing that could be loaded.
+/// A function; `None` if it cannot be loaded.
 type Found = Shared<LocalBoxFuture<'static, Option<Rc<Loaded>>>>;
 
 pub(crate) struct Library {
@@ -27,13 +26,13 @@ impl Library {
         Self { modules, wanted, functions: RefCell::default() }
     }
 
-    /// The page has loaded it: from here on the name means this one.
+    /// Registers a function that the page has loaded; it replaces an earlier one of that name.
     pub(crate) fn add(&self, loaded: &Rc<Loaded>) {
         let found = ready(Some(Rc::clone(loaded))).boxed_local().shared();
         self.functions.borrow_mut().insert(loaded.name.clone(), found);
     }
 
-    /// The function of that name. What cannot be loaded is not asked for again.
+    /// Finds a function by name. A failed load is remembered, not retried.
     pub(super) async fn find(
         &self,
         name: &str,

@@ -1,12 +1,12 @@
-//! Calls that functions chain: where each of them runs, and how it comes back.
+//! Chained calls: their placement, execution and results.
 //!
-//! * this file: the decision, and calls in the cluster;
+//! * this file: placement, and calls in the cluster;
 //! * `here`: calls in this browser;
-//! * `workers`: the workers for them;
-//! * `library`: functions by their names;
-//! * `tree`: what ends all calls of a run.
+//! * `workers`: the worker pool;
+//! * `library`: functions by name;
+//! * `tree`: cancellation of a call tree.
 //!
-//! A runtime in such a worker decides nothing: it hands what its functions chain to the page's.
+//! A runtime in a worker of the pool delegates the calls that its functions chain to the page's runtime.
 
 mod here;
 mod library;
@@ -14,7 +14,7 @@ mod tree;
 mod workers;
 
 pub(crate) use library::Library;
-pub(crate) use workers::{WorkerPool, begin, hand_over_state};
+pub(crate) use workers::{WorkerPool, begin, delegate_state};
 
 use crate::cancel::CancelToken;
 use crate::connection::Answer;
@@ -35,10 +35,10 @@ use std::rc::{Rc, Weak};
 use tree::Tree;
 use wasm_bindgen::JsValue;
 
-/// How deep calls may chain, as in a cluster.
+/// The maximum depth of a call tree, the same as in a cluster.
 const MAX_DEPTH: u32 = 64;
 
-/// A call to be run somewhere.
+/// A call before its placement.
 pub(crate) struct Call {
     pub(crate) function: String,
     pub(crate) entry: CallEntry,
@@ -46,7 +46,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// What its time is remembered by: functions behind pointers are different ones.
+    /// The key of its latency samples; each function pointer has its own.
     fn key(&self) -> String {
         match self.entry {
             CallEntry::Pointer(index) => format!("{} {index}", self.function),
@@ -59,16 +59,16 @@ impl Call {
 pub(crate) struct Caller {
     pub(crate) loaded: Rc<Loaded>,
     pub(crate) engine: Kind,
-    /// How many calls it is away from the run that the page began.
+    /// The distance from the call tree's root, in calls.
     depth: u32,
-    /// That run, with all that follows from it.
+    /// The call tree that the run belongs to.
     tree: Rc<Tree>,
-    /// In a worker: what the page knows it by.
+    /// In a worker: the number by which the page knows the run.
     number: u32,
 }
 
 impl Caller {
-    /// A call of a function that this one chains.
+    /// The caller that a call chained by this one becomes.
     fn callee(&self, loaded: &Rc<Loaded>, engine: Kind) -> Self {
         Self {
             loaded: Rc::clone(loaded),
@@ -79,7 +79,7 @@ impl Caller {
         }
     }
 
-    /// It was stopped: a run that the page began ends with all that follows from it.
+    /// Called when the run was cancelled; the root of a call tree cancels the whole tree.
     pub(crate) fn stopped(&self, reason: &FaasmError) {
         if self.depth == 0 {
             self.tree.stop(reason);
@@ -90,31 +90,31 @@ impl Caller {
 /// How a chained call ended, and where it ran.
 pub(crate) struct Ended {
     pub(crate) result: CallResult,
-    /// Why it failed, if it did; the output says more.
+    /// The failure code, if the call failed; the output has the message.
     pub(crate) failure: Option<Code>,
     pub(crate) place: Place,
 }
 
-/// What a failed call gives: the reason is the output.
+/// The result of a failed call: its output is the reason.
 fn failed_result(reason: impl Into<Vec<u8>>) -> CallResult {
     CallResult { return_value: 1, output: reason.into() }
 }
 
-/// An error where nothing is known of it.
+/// An error if the call's outcome is unknown.
 pub(crate) type Finished = Result<Ended, FaasmError>;
 
-/// A call under way. Dropping it cancels the call.
+/// A call in flight. Dropping the future cancels the call.
 pub(crate) type Running = LocalBoxFuture<'static, Finished>;
 
-/// What the page asks for.
+/// The page's option `where` of `connect`.
 pub(crate) enum PlacementRequest {
     Rules(Policy),
-    /// Gives a place for the name of a function.
+    /// Returns a placement for a function's name.
     Function(Function),
 }
 
 impl PlacementRequest {
-    /// Where calls of a function run; none where the page leaves that to the manifest.
+    /// The placement of calls of a function; `None` if the page leaves it to the manifest.
     fn of(&self, function: &str) -> Result<Option<Where>, FaasmError> {
         let choose = match self {
             PlacementRequest::Rules(policy) => return Ok(policy.of(function)),
@@ -128,39 +128,39 @@ impl PlacementRequest {
             Ok(place) if place.is_null_or_undefined() => Ok(None),
             Ok(place) => match place.as_string().as_deref().and_then(Where::parse) {
                 Some(place) => Ok(Some(place)),
-                None => wrong("it gives \"cluster\", \"browser\", \"auto\" or nothing".to_owned()),
+                None => wrong("it returns \"cluster\", \"browser\", \"auto\" or null".to_owned()),
             },
             Err(thrown) => wrong(describe(&thrown)),
         }
     }
 }
 
-/// What a runtime has for chained calls.
+/// The chained-call state of a runtime.
 pub(crate) struct Chains {
-    asked: PlacementRequest,
+    requested: PlacementRequest,
     auto: RefCell<Auto>,
     pub(crate) library: Library,
     pub(crate) workers: WorkerPool,
-    /// In a worker of the workers: who performs what is chained.
+    /// In a worker of the pool: performs chained calls in the page.
     delegate: Option<Function>,
 }
 
 impl Chains {
     pub(crate) fn new(
-        asked: PlacementRequest,
+        requested: PlacementRequest,
         library: Library,
         workers: WorkerPool,
         delegate: Option<Function>,
     ) -> Self {
-        Self { asked, auto: RefCell::default(), library, workers, delegate }
+        Self { requested, auto: RefCell::default(), library, workers, delegate }
     }
 
-    /// In a worker of a workers: who performs for it what only the page can.
+    /// In a worker of the pool: performs chained calls and page-only state operations in the page.
     pub(crate) fn delegate(&self) -> Option<&Function> {
         self.delegate.as_ref()
     }
 
-    /// A run of a function, and what ends it. The number is that of a chained call: of this runtime, or of that of the page.
+    /// Makes the caller of a run. `number` is that of a chained call: in a page its own, in a worker the page's.
     pub(crate) fn caller(
         &self,
         loaded: &Rc<Loaded>,
@@ -175,7 +175,7 @@ impl Chains {
         })
     }
 
-    /// The relay has answered something in which no function runs.
+    /// Records a round trip to the relay that ran no function.
     pub(crate) fn answered(&self, milliseconds: f64, bytes: u64) {
         self.auto.borrow_mut().answered(milliseconds, bytes);
     }
@@ -186,10 +186,10 @@ impl Chains {
     }
 }
 
-/// Begins a call.
+/// Starts a call.
 ///
 /// # Errors
-/// When it cannot even be sent; then nothing was.
+/// If the request cannot be sent; then the call was not started.
 pub(crate) fn start(
     shared: &Rc<Shared>,
     caller: &Rc<Caller>,
@@ -203,13 +203,13 @@ pub(crate) fn start(
         return Ok(Box::pin(ready(Err(reason))));
     }
     if caller.depth >= MAX_DEPTH {
-        return Ok(refused(format!("calls chained more than {MAX_DEPTH} deep")));
+        return Ok(failed(format!("calls chained more than {MAX_DEPTH} deep")));
     }
-    let asked = match chains.asked.of(&call.function)? {
+    let requested = match chains.requested.of(&call.function)? {
         Some(place) => place,
         None => caller.loaded.chained.of(&call.function).unwrap_or(Where::Cluster),
     };
-    let (place, sample) = match asked {
+    let (place, sample) = match requested {
         Where::Cluster => (Place::Cluster, None),
         Where::Browser => (Place::Browser, None),
         Where::Auto => {
@@ -226,13 +226,13 @@ pub(crate) fn start(
     Ok(caller.tree.within(running))
 }
 
-/// A call that failed before it began, as its caller sees it.
-fn refused(reason: String) -> Running {
+/// A call that failed before it was started.
+fn failed(reason: String) -> Running {
     let (result, failure) = (failed_result(reason), Some(Code::OperationFailed));
     Box::pin(async move { Ok(Ended { result, failure, place: Place::Browser }) })
 }
 
-/// A call whose time is of interest.
+/// Reports the latency of a call placed by `auto`.
 struct LatencySample {
     shared: Weak<Shared>,
     key: String,
@@ -250,7 +250,7 @@ impl LatencySample {
         self.with(|auto, key| auto.finished(key, self.place, sample));
     }
 
-    /// It ran where everything can.
+    /// The call cannot run in a worker.
     fn cannot(&self) {
         self.with(Auto::cannot);
     }
@@ -258,7 +258,7 @@ impl LatencySample {
 
 impl Drop for LatencySample {
     fn drop(&mut self) {
-        // Where it has finished this says nothing new.
+        // No effect after `finished`.
         self.with(|auto, key| auto.abandoned(key, self.place));
     }
 }
@@ -288,8 +288,8 @@ fn in_cluster(
     }))
 }
 
-/// How a call in the cluster ended, for the guest, and why it failed. A call the cluster refused is one that failed; a call of
-/// which nothing is known ends the run.
+/// The result of a call in the cluster, and its failure code. A call that the cluster rejected has failed; a call of
+/// unknown outcome is an error, which ends the run.
 fn call_result(answer: Answer) -> Result<(CallResult, Option<Code>), FaasmError> {
     let (code, reason) = match answer? {
         (Reply::Call { return_value }, output) => {
@@ -297,14 +297,14 @@ fn call_result(answer: Answer) -> Result<(CallResult, Option<Code>), FaasmError>
         }
         (Reply::CallFailed { code }, reason) => (Code::named(&code), reason),
         (Reply::Failed { code, message }, _) => {
-            let refused = match code {
+            let failed = match code {
                 FailureCode::BadRequest => Code::OperationFailed,
                 FailureCode::Cancelled => Code::Aborted,
                 FailureCode::Unauthorised => Code::Refused,
                 FailureCode::OverBudget => Code::OverBudget,
                 _ => return Err(unexpected(Reply::Failed { code, message })),
             };
-            (refused, message.into_bytes())
+            (failed, message.into_bytes())
         }
         (reply, _) => return Err(unexpected(reply)),
     };

@@ -1,4 +1,4 @@
-//! A run that the page began, with all calls that follow from it: one end for all of them.
+//! Call trees: a run that the page started, and all calls that descend from it.
 
 use super::Running;
 use crate::cancel::{CancelToken, Members};
@@ -8,15 +8,16 @@ use faasm_bridge::wire::RequestId;
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
-/// The deadline of the run that the page began, and its end: both are those of every call that follows from it, at any depth.
+/// A call tree's deadline and cancellation, which are those of its root.
 ///
-/// A run that returns leaves calls that it has not awaited to themselves, within that deadline. One that is stopped ends them all.
+/// When the root returns, calls that it has not awaited continue until the deadline. When the root is cancelled, all
+/// calls are.
 pub(super) struct Tree {
-    /// The first call in the cluster of all these: by that the relay knows which are of one run.
+    /// The tree's first call in the cluster, by which the relay groups the calls of one tree.
     pub(super) first: Cell<Option<RequestId>>,
-    /// The stop of the run, which knows its deadline.
+    /// The root's cancellation token, which has the deadline.
     root: Rc<CancelToken>,
-    /// Ends the calls at the deadline, also where the run is over: from the first of them on.
+    /// Cancels the calls at the deadline, even after the root has returned; set with the first call.
     timer: OnceCell<Option<Timer>>,
     calls: Members<CancelToken>,
 }
@@ -27,19 +28,19 @@ impl Tree {
         Rc::new(Self { first, root, timer, calls: Members::default() })
     }
 
-    /// Why none of it goes on, once the run was stopped or its time is over.
+    /// The reason, if the root is cancelled or the deadline has passed.
     pub(super) fn reason(&self) -> Option<FaasmError> {
         self.root.reason().cloned()
     }
 
-    /// Ends all calls that go on.
+    /// Cancels all calls in flight.
     pub(super) fn stop(&self, reason: &FaasmError) {
         for call in self.calls.take() {
             call.stop(reason.clone());
         }
     }
 
-    /// A call of this tree, which ends with it.
+    /// Adds a call, which is cancelled with the tree.
     pub(super) fn within(self: &Rc<Self>, call: Running) -> Running {
         let (tree, stop) = (Rc::clone(self), CancelToken::new(None));
         tree.calls.add(&stop);
@@ -55,7 +56,7 @@ impl Tree {
         });
         Box::pin(async move {
             let ended = stop.race(call).await;
-            // Until now, with its timer.
+            // Keeps the tree's timer alive until the call has ended.
             drop(tree);
             ended
         })

@@ -1,6 +1,6 @@
-//! The workers that run chained calls: `npm/pool.js` has them, this is its other side.
+//! The page's and the worker's side of the worker pool, which `npm/pool.js` implements.
 
-use super::here::{Aborting, entry, failure, failure_field, field, not_started};
+use super::here::{AbortOnDrop, entry, failure, failure_field, field, not_started};
 use super::{Call, Caller, Ended, Finished, start};
 use crate::api::{Options, Triggers, promise};
 use crate::connection::{Answer, Reach};
@@ -26,7 +26,7 @@ use wasm_bindgen_futures::JsFuture;
 extern "C" {
     type Pool;
 
-    /// Runs a call: `source` is where the function is from, `options` are those of its run.
+    /// Runs a call: `source` identifies the function, `options` are those of its run.
     #[wasm_bindgen(method)]
     fn run(this: &Pool, source: &JsValue, options: &JsValue) -> Promise;
 
@@ -40,19 +40,19 @@ extern "C" {
     fn size(this: &Pool) -> u32;
 }
 
-/// The workers, once there was a call for them.
+/// The workers of a runtime; the pool opens with the first call.
 pub(crate) struct WorkerPool {
-    /// Gives a pool for its settings; undefined in a worker of one.
+    /// Opens a pool; undefined in a worker of a pool.
     open: JsValue,
-    /// What the workers connect with.
+    /// The workers' options of `connect`.
     begin: JsValue,
     pool: OnceCell<Pool>,
-    /// Calls that workers have, by number: what they chain comes back under these.
+    /// Calls in workers, by number; a chained call names its caller by this number.
     calls: RefCell<SortedMap<u32, Rc<Caller>>>,
     last: Cell<u32>,
 }
 
-/// A call that is under way in a worker.
+/// A call in flight in a worker.
 pub(super) struct InFlightGuard<'a> {
     workers: &'a WorkerPool,
     pub(super) number: u32,
@@ -65,12 +65,12 @@ impl Drop for InFlightGuard<'_> {
 }
 
 impl WorkerPool {
-    /// `open` gives a pool for its settings, `begin` is what `connect` takes.
+    /// `open` opens a pool from its settings; `begin` has the workers' options of `connect`.
     pub(crate) fn new(open: JsValue, begin: JsValue) -> Self {
         Self { open, begin, pool: OnceCell::new(), calls: RefCell::default(), last: Cell::new(0) }
     }
 
-    /// How busy they are.
+    /// The number of workers and of their calls.
     pub(super) fn load(&self) -> Load {
         Load {
             workers: self.pool.get().map_or(1, Pool::size),
@@ -78,7 +78,7 @@ impl WorkerPool {
         }
     }
 
-    /// Counts a call, until what this gives is dropped.
+    /// Registers a call, until the guard is dropped.
     pub(super) fn enter(&self, caller: Caller) -> InFlightGuard<'_> {
         let number = self.last.get().wrapping_add(1);
         self.last.set(number);
@@ -86,13 +86,13 @@ impl WorkerPool {
         InFlightGuard { workers: self, number }
     }
 
-    /// A call that is under way.
+    /// The caller with this number, while its call is in flight.
     pub(super) fn caller(&self, number: u32) -> Option<Rc<Caller>> {
         self.calls.borrow().get(&number).cloned()
     }
 
-    /// Runs a call in a worker; `options` are asked for when it is posted, not before its module was fetched, so that it knows all
-    /// keys that are page-only by then. What it gives has a return value, an output and times.
+    /// Runs a call in a worker. `options` is called after the module was fetched, just before the call is posted, so
+    /// that it sees all page-only keys. The result has a return value, an output and times.
     pub(super) async fn run(
         &self,
         shared: &Rc<Shared>,
@@ -112,7 +112,7 @@ impl WorkerPool {
         JsFuture::from(running).await
     }
 
-    /// The pool, which is made with the first call for it.
+    /// The pool; the first call opens it.
     fn pool(&self, shared: &Rc<Shared>) -> Result<&Pool, JsValue> {
         if self.pool.get().is_none() && !shared.is_disposed() {
             let settings = object(&[
@@ -127,7 +127,7 @@ impl WorkerPool {
         self.pool.get().ok_or_else(not_started)
     }
 
-    /// The token to connect with from here on.
+    /// Sets the token for later connections.
     pub(crate) fn set_token(&self, token: &str) {
         let _ = js_sys::Reflect::set(&self.begin, &"token".into(), &token.into());
         if let Some(pool) = self.pool.get() {
@@ -142,7 +142,7 @@ impl WorkerPool {
     }
 }
 
-/// What workers connect with: as the page, to where the page has found the relay.
+/// The workers' options of `connect`: the page's user and relay address.
 pub(crate) fn begin(user: &str, url: &str, token: Option<&str>, reach: &Reach) -> JsValue {
     let transport = reach.transport.map_or("auto", |kind| kind.as_str());
     object(&[
@@ -154,27 +154,27 @@ pub(crate) fn begin(user: &str, url: &str, token: Option<&str>, reach: &Reach) -
     ])
 }
 
-/// In a worker: has the page's runtime perform a call.
+/// In a worker: delegates a call to the page's runtime.
 pub(super) async fn delegate_call(delegate: Function, caller: Rc<Caller>, call: Call) -> Finished {
     let (pointer, index) = entry(call.entry);
-    let handed = [
+    let delegated = [
         ("call", caller.number.into()),
         ("function", call.function.into()),
         ("pointer", pointer),
         ("index", index),
         ("input", Uint8Array::from(call.input.as_slice()).into()),
     ];
-    let ran = ask_page(delegate, handed.into()).await?;
-    let (return_value, output) = result(&ran);
+    let done = call_page(delegate, delegated.into()).await?;
+    let (return_value, output) = decode(&done);
     let result = CallResult { return_value: return_value as i32, output };
-    Ok(Ended { result, failure: failure(&ran), place: Place::Browser })
+    Ok(Ended { result, failure: failure(&done), place: Place::Browser })
 }
 
-/// What is asked of the page, as it is handed over.
+/// The kinds of state operations that workers delegate to the page.
 const KINDS: [&str; 5] = ["read", "write", "append", "readList", "clear"];
 
-/// In a worker: has the page do something with what never leaves it.
-pub(crate) fn hand_over_state(
+/// In a worker: delegates an operation on a page-only value to the page.
+pub(crate) fn delegate_state(
     delegate: &Function,
     request: &Request,
     payload: &[u8],
@@ -199,15 +199,15 @@ pub(crate) fn hand_over_state(
         }
         _ => 4,
     };
-    let handed = [
+    let delegated = [
         ("state", KINDS[kind].into()),
         ("key", request.state_key().unwrap_or_default().into()),
         ("numbers", Float64Array::from(numbers.as_slice()).into()),
         ("input", Uint8Array::from(payload).into()),
     ];
-    let done = ask_page(delegate.clone(), handed.into());
+    let done = call_page(delegate.clone(), delegated.into());
     Box::pin(async move {
-        let (size, output) = result(&done.await?);
+        let (size, output) = decode(&done.await?);
         let reply = match kind {
             0 => Reply::State { size: (size >= 0.0).then_some(size as u64), offset: at },
             3 => Reply::Bytes,
@@ -217,30 +217,30 @@ pub(crate) fn hand_over_state(
     })
 }
 
-/// In a worker: has the page perform something; gives what came of it. Dropping this cancels it.
-fn ask_page(
+/// In a worker: performs a request in the page and returns the result. Dropping the future cancels it.
+fn call_page(
     delegate: Function,
-    mut handed: Vec<(&'static str, JsValue)>,
+    mut delegated: Vec<(&'static str, JsValue)>,
 ) -> LocalBoxFuture<'static, Result<JsValue, FaasmError>> {
     Box::pin(async move {
         let failed = |thrown: JsValue| FaasmError::thrown(&thrown);
-        let aborting = Aborting::new()?;
-        handed.push(("signal", aborting.0.signal().into()));
-        let promise = delegate.call1(&JsValue::UNDEFINED, &object(&handed)).map_err(failed)?;
+        let abort = AbortOnDrop::new()?;
+        delegated.push(("signal", abort.0.signal().into()));
+        let promise = delegate.call1(&JsValue::UNDEFINED, &object(&delegated)).map_err(failed)?;
         JsFuture::from(Promise::resolve(&promise)).await.map_err(failed)
     })
 }
 
-/// Return value and output of what the page has performed.
-fn result(done: &JsValue) -> (f64, Vec<u8>) {
+/// Return value and output from the page's result.
+fn decode(done: &JsValue) -> (f64, Vec<u8>) {
     let output = Uint8Array::new(&field(done, "output")).to_vec();
     (field(done, "returnValue").as_f64().unwrap_or(1.0), output)
 }
 
-/// In the page: does it.
-fn perform_state(shared: &Shared, kind: &str, handed: &Options) -> Result<JsValue, FaasmError> {
-    let key = handed.string("key")?.unwrap_or_default();
-    let numbers = Float64Array::new(&handed.any("numbers")).to_vec();
+/// In the page: performs a delegated state operation.
+fn perform_state(shared: &Shared, kind: &str, delegated: &Options) -> Result<JsValue, FaasmError> {
+    let key = delegated.string("key")?.unwrap_or_default();
+    let numbers = Float64Array::new(&delegated.any("numbers")).to_vec();
     let number = |at: usize| numbers.get(at).map(|number| *number as u64);
     let first = number(0).unwrap_or(0);
     let request = match KINDS.iter().position(|known| *known == kind) {
@@ -254,8 +254,8 @@ fn perform_state(shared: &Shared, kind: &str, handed: &Options) -> Result<JsValu
         Some(3) => Request::ReadAppended { key, count: first as u32 },
         _ => Request::ClearAppended { key },
     };
-    let input = Uint8Array::new(&handed.any("input")).to_vec();
-    let (size, output) = match shared.perform_here(&request, &input) {
+    let input = Uint8Array::new(&delegated.any("input")).to_vec();
+    let (size, output) = match shared.perform_locally(&request, &input) {
         (Reply::State { size, .. }, output) => (size.map_or(-1.0, |size| size as f64), output),
         (Reply::Done | Reply::Bytes, output) => (0.0, output),
         (reply, _) => return Err(unexpected(reply)),
@@ -264,25 +264,25 @@ fn perform_state(shared: &Shared, kind: &str, handed: &Options) -> Result<JsValu
     Ok(object(&[("returnValue", size.into()), ("output", output.into())]))
 }
 
-/// In the page: performs the calls that functions in workers chain.
+/// In the page: the callback that performs delegated calls and state operations.
 fn perform(shared: Weak<Shared>) -> Closure<dyn Fn(JsValue) -> Promise> {
-    Closure::new(move |handed: JsValue| {
-        let handed = Options(handed);
-        // What is handed over comes before the end of the call that chains it.
+    Closure::new(move |delegated: JsValue| {
+        let delegated = Options(delegated);
+        // A delegated call arrives before the end of its caller, so the caller is still registered.
         let shared = shared.upgrade().filter(|shared| !shared.is_disposed());
-        let number = handed.number("call").ok().flatten().unwrap_or(0);
+        let number = delegated.number("call").ok().flatten().unwrap_or(0);
         let caller = shared.as_ref().and_then(|shared| shared.chains.workers.caller(number));
         promise(async move {
-            if let Some(kind) = handed.string("state")? {
-                return perform_state(&*shared.ok_or_else(closed)?, &kind, &handed);
+            if let Some(kind) = delegated.string("state")? {
+                return perform_state(&*shared.ok_or_else(closed)?, &kind, &delegated);
             }
             let (shared, caller) = shared.zip(caller).ok_or_else(closed)?;
             let call = Call {
-                function: handed.string("function")?.unwrap_or_default(),
-                entry: handed.entry()?,
-                input: Uint8Array::new(&handed.any("input")).to_vec(),
+                function: delegated.string("function")?.unwrap_or_default(),
+                entry: delegated.entry()?,
+                input: Uint8Array::new(&delegated.any("input")).to_vec(),
             };
-            let (stop, _triggers) = Triggers::new(&handed)?;
+            let (stop, _triggers) = Triggers::new(&delegated)?;
             shared.running.add(&stop);
             let ended = stop.race(start(&shared, &caller, call)?).await?;
             Ok(object(&[

@@ -1,4 +1,4 @@
-//! What carries a session: connects, watches, and connects again.
+//! Keeps a session connected: connects, pings, reconnects, and dispatches frames.
 
 use super::signal::Signal;
 use super::{Connection, now};
@@ -12,19 +12,19 @@ use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-/// How long a connection may take to open, and then to shake hands.
-const CONNECT_BOUND: Duration = Duration::from_secs(15);
+/// The time limit for opening a connection, and again for its handshake.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The same for a WebSocket where there is another way.
-const WEBSOCKET_BOUND: Duration = Duration::from_secs(5);
+/// The same for a WebSocket if `fetch` can be tried next.
+const WEBSOCKET_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Longest time that a reply is here and not acknowledged, milliseconds.
-const ACKNOWLEDGES_AFTER: f64 = 1000.0;
+/// The maximum delay of an acknowledgement, in milliseconds.
+const ACKNOWLEDGE_DELAY: f64 = 1000.0;
 
-/// After a timer, before anything is taken for lost, milliseconds.
+/// Extra time after a timer before a connection counts as lost, in milliseconds.
 const GRACE_PERIOD: f64 = 50.0;
 
-/// Keeps a session connected until it ends or nobody has it any more.
+/// Keeps a session connected until it ends or its `Connection` is dropped.
 pub(super) async fn keep(connection: Weak<Connection>, signal: Rc<Signal>) {
     loop {
         let step = connection.upgrade().and_then(|connection| connection.step());
@@ -35,7 +35,7 @@ pub(super) async fn keep(connection: Weak<Connection>, signal: Rc<Signal>) {
                 let milliseconds = until.saturating_sub(now()).as_secs_f64() * 1000.0;
                 let (event, timer) = (pin!(signal.raised()), pin!(sleep(milliseconds)));
                 if let Either::Right(_) = select(event, timer).await {
-                    // What came while the thread was busy is heard before its time is over.
+                    // Lets events that arrived while the thread was busy be handled first.
                     sleep(GRACE_PERIOD).await;
                 }
             }
@@ -44,7 +44,7 @@ pub(super) async fn keep(connection: Weak<Connection>, signal: Rc<Signal>) {
 }
 
 impl Connection {
-    /// Does what is due; gives when to come again, and nothing once the session has ended.
+    /// Performs the steps that are due. Returns the time of the next one, if any; `None` once the session has ended.
     fn step(self: &Rc<Self>) -> Option<Option<Duration>> {
         loop {
             let step = {
@@ -59,9 +59,9 @@ impl Connection {
                 Step::Connect => self.connect(),
                 Step::Ping => self.ping(),
                 Step::Drop if self.is_sending() => self.state.borrow_mut().reconnect.heard(now()),
-                Step::Drop => self.lose("it does not answer"),
+                Step::Drop => self.on_lost("it does not answer"),
                 Step::GiveUp => {
-                    let error = self.lost();
+                    let error = self.lost_error();
                     self.end(error);
                 }
             }
@@ -72,7 +72,7 @@ impl Connection {
         let (kind, number) = {
             let state = &mut *self.state.borrow_mut();
             state.number += 1;
-            state.reconnect.connecting(now(), self.bound(state.kind));
+            state.reconnect.connecting(now(), self.timeout(state.kind));
             (state.kind, state.number)
         };
         let weak = Rc::downgrade(self);
@@ -87,10 +87,10 @@ impl Connection {
         }
     }
 
-    fn bound(&self, kind: Kind) -> Duration {
+    fn timeout(&self, kind: Kind) -> Duration {
         match kind {
-            Kind::WebSocket if self.reach.transport.is_none() => WEBSOCKET_BOUND,
-            _ => CONNECT_BOUND,
+            Kind::WebSocket if self.reach.transport.is_none() => WEBSOCKET_TIMEOUT,
+            _ => CONNECT_TIMEOUT,
         }
     }
 
@@ -99,14 +99,14 @@ impl Connection {
             let state = &mut *self.state.borrow_mut();
             state.unsent = state.transport.as_ref().map_or(0, |transport| transport.unsent());
             if !state.session.ping() {
-                // A relay of version 1 cannot be asked; its silence means nothing.
+                // A relay of protocol version 1 has no ping, so its silence means nothing.
                 state.reconnect.heard(now());
             }
         }
         self.flush();
     }
 
-    /// Whether the transport got rid of some bytes since the ping, which may wait behind others.
+    /// Whether the transport has sent bytes since the ping, which may be queued behind others.
     fn is_sending(&self) -> bool {
         let state = &mut *self.state.borrow_mut();
         let unsent = state.transport.as_ref().map_or(0, |transport| transport.unsent());
@@ -122,8 +122,8 @@ impl Connection {
             TransportEvent::Open => {
                 let connected = {
                     let state = &mut *self.state.borrow_mut();
-                    // The handshake has as much time again.
-                    state.reconnect.connecting(now(), self.bound(state.kind));
+                    // The handshake has its own time limit.
+                    state.reconnect.connecting(now(), self.timeout(state.kind));
                     state.session.connected()
                 };
                 if let Err(error) = connected {
@@ -133,21 +133,21 @@ impl Connection {
             TransportEvent::Alive => self.state.borrow_mut().reconnect.heard(now()),
             TransportEvent::Frame(frame) => self.on_frame(&frame),
             TransportEvent::Message(message) => self.on_message(number, &message),
-            TransportEvent::Closed(reason) => self.lose(&reason),
-            TransportEvent::HeldBack => self.switch_to_polling(),
+            TransportEvent::Closed(reason) => self.on_lost(&reason),
+            TransportEvent::Buffered => self.switch_to_polling(),
         }
         self.flush();
-        self.acknowledge_later();
+        self.arm_acknowledgement();
     }
 
-    /// Sees to it that replies are acknowledged although nothing else is sent.
-    fn acknowledge_later(self: &Rc<Self>) {
+    /// Arms a timer that acknowledges replies if no other frame does so first.
+    fn arm_acknowledgement(self: &Rc<Self>) {
         if !self.state.borrow().session.owes() || self.acknowledging.replace(true) {
             return;
         }
         let weak = Rc::downgrade(self);
         spawn(async move {
-            sleep(ACKNOWLEDGES_AFTER).await;
+            sleep(ACKNOWLEDGE_DELAY).await;
             if let Some(connection) = weak.upgrade() {
                 connection.acknowledging.set(false);
                 connection.state.borrow_mut().session.acknowledge();
@@ -159,13 +159,13 @@ impl Connection {
     fn on_message(&self, number: u64, message: &[u8]) {
         let frames = self.state.borrow().session.frames_of(message);
         for frame in frames {
-            // Any of them may have ended the connection.
+            // Any frame may have closed the connection.
             if self.state.borrow().number != number {
                 return;
             }
             match frame {
                 Ok(frame) => self.on_frame(frame),
-                Err(error) => self.lose(&error.to_string()),
+                Err(error) => self.on_lost(&error.to_string()),
             }
         }
     }
@@ -182,14 +182,14 @@ impl Connection {
             Ok(None) => {}
             Ok(Some(ClientEvent::Open { lost })) => {
                 self.on_open(&lost);
-                self.tell(None);
+                self.notify(None);
             }
-            Ok(Some(ClientEvent::Changed { key })) => self.tell(Some(&key)),
+            Ok(Some(ClientEvent::Changed { key })) => self.notify(Some(&key)),
             Ok(Some(ClientEvent::Refused { code, message })) => {
-                // Relays that were just started have everybody come back at once.
+                // After a relay restart all pages reconnect at once.
                 let has_begun = self.state.borrow().session.has_begun();
                 if code == RefusalCode::Busy && has_begun {
-                    return self.lose(&message);
+                    return self.on_lost(&message);
                 }
                 let message = format!("the relay refuses the session: {message}");
                 self.end(FaasmError::new(Code::Refused, message));
@@ -200,7 +200,7 @@ impl Connection {
                     let _ = waiting.send(Ok((reply, payload)));
                 }
             }
-            Err(error) => self.lose(&error.to_string()),
+            Err(error) => self.on_lost(&error.to_string()),
         }
     }
 
@@ -208,17 +208,17 @@ impl Connection {
         let state = &mut *self.state.borrow_mut();
         state.reconnect.opened(now());
         if let Some(opened) = state.opened.take() {
-            // Nobody listens where the page gave up connecting.
+            // The receiver is gone if the page gave up connecting.
             let _ = opened.send(Ok(()));
         }
         for waiting in lost.iter().filter_map(|id| state.waiting.remove(id)) {
-            let message = "the relay does not know this session any more, perhaps it was started again; what it was doing may or may not have happened";
+            let message = "the relay lost this session, perhaps in a restart; the request may or may not have been performed";
             let _ = waiting.send(Err(FaasmError::new(Code::OutcomeUnknown, message)));
         }
         let refused = state.session.take_refused();
         for waiting in refused.iter().filter_map(|id| state.waiting.remove(id)) {
             let message = format!(
-                "this relay speaks version {} of the protocol, which has no such request; it was not sent: give the relay the runtime's version",
+                "this relay's protocol version, {}, lacks this request; it was not sent: upgrade the relay to the runtime's version",
                 state.session.version()
             );
             let _ = waiting.send(Err(FaasmError::new(Code::OperationFailed, message)));
@@ -226,7 +226,7 @@ impl Connection {
         self.signal.raise();
     }
 
-    /// Resumes the session at once, for nothing is wrong with the relay.
+    /// Resumes the session at once: the relay itself works.
     fn switch_to_polling(&self) {
         let state = &mut *self.state.borrow_mut();
         state.drop_transport();
@@ -235,8 +235,8 @@ impl Connection {
         self.signal.raise();
     }
 
-    /// Does without the transport: tries another one, or ends the session that never began.
-    fn lose(&self, reason: &str) {
+    /// Drops the transport: schedules a reconnection, or ends a session that was never opened.
+    fn on_lost(&self, reason: &str) {
         let failed = {
             let state = &mut *self.state.borrow_mut();
             if state.end.is_some() {
@@ -274,9 +274,9 @@ impl Connection {
         self.signal.raise();
     }
 
-    fn lost(&self) -> FaasmError {
+    fn lost_error(&self) -> FaasmError {
         let message = format!(
-            "the connection to the relay was lost ({}), and {} ms were not enough to get another one: connect again",
+            "the connection to the relay was lost ({}) and not restored within {} ms: connect again",
             self.state.borrow().reason,
             self.reach.reconnect.as_millis() as u64,
         );

@@ -1,5 +1,4 @@
-//! One session with a relay: requests go out, each reply finds who waits for it, and what carries them is replaced when it
-//! breaks.
+//! A session with a relay: sends requests, delivers replies to their waiters, and reconnects when the transport breaks.
 
 mod driver;
 mod network;
@@ -25,14 +24,14 @@ use std::time::Duration;
 /// How to reach a relay.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reach {
-    /// The one transport to use; `None` to find one that works.
+    /// The transport to use; `None` to try them in turn.
     pub(crate) transport: Option<Kind>,
-    /// How long a lost connection is tried to be replaced.
+    /// The time limit for restoring a lost connection.
     pub(crate) reconnect: Duration,
 }
 
 impl Reach {
-    /// As good as for ever, and short enough to reckon with.
+    /// Effectively unlimited, and short enough not to overflow.
     pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 }
 
@@ -42,37 +41,37 @@ impl Default for Reach {
     }
 }
 
-/// A session and what carries it.
+/// A session and its transport.
 pub(crate) struct Connection {
     url: String,
     reach: Reach,
     state: RefCell<State>,
-    /// Something happened that [`Connection::step`] has to know.
+    /// Wakes the driver for the next [`Connection::step`].
     signal: Rc<Signal>,
-    /// What is owed will be acknowledged before long.
+    /// An acknowledgement timer is armed.
     acknowledging: Cell<bool>,
     listener: RefCell<Option<Listener>>,
-    /// The last number of a transfer that takes several requests.
+    /// The last number given to a transfer of several requests.
     transfers: Cell<u64>,
 }
 
-/// Hears of each value that others have written, and of each new connection, by no key.
+/// Called with the key of each watched value that another client wrote, and with `None` after each reconnection.
 pub(crate) type Listener = Rc<dyn Fn(Option<&str>)>;
 
 struct State {
     session: ClientSession,
     reconnect: ReconnectTimer,
-    /// What to connect by the next time.
+    /// The transport of the next connection attempt.
     kind: Kind,
     transport: Option<Box<dyn Transport>>,
-    /// Counts transports; events of another one than the last are late.
+    /// The generation of the transport; events of earlier ones are ignored.
     number: u64,
-    /// What the transport had not sent when a sign of life was asked for.
+    /// The transport's unsent bytes at the time of the ping.
     unsent: u32,
-    /// Why there is no connection.
+    /// Why the last connection failed.
     reason: String,
     waiting: SortedMap<RequestId, oneshot::Sender<Answer>>,
-    /// Told once how the first handshake ended.
+    /// Resolved once, with the result of the first handshake.
     opened: Option<oneshot::Sender<Result<(), FaasmError>>>,
     hints: Option<NetworkHints>,
     /// Why the session ended.
@@ -80,7 +79,7 @@ struct State {
 }
 
 impl State {
-    /// Goes on without what carried the session.
+    /// Drops the transport, and keeps the session.
     fn drop_transport(&mut self) {
         self.number += 1;
         drop_later(self.transport.take());
@@ -132,11 +131,10 @@ impl Connection {
         handshake.await.unwrap_or_else(|_| Err(closed())).map(|()| connection)
     }
 
-    /// Sends a request; without a connection it is sent as soon as there is one.
+    /// Sends a request, or queues it until the session is connected.
     ///
     /// # Errors
-    /// When the session has ended, the request is longer than a frame may be, or too much waits for a connection; then
-    /// nothing was sent.
+    /// If the session has ended, the request is too large, or the queue is full; then the request was not sent.
     pub(crate) fn request(
         self: &Rc<Self>,
         request: Request,
@@ -145,7 +143,7 @@ impl Connection {
         self.request_of(None, request, payload)
     }
 
-    /// The same for a call of a run whose first call was `first`.
+    /// Like [`Connection::request`], for a call in the call tree whose first call was `first`.
     ///
     /// # Errors
     /// As [`Connection::request`].
@@ -180,24 +178,24 @@ impl Connection {
         Ok(Waiting { id: Some(id), connection: Rc::downgrade(self), receiver })
     }
 
-    /// Another number means that the relay has forgotten what it kept for this page before.
+    /// The number of sessions so far; it grows when the relay has lost the session of this page.
     pub(crate) fn sessions(&self) -> u64 {
         self.state.borrow().session.sessions()
     }
 
-    /// From the next connection on this one hears.
+    /// Sets the listener; it takes effect with the next connection.
     pub(crate) fn listen(&self, listener: Listener) {
         *self.listener.borrow_mut() = Some(listener);
     }
 
-    fn tell(&self, key: Option<&str>) {
+    fn notify(&self, key: Option<&str>) {
         let listener = self.listener.borrow().clone();
         if let Some(listener) = listener {
             listener(key);
         }
     }
 
-    /// Whether the relay tells of values that are written, as far as is known.
+    /// Whether the relay notifies of writes to watched values, as far as is known.
     pub(crate) fn has_watches(&self) -> bool {
         self.speaks(WATCHES_SINCE)
     }
@@ -207,18 +205,18 @@ impl Connection {
         self.state.borrow().session.version() >= version
     }
 
-    /// A number for a transfer that takes several requests.
+    /// A number for a transfer of several requests.
     pub(crate) fn next_transfer(&self) -> u64 {
         self.transfers.set(self.transfers.get() + 1);
         self.transfers.get()
     }
 
-    /// The token to connect with from here on.
+    /// Sets the token for later connections.
     pub(crate) fn set_token(&self, token: String) {
         self.state.borrow_mut().session.set_token(Some(token));
     }
 
-    /// Ends the session; whoever waits gets an error.
+    /// Closes the session; waiters get an error.
     pub(crate) fn close(&self) {
         self.end(closed());
     }
@@ -239,7 +237,7 @@ impl Connection {
         }
     }
 
-    /// Ends the session and tells everybody who waits.
+    /// Closes the session, and fails all waiting requests.
     fn end(&self, error: FaasmError) {
         let (waiting, opened) = {
             let state = &mut *self.state.borrow_mut();
@@ -278,12 +276,12 @@ impl Drop for Connection {
     }
 }
 
-/// This may run inside one of the transport's own closures, which must not free itself.
+/// Deferred: this may run inside a closure of the transport, which must not free itself.
 fn drop_later(transport: Option<Box<dyn Transport>>) {
     spawn(async move { drop(transport) });
 }
 
-/// Since the page began.
+/// The time since the page was opened.
 fn now() -> Duration {
     Duration::from_secs_f64(performance_now() / 1000.0)
 }
@@ -292,11 +290,11 @@ fn closed() -> FaasmError {
     FaasmError::new(Code::Closed, "the runtime was closed")
 }
 
-/// What a request comes to when the session ends.
+/// The error of a request that was pending when the session ended.
 fn ended(end: &FaasmError, was_sent: bool) -> FaasmError {
-    let happened = match was_sent {
-        true => "what the relay was asked for may or may not have happened",
-        false => "the relay was not asked, and nothing has happened",
+    let outcome = match was_sent {
+        true => "the request may or may not have been performed",
+        false => "the request was not sent",
     };
-    FaasmError { message: format!("{} ({happened})", end.message), ..end.clone() }
+    FaasmError { message: format!("{} ({outcome})", end.message), ..end.clone() }
 }

@@ -1,14 +1,14 @@
-//! Hints of the browser that the network may be another one now.
+//! Browser events that hint at a change of the network.
 
 use js_sys::{Reflect, global};
 use wasm_bindgen::prelude::*;
 use web_sys::EventTarget;
 
-/// Events, and which global object they are events of: the page's or worker's own where it is empty.
+/// Target and name of each event; an empty target is the global object itself.
 const EVENTS: [(&str, &str); 3] =
     [("", "online"), ("", "offline"), ("document", "visibilitychange")];
 
-/// Listens until it is dropped.
+/// Event listeners, removed on drop.
 pub(super) struct NetworkHints {
     targets: Vec<(EventTarget, &'static str)>,
     listener: Closure<dyn Fn()>,
@@ -42,7 +42,7 @@ impl Drop for NetworkHints {
             let function = self.listener.as_ref().unchecked_ref();
             target
                 .remove_event_listener_with_callback(event, function)
-                .expect("what listens can stop listening");
+                .expect("a listener can be removed");
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Wakes the one task that keeps a connection.
+//! Wakes the driver of a connection.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
 
-/// Raised by events, taken down by whom it wakes.
+/// Auto-reset event: set by producers, cleared by the waiter.
 #[derive(Debug, Default)]
 pub(super) struct Signal {
     is_raised: Cell<bool>,
@@ -19,7 +19,7 @@ impl Signal {
         }
     }
 
-    /// Completes when it is raised, or was.
+    /// Waits until the event is set, and clears it.
     pub(super) async fn raised(&self) {
         poll_fn(|cx| match self.is_raised.replace(false) {
             true => Poll::Ready(()),

@@ -1,4 +1,4 @@
-//! Where replies arrive.
+//! Pending requests.
 
 use super::{Connection, closed};
 use crate::error::FaasmError;
@@ -6,12 +6,12 @@ use faasm_bridge::wire::{Reply, RequestId};
 use futures_channel::oneshot;
 use std::rc::Weak;
 
-/// How a request ended: the relay's reply and its payload, or why there is none.
+/// The result of a request: the relay's reply and its payload, or an error.
 pub(crate) type Answer = Result<(Reply, Vec<u8>), FaasmError>;
 
-/// Where a reply will arrive. Dropping it tells the relay that nobody waits any more.
+/// A pending request. Dropping it cancels the request.
 pub(crate) struct Waiting {
-    /// The request's, until its reply is here.
+    /// The request's id, until its reply has arrived.
     pub(crate) id: Option<RequestId>,
     pub(super) connection: Weak<Connection>,
     pub(super) receiver: oneshot::Receiver<Answer>,

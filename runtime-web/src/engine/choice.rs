@@ -1,7 +1,7 @@
-//! Which engine: the one that is asked for, or the one whose suspensions cost less in this browser.
+//! Selects the engine: the requested one, or the one whose suspensions cost less in this browser.
 //!
-//! What a browser has is tried, and what it costs is measured, once for each page; names of browsers play no part. Both
-//! are in `docs/engines.md`, with figures.
+//! Engines are probed and measured once per page, without regard to the browser's name. `docs/engines.md` describes
+//! both, with figures.
 
 use super::Kind;
 use super::microbench::{self, Microbench};
@@ -13,17 +13,18 @@ use std::cell::RefCell;
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::JsFuture;
 
-/// Suspensions between two looks at the clock.
+/// Suspensions between two readings of the clock.
 const LAP: u32 = 16;
 
-/// How long it is measured, milliseconds, where the clock is fine; one tick for each engine, and one to find the first
-/// tick, where it is not.
+/// The duration of the measurement in milliseconds if the clock is fine; with a coarse clock, one tick for each engine
+/// and one to find the first tick.
 const BUDGET: f64 = 1.0;
 
-/// How much dearer suspensions may be for an engine that runs smaller and faster code: the guest's own.
+/// JSPI is preferred if its suspensions cost at most this factor more: it runs the guest's own code, which is smaller
+/// and faster.
 const MARGIN: f64 = 2.5;
 
-/// What a page asks for.
+/// The option `engine`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
     Auto,
@@ -46,26 +47,26 @@ impl Wanted {
     }
 }
 
-/// What was found out about this browser.
+/// The result of probing this browser.
 #[derive(Clone, Copy, Debug)]
-struct Found {
+struct Probe {
     jspi: bool,
     best: Kind,
 }
 
 thread_local! {
-    static FOUND: RefCell<Option<Shared<LocalBoxFuture<'static, Found>>>> = const { RefCell::new(None) };
+    static PROBE: RefCell<Option<Shared<LocalBoxFuture<'static, Probe>>>> = const { RefCell::new(None) };
 }
 
-/// The engine to use.
+/// Selects the engine.
 ///
 /// # Errors
-/// [`Code::NoJspi`] where it is asked for and this browser does not have it.
+/// [`Code::NoJspi`] if JSPI is requested and this browser lacks it.
 pub(crate) async fn choose(wanted: Wanted) -> Result<Kind, FaasmError> {
     match wanted {
         Wanted::This(Kind::Asyncify) => Ok(Kind::Asyncify),
-        Wanted::Auto => Ok(found().await.best),
-        Wanted::This(Kind::Jspi) if found().await.jspi => Ok(Kind::Jspi),
+        Wanted::Auto => Ok(probe().await.best),
+        Wanted::This(Kind::Jspi) if probe().await.jspi => Ok(Kind::Jspi),
         Wanted::This(Kind::Jspi) => {
             let message = "this browser has no JavaScript Promise Integration: leave the engine to the runtime, or ask for \"asyncify\"";
             Err(FaasmError::new(Code::NoJspi, message))
@@ -73,27 +74,28 @@ pub(crate) async fn choose(wanted: Wanted) -> Result<Kind, FaasmError> {
     }
 }
 
-fn found() -> Shared<LocalBoxFuture<'static, Found>> {
-    FOUND
-        .with_borrow_mut(|found| found.get_or_insert_with(|| find().boxed_local().shared()).clone())
+fn probe() -> Shared<LocalBoxFuture<'static, Probe>> {
+    PROBE.with_borrow_mut(|probe| {
+        probe.get_or_insert_with(|| measure().boxed_local().shared()).clone()
+    })
 }
 
-async fn find() -> Found {
-    let without = Found { jspi: false, best: Kind::Asyncify };
+async fn measure() -> Probe {
+    let without = Probe { jspi: false, best: Kind::Asyncify };
     let Some(jspi) = working_jspi().await else { return without };
-    // Where Asyncify itself could not be tried, the other one works.
+    // JSPI works even if the probe of Asyncify failed.
     let best = match microbench::of(Kind::Asyncify) {
         Ok(asyncify) => cheaper(&jspi, &asyncify).await.unwrap_or(Kind::Jspi),
         Err(_) => Kind::Jspi,
     };
-    Found { jspi: true, best }
+    Probe { jspi: true, best }
 }
 
-/// The bench, where this browser has what the engine needs and really suspends.
+/// The microbenchmark for JSPI, if this browser has it and really suspends.
 async fn working_jspi() -> Option<Microbench> {
     let webassembly = Reflect::get(&global(), &"WebAssembly".into()).ok()?;
     let has = |name: &str| {
-        Reflect::get(&webassembly, &name.into()).is_ok_and(|found: JsValue| found.is_function())
+        Reflect::get(&webassembly, &name.into()).is_ok_and(|value: JsValue| value.is_function())
     };
     if !has("Suspending") || !has("promising") {
         return None;
@@ -108,19 +110,19 @@ async fn lap(bench: &Microbench) -> Result<(), JsValue> {
 }
 
 async fn cheaper(jspi: &Microbench, asyncify: &Microbench) -> Result<Kind, JsValue> {
-    // Code is compiled in the first lap, and the next round begins with a tick of the clock.
+    // The first lap compiles the code, and aligns the next one with a tick of the clock.
     rate(asyncify).await?;
     let began = performance_now();
     let (mut jspi_best, mut asyncify_best) = (0.0_f64, 0.0_f64);
     while performance_now() - began < BUDGET {
-        // Whatever else the machine does can only make it slower.
+        // Other load can only slow a lap down, so the best one counts.
         jspi_best = jspi_best.max(rate(jspi).await?);
         asyncify_best = asyncify_best.max(rate(asyncify).await?);
     }
     Ok(if jspi_best * MARGIN >= asyncify_best { Kind::Jspi } else { Kind::Asyncify })
 }
 
-/// Suspensions for each millisecond, over one tick of the clock.
+/// Suspensions per millisecond, over one tick of the clock.
 async fn rate(bench: &Microbench) -> Result<f64, JsValue> {
     let began = performance_now();
     let mut suspensions = 0;

@@ -1,5 +1,5 @@
-//! A tiny function that does nothing but suspend, in both shapes: shows whether an engine works here, and what a
-//! suspension costs. Its source is `microbench.wat`.
+//! A minimal function that only suspends, built for both engines: tests whether an engine works here, and measures a
+//! suspension. Its source is `microbench.wat`.
 
 use super::Kind;
 use js_sys::Promise;
@@ -7,22 +7,22 @@ use wasm_bindgen::prelude::*;
 
 const JSPI: &[u8] = include_bytes!("microbench.wasm");
 const ASYNCIFY: &[u8] = include_bytes!("microbench.asyncify.wasm");
-/// As `microbench.asyncify.wasm` was built.
+/// The buffer size with which `microbench.asyncify.wasm` was built.
 const BUFFER_BYTES: u32 = 65_536;
 
 #[wasm_bindgen(module = "/glue/microbench.js")]
 extern "C" {
-    /// An instance of the bench with its engine.
+    /// An instance of the function, with its engine.
     pub(super) type Microbench;
 
     #[wasm_bindgen(catch)]
     fn microbench(kind: &str, bytes: &[u8], buffer: u32) -> Result<Microbench, JsValue>;
 
-    /// Suspends and resumes it so many times, with nothing to wait for.
+    /// Suspends and resumes it `times` times without a wait.
     #[wasm_bindgen(method, catch)]
     pub(super) fn suspend(this: &Microbench, times: u32) -> Result<Promise, JsValue>;
 
-    /// How often it was suspended.
+    /// The number of suspensions.
     #[wasm_bindgen(method)]
     pub(super) fn suspensions(this: &Microbench) -> u32;
 }

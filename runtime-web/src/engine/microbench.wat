@@ -1,5 +1,5 @@
-;; Suspends as often as it is told; `microbench.wasm` and `microbench.asyncify.wasm` are what `faasm-asyncify build --debug-info strip`
-;; made of the shape that its shim gives a host call.
+;; Suspends as often as the i32 at address 0 says. `faasm-asyncify build --debug-info strip` made `microbench.wasm` and
+;; `microbench.asyncify.wasm` from it; its shim replaced the import by begin, suspend and finish.
 (module
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
   (memory (export "memory") 1)

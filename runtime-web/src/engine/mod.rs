@@ -1,6 +1,6 @@
-//! How a function is suspended and resumed, in one of two ways, and which of them suits this browser.
+//! The two engines that suspend and resume functions, and the choice between them.
 //!
-//! The ways themselves are in `glue/engine.js`: between a suspension and the next there is then nothing but the browser.
+//! The engines are in `glue/engine.js`, so that no runtime code runs between two suspensions.
 
 mod choice;
 mod microbench;
@@ -10,7 +10,7 @@ pub(crate) use choice::{Wanted, choose};
 use js_sys::{Function, Object, Promise, WebAssembly};
 use wasm_bindgen::prelude::*;
 
-/// Which way.
+/// The kind of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Asyncify,
@@ -18,7 +18,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// As options and figures have it.
+    /// The kind as in options and statistics.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Kind::Asyncify => "asyncify",
@@ -29,20 +29,20 @@ impl Kind {
 
 #[wasm_bindgen(module = "/glue/engine.js")]
 extern "C" {
-    /// A way to suspend one instance.
+    /// An engine, for one instance.
     pub(crate) type Engine;
 
-    /// By Asyncify, into so many bytes at the end of memory; `wait` gives a promise for each suspension.
+    /// Asyncify, with an unwind buffer of `bytes` at the end of memory; `wait` returns a promise for each suspension.
     pub(crate) fn asyncify(wait: &Function, bytes: u32) -> Engine;
 
-    /// By JavaScript Promise Integration.
+    /// JavaScript Promise Integration.
     pub(crate) fn jspi(wait: &Function) -> Engine;
 
-    /// The guest has to wait: called in an import that can suspend, which returns what this gives.
+    /// Suspends the guest: called in an import that can suspend; the import returns its result.
     #[wasm_bindgen(method, getter)]
     pub(crate) fn suspend(this: &Engine) -> Function;
 
-    /// What a module imports for a function that can suspend it.
+    /// Wraps an import that can suspend, for the module's import object.
     #[wasm_bindgen(method, catch)]
     pub(crate) fn suspending(this: &Engine, import: &Function) -> Result<JsValue, JsValue>;
 
@@ -54,8 +54,7 @@ extern "C" {
         memory: &WebAssembly::Memory,
     ) -> Result<(), JsValue>;
 
-    /// Calls a function of the guest that takes nothing or, where it is given, an argument, and takes it through all its
-    /// suspensions.
+    /// Calls a function of the guest, with or without an argument, and drives it through all its suspensions.
     #[wasm_bindgen(method, catch)]
     pub(crate) fn call(
         this: &Engine,
@@ -63,7 +62,7 @@ extern "C" {
         argument: &JsValue,
     ) -> Result<Promise, JsValue>;
 
-    /// How often the guest was suspended.
+    /// The number of suspensions.
     #[wasm_bindgen(method)]
     pub(crate) fn suspensions(this: &Engine) -> u32;
 }

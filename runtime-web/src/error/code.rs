@@ -1,8 +1,8 @@
-//! What can go wrong, by the codes that programs go by. `types.d.ts` lists the same ones; a test of `ci/testing/browser` compares.
+//! Stable error codes. `types.d.ts` lists the same ones; a test of `ci/testing/browser` compares them.
 
 macro_rules! codes {
     ($($variant:ident = $text:literal,)+) => {
-        /// What went wrong; `ErrorCode` in `types.d.ts` says what each one means.
+        /// An error code; `ErrorCode` in `types.d.ts` documents each.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Code {
             $($variant,)+
@@ -54,7 +54,7 @@ codes! {
 }
 
 impl Code {
-    /// The code that the guest kernel or a cluster names; one that this runtime does not know is `Internal`.
+    /// Parses a code from the kernel or a cluster; an unknown one becomes `Internal`.
     pub(crate) fn named(text: &str) -> Code {
         Self::ALL.iter().copied().find(|code| code.as_str() == text).unwrap_or(Code::Internal)
     }

@@ -13,9 +13,9 @@ use wasm_bindgen::{JsCast, JsValue};
 pub(crate) struct FaasmError {
     pub(crate) code: Code,
     pub(crate) message: String,
-    /// The stack of a trap, where the browser gives one: it names the guest's functions.
+    /// The stack of a trap, if the browser provides one; it names the guest's functions.
     pub(crate) stack: Option<String>,
-    /// What the page itself gave as the reason.
+    /// The page's own reason or exception.
     pub(crate) cause: Option<JsValue>,
 }
 
@@ -26,13 +26,13 @@ impl FaasmError {
 }
 
 impl FaasmError {
-    /// What JavaScript of ours has thrown, which may say its code.
+    /// From an exception of the runtime's JavaScript, which may have a code.
     pub(crate) fn thrown(thrown: &JsValue) -> Self {
         Self::new(code_of(thrown).unwrap_or(Code::Internal), describe(thrown))
     }
 }
 
-/// The code of an error that has one.
+/// The `code` of an error, if it has one.
 pub(crate) fn code_of(thrown: &JsValue) -> Option<Code> {
     let code = Reflect::get(thrown.dyn_ref::<Error>()?, &"code".into()).ok()?;
     code.as_string().map(|code| Code::named(&code))
@@ -63,7 +63,7 @@ impl From<FaasmError> for JsValue {
     }
 }
 
-/// The message of whatever JavaScript threw.
+/// The message of any value that JavaScript threw.
 pub(crate) fn describe(thrown: &JsValue) -> String {
     match thrown.dyn_ref::<Error>() {
         Some(error) => String::from(error.message()),

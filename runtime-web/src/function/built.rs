@@ -1,4 +1,5 @@
-//! A function that `faasm-asyncify` has built: a manifest, a module for each engine, and, for the stack of a trap, names.
+//! Functions built by `faasm-asyncify`: a manifest, a module for each engine, and optional function names for the stack
+//! of a trap.
 
 use super::documents::{self, Described};
 use super::fetch::{cannot, resolve, text};
@@ -14,17 +15,17 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 use web_sys::Url;
 
-/// Where everything of a built function is.
+/// A built function: its manifest, and its modules once they are fetched.
 pub(super) struct Built {
     engines: Engines,
-    /// Names of the modules' functions, where they are not in the modules themselves.
+    /// The names' artefact, if the names are not in the modules themselves.
     names: Option<Artefact>,
-    /// Where the manifest came from.
+    /// The manifest's address.
     url: String,
-    /// The manifest itself.
+    /// The manifest's text.
     text: String,
     modules: Rc<Modules>,
-    /// The names, once a stack needed them.
+    /// The names, fetched when a stack needs them.
     fetched: OnceCell<Names>,
 }
 
@@ -34,12 +35,12 @@ impl Built {
         (&self.url, &self.text)
     }
 
-    /// Why there is no module for Asyncify, where there is none.
+    /// Why there is no module for Asyncify, if so.
     pub(super) fn without_asyncify(&self) -> Option<&str> {
         without_asyncify(&self.engines)
     }
 
-    /// The module for an engine; fetched the first time.
+    /// The module for an engine, fetched on first use.
     pub(super) async fn program(&self, engine: Kind, name: &str) -> Result<Program, FaasmError> {
         let (artefact, buffer) = artefact(&self.engines, engine, name)?;
         let url = resolve(&artefact.file, &self.url)?;
@@ -47,16 +48,16 @@ impl Built {
         Ok(Program { engine, module, buffer, storage: Vec::new() })
     }
 
-    /// The names of a module's functions, where they are not in the module itself; fetched the first time.
+    /// The names of a module's functions if they are in a separate file, fetched on first use.
     ///
-    /// Why they cannot be had is said on the console only: a stack without names is still a stack.
+    /// An error is logged on the console only: a stack without names is still useful.
     pub(super) async fn names(&self, engine: Kind) -> Option<&Functions> {
         let artefact = self.names.as_ref()?;
         if self.fetched.get().is_none() {
             let names = fetch_names(&self.url, artefact).await.inspect_err(|error| {
-                console_error(&format!("a stack stays without names: {}", error.message));
+                console_error(&format!("a stack has no names: {}", error.message));
             });
-            // Another run may have been faster, with the same names.
+            // Another run may have set the same names meanwhile.
             let _ = self.fetched.set(names.ok()?);
         }
         self.fetched.get().map(|names| match engine {
@@ -87,14 +88,14 @@ fn artefact<'a>(
     }
 }
 
-/// Fetches the names that a manifest speaks of.
+/// Fetches the names' artefact.
 async fn fetch_names(base: &str, artefact: &Artefact) -> Result<Names, FaasmError> {
     let url = resolve(&artefact.file, base)?;
     let text = text(&url, Some(&artefact.integrity)).await?;
     documents::names(&text).map_err(|problem| cannot(&url, &problem))
 }
 
-/// Fetches a manifest, and at the same time the module that it probably names for the engine that is wanted.
+/// Fetches a manifest and, at the same time, the module that it probably names for the engine.
 pub(crate) async fn load(
     address: &str,
     wanted: Wanted,
@@ -123,7 +124,7 @@ async fn load_from(
     load_given(url, text, None, engine, wanted, modules).await
 }
 
-/// Loads a function whose manifest, and perhaps a module for the engine, are at hand.
+/// Loads a function from its manifest's text and, if available, a compiled module.
 pub(crate) async fn load_given(
     url: String,
     text: String,
@@ -149,7 +150,7 @@ pub(crate) async fn load_given(
     Ok(Loaded { name, entry, facts, cluster_only, engine, chained, state, versions, source })
 }
 
-/// Where the rewriter puts the module of a manifest.
+/// The address where the rewriter puts the module of a manifest.
 fn probable_module(manifest: &str, engine: Kind) -> Option<String> {
     let ending = match engine {
         Kind::Jspi => ".wasm",
@@ -157,7 +158,7 @@ fn probable_module(manifest: &str, engine: Kind) -> Option<String> {
     };
     let url = Url::new(manifest).ok()?;
     url.set_pathname(&format!("{}{ending}", url.pathname().strip_suffix(".json")?));
-    // What belongs to the manifest is resolved against its path alone.
+    // References in a manifest are resolved against its path alone.
     url.set_search("");
     url.set_hash("");
     Some(url.href())

@@ -1,4 +1,5 @@
-//! The JSON documents of a built function, read by the browser: a parser and its tables would be a tenth of the runtime.
+//! The JSON documents of a built function. The browser parses them: a parser and its tables would be a tenth of the
+//! runtime.
 
 use super::fetch::cannot;
 use crate::error::{FaasmError, describe};
@@ -11,25 +12,25 @@ use faasm_bridge::residence::Rules;
 use js_sys::{Array, JSON, Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 
-/// What a page needs to know of a [`faasm_bridge::manifest::Manifest`].
+/// The parts of a [`faasm_bridge::manifest::Manifest`] that a page uses.
 pub(super) struct Described {
     pub(super) name: String,
     pub(super) entry: Entry,
-    /// Imports that only a cluster has.
+    /// Imports that only a Faasm cluster supports.
     pub(super) cluster_only: Vec<String>,
     pub(super) engines: Engines,
     pub(super) names: Option<Artefact>,
     pub(super) chained: Policy,
     pub(super) state: Rules,
-    /// Content hashes of what may be in the cluster, the original's first.
+    /// Content hashes of the binaries that the cluster may have, the original's first.
     pub(super) versions: Vec<String>,
 }
 
-/// Reads a manifest, which came from `url`.
+/// Parses the manifest from `url`.
 pub(super) fn manifest(url: &str, text: &str) -> Result<Described, FaasmError> {
     let value = JSON::parse(text).map_err(|thrown| {
         let problem = format!(
-            "it is not JSON ({}); give the manifest that faasm-asyncify wrote, or an original whose address ends with .wasm",
+            "it is not JSON ({}); load a manifest written by faasm-asyncify, or an original whose address ends with .wasm",
             describe(&thrown)
         );
         cannot(url, &problem)
@@ -82,7 +83,7 @@ fn describe_function(document: &Part) -> Result<Described, String> {
     })
 }
 
-/// Reads rules for chained calls, by the names of functions.
+/// Parses placement rules, by function name.
 pub(crate) fn policy(value: &JsValue) -> Option<Policy> {
     let rule = |entry: JsValue| {
         let entry: Array = entry.unchecked_into();
@@ -91,7 +92,7 @@ pub(crate) fn policy(value: &JsValue) -> Option<Policy> {
     Object::entries(value.dyn_ref::<Object>()?).iter().map(rule).collect()
 }
 
-/// Reads where values of state live.
+/// Parses residence rules of state values.
 pub(crate) fn rules(value: JsValue) -> Result<Rules, String> {
     let state = Part { value, name: "state" };
     let of = |kind| match state.part(kind).optional() {
@@ -102,21 +103,21 @@ pub(crate) fn rules(value: JsValue) -> Result<Rules, String> {
     rules.problem().map_or(Ok(rules), Err)
 }
 
-/// Reads names of functions.
+/// Parses names of functions.
 pub(super) fn names(text: &str) -> Result<Names, String> {
     let document = Part { value: JSON::parse(text).map_err(|e| describe(&e))?, name: "it" };
     let of = |engine| document.part(engine).functions();
     Ok(Names { jspi: of("jspi")?, asyncify: of("asyncify")? })
 }
 
-/// A part of a document.
+/// A value in a document, with the property's name.
 struct Part {
     value: JsValue,
     name: &'static str,
 }
 
 impl Part {
-    /// A property; undefined where there is none, which what reads it complains about.
+    /// A property; undefined if absent, which the caller's conversion reports.
     fn part(&self, name: &'static str) -> Part {
         let value = Reflect::get(&self.value, &name.into()).unwrap_or(JsValue::UNDEFINED);
         Part { value, name }
@@ -127,7 +128,7 @@ impl Part {
     }
 
     fn wrong(&self) -> String {
-        format!("`{}` is missing, or is not what it should be", self.name)
+        format!("`{}` is missing or invalid", self.name)
     }
 
     fn string(&self) -> Result<String, String> {
@@ -139,7 +140,7 @@ impl Part {
         array.iter().map(|item| item.as_string().ok_or_else(|| self.wrong())).collect()
     }
 
-    /// Its number of bytes.
+    /// The property `bytes`.
     fn bytes(&self) -> Result<f64, String> {
         let bytes = self.part("bytes");
         bytes.value.as_f64().filter(|bytes| *bytes >= 0.0).ok_or_else(|| bytes.wrong())

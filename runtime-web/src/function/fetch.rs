@@ -1,4 +1,4 @@
-//! Fetching of what is not a module.
+//! Fetches files other than modules.
 
 use crate::error::{Code, FaasmError, describe};
 use crate::global::fetch;
@@ -33,7 +33,7 @@ async fn body(
     JsFuture::from(read(&response).map_err(failed)?).await.map_err(failed)
 }
 
-/// Fetches, and refuses anything but success and, where it is given, the right bytes.
+/// Fetches a file; fails unless the response is a success with the given integrity.
 async fn get(url: &str, integrity: Option<&str>) -> Result<Response, FaasmError> {
     let options = Object::new();
     if let Some(integrity) = integrity {
@@ -42,9 +42,7 @@ async fn get(url: &str, integrity: Option<&str>) -> Result<Response, FaasmError>
     }
     let response = JsFuture::from(fetch(url, &options)).await.map_err(|thrown: JsValue| {
         let hint = match integrity {
-            Some(_) => {
-                "; if it is there, its bytes are not those of the manifest: deploy both together"
-            }
+            Some(_) => "; if it exists, its hash differs from the manifest's: deploy both together",
             None => "",
         };
         cannot(url, &format!("{}{hint}", describe(&thrown)))

@@ -1,4 +1,4 @@
-//! Loading of functions: built ones by their manifest, and originals.
+//! Loads functions: built ones by their manifest, and originals.
 
 mod built;
 mod documents;
@@ -26,20 +26,20 @@ use original::Original;
 use std::rc::Rc;
 use web_sys::Url;
 
-/// A function ready to run any number of times.
+/// A loaded function.
 pub(crate) struct Loaded {
     pub(crate) name: String,
     pub(crate) entry: Entry,
     pub(crate) facts: ModuleFacts,
-    /// Imports that only a cluster answers.
+    /// Imports that only a Faasm cluster supports.
     pub(crate) cluster_only: Vec<String>,
-    /// The engine of runs that do not ask for one.
+    /// The default engine of its runs.
     pub(crate) engine: Kind,
-    /// Where the calls that it chains run, unless the page says otherwise.
+    /// The placement of the calls that it chains, unless the page decides.
     pub(crate) chained: Policy,
-    /// Where values of state live that it works on, besides what the page says.
+    /// The residence rules of its manifest, in addition to the page's.
     pub(crate) state: Rules,
-    /// Content hashes of what the cluster should have, if the page knows.
+    /// Content hashes of the binaries that the cluster may have, if known.
     pub(crate) versions: Vec<String>,
     source: Source,
 }
@@ -49,18 +49,18 @@ enum Source {
     Original { module: WebAssembly::Module, storage: Vec<Storage> },
 }
 
-/// What one engine runs.
+/// A module for one engine.
 pub(crate) struct Program {
     pub(crate) engine: Kind,
     pub(crate) module: WebAssembly::Module,
-    /// Where the module is instrumented.
+    /// The unwind buffer, if the module is instrumented.
     pub(crate) buffer: Option<UnwindBuffer>,
-    /// What it imports besides functions.
+    /// Memories and tables that the module imports.
     pub(crate) storage: Vec<Storage>,
 }
 
 impl Loaded {
-    /// Address and text of its manifest, which originals do not have.
+    /// Address and text of its manifest; `None` for originals.
     pub(crate) fn manifest(&self) -> Option<(&str, &str)> {
         match &self.source {
             Source::Built(built) => Some(built.manifest()),
@@ -68,7 +68,7 @@ impl Loaded {
         }
     }
 
-    /// The engine for a call of it by a run with this one.
+    /// The engine for a call chained by a run with the engine `caller`.
     pub(crate) fn engine_like(&self, caller: Kind) -> Kind {
         match &self.source {
             Source::Built(built) if caller == Kind::Jspi || built.without_asyncify().is_none() => {
@@ -78,7 +78,7 @@ impl Loaded {
         }
     }
 
-    /// The engine for a run: the one that is `wanted`, or the one it was loaded for.
+    /// The engine for a run: the `wanted` one, or the default.
     pub(crate) async fn engine(&self, wanted: Option<Wanted>) -> Result<Kind, FaasmError> {
         let Some(wanted) = wanted else { return Ok(self.engine) };
         let without = match &self.source {
@@ -88,7 +88,7 @@ impl Loaded {
         select(wanted, &self.name, without).await
     }
 
-    /// The module for an engine; fetched the first time.
+    /// The module for an engine, fetched on first use.
     pub(crate) async fn program(&self, engine: Kind) -> Result<Program, FaasmError> {
         match (&self.source, engine) {
             (Source::Built(built), _) => built.program(engine, &self.name).await,
@@ -100,7 +100,7 @@ impl Loaded {
         }
     }
 
-    /// The names of a module's functions, where they are not in the module itself.
+    /// The names of a module's functions, if they are in a separate file.
     pub(crate) async fn names(&self, engine: Kind) -> Option<&Functions> {
         match &self.source {
             Source::Built(built) => built.names(engine).await,
@@ -113,7 +113,7 @@ impl Loaded {
 const NOT_BUILT: &str =
     "it was not built; build it with `faasm-asyncify build`, and load the manifest";
 
-/// The engine for a function, which may be `without_asyncify` for a reason.
+/// Selects the engine for a function; `without_asyncify` is the reason if it has no module for Asyncify.
 async fn select(
     wanted: Wanted,
     name: &str,
@@ -125,19 +125,18 @@ async fn select(
     }
     choose(Wanted::This(Kind::Jspi)).await.map_err(|_| {
         let message = format!(
-            "this browser has no JavaScript Promise Integration, and `{name}` has nothing for the engine \"asyncify\": {why}"
+            "this browser has no JavaScript Promise Integration, and `{name}` has no module for engine \"asyncify\": {why}"
         );
         FaasmError::new(Code::NoJspi, message)
     })
 }
 
 fn needs_asyncify(name: &str, why: &str) -> FaasmError {
-    let message = format!("`{name}` has nothing for the engine \"asyncify\": {why}");
+    let message = format!("`{name}` has no module for engine \"asyncify\": {why}");
     FaasmError::new(Code::BadOptions, message)
 }
 
-/// Loads what is at an address: an original where that ends with `.wasm`, else a manifest with the module it names for the
-/// engine.
+/// Loads a function by address: an original if that ends with `.wasm`, otherwise a manifest with the engine's module.
 pub(crate) async fn load(
     address: &str,
     wanted: Wanted,
@@ -157,7 +156,7 @@ pub(crate) async fn load(
     }
 }
 
-/// Loads the function of that name whose manifest is beside another.
+/// Loads the function `name`, whose manifest is beside that of another.
 pub(crate) async fn load_beside(
     manifest: &str,
     name: &str,
@@ -167,7 +166,7 @@ pub(crate) async fn load_beside(
     built::load(&fetch::resolve(&format!("{name}.json"), manifest)?, wanted, modules).await
 }
 
-/// Loads an original that the page has already.
+/// Loads an original from its bytes.
 pub(crate) async fn load_bytes(
     bytes: &[u8],
     wanted: Wanted,

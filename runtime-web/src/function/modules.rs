@@ -1,5 +1,5 @@
-//! Compiled modules: each is fetched and compiled once for all loads and runs of a runtime, and only what hashes to the
-//! integrity of a manifest gets out of here.
+//! Compiled modules. Each is fetched and compiled once per runtime; a module is returned only if its hash matches the
+//! manifest's integrity.
 
 use super::fetch::cannot;
 use crate::error::{FaasmError, describe};
@@ -22,27 +22,27 @@ type Compiling = Shared<LocalBoxFuture<'static, Result<WebAssembly::Module, Faas
 #[derive(Default)]
 pub(crate) struct Modules {
     compiling: RefCell<SortedMap<String, Compiling>>,
-    /// What is on its way before it is known whether it is needed, by address.
+    /// Speculative fetches by address, before the manifest confirms them.
     guesses: RefCell<SortedMap<String, Guess>>,
-    /// Addresses of modules that are here.
+    /// Addresses of compiled modules.
     known: RefCell<SortedMap<String, ()>>,
 }
 
 impl Modules {
-    /// Lets go of all of them.
+    /// Releases all modules.
     pub(crate) fn clear(&self) {
         self.compiling.borrow_mut().clear();
         self.guesses.borrow_mut().clear();
         self.known.borrow_mut().clear();
     }
 
-    /// A module of that integrity, compiled elsewhere.
+    /// Adds a module that was compiled elsewhere.
     pub(super) fn put(&self, integrity: &str, module: WebAssembly::Module) {
         let module = ready(Ok(module)).boxed_local().shared();
         self.compiling.borrow_mut().insert(integrity.to_owned(), module);
     }
 
-    /// Begins to fetch a module that is probably needed, unless one of this address is here or on its way.
+    /// Starts to fetch a module that is probably needed, unless its address is compiled or being fetched.
     pub(super) fn guess(&self, url: &str) {
         let mut guesses = self.guesses.borrow_mut();
         if self.known.borrow().get(url).is_none() && guesses.get(url).is_none() {
@@ -50,12 +50,12 @@ impl Modules {
         }
     }
 
-    /// Forgets a guess that nobody has needed.
+    /// Drops a guess that turned out to be wrong.
     pub(super) fn forget(&self, url: &str) {
         self.guesses.borrow_mut().remove(url);
     }
 
-    /// The module of that integrity, which is at that address.
+    /// The module with this integrity, fetched from this address.
     pub(super) async fn get(
         &self,
         url: &str,
@@ -75,17 +75,17 @@ impl Modules {
         let module = compiling.await;
         match &module {
             Ok(_) => drop(self.known.borrow_mut().insert(url.to_owned(), ())),
-            // Another attempt may succeed.
+            // Not cached: another attempt may succeed.
             Err(_) => drop(self.compiling.borrow_mut().remove(integrity)),
         }
         module
     }
 }
 
-/// A module on its way, before it is known whether it is the right one. Dropping it forgets it.
+/// A speculative fetch of a module. Dropping it discards the module.
 struct Guess {
     url: String,
-    /// Takes the integrity that the module must have.
+    /// Resolves the integrity that the module must have.
     tell: Function,
     module: Promise,
 }
@@ -113,7 +113,7 @@ impl Guess {
 
 impl Drop for Guess {
     fn drop(&mut self) {
-        // After `confirm` this changes nothing.
+        // No effect after `confirm`.
         let _ = self.tell.call0(&JsValue::UNDEFINED);
     }
 }

@@ -1,4 +1,4 @@
-//! The browser, as the kernel sees it during one host call.
+//! The kernel's host and guest memory, implemented by the browser for one host call.
 
 use super::Bindings;
 use crate::global::{RUNTIME, get_random_values, performance_now};
@@ -13,7 +13,7 @@ extern "C" {
     #[wasm_bindgen(js_name = openGuest)]
     pub(super) fn open_guest(run: u32, memory: &WebAssembly::Memory, table: &JsValue);
 
-    /// What a host call throws to end the guest.
+    /// The exception with which a host call ends the guest.
     pub(crate) fn uncatchable() -> JsValue;
 
     #[wasm_bindgen(js_name = memorySize)]
@@ -57,7 +57,7 @@ impl GuestMemory for BrowserHost<'_> {
     fn grow(&mut self, pages: u32) -> Option<u32> {
         let grow = self.0.grow.borrow().clone()?;
         let before = grow.call1(&JsValue::UNDEFINED, &pages.into()).ok()?.as_f64()? as i32;
-        // -1 is failure, and any other number is a size.
+        // -1 means failure; any other number is a size.
         (before != -1).then_some(before as u32)
     }
 
@@ -68,14 +68,14 @@ impl GuestMemory for BrowserHost<'_> {
     fn put_fence(&mut self, pages: u32, limit: u32) {
         if let Some(globals) = &*self.0.fence.borrow() {
             for (global, value) in globals.iter().zip([pages, limit]) {
-                // A module that has other exports of these names has no fence.
+                // If the exports are not mutable globals, the module has no fence.
                 let _ = Reflect::set(global, &"value".into(), &value.into());
             }
         }
     }
 }
 
-/// What a clock of guests shows, nanoseconds.
+/// The time of a guest's clock, in nanoseconds.
 pub(super) fn now(clock: Clock) -> u64 {
     let milliseconds = match clock {
         Clock::Realtime => js_sys::Date::now(),
@@ -106,15 +106,16 @@ impl Host for BrowserHost<'_> {
     }
 
     fn backtrace(&mut self) -> String {
-        let stack = whole_stack().unwrap_or_default();
-        // The runtime's own frames say nothing about the guest.
+        let stack = full_stack().unwrap_or_default();
+        // The runtime's own frames are omitted.
         let guest = |line: &&str| line.contains("wasm") && !line.contains(RUNTIME);
         stack.lines().filter(guest).map(str::trim).collect::<Vec<_>>().join("\n")
     }
 }
 
-/// The JavaScript stack. Chromium and WebKit cut it after some frames, which would all be the runtime's own.
-fn whole_stack() -> Option<String> {
+/// The JavaScript stack, with a raised limit: by default Chromium and WebKit keep so few frames that all would be the
+/// runtime's.
+fn full_stack() -> Option<String> {
     const FRAMES: u32 = 200;
     let class = Reflect::get(&js_sys::global(), &JsValue::from_str("Error")).ok()?;
     let limit = JsValue::from_str("stackTraceLimit");

@@ -13,22 +13,22 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 
-/// Chained calls whose results the run has not taken.
+/// Chained calls whose results the run has not awaited yet.
 #[derive(Default)]
 pub(super) struct Calls {
     open: RefCell<SortedMap<CallId, oneshot::Receiver<Finished>>>,
     chained: Cell<u32>,
-    /// The run has ended, and what it has not awaited goes on by itself, as in a cluster.
+    /// Set when the run has ended: calls that it has not awaited continue, as in a cluster.
     detached: Rc<Cell<bool>>,
 }
 
 impl Calls {
-    /// How many were chained.
+    /// The number of chained calls.
     pub(super) fn chained(&self) -> u32 {
         self.chained.get()
     }
 
-    /// The result of a call, if it is here.
+    /// Takes the result of a call, if it has ended.
     pub(super) fn take_finished(&self, id: CallId) -> Option<CallResult> {
         let mut open = self.open.borrow_mut();
         let (sender, receiver) = oneshot::channel();
@@ -37,7 +37,7 @@ impl Calls {
                 open.remove(&id);
                 Some(ended.result)
             }
-            // An error goes the long way, which ends the run and says why.
+            // An error stays for `take`, which ends the run with its reason.
             error => {
                 let _ = sender.send(error);
                 open.insert(id, receiver);
@@ -46,12 +46,12 @@ impl Calls {
         }
     }
 
-    /// Where the result of a call will be; dropping it cancels the call.
+    /// Takes the receiver of a call's result; dropping it cancels the call.
     pub(super) fn take(&self, id: CallId) -> Option<oneshot::Receiver<Finished>> {
         self.open.borrow_mut().remove(&id)
     }
 
-    /// The run is over: calls that it has not awaited are left to themselves, or cancelled.
+    /// Ends the run: calls that it has not awaited are detached, or cancelled.
     pub(super) fn end(&self, cancel: bool) {
         self.detached.set(!cancel);
         self.open.borrow_mut().clear();
@@ -75,8 +75,8 @@ impl Bindings {
                 let (sender, receiver) = oneshot::channel();
                 calls.open.borrow_mut().insert(id, receiver);
                 let (detached, listeners) = (calls.detached.clone(), self.listeners.clone());
-                let attended = Attended { id, function: called, detached, listeners };
-                spawn(attended.attend(running, sender, own_name.clone()));
+                let call = InFlightCall { id, function: called, detached, listeners };
+                spawn(call.drive(running, sender, own_name.clone()));
             }
             Err(error) => {
                 self.listeners.warn(own_name, &called, error.code, &error.message);
@@ -86,17 +86,18 @@ impl Bindings {
     }
 }
 
-/// A chained call under way.
-struct Attended {
+/// A chained call in flight.
+struct InFlightCall {
     id: CallId,
     function: String,
     detached: Rc<Cell<bool>>,
     listeners: Rc<Listeners>,
 }
 
-impl Attended {
-    /// Waits for the call to end, and hands its result to the run. It is cancelled where the run does not want it any more.
-    async fn attend(self, running: Running, mut sender: oneshot::Sender<Finished>, caller: String) {
+impl InFlightCall {
+    /// Drives the call, and sends its result to the run. Cancels the call when the run has dropped the receiver, unless
+    /// it is detached.
+    async fn drive(self, running: Running, mut sender: oneshot::Sender<Finished>, caller: String) {
         match select(running, poll_fn(|cx| sender.poll_canceled(cx))).await {
             Either::Left((finished, _)) => {
                 self.warn(&caller, &finished);
@@ -105,7 +106,7 @@ impl Attended {
                 {
                     self.listeners.call_finished(self.id, ended);
                 }
-                // Nobody may want it any more.
+                // The receiver may be gone.
                 let _ = sender.send(finished);
             }
             Either::Right(((), running)) if self.detached.get() => {
@@ -115,7 +116,7 @@ impl Attended {
         }
     }
 
-    /// Names a call that failed: the function may not look at what came back, or not await it at all.
+    /// Warns of a failed call: the function may ignore its result, or never await it.
     fn warn(&self, caller: &str, finished: &Finished) {
         let (code, reason) = match finished {
             Ok(Ended { result, failure: Some(code), .. }) => {

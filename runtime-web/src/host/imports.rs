@@ -1,4 +1,4 @@
-//! The import object of a function module.
+//! Builds the import object of a function's module.
 
 use super::{Bindings, Called, Number};
 use crate::engine::Engine;
@@ -26,10 +26,10 @@ extern "C" {
     ) -> Function;
 }
 
-/// Import module of the calls the rewriter adds.
+/// The import module of the rewriter's shims.
 pub(crate) const BRIDGE: &str = "faasm_bridge";
 
-/// The import object of a module.
+/// Builds the import object of a module.
 pub(crate) fn import_object(
     program: &Program,
     bindings: &Bindings,
@@ -80,7 +80,7 @@ pub(crate) fn import_object(
                 ImportClass::Known(call) if call.row().suspends == Suspends::Never => {
                     bind("host_call", call.index(), call.row().params).into()
                 }
-                // The rest is only in originals; what is built has it behind the calls of the bridge.
+                // Only originals import blocking rows directly; in built modules the shim imports their halves.
                 ImportClass::Known(call) => suspending(&waiting_function(
                     run.get(),
                     &begin(call),
@@ -125,13 +125,13 @@ fn set(imports: &Object, module: &str, name: &str, function: &JsValue) {
 }
 
 fn cannot_provide(thrown: JsValue) -> FaasmError {
-    let message = format!("what the module imports cannot be made: {}", describe(&thrown));
+    let message = format!("cannot create the module's imports: {}", describe(&thrown));
     FaasmError::new(Code::CannotLoad, message)
 }
 
 fn unbound(module: &str, name: &str) -> FaasmError {
     let message = format!(
-        "the module imports `{module}.{name}`, which this runtime cannot bind: build it with the faasm-asyncify of the same version"
+        "the module imports `{module}.{name}`, which this runtime lacks: build it with the faasm-asyncify of the same version"
     );
     FaasmError::new(Code::CannotLoad, message)
 }

@@ -1,4 +1,4 @@
-//! What a page hears of a run: what the function prints, and what happens to it.
+//! The page's listeners of a run: standard output, standard error, and events.
 
 use crate::chain::Ended;
 use crate::error::{Code, describe};
@@ -16,21 +16,21 @@ pub(crate) struct Listeners {
     stderr: Option<Printed>,
     event: Option<Function>,
     began: f64,
-    /// Functions whose failed calls were warned of.
+    /// Functions for whose failed calls a warning was logged.
     warned: RefCell<Vec<String>>,
 }
 
-/// Most functions of one run whose failed calls are warned of.
+/// The maximum number of functions that one run warns of.
 const MAX_WARNED: usize = 16;
 
 struct Printed {
     callback: Function,
-    /// Keeps the bytes of a character that was printed in two parts.
+    /// Buffers the bytes of a character printed in two parts.
     decoder: TextDecoder,
 }
 
 impl Listeners {
-    /// Listeners of a run that begins now.
+    /// The listeners of a run, which starts now.
     pub(crate) fn new(
         stdout: Option<Function>,
         stderr: Option<Function>,
@@ -44,12 +44,12 @@ impl Listeners {
         Self { stdout, stderr, event, began: performance_now(), warned: RefCell::default() }
     }
 
-    /// Passes on what is left of a character that the guest did not finish.
+    /// Flushes the bytes of an incomplete character.
     pub(super) fn flush(&self) {
         for printed in [&self.stdout, &self.stderr].into_iter().flatten() {
             let rest = printed.decoder.decode().unwrap_or_default();
             if !rest.is_empty() {
-                tell(&printed.callback, &rest.into());
+                notify(&printed.callback, &rest.into());
             }
         }
     }
@@ -63,7 +63,7 @@ impl Listeners {
         let options = TextDecodeOptions::new();
         options.set_stream(true);
         let text = printed.decoder.decode_with_u8_array_and_options(bytes, &options);
-        tell(&printed.callback, &text.unwrap_or_default().into());
+        notify(&printed.callback, &text.unwrap_or_default().into());
     }
 
     pub(super) fn suspended(&self, operation: &Operation) {
@@ -118,7 +118,7 @@ impl Listeners {
         });
     }
 
-    /// Says on the console that a call has failed, once for each function that is called: the caller may not look.
+    /// Logs a failed call on the console, once per called function: the caller may ignore the result.
     pub(super) fn warn(&self, caller: &str, function: &str, code: Code, reason: &str) {
         let mut warned = self.warned.borrow_mut();
         if warned.len() >= MAX_WARNED || warned.iter().any(|name| name == function) {
@@ -126,7 +126,7 @@ impl Listeners {
         }
         warned.push(function.to_owned());
         let last = match warned.len() {
-            MAX_WARNED => "; more of this run's calls are not warned of",
+            MAX_WARNED => "; this run logs no more warnings",
             _ => "",
         };
         console_warn(&format!(
@@ -152,20 +152,20 @@ impl Listeners {
         let mut all =
             vec![("type", kind.into()), ("atMs", (performance_now() - self.began).into())];
         all.extend(fields());
-        tell(callback, &object(&all));
+        notify(callback, &object(&all));
     }
 }
 
-/// Why a call failed, for an event.
+/// The field `failure` of an event.
 fn failure(ended: &Ended) -> JsValue {
     let Some(code) = ended.failure else { return JsValue::NULL };
     let message = String::from_utf8_lossy(&ended.result.output);
     object(&[("code", code.as_str().into()), ("message", (&*message).into())])
 }
 
-/// Calls a listener; one that throws must not end the guest it listens to.
-fn tell(callback: &Function, what: &JsValue) {
+/// Calls a listener; its exceptions must not end the guest.
+fn notify(callback: &Function, what: &JsValue) {
     if let Err(thrown) = callback.call1(&JsValue::UNDEFINED, what) {
-        console_error(&format!("a listener of a function threw: {}", describe(&thrown)));
+        console_error(&format!("a listener of a run threw: {}", describe(&thrown)));
     }
 }

@@ -1,6 +1,6 @@
-//! Locks across the cluster that a run holds. The relay renews them as long as it has a connection of this page.
+//! The cluster-wide locks of a run. The relay renews their leases while the page's session is connected.
 
-use super::{take_done, unexpected};
+use super::{expect_done, unexpected};
 use crate::connection::Connection;
 use crate::error::FaasmError;
 use crate::global::{get_random_values, spawn};
@@ -9,17 +9,17 @@ use faasm_bridge::wire::{FailureCode, Reply, Request};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-/// What one run holds.
+/// The locks that a run holds.
 #[derive(Default)]
 pub(super) struct Locks {
-    /// What the relay knows the run by, among those of the session; chosen with the first lock.
+    /// The run's id at the relay, unique in the session; chosen with the first lock.
     run: Cell<Option<u64>>,
     held: RefCell<Vec<Held>>,
 }
 
 struct Held {
     key: String,
-    /// The connection's session that took it.
+    /// The session that acquired the lock.
     session: u64,
 }
 
@@ -34,7 +34,7 @@ impl Locks {
         })
     }
 
-    /// Waits for a lock. Dropped meanwhile, it takes back what it asked for.
+    /// Acquires a lock. Dropping the future withdraws the request.
     pub(super) async fn take(
         &self,
         connection: &Rc<Connection>,
@@ -43,11 +43,11 @@ impl Locks {
         let run = self.run();
         let request = Request::LockState { key: key.clone(), run };
         let waiting = connection.request(request, &[])?;
-        let mut asked = Asked { connection, key: &key, run, is_held: false };
-        take_done(waiting.answer().await)?;
-        asked.is_held = true;
-        drop(asked);
-        // A request that was made again in another session was answered by that one.
+        let mut request = LockRequest { connection, key: &key, run, is_held: false };
+        expect_done(waiting.answer().await)?;
+        request.is_held = true;
+        drop(request);
+        // If the request was repeated in a new session, that one acquired the lock.
         let session = connection.sessions();
         self.held.borrow_mut().push(Held { key, session });
         Ok(Completion::Done)
@@ -73,18 +73,18 @@ impl Locks {
         Ok(match answer {
             (Reply::Done, _) => Completion::Done,
             (Reply::Failed { code: FailureCode::LockLost, .. }, _) => Completion::Missing,
-            // It stays among those that are held, and is released with them.
+            // The lock stays in `held`, and `end` releases it.
             (reply, _) => return Err(unexpected(reply)),
         })
     }
 
-    /// Whether it is known here that the lock of this key was lost: the relay has forgotten the session that took it.
+    /// Whether the lock is known to be lost: the relay has lost the session that acquired it.
     pub(super) fn has_lost(&self, connection: &Connection, key: &str) -> bool {
         let held = self.held.borrow();
         held.iter().any(|held| held.key == key && held.session != connection.sessions())
     }
 
-    /// Releases everything; nobody waits for that.
+    /// Releases all locks in the background.
     pub(super) fn end(&self, connection: &Rc<Connection>) {
         for Held { key, .. } in self.held.take() {
             release_later(connection, key, self.run());
@@ -92,15 +92,15 @@ impl Locks {
     }
 }
 
-/// A lock that was asked for, and may be held without that being known here.
-struct Asked<'a> {
+/// A requested lock, which the relay may have granted already.
+struct LockRequest<'a> {
     connection: &'a Rc<Connection>,
     key: &'a str,
     run: u64,
     is_held: bool,
 }
 
-impl Drop for Asked<'_> {
+impl Drop for LockRequest<'_> {
     fn drop(&mut self) {
         if !self.is_held {
             release_later(self.connection, self.key.to_owned(), self.run);
@@ -108,7 +108,7 @@ impl Drop for Asked<'_> {
     }
 }
 
-/// Without a connection, or a session, it is free after its lease anyway.
+/// If this fails, the lock expires with its lease.
 fn release_later(connection: &Rc<Connection>, key: String, run: u64) {
     if let Ok(waiting) = connection.request(Request::UnlockState { key, run }, &[]) {
         spawn(async move {

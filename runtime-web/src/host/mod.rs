@@ -1,13 +1,13 @@
-//! The imports of a running function: the guest kernel, bound to the browser.
+//! The imports of a running function: the kernel's driver in the browser.
 //!
-//! * this file: the two halves of a call, and the guest's allocator;
-//! * `browser`: what the kernel needs from the page;
+//! * this file: the two halves of a host call, and the guest's allocator;
+//! * `browser`: the kernel's host and guest memory;
 //! * `calls`: chained calls;
-//! * `locks`: locks across the cluster;
-//! * `listeners`: what the page wants to hear;
-//! * `operations`: what is done while the function is suspended;
-//! * `imports`: the import object; [`crate::entry`] is where its calls arrive;
-//! * `runs`: which run a call belongs to;
+//! * `locks`: cluster-wide locks;
+//! * `listeners`: the page's listeners;
+//! * `operations`: performs operations while the function is suspended;
+//! * `imports`: the import object; host calls enter at [`crate::entry`];
+//! * `runs`: finds the run of a host call;
 //! * `transfers`: state values between page and relay.
 
 mod browser;
@@ -21,7 +21,7 @@ mod transfers;
 
 pub(crate) use imports::{BRIDGE, import_object};
 pub(crate) use listeners::Listeners;
-pub(crate) use operations::{take_bytes, take_done, unexpected};
+pub(crate) use operations::{expect_bytes, expect_done, unexpected};
 pub(crate) use runs::{Number, numbered};
 pub(crate) use transfers::{read_state, write_state};
 
@@ -42,36 +42,36 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use wasm_bindgen::JsValue;
 
-/// What a run shares with the imports of its instance.
+/// State shared by a run and the imports of its instance.
 pub(crate) struct Bindings {
     guest: RefCell<Guest>,
     shared: Rc<Shared>,
     listeners: Rc<Listeners>,
     stop: Rc<CancelToken>,
     caller: Rc<Caller>,
-    /// Imports that only trap, by the position given to their import function.
+    /// Imports that trap, by the index given to their import function.
     pub(crate) traps: RefCell<Vec<String>>,
-    /// What JavaScript knows the run by.
+    /// The run's number in JavaScript.
     number: Cell<u32>,
-    /// The instance is there, and its memory.
+    /// Set once the instance and its memory exist.
     attached: Cell<bool>,
-    /// Bytes at the end of memory that the guest does not know of.
+    /// The size of the unwind buffer at the end of memory, hidden from the guest.
     hidden: u32,
     malloc: RefCell<Option<Function>>,
-    /// How the host makes the guest's memory grow.
+    /// Grows the guest's memory.
     grow: RefCell<Option<Function>>,
     fence: RefCell<Option<[WebAssembly::Global; 2]>>,
-    /// The function of the guest that a host call is about to call.
+    /// The guest function that a host call is about to call.
     called: RefCell<Option<GuestCall>>,
-    /// While the host is inside the guest's `malloc`, below which nothing can suspend.
+    /// Set while the host runs the guest's `malloc`, which must not suspend.
     allocating: Cell<bool>,
     calls: Calls,
     locks: Locks,
-    /// What the guest waits for, between `begin` and the end of the suspension.
+    /// The operation that the guest waits for, between `begin` and `wait`.
     pending: RefCell<Option<Operation>>,
-    /// Why a host call ended the run.
+    /// The fault by which a host call ended the run.
     pub(crate) fault: RefCell<Option<Fault>>,
-    /// The cause behind a failed operation.
+    /// The cause of a failed operation.
     failure: RefCell<Option<FaasmError>>,
     pub(crate) waited: Cell<f64>,
 }
@@ -119,13 +119,13 @@ impl Bindings {
         *self.fence.borrow_mut() = fence;
     }
 
-    /// How many calls the run has chained.
+    /// The number of chained calls.
     pub(crate) fn chained(&self) -> u32 {
         self.calls.chained()
     }
 
-    /// Ends the run: what it wrote through mappings joins the local tier, and its locks are free. Calls that it has not
-    /// awaited go on, unless it was stopped.
+    /// Ends the run: merges writes through mappings into the local tier, and releases locks. Calls that it has not
+    /// awaited continue, unless the run was cancelled.
     pub(crate) fn end(&self) {
         self.listeners.flush();
         let stopped = self.stop.reason();
@@ -136,7 +136,7 @@ impl Bindings {
             guest.end(host, tier);
             Ok(())
         });
-        // There is no memory where the module could not even be instantiated.
+        // Without memory, the module could not be instantiated.
         if ended.is_err() {
             self.shared.tier.with(|tier| self.guest.borrow_mut().abandon(tier));
         }
@@ -146,7 +146,7 @@ impl Bindings {
         self.guest.borrow_mut().take_output()
     }
 
-    /// The error that ended the run through a host call, with the cause behind it.
+    /// The fault by which a host call ended the run.
     pub(crate) fn take_fault(&self) -> Option<Fault> {
         self.fault.borrow_mut().take()
     }
@@ -155,7 +155,7 @@ impl Bindings {
         self.failure.borrow_mut().take()
     }
 
-    /// Performs what the guest waits for.
+    /// Performs the pending operation, and completes it in the kernel.
     pub(crate) async fn wait(self: Rc<Self>) {
         let operation = self.pending.borrow_mut().take();
         let Some(operation) = operation else { return };
@@ -181,35 +181,35 @@ impl Bindings {
         act: impl FnOnce(&mut Guest, &mut dyn Host, &mut LocalTier) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         if !self.attached.get() {
-            return Err(Fault::Order { call: "a host call before the instance was there" });
+            return Err(Fault::Order { call: "a host call during instantiation" });
         }
         let mut host = BrowserHost(self);
         self.shared.tier.with(|tier| act(&mut self.guest.borrow_mut(), &mut host, tier))
     }
 
     pub(crate) fn call(&self, call: HostCall, args: &[u64]) -> Result<i32, Raise> {
-        self.check_goes_on()?;
+        self.check_cancelled()?;
         Ok(self.with_guest(|guest, host, tier| guest.call(call, args, host, tier))?)
     }
 
-    /// A run that is to end does so at its next host call.
-    fn check_goes_on(&self) -> Result<(), Raise> {
+    /// A cancelled run ends at its next host call.
+    fn check_cancelled(&self) -> Result<(), Raise> {
         match self.stop.reason() {
             Some(reason) => Err(Raise::Thrown(JsValue::from_str(&reason.message))),
             None => Ok(()),
         }
     }
 
-    /// A call that gives a number with a fraction.
+    /// A host call that returns an `f64`.
     pub(crate) fn number(&self, call: HostCall) -> Result<f64, Raise> {
-        self.check_goes_on()?;
+        self.check_cancelled()?;
         Ok(self.with_guest(|guest, host, tier| Ok(guest.number(call, host, tier)))?)
     }
 
-    /// 0 where the call is ready to finish, 1 where the guest has to suspend first, 2 where a function of the guest is to be
+    /// Returns 0 if the call can finish at once, 1 if the guest has to suspend first, 2 if a guest function has to be
     /// called first.
     pub(crate) fn begin(&self, call: HostCall, args: &[u64]) -> Result<i32, Raise> {
-        self.check_goes_on()?;
+        self.check_cancelled()?;
         match self.with_guest(|guest, host, tier| guest.begin(call, args, host, tier))? {
             Begin::Ready => Ok(0),
             Begin::Call(called) => {
@@ -227,7 +227,7 @@ impl Bindings {
         }
     }
 
-    /// What is to be called: how many arguments, one of them, or which function of the table.
+    /// Describes the pending guest call: number of arguments, one argument, or index in the table.
     pub(crate) fn called(&self, what: Called, position: u32) -> Result<i32, Raise> {
         let called = self.called.borrow();
         let called = called.as_ref().ok_or(Fault::Order { call: "a call of the guest" })?;
@@ -251,7 +251,7 @@ impl Bindings {
         }
     }
 
-    /// Calls the guest's `malloc`; it may make host calls meanwhile, but not wait.
+    /// Calls the guest's `malloc`, which may make host calls but not suspend.
     fn allocate(&self, call: HostCall, bytes: u32) -> Result<u32, Raise> {
         let malloc = self.malloc.borrow().clone().ok_or(Fault::NoMalloc { call })?;
         let outer = self.allocating.replace(true);
@@ -263,7 +263,7 @@ impl Bindings {
         }
     }
 
-    /// Keeps why the run ends, and gives JavaScript something to throw.
+    /// Records why the run ends, and returns the exception to throw.
     pub(crate) fn throw(&self, raise: Raise) -> JsValue {
         match raise {
             Raise::Thrown(thrown) => thrown,
@@ -275,18 +275,18 @@ impl Bindings {
     }
 }
 
-/// What the kernel needs of an instance.
+/// The exports that the kernel uses.
 pub(crate) struct Exported<'a> {
     pub(crate) memory: &'a WebAssembly::Memory,
-    /// Undefined where there is none.
+    /// Undefined if the module exports no table.
     pub(crate) table: JsValue,
     pub(crate) malloc: Option<Function>,
     pub(crate) grow: Option<Function>,
-    /// Pages of the guest and their limit, in a module that grows its memory by itself.
+    /// The guest's pages and their limit, if the module grows its memory itself.
     pub(crate) fence: Option<[WebAssembly::Global; 2]>,
 }
 
-/// What a module, or `glue/host.js`, asks of a function that a host call calls. The numbers are theirs.
+/// The properties of a guest call that the module or `glue/host.js` queries, with their numbers there.
 #[derive(Clone, Copy)]
 pub(crate) enum Called {
     Count = 0,
@@ -294,10 +294,10 @@ pub(crate) enum Called {
     Function = 2,
 }
 
-/// What a host call throws through the guest.
+/// An exception that a host call throws through the guest.
 pub(crate) enum Raise {
     Fault(Fault),
-    /// Thrown by the guest's `malloc`: its own trap.
+    /// A trap in the guest's `malloc`, or a cancellation.
     Thrown(JsValue),
 }
 

@@ -1,4 +1,4 @@
-//! What is done while a function is suspended.
+//! Performs operations while a function is suspended.
 
 use super::Bindings;
 use super::browser::now;
@@ -32,7 +32,7 @@ impl Bindings {
                     let ended = finished.await.unwrap_or_else(|_| Err(not_started()))?;
                     Ok(Completion::Call(ended.result))
                 }
-                // `start_call` kept the reason.
+                // `start_call` has recorded the reason.
                 None => Err(self.take_failure().unwrap_or_else(not_started)),
             },
             Operation::LockGlobal { key } => self.locks.take(connection, key).await,
@@ -53,23 +53,23 @@ impl Bindings {
             }
             Operation::AppendState { key, bytes } => {
                 let request = Request::AppendState { key: key.clone() };
-                take_done(self.shared.ask(request, &bytes).await)?;
+                expect_done(self.shared.ask(request, &bytes).await)?;
                 self.pushed(&key, bytes.len() as u64);
                 Ok(Completion::Done)
             }
             Operation::ReadAppended { key, count } => {
                 let request = Request::ReadAppended { key: key.clone(), count };
-                let bytes = take_bytes(self.shared.ask(request, &[]).await)?;
+                let bytes = expect_bytes(self.shared.ask(request, &[]).await)?;
                 self.pulled(&key, bytes.as_ref().map_or(0, Vec::len) as u64);
                 Ok(read(bytes))
             }
             Operation::ClearAppended { key } => {
                 let request = Request::ClearAppended { key };
-                take_done(self.shared.ask(request, &[]).await)?;
+                expect_done(self.shared.ask(request, &[]).await)?;
                 Ok(Completion::Done)
             }
             Operation::ReadFile { path } => {
-                take_bytes(self.shared.ask(Request::ReadFile { path }, &[]).await).map(read)
+                expect_bytes(self.shared.ask(Request::ReadFile { path }, &[]).await).map(read)
             }
         }
     }
@@ -97,7 +97,7 @@ impl Bindings {
         Ok(())
     }
 
-    /// Tells that bytes came from the cluster, if they did.
+    /// Notifies the listener of bytes from the cluster; returns false for a page-only key.
     fn pulled(&self, key: &str, bytes: u64) -> bool {
         let is_sent = !self.shared.is_page_only(key);
         if is_sent {
@@ -106,7 +106,7 @@ impl Bindings {
         is_sent
     }
 
-    /// Tells that bytes went to the cluster, if they did.
+    /// Notifies the listener of bytes to the cluster; returns false for a page-only key.
     fn pushed(&self, key: &str, bytes: u64) -> bool {
         let is_sent = !self.shared.is_page_only(key);
         if is_sent {
@@ -124,16 +124,16 @@ fn not_started() -> FaasmError {
     FaasmError::new(Code::Internal, "a call was not started")
 }
 
-/// The reply to something that just has to be done.
-pub(crate) fn take_done(answer: Answer) -> Result<(), FaasmError> {
+/// Expects `Reply::Done`.
+pub(crate) fn expect_done(answer: Answer) -> Result<(), FaasmError> {
     match answer? {
         (Reply::Done, _) => Ok(()),
         (reply, _) => Err(unexpected(reply)),
     }
 }
 
-/// The reply to something that reads; none where it does not exist.
-pub(crate) fn take_bytes(answer: Answer) -> Result<Option<Vec<u8>>, FaasmError> {
+/// Expects the reply to a read; `None` if the value does not exist.
+pub(crate) fn expect_bytes(answer: Answer) -> Result<Option<Vec<u8>>, FaasmError> {
     match answer? {
         (Reply::Bytes, bytes) => Ok(Some(bytes)),
         (Reply::Missing, _) => Ok(None),

@@ -1,4 +1,4 @@
-//! Runs by number: how JavaScript, and a guest through it, names the run that a host call belongs to.
+//! Runs by number: JavaScript passes the number with each host call.
 
 use super::Bindings;
 use std::cell::RefCell;
@@ -15,8 +15,8 @@ thread_local! {
     static RUNS: RefCell<Vec<Option<Rc<Bindings>>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A run's number. Another run has it once this is dropped: nothing of a guest is on the stack any more then, and nothing
-/// else calls its imports.
+/// A run's number, reused after it is dropped: by then the guest is not on the stack, and its imports are not called
+/// again.
 #[derive(Debug)]
 pub(crate) struct Number(u32);
 
@@ -42,7 +42,7 @@ impl Number {
 impl Drop for Number {
     fn drop(&mut self) {
         close_guest(self.0);
-        // What it holds is dropped after the borrow.
+        // The bindings are dropped after the borrow.
         let _bindings = RUNS.with_borrow_mut(|runs| runs[self.0 as usize].take());
     }
 }

@@ -1,9 +1,10 @@
-//! State values between page and relay: all of a value as it was at one moment, and all of a write at once, in as many requests as
-//! that takes.
+//! Transfers of state values between page and relay. A read is a snapshot and a write is atomic, in as many requests as
+//! they need.
 //!
-//! A relay that speaks less than version 5 of the protocol keeps nothing between requests: a longer value comes and goes in parts then.
+//! A relay below protocol version 5 keeps nothing between requests: there, a transfer of several requests is not
+//! atomic.
 
-use super::operations::{take_done, unexpected};
+use super::operations::{expect_done, unexpected};
 use crate::error::{Code, FaasmError};
 use crate::shared::Shared;
 use faasm_bridge::state::Chunk;
@@ -13,16 +14,16 @@ use faasm_bridge::wire::{
 use futures_util::future::LocalBoxFuture;
 use std::rc::Rc;
 
-/// How often a transfer is begun: again where the relay has not kept what it needs to go on, since another relay has the session now,
-/// or too many transfers are under way there.
+/// The maximum attempts of a transfer. It restarts when the relay has dropped its buffers, because another relay has
+/// acquired the session or too many transfers are in progress.
 const ATTEMPTS: u32 = 8;
 
-/// The size of a value, if there is one, and bytes of it.
+/// The size of a value, if it exists, and bytes of it.
 type Read = (Option<u64>, Chunk);
 
-/// Reads as many bytes as were asked for, in as many requests as that takes.
+/// Reads a range of a value, in as many requests as needed; without a length, to the end.
 ///
-/// The size is that of the value, if there is one.
+/// Returns the value's size, if it exists.
 pub(crate) fn read_state<'a>(
     shared: &'a Shared,
     key: &'a str,
@@ -35,18 +36,18 @@ pub(crate) fn read_state<'a>(
                 return Ok(read);
             }
         }
-        Err(given_up("reading", key))
+        Err(transfer_failed("reading", key))
     })
 }
 
-/// `None` where the relay does not keep the value any more.
+/// Returns `None` if the relay has dropped the snapshot.
 async fn read_once(
     shared: &Shared,
     key: &str,
     offset: u64,
     length: Option<u64>,
 ) -> Result<Option<Read>, FaasmError> {
-    let number = keeps(shared, key).then(|| shared.connection.next_transfer());
+    let number = is_buffered(shared, key).then(|| shared.connection.next_transfer());
     let mut chunk = Chunk { offset, bytes: Vec::new() };
     loop {
         let have = chunk.bytes.len() as u64;
@@ -70,7 +71,7 @@ async fn read_once(
     }
 }
 
-/// Writes chunks, all or none.
+/// Writes chunks atomically.
 pub(crate) async fn write_state(
     shared: &Rc<Shared>,
     key: &str,
@@ -78,16 +79,16 @@ pub(crate) async fn write_state(
     chunks: Vec<Chunk>,
 ) -> Result<(), FaasmError> {
     let _pushing = shared.pins.pushing(shared, key);
-    // What does not go over the wire is not cut.
+    // A page-only write is not sent, so it is not split.
     let mut parts = match shared.is_page_only(key) {
         true => vec![Part::of(&chunks)],
         false => transfers(&chunks),
     };
     drop(chunks);
-    if parts.len() == 1 || !keeps(shared, key) {
+    if parts.len() == 1 || !is_buffered(shared, key) {
         for Part { headers: chunks, payload } in parts {
             let request = Request::WriteState { key: key.to_owned(), size, chunks };
-            take_done(shared.ask(request, &payload).await)?;
+            expect_done(shared.ask(request, &payload).await)?;
         }
         return Ok(());
     }
@@ -96,32 +97,32 @@ pub(crate) async fn write_state(
         let (write, mut count) = (shared.connection.next_transfer(), 0);
         for Part { headers, payload } in &parts {
             let request = Request::Stage { write, part: count, chunks: headers.clone() };
-            take_done(shared.ask(request, payload).await)?;
+            expect_done(shared.ask(request, payload).await)?;
             count += 1;
         }
         let (key, chunks) = (key.to_owned(), last.headers.clone());
         let request = Request::WriteStaged { key, size, write, parts: count, chunks };
         match shared.ask(request, &last.payload).await {
             Ok((Reply::Missing, _)) => {}
-            answer => return take_done(answer),
+            answer => return expect_done(answer),
         }
     }
-    Err(given_up("writing", key))
+    Err(transfer_failed("writing", key))
 }
 
-/// Whether the relay keeps what is on its way.
-fn keeps(shared: &Shared, key: &str) -> bool {
+/// Whether the relay buffers transfers of several requests.
+fn is_buffered(shared: &Shared, key: &str) -> bool {
     !shared.is_page_only(key) && shared.connection.speaks(WHOLE_VALUES_SINCE)
 }
 
-fn given_up(what: &str, key: &str) -> FaasmError {
+fn transfer_failed(what: &str, key: &str) -> FaasmError {
     let message = format!(
-        "{what} `{key}` took longer than the relay keeps what is on its way, {ATTEMPTS} times: too much state is transferred at once, or the connection is too slow for a value of this size; try again later"
+        "{what} `{key}` failed {ATTEMPTS} times, since the relay dropped the transfer: too much state is transferred at once, or the connection is too slow for this value's size; try again later"
     );
     FaasmError::new(Code::OperationFailed, message)
 }
 
-/// Chunks of one request.
+/// The chunks of one request.
 #[derive(Default)]
 struct Part {
     headers: Vec<ChunkHeader>,
@@ -141,19 +142,19 @@ impl Part {
     }
 }
 
-/// Chunks in groups that fit one request each, long ones cut.
+/// Splits chunks into requests of at most [`TRANSFER_BYTES`] and [`MAX_CHUNKS`].
 fn transfers(chunks: &[Chunk]) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut part = Part::default();
     for Chunk { offset, bytes } in chunks {
         let (mut offset, mut rest) = (*offset, bytes.as_slice());
         while !rest.is_empty() {
-            let room = TRANSFER_BYTES as usize - part.payload.len();
-            if room == 0 || part.headers.len() == MAX_CHUNKS {
+            let capacity = TRANSFER_BYTES as usize - part.payload.len();
+            if capacity == 0 || part.headers.len() == MAX_CHUNKS {
                 parts.push(std::mem::take(&mut part));
                 continue;
             }
-            let (now, later) = rest.split_at(rest.len().min(room));
+            let (now, later) = rest.split_at(rest.len().min(capacity));
             part.add(offset, now);
             offset += now.len() as u64;
             rest = later;

@@ -1,6 +1,5 @@
-//! Frames over plain HTTP, for networks that break WebSockets: batches go out one `POST` after the other, and come in over
-//! the body of one that the relay answers for as long as it can. Either one failing ends the connection; the session is
-//! then resumed over another.
+//! Frames over plain HTTP, for networks that break WebSockets. Batches go out in sequential `POST`s, and come in over
+//! the response body of one long `POST`. If either fails, the connection ends; the session is resumed over another.
 
 use super::{Ends, Events, Transport, TransportEvent};
 use crate::error::{Code, FaasmError, describe};
@@ -18,30 +17,30 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortController, ReadableStreamDefaultReader, Response, Url};
 
-/// Last part of the relay's path, where that of its WebSocket is `ws`.
+/// The last segment of the relay's path, where that of its WebSocket is `ws`.
 const PATH: &str = "session";
 
-/// Frames go together up to about this size.
+/// The approximate maximum size of a batch.
 const BATCH_BYTES: usize = 1024 * 1024;
 
-/// The relay begins each long answer at once; one of which nothing is here after this time is kept back on its way until
-/// it is complete, milliseconds.
-const HELD_BACK: f64 = 5000.0;
+/// If the first bytes of a response take longer than this, a proxy buffers responses until they are complete;
+/// milliseconds.
+const BUFFERED_AFTER: f64 = 5000.0;
 
 const ENDED_EARLY: &str = "the relay's answer ended early";
 
 /// A connection over HTTP.
 pub(crate) struct FetchTransport(Rc<Shared>);
 
-/// What the tasks that send and receive share.
+/// State shared by the sending and the receiving task.
 struct Shared {
     address: String,
     events: Events,
-    /// Asks for short answers.
+    /// Long polling: each response ends with its first frames.
     polls: bool,
     queue: RefCell<VecDeque<Vec<u8>>>,
     is_sending: Cell<bool>,
-    /// Once hands are shaken.
+    /// Set by the handshake.
     connection: Cell<Option<ConnectionId>>,
     /// Batches sent.
     batches: Cell<u64>,
@@ -50,10 +49,10 @@ struct Shared {
 }
 
 impl FetchTransport {
-    /// Begins to connect to the relay whose WebSocket is at `url`.
+    /// Starts to connect to the relay whose WebSocket is at `url`.
     pub(crate) fn open(url: &str, events: Events, polls: bool) -> Result<Self, FaasmError> {
         let bad = |thrown: JsValue| {
-            let message = format!("`{url}` is not an address of a relay: {}", describe(&thrown));
+            let message = format!("`{url}` is not a relay's address: {}", describe(&thrown));
             FaasmError::new(Code::BadOptions, message)
         };
         let shared = Rc::new(Shared {
@@ -68,8 +67,8 @@ impl FetchTransport {
             abort: AbortController::new().map_err(bad)?,
         });
         let this = Rc::clone(&shared);
-        // There is nothing to wait for: the handshake is the first request.
-        spawn(async move { this.tell(TransportEvent::Open) });
+        // Open at once: the handshake is the first request.
+        spawn(async move { this.notify(TransportEvent::Open) });
         Ok(Self(shared))
     }
 }
@@ -93,7 +92,7 @@ impl Transport for FetchTransport {
     }
 
     fn unsent(&self) -> u32 {
-        // Browsers do not say; signs of life come over the other request meanwhile.
+        // Browsers do not report it; a reply to the ping can arrive over the other request meanwhile.
         0
     }
 
@@ -103,11 +102,11 @@ impl Transport for FetchTransport {
         let connection = shared.connection.take().filter(|_| ends == Ends::Session);
         if let Some(connection) = connection {
             let header = BatchHeader { connection, seq: shared.batches.get() };
-            // On its own, for what belongs to this transport is aborted. It may outlive the page.
+            // Without this transport's abort signal. The request may outlive the page.
             let init = init(&header.to_bytes(), &[("keepalive", true.into())]);
             let request = fetch(&format!("{}/end", shared.address), &init);
             spawn(async move {
-                // A relay that does not hear it forgets the session after a while.
+                // A relay that misses this request forgets the session after a timeout.
                 let _ = JsFuture::from(request).await;
             });
         }
@@ -121,7 +120,7 @@ impl Drop for FetchTransport {
 }
 
 impl Shared {
-    fn tell(&self, event: TransportEvent) {
+    fn notify(&self, event: TransportEvent) {
         if !self.is_closed.get() {
             (self.events)(event);
         }
@@ -145,7 +144,7 @@ impl Shared {
         }
     }
 
-    /// Sends what is queued, and what is queued meanwhile.
+    /// Sends the queue until it is empty.
     async fn send_queued(self: &Rc<Self>) -> Result<(), String> {
         loop {
             let Some(connection) = self.connection.get() else {
@@ -164,7 +163,7 @@ impl Shared {
         }
     }
 
-    /// Whether there was anything.
+    /// Appends queued frames to a batch; returns whether there were any.
     fn take_queued(&self, batch: &mut Vec<u8>) -> bool {
         let mut queue = self.queue.borrow_mut();
         let empty = batch.len();
@@ -188,34 +187,34 @@ impl Shared {
         let frames = FrameReader::default().push(&body).map_err(|error| error.to_string())?;
         let mut frames = frames.into_iter();
         let answer = frames.next().ok_or("the relay's answer is empty")?;
-        // A refusal comes alone.
+        // A refusal has no second frame.
         let id = frames.next().and_then(|id| <[u8; 16]>::try_from(id).ok()).map(ConnectionId);
         if let Some(id) = id {
             self.connection.set(Some(id));
             let this = Rc::clone(self);
             spawn(async move { this.fail_unless(this.receive(id).await) });
         }
-        self.tell(TransportEvent::Frame(answer));
+        self.notify(TransportEvent::Frame(answer));
         Ok(())
     }
 
-    /// Asks for frames, again each time the relay ends its answer.
+    /// Receives frames; sends a new request each time a response ends.
     async fn receive(&self, connection: ConnectionId) -> Result<(), String> {
         let mut number = 0;
         loop {
             let Some((reader, first)) =
-                self.begin_answer(BatchHeader { connection, seq: number }).await?
+                self.start_response(BatchHeader { connection, seq: number }).await?
             else {
-                self.fail(TransportEvent::HeldBack);
+                self.fail(TransportEvent::Buffered);
                 return Ok(());
             };
             let mut frames = FrameReader::default();
             let mut arrived = Some(first);
             while let Some(bytes) = arrived {
-                self.tell(TransportEvent::Alive);
+                self.notify(TransportEvent::Alive);
                 for frame in frames.push(&bytes).map_err(|error| error.to_string())? {
                     number += 1;
-                    self.tell(TransportEvent::Frame(frame));
+                    self.notify(TransportEvent::Frame(frame));
                 }
                 arrived = read(&reader).await?;
             }
@@ -225,8 +224,8 @@ impl Shared {
         }
     }
 
-    /// An answer with frames, and its first bytes; none where they are kept back.
-    async fn begin_answer(
+    /// A response and its first bytes; `None` if responses are buffered.
+    async fn start_response(
         &self,
         header: BatchHeader,
     ) -> Result<Option<(ReadableStreamDefaultReader, Vec<u8>)>, String> {
@@ -241,7 +240,7 @@ impl Shared {
         if self.polls {
             return beginning.await.map(Some);
         }
-        match select(pin!(beginning), pin!(sleep(HELD_BACK))).await {
+        match select(pin!(beginning), pin!(sleep(BUFFERED_AFTER))).await {
             Either::Left((begun, _)) => begun.map(Some),
             Either::Right(_) => Ok(None),
         }
@@ -293,7 +292,7 @@ async fn read(reader: &ReadableStreamDefaultReader) -> Result<Option<Vec<u8>>, S
     Ok(Some(get("value").unchecked_into::<Uint8Array>().to_vec()))
 }
 
-/// What an error answer of the relay says.
+/// The message of an error response.
 async fn reason(response: &Response) -> Option<String> {
     let text = JsFuture::from(response.text().ok()?).await.ok()?.as_string()?;
     let said = JSON::parse(&text).ok()?;

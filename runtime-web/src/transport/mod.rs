@@ -1,4 +1,4 @@
-//! How frames travel between page and relay.
+//! Transports: how frames travel between page and relay.
 
 mod fetch;
 mod websocket;
@@ -9,42 +9,42 @@ use fetch::FetchTransport;
 use std::rc::Rc;
 use websocket::WebSocketTransport;
 
-/// What a transport tells the connection.
+/// An event of a transport.
 #[derive(Debug)]
 pub(crate) enum TransportEvent {
     Open,
-    /// Bytes came that are no frame yet.
+    /// Bytes arrived, perhaps less than a frame.
     Alive,
     Frame(Vec<u8>),
-    /// A WebSocket message, of frames.
+    /// A WebSocket message, which has one or more frames.
     Message(Vec<u8>),
-    /// It carries nothing any more; the text says why.
+    /// The transport has closed, for this reason.
     Closed(String),
-    /// The same, because the network keeps the relay's answers back: [`Kind::Poll`] gets along with that.
-    HeldBack,
+    /// The transport has closed because a proxy buffers responses; [`Kind::Poll`] works there.
+    Buffered,
 }
 
-/// Where events go.
+/// The sink for events.
 pub(crate) type Events = Rc<dyn Fn(TransportEvent)>;
 
-/// What ends when a transport is closed.
+/// The effect of closing a transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ends {
-    /// This connection; another one may take up the session.
+    /// Ends the connection; another one may resume the session.
     Connection,
-    /// The session: the relay can forget it.
+    /// Ends the session too: the relay can forget it.
     Session,
 }
 
 /// Carries frames, in order, until it closes.
 pub(crate) trait Transport {
-    /// Sends what there is to send; what is sent after the transport closed is dropped.
+    /// Sends the session's pending frames; frames after the transport has closed are dropped.
     fn send(&self, session: &mut ClientSession);
 
-    /// Bytes that the browser still has to send, where it says so: as long as they get fewer, somebody takes them.
+    /// The browser's unsent bytes, if it reports them; while they decrease, the peer is receiving.
     fn unsent(&self) -> u32;
 
-    /// Closes without a further event. Dropping a transport closes the connection only.
+    /// Closes without a further event. Dropping a transport ends the connection only.
     fn close(&self, ends: Ends);
 }
 
@@ -52,14 +52,14 @@ pub(crate) trait Transport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     WebSocket,
-    /// HTTP, with one long answer after the other.
+    /// HTTP with a series of long responses.
     Fetch,
-    /// The same with short answers.
+    /// HTTP with long polling.
     Poll,
 }
 
 impl Kind {
-    /// As the option has it.
+    /// The kind as a value of the option `transport`.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Kind::WebSocket => "websocket",
@@ -67,7 +67,7 @@ impl Kind {
         }
     }
 
-    /// Begins to connect to the relay whose WebSocket is at this `ws:` or `wss:` address.
+    /// Starts to connect to the relay whose WebSocket is at this `ws:` or `wss:` address.
     pub(crate) fn open(self, url: &str, events: Events) -> Result<Box<dyn Transport>, FaasmError> {
         Ok(match self {
             Kind::WebSocket => Box::new(WebSocketTransport::open(url, events)?),
@@ -76,7 +76,7 @@ impl Kind {
         })
     }
 
-    /// What to try where this one does not connect.
+    /// The kind to try if this one does not connect.
     pub(crate) fn other(self) -> Self {
         match self {
             Kind::WebSocket => Kind::Fetch,

@@ -7,10 +7,10 @@ use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
 
-/// Close code of a normal end (RFC 6455, 7.4.1), by which the relay knows that the session is over.
+/// Close code of a normal closure (RFC 6455, 7.4.1), which tells the relay that the session has ended.
 const NORMAL_CLOSURE: u16 = 1000;
 
-/// A WebSocket and the closures it calls, which live as long as it does.
+/// A WebSocket and its callbacks, which must live as long.
 pub(crate) struct WebSocketTransport {
     socket: WebSocket,
     _on_open: Closure<dyn FnMut()>,
@@ -19,10 +19,10 @@ pub(crate) struct WebSocketTransport {
 }
 
 impl WebSocketTransport {
-    /// Begins to connect to a `ws:` or `wss:` address.
+    /// Starts to connect to a `ws:` or `wss:` address.
     pub(crate) fn open(url: &str, events: Events) -> Result<Self, FaasmError> {
         let socket = WebSocket::new(url).map_err(|thrown| {
-            let message = format!("`{url}` is not an address of a relay: {}", describe(&thrown));
+            let message = format!("`{url}` is not a relay's address: {}", describe(&thrown));
             FaasmError::new(Code::BadOptions, message)
         })?;
         socket.set_binary_type(BinaryType::Arraybuffer);
@@ -33,7 +33,7 @@ impl WebSocketTransport {
 
         let sink = events.clone();
         let on_message = Closure::<dyn FnMut(_)>::new(move |event: MessageEvent| {
-            // By the binary type it is a string or an `ArrayBuffer`, perhaps one of another realm.
+            // With this binary type the data is a string or an `ArrayBuffer`, perhaps of another realm.
             let data = event.data();
             sink(match data.is_string() {
                 true => TransportEvent::Closed("the relay sent text, not a frame".into()),
@@ -58,7 +58,7 @@ impl WebSocketTransport {
 impl Transport for WebSocketTransport {
     fn send(&self, session: &mut ClientSession) {
         while let Some(message) = session.transmit_message() {
-            // Throws only while connecting, when there is nothing to send yet; after closing the browser drops messages.
+            // Throws only while connecting, when nothing is pending yet; after closing the browser drops messages.
             if let Err(thrown) = self.socket.send_with_u8_array(&message) {
                 crate::global::console_error(&describe(&thrown));
             }
@@ -73,7 +73,7 @@ impl Transport for WebSocketTransport {
         self.socket.set_onopen(None);
         self.socket.set_onmessage(None);
         self.socket.set_onclose(None);
-        // Throws for close codes out of range only.
+        // Throws only for invalid close codes.
         let _ = match ends {
             Ends::Session => self.socket.close_with_code(NORMAL_CLOSURE),
             Ends::Connection => self.socket.close(),

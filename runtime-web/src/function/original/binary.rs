@@ -1,4 +1,4 @@
-//! What is read of a module: everything but code and data. The browser validates the module itself.
+//! Parses a module, except its instructions and data. The browser validates it.
 
 use super::code::{self, value_type};
 use super::reader::{Problem, Reader, write_counted, write_u32};
@@ -25,7 +25,7 @@ pub(super) const FUNCTION: u8 = 0;
 pub(super) const TABLE: u8 = 1;
 pub(super) const MEMORY: u8 = 2;
 
-/// What a function takes and gives, one byte each.
+/// Value types of parameters and results, one byte each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Signature {
     pub(super) params: Vec<u8>,
@@ -33,7 +33,7 @@ pub(super) struct Signature {
 }
 
 impl Signature {
-    /// Whether it is made of so many `i32`.
+    /// Whether the signature has these numbers of parameters and results, all `i32`.
     pub(super) fn is_words(&self, params: usize, results: usize) -> bool {
         let all = self.params.iter().chain(&self.results);
         (self.params.len(), self.results.len()) == (params, results)
@@ -56,7 +56,7 @@ pub(super) struct Import<'a> {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Imported {
-    /// By its type.
+    /// The index of its type.
     Function(u32),
     Table(Limits),
     Memory(Limits),
@@ -70,13 +70,13 @@ pub(super) struct Export {
     pub(super) index: u32,
 }
 
-/// A module in parts.
+/// A parsed module.
 #[derive(Debug, Default)]
 pub(super) struct Binary<'a> {
     sections: Vec<(u8, &'a [u8])>,
     types: Vec<Signature>,
     pub(super) imports: Vec<Import<'a>>,
-    /// Types of all functions, imported ones first.
+    /// Type indices of all functions, imported ones first.
     functions: Vec<u32>,
     imported_functions: usize,
     pub(super) has_memory: bool,
@@ -122,7 +122,7 @@ impl<'a> Binary<'a> {
             section::EXPORT => self.exports = reader.each(export)?,
             section::START => self.start = Some(reader.u32()?),
             section::CODE => self.bodies = reader.each(Reader::counted)?,
-            // Names are only advice: what cannot be read of them is not there.
+            // The name section is optional: an unreadable one is ignored.
             section::CUSTOM if reader.name() == Ok("name") => {
                 self.names = names(reader).unwrap_or_default();
             }
@@ -132,20 +132,20 @@ impl<'a> Binary<'a> {
     }
 
     pub(super) fn signature(&self, function: u32) -> Result<&Signature, Problem> {
-        let ty = self.functions.get(function as usize).ok_or("it speaks of a missing function")?;
+        let ty = self.functions.get(function as usize).ok_or("it refers to a missing function")?;
         self.signature_of_type(*ty)
     }
 
     pub(super) fn signature_of_type(&self, ty: u32) -> Result<&Signature, Problem> {
-        self.types.get(ty as usize).ok_or_else(|| "it speaks of a missing type".into())
+        self.types.get(ty as usize).ok_or_else(|| "it refers to a missing type".into())
     }
 
-    /// Whether its code asks how large memory is, or grows it; also where that cannot be told.
-    pub(super) fn sees_memory(&self) -> bool {
-        self.bodies.iter().any(|body| code::sees_memory(body).unwrap_or(true))
+    /// Whether any function uses `memory.size` or `memory.grow`, or cannot be parsed.
+    pub(super) fn uses_memory_size(&self) -> bool {
+        self.bodies.iter().any(|body| code::uses_memory_size(body).unwrap_or(true))
     }
 
-    /// The code of a function; none where it is imported.
+    /// The body of a function; `None` if it is imported.
     pub(super) fn body(&self, function: u32) -> Option<&'a [u8]> {
         let local = (function as usize).checked_sub(self.imported_functions)?;
         self.bodies.get(local).copied()
@@ -163,14 +163,14 @@ impl<'a> Binary<'a> {
         self.names.iter().find(|(_, name)| **name == wanted).map(|(function, _)| *function)
     }
 
-    /// The function exported under a name.
+    /// The function exported under this name.
     pub(super) fn exported(&self, name: &str) -> Option<u32> {
         let found =
             self.exports.iter().find(|export| export.name == name && export.kind == FUNCTION);
         found.map(|export| export.index)
     }
 
-    /// The module with other exports, and without a start function: that is the host's to call.
+    /// The module with these exports and without a start function, which the host calls instead.
     pub(super) fn with_exports(&self, exports: &[Export]) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         for (id, content) in &self.sections {
@@ -200,7 +200,7 @@ impl<'a> Binary<'a> {
 fn signature(reader: &mut Reader<'_>) -> Result<Signature, Problem> {
     const FUNCTION_TYPE: u8 = 0x60;
     if reader.byte()? != FUNCTION_TYPE {
-        return Err("it has types that are no functions".into());
+        return Err("it has non-function types".into());
     }
     Ok(Signature { params: reader.each(value_type)?, results: reader.each(value_type)? })
 }

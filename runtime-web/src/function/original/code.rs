@@ -1,21 +1,21 @@
-//! What is read of code here: which functions it calls, whether it sees how large memory is, and one constant.
+//! Scans a function's instructions for direct calls, for `memory.size` and `memory.grow`, and for a constant result.
 
 use super::reader::{Problem, Reader};
 
-/// The functions that a body calls directly, each once.
+/// The functions that a body calls directly, without duplicates.
 pub(super) fn calls(body: &[u8]) -> Result<Vec<u32>, Problem> {
-    let mut seen = Seen::of(body)?;
-    seen.calls.sort_unstable();
-    seen.calls.dedup();
-    Ok(seen.calls)
+    let mut scan = Scan::of(body)?;
+    scan.calls.sort_unstable();
+    scan.calls.dedup();
+    Ok(scan.calls)
 }
 
-/// Whether a body asks how large memory is, or grows it.
-pub(super) fn sees_memory(body: &[u8]) -> Result<bool, Problem> {
-    Ok(Seen::of(body)?.memory)
+/// Whether a body uses `memory.size` or `memory.grow`.
+pub(super) fn uses_memory_size(body: &[u8]) -> Result<bool, Problem> {
+    Ok(Scan::of(body)?.memory)
 }
 
-/// The `i32` that a body gives without doing anything else.
+/// The `i32` that a body returns if it does nothing else.
 pub(super) fn constant(body: &[u8]) -> Option<u32> {
     const I32_CONST: u8 = 0x41;
     let number = body.strip_prefix(&[0, I32_CONST])?.strip_suffix(&[0x0b])?;
@@ -28,43 +28,43 @@ pub(super) fn constant(body: &[u8]) -> Option<u32> {
     Some((((bits << unused) as i64) >> unused) as u32)
 }
 
-/// What a body does, as far as it matters here.
+/// The result of a scan.
 #[derive(Default)]
-struct Seen {
+struct Scan {
     calls: Vec<u32>,
     memory: bool,
 }
 
-impl Seen {
+impl Scan {
     fn of(body: &[u8]) -> Result<Self, Problem> {
         let mut reader = Reader::new(body);
         reader.each(|reader| {
             reader.u32()?;
             value_type(reader)
         })?;
-        let mut seen = Self::default();
+        let mut scan = Self::default();
         while !reader.is_at_end() {
-            instruction(&mut reader, &mut seen)?;
+            instruction(&mut reader, &mut scan)?;
         }
-        Ok(seen)
+        Ok(scan)
     }
 }
 
-fn instruction(reader: &mut Reader<'_>, seen: &mut Seen) -> Result<(), Problem> {
+fn instruction(reader: &mut Reader<'_>, scan: &mut Scan) -> Result<(), Problem> {
     match reader.byte()? {
         // Calls and tail calls.
-        0x10 | 0x12 => seen.calls.push(reader.u32()?),
+        0x10 | 0x12 => scan.calls.push(reader.u32()?),
         // `memory.size` and `memory.grow`.
         0x3f | 0x40 => {
-            seen.memory = true;
+            scan.memory = true;
             reader.u32()?;
         }
         0x00 | 0x01 | 0x05 | 0x0b | 0x0f | 0x1a | 0x1b | 0x45..=0xc4 | 0xd1 => {}
-        // Blocks, numbers, and one index.
+        // Blocks, constants, and instructions with one index.
         0x02..=0x04 | 0x0c | 0x0d | 0x20..=0x26 | 0x41 | 0x42 | 0xd0 | 0xd2 => {
             reader.skip_number()?;
         }
-        // Exceptions: a tag, nothing, and a block with its handlers.
+        // `throw`, `throw_ref` and `try_table` with its handlers.
         0x08 => drop(reader.u32()?),
         0x0a => {}
         0x1f => {
@@ -102,7 +102,7 @@ fn instruction(reader: &mut Reader<'_>, seen: &mut Seen) -> Result<(), Problem> 
             }
             _ => {}
         },
-        // Atomic instructions; the third is a fence.
+        // Atomic instructions; 3 is the fence.
         0xfe => match reader.u32()? {
             3 => drop(reader.byte()?),
             _ => memory_argument(reader)?,
@@ -112,12 +112,12 @@ fn instruction(reader: &mut Reader<'_>, seen: &mut Seen) -> Result<(), Problem> 
     Ok(())
 }
 
-/// What catches an exception: which tag, unless it is any, and where to.
+/// An exception handler: its tag, unless it catches all, and its label.
 fn handler(reader: &mut Reader<'_>) -> Result<(), Problem> {
     match reader.byte()? {
         0 | 1 => drop(reader.u32()?),
         2 | 3 => {}
-        other => return Err(format!("it has a handler of exceptions 0x{other:02x}")),
+        other => return Err(format!("it has an exception handler 0x{other:02x}")),
     }
     reader.u32().map(drop)
 }
@@ -130,7 +130,7 @@ fn memory_argument(reader: &mut Reader<'_>) -> Result<(), Problem> {
     reader.skip_number()
 }
 
-/// A number, vector or plain reference.
+/// A numeric type, a vector type or a plain reference type.
 pub(super) fn value_type(reader: &mut Reader<'_>) -> Result<u8, Problem> {
     match reader.byte()? {
         known @ (0x69 | 0x6f | 0x70 | 0x7b..=0x7f) => Ok(known),

@@ -1,4 +1,4 @@
-//! A function as its toolchain made it, which was never built: it runs where the browser can suspend it by itself.
+//! Originals: functions that were not built. They run where the browser itself can suspend them.
 
 mod binary;
 mod code;
@@ -14,20 +14,20 @@ use reader::Problem;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
-/// What to do about an original that does not run as it is.
+/// The advice in errors about an original.
 const BUILD_IT: &str = "build it with `faasm-asyncify build`, and load the manifest";
 
-/// What is known of an original.
+/// A compiled original.
 #[derive(Debug)]
 pub(super) struct Original {
     pub(super) module: WebAssembly::Module,
     pub(super) entry: Entry,
-    /// Imports that only a cluster answers.
+    /// Imports that only a Faasm cluster supports.
     pub(super) cluster_only: Vec<String>,
     pub(super) storage: Vec<Storage>,
 }
 
-/// A memory or table that a module wants to be given.
+/// A memory or table that a module imports.
 #[derive(Clone, Debug)]
 pub(crate) struct Storage {
     pub(crate) module: String,
@@ -37,7 +37,7 @@ pub(crate) struct Storage {
 }
 
 impl Storage {
-    /// A fresh one: a function is instantiated alone.
+    /// Creates the memory or table; each instance gets its own.
     pub(crate) fn make(&self) -> Result<JsValue, JsValue> {
         let Limits { initial, maximum } = self.limits;
         let options = Object::new();
@@ -54,10 +54,10 @@ impl Storage {
     }
 }
 
-/// Reads and compiles an original.
+/// Parses and compiles an original.
 ///
 /// # Errors
-/// [`Code::CannotLoad`], with what to do.
+/// [`Code::CannotLoad`], with advice.
 pub(super) async fn read(bytes: &[u8], from: &str) -> Result<Original, FaasmError> {
     let cannot = |why: &str| {
         let message = format!("cannot run {from} as it is: {why}; {BUILD_IT}");
@@ -65,7 +65,7 @@ pub(super) async fn read(bytes: &[u8], from: &str) -> Result<Original, FaasmErro
     };
     let binary = Binary::read(bytes).map_err(|problem| cannot(&problem))?;
     if let Some(ours) = binary.exports.iter().find(|export| export.name.starts_with("faasm:")) {
-        return Err(cannot(&format!("it exports `{}`, a name of the rewriter's", ours.name)));
+        return Err(cannot(&format!("it exports `{}`, a reserved name", ours.name)));
     }
     let Imports { cluster_only, storage } = imports(&binary).map_err(|problem| cannot(&problem))?;
     let (entry, exports) = normalise::normalise(&binary).map_err(|problem| cannot(&problem))?;
@@ -88,13 +88,11 @@ fn imports(binary: &Binary<'_>) -> Result<Imports, Problem> {
     let mut found = Imports::default();
     for Import { module, name, what } in &binary.imports {
         if *module == crate::host::BRIDGE {
-            return Err(
-                "it is built already: its manifest, which ends in .json, is what to load".into()
-            );
+            return Err("it is built already: load its manifest, which ends in .json".into());
         }
         match *what {
             Imported::Function(ty) => {
-                let is_cluster_s = match classify(module, name) {
+                let is_cluster_only = match classify(module, name) {
                     ImportClass::Known(call) => {
                         check(call, binary.signature_of_type(ty)?)?;
                         call.row().available == Available::Cluster
@@ -102,7 +100,7 @@ fn imports(binary: &Binary<'_>) -> Result<Imports, Problem> {
                     ImportClass::Family(_) => true,
                     ImportClass::Unknown => false,
                 };
-                if is_cluster_s {
+                if is_cluster_only {
                     found.cluster_only.push(format!("{module}.{name}"));
                 }
             }
@@ -112,20 +110,20 @@ fn imports(binary: &Binary<'_>) -> Result<Imports, Problem> {
                 found.storage.push(Storage { module, name, is_table, limits });
             }
             Imported::Other => {
-                return Err(format!("it imports `{module}.{name}`, which is no function"));
+                return Err(format!("it imports the non-function `{module}.{name}`"));
             }
         }
     }
     Ok(found)
 }
 
-/// Checks that an import is declared as the host interface has it.
+/// Checks an import's signature against the host interface.
 fn check(call: HostCall, signature: &Signature) -> Result<(), Problem> {
     let types =
         |bytes: &[u8]| bytes.iter().map(|byte| value_type(*byte)).collect::<Option<Vec<_>>>();
     match (types(&signature.params), types(&signature.results)) {
         (Some(params), Some(results)) if call.row().accepts(&params, &results) => Ok(()),
-        _ => Err(format!("it imports `{call}` with another signature than it has")),
+        _ => Err(format!("it imports `{call}` with a wrong signature")),
     }
 }
 

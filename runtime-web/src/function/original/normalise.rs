@@ -1,8 +1,9 @@
-//! What the rewriter's first stage settles, settled here as far as exports and imports show it: what to call in which
-//! order, and that the host can reach it. See `rewriter/src/stages/normalise.rs` and `constructors.rs` for the reasons.
+//! Normalises an original as the rewriter's first stage does, as far as imports and exports allow: determines the
+//! entries, their order, and the exports by which the host reaches them. `rewriter/src/stages/normalise.rs` and
+//! `constructors.rs` have the reasons.
 //!
-//! Code is never changed: only exports are added, or pointed at what a linker has wrapped, and a start function becomes
-//! the first export to call, since it cannot wait during instantiation.
+//! Code is not changed. Exports are added, or redirected to functions that the linker has wrapped. A start function
+//! becomes an export that the host calls first, because it could not suspend during instantiation.
 
 use super::binary::{Binary, Export, FUNCTION, MEMORY, TABLE};
 use super::code;
@@ -13,13 +14,13 @@ const START: &str = "_start";
 const MAIN: &str = "main";
 const ZYGOTE: &str = "_faasm_zygote";
 const CTORS: &str = "__wasm_call_ctors";
-/// What a linker appends to the name of a function that runs constructors and destructors around another.
+/// The suffix of a linker's wrapper that runs constructors and destructors around a function.
 const WRAPPED: &str = ".command_export";
 
-/// How deep below an entry the call of the constructors may lie.
+/// The maximum call depth at which an entry may call the constructors.
 const DEPTH: usize = 3;
 
-/// What to call, and the exports by which.
+/// Determines the entry, and the module's exports.
 pub(super) fn normalise(binary: &Binary<'_>) -> Result<(Entry, Vec<Export>), Problem> {
     let mut exports = Exports { all: binary.exports.clone() };
     if !binary.has_memory {
@@ -40,23 +41,23 @@ pub(super) fn normalise(binary: &Binary<'_>) -> Result<(Entry, Vec<Export>), Pro
         before_pointer.push(exports.name("faasm:ctors", FUNCTION, function));
     }
     let (name, entry) = entry(binary)?;
-    let runs_them = match ctors {
+    let runs_ctors = match ctors {
         Some(ctors) => calls(binary, entry, ctors, DEPTH)?,
         None => true,
     };
     let has_zygote = binary.exported(ZYGOTE).is_some();
     let has_ctors = ctors.is_some_and(|ctors| !is_empty(binary, ctors));
-    if (has_zygote || in_start) && runs_them && has_ctors {
-        return Err("its entry runs the constructors, which have to run before it, and once".into());
+    if (has_zygote || in_start) && runs_ctors && has_ctors {
+        return Err("its entry runs the constructors, which must run once, before it".into());
     }
-    if has_zygote || !(runs_them || name == START && is_emscripten(binary)) {
+    if has_zygote || !(runs_ctors || name == START && is_emscripten(binary)) {
         main.clone_from(&before_pointer);
     }
     if has_zygote {
         main.push(ZYGOTE.to_owned());
         before_pointer.push(ZYGOTE.to_owned());
     }
-    // JavaScript passes 0 for arguments that it leaves out, so a `main` with `argc` and `argv` can be called as it is.
+    // JavaScript passes 0 for missing arguments, so a `main` with `argc` and `argv` can be called without them.
     main.push(name.to_owned());
     let table = binary.has_table.then(|| exports.name("__indirect_function_table", TABLE, 0));
     let errno = errno(binary);
@@ -68,7 +69,7 @@ pub(super) fn normalise(binary: &Binary<'_>) -> Result<(Entry, Vec<Export>), Pro
             memory,
             malloc,
             errno,
-            break_safe: !binary.sees_memory(),
+            break_safe: !binary.uses_memory_size(),
         },
         exports.all,
     ))
@@ -79,7 +80,7 @@ struct Exports {
 }
 
 impl Exports {
-    /// The name under which something is exported; a new export where there is none.
+    /// The name of an export of this item; adds one if it is not exported.
     fn name(&mut self, wanted: &str, kind: u8, index: u32) -> String {
         let same = |export: &&Export| (export.kind, export.index) == (kind, index);
         if let Some(export) = self.all.iter().find(same) {
@@ -94,40 +95,40 @@ impl Exports {
     }
 }
 
-/// The program, by its export.
+/// The program's entry: its export's name and function index.
 fn entry(binary: &Binary<'_>) -> Result<(&'static str, u32), Problem> {
     if let Some(start) = binary.exported(START) {
         return match binary.signature(start)?.is_words(0, 0) {
             true => Ok((START, start)),
-            false => Err("its `_start` takes or gives something".into()),
+            false => Err("its `_start` is not () -> ()".into()),
         };
     }
     if binary.exported("_initialize").is_some() {
-        return Err("it is a library (a WASI reactor) and no program".into());
+        return Err("it is a library (a WASI reactor), not a program".into());
     }
     let main = binary.exported(MAIN).ok_or("it exports neither `_start` nor `main`")?;
     let signature = binary.signature(main)?;
     let fits = [(0, 0), (0, 1), (2, 1)];
     match fits.iter().any(|(params, results)| signature.is_words(*params, *results)) {
         true => Ok((MAIN, main)),
-        false => Err("its `main` takes or gives something else than a main does".into()),
+        false => Err("its `main` has an unsupported signature".into()),
     }
 }
 
-/// The function that runs the constructors, where it can be told.
+/// The function that runs the constructors, if it is exported or has a debug name.
 fn constructors(binary: &Binary<'_>) -> Option<u32> {
     let found = binary.exported(CTORS).or_else(|| binary.by_name(CTORS))?;
     binary.signature(found).ok()?.is_words(0, 0).then_some(found)
 }
 
-/// The export of the allocator, pointed at the allocator itself where the linker has wrapped it.
+/// The export of `malloc`, redirected to the allocator itself if the linker has wrapped it.
 fn unwrapped_malloc(
     binary: &Binary<'_>,
     ctors: Option<u32>,
     exports: &mut Exports,
 ) -> Result<Option<String>, Problem> {
     const MALLOC: &str = "malloc";
-    let Some(function) = binary.exported(MALLOC).or_else(|| by_its_name(binary, MALLOC)) else {
+    let Some(function) = binary.exported(MALLOC).or_else(|| defined(binary, MALLOC)) else {
         return Ok(None);
     };
     if !binary.signature(function)?.is_words(1, 1) {
@@ -141,30 +142,30 @@ fn unwrapped_malloc(
         }
         return Ok(Some(MALLOC.to_owned()));
     } else if ctors.is_none() && !binary.has_names() && could_wrap(binary, function) {
-        // With names one could tell; with the constructors exported nothing is wrapped.
-        return Err("whether its `malloc` runs constructors at each call cannot be told".into());
+        // Wrappers are recognised by their names; if the constructors are exported, the linker makes no wrappers.
+        return Err("its `malloc` may run constructors at each call".into());
     }
     Ok(Some(exports.name(MALLOC, FUNCTION, function)))
 }
 
-/// A function of the module's own by its debug name; an import may have the same.
-fn by_its_name(binary: &Binary<'_>, name: &str) -> Option<u32> {
+/// A defined function by its debug name, which an import may share.
+fn defined(binary: &Binary<'_>, name: &str) -> Option<u32> {
     binary.by_name(name).filter(|function| binary.body(*function).is_some())
 }
 
-/// The address of `errno`, if the C library's function for it just returns a constant.
+/// The address of `errno`, if `__errno_location` just returns a constant.
 fn errno(binary: &Binary<'_>) -> Option<u32> {
     const LOCATION: &str = "__errno_location";
-    let function = binary.exported(LOCATION).or_else(|| by_its_name(binary, LOCATION))?;
+    let function = binary.exported(LOCATION).or_else(|| defined(binary, LOCATION))?;
     code::constant(binary.body(function)?)
 }
 
 fn is_empty(binary: &Binary<'_>, function: u32) -> bool {
-    // No locals, and the end.
+    // No locals, then `end`.
     binary.body(function) == Some(&[0, 0x0b])
 }
 
-/// Whether a function does little more than call others.
+/// Whether a function is short enough to be a wrapper.
 fn could_wrap(binary: &Binary<'_>, function: u32) -> bool {
     const LONGEST: usize = 24;
     binary.body(function).is_none_or(|body| body.len() <= LONGEST)

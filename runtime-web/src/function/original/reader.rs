@@ -1,9 +1,9 @@
-//! The encoding of WebAssembly modules: numbers, names and vectors, read from bytes that anybody may have written.
+//! Reads numbers, names and vectors in the encoding of WebAssembly, from untrusted bytes.
 
-/// What is wrong with a module, or beyond what is read here.
+/// Why a module is invalid or unsupported.
 pub(super) type Problem = String;
 
-/// Bytes that are read from their beginning to their end.
+/// A cursor over bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
@@ -19,8 +19,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn bytes(&mut self, count: usize) -> Result<&'a [u8], Problem> {
-        let (bytes, rest) =
-            self.rest.split_at_checked(count).ok_or("it ends in the middle of something")?;
+        let (bytes, rest) = self.rest.split_at_checked(count).ok_or("it is truncated")?;
         self.rest = rest;
         Ok(bytes)
     }
@@ -29,7 +28,7 @@ impl<'a> Reader<'a> {
         Ok(self.bytes(1)?[0])
     }
 
-    /// An unsigned number.
+    /// An unsigned LEB128 number.
     pub(super) fn u32(&mut self) -> Result<u32, Problem> {
         let mut value = 0_u64;
         for shift in (0..35).step_by(7) {
@@ -43,7 +42,7 @@ impl<'a> Reader<'a> {
         Err("it has a number that is too long".into())
     }
 
-    /// Passes over a number of any size and sign.
+    /// Skips a LEB128 number of any size and sign.
     pub(super) fn skip_number(&mut self) -> Result<(), Problem> {
         for _ in 0..10 {
             if self.byte()? & 0x80 == 0 {
@@ -53,7 +52,7 @@ impl<'a> Reader<'a> {
         Err("it has a number that is too long".into())
     }
 
-    /// Bytes after their count.
+    /// Length-prefixed bytes.
     pub(super) fn counted(&mut self) -> Result<&'a [u8], Problem> {
         let count = self.u32()?;
         self.bytes(count as usize)
@@ -63,13 +62,13 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.counted()?).map_err(|_| "it has a name that is not UTF-8".into())
     }
 
-    /// Items after their count.
+    /// A vector: items with a count.
     pub(super) fn each<T>(
         &mut self,
         mut item: impl FnMut(&mut Self) -> Result<T, Problem>,
     ) -> Result<Vec<T>, Problem> {
         let count = self.u32()?;
-        // Not reserved: the count may be a lie, and every item takes a byte at least.
+        // No capacity is reserved: the count is untrusted, and every item takes at least a byte.
         let mut items = Vec::new();
         for _ in 0..count {
             items.push(item(self)?);
@@ -78,7 +77,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Writes an unsigned number.
+/// Writes an unsigned LEB128 number.
 pub(super) fn write_u32(mut value: u32, target: &mut Vec<u8>) {
     while value >= 0x80 {
         target.push(value as u8 | 0x80);
@@ -87,7 +86,7 @@ pub(super) fn write_u32(mut value: u32, target: &mut Vec<u8>) {
     target.push(value as u8);
 }
 
-/// Writes bytes after their count.
+/// Writes length-prefixed bytes.
 pub(super) fn write_counted(bytes: &[u8], target: &mut Vec<u8>) {
     write_u32(bytes.len() as u32, target);
     target.extend(bytes);
