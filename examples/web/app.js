@@ -1,4 +1,4 @@
-// The example page: runs functions in the page (or in a worker of it), or in the cluster, and shows what comes of it.
+// The example page: runs functions in the page, in a worker of it or in the cluster, and shows their results.
 
 import { connect } from "./runtime/index.js";
 
@@ -27,7 +27,7 @@ async function onPage(where) {
   };
 }
 
-/** Runs functions in a module worker, which does the same over there. */
+/** Runs functions in a module worker. */
 async function inWorker(where) {
   const worker = new Worker("worker.js", { type: "module" });
   const waiting = new Map();
@@ -47,15 +47,15 @@ async function inWorker(where) {
   return (name, options) => ask({ manifest: new URL(`functions/${name}.json`, location.href).href, options });
 }
 
-const places = new Map();
+const runners = new Map();
 
-/** The function that runs functions at the places that the page's footer names for them and for what they chain. */
+/** Returns a function that runs functions and chained calls where the page's footer selects. */
 function runner() {
   const inside = $("#worker").checked ? inWorker : onPage;
   const where = $("#where").value;
   const key = `${inside.name} ${where}`;
-  if (!places.has(key)) places.set(key, inside(where));
-  return places.get(key);
+  if (!runners.has(key)) runners.set(key, inside(where));
+  return runners.get(key);
 }
 
 async function run(card, name, where) {
@@ -73,7 +73,7 @@ async function run(card, name, where) {
     output.classList.remove("bad");
     stats.textContent =
       `returned ${returnValue} · ${figures.totalMs.toFixed(1)} ms · ` +
-      (where === "cluster" ? "all of it in the cluster" : `${count(figures.chainedCalls, "call")} chained · suspended ${count(figures.suspensions, "time")}`);
+      (where === "cluster" ? "ran in the cluster" : `${count(figures.chainedCalls, "call")} chained · suspended ${count(figures.suspensions, "time")}`);
     stats.hidden = false;
   } catch (error) {
     output.textContent = `${error.code ?? error.name}: ${error.message}`;
@@ -81,7 +81,7 @@ async function run(card, name, where) {
     stats.hidden = true;
     if (error.code === "connection-lost") {
       status("bad", "lost; reload to connect again");
-      places.clear();
+      runners.clear();
     }
   }
   output.hidden = false;
@@ -118,7 +118,7 @@ for (const card of cards) {
 
 $("#all").addEventListener("click", () => cards.filter((card) => !card.hidden).forEach((card) => run(card, card.id, "browser")));
 
-// Turns on every frame: it would stand still if anything blocked the page.
+// Rotates with every frame; it would stop if the page were blocked.
 let before = performance.now();
 let longest = 0;
 let since = before;

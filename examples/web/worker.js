@@ -1,4 +1,4 @@
-// The same runtime in a module worker: connects, loads and runs what the page asks for.
+// The runtime in a module worker: connects, loads functions and runs them for the page.
 
 import { connect } from "./runtime/index.js";
 
@@ -7,7 +7,7 @@ const loaded = new Map();
 
 async function answer(message) {
   if (message.connect) {
-    // The relay is where the page is from.
+    // The relay is the server of the page.
     runtime = await connect(message.connect);
     return undefined;
   }

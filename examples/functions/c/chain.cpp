@@ -1,5 +1,5 @@
-// Fan-out: three calls of functions of this same binary run at once, one of which makes a call of
-// its own. Outputs and return values travel back and are put together.
+// Fan-out: chains three functions of this binary in parallel, one of which chains another, and
+// combines their outputs and return values.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -42,7 +42,7 @@ Finished await(int32_t call) {
     return finished;
 }
 
-// ASCII only, so that every language and locale counts alike.
+// ASCII only, so that all languages and locales give the same counts.
 bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
 bool is_letter(char c) { return is_lower(c) || (c >= 'A' && c <= 'Z'); }
@@ -104,7 +104,7 @@ int32_t shout() {
     return number_of_lower(text);
 }
 
-// Has another call do the first half of its work, and passes on what that call returned.
+// Chains `shout` for the first half of its work, and returns that call's return value.
 int32_t shout_backwards() {
     Finished shouted = await(chain(shout, input()));
     set_output(reverse(shouted.output));
@@ -121,7 +121,7 @@ std::string line(const char *what, const Finished &finished) {
 int main() {
     const std::string text = input();
 
-    // All three are under way before the first is awaited.
+    // Chain all three before awaiting the first.
     int32_t words_call = chain(count_words, text);
     int32_t letters_call = chain(count_letters, text);
     int32_t backwards_call = chain(shout_backwards, text);
@@ -130,7 +130,7 @@ int main() {
     Finished backwards = await(backwards_call);
     set_output(line("words", words) + line("letters", letters) + line("backwards", backwards));
 
-    // One bit for each call that did not return what this instance finds itself.
+    // One bit for each call whose result differs from this instance's own.
     auto is = [](const Finished &finished, int32_t returned, const std::string &output) {
         return finished.returned == returned && finished.output == output;
     };

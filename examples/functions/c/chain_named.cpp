@@ -1,4 +1,4 @@
-// Calls another function by its name: here `hello_c`, which is a binary of its own.
+// Chains another function by name: `hello_c`, a separate binary.
 #include <cstdlib>
 #include <string>
 

@@ -9,7 +9,7 @@ int main(void) {
     const char *who = name_len == 0 ? "world" : name;
     size_t who_len = name_len == 0 ? strlen(who) : name_len;
 
-    /* The name may be any bytes, so lengths are carried along instead of using "%s". */
+    /* The name may contain any bytes, so this uses lengths instead of "%s". */
     size_t len = strlen("Hello, ") + who_len + strlen("!");
     char *greeting = malloc(len + 1);
     if (greeting == NULL) return 1;

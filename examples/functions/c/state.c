@@ -1,8 +1,8 @@
-/* State: a value written here, changed by another call in the cluster, and read here again.
+/* State: writes a value, has a call in the cluster change it, and reads it again.
  *
- * The input names the key. The value is 16 bytes: two little-endian 64-bit numbers, how many steps
- * were made and a sum. main writes the whole value first, so that the result does not depend on
- * what was there. */
+ * The input is the key. The value has 16 bytes: two little-endian 64-bit numbers, a number of steps
+ * and a sum. main writes the whole value first, so that the result does not depend on an earlier
+ * value. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -15,7 +15,7 @@ struct value {
     uint64_t sum;
 };
 
-/* WebAssembly is little-endian, so the struct in memory is the value as stored. */
+/* WebAssembly is little-endian, so the struct has the layout of the stored value. */
 _Static_assert(sizeof(struct value) == VALUE_LEN, "the stored value has no padding");
 
 static struct value pull(const char *key) {
@@ -30,7 +30,7 @@ static void push(const char *key, const struct value *value) {
     __faasm_push_state(key);
 }
 
-/* Runs in the cluster, perhaps on a host that still has an older copy: hence the pull. */
+/* Runs in the cluster. Pulls first, since its host may have an older copy. */
 static int32_t step(void) {
     size_t key_len;
     char *key = faasm_input(&key_len);

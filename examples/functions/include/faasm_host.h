@@ -1,17 +1,17 @@
 /*
- * Faasm's host interface, as functions written in C and C++ see it: what a function imports from
- * its host, what each call does, and which calls may block.
+ * Faasm's host interface for functions written in C and C++: the imports, what each does, and
+ * which may block.
  *
- * "May block" means that the call can take as long as another function or the network takes. The
- * function just waits; in a web page the page stays responsive meanwhile.
+ * "May block" means that the call can wait for another function or for the network. A web page
+ * stays responsive meanwhile.
  *
  * Names and keys are NUL-terminated UTF-8 without a length limit. Data is binary and passed with
  * its length. Include this header and link with
  *
  *     -Wl,--export=malloc -Wl,--export=free -Wl,--export=__wasm_call_ctors
  *
- * The host calls malloc to hand over the output of a chained call, and runs the constructors
- * before a function that was chained by pointer.
+ * The host calls malloc for the output of a chained call, and runs the constructors before a
+ * function that was chained by pointer.
  */
 #ifndef FAASM_HOST_H
 #define FAASM_HOST_H
@@ -34,59 +34,59 @@ extern "C" {
 /* ---- Input and output ------------------------------------------------------------------- */
 
 /* With len 0: returns the size of the input. Otherwise copies at most len bytes of it to buffer
- * and returns how many were copied. */
+ * and returns the number of bytes copied. */
 FAASM_IMPORT(__faasm_read_input)
 int32_t __faasm_read_input(uint8_t *buffer, int32_t len);
 
-/* Makes these len bytes the output of the call, in place of any earlier output. */
+/* Sets the output of the call, and replaces any earlier output. */
 FAASM_IMPORT(__faasm_write_output)
 void __faasm_write_output(const uint8_t *data, int32_t len);
 
-/* ---- Chaining: calls of other functions --------------------------------------------------- */
+/* ---- Chained calls ------------------------------------------------------------------------ */
 
 /* A function of this binary that can be chained: its result is the call's return value. */
 typedef int32_t (*faasm_entry)(void);
 
-/* Starts the function `name` of the same user in the cluster; returns the call's id at once. */
+/* Chains the function `name` of the same user; returns the call's id at once. */
 FAASM_IMPORT(__faasm_chain_name)
 int32_t __faasm_chain_name(const char *name, const uint8_t *input, int32_t input_len);
 
-/* Starts `entry` of this same binary in a new instance of it; returns the call's id at once. The
- * new instance shares no memory with this one: what it needs goes through the input or state. */
+/* Chains `entry` in a new instance of this binary; returns the call's id at once. The new instance
+ * shares no memory with this one: pass data in its input or in state. */
 FAASM_IMPORT(__faasm_chain_ptr)
 int32_t __faasm_chain_ptr(faasm_entry entry, const uint8_t *input, int32_t input_len);
 
-/* Starts a Python function. Only in the cluster. */
+/* Chains a Python function. Only in the cluster. */
 FAASM_IMPORT(__faasm_chain_py)
 int32_t __faasm_chain_py(const char *name, const uint8_t *input, int32_t input_len);
 
-/* May block. Waits for the call to end and returns its return value; 1 where the call failed,
- * timed out, was awaited before or never existed. */
+/* May block. Waits for the call to end and returns its return value; 1 if the call failed,
+ * timed out, was awaited before or does not exist. */
 FAASM_IMPORT(__faasm_await_call)
 int32_t __faasm_await_call(int32_t call_id);
 
 /* May block. As __faasm_await_call, and stores the address and the length of the call's output.
- * The output was allocated with this function's own malloc; free it. Set *output to NULL and
- * *output_len to 0 before the call, for they may be left alone where there is no output. */
+ * The host allocates the output with this function's own malloc; free it. Set *output to NULL and
+ * *output_len to 0 before the call, since they may stay unchanged if there is no output. */
 FAASM_IMPORT(__faasm_await_call_output)
 int32_t __faasm_await_call_output(int32_t call_id, char **output, int32_t *output_len);
 
 /* ---- State: byte arrays under a key, in two tiers ----------------------------------------- */
 /* The global tier is the cluster's. Each host (a web page is one too) keeps a local copy, which
- * its functions read and write; push and pull move it. The first access that names a size fixes
- * the size of a value. `total` is the size of the whole value. */
+ * its functions read and write; push and pull synchronise it. The first access that names a size
+ * fixes the value's size. `total` is the size of the whole value. */
 
-/* With len 0: returns the size of the value, 0 where there is none. Otherwise copies the value to
- * buffer and returns its size. May block where this host has no local copy yet. Does not look for
- * newer values: that is what pull does. */
+/* With len 0: returns the size of the value, 0 if it does not exist. Otherwise copies the value to
+ * buffer and returns its size. May block if this host has no local copy yet. Does not fetch a newer
+ * value: use pull. */
 FAASM_IMPORT(__faasm_read_state)
 int32_t __faasm_read_state(const char *key, uint8_t *buffer, int32_t len);
 
-/* Maps the value into memory. May block. After writing there, flag what was written as dirty. */
+/* Maps the value into memory. May block. After writing to it, flag the written range as dirty. */
 FAASM_IMPORT(__faasm_read_state_ptr)
 uint8_t *__faasm_read_state_ptr(const char *key, int32_t total);
 
-/* Copies len bytes at offset. May block where that part has no local copy yet. */
+/* Copies len bytes at offset. May block if there is no local copy of that part yet. */
 FAASM_IMPORT(__faasm_read_state_offset)
 void __faasm_read_state_offset(const char *key, int32_t total, int32_t offset, uint8_t *buffer,
                                int32_t len);
@@ -108,15 +108,15 @@ void __faasm_write_state_offset(const char *key, int32_t total, int32_t offset,
 FAASM_IMPORT(__faasm_write_state_from_file)
 int32_t __faasm_write_state_from_file(const char *key, const char *path);
 
-/* Says that the value was written through a mapped pointer: all of it, or a part. */
+/* Flags the value, or a part of it, as dirty after writes through a mapped pointer. */
 FAASM_IMPORT(__faasm_flag_state_dirty)
 void __faasm_flag_state_dirty(const char *key, int32_t total);
 FAASM_IMPORT(__faasm_flag_state_offset_dirty)
 void __faasm_flag_state_offset_dirty(const char *key, int32_t total, int32_t offset, int32_t len);
 
-/* Local to global; each may block. push_state sends the whole value if anything in it is dirty,
- * push_state_partial only the dirty parts, push_state_partial_mask those bytes for which the byte
- * of the value under mask_key is not zero. */
+/* Local to global; each may block. push_state writes the whole value if any part is dirty,
+ * push_state_partial only the dirty parts, push_state_partial_mask the bytes for which the byte of
+ * the value under mask_key is not zero. */
 FAASM_IMPORT(__faasm_push_state)
 void __faasm_push_state(const char *key);
 FAASM_IMPORT(__faasm_push_state_partial)
@@ -129,7 +129,7 @@ FAASM_IMPORT(__faasm_pull_state)
 void __faasm_pull_state(const char *key, int32_t total);
 
 /* A list of elements under a key, in the global tier only; each may block. read_appended copies
- * the first `count` elements one after the other. */
+ * the first `count` elements, concatenated. */
 FAASM_IMPORT(__faasm_append_state)
 void __faasm_append_state(const char *key, const uint8_t *data, int32_t len);
 FAASM_IMPORT(__faasm_read_appended_state)
@@ -147,7 +147,7 @@ void __faasm_lock_state_write(const char *key);
 FAASM_IMPORT(__faasm_unlock_state_write)
 void __faasm_unlock_state_write(const char *key);
 
-/* The lock of a key for the whole cluster. It says nothing of the local copy: pull after locking, push before
+/* The cluster-wide lock of a key. The local copy may be stale: pull after locking, push before
  * unlocking. Both may block. */
 FAASM_IMPORT(__faasm_lock_state_global)
 void __faasm_lock_state_global(const char *key);
@@ -155,7 +155,7 @@ FAASM_IMPORT(__faasm_unlock_state_global)
 void __faasm_unlock_state_global(const char *key);
 
 /* ---- Shared memory regions of fork-join programs ------------------------------------------ */
-/* How a variable is merged when threads join. They do nothing where there is one thread. */
+/* Declare how a variable is merged when threads join. No effect with a single thread. */
 
 enum { FAASM_TYPE_RAW, FAASM_TYPE_BOOL, FAASM_TYPE_INT, FAASM_TYPE_LONG, FAASM_TYPE_FLOAT,
        FAASM_TYPE_DOUBLE };
@@ -175,17 +175,17 @@ void __faasm_sm_critical_local(void);
 FAASM_IMPORT(__faasm_sm_critical_local_end)
 void __faasm_sm_critical_local_end(void);
 
-/* ---- The rest ----------------------------------------------------------------------------- */
+/* ---- Other host calls --------------------------------------------------------------------- */
 
-/* 1 where the host has that flag and it is on, otherwise 0. */
+/* Returns 1 if the host has this flag and it is on, otherwise 0. */
 FAASM_IMPORT(__faasm_conf_flag)
 int32_t __faasm_conf_flag(const char *key);
 
-/* Has the host print its idea of the call stack. */
+/* Makes the host print the call stack. */
 FAASM_IMPORT(__faasm_backtrace)
 void __faasm_backtrace(int32_t depth);
 
-/* Here the function can be moved to another host, which goes on with entry(argument). May block. */
+/* The host may migrate the function here; the new host calls entry(argument). May block. */
 FAASM_IMPORT(__faasm_migrate_point)
 void __faasm_migrate_point(void (*entry)(int32_t), int32_t argument);
 
@@ -197,7 +197,7 @@ void __faasm_get_py_func(uint8_t *buffer, int32_t len);
 FAASM_IMPORT(__faasm_get_py_entry)
 void __faasm_get_py_entry(uint8_t *buffer, int32_t len);
 
-/* For the tests of a host. */
+/* For a host's tests. */
 FAASM_IMPORT(__faasm_host_interface_test)
 void __faasm_host_interface_test(int32_t number);
 
@@ -219,10 +219,10 @@ int32_t __faasm_s3_get_key_bytes(const char *bucket, const char *key, void *data
 }
 #endif
 
-/* ---- Conveniences, made of the calls above ------------------------------------------------ */
+/* ---- Helpers ------------------------------------------------------------------------------ */
 
 /* The whole input with a NUL after it, allocated with malloc; its length without the NUL in *len.
- * Ends the function where there is no memory for it. */
+ * Aborts the function if the allocation fails. */
 static inline char *faasm_input(size_t *len) {
     int32_t size = __faasm_read_input(NULL, 0);
     size_t capacity = size > 0 ? (size_t)size : 0;
@@ -233,7 +233,7 @@ static inline char *faasm_input(size_t *len) {
     return text;
 }
 
-/* Makes a NUL-terminated text the output, without the NUL. */
+/* Sets a NUL-terminated text as the output, without the NUL. */
 static inline void faasm_output_text(const char *text) {
     __faasm_write_output((const uint8_t *)text, (int32_t)strlen(text));
 }

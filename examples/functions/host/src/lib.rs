@@ -1,5 +1,5 @@
-//! Faasm's host interface for functions written in Rust: input and output, calls of other
-//! functions, state. [`raw`] has the imports themselves.
+//! Faasm's host interface for functions written in Rust: input and output, chained calls, and
+//! state. [`raw`] has the imports.
 //!
 //! A function is a binary for the target `wasm32-wasip1`. Its return value is its exit code:
 //!
@@ -14,7 +14,7 @@
 //! # What the binary must export
 //! The host calls the function's own `malloc` and `free`, and `__wasm_call_ctors` before a function
 //! that was chained by pointer. Cargo does not pass linker arguments on from a dependency, so a
-//! package of functions has this `build.rs`:
+//! package of functions needs this `build.rs`:
 //!
 //! ```
 //! fn main() {
@@ -24,10 +24,10 @@
 //! }
 //! ```
 //!
-//! "May block" in this crate means that the call waits for another function or for the network. In
-//! a web page the page stays responsive meanwhile.
+//! "May block" in this crate means that the call can wait for another function or for the network.
+//! A web page stays responsive meanwhile.
 
-// Functions and build scripts are whole programs, and shown as such.
+// The examples are whole programs, with their `main`.
 #![allow(clippy::needless_doctest_main)]
 
 use std::ffi::CString;
@@ -49,29 +49,29 @@ pub fn input() -> Vec<u8> {
     input
 }
 
-/// Makes `output` the output of this call, in place of any earlier output.
+/// Sets the output of this call, and replaces any earlier output.
 pub fn set_output(output: &[u8]) {
     unsafe { raw::__faasm_write_output(output.as_ptr(), len_i32(output)) }
 }
 
-/// A call of another function that is under way.
+/// A chained call in flight.
 #[derive(Debug)]
-#[must_use = "a call that nobody awaits may outlive this function"]
+#[must_use = "a call that is not awaited may outlive this function"]
 pub struct Call {
     id: i32,
 }
 
-/// What a call gave.
+/// The result of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finished {
-    /// What the function returned; 1 where the call failed or timed out.
+    /// The function's return value; 1 if the call failed or timed out.
     pub returned: i32,
-    /// The output that it wrote last.
+    /// The function's last output.
     pub output: Vec<u8>,
 }
 
-/// Starts the function `name` of the same user in the cluster and returns at once. The name ends
-/// at its first NUL byte if it has one.
+/// Chains the function `name` of the same user, and returns at once. The name ends at its first NUL
+/// byte if it has one.
 pub fn chain_name(name: &str, input: &[u8]) -> Call {
     let name = c_string(name.as_bytes());
     let id =
@@ -79,19 +79,19 @@ pub fn chain_name(name: &str, input: &[u8]) -> Call {
     Call { id }
 }
 
-/// Starts `entry` in a new instance of this binary and returns at once. The new instance shares no
-/// memory with this one: what it needs goes through its input or through state.
+/// Chains `entry` in a new instance of this binary, and returns at once. The new instance shares no
+/// memory with this one: pass data in its input or in state.
 pub fn chain_ptr(entry: Entry, input: &[u8]) -> Call {
     Call { id: unsafe { raw::__faasm_chain_ptr(entry, input.as_ptr(), len_i32(input)) } }
 }
 
 impl Call {
-    /// May block. Waits for the call to end and gives its return value, 1 where it failed.
+    /// May block. Waits for the call to end and returns its return value, 1 if it failed.
     pub fn wait(self) -> i32 {
         unsafe { raw::__faasm_await_call(self.id) }
     }
 
-    /// May block. Waits for the call to end and gives its return value and its output.
+    /// May block. Waits for the call to end and returns its return value and its output.
     pub fn wait_with_output(self) -> Finished {
         let mut data = std::ptr::null_mut();
         let mut len = 0;
@@ -99,8 +99,8 @@ impl Call {
         if data.is_null() {
             return Finished { returned, output: Vec::new() };
         }
-        // The host allocated this with the binary's malloc, which need not be Rust's allocator:
-        // copied to a Vec, and freed by the C library.
+        // The host allocated the output with the binary's malloc, which may differ from Rust's
+        // allocator: copy it to a Vec, and free it with the C library.
         let len = usize::try_from(len).unwrap_or(0);
         let output = unsafe { std::slice::from_raw_parts(data, len) }.to_vec();
         unsafe { raw::free(data) };

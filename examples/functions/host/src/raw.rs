@@ -1,8 +1,8 @@
-//! The host interface as it is: imports from module `env`, pointers and lengths. The wrappers in
-//! the rest of the crate say what each call does.
+//! The raw host interface: imports from module `env`, with pointers and lengths. The wrappers in
+//! the rest of the crate document each call.
 
-/// A function that can be chained by pointer: an index into the function table when the host sees
-/// it, and its result is the call's return value.
+/// A function that can be chained by pointer, which the host gets as an index into the function
+/// table. Its result is the call's return value.
 pub type Entry = extern "C" fn() -> i32;
 
 #[link(wasm_import_module = "env")]
@@ -22,8 +22,8 @@ unsafe extern "C" {
         output_len: *mut i32,
     ) -> i32;
 
-    // State. Keys are NUL-terminated. Reads may block where there is no local copy yet; pushes,
-    // pulls, appended lists and locks may block.
+    // State. Keys are NUL-terminated. Reads may block if there is no local copy yet; pushes,
+    // pulls, list operations and locks may block.
     pub fn __faasm_read_state(key: *const u8, buffer: *mut u8, len: i32) -> i32;
     pub fn __faasm_read_state_ptr(key: *const u8, total: i32) -> *mut u8;
     pub fn __faasm_read_state_offset(
@@ -64,13 +64,13 @@ unsafe extern "C" {
     pub fn __faasm_lock_state_global(key: *const u8);
     pub fn __faasm_unlock_state_global(key: *const u8);
 
-    // The rest.
+    // Other host calls.
     pub fn __faasm_conf_flag(key: *const u8) -> i32;
     pub fn __faasm_backtrace(depth: i32);
     pub fn __faasm_migrate_point(entry: extern "C" fn(i32), argument: i32);
 }
 
 unsafe extern "C" {
-    /// The C library's `free`, for what the host allocated with this binary's `malloc`.
+    /// The C library's `free`, for memory that the host allocated with this binary's `malloc`.
     pub fn free(pointer: *mut u8);
 }

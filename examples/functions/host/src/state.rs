@@ -1,14 +1,14 @@
 //! State values: byte arrays under a key, in the cluster's global tier and in this host's local
-//! copy of it.
+//! copy.
 
 use std::ffi::CString;
 
 use crate::{c_string, len_i32, raw};
 
-/// The value under a key. Making one of these touches nothing yet.
+/// A handle to the value under a key. Creating it makes no host call.
 ///
-/// Reads and writes go to this host's local copy; [`pull`](State::pull) and
-/// [`push`](State::push) move it. The first access that names a size fixes the size of a value.
+/// Reads and writes use this host's local copy; [`pull`](State::pull) and [`push`](State::push)
+/// synchronise it. The first access that names a size fixes the value's size.
 #[derive(Debug)]
 pub struct State {
     key: CString,
@@ -24,14 +24,14 @@ impl State {
         self.key.as_ptr().cast()
     }
 
-    /// The size of the value, 0 where there is none. May block where there is no local copy yet.
+    /// The size of the value, 0 if it does not exist. May block if there is no local copy yet.
     pub fn size(&self) -> usize {
         let size = unsafe { raw::__faasm_read_state(self.key(), std::ptr::null_mut(), 0) };
         usize::try_from(size).unwrap_or(0)
     }
 
-    /// The whole value. May block where there is no local copy yet. Newer values in the cluster
-    /// are not looked for: that is what [`pull`](State::pull) does.
+    /// The whole value. May block if there is no local copy yet. Does not fetch a newer value from
+    /// the cluster: use [`pull`](State::pull).
     pub fn read(&self) -> Vec<u8> {
         let mut value = vec![0; self.size()];
         if !value.is_empty() {
@@ -40,8 +40,8 @@ impl State {
         value
     }
 
-    /// Fills `part` from `offset` of a value of `total` bytes. May block where that part has no
-    /// local copy yet.
+    /// Fills `part` from `offset` of a value of `total` bytes. May block if there is no local copy
+    /// of that part yet.
     pub fn read_at(&self, total: usize, offset: usize, part: &mut [u8]) {
         let len = len_i32(part);
         unsafe {
@@ -73,17 +73,17 @@ impl State {
         }
     }
 
-    /// Sends the whole value to the global tier if anything in it was written. May block.
+    /// Writes the whole value to the global tier if any part is dirty. May block.
     pub fn push(&self) {
         unsafe { raw::__faasm_push_state(self.key()) }
     }
 
-    /// Sends only what was written, then refreshes the local copy. May block.
+    /// Writes only the dirty parts, then refreshes the local copy. May block.
     pub fn push_partial(&self) {
         unsafe { raw::__faasm_push_state_partial(self.key()) }
     }
 
-    /// Fetches the value of `total` bytes from the global tier, always. May block.
+    /// Always reads the value of `total` bytes from the global tier. May block.
     pub fn pull(&self, total: usize) {
         unsafe { raw::__faasm_pull_state(self.key(), total as i32) }
     }
@@ -93,8 +93,7 @@ impl State {
         unsafe { raw::__faasm_append_state(self.key(), element.as_ptr(), len_i32(element)) }
     }
 
-    /// The first `count` elements of that list, `total` bytes together, one after the other. May
-    /// block.
+    /// The first `count` elements of that list, concatenated, `total` bytes. May block.
     pub fn appended(&self, count: usize, total: usize) -> Vec<u8> {
         let mut elements = vec![0; total];
         let len = len_i32(&elements);
@@ -109,7 +108,8 @@ impl State {
         unsafe { raw::__faasm_clear_appended_state(self.key()) }
     }
 
-    /// Runs `body` while no other function of this host writes the local copy. May block.
+    /// Runs `body` with the read lock of the local copy, which functions of this host share. May
+    /// block.
     pub fn with_read_lock<T>(&self, body: impl FnOnce() -> T) -> T {
         unsafe { raw::__faasm_lock_state_read(self.key()) };
         let result = body();
@@ -117,7 +117,8 @@ impl State {
         result
     }
 
-    /// Runs `body` while no other function of this host holds a lock on the local copy. May block.
+    /// Runs `body` with the write lock of the local copy, exclusive among the functions of this
+    /// host. May block.
     pub fn with_write_lock<T>(&self, body: impl FnOnce() -> T) -> T {
         unsafe { raw::__faasm_lock_state_write(self.key()) };
         let result = body();
@@ -125,8 +126,8 @@ impl State {
         result
     }
 
-    /// Runs `body` while no other function of the cluster does so for this key. The local copy may be old: pull first, and push
-    /// last. May block.
+    /// Runs `body` with the key's cluster-wide lock. The local copy may be stale: pull first, and
+    /// push last. May block.
     pub fn with_global_lock<T>(&self, body: impl FnOnce() -> T) -> T {
         unsafe { raw::__faasm_lock_state_global(self.key()) };
         let result = body();

@@ -1,4 +1,4 @@
-// Runs a function, shows what happens to it as it happens, and can cancel it.
+// Runs a function, shows its events as they happen, and can cancel it.
 
 import { connect, type FaasmError, type FaasmFunction, type RunEvent } from "@faasm/runtime-web";
 import "./style.css";
@@ -19,9 +19,9 @@ const connection = element<HTMLParagraphElement>("#connection");
 function describe(event: RunEvent): string {
   switch (event.type) {
     case "suspended":
-      return `suspended: it waits for ${event.awaits === "state" ? "state" : `a ${event.awaits}`}`;
+      return `suspended: waits for ${event.awaits === "state" ? "state" : `a ${event.awaits}`}`;
     case "resumed":
-      return `goes on after ${event.suspendedMs.toFixed(1)} ms`;
+      return `resumed after ${event.suspendedMs.toFixed(1)} ms`;
     case "chained":
       return `chained call ${event.callId}: ${event.function}, ${event.inputBytes} bytes of input`;
     case "callFinished":
@@ -66,7 +66,7 @@ async function run(loading: Promise<FaasmFunction>, input: string): Promise<void
 }
 
 try {
-  // What functions chain runs in workers of this page.
+  // Chained calls run in workers of this page.
   const runtime = await connect({ user: "demo", where: "browser" });
   const loaded = new Map<string, Promise<FaasmFunction>>();
   const load = (name: string): Promise<FaasmFunction> => {

@@ -1,12 +1,12 @@
-//! Fan-out: three calls of functions of this same binary run at once, one of which makes a call of
-//! its own. Outputs and return values travel back and are put together.
+//! Fan-out: chains three functions of this binary in parallel, one of which chains another, and
+//! combines their outputs and return values.
 
 use faasm_host::{Finished, chain_ptr, input, set_output};
 
 fn main() {
     let text = input();
 
-    // All three are under way before the first is awaited.
+    // Chain all three before awaiting the first.
     let words = chain_ptr(count_words, &text);
     let letters = chain_ptr(count_letters, &text);
     let backwards = chain_ptr(shout_backwards, &text);
@@ -22,7 +22,7 @@ fn main() {
     }
     set_output(&output);
 
-    // One bit for each call that did not return what this instance finds itself.
+    // One bit for each call whose result differs from this instance's own.
     let (n_words, n_letters) = (number_of_words(&text), number_of_letters(&text));
     let mut wrong = 0;
     if !is(&words, n_words, n_words.to_string().as_bytes()) {
@@ -56,7 +56,7 @@ extern "C" fn shout() -> i32 {
     number_of_lower(&text)
 }
 
-/// Has another call do the first half of its work, and passes on what that call returned.
+/// Chains `shout` for the first half of its work, and returns that call's return value.
 extern "C" fn shout_backwards() -> i32 {
     let shouted = chain_ptr(shout, &input()).wait_with_output();
     set_output(&reverse(&shouted.output));
@@ -67,7 +67,7 @@ fn is(call: &Finished, returned: i32, output: &[u8]) -> bool {
     call.returned == returned && call.output == output
 }
 
-// ASCII only, so that every language and locale counts alike.
+// ASCII only, so that all languages and locales give the same counts.
 fn is_space(byte: &u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }

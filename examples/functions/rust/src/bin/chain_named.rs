@@ -1,4 +1,4 @@
-//! Calls another function by its name: here `hello_rust`, which is a binary of its own.
+//! Chains another function by name: `hello_rust`, a separate binary.
 
 fn main() {
     let hello = faasm_host::chain_name("hello_rust", &faasm_host::input()).wait_with_output();

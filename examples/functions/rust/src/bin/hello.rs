@@ -6,7 +6,7 @@ fn main() {
     let name = faasm_host::input();
     let who: &[u8] = if name.is_empty() { b"world" } else { &name };
 
-    // The name may be any bytes, not only UTF-8.
+    // The name may contain any bytes, not only UTF-8.
     let greeting = [b"Hello, ", who, b"!"].concat();
     let printed = std::io::stdout().write_all(&[greeting.as_slice(), b"\n"].concat());
     faasm_host::set_output(&greeting);

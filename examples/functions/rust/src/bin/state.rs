@@ -1,8 +1,8 @@
-//! State: a value written here, changed by another call in the cluster, and read here again.
+//! State: writes a value, has a call in the cluster change it, and reads it again.
 //!
-//! The input names the key. The value is 16 bytes: two little-endian 64-bit numbers, how many steps
-//! were made and a sum. `main` writes the whole value first, so that the result does not depend on
-//! what was there.
+//! The input is the key. The value has 16 bytes: two little-endian 64-bit numbers, a number of
+//! steps and a sum. `main` writes the whole value first, so that the result does not depend on an
+//! earlier value.
 
 use faasm_host::{State, chain_ptr, input, set_output};
 
@@ -28,7 +28,7 @@ impl Value {
     }
 }
 
-/// Runs in the cluster, perhaps on a host that still has an older copy: hence the pull.
+/// Runs in the cluster. Pulls first, since its host may have an older copy.
 extern "C" fn step() -> i32 {
     let state = State::new(input());
     let mut value = Value::pull(&state);
