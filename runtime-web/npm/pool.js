@@ -19,8 +19,8 @@ const GRACE_PERIOD = 1_000;
 const RETRY = 30_000;
 const MAX_RETRY = 600_000;
 
-// Workers' messages count as handled once the page's thread was free for TURN: a timer that is late by BLOCKED shows that
-// it was not. Timers of background pages are always late, hence MAX_TURNS.
+// Workers' messages count as handled once the page's thread was free for TURN: a timer that is late by BLOCKED shows
+// that it was not. Timers of background pages are always late, hence MAX_TURNS.
 const TURN = 50;
 const BLOCKED = 50;
 const MAX_TURNS = 5;

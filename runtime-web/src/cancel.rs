@@ -30,7 +30,7 @@ impl CancelToken {
     }
 
     /// Cancels the run; the first reason is kept.
-    pub(crate) fn stop(&self, reason: FaasmError) {
+    pub(crate) fn cancel(&self, reason: FaasmError) {
         if self.reason.set(reason).is_ok()
             && let Some(waker) = self.waker.take()
         {
@@ -47,7 +47,7 @@ impl CancelToken {
     pub(crate) fn time_out(&self) {
         let timeout = self.deadline.map_or(0.0, |(_, timeout)| timeout);
         let message = format!("the run took longer than its timeout of {} ms", timeout as u64);
-        self.stop(FaasmError::new(Code::Timeout, message));
+        self.cancel(FaasmError::new(Code::Timeout, message));
     }
 
     /// The reason, if the run is cancelled or its deadline has passed.
@@ -65,14 +65,14 @@ impl CancelToken {
         &self,
         future: impl Future<Output = Result<T, FaasmError>>,
     ) -> Result<T, FaasmError> {
-        let stopped = poll_fn(|cx| match self.reason.get() {
+        let cancelled = poll_fn(|cx| match self.reason.get() {
             Some(reason) => Poll::Ready(reason.clone()),
             None => {
                 *self.waker.borrow_mut() = Some(cx.waker().clone());
                 Poll::Pending
             }
         });
-        match select(stopped, pin!(future)).await {
+        match select(cancelled, pin!(future)).await {
             Either::Left((reason, _)) => Err(reason),
             Either::Right((result, _)) => result,
         }
@@ -81,15 +81,15 @@ impl CancelToken {
 
 /// Weak references to all live values of one kind.
 #[derive(Debug)]
-pub(crate) struct Members<T>(RefCell<Vec<Weak<T>>>);
+pub(crate) struct WeakRegistry<T>(RefCell<Vec<Weak<T>>>);
 
-impl<T> Default for Members<T> {
+impl<T> Default for WeakRegistry<T> {
     fn default() -> Self {
         Self(RefCell::default())
     }
 }
 
-impl<T> Members<T> {
+impl<T> WeakRegistry<T> {
     pub(crate) fn add(&self, member: &Rc<T>) {
         let mut members = self.0.borrow_mut();
         if members.len() == members.capacity() {

@@ -1,6 +1,6 @@
 //! The entry points of host calls: functions of numbers, which `glue/host.js` calls without wasm-bindgen's glue.
 
-use crate::host::{Bindings, Called, Raise, numbered, uncatchable};
+use crate::host::{Bindings, Called, Raise, find_run, uncatchable};
 use faasm_bridge::guest::{Fault, MAX_PARAMS};
 use faasm_bridge::host::{HostCall, ImportClass, classify};
 use std::cell::Cell;
@@ -31,7 +31,7 @@ fn arguments(row: u32, words: [u32; WORDS]) -> [u64; MAX_PARAMS] {
 
 /// Performs a host call; an error is thrown through the guest.
 fn enter(run: u32, act: impl FnOnce(&Bindings) -> Result<i32, Raise>) -> i32 {
-    let thrown = match numbered(run) {
+    let thrown = match find_run(run) {
         None => uncatchable(),
         Some(bindings) => match act(&bindings) {
             Ok(value) => return value,

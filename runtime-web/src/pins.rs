@@ -6,7 +6,7 @@
 
 use crate::error::{Code, FaasmError};
 use crate::global::{console_error, console_warn, sleep, spawn};
-use crate::host::{expect_done, read_state, unexpected};
+use crate::host::{expect_done, read_state, reply_error};
 use crate::shared::Shared;
 use faasm_bridge::residence::{MAX_PINNED_BYTES, MAX_PREFETCHED, MAX_RULES, Rules};
 use faasm_bridge::sorted_map::SortedMap;
@@ -188,7 +188,7 @@ pub(crate) fn unpin(shared: &Rc<Shared>, key: &str) {
         let (shared, key) = (Rc::clone(shared), key.to_owned());
         spawn(async move {
             // If this fails, notifications of the key are ignored.
-            let _ = expect_done(shared.ask(Request::Unwatch { key }, &[]).await);
+            let _ = expect_done(shared.request(Request::Unwatch { key }, &[]).await);
         });
     }
 }
@@ -263,10 +263,10 @@ async fn watch(shared: &Shared, key: &str) -> Result<bool, FaasmError> {
         }
         return Ok(true);
     }
-    match shared.ask(Request::Watch { key: key.to_owned() }, &[]).await? {
+    match shared.request(Request::Watch { key: key.to_owned() }, &[]).await? {
         (Reply::Done, _) => Ok(false),
         (Reply::Missing, _) => Ok(true),
-        (reply, _) => Err(unexpected(reply)),
+        (reply, _) => Err(reply_error(reply)),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::engine::{self, Engine, Kind};
 use crate::error::{Code, FaasmError, code_of, describe};
 use crate::function::Loaded;
 use crate::global::{RUNTIME, performance_now};
-use crate::host::{Bindings, Exported, Listeners, Number, import_object};
+use crate::host::{Bindings, Exported, Listeners, RunNumber, import_object};
 use crate::shared::Shared;
 use faasm_bridge::guest::{Fault, Guest, Invocation};
 use faasm_bridge::manifest::{GROW_EXPORT, GUEST_LIMIT_EXPORT, GUEST_PAGES_EXPORT, UnwindBuffer};
@@ -59,7 +59,7 @@ pub(crate) async fn run(
     start: Start,
     shared: Rc<Shared>,
     listeners: Listeners,
-    stop: Rc<CancelToken>,
+    cancel: Rc<CancelToken>,
 ) -> Result<Outcome, FaasmError> {
     let Start { loaded, engine, invocation, pointer, call } = start;
     let began = performance_now();
@@ -68,10 +68,10 @@ pub(crate) async fn run(
         pointer.map(|pointer| (pointer, String::from_utf8_lossy(&invocation.input).into_owned()));
     // Only an instrumented module has an unwind buffer to hide.
     let buffer = program.buffer.unwrap_or(UnwindBuffer { bytes: 0 });
-    let caller = shared.chains.caller(&loaded, program.engine, call, &stop);
+    let caller = shared.chains.caller(&loaded, program.engine, call, &cancel);
     let guest = Guest::new(invocation, loaded.facts);
-    let bindings = Bindings::new(guest, buffer.bytes, caller, shared, listeners, stop.clone());
-    let number = Number::of(&bindings);
+    let bindings = Bindings::new(guest, buffer.bytes, caller, shared, listeners, cancel.clone());
+    let number = RunNumber::of(&bindings);
     let wait = waiting(&bindings);
     let wait_function = wait.as_ref().unchecked_ref();
     let engine = match program.engine {
@@ -101,7 +101,7 @@ pub(crate) async fn run(
     };
     bindings.end();
     drop((number, wait));
-    if let Some(reason) = stop.reason() {
+    if let Some(reason) = cancel.reason() {
         return Err(reason.clone());
     }
     let return_value = match ended {

@@ -1,6 +1,6 @@
 //! The resources of one `Runtime`, until it is disposed of.
 
-use crate::cancel::{CancelToken, Members};
+use crate::cancel::{CancelToken, WeakRegistry};
 use crate::chain::{Chains, delegate_state};
 use crate::connection::{Answer, Connection};
 use crate::error::{Code, FaasmError};
@@ -24,8 +24,8 @@ pub(crate) struct Shared {
     pub(crate) page_only: RefCell<PageOnly>,
     pub(crate) pins: Pins,
     /// To be cancelled by `dispose`: runs, the page's state operations, the token's renewal.
-    pub(crate) running: Members<CancelToken>,
-    pub(crate) functions: Members<Bound>,
+    pub(crate) running: WeakRegistry<CancelToken>,
+    pub(crate) functions: WeakRegistry<Bound>,
     pub(crate) chains: Chains,
     disposed: Cell<bool>,
 }
@@ -37,8 +37,8 @@ impl Shared {
             tier: Rc::default(),
             page_only: RefCell::default(),
             pins: Pins::default(),
-            running: Members::default(),
-            functions: Members::default(),
+            running: WeakRegistry::default(),
+            functions: WeakRegistry::default(),
             chains,
             disposed: Cell::new(false),
         });
@@ -53,7 +53,11 @@ impl Shared {
 
     /// Sends a request to the global tier: the relay, or for page-only keys this page; in a worker of a pool, the
     /// pool's page.
-    pub(crate) fn ask(&self, request: Request, payload: &[u8]) -> LocalBoxFuture<'static, Answer> {
+    pub(crate) fn request(
+        &self,
+        request: Request,
+        payload: &[u8],
+    ) -> LocalBoxFuture<'static, Answer> {
         if !request.state_key().is_some_and(|key| self.is_page_only(key)) {
             return match self.connection.request(request, payload) {
                 Ok(waiting) => Box::pin(waiting.answer()),
@@ -90,7 +94,7 @@ impl Shared {
         self.disposed.set(true);
         self.tier.unsubscribe_all();
         for running in self.running.take() {
-            running.stop(closed());
+            running.cancel(closed());
         }
         for function in self.functions.take() {
             function.take();

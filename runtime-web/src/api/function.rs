@@ -6,7 +6,7 @@ use super::triggers::Triggers;
 use crate::error::{Code, FaasmError};
 use crate::function::Loaded;
 use crate::global::performance_now;
-use crate::host::{Listeners, unexpected};
+use crate::host::{Listeners, reply_error};
 use crate::object::object;
 use crate::run::{Outcome, Start, Stats, run};
 use crate::shared::{Bound, Shared, closed};
@@ -99,9 +99,9 @@ async fn start(
         check_runs_here(&loaded)?;
     }
     let engine = loaded.engine(options.engine()?).await?;
-    let (stop, _triggers) = Triggers::new(&options)?;
-    shared.running.add(&stop);
-    let input = stop.race(input.read()).await?;
+    let (cancel, _triggers) = Triggers::new(&options)?;
+    shared.running.add(&cancel);
+    let input = cancel.race(input.read()).await?;
     let function = loaded.name.clone();
     // In a worker of the pool, `local` has the page-only keys of the page.
     let added = shared.page_only.borrow_mut().add(&options.strings("local")?);
@@ -117,9 +117,9 @@ async fn start(
     match place {
         Place::Browser => {
             let start = Start { loaded, engine, invocation, pointer, call };
-            run(start, shared, listeners, stop).await
+            run(start, shared, listeners, cancel).await
         }
-        Place::Cluster => stop.race(run_in_cluster(invocation, &shared)).await,
+        Place::Cluster => cancel.race(run_in_cluster(invocation, &shared)).await,
     }
 }
 
@@ -150,7 +150,7 @@ async fn run_in_cluster(invocation: Invocation, shared: &Shared) -> Result<Outco
             let reason = String::from_utf8_lossy(&output);
             return Err(FaasmError::new(Code::named(&code), reason));
         }
-        reply => return Err(unexpected(reply)),
+        reply => return Err(reply_error(reply)),
     };
     let total = performance_now() - began;
     Ok(Outcome { return_value, output, stats: Stats { total, ..Stats::default() } })

@@ -1,6 +1,6 @@
 //! A function's input, in the types that a page can pass.
 
-use super::options::wrong;
+use super::options::invalid;
 use crate::error::{Code, FaasmError, describe};
 use crate::global::spawn;
 use js_sys::{Reflect, Uint8Array};
@@ -56,7 +56,7 @@ impl Reading {
             return Ok(None);
         }
         let chunk = field("value").dyn_into();
-        chunk.map(Some).map_err(|_| wrong("input", "a stream of Uint8Arrays"))
+        chunk.map(Some).map_err(|_| invalid("input", "a stream of Uint8Arrays"))
     }
 }
 

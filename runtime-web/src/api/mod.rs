@@ -14,11 +14,11 @@ pub(crate) use function::run_with;
 pub use state::RuntimeState;
 pub(crate) use triggers::Triggers;
 
-use crate::chain::{Chains, Library, WorkerPool, begin};
+use crate::chain::{Chains, Library, WorkerPool, connect_options};
 use crate::connection::Connection;
-use crate::engine::{Wanted, choose};
+use crate::engine::{EngineRequest, choose};
 use crate::error::{Code, FaasmError};
-use crate::function::{Loaded, Modules, cannot, load, load_bytes, load_given};
+use crate::function::{Loaded, Modules, load, load_bytes, load_error, load_given};
 use crate::global::location;
 use crate::pins;
 use crate::shared::{Shared, closed};
@@ -26,7 +26,7 @@ use crate::version;
 use input::Input;
 use js_sys::{Promise, Reflect};
 pub(crate) use options::Options;
-use options::{address, bytes, wrong};
+use options::{address, bytes, invalid};
 pub(crate) use promise::promise;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -46,17 +46,17 @@ async fn open(options: Options, pool: JsValue) -> Result<Runtime, FaasmError> {
     let url = relay_address(options.string("url")?)?;
     let reach = options.reach()?;
     let token = options.token()?;
-    let wanted = options.engine()?.unwrap_or(Wanted::Auto);
+    let wanted = options.engine()?.unwrap_or(EngineRequest::Auto);
     // A worker of the pool delegates placement to its page.
     let (placement, delegate) = (options.placement()?, options.callback("chain")?);
     let rules = options.rules()?;
-    if let Wanted::This(_) = wanted {
+    if let EngineRequest::Only(_) = wanted {
         // Fails before connecting.
         choose(wanted).await?;
     }
     let first = token.get().await?;
     // The engine is measured while the relay answers.
-    let workers = WorkerPool::new(pool, begin(&user, &url, first.as_deref(), &reach));
+    let workers = WorkerPool::new(pool, connect_options(&user, &url, first.as_deref(), &reach));
     let connecting = Connection::open(url, &user, first.clone(), reach);
     let (connection, _) = futures_util::future::try_join(connecting, choose(wanted)).await?;
     let modules: Rc<Modules> = Rc::default();
@@ -95,7 +95,7 @@ fn relay_address(given: Option<String>) -> Result<String, FaasmError> {
 fn original(source: &JsValue) -> Result<Input, FaasmError> {
     let blob = || source.dyn_ref::<Blob>().cloned().map(Input::Blob);
     let expected = "a URL, a File, a Blob, a Uint8Array or an ArrayBuffer";
-    bytes(source).map(Input::Bytes).or_else(blob).ok_or_else(|| wrong("source", expected))
+    bytes(source).map(Input::Bytes).or_else(blob).ok_or_else(|| invalid("source", expected))
 }
 
 /// The function's name from a `File`'s name.
@@ -109,7 +109,7 @@ async fn load_in_worker(
     url: String,
     text: String,
     options: &Options,
-    wanted: Wanted,
+    wanted: EngineRequest,
     modules: &Rc<Modules>,
 ) -> Result<Loaded, FaasmError> {
     let module = options.any("module").dyn_into().ok();
@@ -122,7 +122,7 @@ pub struct Runtime {
     /// `None` after `dispose`.
     shared: RefCell<Option<Rc<Shared>>>,
     /// The engine for functions loaded without the option `engine`.
-    wanted: Wanted,
+    wanted: EngineRequest,
     modules: Rc<Modules>,
     state: JsValue,
 }
@@ -164,7 +164,8 @@ impl Runtime {
             let loaded = Rc::new(loaded);
             // The page of a pool has compared the version already.
             if !is_pool_worker {
-                pins::apply(&shared, &loaded.state).map_err(|why| cannot(&loaded.name, &why))?;
+                pins::apply(&shared, &loaded.state)
+                    .map_err(|why| load_error(&loaded.name, &why))?;
                 version::compare(&loaded, &shared);
             }
             shared.chains.library.add(&loaded);

@@ -4,7 +4,7 @@ use super::input::Input;
 use super::token::Token;
 use crate::chain::PlacementRequest;
 use crate::connection::Reach;
-use crate::engine::Wanted;
+use crate::engine::EngineRequest;
 use crate::error::{Code, FaasmError};
 use crate::function::{policy, rules};
 use crate::transport::Kind as Transport;
@@ -31,17 +31,17 @@ impl Options {
     /// An option that is an object of one class.
     fn instance<T: JsCast>(&self, name: &str, expected: &str) -> Result<Option<T>, FaasmError> {
         let Some(value) = self.get(name) else { return Ok(None) };
-        value.dyn_into().map(Some).map_err(|_| wrong(name, expected))
+        value.dyn_into().map(Some).map_err(|_| invalid(name, expected))
     }
 
     /// A string, or a `URL`.
     pub(crate) fn string(&self, name: &str) -> Result<Option<String>, FaasmError> {
         let Some(value) = self.get(name) else { return Ok(None) };
-        address(&value).map(Some).ok_or_else(|| wrong(name, "a string"))
+        address(&value).map(Some).ok_or_else(|| invalid(name, "a string"))
     }
 
-    pub(super) fn engine(&self) -> Result<Option<Wanted>, FaasmError> {
-        self.string("engine")?.as_deref().map(Wanted::parse).transpose()
+    pub(super) fn engine(&self) -> Result<Option<EngineRequest>, FaasmError> {
+        self.string("engine")?.as_deref().map(EngineRequest::parse).transpose()
     }
 
     pub(crate) fn any(&self, name: &str) -> JsValue {
@@ -52,7 +52,7 @@ impl Options {
     pub(crate) fn number(&self, name: &str) -> Result<Option<u32>, FaasmError> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let number = value.as_f64().filter(|n| *n == f64::from(*n as u32));
-        number.map(|number| Some(number as u32)).ok_or_else(|| wrong(name, "a number"))
+        number.map(|number| Some(number as u32)).ok_or_else(|| invalid(name, "a number"))
     }
 
     /// The entry of a chained call in a worker.
@@ -79,7 +79,7 @@ impl Options {
             }
             None => policy(&value),
         };
-        rules.map(PlacementRequest::Rules).ok_or_else(|| wrong("where", EXPECTED))
+        rules.map(PlacementRequest::Rules).ok_or_else(|| invalid("where", EXPECTED))
     }
 
     pub(super) fn callback(&self, name: &str) -> Result<Option<Function>, FaasmError> {
@@ -95,7 +95,7 @@ impl Options {
         let Some(value) = self.get("timeout") else { return Ok(None) };
         match value.as_f64() {
             Some(timeout) if timeout > 0.0 => Ok(Some(timeout).filter(|t| t.is_finite())),
-            _ => Err(wrong("timeout", "a positive number of milliseconds")),
+            _ => Err(invalid("timeout", "a positive number of milliseconds")),
         }
     }
 
@@ -104,7 +104,7 @@ impl Options {
         if let Some(token) = value.as_string() {
             return Ok(Token::Fixed(Some(token)));
         }
-        let provider = value.dyn_into().map_err(|_| wrong("token", "a string or a function"))?;
+        let provider = value.dyn_into().map_err(|_| invalid("token", "a string or a function"))?;
         Ok(Token::Provider(provider))
     }
 
@@ -114,15 +114,15 @@ impl Options {
             None | Some("auto") => None,
             Some("websocket") => Some(Transport::WebSocket),
             Some("fetch") => Some(Transport::Fetch),
-            Some(_) => return Err(wrong("transport", "\"auto\", \"websocket\" or \"fetch\"")),
+            Some(_) => return Err(invalid("transport", "\"auto\", \"websocket\" or \"fetch\"")),
         };
         let default = Reach::default();
         let Some(value) = self.get("reconnectTimeout") else {
             return Ok(Reach { transport, ..default });
         };
         let reconnect = value.as_f64().filter(|milliseconds| *milliseconds >= 0.0);
-        let reconnect =
-            reconnect.ok_or_else(|| wrong("reconnectTimeout", "a number of milliseconds >= 0"))?;
+        let reconnect = reconnect
+            .ok_or_else(|| invalid("reconnectTimeout", "a number of milliseconds >= 0"))?;
         let reconnect = Duration::try_from_secs_f64(reconnect / 1000.0);
         Ok(Reach {
             transport,
@@ -140,7 +140,7 @@ impl Options {
         }
         let stream = value.dyn_into::<ReadableStream>();
         stream.map(Input::Stream).map_err(|_| {
-            wrong("input", "a string, a Uint8Array, an ArrayBuffer, a Blob or a ReadableStream")
+            invalid("input", "a string, a Uint8Array, an ArrayBuffer, a Blob or a ReadableStream")
         })
     }
 
@@ -153,8 +153,8 @@ impl Options {
         let Some(state) = self.instance::<Object>("state", "an object")? else {
             return Ok(Rules::default());
         };
-        let wrong = |problem| FaasmError::new(Code::BadOptions, format!("`state`: {problem}"));
-        rules(state.into()).map_err(wrong)
+        let invalid = |problem| FaasmError::new(Code::BadOptions, format!("`state`: {problem}"));
+        rules(state.into()).map_err(invalid)
     }
 
     pub(super) fn pairs(&self, name: &str) -> Result<Vec<(String, String)>, FaasmError> {
@@ -165,14 +165,14 @@ impl Options {
             let entry: Array = entry.unchecked_into();
             Some((entry.get(0).as_string()?, entry.get(1).as_string()?))
         };
-        entries.iter().map(pair).collect::<Option<_>>().ok_or_else(|| wrong(name, expected))
+        entries.iter().map(pair).collect::<Option<_>>().ok_or_else(|| invalid(name, expected))
     }
 }
 
 pub(super) fn strings(value: &JsValue, name: &str) -> Result<Vec<String>, FaasmError> {
     let array = value.dyn_ref::<Array>();
     let strings = array.and_then(|array| array.iter().map(|item| item.as_string()).collect());
-    strings.ok_or_else(|| wrong(name, "an array of strings"))
+    strings.ok_or_else(|| invalid(name, "an array of strings"))
 }
 
 /// A string, or the `href` of a `URL`.
@@ -189,6 +189,6 @@ pub(super) fn bytes(value: &JsValue) -> Option<Vec<u8>> {
     is_binary.then(|| Uint8Array::new(value).to_vec())
 }
 
-pub(super) fn wrong(name: &str, expected: &str) -> FaasmError {
+pub(super) fn invalid(name: &str, expected: &str) -> FaasmError {
     FaasmError::new(Code::BadOptions, format!("`{name}` must be {expected}"))
 }

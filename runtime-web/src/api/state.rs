@@ -1,6 +1,6 @@
 //! State access for the page's own code: the same two tiers that runs of this page use.
 
-use super::options::{bytes, strings, wrong};
+use super::options::{bytes, invalid, strings};
 use super::promise::promise;
 use crate::cancel::CancelToken;
 use crate::error::FaasmError;
@@ -33,7 +33,7 @@ impl RuntimeState {
 
     fn open(&self, key: &JsValue) -> Result<(Rc<Shared>, String), FaasmError> {
         let shared = self.shared.upgrade().filter(|shared| !shared.is_disposed());
-        Ok((shared.ok_or_else(closed)?, key.as_string().ok_or_else(|| wrong("key", "a string"))?))
+        Ok((shared.ok_or_else(closed)?, key.as_string().ok_or_else(|| invalid("key", "a string"))?))
     }
 
     /// The promise of `act` on a key; rejected if the runtime is disposed of.
@@ -44,21 +44,21 @@ impl RuntimeState {
     ) -> Promise {
         match self.open(&key) {
             Ok((shared, key)) => {
-                let stop = CancelToken::new(None);
-                shared.running.add(&stop);
-                until(stop, Box::pin(act(shared, key)))
+                let cancel = CancelToken::new(None);
+                shared.running.add(&cancel);
+                until(cancel, Box::pin(act(shared, key)))
             }
             Err(error) => Promise::reject(&error.into()),
         }
     }
 }
 
-/// The promise of `acting`, which `stop` can cancel. Not generic, so that it is compiled once.
+/// The promise of `acting`, cancelled by `cancel`. Not generic, so that it is compiled once.
 fn until(
-    stop: Rc<CancelToken>,
+    cancel: Rc<CancelToken>,
     acting: LocalBoxFuture<'static, Result<JsValue, FaasmError>>,
 ) -> Promise {
-    promise(async move { stop.race(acting).await })
+    promise(async move { cancel.race(acting).await })
 }
 
 /// The local part of a value.
@@ -143,7 +143,7 @@ impl RuntimeState {
     pub fn append(&self, key: JsValue, element: JsValue) -> Promise {
         self.with(key, |shared, key| async move {
             let element = to_bytes(&element)?;
-            expect_done(shared.ask(Request::AppendState { key }, &element).await)?;
+            expect_done(shared.request(Request::AppendState { key }, &element).await)?;
             Ok(JsValue::UNDEFINED)
         })
     }
@@ -153,8 +153,8 @@ impl RuntimeState {
     pub fn read_appended(&self, key: JsValue, count: JsValue) -> Promise {
         self.with(key, |shared, key| async move {
             let count = count.as_f64().filter(|count| *count >= 0.0 && count.fract() == 0.0);
-            let count = count.ok_or_else(|| wrong("count", "a whole number"))? as u32;
-            let read = shared.ask(Request::ReadAppended { key, count }, &[]).await;
+            let count = count.ok_or_else(|| invalid("count", "a whole number"))? as u32;
+            let read = shared.request(Request::ReadAppended { key, count }, &[]).await;
             let elements = expect_bytes(read)?;
             Ok(Uint8Array::from(elements.unwrap_or_default().as_slice()).into())
         })
@@ -164,7 +164,7 @@ impl RuntimeState {
     #[wasm_bindgen(js_name = clearAppended)]
     pub fn clear_appended(&self, key: JsValue) -> Promise {
         self.with(key, |shared, key| async move {
-            expect_done(shared.ask(Request::ClearAppended { key }, &[]).await)?;
+            expect_done(shared.request(Request::ClearAppended { key }, &[]).await)?;
             Ok(JsValue::UNDEFINED)
         })
     }
@@ -201,7 +201,7 @@ impl RuntimeState {
     pub fn subscribe(&self, key: JsValue, callback: JsValue) -> Result<JsValue, JsValue> {
         let (shared, key) = self.open(&key)?;
         let callback: Function =
-            callback.dyn_into().map_err(|_| wrong("callback", "a function"))?;
+            callback.dyn_into().map_err(|_| invalid("callback", "a function"))?;
         let id = shared.tier.subscribe(key, callback);
         let tier = Rc::downgrade(&shared.tier);
         let end = Closure::<dyn Fn()>::new(move || {
@@ -232,5 +232,5 @@ fn local_value(shared: &Shared, key: &str) -> JsValue {
 }
 
 fn to_bytes(value: &JsValue) -> Result<Vec<u8>, FaasmError> {
-    bytes(value).ok_or_else(|| wrong("value", "a string, a Uint8Array or an ArrayBuffer"))
+    bytes(value).ok_or_else(|| invalid("value", "a string, a Uint8Array or an ArrayBuffer"))
 }

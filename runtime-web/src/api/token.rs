@@ -41,12 +41,12 @@ impl Token {
     /// Renews the token before it expires, until the runtime is disposed of. The next connection uses the new one.
     pub(super) fn renew(self, last: Option<String>, shared: &Rc<Shared>) {
         let (Token::Provider(provider), Some(last)) = (self, last) else { return };
-        let stop = CancelToken::new(None);
-        shared.running.add(&stop);
+        let cancel = CancelToken::new(None);
+        shared.running.add(&cancel);
         let shared = Rc::downgrade(shared);
         spawn(async move {
             // The task ends with the runtime or at a token without expiry; neither is an error.
-            let _ = stop.race(renew(&provider, last, shared)).await;
+            let _ = cancel.race(renew(&provider, last, shared)).await;
         });
     }
 }

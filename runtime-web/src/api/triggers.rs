@@ -21,17 +21,17 @@ impl Triggers {
     /// If an option is invalid, or the signal is already aborted.
     pub(crate) fn new(options: &Options) -> Result<(Rc<CancelToken>, Self), FaasmError> {
         let (signal, timeout) = (options.signal()?, options.timeout()?);
-        let stop = CancelToken::new(timeout);
+        let cancel = CancelToken::new(timeout);
         let signal = match signal {
             Some(signal) if signal.aborted() => return Err(aborted(&signal)),
-            Some(signal) => Some(SignalListener::new(signal, &stop)),
+            Some(signal) => Some(SignalListener::new(signal, &cancel)),
             None => None,
         };
         let timer = timeout.map(|timeout| {
-            let stop = Rc::clone(&stop);
-            Timer::new(timeout, move || stop.time_out())
+            let cancel = Rc::clone(&cancel);
+            Timer::new(timeout, move || cancel.time_out())
         });
-        Ok((stop, Self { _signal: signal, _timer: timer }))
+        Ok((cancel, Self { _signal: signal, _timer: timer }))
     }
 }
 
@@ -44,9 +44,9 @@ struct SignalListener {
 const ABORT: &str = "abort";
 
 impl SignalListener {
-    fn new(signal: AbortSignal, stop: &Rc<CancelToken>) -> Self {
-        let (stop, source) = (Rc::clone(stop), signal.clone());
-        let listener = Closure::<dyn Fn()>::new(move || stop.stop(aborted(&source)));
+    fn new(signal: AbortSignal, cancel: &Rc<CancelToken>) -> Self {
+        let (cancel, source) = (Rc::clone(cancel), signal.clone());
+        let listener = Closure::<dyn Fn()>::new(move || cancel.cancel(aborted(&source)));
         signal
             .add_event_listener_with_callback(ABORT, listener.as_ref().unchecked_ref())
             .expect("a function can listen");

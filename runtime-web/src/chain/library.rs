@@ -1,7 +1,7 @@
 //! Chained functions by name: those that the page has loaded, and those whose manifest is beside the caller's.
 
-use crate::engine::Wanted;
-use crate::function::{Loaded, Modules, cannot, load_beside};
+use crate::engine::EngineRequest;
+use crate::function::{Loaded, Modules, load_beside, load_error};
 use crate::global::console_error;
 use crate::pins;
 use crate::shared::Shared as Runtime;
@@ -17,12 +17,12 @@ type Found = Shared<LocalBoxFuture<'static, Option<Rc<Loaded>>>>;
 
 pub(crate) struct Library {
     modules: Rc<Modules>,
-    wanted: Wanted,
+    wanted: EngineRequest,
     functions: RefCell<SortedMap<String, Found>>,
 }
 
 impl Library {
-    pub(crate) fn new(modules: Rc<Modules>, wanted: Wanted) -> Self {
+    pub(crate) fn new(modules: Rc<Modules>, wanted: EngineRequest) -> Self {
         Self { modules, wanted, functions: RefCell::default() }
     }
 
@@ -52,7 +52,7 @@ impl Library {
                     let loaded = Rc::new(loaded.filter(|loaded| loaded.name == wanted_name)?);
                     let runtime = runtime.upgrade()?;
                     if let Err(why) = pins::apply(&runtime, &loaded.state) {
-                        console_error(&cannot(&wanted_name, &why).message);
+                        console_error(&load_error(&wanted_name, &why).message);
                         return None;
                     }
                     version::compare(&loaded, &runtime);

@@ -1,20 +1,20 @@
 //! Chained calls: their placement, execution and results.
 //!
 //! * this file: placement, and calls in the cluster;
-//! * `here`: calls in this browser;
+//! * `browser`: calls in this browser;
 //! * `workers`: the worker pool;
 //! * `library`: functions by name;
 //! * `tree`: cancellation of a call tree.
 //!
 //! A runtime in a worker of the pool delegates the calls that its functions chain to the page's runtime.
 
-mod here;
+mod browser;
 mod library;
 mod tree;
 mod workers;
 
 pub(crate) use library::Library;
-pub(crate) use workers::{WorkerPool, begin, delegate_state};
+pub(crate) use workers::{WorkerPool, connect_options, delegate_state};
 
 use crate::cancel::CancelToken;
 use crate::connection::Answer;
@@ -22,7 +22,7 @@ use crate::engine::Kind;
 use crate::error::{Code, FaasmError, describe};
 use crate::function::Loaded;
 use crate::global::performance_now;
-use crate::host::unexpected;
+use crate::host::reply_error;
 use crate::shared::Shared;
 use faasm_bridge::guest::CallResult;
 use faasm_bridge::placement::auto::{Auto, Sample};
@@ -80,9 +80,9 @@ impl Caller {
     }
 
     /// Called when the run was cancelled; the root of a call tree cancels the whole tree.
-    pub(crate) fn stopped(&self, reason: &FaasmError) {
+    pub(crate) fn cancelled(&self, reason: &FaasmError) {
         if self.depth == 0 {
-            self.tree.stop(reason);
+            self.tree.cancel(reason);
         }
     }
 }
@@ -166,12 +166,12 @@ impl Chains {
         loaded: &Rc<Loaded>,
         engine: Kind,
         number: Option<u32>,
-        stop: &Rc<CancelToken>,
+        cancel: &Rc<CancelToken>,
     ) -> Rc<Caller> {
         let known = number.and_then(|number| self.workers.caller(number));
         known.unwrap_or_else(|| {
             let (loaded, number) = (Rc::clone(loaded), number.unwrap_or(0));
-            Rc::new(Caller { loaded, engine, depth: 0, tree: Tree::new(Rc::clone(stop)), number })
+            Rc::new(Caller { loaded, engine, depth: 0, tree: Tree::new(Rc::clone(cancel)), number })
         })
     }
 
@@ -221,7 +221,9 @@ pub(crate) fn start(
     };
     let running: Running = match place {
         Place::Cluster => in_cluster(shared, caller, call, sample)?,
-        Place::Browser => Box::pin(here::run(Rc::clone(shared), Rc::clone(caller), call, sample)),
+        Place::Browser => {
+            Box::pin(browser::run(Rc::clone(shared), Rc::clone(caller), call, sample))
+        }
     };
     Ok(caller.tree.within(running))
 }
@@ -302,11 +304,11 @@ fn call_result(answer: Answer) -> Result<(CallResult, Option<Code>), FaasmError>
                 FailureCode::Cancelled => Code::Aborted,
                 FailureCode::Unauthorised => Code::Refused,
                 FailureCode::OverBudget => Code::OverBudget,
-                _ => return Err(unexpected(Reply::Failed { code, message })),
+                _ => return Err(reply_error(Reply::Failed { code, message })),
             };
             (failed, message.into_bytes())
         }
-        (reply, _) => return Err(unexpected(reply)),
+        (reply, _) => return Err(reply_error(reply)),
     };
     Ok((failed_result(reason), Some(code)))
 }

@@ -1,7 +1,7 @@
 //! Call trees: a run that the page started, and all calls that descend from it.
 
 use super::Running;
-use crate::cancel::{CancelToken, Members};
+use crate::cancel::{CancelToken, WeakRegistry};
 use crate::error::FaasmError;
 use crate::global::{Timer, performance_now};
 use faasm_bridge::wire::RequestId;
@@ -19,13 +19,13 @@ pub(super) struct Tree {
     root: Rc<CancelToken>,
     /// Cancels the calls at the deadline, even after the root has returned; set with the first call.
     timer: OnceCell<Option<Timer>>,
-    calls: Members<CancelToken>,
+    calls: WeakRegistry<CancelToken>,
 }
 
 impl Tree {
     pub(super) fn new(root: Rc<CancelToken>) -> Rc<Self> {
         let (first, timer) = (Cell::new(None), OnceCell::new());
-        Rc::new(Self { first, root, timer, calls: Members::default() })
+        Rc::new(Self { first, root, timer, calls: WeakRegistry::default() })
     }
 
     /// The reason, if the root is cancelled or the deadline has passed.
@@ -34,28 +34,28 @@ impl Tree {
     }
 
     /// Cancels all calls in flight.
-    pub(super) fn stop(&self, reason: &FaasmError) {
+    pub(super) fn cancel(&self, reason: &FaasmError) {
         for call in self.calls.take() {
-            call.stop(reason.clone());
+            call.cancel(reason.clone());
         }
     }
 
     /// Adds a call, which is cancelled with the tree.
     pub(super) fn within(self: &Rc<Self>, call: Running) -> Running {
-        let (tree, stop) = (Rc::clone(self), CancelToken::new(None));
-        tree.calls.add(&stop);
+        let (tree, cancel) = (Rc::clone(self), CancelToken::new(None));
+        tree.calls.add(&cancel);
         self.timer.get_or_init(|| {
             let tree = Rc::downgrade(self);
             let left = self.root.deadline()? - performance_now();
             Some(Timer::new(left.max(0.0), move || {
                 if let Some(tree) = tree.upgrade() {
                     tree.root.time_out();
-                    tree.reason().inspect(|reason| tree.stop(reason));
+                    tree.reason().inspect(|reason| tree.cancel(reason));
                 }
             }))
         });
         Box::pin(async move {
-            let ended = stop.race(call).await;
+            let ended = cancel.race(call).await;
             // Keeps the tree's timer alive until the call has ended.
             drop(tree);
             ended

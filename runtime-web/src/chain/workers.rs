@@ -1,13 +1,13 @@
 //! The page's and the worker's side of the worker pool, which `npm/pool.js` implements.
 
-use super::here::{AbortOnDrop, entry, failure, failure_field, field, not_started};
+use super::browser::{AbortOnDrop, entry, failure, failure_field, field, not_started};
 use super::{Call, Caller, Ended, Finished, start};
 use crate::api::{Options, Triggers, promise};
 use crate::connection::{Answer, Reach};
 use crate::engine::Kind;
 use crate::error::FaasmError;
 use crate::function::Loaded;
-use crate::host::unexpected;
+use crate::host::reply_error;
 use crate::object::object;
 use crate::shared::{Shared, closed};
 use faasm_bridge::guest::CallResult;
@@ -45,7 +45,7 @@ pub(crate) struct WorkerPool {
     /// Opens a pool; undefined in a worker of a pool.
     open: JsValue,
     /// The workers' options of `connect`.
-    begin: JsValue,
+    connect_options: JsValue,
     pool: OnceCell<Pool>,
     /// Calls in workers, by number; a chained call names its caller by this number.
     calls: RefCell<SortedMap<u32, Rc<Caller>>>,
@@ -65,9 +65,15 @@ impl Drop for InFlightGuard<'_> {
 }
 
 impl WorkerPool {
-    /// `open` opens a pool from its settings; `begin` has the workers' options of `connect`.
-    pub(crate) fn new(open: JsValue, begin: JsValue) -> Self {
-        Self { open, begin, pool: OnceCell::new(), calls: RefCell::default(), last: Cell::new(0) }
+    /// `open` opens a pool from its settings; `connect_options` has the workers' options of `connect`.
+    pub(crate) fn new(open: JsValue, connect_options: JsValue) -> Self {
+        Self {
+            open,
+            connect_options,
+            pool: OnceCell::new(),
+            calls: RefCell::default(),
+            last: Cell::new(0),
+        }
     }
 
     /// The number of workers and of their calls.
@@ -79,7 +85,7 @@ impl WorkerPool {
     }
 
     /// Registers a call, until the guard is dropped.
-    pub(super) fn enter(&self, caller: Caller) -> InFlightGuard<'_> {
+    pub(super) fn register(&self, caller: Caller) -> InFlightGuard<'_> {
         let number = self.last.get().wrapping_add(1);
         self.last.set(number);
         self.calls.borrow_mut().insert(number, Rc::new(caller));
@@ -116,7 +122,7 @@ impl WorkerPool {
     fn pool(&self, shared: &Rc<Shared>) -> Result<&Pool, JsValue> {
         if self.pool.get().is_none() && !shared.is_disposed() {
             let settings = object(&[
-                ("begin", self.begin.clone()),
+                ("begin", self.connect_options.clone()),
                 ("module", wasm_bindgen::module()),
                 ("chained", perform(Rc::downgrade(shared)).into_js_value()),
             ]);
@@ -129,7 +135,7 @@ impl WorkerPool {
 
     /// Sets the token for later connections.
     pub(crate) fn set_token(&self, token: &str) {
-        let _ = js_sys::Reflect::set(&self.begin, &"token".into(), &token.into());
+        let _ = js_sys::Reflect::set(&self.connect_options, &"token".into(), &token.into());
         if let Some(pool) = self.pool.get() {
             pool.renew(token);
         }
@@ -143,7 +149,12 @@ impl WorkerPool {
 }
 
 /// The workers' options of `connect`: the page's user and relay address.
-pub(crate) fn begin(user: &str, url: &str, token: Option<&str>, reach: &Reach) -> JsValue {
+pub(crate) fn connect_options(
+    user: &str,
+    url: &str,
+    token: Option<&str>,
+    reach: &Reach,
+) -> JsValue {
     let transport = reach.transport.map_or("auto", |kind| kind.as_str());
     object(&[
         ("user", user.into()),
@@ -258,7 +269,7 @@ fn perform_state(shared: &Shared, kind: &str, delegated: &Options) -> Result<JsV
     let (size, output) = match shared.perform_locally(&request, &input) {
         (Reply::State { size, .. }, output) => (size.map_or(-1.0, |size| size as f64), output),
         (Reply::Done | Reply::Bytes, output) => (0.0, output),
-        (reply, _) => return Err(unexpected(reply)),
+        (reply, _) => return Err(reply_error(reply)),
     };
     let output = Uint8Array::from(output.as_slice());
     Ok(object(&[("returnValue", size.into()), ("output", output.into())]))
@@ -282,9 +293,9 @@ fn perform(shared: Weak<Shared>) -> Closure<dyn Fn(JsValue) -> Promise> {
                 entry: delegated.entry()?,
                 input: Uint8Array::new(&delegated.any("input")).to_vec(),
             };
-            let (stop, _triggers) = Triggers::new(&delegated)?;
-            shared.running.add(&stop);
-            let ended = stop.race(start(&shared, &caller, call)?).await?;
+            let (cancel, _triggers) = Triggers::new(&delegated)?;
+            shared.running.add(&cancel);
+            let ended = cancel.race(start(&shared, &caller, call)?).await?;
             Ok(object(&[
                 ("returnValue", ended.result.return_value.into()),
                 ("output", Uint8Array::from(ended.result.output.as_slice()).into()),

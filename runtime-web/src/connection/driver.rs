@@ -25,7 +25,7 @@ const ACKNOWLEDGE_DELAY: f64 = 1000.0;
 const GRACE_PERIOD: f64 = 50.0;
 
 /// Keeps a session connected until it ends or its `Connection` is dropped.
-pub(super) async fn keep(connection: Weak<Connection>, signal: Rc<Signal>) {
+pub(super) async fn drive(connection: Weak<Connection>, signal: Rc<Signal>) {
     loop {
         let step = connection.upgrade().and_then(|connection| connection.step());
         match step {

@@ -9,8 +9,8 @@ pub(crate) use waiting::{Answer, Waiting};
 
 use crate::error::{Code, FaasmError};
 use crate::global::{performance_now, spawn};
-use crate::transport::{Ends, Kind, Transport};
-use driver::keep;
+use crate::transport::{CloseScope, Kind, Transport};
+use driver::drive;
 use faasm_bridge::session::{ClientSession, ReconnectTimer, SessionError};
 use faasm_bridge::sorted_map::SortedMap;
 use faasm_bridge::wire::{Request, RequestId, WATCHES_SINCE};
@@ -127,7 +127,7 @@ impl Connection {
                 transfers: Cell::new(0),
             }
         });
-        spawn(keep(Rc::downgrade(&connection), Rc::clone(&connection.signal)));
+        spawn(drive(Rc::downgrade(&connection), Rc::clone(&connection.signal)));
         handshake.await.unwrap_or_else(|_| Err(closed())).map(|()| connection)
     }
 
@@ -242,7 +242,7 @@ impl Connection {
         let (waiting, opened) = {
             let state = &mut *self.state.borrow_mut();
             if let Some(transport) = &state.transport {
-                transport.close(Ends::Session);
+                transport.close(CloseScope::Session);
             }
             state.drop_transport();
             state.hints = None;
@@ -269,7 +269,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         if let Some(transport) = self.state.get_mut().transport.take() {
-            transport.close(Ends::Session);
+            transport.close(CloseScope::Session);
             drop_later(Some(transport));
         }
         self.signal.raise();

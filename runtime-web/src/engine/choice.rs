@@ -26,18 +26,18 @@ const MARGIN: f64 = 2.5;
 
 /// The option `engine`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub(crate) enum EngineRequest {
     Auto,
-    This(Kind),
+    Only(Kind),
 }
 
-impl Wanted {
+impl EngineRequest {
     /// Reads the option `engine`.
     pub(crate) fn parse(option: &str) -> Result<Self, FaasmError> {
         match option {
-            "auto" => Ok(Wanted::Auto),
-            "asyncify" => Ok(Wanted::This(Kind::Asyncify)),
-            "jspi" => Ok(Wanted::This(Kind::Jspi)),
+            "auto" => Ok(EngineRequest::Auto),
+            "asyncify" => Ok(EngineRequest::Only(Kind::Asyncify)),
+            "jspi" => Ok(EngineRequest::Only(Kind::Jspi)),
             other => {
                 let message =
                     format!("`engine` is \"auto\", \"asyncify\" or \"jspi\", not \"{other}\"");
@@ -62,12 +62,12 @@ thread_local! {
 ///
 /// # Errors
 /// [`Code::NoJspi`] if JSPI is requested and this browser lacks it.
-pub(crate) async fn choose(wanted: Wanted) -> Result<Kind, FaasmError> {
+pub(crate) async fn choose(wanted: EngineRequest) -> Result<Kind, FaasmError> {
     match wanted {
-        Wanted::This(Kind::Asyncify) => Ok(Kind::Asyncify),
-        Wanted::Auto => Ok(probe().await.best),
-        Wanted::This(Kind::Jspi) if probe().await.jspi => Ok(Kind::Jspi),
-        Wanted::This(Kind::Jspi) => {
+        EngineRequest::Only(Kind::Asyncify) => Ok(Kind::Asyncify),
+        EngineRequest::Auto => Ok(probe().await.best),
+        EngineRequest::Only(Kind::Jspi) if probe().await.jspi => Ok(Kind::Jspi),
+        EngineRequest::Only(Kind::Jspi) => {
             let message = "this browser has no JavaScript Promise Integration: leave the engine to the runtime, or ask for \"asyncify\"";
             Err(FaasmError::new(Code::NoJspi, message))
         }

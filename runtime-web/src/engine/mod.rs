@@ -5,7 +5,7 @@
 mod choice;
 mod microbench;
 
-pub(crate) use choice::{Wanted, choose};
+pub(crate) use choice::{EngineRequest, choose};
 
 use js_sys::{Function, Object, Promise, WebAssembly};
 use wasm_bindgen::prelude::*;

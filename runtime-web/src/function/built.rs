@@ -1,11 +1,11 @@
 //! Functions built by `faasm-asyncify`: a manifest, a module for each engine, and optional function names for the stack
 //! of a trap.
 
-use super::documents::{self, Described};
-use super::fetch::{cannot, resolve, text};
+use super::documents::{self, ManifestParts};
+use super::fetch::{load_error, resolve, text};
 use super::modules::Modules;
 use super::{Loaded, Program, Source, needs_asyncify, select};
-use crate::engine::{Kind, Wanted, choose};
+use crate::engine::{EngineRequest, Kind, choose};
 use crate::error::FaasmError;
 use crate::global::{console_error, location};
 use faasm_bridge::manifest::{Artefact, Asyncify, Engines, UnwindBuffer};
@@ -92,13 +92,13 @@ fn artefact<'a>(
 async fn fetch_names(base: &str, artefact: &Artefact) -> Result<Names, FaasmError> {
     let url = resolve(&artefact.file, base)?;
     let text = text(&url, Some(&artefact.integrity)).await?;
-    documents::names(&text).map_err(|problem| cannot(&url, &problem))
+    documents::names(&text).map_err(|problem| load_error(&url, &problem))
 }
 
 /// Fetches a manifest and, at the same time, the module that it probably names for the engine.
 pub(crate) async fn load(
     address: &str,
-    wanted: Wanted,
+    wanted: EngineRequest,
     modules: &Rc<Modules>,
 ) -> Result<Loaded, FaasmError> {
     let url = resolve(address, &location())?;
@@ -117,7 +117,7 @@ pub(crate) async fn load(
 async fn load_from(
     url: String,
     engine: Kind,
-    wanted: Wanted,
+    wanted: EngineRequest,
     modules: &Rc<Modules>,
 ) -> Result<Loaded, FaasmError> {
     let text = text(&url, None).await?;
@@ -130,10 +130,10 @@ pub(crate) async fn load_given(
     text: String,
     module: Option<WebAssembly::Module>,
     mut engine: Kind,
-    wanted: Wanted,
+    wanted: EngineRequest,
     modules: &Rc<Modules>,
 ) -> Result<Loaded, FaasmError> {
-    let Described { name, entry, cluster_only, engines, names, chained, state, versions } =
+    let ManifestParts { name, entry, cluster_only, engines, names, chained, state, versions } =
         documents::manifest(&url, &text)?;
     if let (Kind::Asyncify, Some(why)) = (engine, without_asyncify(&engines)) {
         engine = select(wanted, &name, Some(why)).await?;

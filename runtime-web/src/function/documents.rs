@@ -1,7 +1,7 @@
 //! The JSON documents of a built function. The browser parses them: a parser and its tables would be a tenth of the
 //! runtime.
 
-use super::fetch::cannot;
+use super::fetch::load_error;
 use crate::error::{FaasmError, describe};
 use faasm_bridge::manifest::{
     Artefact, Asyncify, AsyncifyArtefact, Engines, Entry, SCHEMA, UnwindBuffer,
@@ -13,7 +13,7 @@ use js_sys::{Array, JSON, Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 
 /// The parts of a [`faasm_bridge::manifest::Manifest`] that a page uses.
-pub(super) struct Described {
+pub(super) struct ManifestParts {
     pub(super) name: String,
     pub(super) entry: Entry,
     /// Imports that only a Faasm cluster supports.
@@ -27,56 +27,56 @@ pub(super) struct Described {
 }
 
 /// Parses the manifest from `url`.
-pub(super) fn manifest(url: &str, text: &str) -> Result<Described, FaasmError> {
+pub(super) fn manifest(url: &str, text: &str) -> Result<ManifestParts, FaasmError> {
     let value = JSON::parse(text).map_err(|thrown| {
         let problem = format!(
             "it is not JSON ({}); load a manifest written by faasm-asyncify, or an original whose address ends with .wasm",
             describe(&thrown)
         );
-        cannot(url, &problem)
+        load_error(url, &problem)
     })?;
-    let document = Part { value, name: "it" };
-    let schema = document.part("schema").value.as_f64();
+    let document = Property { value, name: "it" };
+    let schema = document.get("schema").value.as_f64();
     if schema != Some(f64::from(SCHEMA)) {
         let found = schema.map_or_else(|| "none".to_owned(), |schema| (schema as u32).to_string());
         let problem = format!(
             "it has manifest schema {found}, this runtime reads {SCHEMA}: build the function with the faasm-asyncify of the same version"
         );
-        return Err(cannot(url, &problem));
+        return Err(load_error(url, &problem));
     }
-    describe_function(&document).map_err(|problem| cannot(url, &problem))
+    describe_function(&document).map_err(|problem| load_error(url, &problem))
 }
 
-fn describe_function(document: &Part) -> Result<Described, String> {
-    let entry = document.part("entry");
-    let engines = document.part("engines");
-    Ok(Described {
-        name: document.part("name").string()?,
+fn describe_function(document: &Property) -> Result<ManifestParts, String> {
+    let entry = document.get("entry");
+    let engines = document.get("engines");
+    Ok(ManifestParts {
+        name: document.get("name").string()?,
         entry: Entry {
-            main: entry.part("main").strings()?,
-            before_pointer: entry.part("beforePointer").strings()?,
-            table: entry.part("table").optional().map(|name| name.string()).transpose()?,
-            memory: entry.part("memory").string()?,
-            malloc: entry.part("malloc").optional().map(|name| name.string()).transpose()?,
-            break_safe: entry.part("breakSafe").value.is_truthy(),
-            errno: entry.part("errno").value.as_f64().map(|address| address as u32),
+            main: entry.get("main").strings()?,
+            before_pointer: entry.get("beforePointer").strings()?,
+            table: entry.get("table").optional().map(|name| name.string()).transpose()?,
+            memory: entry.get("memory").string()?,
+            malloc: entry.get("malloc").optional().map(|name| name.string()).transpose()?,
+            break_safe: entry.get("breakSafe").value.is_truthy(),
+            errno: entry.get("errno").value.as_f64().map(|address| address as u32),
         },
-        cluster_only: document.part("imports").part("clusterOnly").strings()?,
+        cluster_only: document.get("imports").get("clusterOnly").strings()?,
         engines: Engines {
-            jspi: engines.part("jspi").artefact()?,
-            asyncify: engines.part("asyncify").asyncify()?,
+            jspi: engines.get("jspi").artefact()?,
+            asyncify: engines.get("asyncify").asyncify()?,
         },
-        names: document.part("names").optional().map(|names| names.artefact()).transpose()?,
+        names: document.get("names").optional().map(|names| names.artefact()).transpose()?,
         versions: ["original", "textOutput"]
             .into_iter()
-            .filter_map(|version| document.part(version).optional())
-            .map(|version| version.part("integrity").string())
+            .filter_map(|version| document.get(version).optional())
+            .map(|version| version.get("integrity").string())
             .collect::<Result<_, _>>()?,
-        chained: match document.part("where").optional() {
+        chained: match document.get("where").optional() {
             Some(rules) => policy(&rules.value).ok_or_else(|| rules.wrong())?,
             None => Policy::default(),
         },
-        state: match document.part("state").optional() {
+        state: match document.get("state").optional() {
             Some(state) => rules(state.value).map_err(|problem| format!("`state`: {problem}"))?,
             None => Rules::default(),
         },
@@ -94,8 +94,8 @@ pub(crate) fn policy(value: &JsValue) -> Option<Policy> {
 
 /// Parses residence rules of state values.
 pub(crate) fn rules(value: JsValue) -> Result<Rules, String> {
-    let state = Part { value, name: "state" };
-    let of = |kind| match state.part(kind).optional() {
+    let state = Property { value, name: "state" };
+    let of = |kind| match state.get(kind).optional() {
         Some(keys) => keys.strings(),
         None => Ok(Vec::new()),
     };
@@ -105,25 +105,25 @@ pub(crate) fn rules(value: JsValue) -> Result<Rules, String> {
 
 /// Parses names of functions.
 pub(super) fn names(text: &str) -> Result<Names, String> {
-    let document = Part { value: JSON::parse(text).map_err(|e| describe(&e))?, name: "it" };
-    let of = |engine| document.part(engine).functions();
+    let document = Property { value: JSON::parse(text).map_err(|e| describe(&e))?, name: "it" };
+    let of = |engine| document.get(engine).functions();
     Ok(Names { jspi: of("jspi")?, asyncify: of("asyncify")? })
 }
 
 /// A value in a document, with the property's name.
-struct Part {
+struct Property {
     value: JsValue,
     name: &'static str,
 }
 
-impl Part {
+impl Property {
     /// A property; undefined if absent, which the caller's conversion reports.
-    fn part(&self, name: &'static str) -> Part {
+    fn get(&self, name: &'static str) -> Property {
         let value = Reflect::get(&self.value, &name.into()).unwrap_or(JsValue::UNDEFINED);
-        Part { value, name }
+        Property { value, name }
     }
 
-    fn optional(self) -> Option<Part> {
+    fn optional(self) -> Option<Property> {
         (!self.value.is_null_or_undefined()).then_some(self)
     }
 
@@ -142,23 +142,23 @@ impl Part {
 
     /// The property `bytes`.
     fn bytes(&self) -> Result<f64, String> {
-        let bytes = self.part("bytes");
+        let bytes = self.get("bytes");
         bytes.value.as_f64().filter(|bytes| *bytes >= 0.0).ok_or_else(|| bytes.wrong())
     }
 
     fn artefact(&self) -> Result<Artefact, String> {
         Ok(Artefact {
-            file: self.part("file").string()?,
-            integrity: self.part("integrity").string()?,
+            file: self.get("file").string()?,
+            integrity: self.get("integrity").string()?,
             bytes: self.bytes()? as u64,
         })
     }
 
     fn asyncify(&self) -> Result<Asyncify, String> {
-        if let Some(unsupported) = self.part("unsupported").optional() {
+        if let Some(unsupported) = self.get("unsupported").optional() {
             return Ok(Asyncify::Unsupported { unsupported: unsupported.string()? });
         }
-        let buffer = match self.part("buffer").optional() {
+        let buffer = match self.get("buffer").optional() {
             Some(buffer) => Some(UnwindBuffer { bytes: buffer.bytes()? as u32 }),
             None => None,
         };

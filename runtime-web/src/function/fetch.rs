@@ -28,7 +28,7 @@ async fn body(
     integrity: Option<&str>,
     read: impl FnOnce(&Response) -> Result<Promise, JsValue>,
 ) -> Result<JsValue, FaasmError> {
-    let failed = |thrown: JsValue| cannot(url, &describe(&thrown));
+    let failed = |thrown: JsValue| load_error(url, &describe(&thrown));
     let response = get(url, integrity).await?;
     JsFuture::from(read(&response).map_err(failed)?).await.map_err(failed)
 }
@@ -45,15 +45,15 @@ async fn get(url: &str, integrity: Option<&str>) -> Result<Response, FaasmError>
             Some(_) => "; if it exists, its hash differs from the manifest's: deploy both together",
             None => "",
         };
-        cannot(url, &format!("{}{hint}", describe(&thrown)))
+        load_error(url, &format!("{}{hint}", describe(&thrown)))
     })?;
     let response: Response = response.unchecked_into();
     if !response.ok() {
-        return Err(cannot(url, &format!("HTTP status {}", response.status())));
+        return Err(load_error(url, &format!("HTTP status {}", response.status())));
     }
     Ok(response)
 }
 
-pub(crate) fn cannot(url: &str, why: &str) -> FaasmError {
+pub(crate) fn load_error(url: &str, why: &str) -> FaasmError {
     FaasmError::new(Code::CannotLoad, format!("cannot load {url}: {why}"))
 }

@@ -8,11 +8,11 @@ mod original;
 
 pub(crate) use built::load_given;
 pub(crate) use documents::{policy, rules};
-pub(crate) use fetch::cannot;
+pub(crate) use fetch::load_error;
 pub(crate) use modules::Modules;
 pub(crate) use original::Storage;
 
-use crate::engine::{Kind, Wanted, choose};
+use crate::engine::{EngineRequest, Kind, choose};
 use crate::error::{Code, FaasmError};
 use crate::global::location;
 use built::Built;
@@ -79,7 +79,7 @@ impl Loaded {
     }
 
     /// The engine for a run: the `wanted` one, or the default.
-    pub(crate) async fn engine(&self, wanted: Option<Wanted>) -> Result<Kind, FaasmError> {
+    pub(crate) async fn engine(&self, wanted: Option<EngineRequest>) -> Result<Kind, FaasmError> {
         let Some(wanted) = wanted else { return Ok(self.engine) };
         let without = match &self.source {
             Source::Built(built) => built.without_asyncify(),
@@ -115,15 +115,15 @@ const NOT_BUILT: &str =
 
 /// Selects the engine for a function; `without_asyncify` is the reason if it has no module for Asyncify.
 async fn select(
-    wanted: Wanted,
+    wanted: EngineRequest,
     name: &str,
     without_asyncify: Option<&str>,
 ) -> Result<Kind, FaasmError> {
     let Some(why) = without_asyncify else { return choose(wanted).await };
-    if wanted == Wanted::This(Kind::Asyncify) {
+    if wanted == EngineRequest::Only(Kind::Asyncify) {
         return Err(needs_asyncify(name, why));
     }
-    choose(Wanted::This(Kind::Jspi)).await.map_err(|_| {
+    choose(EngineRequest::Only(Kind::Jspi)).await.map_err(|_| {
         let message = format!(
             "this browser has no JavaScript Promise Integration, and `{name}` has no module for engine \"asyncify\": {why}"
         );
@@ -139,7 +139,7 @@ fn needs_asyncify(name: &str, why: &str) -> FaasmError {
 /// Loads a function by address: an original if that ends with `.wasm`, otherwise a manifest with the engine's module.
 pub(crate) async fn load(
     address: &str,
-    wanted: Wanted,
+    wanted: EngineRequest,
     name: Option<String>,
     modules: &Rc<Modules>,
 ) -> Result<Loaded, FaasmError> {
@@ -160,7 +160,7 @@ pub(crate) async fn load(
 pub(crate) async fn load_beside(
     manifest: &str,
     name: &str,
-    wanted: Wanted,
+    wanted: EngineRequest,
     modules: &Rc<Modules>,
 ) -> Result<Loaded, FaasmError> {
     built::load(&fetch::resolve(&format!("{name}.json"), manifest)?, wanted, modules).await
@@ -169,7 +169,7 @@ pub(crate) async fn load_beside(
 /// Loads an original from its bytes.
 pub(crate) async fn load_bytes(
     bytes: &[u8],
-    wanted: Wanted,
+    wanted: EngineRequest,
     name: Option<String>,
 ) -> Result<Loaded, FaasmError> {
     let name = name.unwrap_or_else(|| "function".to_owned());

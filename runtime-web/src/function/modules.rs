@@ -1,7 +1,7 @@
 //! Compiled modules. Each is fetched and compiled once per runtime; a module is returned only if its hash matches the
 //! manifest's integrity.
 
-use super::fetch::cannot;
+use super::fetch::load_error;
 use crate::error::{FaasmError, describe};
 use faasm_bridge::sorted_map::SortedMap;
 use futures_util::future::{FutureExt, LocalBoxFuture, Shared, ready};
@@ -86,26 +86,26 @@ impl Modules {
 struct Guess {
     url: String,
     /// Resolves the integrity that the module must have.
-    tell: Function,
+    resolve: Function,
     module: Promise,
 }
 
 impl Guess {
     fn new(url: String) -> Self {
-        let mut tell = None;
-        let expected = Promise::new(&mut |resolve, _| tell = Some(resolve));
+        let mut resolve = None;
+        let expected = Promise::new(&mut |resolver, _| resolve = Some(resolver));
         let module = load_module(&url, &expected);
-        Self { url, tell: tell.expect("the executor of a promise runs at once"), module }
+        Self { url, resolve: resolve.expect("the executor of a promise runs at once"), module }
     }
 
     fn confirm(
         self,
         integrity: &str,
     ) -> impl Future<Output = Result<WebAssembly::Module, FaasmError>> + use<> {
-        let _ = self.tell.call1(&JsValue::UNDEFINED, &integrity.into());
+        let _ = self.resolve.call1(&JsValue::UNDEFINED, &integrity.into());
         async move {
             let module = JsFuture::from(self.module.clone()).await;
-            let module = module.map_err(|thrown| cannot(&self.url, &describe(&thrown)))?;
+            let module = module.map_err(|thrown| load_error(&self.url, &describe(&thrown)))?;
             Ok(module.unchecked_into())
         }
     }
@@ -114,6 +114,6 @@ impl Guess {
 impl Drop for Guess {
     fn drop(&mut self) {
         // No effect after `confirm`.
-        let _ = self.tell.call0(&JsValue::UNDEFINED);
+        let _ = self.resolve.call0(&JsValue::UNDEFINED);
     }
 }

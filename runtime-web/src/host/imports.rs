@@ -1,6 +1,6 @@
 //! Builds the import object of a function's module.
 
-use super::{Bindings, Called, Number};
+use super::{Bindings, Called, RunNumber};
 use crate::engine::Engine;
 use crate::entry::wide_arguments;
 use crate::error::{Code, FaasmError, describe};
@@ -33,7 +33,7 @@ pub(crate) const BRIDGE: &str = "faasm_bridge";
 pub(crate) fn import_object(
     program: &Program,
     bindings: &Bindings,
-    run: &Number,
+    run: &RunNumber,
     engine: &Engine,
 ) -> Result<Object, FaasmError> {
     use_runtime(&wasm_bindgen::memory(), &wasm_bindgen::exports(), wide_arguments());

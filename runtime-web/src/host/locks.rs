@@ -1,6 +1,6 @@
 //! The cluster-wide locks of a run. The relay renews their leases while the page's session is connected.
 
-use super::{expect_done, unexpected};
+use super::{expect_done, reply_error};
 use crate::connection::Connection;
 use crate::error::FaasmError;
 use crate::global::{get_random_values, spawn};
@@ -74,7 +74,7 @@ impl Locks {
             (Reply::Done, _) => Completion::Done,
             (Reply::Failed { code: FailureCode::LockLost, .. }, _) => Completion::Missing,
             // The lock stays in `held`, and `end` releases it.
-            (reply, _) => return Err(unexpected(reply)),
+            (reply, _) => return Err(reply_error(reply)),
         })
     }
 

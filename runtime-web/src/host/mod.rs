@@ -21,8 +21,8 @@ mod transfers;
 
 pub(crate) use imports::{BRIDGE, import_object};
 pub(crate) use listeners::Listeners;
-pub(crate) use operations::{expect_bytes, expect_done, unexpected};
-pub(crate) use runs::{Number, numbered};
+pub(crate) use operations::{expect_bytes, expect_done, reply_error};
+pub(crate) use runs::{RunNumber, find_run};
 pub(crate) use transfers::{read_state, write_state};
 
 use crate::cancel::CancelToken;
@@ -47,7 +47,7 @@ pub(crate) struct Bindings {
     guest: RefCell<Guest>,
     shared: Rc<Shared>,
     listeners: Rc<Listeners>,
-    stop: Rc<CancelToken>,
+    cancel: Rc<CancelToken>,
     caller: Rc<Caller>,
     /// Imports that trap, by the index given to their import function.
     pub(crate) traps: RefCell<Vec<String>>,
@@ -83,7 +83,7 @@ impl Bindings {
         caller: Rc<Caller>,
         shared: Rc<Shared>,
         listeners: Listeners,
-        stop: Rc<CancelToken>,
+        cancel: Rc<CancelToken>,
     ) -> Rc<Self> {
         Rc::new(Self {
             caller,
@@ -91,7 +91,7 @@ impl Bindings {
             guest: RefCell::new(guest),
             shared,
             listeners: Rc::new(listeners),
-            stop,
+            cancel,
             number: Cell::new(0),
             attached: Cell::new(false),
             hidden,
@@ -128,9 +128,9 @@ impl Bindings {
     /// awaited continue, unless the run was cancelled.
     pub(crate) fn end(&self) {
         self.listeners.flush();
-        let stopped = self.stop.reason();
-        self.calls.end(stopped.is_some());
-        stopped.inspect(|reason| self.caller.stopped(reason));
+        let cancelled = self.cancel.reason();
+        self.calls.end(cancelled.is_some());
+        cancelled.inspect(|reason| self.caller.cancelled(reason));
         self.locks.end(&self.shared.connection);
         let ended = self.with_guest(|guest, host, tier| {
             guest.end(host, tier);
@@ -161,7 +161,7 @@ impl Bindings {
         let Some(operation) = operation else { return };
         let began = performance_now();
         self.listeners.suspended(&operation);
-        let performed = self.stop.race(self.perform(operation)).await;
+        let performed = self.cancel.race(self.perform(operation)).await;
         let completion = performed.unwrap_or_else(|error| {
             let message = error.message.clone();
             *self.failure.borrow_mut() = Some(error);
@@ -194,7 +194,7 @@ impl Bindings {
 
     /// A cancelled run ends at its next host call.
     fn check_cancelled(&self) -> Result<(), Raise> {
-        match self.stop.reason() {
+        match self.cancel.reason() {
             Some(reason) => Err(Raise::Thrown(JsValue::from_str(&reason.message))),
             None => Ok(()),
         }

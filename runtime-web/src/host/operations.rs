@@ -53,23 +53,23 @@ impl Bindings {
             }
             Operation::AppendState { key, bytes } => {
                 let request = Request::AppendState { key: key.clone() };
-                expect_done(self.shared.ask(request, &bytes).await)?;
+                expect_done(self.shared.request(request, &bytes).await)?;
                 self.pushed(&key, bytes.len() as u64);
                 Ok(Completion::Done)
             }
             Operation::ReadAppended { key, count } => {
                 let request = Request::ReadAppended { key: key.clone(), count };
-                let bytes = expect_bytes(self.shared.ask(request, &[]).await)?;
+                let bytes = expect_bytes(self.shared.request(request, &[]).await)?;
                 self.pulled(&key, bytes.as_ref().map_or(0, Vec::len) as u64);
                 Ok(read(bytes))
             }
             Operation::ClearAppended { key } => {
                 let request = Request::ClearAppended { key };
-                expect_done(self.shared.ask(request, &[]).await)?;
+                expect_done(self.shared.request(request, &[]).await)?;
                 Ok(Completion::Done)
             }
             Operation::ReadFile { path } => {
-                expect_bytes(self.shared.ask(Request::ReadFile { path }, &[]).await).map(read)
+                expect_bytes(self.shared.request(Request::ReadFile { path }, &[]).await).map(read)
             }
         }
     }
@@ -128,7 +128,7 @@ fn not_started() -> FaasmError {
 pub(crate) fn expect_done(answer: Answer) -> Result<(), FaasmError> {
     match answer? {
         (Reply::Done, _) => Ok(()),
-        (reply, _) => Err(unexpected(reply)),
+        (reply, _) => Err(reply_error(reply)),
     }
 }
 
@@ -137,11 +137,11 @@ pub(crate) fn expect_bytes(answer: Answer) -> Result<Option<Vec<u8>>, FaasmError
     match answer? {
         (Reply::Bytes, bytes) => Ok(Some(bytes)),
         (Reply::Missing, _) => Ok(None),
-        (reply, _) => Err(unexpected(reply)),
+        (reply, _) => Err(reply_error(reply)),
     }
 }
 
-pub(crate) fn unexpected(reply: Reply) -> FaasmError {
+pub(crate) fn reply_error(reply: Reply) -> FaasmError {
     match reply {
         Reply::Failed { code: FailureCode::Unknown, message } => {
             FaasmError::new(Code::OutcomeUnknown, message)

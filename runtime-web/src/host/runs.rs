@@ -18,9 +18,9 @@ thread_local! {
 /// A run's number, reused after it is dropped: by then the guest is not on the stack, and its imports are not called
 /// again.
 #[derive(Debug)]
-pub(crate) struct Number(u32);
+pub(crate) struct RunNumber(u32);
 
-impl Number {
+impl RunNumber {
     pub(crate) fn of(bindings: &Rc<Bindings>) -> Self {
         let number = RUNS.with_borrow_mut(|runs| {
             let free = runs.iter().position(Option::is_none).unwrap_or_else(|| {
@@ -39,7 +39,7 @@ impl Number {
     }
 }
 
-impl Drop for Number {
+impl Drop for RunNumber {
     fn drop(&mut self) {
         close_guest(self.0);
         // The bindings are dropped after the borrow.
@@ -48,6 +48,6 @@ impl Drop for Number {
 }
 
 /// The run with this number.
-pub(crate) fn numbered(number: u32) -> Option<Rc<Bindings>> {
+pub(crate) fn find_run(number: u32) -> Option<Rc<Bindings>> {
     RUNS.with_borrow(|runs| runs.get(number as usize)?.clone())
 }

@@ -4,7 +4,7 @@
 //! A relay below protocol version 5 keeps nothing between requests: there, a transfer of several requests is not
 //! atomic.
 
-use super::operations::{expect_done, unexpected};
+use super::operations::{expect_done, reply_error};
 use crate::error::{Code, FaasmError};
 use crate::shared::Shared;
 use faasm_bridge::state::Chunk;
@@ -57,10 +57,10 @@ async fn read_once(
             Some(read) => Request::ReadWhole { key: key.to_owned(), offset, length, read },
             None => Request::ReadState { key: key.to_owned(), offset: at, length: left },
         };
-        let (size, part) = match shared.ask(request, &[]).await? {
+        let (size, part) = match shared.request(request, &[]).await? {
             (Reply::State { size, .. }, part) => (size, part),
             (Reply::Missing, _) => return Ok(None),
-            (reply, _) => return Err(unexpected(reply)),
+            (reply, _) => return Err(reply_error(reply)),
         };
         let end = |size: u64| length.map_or(size, |length| size.min(offset.saturating_add(length)));
         let last = part.is_empty();
@@ -88,7 +88,7 @@ pub(crate) async fn write_state(
     if parts.len() == 1 || !is_buffered(shared, key) {
         for Part { headers: chunks, payload } in parts {
             let request = Request::WriteState { key: key.to_owned(), size, chunks };
-            expect_done(shared.ask(request, &payload).await)?;
+            expect_done(shared.request(request, &payload).await)?;
         }
         return Ok(());
     }
@@ -97,12 +97,12 @@ pub(crate) async fn write_state(
         let (write, mut count) = (shared.connection.next_transfer(), 0);
         for Part { headers, payload } in &parts {
             let request = Request::Stage { write, part: count, chunks: headers.clone() };
-            expect_done(shared.ask(request, payload).await)?;
+            expect_done(shared.request(request, payload).await)?;
             count += 1;
         }
         let (key, chunks) = (key.to_owned(), last.headers.clone());
         let request = Request::WriteStaged { key, size, write, parts: count, chunks };
-        match shared.ask(request, &last.payload).await {
+        match shared.request(request, &last.payload).await {
             Ok((Reply::Missing, _)) => {}
             answer => return expect_done(answer),
         }

@@ -1,7 +1,7 @@
 //! Frames over plain HTTP, for networks that break WebSockets. Batches go out in sequential `POST`s, and come in over
 //! the response body of one long `POST`. If either fails, the connection ends; the session is resumed over another.
 
-use super::{Ends, Events, Transport, TransportEvent};
+use super::{CloseScope, Events, Transport, TransportEvent};
 use crate::error::{Code, FaasmError, describe};
 use crate::global::{fetch, sleep, spawn};
 use crate::object::object;
@@ -96,10 +96,10 @@ impl Transport for FetchTransport {
         0
     }
 
-    fn close(&self, ends: Ends) {
+    fn close(&self, ends: CloseScope) {
         let shared = &self.0;
         shared.close();
-        let connection = shared.connection.take().filter(|_| ends == Ends::Session);
+        let connection = shared.connection.take().filter(|_| ends == CloseScope::Session);
         if let Some(connection) = connection {
             let header = BatchHeader { connection, seq: shared.batches.get() };
             // Without this transport's abort signal. The request may outlive the page.
@@ -115,7 +115,7 @@ impl Transport for FetchTransport {
 
 impl Drop for FetchTransport {
     fn drop(&mut self) {
-        self.close(Ends::Connection);
+        self.close(CloseScope::Connection);
     }
 }
 

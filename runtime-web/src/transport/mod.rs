@@ -29,7 +29,7 @@ pub(crate) type Events = Rc<dyn Fn(TransportEvent)>;
 
 /// The effect of closing a transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ends {
+pub(crate) enum CloseScope {
     /// Ends the connection; another one may resume the session.
     Connection,
     /// Ends the session too: the relay can forget it.
@@ -45,7 +45,7 @@ pub(crate) trait Transport {
     fn unsent(&self) -> u32;
 
     /// Closes without a further event. Dropping a transport ends the connection only.
-    fn close(&self, ends: Ends);
+    fn close(&self, ends: CloseScope);
 }
 
 /// The transports.

@@ -1,6 +1,6 @@
 //! Frames in binary WebSocket messages.
 
-use super::{Ends, Events, Transport, TransportEvent};
+use super::{CloseScope, Events, Transport, TransportEvent};
 use crate::error::{Code, FaasmError, describe};
 use faasm_bridge::session::ClientSession;
 use js_sys::Uint8Array;
@@ -69,20 +69,20 @@ impl Transport for WebSocketTransport {
         self.socket.buffered_amount()
     }
 
-    fn close(&self, ends: Ends) {
+    fn close(&self, ends: CloseScope) {
         self.socket.set_onopen(None);
         self.socket.set_onmessage(None);
         self.socket.set_onclose(None);
         // Throws only for invalid close codes.
         let _ = match ends {
-            Ends::Session => self.socket.close_with_code(NORMAL_CLOSURE),
-            Ends::Connection => self.socket.close(),
+            CloseScope::Session => self.socket.close_with_code(NORMAL_CLOSURE),
+            CloseScope::Connection => self.socket.close(),
         };
     }
 }
 
 impl Drop for WebSocketTransport {
     fn drop(&mut self) {
-        self.close(Ends::Connection);
+        self.close(CloseScope::Connection);
     }
 }

@@ -59,21 +59,22 @@ impl Storage {
 /// # Errors
 /// [`Code::CannotLoad`], with advice.
 pub(super) async fn read(bytes: &[u8], from: &str) -> Result<Original, FaasmError> {
-    let cannot = |why: &str| {
+    let load_error = |why: &str| {
         let message = format!("cannot run {from} as it is: {why}; {BUILD_IT}");
         FaasmError::new(Code::CannotLoad, message)
     };
-    let binary = Binary::read(bytes).map_err(|problem| cannot(&problem))?;
+    let binary = Binary::read(bytes).map_err(|problem| load_error(&problem))?;
     if let Some(ours) = binary.exports.iter().find(|export| export.name.starts_with("faasm:")) {
-        return Err(cannot(&format!("it exports `{}`, a reserved name", ours.name)));
+        return Err(load_error(&format!("it exports `{}`, a reserved name", ours.name)));
     }
-    let Imports { cluster_only, storage } = imports(&binary).map_err(|problem| cannot(&problem))?;
-    let (entry, exports) = normalise::normalise(&binary).map_err(|problem| cannot(&problem))?;
+    let Imports { cluster_only, storage } =
+        imports(&binary).map_err(|problem| load_error(&problem))?;
+    let (entry, exports) = normalise::normalise(&binary).map_err(|problem| load_error(&problem))?;
     let bytes = Uint8Array::from(binary.with_exports(&exports).as_slice());
     let compiling: Promise = WebAssembly::compile(&bytes.into());
     let module = JsFuture::from(compiling).await;
     let module = module
-        .map_err(|thrown| cannot(&format!("this browser refuses it ({})", describe(&thrown))))?
+        .map_err(|thrown| load_error(&format!("this browser refuses it ({})", describe(&thrown))))?
         .unchecked_into();
     Ok(Original { module, entry, cluster_only, storage })
 }

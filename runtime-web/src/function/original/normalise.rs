@@ -172,11 +172,14 @@ fn could_wrap(binary: &Binary<'_>, function: u32) -> bool {
 }
 
 fn is_emscripten(binary: &Binary<'_>) -> bool {
-    let is_its = |name: &str| {
+    let is_emscripten_name = |name: &str| {
         name == "stackSave" || name.starts_with("emscripten_") || name.starts_with("_emscripten_")
     };
-    binary.exports.iter().any(|export| is_its(&export.name))
-        || binary.imports.iter().any(|import| import.module == "env" && is_its(import.name))
+    binary.exports.iter().any(|export| is_emscripten_name(&export.name))
+        || binary
+            .imports
+            .iter()
+            .any(|import| import.module == "env" && is_emscripten_name(import.name))
 }
 
 fn calls(binary: &Binary<'_>, from: u32, target: u32, depth: usize) -> Result<bool, Problem> {

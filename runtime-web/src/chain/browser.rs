@@ -81,7 +81,7 @@ async fn in_worker(
     let engine = loaded.engine_like(caller.engine);
     let abort = AbortOnDrop::new()?;
     let load = workers.load();
-    let known = workers.enter(caller.callee(&loaded, engine));
+    let known = workers.register(caller.callee(&loaded, engine));
     let given = || options(shared, call, known.number, engine, &abort.0);
     let mut result = workers.run(shared, &loaded, engine, given).await;
     if let Err(thrown) = &result
