@@ -136,10 +136,10 @@ pub enum Error {
     #[error("cannot start {program}: {source}")]
     BinaryenStart { program: PathBuf, source: std::io::Error },
     #[error(
-        "this Binaryen cannot read the module: {message}; give a newer one with `--wasm-opt`, or build the function for \
-         an older WebAssembly, as with `-mcpu=mvp`"
+        "{who} cannot read the module: {message}; give a newer one with `--wasm-opt`, or build the function for an older \
+         WebAssembly, as with `-mcpu=mvp`"
     )]
-    Unreadable { message: String },
+    Unreadable { message: String, who: &'static str },
     #[error("Binaryen failed ({status}): {stderr}")]
     Binaryen { status: String, stderr: String },
     #[error(

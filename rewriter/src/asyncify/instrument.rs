@@ -23,7 +23,8 @@
 //! of them. Source names can be anything and need not be unique, so functions get names of ours for the journey; and where
 //! nothing suspends, Binaryen is not asked at all.
 //!
-//! The order: names of ours; calls that Asyncify must not see are outlined ([`crate::asyncify::outline`]); the analysis, on exactly the bytes that
+//! The order: what nothing can reach goes ([`reachable`]); names of ours; a long chain of functions becomes few
+//! ([`fold`]); calls that Asyncify must not see are outlined ([`crate::asyncify::outline`]); the analysis, on exactly the bytes that
 //! Binaryen gets, for optimising between the two would make functions that no list has; Asyncify; what each function saves
 //! is measured ([`crate::asyncify::frames`]), the outlined calls restored and the unwind [`buffer`] added; then `-O2`, where most of the cost is
 //! won back.
@@ -84,17 +85,22 @@ pub fn instrument(
     how: Instrumentation,
     binaryen: &Binaryen,
 ) -> Result<Instrumented, Error> {
-    let mut module = parse(shimmed)?;
-    let analysis = Analysis::of(&module);
+    let mut module = reachable(shimmed)?;
+    let mut analysis = Analysis::of(&module);
     if analysis.suspending().next().is_none() {
         return Ok(Instrumented { wasm: shimmed.to_vec(), unwinding: None });
     }
     unsupported::check(&module, &analysis, features, binaryen.external.is_some())?;
     let names = Names::ours(&mut module);
+    if analysis.called_once(&module) > MOST_CALLED_ONCE {
+        module = fold(&mut module, features, binaryen)?;
+        analysis = Analysis::of(&module);
+    }
     let (outlined_calls, lowered) = Outlined::apply(&mut module, &analysis);
     let lowered = lowered.into_iter().filter_map(|id| names.shown(&module, id)).collect();
     let before = in_order(&module, &analysis);
     let outlined = encode(&mut module);
+    drop((module, analysis));
 
     // On exactly the bytes that Binaryen gets.
     let module = parse(&outlined)?;
@@ -111,8 +117,8 @@ pub fn instrument(
         Err(error @ Error::Binaryen { .. }) => {
             return Err(references(&outlined, &module, &analysis, &names, &work).unwrap_or(error));
         }
-        Err(Error::Unreadable { message }) => {
-            return Err(unreadable(message, &module, &names));
+        Err(Error::Unreadable { message, who }) => {
+            return Err(unreadable(message, who, &module, &names));
         }
         result => result?,
     };
@@ -131,9 +137,31 @@ pub fn instrument(
     polish::polish(&mut instrumented, memory, state, &functions);
     outlined_calls.restore(&mut instrumented)?;
     let buffer = buffer::append(&mut instrumented, stack_size(how, &bound))?;
-    let optimized = work.optimize(&encode(&mut instrumented))?;
+    let wasm = encode(&mut instrumented);
+    drop((instrumented, module, analysis));
+    let optimized = work.optimize(&wasm)?;
     let unwinding = Unwinding { buffer, bound, lowered };
     Ok(Instrumented { wasm: names.restore(&optimized)?, unwinding: Some(unwinding) })
+}
+
+/// A shimmed module without what no export, start function, table or data needs: Binaryen would read and write it four
+/// times before its last optimisation leaves it out.
+fn reachable(shimmed: &[u8]) -> Result<Module, Error> {
+    let mut module = parse(shimmed)?;
+    walrus::passes::gc::run(&mut module);
+    Ok(module)
+}
+
+/// With more functions than these that can suspend and have one caller each, a module is folded. No compiler that
+/// optimises leaves so many.
+const MOST_CALLED_ONCE: usize = 1000;
+
+/// `-O2` ahead of Asyncify, which puts functions with one caller into that. Instrumented, each of a chain is small enough
+/// to be put into its caller and too large to go further, and Binaryen's inlining of 20 000 such takes thirty times as long
+/// as that of the functions as they came.
+fn fold(module: &mut Module, features: &[Feature], binaryen: &Binaryen) -> Result<Module, Error> {
+    let work = BinaryenProcess::new(binaryen, features, module)?;
+    parse(&work.optimize(&encode(module))?)
 }
 
 /// The size of a shimmed module if Asyncify instrumented what it would by default: whatever makes an indirect call.
@@ -237,14 +265,14 @@ fn alone(suspected: &[FunctionId], fails: impl Fn(&[FunctionId]) -> bool) -> Vec
 }
 
 /// What Binaryen could not read: blocks with parameters, as far as we know.
-fn unreadable(message: String, module: &Module, names: &Names) -> Error {
+fn unreadable(message: String, who: &'static str, module: &Module, names: &Names) -> Error {
     let blamed = unsupported::have_block_parameters(module).into_iter();
     let blamed: Vec<String> = blamed.filter_map(|id| names.shown(module, id)).collect();
     if blamed.is_empty() {
-        return Error::Unreadable { message };
+        return Error::Unreadable { message, who };
     }
     Error::Unsupported {
-        what: "blocks with parameters, which Binaryen 116 cannot read,",
+        what: "blocks with parameters, which the Binaryen in use cannot read,",
         functions: unsupported::list(&blamed),
         advice: "build without `-mmultivalue`, or give a newer Binaryen with `--wasm-opt`",
     }
@@ -331,6 +359,24 @@ mod tests {
         assert!(trials.get() <= 21, "{}", trials.get());
         assert!(alone(&all, |_| true).len() < MOST_TRIALS);
         assert!(alone(&all, |with| with.len() > 1).is_empty());
+    }
+
+    #[test]
+    fn what_nothing_reaches_is_not_instrumented() {
+        let wat = r#"(module
+            (import "faasm_bridge" "suspend" (func $suspend))
+            (import "env" "unused" (func $unused))
+            (memory (export "memory") 1)
+            (table (export "table") 2 funcref)
+            (elem (i32.const 0) $in_table)
+            (func $in_table (call $suspend))
+            (func $dead (call $suspend) (call $unused))
+            (func $called)
+            (func (export "_start") (call $called) (call $suspend)))"#;
+        let mut module = reachable(&wat::parse_str(wat).unwrap()).unwrap();
+        let names: Vec<_> = module.funcs.iter().filter_map(|f| f.name.clone()).collect();
+        assert_eq!(names, ["suspend", "in_table", "called"]);
+        wasmparser::validate(&encode(&mut module)).unwrap();
     }
 
     #[test]

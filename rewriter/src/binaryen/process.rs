@@ -112,6 +112,14 @@ impl<'a> BinaryenProcess<'a> {
 }
 
 impl Binaryen {
+    /// What messages call it.
+    pub(crate) fn shown(&self) -> &'static str {
+        match self.external {
+            Some(_) => "the Binaryen of `--wasm-opt`",
+            None => "Binaryen 116, which is built in,",
+        }
+    }
+
     /// Runs the child to its end, or to the end of its time. Its standard error closes when it ends, however it does.
     fn watch(&self, mut command: Command) -> Result<(), Error> {
         let start = |source| Error::BinaryenStart { program: self.program.clone(), source };
@@ -152,7 +160,8 @@ impl Binaryen {
         }
         let stderr = String::from_utf8_lossy(&stderr).trim().to_owned();
         if let Some((_, message)) = stderr.split_once(UNREADABLE) {
-            return Err(Error::Unreadable { message: message.trim_end_matches(']').to_owned() });
+            let message = message.trim_end_matches(']').to_owned();
+            return Err(Error::Unreadable { message, who: self.shown() });
         }
         Err(Error::Binaryen { status: status.to_string(), stderr })
     }

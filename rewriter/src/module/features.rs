@@ -1,4 +1,4 @@
-//! Which WebAssembly proposals a module uses: exactly, by taking them away one at a time.
+//! Which WebAssembly proposals a module uses: exactly, by taking them away.
 //!
 //! Binaryen is told these and no others. Told "all", it emits encodings that engines refuse; told too few, its
 //! behaviour is undefined. What a `target_features` section claims is not evidence: linkers merge, tools forget.
@@ -113,18 +113,37 @@ pub(crate) fn refused(wasm: &[u8]) -> Option<Refused> {
 
 /// The proposals a valid module uses: a smallest set with which it validates.
 pub fn used(wasm: &[u8]) -> Vec<Feature> {
-    let mut enabled = accepted();
     let mut used = Vec::new();
-    for feature in FEATURES {
-        let without = enabled - feature.flags;
-        if validates(wasm, without) {
-            enabled = without;
-        } else {
-            used.push(*feature);
-        }
-    }
+    take_away(wasm, FEATURES, accepted(), &mut used);
     used.reverse();
     used
+}
+
+/// Takes away those of some proposals that the module does not use, all of them at once or else each half by itself, and
+/// gives what is still enabled. What validates with fewer proposals validates with more, so the answer is the same as
+/// that of taking them away one at a time.
+fn take_away(
+    wasm: &[u8],
+    features: &[Feature],
+    enabled: WasmFeatures,
+    used: &mut Vec<Feature>,
+) -> WasmFeatures {
+    let without = features.iter().fold(enabled, |enabled, feature| enabled - feature.flags);
+    if validates(wasm, without) {
+        return without;
+    }
+    match features {
+        [] => enabled,
+        [one] => {
+            used.push(*one);
+            enabled
+        }
+        several => {
+            let (first, second) = several.split_at(several.len() / 2);
+            let enabled = take_away(wasm, first, enabled, used);
+            take_away(wasm, second, enabled, used)
+        }
+    }
 }
 
 /// Whether the module validates with no proposals but these.
@@ -193,6 +212,27 @@ mod tests {
             name("(module (tag $t) (func try catch $t end))").map(|name| &name[..10]),
             Some("exceptions")
         );
+    }
+
+    #[test]
+    fn proposals_are_found_whether_they_are_neighbours_or_not() {
+        let all = "(module
+            (type $f (func (param (ref null func)) (result i32 i64)))
+            (global (export \"g\") (mut i32) (i32.add (i32.const 1) (i32.const 2)))
+            (memory 1) (tag $t)
+            (func $f return_call $f)
+            (func (throw $t))
+            (func (param v128) (drop (i8x16.relaxed_swizzle (local.get 0) (local.get 0))))
+            (func (param f32) (drop (i32.trunc_sat_f32_s (local.get 0))))
+            (func (param (ref $f)))
+            (func (param i32) (drop (i32.extend8_s (local.get 0))))
+            (func (memory.fill (i32.const 0) (i32.const 0) (i32.const 0))))";
+        let expected: Vec<&str> = FEATURES.iter().map(|feature| feature.name).rev().collect();
+        let without_threads = expected.iter().copied().filter(|name| *name != "threads");
+        assert_eq!(names(all), without_threads.collect::<Vec<_>>());
+        let far_apart = "(module (memory 1) (func $f (export \"f\") return_call $f)
+            (global (export \"g\") (mut i32) (i32.const 0)))";
+        assert_eq!(names(far_apart), ["mutable-globals", "tail-call"]);
     }
 
     #[test]

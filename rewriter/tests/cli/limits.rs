@@ -123,6 +123,29 @@ fn tables_that_nobody_uses_may_go() {
 }
 
 #[test]
+fn a_long_chain_of_functions_becomes_few() {
+    let bench = Bench::new();
+    let chain = |length: usize| {
+        let links: String =
+            (0..length).map(|at| format!("(func $f{at} (call $f{}))\n", at + 1)).collect();
+        let culprit =
+            format!("{links} (func $f{length} (call $innocent)) (func $culprit (call $f0))");
+        let outcome = bench.run("build", &bench.wat("chain.wasm", &with(&culprit)), &["--json"]);
+        assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""));
+        let told: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+        let functions = told[0]["functions"]["instrumented"].as_u64().unwrap();
+        assert!(
+            functions > length as u64,
+            "what suspends is told of the function as it came: {functions}"
+        );
+        fs::read(bench.out().join("chain.asyncify.wasm")).unwrap().len()
+    };
+    // Instrumented one by one, they take some forty bytes each.
+    let (short, long) = (chain(10), chain(1100));
+    assert!(long < short + 4 * 1100, "{short} and {long} bytes");
+}
+
+#[test]
 fn what_nothing_reaches_is_no_concern() {
     let bench = Bench::new();
     let dead = "(func $culprit (return_call $culprit) (drop (call $await (i32.const 1))))";
@@ -164,7 +187,7 @@ fn the_memory_of_the_child_is_bounded() {
     let functions: String = (0..2000)
         .map(|i| {
             format!(
-                "(func $f{i} (param i32 i32) (result i32)
+                "(func $f{i} (export \"f{i}\") (param i32 i32) (result i32)
                    (i32.add (call $await (local.get 0)) (i32.mul (call $await (local.get 1)) (local.get 0))))"
             )
         })

@@ -142,6 +142,24 @@ impl Analysis {
         self.suspending().filter(move |id| self.graph.sites(*id).any(is_one))
     }
 
+    /// How many functions can suspend that one function calls, by name, and nothing else refers to.
+    pub(crate) fn called_once(&self, module: &Module) -> usize {
+        let callers = self.graph.callers();
+        let exported = module.exports.iter().filter_map(|export| match export.item {
+            ExportItem::Function(function) => Some(function),
+            _ => None,
+        });
+        let exported: BTreeSet<FunctionId> = exported.collect();
+        let is_one = |function: &FunctionId| {
+            let mut sites =
+                self.graph.sites_to(*function).filter_map(|(site, _)| callers.get(&site));
+            !exported.contains(function)
+                && sites.next().is_some_and(|callers| callers.len() == 1)
+                && sites.next().is_none()
+        };
+        self.suspending().filter(is_one).count()
+    }
+
     pub(crate) fn graph(&self) -> &CallGraph {
         &self.graph
     }
@@ -324,6 +342,25 @@ mod tests {
             (table {count} funcref) (elem (i32.const 0) func {}) {callers} {callees})"#,
             indices.join(" ")
         )
+    }
+
+    #[test]
+    fn functions_with_one_caller_are_counted() {
+        let wat = r#"(module
+            (import "faasm_bridge" "suspend" (func $suspend))
+            (memory 1) (table 1 funcref) (elem (i32.const 0) $pointed)
+            (func $one (call $suspend))
+            (func $two (call $suspend))
+            (func $calm)
+            (func $exported (export "f") (call $suspend))
+            (func $pointed (call $suspend))
+            (func $b (call $two))
+            (func (export "_start")
+              (call $one) (call $two) (call $b) (call $calm) (call $exported) (call $pointed)
+              (call_indirect (i32.load (i32.const 0)))))"#;
+        let module = parse(&wat::parse_str(wat).unwrap()).unwrap();
+        // `one` and `b`.
+        assert_eq!(Analysis::of(&module).called_once(&module), 2);
     }
 
     #[test]
