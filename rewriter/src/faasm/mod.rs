@@ -55,8 +55,6 @@ pub use check::{chained_names, check, check_loadable, enterable};
 pub use imports::Unsupported;
 
 use crate::Error;
-use crate::module::imports::row_signature;
-use crate::module::layout::signature;
 use crate::stages::{constructors, input, normalise};
 use faasm_bridge::faasm::MAX_LIST_ELEMENT;
 use faasm_bridge::host::{self, HostCall, ImportClass};
@@ -66,7 +64,7 @@ use module::Sections;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use walrus::ExportItem;
-use wasmparser::{FuncType, TypeRef, ValType};
+use wasmparser::{TypeRef, ValType};
 
 /// Custom section of a function that was built for Faasm.
 pub const SECTION: &str = "faasm:cluster";
@@ -168,11 +166,8 @@ pub fn link(original: &[u8], options: Options) -> Result<Option<Made>, Error> {
             _ => format!("{}.{}", import.module, import.name),
         })
         .collect();
-    for (((index, import), class), name) in sections.function_imports().zip(&classes).zip(&names) {
+    for (((_, import), class), name) in sections.function_imports().zip(&classes).zip(&names) {
         let shown = format!("{}.{}", import.module, import.name);
-        if let ImportClass::Known(call) = class {
-            check_signature(sections.signature(index)?, &shown, *call)?;
-        }
         let missing = imports::missing(*class, import.name, lost);
         let place = if support.find(&tags, name).is_some() {
             Place::Support(name)
@@ -255,31 +250,6 @@ pub fn built_for(wasm: &[u8]) -> Option<BuiltFor> {
 /// Whether a function was built for Faasm; one that says so and was not only deceives those who await it.
 pub fn is_built_for(wasm: &[u8]) -> bool {
     built_for(wasm).is_some()
-}
-
-/// The types that support and host agree on.
-fn check_signature(ty: &FuncType, import: &str, call: HostCall) -> Result<(), Error> {
-    let types = |types: &[ValType]| {
-        let types = types.iter().map(|ty| match ty {
-            ValType::I32 => Some(host::ValType::I32),
-            ValType::I64 => Some(host::ValType::I64),
-            ValType::F64 => Some(host::ValType::F64),
-            _ => None,
-        });
-        types.collect::<Option<Vec<_>>>()
-    };
-    let fits = match (types(ty.params()), types(ty.results())) {
-        (Some(params), Some(results)) => call.row().accepts(&params, &results),
-        _ => false,
-    };
-    if fits {
-        return Ok(());
-    }
-    Err(Error::Signature {
-        import: import.to_owned(),
-        found: signature(ty.params(), ty.results()),
-        expected: row_signature(call.row()),
-    })
 }
 
 /// The exported `main` of a function that has no `_start`, where it has a return value.

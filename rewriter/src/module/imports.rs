@@ -6,6 +6,7 @@ use faasm_bridge::host::{self, Available, ImportClass, Returns, Row, Status, Sus
 use faasm_bridge::manifest::Imports;
 use std::collections::BTreeMap;
 use walrus::{FunctionId, ImportId, ImportKind, Module};
+use wasmparser::{FuncType, ValType};
 
 /// One imported function.
 #[derive(Clone, Debug)]
@@ -36,7 +37,7 @@ impl Import {
 /// Every imported function, in the order of the module.
 ///
 /// # Errors
-/// An import that is no function, or one of the host interface with another signature.
+/// An import that is no function. Signatures are checked with the header ([`crate::stages::input`]).
 pub(crate) fn list(module: &Module) -> Result<Vec<Import>, Error> {
     let mut list = Vec::new();
     for import in module.imports.iter() {
@@ -50,9 +51,6 @@ pub(crate) fn list(module: &Module) -> Result<Vec<Import>, Error> {
             ImportKind::Memory(_) => return foreign("memory"),
         };
         let class = host::classify(&import.module, &import.name);
-        if let ImportClass::Known(call) = class {
-            check_signature(module, function, &name, call.row())?;
-        }
         list.push(Import { function, id: import.id(), class, name });
     }
     Ok(list)
@@ -79,41 +77,40 @@ pub(crate) fn summarise(imports: &[Import]) -> Imports {
     sorted
 }
 
-fn check_signature(
-    module: &Module,
-    function: FunctionId,
-    name: &str,
-    row: &Row,
-) -> Result<(), Error> {
-    let (params, results) = module.types.params_results(module.funcs.get(function).ty());
-    let fits = match (host_types(params), host_types(results)) {
-        (Some(params), Some(results)) => row.accepts(&params, &results),
+/// Checks the type of an imported function, where the host interface has it.
+///
+/// # Errors
+/// [`Error::Signature`] with both types.
+pub(crate) fn check_signature(module: &str, name: &str, ty: &FuncType) -> Result<(), Error> {
+    let ImportClass::Known(call) = host::classify(module, name) else { return Ok(()) };
+    let fits = match (host_types(ty.params()), host_types(ty.results())) {
+        (Some(params), Some(results)) => call.row().accepts(&params, &results),
         _ => false,
     };
     if fits {
         return Ok(());
     }
     Err(Error::Signature {
-        import: name.to_owned(),
-        found: signature(params, results),
-        expected: row_signature(row),
+        import: format!("{module}.{name}"),
+        found: signature(ty.params(), ty.results()),
+        expected: row_signature(call.row()),
     })
 }
 
 /// The types as the table has them; none where one of them never occurs there.
-fn host_types(types: &[walrus::ValType]) -> Option<Vec<host::ValType>> {
+fn host_types(types: &[ValType]) -> Option<Vec<host::ValType>> {
     types
         .iter()
         .map(|ty| match ty {
-            walrus::ValType::I32 => Some(host::ValType::I32),
-            walrus::ValType::I64 => Some(host::ValType::I64),
-            walrus::ValType::F64 => Some(host::ValType::F64),
+            ValType::I32 => Some(host::ValType::I32),
+            ValType::I64 => Some(host::ValType::I64),
+            ValType::F64 => Some(host::ValType::F64),
             _ => None,
         })
         .collect()
 }
 
-pub(crate) fn row_signature(row: &Row) -> String {
+fn row_signature(row: &Row) -> String {
     let names = |types: &[host::ValType]| {
         let names: Vec<&str> = types.iter().map(|ty| ty.name()).collect();
         names.join(", ")

@@ -4,12 +4,14 @@
 //! undefined, so this is the one gate.
 
 use crate::Error;
-use crate::module::features;
+use crate::module::layout::signature;
+use crate::module::{features, imports};
 use crate::stages::draft_simd::{self, Gone, Translated};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use wasmparser::{
-    BinaryReader, BinaryReaderError, Encoding, ExternalKind, KnownCustom, MemoryType, Name, Parser,
-    Payload, TypeRef, Validator,
+    BinaryReader, BinaryReaderError, Encoding, ExternalKind, FuncType, KnownCustom, MemoryType,
+    Name, Parser, Payload, TypeRef, Validator,
 };
 
 /// Entry of a WASI command.
@@ -18,7 +20,9 @@ pub(crate) const START: &str = "_start";
 pub(crate) const MAIN: &str = "main";
 /// What a WASI reactor has instead of an entry.
 pub(crate) const INITIALIZE: &str = "_initialize";
-const ENTRIES: [&str; 3] = [START, MAIN, INITIALIZE];
+/// Runs before either entry: what it makes is there for it.
+pub(crate) const ZYGOTE: &str = "_faasm_zygote";
+const ENTRIES: [&str; 4] = [START, MAIN, INITIALIZE, ZYGOTE];
 
 const MAGIC: &[u8] = b"\0asm";
 
@@ -28,8 +32,7 @@ const MAGIC: &[u8] = b"\0asm";
 /// # Errors
 /// Says what the bytes are instead, with the byte offset.
 pub fn check(wasm: &[u8]) -> Result<Cow<'_, [u8]>, Error> {
-    magic(wasm)?;
-    shape(wasm)?;
+    check_header(wasm)?;
     let Err(error) = validate(wasm) else { return Ok(Cow::Borrowed(wasm)) };
     if let Some(features::Refused { name: feature, who, advice, .. }) = features::refused(wasm) {
         return Err(Error::Feature { feature, who, advice });
@@ -41,6 +44,18 @@ pub fn check(wasm: &[u8]) -> Result<Cow<'_, [u8]>, Error> {
             Err(Error::DraftSimd { offset, function: function_at(wasm, offset), instruction: name })
         }
     }
+}
+
+/// Checks what the sections other than the code tell: memories, imports and their types, exports, entries and their types.
+///
+/// It reads no code, so that a large module that is refused for one of these is refused at once. What passes may be
+/// invalid all the same.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_header(wasm: &[u8]) -> Result<(), Error> {
+    magic(wasm)?;
+    shape(wasm)
 }
 
 fn validate(wasm: &[u8]) -> Result<(), BinaryReaderError> {
@@ -80,12 +95,23 @@ fn first_bytes(bytes: &[u8]) -> String {
 /// read of a hundred megabytes.
 fn shape(wasm: &[u8]) -> Result<(), Error> {
     let mut memories = 0;
-    let mut entries: Vec<&str> = Vec::new();
+    let mut entries: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut types = Types::default();
     for payload in Parser::new(0).parse_all(wasm) {
         match payload.map_err(|error| invalid(wasm, &error))? {
             Payload::Version { encoding: Encoding::Component, .. } => return Err(Error::Component),
             Payload::Version { num, .. } if num != 1 => {
                 return Err(Error::Version { version: num });
+            }
+            Payload::TypeSection(section) => {
+                // Types of garbage collection are refused with the proposal.
+                let all = section.into_iter_err_on_gc_types().collect::<Result<_, _>>();
+                types.types = all.unwrap_or_default();
+            }
+            Payload::FunctionSection(section) => {
+                for ty in section {
+                    types.functions.push(ty.map_err(|error| invalid(wasm, &error))?);
+                }
             }
             Payload::ImportSection(section) => {
                 for import in section.into_imports_with_offsets() {
@@ -103,7 +129,13 @@ fn shape(wasm: &[u8]) -> Result<(), Error> {
                         }
                         TypeRef::Global(_) => return foreign("global"),
                         TypeRef::Tag(_) => return foreign("tag"),
-                        TypeRef::Func(_) | TypeRef::FuncExact(_) | TypeRef::Table(_) => {}
+                        TypeRef::Func(ty) | TypeRef::FuncExact(ty) => {
+                            types.functions.push(ty);
+                            if let Some(ty) = types.types.get(ty as usize) {
+                                imports::check_signature(import.module, import.name, ty)?;
+                            }
+                        }
+                        TypeRef::Table(_) => {}
                     }
                 }
             }
@@ -126,7 +158,8 @@ fn shape(wasm: &[u8]) -> Result<(), Error> {
                         return Err(Error::AlreadyInstrumented { evidence });
                     }
                     if matches!(export.kind, ExternalKind::Func | ExternalKind::FuncExact) {
-                        entries.extend(ENTRIES.into_iter().filter(|entry| *entry == export.name));
+                        let entry = ENTRIES.into_iter().find(|entry| *entry == export.name);
+                        entries.extend(entry.map(|entry| (entry, export.index)));
                     }
                 }
             }
@@ -138,11 +171,50 @@ fn shape(wasm: &[u8]) -> Result<(), Error> {
         1 => {}
         count => return Err(Error::Memories { count }),
     }
-    let has = |entry| entries.contains(&entry);
+    let has = |entry| entries.contains_key(entry);
     match () {
-        () if !has(START) && has(INITIALIZE) => Err(Error::Reactor),
-        () if !has(START) && !has(MAIN) => Err(Error::NoEntry),
-        () => Ok(()),
+        () if !has(START) && has(INITIALIZE) => return Err(Error::Reactor),
+        () if !has(START) && !has(MAIN) => return Err(Error::NoEntry),
+        () => {}
+    }
+    let program = if has(START) { START } else { MAIN };
+    for entry in [program, ZYGOTE] {
+        if let Some(ty) = entries.get(entry).and_then(|function| types.of(*function)) {
+            check_entry(entry, ty)?;
+        }
+    }
+    Ok(())
+}
+
+/// The types of functions, as far as they have been read.
+#[derive(Default)]
+struct Types {
+    types: Vec<FuncType>,
+    functions: Vec<u32>,
+}
+
+impl Types {
+    /// Of a function by its index.
+    fn of(&self, function: u32) -> Option<&FuncType> {
+        self.types.get(*self.functions.get(function as usize)? as usize)
+    }
+}
+
+/// Checks that the host can call an entry: `_start` takes and returns nothing, `main` may have `argc`, `argv` and a return
+/// value, the zygote a return value.
+fn check_entry(name: &str, ty: &FuncType) -> Result<(), Error> {
+    let found = signature(ty.params(), ty.results());
+    let (fits, expected): (&[&str], _) = match name {
+        START => (&["() -> nothing"], "() -> nothing"),
+        ZYGOTE => (&["() -> i32", "() -> nothing"], "() -> i32"),
+        _ => {
+            (&["() -> i32", "() -> nothing", "(i32, i32) -> i32"], "() -> i32 or (i32, i32) -> i32")
+        }
+    };
+    if fits.contains(&found.as_str()) {
+        Ok(())
+    } else {
+        Err(Error::EntrySignature { export: name.to_owned(), found, expected })
     }
 }
 
@@ -251,7 +323,19 @@ mod tests {
             |exports| refuse(&format!("(module (memory 1) (func $broken {exports} (result i32)))"));
         assert!(with("").contains("nothing to run"));
         assert!(with("(export \"_initialize\")").contains("reactor"));
-        assert!(with("(export \"_start\") (export \"_initialize\")").contains("not valid"));
+        assert!(with("(export \"_start\") (export \"_initialize\")").contains("has to be"));
+        assert!(with("(export \"_start\")").contains("has to be () -> nothing"));
+        let with_import = |ty| {
+            refuse(&format!(
+                "(module (import \"env\" \"__faasm_await_call\" (func {ty})) (memory 1)
+                (func $broken (result i32)) (func (export \"_start\")))"
+            ))
+        };
+        assert!(with_import("(param i64)").contains("host interface has (i32) -> i32"));
+        assert!(with_import("(param i32) (result i32)").contains("not valid"));
+        let zygote = "(module (memory 1) (func $broken (result i32)) (func (export \"_start\"))
+            (func (export \"_faasm_zygote\") (param i32)))";
+        assert!(refuse(zygote).contains("has to be () -> i32"));
         let global = "(module (memory 1) (global (export \"_start\") i32 (i32.const 0)))";
         assert!(refuse(global).contains("nothing to run"));
     }
@@ -271,7 +355,8 @@ mod tests {
 
     #[test]
     fn an_invalid_function_is_named() {
-        let message = refuse("(module (memory 1) (func $broken (export \"_start\") (result i32)))");
+        let message =
+            refuse("(module (memory 1) (func $broken (result i32)) (func (export \"_start\")))");
         assert!(message.contains("`broken`"), "{message}");
     }
 }

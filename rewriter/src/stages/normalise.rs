@@ -44,7 +44,7 @@ use crate::module::layout::{Layout, signature};
 use crate::module::{guest_calls, imports, references};
 use crate::report::warning::{self, Warning};
 use crate::stages::constructors::{self, Constructors, exported_function};
-use crate::stages::input::{MAIN, START};
+use crate::stages::input::{MAIN, START, ZYGOTE};
 use crate::stages::{clock_loop, fence, input, storage};
 use faasm_bridge::host::{Era, ImportClass};
 use faasm_bridge::manifest::{Entry, Imports};
@@ -60,8 +60,6 @@ const DROPPED_SECTIONS: &[&str] =
 
 /// That entry, where it takes arguments.
 const WRAPPED_MAIN: &str = "faasm:main";
-/// Runs before either entry: what it makes is there for it.
-const ZYGOTE: &str = "_faasm_zygote";
 
 /// A function in the one shape that later stages and hosts know.
 #[derive(Clone, Debug)]
@@ -131,11 +129,7 @@ pub(crate) fn drop_sections(module: &mut Module) {
 fn settle_entry(module: &mut Module, ctors: Constructors) -> Result<Entry, Error> {
     let entry_name = entry_name(module);
     let entry = exported_function(module, entry_name).ok_or(Error::NoEntry)?;
-    check_entry(module, entry_name, entry)?;
     let zygote = exported_function(module, ZYGOTE);
-    if let Some(zygote) = zygote {
-        check_entry(module, ZYGOTE, zygote)?;
-    }
     let mut start = module.start.take();
     let in_start =
         start.is_some_and(|start| ctors.function == Some(start) || ctors.run_in(module, start));
@@ -178,25 +172,6 @@ fn settle_entry(module: &mut Module, ctors: Constructors) -> Result<Entry, Error
 /// The export that is the program.
 fn entry_name(module: &Module) -> &'static str {
     if exported_function(module, START).is_some() { START } else { MAIN }
-}
-
-/// Checks that the host can call an entry: `_start` takes and returns nothing, `main` may have `argc`, `argv` and a return
-/// value, the zygote a return value.
-fn check_entry(module: &Module, name: &str, function: FunctionId) -> Result<(), Error> {
-    let (params, results) = module.types.params_results(module.funcs.get(function).ty());
-    let found = signature(params, results);
-    let (fits, expected): (&[&str], _) = match name {
-        START => (&["() -> nothing"], "() -> nothing"),
-        ZYGOTE => (&["() -> i32", "() -> nothing"], "() -> i32"),
-        _ => {
-            (&["() -> i32", "() -> nothing", "(i32, i32) -> i32"], "() -> i32 or (i32, i32) -> i32")
-        }
-    };
-    if fits.contains(&found.as_str()) {
-        Ok(())
-    } else {
-        Err(Error::EntrySignature { export: name.to_owned(), found, expected })
-    }
 }
 
 /// The name of an export that calls `main` with no arguments, of which it takes none or `argc` and `argv`.

@@ -325,7 +325,7 @@ fn a_function_without_counterpart_is_named() {
 fn what_no_reading_makes_valid_keeps_its_own_error() {
     // Today's SIMD, with a number that the draft took back, in a function that lacks a result.
     let wasm = wat::parse_str(
-        "(module (memory 1) (func $f (export \"_start\") (result i32) (drop (v128.load64_zero (i32.const 0)))))",
+        "(module (memory 1) (func (export \"_start\")) (func $f (result i32) (drop (v128.load64_zero (i32.const 0)))))",
     );
     let error = input::check(&wasm.unwrap()).unwrap_err();
     assert!(

@@ -13,7 +13,7 @@
 use super::engine;
 use crate::cluster::builds::BuildConfig;
 use crate::cluster::{ClusterError, MAX_FUNCTION_BYTES};
-use faasm_asyncify::{Bounds, Warning};
+use faasm_asyncify::{Bounds, Warning, input};
 use faasm_bridge::manifest::Entry;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
@@ -68,6 +68,8 @@ impl Made {
     /// # Errors
     /// Why this is no function.
     pub(super) fn of(engine: &Engine, original: &[u8]) -> Result<Self, String> {
+        // Before any code is read.
+        input::check_header(original).map_err(|error| error.to_string())?;
         BOUNDS.check(original).map_err(|error| error.to_string())?;
         let normalised = faasm_asyncify::normalise(original).map_err(|error| error.to_string())?;
         // Draft SIMD can be read only now.
