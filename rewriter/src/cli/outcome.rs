@@ -47,7 +47,10 @@ impl Destination {
             },
             Some(faasm) => Self {
                 file: faasm.artefact.file.clone(),
-                because: format!("it puts right {}", built.wrapped.join(", ")),
+                because: format!(
+                    "it does in place of the host what a Faasm cluster gets wrong or lacks: {}",
+                    built.wrapped.join(", ")
+                ),
             },
             None if built.for_faasm => {
                 original("it makes no host call that a Faasm cluster gets wrong")
@@ -146,7 +149,10 @@ impl Outcome {
 pub(crate) fn destinations(outcomes: &[Outcome]) -> String {
     let line = |outcome: &Outcome| {
         let Destination { file, because } = &outcome.cluster;
-        format!("{}: to pages the others, to a Faasm cluster {file}: {because}\n", outcome.name)
+        format!(
+            "{}: upload {file} to a Faasm cluster ({because}); the other files are for pages\n",
+            outcome.name
+        )
     };
     outcomes.iter().map(line).collect()
 }

@@ -84,15 +84,18 @@ fn import_report(import: String, signature: String) -> ImportReport {
     ImportReport { import, signature, status, suspends, summary }
 }
 
-/// Bytes of debug information other than names.
+/// Bytes of DWARF; none where its sections describe nothing, as linkers leave some behind.
 pub(crate) fn debug_bytes(wasm: &[u8]) -> usize {
-    Parser::new(0)
-        .parse_all(wasm)
-        .filter_map(|payload| match payload {
-            Ok(Payload::CustomSection(section)) if section.name().starts_with(".debug_") => {
-                Some(section.data().len())
-            }
-            _ => None,
-        })
-        .sum()
+    let (mut bytes, mut describes) = (0, false);
+    for payload in Parser::new(0).parse_all(wasm) {
+        if let Ok(Payload::CustomSection(section)) = payload
+            && section.name().starts_with(".debug_")
+        {
+            bytes += section.data().len();
+            // Units of code, and lines of it; the others are tables that these refer to.
+            let is_used = [".debug_info", ".debug_line"].contains(&section.name());
+            describes |= is_used && !section.data().is_empty();
+        }
+    }
+    if describes { bytes } else { 0 }
 }

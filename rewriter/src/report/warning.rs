@@ -20,8 +20,8 @@ pub enum Warning {
     Planned { reason: &'static str, imports: Vec<String> },
     /// Function pointers are chained, and the constructors cannot be told apart.
     NoConstructors { import: String },
-    /// Debug information that no artefact keeps, in bytes.
-    Dwarf { bytes: usize },
+    /// Debug information that no artefact keeps, in bytes, and whether functions have names besides.
+    Dwarf { bytes: usize, has_names: bool },
     /// There is no artefact for Asyncify: what it cannot do, where, and what to do.
     OnlyJspi { limit: String },
     /// A function that can suspend makes tail calls, which become plain ones.
@@ -81,11 +81,24 @@ impl fmt::Display for Warning {
                 "`{import}` is used, and without function names no constructors were found: a function started by \
                  pointer runs without them; if it has any, link with `-Wl,--export=__wasm_call_ctors`"
             ),
-            Warning::Dwarf { bytes } => write!(
-                f,
-                "its {bytes} bytes of DWARF are left out, since rewriting moves the code they describe; stacks still have \
-                 the names of functions; build it without `-g`, or say `--debug-info strip` to leave out both"
-            ),
+            Warning::Dwarf { bytes, has_names } => {
+                let (stacks, strip) = match has_names {
+                    true => (
+                        "stacks still have the names of functions",
+                        "`--debug-info strip`, which leaves out the names too",
+                    ),
+                    false => (
+                        "stacks have numbers of functions, for it has no names",
+                        "`--debug-info strip`",
+                    ),
+                };
+                write!(
+                    f,
+                    "its {bytes} bytes of DWARF are left out, since rewriting moves the code they describe; {stacks}; they \
+                     are of whatever was compiled with `-g`, which can be a library alone: link with \
+                     `-Wl,--strip-debug`, or build with {strip}"
+                )
+            }
         }
     }
 }

@@ -50,7 +50,12 @@ pub(crate) fn settle(
 /// The warning that DWARF is lost, for those who want debug information and have it.
 pub(crate) fn warning(wanted: DebugInfo, original: &[u8]) -> Option<Warning> {
     let bytes = inspect::debug_bytes(original);
-    (wanted != DebugInfo::Strip && bytes > 0).then_some(Warning::Dwarf { bytes })
+    let has_names = || {
+        let is_named = |payload| matches!(payload, Ok(Payload::CustomSection(section)) if section.name() == "name");
+        Parser::new(0).parse_all(original).any(is_named)
+    };
+    (wanted != DebugInfo::Strip && bytes > 0)
+        .then(|| Warning::Dwarf { bytes, has_names: has_names() })
 }
 
 /// A module without its name section, and the names of functions that were in it.

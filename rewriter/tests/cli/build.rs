@@ -406,7 +406,8 @@ fn what_goes_to_a_faasm_cluster_is_written_on_request_and_uploads_as_the_functio
         assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""));
         assert!(outcome.stdout.contains(r#""file": "chain.cluster.wasm""#), "{}", outcome.stdout);
         let outcome = bench.run("build", &input, name);
-        let line = "to a Faasm cluster chain.cluster.wasm: it puts right env.__faasm_await_call, ";
+        let line = "chain: upload chain.cluster.wasm to a Faasm cluster (it does in place of the host what a Faasm cluster \
+                    gets wrong or lacks: env.__faasm_await_call, ";
         assert!(outcome.stdout.contains(line), "{}", outcome.stdout);
     }
     let manifest = fs::read(bench.out().join("chain.json")).unwrap();
@@ -430,7 +431,7 @@ fn what_goes_to_a_faasm_cluster_is_written_on_request_and_uploads_as_the_functio
     let quiet = r#"(module (memory (export "memory") 1) (func (export "_start")))"#;
     let outcome = bench.run("build", &bench.wat("quiet.wasm", quiet), &["--for", "faasm"]);
     assert_eq!(outcome.status, 0);
-    assert!(outcome.stdout.contains("to a Faasm cluster quiet.wasm: it makes no host call"));
+    assert!(outcome.stdout.contains("upload quiet.wasm to a Faasm cluster (it makes no host call"));
     assert_eq!(bench.files(), ["quiet.asyncify.wasm", "quiet.json", "quiet.wasm"]);
 }
 

@@ -78,9 +78,31 @@ fn lost_dwarf_is_said_with_the_reason() {
     for (how, said) in [("keep", true), ("move", true), ("strip", false)] {
         let outcome = bench.run("build", &input, &["--debug-info", how]);
         assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+        let advice = "have numbers of functions, for it has no names; they are of whatever was compiled with `-g`";
+        assert_eq!(outcome.stderr.contains(advice), said, "{how}: {}", outcome.stderr);
         let warning = "debug: its 5 bytes of DWARF are left out, since rewriting moves the code";
         assert_eq!(outcome.stderr.contains(warning), said, "{how}: {}", outcome.stderr);
         let built = fs::read(bench.out().join("debug.wasm")).unwrap();
         assert!(!wasmprinter::print_bytes(built).unwrap().contains(".debug_info"));
+    }
+}
+
+#[test]
+fn what_is_said_of_dwarf_is_true_of_the_function() {
+    let bench = Bench::new();
+    let said = |name: &str, function: &str, section: &str| {
+        let wat = format!(
+            r#"(module (memory 1) (func {function} (export "_start")) (@custom "{section}" "12345"))"#
+        );
+        let outcome = bench.run("build", &bench.wat(name, &wat), &[]);
+        assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+        outcome.stderr
+    };
+    let named = said("named.wasm", "$main", ".debug_line");
+    assert!(named.contains("still have the names of functions"), "{named}");
+    assert!(named.contains("leaves out the names too"), "{named}");
+    // Tables to which nothing refers, and what is no DWARF.
+    for section in [".debug_str", ".debug_abbrev", ".debug", "sourceMappingURL"] {
+        assert_eq!(said("none.wasm", "$main", section), "", "{section}");
     }
 }
