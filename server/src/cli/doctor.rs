@@ -1,13 +1,13 @@
 //! `faasm-relay doctor`: looks at each part that a relay with these settings would use, and says what is wrong with it.
 
-use super::flags;
+use super::settings::SettingOpts;
 use anyhow::Result;
 use faasm_relay::cluster::embedded::Embedded;
 use faasm_relay::cluster::faasm::{Endpoint, Faasm, FaasmConfig, PlannerLook, Upload, WorkerLook};
-use faasm_relay::settings::{Endpoints, Settings, Sources};
+use faasm_relay::settings::{Endpoints, Settings};
 use faasm_relay::store::{RedisConfig, RedisStore, StateStore, Stores};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -23,12 +23,8 @@ const NOBODY: &str = ".";
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit status: 0 where nothing is wrong, 1 where something is.")]
 pub(crate) struct Opts {
-    /// TOML file with settings [env: FAASM_RELAY_CONFIG]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Any setting (repeatable)
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    settings: SettingOpts,
 }
 
 /// What was found of one part.
@@ -50,9 +46,7 @@ impl Finding {
 
 impl Opts {
     pub(crate) async fn run(self) -> Result<ExitCode> {
-        let flags = flags(&self.set)?;
-        let variables = std::env::vars_os().collect();
-        let read = Sources { file: self.config, variables, flags }.read();
+        let read = self.settings.sources()?.read();
         let mut findings = vec![settings(&read.mistakes.0, &read.settings)];
         findings.extend(look(&read.settings).await);
         let mut out = std::io::stdout();
@@ -77,6 +71,7 @@ fn settings(mistakes: &[String], settings: &Settings) -> Finding {
     mistakes.extend(authority.err());
     mistakes.extend(settings.certificate().err());
     mistakes.extend(settings.redis().err());
+    mistakes.extend(settings.web_folder().err());
     mistakes.extend(settings.mistakes(has_tokens));
     let version = env!("CARGO_PKG_VERSION");
     let found = match mistakes.as_slice() {

@@ -4,12 +4,11 @@ pub(crate) mod compile;
 pub(crate) mod doctor;
 pub(crate) mod run;
 pub(crate) mod serve;
+mod settings;
 mod stop;
 pub(crate) mod token;
 
-use anyhow::{Context, Result};
 use faasm_relay::cluster::embedded::{EmbeddedConfig, Printing};
-use faasm_relay::settings::Flag;
 use std::time::Duration;
 
 /// Bounds of every call of `run`; `serve` has settings.
@@ -33,15 +32,4 @@ impl LimitOpts {
             ..EmbeddedConfig::default()
         }
     }
-}
-
-/// Settings given as `--set KEY=VALUE`.
-fn flags(set: &[String]) -> Result<Vec<Flag>> {
-    let flag = |set: &String| {
-        let (key, value) =
-            set.split_once('=').with_context(|| format!("--set {set}: give it as KEY=VALUE"))?;
-        let (key, values) = (key.trim().to_owned(), vec![value.trim().to_owned()]);
-        Ok(Flag { shown: format!("--set {key}"), key, values })
-    };
-    set.iter().map(flag).collect()
 }

@@ -1,10 +1,11 @@
 //! `faasm-relay serve`: the relay, with its embedded cluster or in front of a Faasm one.
 
+use super::settings::SettingOpts;
 use anyhow::{Context, Result};
 use faasm_relay::auth::Authority;
 use faasm_relay::budget::{Bounds, Budget};
 use faasm_relay::cluster::faasm::Upload;
-use faasm_relay::settings::{Endpoints, Flag, Mistakes, Read, Settings, Sources};
+use faasm_relay::settings::{Endpoints, Mistakes, Read, Settings};
 use faasm_relay::store::{RedisConfig, Stores};
 use faasm_relay::{App, Config, Tls};
 use std::io::Write;
@@ -29,49 +30,17 @@ const DATABASE: &str = "relay.redb";
     --check-config."
 )]
 pub(crate) struct Opts {
-    /// TOML file with settings [env: FAASM_RELAY_CONFIG]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
     /// Prints the settings, and where they come from, or everything that is wrong with them, and ends
     #[arg(long)]
     check_config: bool,
-    /// Any setting (repeatable)
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// Address and port to listen on; port 0 takes a free one. Beyond this machine it takes tokens or --insecure
-    /// [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    listen: Option<SocketAddr>,
-    /// Folder for functions and state; made if it is not there
-    #[arg(long, value_name = "DIR")]
-    data: Option<String>,
-    /// Redis for functions, state and sessions instead, which other relays may use too, as redis://HOST:6379
-    #[arg(long, value_name = "URL")]
-    redis: Option<String>,
-    /// Folder of web pages to serve
-    #[arg(long, value_name = "DIR")]
-    web: Option<String>,
-    /// Lets pages of this origin use the relay, as https://example.org (repeatable)
-    #[arg(long, value_name = "URL")]
-    allow_origin: Vec<String>,
-    /// A name this relay is reached by, with or without a port (repeatable)
-    #[arg(long, value_name = "HOST")]
-    allow_host: Vec<String>,
-    /// Listens beyond this machine without tokens, for everybody who can reach it
-    #[arg(long)]
-    insecure: bool,
-    /// Longest any one call may take [default: 60]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    call_timeout: Option<u64>,
-    /// Most memory any one instance of a function may have [default: 1024]
-    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=4096))]
-    max_memory: Option<u64>,
+    #[command(flatten)]
+    settings: SettingOpts,
 }
 
 impl Opts {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let check_config = self.check_config;
-        let mut read = self.sources()?.read();
+        let mut read = self.settings.sources()?.read();
         let Named { tokens, tls, redis } = complete(&mut read);
         if !read.mistakes.0.is_empty() {
             return Err(read.mistakes.into());
@@ -83,28 +52,6 @@ impl Opts {
         }
         let stores = stores(&read.settings, redis).await?;
         serve(read.settings, stores, tokens, tls).await
-    }
-
-    /// Flags that have a name of their own come after `--set`.
-    fn sources(self) -> Result<Sources> {
-        let mut flags = super::flags(&self.set)?;
-        let mut flag = |shown: &str, key: &str, values: Vec<String>| {
-            if !values.is_empty() {
-                flags.push(Flag { shown: shown.to_owned(), key: key.to_owned(), values });
-            }
-        };
-        let one = |value: Option<String>| value.into_iter().collect();
-        let bytes = self.max_memory.map(|mib| mib * 1024 * 1024);
-        flag("--listen", "listen", one(self.listen.map(|listen| listen.to_string())));
-        flag("--data", "data", one(self.data));
-        flag("--redis", "store.redis", one(self.redis));
-        flag("--web", "web", one(self.web));
-        flag("--allow-origin", "allow_origins", self.allow_origin);
-        flag("--allow-host", "allow_hosts", self.allow_host);
-        flag("--insecure", "insecure", one(self.insecure.then(|| "true".to_owned())));
-        flag("--call-timeout", "guests.call_time", one(self.call_timeout.map(|s| s.to_string())));
-        flag("--max-memory", "guests.memory_bytes", one(bytes.map(|bytes| bytes.to_string())));
-        Ok(Sources { file: self.config, variables: std::env::vars_os().collect(), flags })
     }
 }
 
@@ -125,6 +72,7 @@ fn complete(read: &mut Read) -> Named {
     let tokens = tokens.map_err(&mut told).ok().flatten();
     let tls = tls.map_err(&mut told).ok().flatten();
     let redis = settings.redis().map_err(&mut told).ok().flatten();
+    settings.web_folder().map_err(&mut told).ok();
     settings.mistakes(has_tokens).into_iter().for_each(told);
     Named { tokens, tls, redis }
 }

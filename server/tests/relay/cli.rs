@@ -175,6 +175,22 @@ fn serve_says_where_answers_and_ends_on_sigterm() {
     assert!(log.lines().next().unwrap().contains("no tokens"), "{log}");
 }
 
+#[test]
+fn serve_fails_before_it_says_that_it_listens_where_it_has_no_web_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    for (web, why) in [(folder.path().join("missing"), "No such file"), (file, "it is no folder")] {
+        let mut serve = relay();
+        serve.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(folder.path().join("data"));
+        let failed = serve.arg("--web").arg(&web).output().unwrap();
+        assert_eq!((stdout(&failed).as_str(), failed.status.code()), ("", Some(1)));
+        let reason = String::from_utf8(failed.stderr).unwrap();
+        assert!(reason.contains("web is ") && reason.contains(why), "{reason}");
+        assert!(!folder.path().join("data").exists(), "nothing was made");
+    }
+}
+
 /// A relay that is told to end at once, with these arguments.
 fn serve(folder: &Path, arguments: &[&str]) -> (Child, String) {
     let mut serve = relay();

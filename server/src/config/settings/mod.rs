@@ -360,6 +360,23 @@ impl Settings {
         }
     }
 
+    /// Looks whether the folder of web pages is one, where it is named.
+    ///
+    /// # Errors
+    /// What to change in the settings, or on disk.
+    pub fn web_folder(&self) -> Result<(), String> {
+        let Some(web) = &self.web else { return Ok(()) };
+        let why = match std::fs::metadata(web) {
+            Ok(found) if found.is_dir() => return Ok(()),
+            Ok(_) => "it is no folder".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        Err(format!(
+            "web is {}, and no pages can be served from there: {why}; make the folder, or name another with --web DIR",
+            web.display()
+        ))
+    }
+
     /// What one setting alone does not show. Keys and certificates have [`Settings::authority`] and
     /// [`Settings::certificate`].
     pub fn mistakes(&self, has_tokens: bool) -> Vec<String> {

@@ -99,6 +99,25 @@ async fn the_doctor_looks_at_the_embedded_cluster_where_there_is_no_other() {
     assert!(!is_well && shown.contains("WRONG  settings: ") && shown.contains("limits.sessions"));
 }
 
+#[test]
+fn the_doctor_takes_the_flags_of_serve() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let (data, web) = (data.to_str().unwrap(), folder.path().join("missing"));
+    let mut flags = vec!["doctor", "--data", data, "--redis", "redis://127.0.0.1:1"];
+    let output = program(&flags).output().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains("WRONG  Redis: ") && shown.contains("1 part is wrong"), "{shown}");
+
+    flags.truncate(3);
+    assert_eq!(program(&flags).output().unwrap().status.code(), Some(0));
+    flags.extend(["--web", web.to_str().unwrap()]);
+    let output = program(&flags).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains("WRONG  settings: web is") && shown.contains("--web DIR"), "{shown}");
+}
+
 #[tokio::test]
 async fn the_doctor_looks_at_redis() {
     let mut redis = RedisServer::start().unwrap();
