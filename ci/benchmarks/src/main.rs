@@ -1,6 +1,7 @@
 //! `faasm-bench`: measures what functions and the runtime cost. `cargo xtask bench` builds what it needs and calls it.
 
 mod figure;
+mod measured;
 mod process;
 mod relay;
 mod rewriter;
@@ -30,6 +31,9 @@ enum Command {
     /// The process in which one artefact is made and measured
     #[command(name = build::SUBCOMMAND, hide = true)]
     Build(build::Opts),
+    /// The process between this program and one that is measured
+    #[command(name = measured::SUBCOMMAND, hide = true)]
+    Measured(measured::Opts),
     /// The process that runs Binaryen
     #[command(name = optimise::SUBCOMMAND, hide = true)]
     Optimise(optimise::Opts),
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
         Command::Runtime(opts) => runtime::run(&opts),
         Command::Relay(opts) => relay::run(&opts),
         Command::Build(opts) => build::run(&opts),
+        Command::Measured(opts) => measured::run(&opts),
         Command::Optimise(opts) => optimise::run(&opts),
     };
     match result {

@@ -22,11 +22,23 @@ pub(crate) struct Opts {
     /// The import that suspends.
     #[arg(long, default_value = SUSPENDING)]
     suspending: String,
+    /// `-O2` and then Asyncify, in one run, as `wasm-opt -O2 --asyncify` does.
+    #[arg(long)]
+    first: bool,
 }
 
 /// Binaryen's Asyncify as it comes, and `-O2`, for a module with an import that suspends, as `module.name`.
 pub(crate) fn asyncified(wasm: &[u8], suspending: &str) -> Result<Vec<u8>> {
     run_child(wasm, Column::Default, &["--suspending", suspending])
+}
+
+/// What this program is called with to do as `wasm-opt -O2 --asyncify` does to a module with an import that suspends, as
+/// `module.name`.
+pub(crate) fn optimised_first(files: [&Path; 3], suspending: &str) -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe().context("own program")?);
+    command.args([SUBCOMMAND, Column::Default.id()]).args(files);
+    command.args(["--first", "--suspending", suspending]);
+    Ok(command)
 }
 
 /// Runs this program for one module.
@@ -55,6 +67,12 @@ pub(crate) fn run(opts: &Opts) -> Result<()> {
         .iter()
         .map(|name| name.parse().with_context(|| format!("feature {name} is not known")))
         .collect::<Result<Vec<Feature>>>()?;
+    if opts.first {
+        let mut asyncify = asyncify(&features, opts);
+        asyncify.passes.add_default_passes = true;
+        asyncify.run(&opts.input, &opts.output)?;
+        return Ok(());
+    }
     let instrumented: &Path = match opts.column {
         Column::O2 => &opts.input,
         Column::Default | Column::Floor => {

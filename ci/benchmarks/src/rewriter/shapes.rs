@@ -1,17 +1,21 @@
-//! How the rewriter's time grows with a module of one shape: n, 2n and 4n, its own and Binaryen's apart, and all of it beside
-//! the same Binaryen's Asyncify and `-O2` alone.
+//! How the rewriter's time and memory grow with a module of one shape: n, 2n and 4n, its own time and Binaryen's apart, and all
+//! of it beside what the same Binaryen takes for `wasm-opt -O2 --asyncify` alone.
 
 use super::optimise;
 use crate::figure::{self, Figure};
+use crate::measured::{Taken, measured};
 use anyhow::{Context as _, Result};
 use faasm_asyncify::{Binaryen, Options, build};
-use nix::sys::resource::{Usage, UsageWho, getrusage};
+use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
-use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::process::Command;
 
 /// What takes less than this measures the machine.
 const LEAST_SECONDS: f64 = 0.05;
+
+/// What has less than this is mostly the program itself.
+const LEAST_BYTES: u64 = 64 << 20;
 
 /// Of 4n to n, where linear is 4; the rest is for what is sorted, for caches, and for a machine that does other things.
 const MOST_GROWTH: f64 = 6.0;
@@ -24,7 +28,7 @@ const ROUNDS: usize = 2;
 
 const SUSPENDING: &str = "wasi_snapshot_preview1.poll_oneoff";
 
-/// Measure how the rewriter's time grows with modules of some shapes
+/// Measure how the rewriter's time and memory grow with modules of some shapes
 #[derive(Debug, clap::Args)]
 pub(crate) struct Opts {
     /// The `faasm-asyncify` binary
@@ -142,55 +146,78 @@ pub(crate) fn run(opts: &Opts) -> Result<()> {
     }
 }
 
-/// Seconds of ours and of Binaryen's for each size, then what is made of them.
+/// What a build takes and Binaryen alone, for each size, then what is made of it.
 fn measure(shape: &Shape, binaryen: &Binaryen) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
-    let (mut ours, mut total, mut alone) = (Vec::new(), 0.0, 0.0);
+    let mut ours = Vec::new();
+    let mut last = None;
     for size in [shape.size, 2 * shape.size, 4 * shape.size] {
-        let wasm = wat::parse_str((shape.wat)(size))
-            .with_context(|| format!("{} of size {size}", shape.name))?;
-        let (mut own, mut all) = (f64::INFINITY, f64::INFINITY);
+        let what = || format!("{} of size {size}", shape.name);
+        let wasm = wat::parse_str((shape.wat)(size)).with_context(what)?;
+        let mut own = f64::INFINITY;
         for _ in 0..ROUNDS {
             let before = seconds()?;
             build("shape", "shape.wasm", &wasm, &Options::new(binaryen.clone()), |_| {})
-                .with_context(|| format!("{} of size {size}", shape.name))?;
-            let after = seconds()?;
-            own = own.min(after.own - before.own);
-            all = all.min(after.own + after.children - before.own - before.children);
+                .with_context(what)?;
+            own = own.min(seconds()? - before);
         }
-        let before = seconds()?;
-        optimise::asyncified(&wasm, SUSPENDING)?;
-        let after = seconds()?;
-        (total, alone) = (all, after.own + after.children - before.own - before.children);
-        let mut name = String::new();
-        write!(name, "{}, {size}: ", shape.name)?;
-        figures.push(Figure::new(format!("{name}ours"), own, "seconds"));
-        figures.push(Figure::new(format!("{name}with Binaryen"), all, "seconds"));
-        figures.push(Figure::new(format!("{name}Binaryen alone"), alone, "seconds"));
+        let [all, alone] = beside(&wasm, binaryen).with_context(what)?;
+        for (name, value, unit) in [
+            ("ours", own, "seconds"),
+            ("with Binaryen", all.seconds, "seconds"),
+            ("Binaryen alone", alone.seconds, "seconds"),
+            ("memory", mebibytes(all), "MiB"),
+            ("memory of Binaryen alone", mebibytes(alone), "MiB"),
+        ] {
+            figures.push(Figure::new(format!("{}, {size}: {name}", shape.name), value, unit));
+        }
         ours.push(own.max(LEAST_SECONDS));
+        last = Some((all, alone));
     }
     if let [first, _, last] = ours.as_slice() {
         let growth =
             Figure::ratio(format!("{}: growth of ours, 4n to n", shape.name), last / first);
         figures.push(growth.at_most(MOST_GROWTH));
     }
-    let ratio = total.max(LEAST_SECONDS) / alone.max(LEAST_SECONDS);
-    let beside = Figure::ratio(format!("{}: with Binaryen to Binaryen alone", shape.name), ratio);
-    figures.push(beside.at_most(MOST_OF_BINARYEN));
+    if let Some((all, alone)) = last {
+        let least =
+            |taken: Taken| (taken.seconds.max(LEAST_SECONDS), taken.bytes.max(LEAST_BYTES) as f64);
+        let ((seconds, bytes), (seconds_alone, bytes_alone)) = (least(all), least(alone));
+        for (what, ratio) in [("time", seconds / seconds_alone), ("memory", bytes / bytes_alone)] {
+            let name = format!("{}: {what} to that of Binaryen alone", shape.name);
+            figures.push(Figure::ratio(name, ratio).at_most(MOST_OF_BINARYEN));
+        }
+    }
     Ok(figures)
 }
 
-/// Processor time so far.
-struct Seconds {
-    own: f64,
-    children: f64,
+/// What `faasm-asyncify build` takes, and what Binaryen alone does: each the least of some rounds.
+fn beside(wasm: &[u8], binaryen: &Binaryen) -> Result<[Taken; 2]> {
+    let folder = tempfile::tempdir().context("a temporary folder")?;
+    let [input, scratch, output, out] =
+        ["shape.wasm", "scratch.wasm", "output.wasm", "out"].map(|name| folder.path().join(name));
+    std::fs::write(&input, wasm).context("writing the module")?;
+    let mut all = Command::new(&binaryen.program);
+    all.arg("build").arg(&input).arg("--output").arg(&out);
+    let alone = optimise::optimised_first([&input, &scratch, &output], SUSPENDING)?;
+    let least = |command: &Command| {
+        let mut least = Taken { seconds: f64::INFINITY, bytes: u64::MAX };
+        for _ in 0..ROUNDS {
+            let taken = measured(command)?;
+            least.seconds = least.seconds.min(taken.seconds);
+            least.bytes = least.bytes.min(taken.bytes);
+        }
+        Ok::<_, anyhow::Error>(least)
+    };
+    Ok([least(&all)?, least(&alone)?])
 }
 
-fn seconds() -> Result<Seconds> {
-    let of =
-        |usage: Usage| (usage.user_time() + usage.system_time()).num_microseconds() as f64 / 1e6;
-    Ok(Seconds {
-        own: of(getrusage(UsageWho::RUSAGE_SELF)?),
-        children: of(getrusage(UsageWho::RUSAGE_CHILDREN)?),
-    })
+fn mebibytes(taken: Taken) -> f64 {
+    taken.bytes as f64 / f64::from(1 << 20)
+}
+
+/// Processor time of this process so far.
+fn seconds() -> Result<f64> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
+    Ok((usage.user_time() + usage.system_time()).num_microseconds() as f64 / 1e6)
 }

@@ -81,7 +81,7 @@ pub(crate) struct Args {
 enum What {
     /// The rewriter's output, against Binaryen's own Asyncify and none
     Rewriter,
-    /// How the rewriter's time grows with modules of some shapes
+    /// How the rewriter's time and memory grow with modules of some shapes, against Binaryen's `-O2` and Asyncify alone
     Shapes,
     /// The browser runtime, against other drivers, plain JavaScript and bare messages, in every browser
     Runtime,
