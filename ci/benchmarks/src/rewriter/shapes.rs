@@ -14,12 +14,6 @@ use std::process::Command;
 /// What takes less than this measures the machine.
 const LEAST_SECONDS: f64 = 0.05;
 
-/// What takes less than this is mostly the start of programs, of which a build has three.
-const LEAST_PROGRAM_SECONDS: f64 = 0.1;
-
-/// What has less than this is mostly the program itself.
-const LEAST_BYTES: u64 = 64 << 20;
-
 /// Of 4n to n, where linear is 4; the rest is for what is sorted, for caches, and for a machine that does other things.
 const MOST_GROWTH: f64 = 6.0;
 
@@ -183,11 +177,8 @@ fn measure(shape: &Shape, binaryen: &Binaryen) -> Result<Vec<Figure>> {
         figures.push(growth.at_most(MOST_GROWTH));
     }
     if let Some((all, alone)) = last {
-        let least = |taken: Taken| {
-            (taken.seconds.max(LEAST_PROGRAM_SECONDS), taken.bytes.max(LEAST_BYTES) as f64)
-        };
-        let ((seconds, bytes), (seconds_alone, bytes_alone)) = (least(all), least(alone));
-        for (what, ratio) in [("time", seconds / seconds_alone), ("memory", bytes / bytes_alone)] {
+        let memory = all.bytes as f64 / alone.bytes as f64;
+        for (what, ratio) in [("time", all.seconds / alone.seconds), ("memory", memory)] {
             let name = format!("{}: {what} to that of Binaryen alone", shape.name);
             figures.push(Figure::ratio(name, ratio).at_most(MOST_OF_BINARYEN));
         }
