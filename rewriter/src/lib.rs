@@ -25,6 +25,7 @@
 
 #[cfg(feature = "cli")]
 mod asyncify;
+mod draft_exceptions;
 mod error;
 pub mod faasm;
 mod module;

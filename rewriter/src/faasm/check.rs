@@ -31,18 +31,24 @@ const PAGE_BYTES: u64 = 65_536;
 
 const WHO: &str = "Faasm's WAMR";
 
+const NO_EXCEPTIONS: &str = "build it with -fno-exceptions";
+
+/// Refuses what would have to be translated: the original goes there.
+pub(super) fn drafts(original: &[u8], who: &'static str) -> Result<(), Error> {
+    let Cow::Owned(_) = input::check(original)? else { return Ok(()) };
+    let (feature, advice) = match features::has_draft_exceptions(original) {
+        true => ("exceptions", NO_EXCEPTIONS),
+        false => ("the draft SIMD of 2019", "build the function again with a current toolchain"),
+    };
+    Err(Error::Feature { feature, who, advice })
+}
+
 /// Refuses what WAMR cannot compile: Faasm's upload server ends over it.
 ///
 /// # Errors
 /// What [`input::check`] refuses; a proposal, an import or a missing export, with what to do.
 pub fn check(original: &[u8]) -> Result<(), Error> {
-    if let Cow::Owned(_) = input::check(original)? {
-        return Err(Error::Feature {
-            feature: "the draft SIMD of 2019",
-            who: WHO,
-            advice: "build the function again with a current toolchain",
-        });
-    }
+    drafts(original, WHO)?;
     let refused = |feature: &features::Feature| REFUSED.contains(&feature.name);
     if let Some(feature) = features::used(original).into_iter().find(refused) {
         return Err(Error::Feature {
@@ -50,7 +56,7 @@ pub fn check(original: &[u8]) -> Result<(), Error> {
             who: WHO,
             advice: match feature.name {
                 "tail-call" => "build it with -mno-tail-call, and without `musttail`",
-                "exception-handling" => "build it with -fno-exceptions",
+                "exception-handling" => NO_EXCEPTIONS,
                 "threads" => "build it for one thread, without -pthread and -matomics",
                 "memory64" => "build it for wasm32",
                 _ => {

@@ -62,7 +62,6 @@ use faasm_bridge::wire::MAX_NAME_BYTES;
 use link::{Place, Plan, Support};
 use module::Sections;
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 use walrus::ExportItem;
 use wasmparser::{TypeRef, ValType};
 
@@ -124,13 +123,7 @@ pub struct BuiltFor {
 /// # Errors
 /// What [`input::check`] refuses, draft SIMD, what was built for Faasm and is to be so again, and imports whose types are not those of the host interface.
 pub fn link(original: &[u8], options: Options) -> Result<Option<Made>, Error> {
-    if let Cow::Owned(_) = input::check(original)? {
-        return Err(Error::Feature {
-            feature: "the draft SIMD of 2019",
-            who: "a Faasm cluster of today",
-            advice: "build the function again with a current toolchain",
-        });
-    }
+    check::drafts(original, "a Faasm cluster of today")?;
     let sections = Sections::read(original)?;
     let support = Support::read()?;
     let (mode, lost) = match options.use_ {

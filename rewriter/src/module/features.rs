@@ -63,14 +63,6 @@ const UNFINISHED: &str = "build the function without it: the proposal is not fin
 #[rustfmt::skip]
 const REFUSED: &[Refused] = &[
     Refused {
-        name: "exceptions in the encoding of the draft (`try` and `catch`)",
-        flags: WasmFeatures::LEGACY_EXCEPTIONS,
-        who: CLUSTER,
-        advice: "have the compiler write that of the standard: `-mllvm -wasm-use-legacy-eh=false` for clang 20 and later, \
-            `-sWASM_LEGACY_EXCEPTIONS=0` for Emscripten 4 and later; or translate the module with a new Binaryen's \
-            `wasm-opt --translate-to-exnref`",
-    },
-    Refused {
         name: "garbage collection",
         flags: WasmFeatures::GC,
         who: "the host interface",
@@ -91,11 +83,20 @@ const REFUSED: &[Refused] = &[
 pub(crate) fn accepted() -> WasmFeatures {
     REFUSED.iter().fold(WasmFeatures::default(), |accepted, refused| accepted - refused.flags)
         - WasmFeatures::COMPONENT_MODEL
+        - WasmFeatures::LEGACY_EXCEPTIONS
+}
+
+/// Whether a module would be accepted but for its exceptions, which are in the encoding of the draft.
+pub(crate) fn has_draft_exceptions(wasm: &[u8]) -> bool {
+    let accepted = accepted();
+    validates(wasm, accepted | WasmFeatures::LEGACY_EXCEPTIONS) && !validates(wasm, accepted)
 }
 
 /// The proposal for which a module is not accepted, if it is valid with it.
 pub(crate) fn refused(wasm: &[u8]) -> Option<Refused> {
-    let mut enabled = REFUSED.iter().fold(accepted(), |all, refused| all | refused.flags);
+    // Beside which there may be exceptions of the draft, which are translated.
+    let accepted = accepted() | WasmFeatures::LEGACY_EXCEPTIONS;
+    let mut enabled = REFUSED.iter().fold(accepted, |all, refused| all | refused.flags);
     if !validates(wasm, enabled) {
         return None;
     }
@@ -208,10 +209,8 @@ mod tests {
             Some("wide arithmetic")
         );
         assert_eq!(name("(module (type (struct)))"), Some("garbage collection"));
-        assert_eq!(
-            name("(module (tag $t) (func try catch $t end))").map(|name| &name[..10]),
-            Some("exceptions")
-        );
+        let with_exceptions = "(module (memory 1) (memory 1) (tag $t) (func try catch $t end))";
+        assert_eq!(name(with_exceptions), Some("several memories"));
     }
 
     #[test]

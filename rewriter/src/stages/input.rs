@@ -3,10 +3,10 @@
 //! Nothing after this stage checks bytes again, and Binaryen's behaviour on a module that does not validate is
 //! undefined, so this is the one gate.
 
-use crate::Error;
 use crate::module::layout::signature;
 use crate::module::{features, imports};
 use crate::stages::draft_simd::{self, Gone, Translated};
+use crate::{Error, draft_exceptions};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use wasmparser::{
@@ -27,13 +27,19 @@ const ENTRIES: [&str; 4] = [START, MAIN, INITIALIZE, ZYGOTE];
 const MAGIC: &[u8] = b"\0asm";
 
 /// Checks that `wasm` is a valid core module of the shape that functions have, and gives it as it is; or, where it only
-/// validates as a module with the draft SIMD of 2019, with today's.
+/// validates as a module with exceptions in the draft's encoding, or with the draft SIMD of 2019, with today's.
 ///
 /// # Errors
 /// Says what the bytes are instead, with the byte offset.
 pub fn check(wasm: &[u8]) -> Result<Cow<'_, [u8]>, Error> {
     check_header(wasm)?;
     let Err(error) = validate(wasm) else { return Ok(Cow::Borrowed(wasm)) };
+    if features::has_draft_exceptions(wasm)
+        && let Some(today) = draft_exceptions::translate(wasm)
+        && validate(&today).is_ok()
+    {
+        return Ok(Cow::Owned(today));
+    }
     if let Some(features::Refused { name: feature, who, advice, .. }) = features::refused(wasm) {
         return Err(Error::Feature { feature, who, advice });
     }
