@@ -67,7 +67,8 @@ pub enum Error {
     #[error("{what}, so a Faasm worker would end over loading it; {advice}")]
     NotLoadable { what: String, advice: &'static str },
     #[error(
-        "not valid at byte {offset:#x}{place}: {message}; build the function again with a current toolchain",
+        "not valid at byte {offset:#x}{place}: {message}; build the function again with a current toolchain, and without \
+         proposals that the standard of WebAssembly does not have yet",
         place = in_function(.function)
     )]
     Invalid { offset: usize, function: Option<String>, message: String },

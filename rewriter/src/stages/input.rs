@@ -346,6 +346,40 @@ mod tests {
         assert!(refuse(global).contains("nothing to run"));
     }
 
+    /// A module with these imports and code.
+    fn new_module(imports: &[u8], code: &[u8]) -> Vec<u8> {
+        let mut module = wasm_encoder::Module::new();
+        let exports = b"\x02\x06memory\x02\0\x06_start\0\x01";
+        let sections: [(u8, &[u8]); 6] = [
+            (1, b"\x01\x60\0\0"),
+            (2, imports),
+            (3, b"\x01\0"),
+            (5, b"\x01\0\x01"),
+            (7, exports),
+            (10, code),
+        ];
+        for (id, data) in sections {
+            module.section(&wasm_encoder::RawSection { id, data });
+        }
+        module.finish()
+    }
+
+    #[test]
+    fn what_is_too_new_is_not_told_to_be_too_old() {
+        const EMPTY: &[u8] = b"\x01\x02\0\x0b";
+        let import = b"\x01\x03env\x01f\0\0";
+        check(&new_module(import, EMPTY)).unwrap();
+        // Both ways in which imports of one module share its name.
+        for compact in [&b"\x01\x03env\0\x7f\x01\x01f\0\0"[..], b"\x01\x03env\0\x7e\0\0\x01\x01f"] {
+            let told = check(&new_module(compact, EMPTY)).unwrap_err().to_string();
+            assert!(told.contains("compact imports") && told.contains("not finished"), "{told}");
+            assert!(!told.contains("toolchain"), "{told}");
+        }
+        // An instruction that nobody knows.
+        let told = check(&new_module(import, b"\x01\x03\0\xf0\x0b")).unwrap_err().to_string();
+        assert!(told.contains("0xf0") && told.contains("does not have yet"), "{told}");
+    }
+
     #[test]
     fn every_cut_is_noticed() {
         let wasm = wat::parse_str("(module (memory 1) (func (export \"_start\")))").unwrap();
