@@ -35,14 +35,41 @@ const FAKETIME: &str = "faketime";
 /// The same; its compiler makes the functions of a toolchain that has a C library of its own.
 const EMSCRIPTEN: &str = "emscripten";
 
-/// Adds Rust targets that are missing.
-pub(crate) fn rust_targets(workspace: &Workspace, targets: &[&str]) -> Result<()> {
+fn sysroot(workspace: &Workspace) -> Result<PathBuf> {
     let output = Command::new("rustc")
         .args(["--print", "sysroot"])
         .current_dir(workspace.root())
         .output()
         .context("asking rustc for its sysroot")?;
-    let sysroot = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
+}
+
+/// LLVM's code generator as Rust's toolchain has it, which is added where it is missing; none where there is no rustup.
+pub(crate) fn llc(workspace: &Workspace) -> Result<Option<PathBuf>> {
+    let name = format!("llc{}", env::consts::EXE_SUFFIX);
+    let rustlib = sysroot(workspace)?.join("lib/rustlib");
+    let find = || -> Result<Option<PathBuf>> {
+        for host in fs::read_dir(&rustlib).context("the parts of Rust's toolchain")? {
+            let program = host?.path().join("bin").join(&name);
+            if program.is_file() {
+                return Ok(Some(program));
+            }
+        }
+        Ok(None)
+    };
+    if let Some(program) = find()? {
+        return Ok(Some(program));
+    }
+    if find_program(&["rustup"]).is_none() {
+        return Ok(None);
+    }
+    rustup(workspace, &["component", "add", "llvm-tools"])?;
+    find()
+}
+
+/// Adds Rust targets that are missing.
+pub(crate) fn rust_targets(workspace: &Workspace, targets: &[&str]) -> Result<()> {
+    let sysroot = sysroot(workspace)?;
     for target in targets {
         if !sysroot.join("lib/rustlib").join(target).join("lib").is_dir() {
             rustup(workspace, &["target", "add", target])?;

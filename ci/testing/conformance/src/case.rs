@@ -299,7 +299,7 @@ impl Case {
 
     /// Whether calls of its function are in question.
     fn chains(&self) -> bool {
-        let groups = ["chain/", "cpp/", "start/"];
+        let groups = ["chain/", "cpp/", "exceptions/", "start/"];
         groups.iter().any(|group| self.name.starts_with(group))
             || self.input.windows(5).any(|word| word == b"chain")
     }

@@ -19,7 +19,7 @@ const C_FUNCTIONS: [(&str, &str); 4] = [
     ("chain_named.cpp", "chain_named_cpp"),
 ];
 
-const WARNINGS: [&str; 3] = ["-Wall", "-Wextra", "-Werror"];
+pub(crate) const WARNINGS: [&str; 3] = ["-Wall", "-Wextra", "-Werror"];
 
 /// What hosts call.
 pub(crate) const EXPORT_MALLOC: [&str; 2] = ["-Wl,--export=malloc", "-Wl,--export=free"];
@@ -27,7 +27,7 @@ pub(crate) const EXPORT_CONSTRUCTORS: &str = "-Wl,--export=__wasm_call_ctors";
 
 /// The optimiser's flag is left out on purpose: with it the driver also runs whatever `wasm-opt` is
 /// on the PATH.
-const LAYOUT: [&str; 3] = [
+pub(crate) const LAYOUT: [&str; 3] = [
     "-Wl,--stack-first",
     "-Wl,-z,stack-size=1048576",
     // wasi-libc's debug information, most of the file otherwise; names stay.

@@ -210,6 +210,8 @@ const FAILING: &[(&[&str], Code, &str, &[&str])] = &[
             "module/exit-below-a-handler",
             "module/fault-below-a-handler",
             "module/exceptions-without-end",
+            "module/exceptions-of-the-draft",
+            "module/all-exceptions-of-the-draft",
             "module/atomic-instructions",
         ],
     ),
@@ -464,6 +466,9 @@ fn named(case: &Case) -> Vec<Limit> {
     if measures || BY_THE_CLOCK.contains(&name) {
         let instead = Instead::Anything;
         limits.push(Limit { columns: FAASM, instead, leaves: false, reason: CLOCK });
+    }
+    if name.starts_with("exceptions/") {
+        limits.push(fails(FAASM, Code::CannotLoad, NOT_COMPILED));
     }
     for (columns, code, reason, cases) in FAILING {
         if cases.contains(&name) {

@@ -2,6 +2,7 @@
 
 mod calls;
 mod chain;
+mod exceptions;
 mod faasm;
 mod faults;
 mod files;
@@ -33,6 +34,7 @@ pub fn all() -> Vec<Case> {
         folders::cases(),
         wasi::cases(),
         languages::cases(),
+        exceptions::cases(),
         modules::cases(),
         legacy::cases(),
         toolchain::cases(),
