@@ -3,7 +3,7 @@
 mod cli;
 
 use clap::{Parser, Subcommand};
-use faasm_relay::cluster::embedded::COMPILE;
+use faasm_relay::cluster::COMPILE;
 use std::io::IsTerminal;
 use std::num::NonZero;
 use std::process::ExitCode;

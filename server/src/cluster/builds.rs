@@ -22,8 +22,8 @@ pub struct BuildConfig {
     pub time: Duration,
     /// Most address space of that process, bytes.
     pub memory: usize,
-    /// The `faasm-relay` binary, which builds in a process of its own; without it functions are built in this process, and
-    /// a build ends by itself only.
+    /// The `faasm-relay` binary, which builds in a process of its own ([`super::child`]); without it functions are built in
+    /// this process, and a build ends by itself only.
     pub program: Option<PathBuf>,
 }
 

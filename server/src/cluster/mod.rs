@@ -1,11 +1,13 @@
 //! Where functions run. A backend is one implementation of [`Cluster`].
 
 pub(crate) mod builds;
+pub(crate) mod child;
 pub mod embedded;
 pub mod faasm;
 pub(crate) mod failures;
 
 pub use builds::BuildConfig;
+pub use child::{COMPILE, Job, compile_child};
 
 use crate::budget::OverBudget;
 use crate::store::{SessionKey, StoreError};

@@ -10,10 +10,10 @@ use tokio::net::TcpStream;
 const PLAIN: &str = r#"(module (memory 1) (func (export "_start")))"#;
 
 /// So many functions of so many additions each.
-fn large(functions: usize, additions: usize) -> String {
+pub(crate) fn large(functions: usize, additions: usize) -> String {
     let body = "(local.set 0 (i32.add (local.get 0) (i32.load (local.get 1))))".repeat(additions);
     let functions = format!("(func (param i32 i32) {body})").repeat(functions);
-    format!(r#"(module (memory 1) (func (export "_start")) {functions})"#)
+    format!(r#"(module (memory (export "memory") 1) (func (export "_start")) {functions})"#)
 }
 
 /// Status and body of an upload.
@@ -59,23 +59,26 @@ async fn what_no_compiler_should_get_is_named() {
     assert!(why.contains("5000 loops inside each other"), "{why}");
 }
 
-/// However the relay ends, it leaves no compilers behind.
+/// However the relay ends, it leaves no compilers behind, and nothing that guards.
 #[test]
-fn a_compiler_ends_with_its_parents_end_of_the_pipe() {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_faasm-relay"))
-        .args(["compile-child", "--memory", "2147483648"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let wasm = wat::parse_str(large(4000, 300)).unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(&(wasm.len() as u64).to_le_bytes()).unwrap();
-    stdin.write_all(&wasm).unwrap();
-    drop(stdin);
-    let mut made = Vec::new();
-    child.stdout.take().unwrap().read_to_end(&mut made).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(1));
-    assert_eq!(made.len(), 0);
+fn a_child_ends_with_its_parents_end_of_the_pipe() {
+    for job in [&[][..], &["--for-faasm", "--check-names"]] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_faasm-relay"))
+            .args(["compile-child", "--memory", "2147483648"])
+            .args(job)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let wasm = wat::parse_str(large(4000, 300)).unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(&(wasm.len() as u64).to_le_bytes()).unwrap();
+        stdin.write_all(&wasm).unwrap();
+        drop(stdin);
+        let mut made = Vec::new();
+        child.stdout.take().unwrap().read_to_end(&mut made).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(1));
+        assert_eq!(made.len(), 0);
+    }
 }

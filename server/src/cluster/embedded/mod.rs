@@ -64,7 +64,7 @@ mod tree;
 mod turns;
 
 pub use extension::{Answer, Extension, Import, Loaded, Refusal};
-pub use making::{COMPILE, compile_child};
+pub(in crate::cluster) use making::compile;
 
 use super::builds::BuildConfig;
 use super::{Call, Cluster, ClusterError, Outcome, Uploaded, Usage};

@@ -1,17 +1,53 @@
 //! In which form a function goes to the cluster: as it was uploaded, or guarded.
 
+use crate::cluster::child::BOUNDS;
 use faasm_asyncify::faasm::{self, Options, Use};
+use faasm_asyncify::input;
 use faasm_bridge::wire::is_valid_name;
+use serde::{Deserialize, Serialize};
+use std::io;
 
 /// What goes to the upload server, and what is worth knowing about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Prepared {
     /// `None` for the upload as it is.
+    #[serde(skip)]
     pub(super) guarded: Option<Vec<u8>>,
     /// Imports that trap there, each with the reason.
     pub(super) warnings: Vec<String>,
     /// Functions of the same user that it chains by names which are constants.
     pub(super) chained: Vec<String>,
+}
+
+impl Prepared {
+    /// All but the guarded function as JSON after its length, then that function, which is never empty.
+    fn bytes(&self) -> io::Result<Vec<u8>> {
+        let head = serde_json::to_vec(self)?;
+        let length = u32::try_from(head.len()).map_err(io::Error::other)?;
+        let guarded = self.guarded.as_deref().unwrap_or_default();
+        Ok([&length.to_le_bytes()[..], &head, guarded].concat())
+    }
+
+    /// What [`Prepared::bytes`] gave.
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        let (length, rest) = bytes.split_first_chunk()?;
+        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+        let (head, guarded) = rest.split_at_checked(length)?;
+        let prepared: Self = serde_json::from_slice(head).ok()?;
+        Some(Self { guarded: (!guarded.is_empty()).then(|| guarded.to_vec()), ..prepared })
+    }
+}
+
+/// What the child does that checks and guards an upload.
+pub(in crate::cluster) fn prepare_bytes(
+    wasm: &[u8],
+    is_trusted: bool,
+    check_names: bool,
+) -> io::Result<Result<Vec<u8>, String>> {
+    match prepare(wasm, is_trusted, check_names) {
+        Ok(prepared) => prepared.bytes().map(Ok),
+        Err(why) => Ok(Err(why)),
+    }
 }
 
 /// Checks an upload and makes what goes to the cluster of it.
@@ -24,6 +60,9 @@ pub(super) fn prepare(
     check_names: bool,
 ) -> Result<Prepared, String> {
     let told = |error: faasm_asyncify::Error| error.to_string();
+    // Before any code is read.
+    input::check_header(wasm).map_err(told)?;
+    BOUNDS.check(wasm).map_err(told)?;
     // What a page could not run either is not stored.
     faasm_asyncify::normalise(wasm).map_err(told)?;
     faasm::check(wasm).map_err(told)?;
@@ -69,4 +108,37 @@ pub(super) fn prepare(
         false => faasm::link(wasm, options).map_err(told)?.map(|made| made.wasm),
     };
     Ok(Prepared { guarded, warnings, chained })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prepared(wat: &str, is_trusted: bool) -> Result<Prepared, String> {
+        prepare(&wat::parse_str(wat).unwrap(), is_trusted, true)
+    }
+
+    const WRITES: &str = r#"(module (import "env" "__faasm_write_output" (func $write (param i32 i32)))
+        (memory (export "memory") 1) (func (export "_start") (call $write (i32.const 0) (i32.const 4))))"#;
+
+    #[test]
+    fn what_is_prepared_is_read_again_and_what_is_cut_off_is_not() {
+        for is_trusted in [false, true] {
+            let prepared = prepared(WRITES, is_trusted).unwrap();
+            assert_eq!(prepared.guarded.is_none(), is_trusted);
+            let bytes = prepared.bytes().unwrap();
+            assert_eq!(Prepared::read(&bytes), Some(prepared));
+            assert_eq!(Prepared::read(&bytes[..10]), None);
+        }
+    }
+
+    #[test]
+    fn what_takes_too_long_to_look_at_is_refused_before() {
+        let loops = "loop ".repeat(501) + &"end ".repeat(501);
+        let wat = format!(
+            r#"(module (memory (export "memory") 1) (func $deep (export "_start") {loops}))"#
+        );
+        let refused = prepared(&wat, true).unwrap_err();
+        assert!(refused.contains("501 loops inside each other in function `deep`"), "{refused}");
+    }
 }

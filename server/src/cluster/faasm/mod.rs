@@ -53,6 +53,7 @@ mod trust;
 mod upload;
 mod workers;
 
+pub(in crate::cluster) use self::form::prepare_bytes;
 pub use self::http::Endpoint;
 pub use self::journal::NonAtomicJournal;
 pub use self::keys::Keys;
@@ -61,6 +62,7 @@ pub use self::upload::Upload;
 pub use self::workers::WorkerLook;
 
 use super::builds::{BuildConfig, Builds};
+use super::child::{self, Job};
 use super::{Call, Cluster, ClusterError, Outcome, Uploaded, Usage, failure};
 use crate::metrics::FaasmCounts;
 use crate::store::{FunctionStore, StateStore, StoredFunction};
@@ -120,7 +122,7 @@ pub struct FaasmConfig {
     pub trusted: Trusted,
     /// Whether only functions run that were uploaded through a relay: a worker ends where it is to run one that is not there.
     pub only_stored: bool,
-    /// How functions are checked that are uploaded.
+    /// How functions that are uploaded are checked and guarded.
     pub builds: BuildConfig,
 }
 
@@ -413,11 +415,20 @@ impl Inner {
         check_user(&user, is_trusted).map_err(ClusterError::NotAFunction)?;
         let check_names = self.config.only_stored;
         // It is cheaper to find out here what is wrong than in a compiler there, which may end over it.
-        let checked = wasm.clone();
         let place = self.builds.place(&user).await?;
-        let preparing =
-            Builds::on_thread(&place, move || prepare(&checked, is_trusted, check_names));
-        let prepared = preparing.await?.map_err(ClusterError::NotAFunction)?;
+        let prepared = match &self.config.builds.program {
+            Some(program) => {
+                let job = Job::ForFaasm { is_trusted, check_names };
+                let made = child::run(program, &self.config.builds, job, &wasm).await?;
+                let cut_off = || ClusterError::Internal("what was guarded was cut off".to_owned());
+                Prepared::read(&made).ok_or_else(cut_off)?
+            }
+            None => {
+                let checked = wasm.clone();
+                let prepare = move || prepare(&checked, is_trusted, check_names);
+                Builds::on_thread(&place, prepare).await?.map_err(ClusterError::NotAFunction)?
+            }
+        };
         drop(place);
         let Prepared { guarded, mut warnings, chained } = prepared;
         for name in chained {

@@ -256,12 +256,12 @@ pub const TABLE: &[Setting] = &[
     },
     Setting {
         key: "builds.time",
-        about: "For compiling one function",
+        about: "For compiling one function, or checking and guarding it for a Faasm cluster",
         field: Field::Time(0.1..=86_400.0, |s| &mut s.builds.time),
     },
     Setting {
         key: "builds.memory_bytes",
-        about: "Address space of the process that compiles one function, bytes",
+        about: "Address space of the process that does so, bytes",
         field: Field::Number(256 * MIB..=1024 * 1024 * MIB, |s| &mut s.builds.memory),
     },
     Setting {

@@ -1,8 +1,10 @@
 //! The upload server behind a relay: functions, state in the cluster's memory, and shared files.
 
 use super::*;
+use crate::builds::large;
 use crate::fixtures::*;
 use faasm_bridge::wire::{ChunkHeader, Request};
+use faasm_relay::cluster::BuildConfig;
 use faasm_relay::integrity;
 
 #[tokio::test]
@@ -150,4 +152,47 @@ async fn readiness_asks_the_cluster_for_its_state() {
     assert_eq!(request(front.address, "GET", "/readyz", vec![]).await.0, 503);
     // Nothing of it was a call.
     assert_eq!(cluster.count("EXECUTE_BATCH"), 0);
+}
+
+/// With builds in processes of their own.
+fn in_children(config: FaasmConfig, time: Duration, memory: usize) -> FaasmConfig {
+    let program = Some(env!("CARGO_BIN_EXE_faasm-relay").into());
+    FaasmConfig {
+        builds: BuildConfig { time, memory, program, ..BuildConfig::default() },
+        ..config
+    }
+}
+
+#[tokio::test]
+async fn an_upload_is_checked_and_guarded_in_a_process_that_is_ended_where_it_takes_too_much() {
+    let cluster = Cluster::start().await;
+    let wasm = wat::parse_str(HELLO).unwrap();
+    let large = wat::parse_str(large(800, 300)).unwrap();
+    let short = in_children(cluster.default_config(), Duration::from_millis(10), 2 << 30);
+    // Not even a thread has a stack.
+    let small = in_children(cluster.default_config(), LONG, 1 << 20);
+    for (config, upload, parts) in [
+        (short, &large, ["still being checked and guarded", "builds.time"]),
+        (small, &wasm, ["more than 1 MiB", "builds.memory_bytes"]),
+    ] {
+        let front = cluster.relay_with(config).await;
+        let (status, why) = put(front.address, "/f/ada/f", upload.clone()).await;
+        assert_eq!(status, 422, "{why}");
+        assert!(parts.iter().all(|part| why.contains(part)), "{why}");
+    }
+    assert_eq!(cluster.stores.functions.get(USER, "f").await.unwrap(), None, "not passed on");
+    // One that refuses says why, and one that guards makes what this process does.
+    let front = cluster.relay_with(in_children(cluster.default_config(), LONG, 2 << 30)).await;
+    let loops = "loop ".repeat(501) + &"end ".repeat(501);
+    let deep = format!(r#"(module (memory (export "memory") 1) (func (export "_start") {loops}))"#);
+    let (status, why) = put(front.address, "/f/ada/f", wat::parse_str(deep).unwrap()).await;
+    assert!(status == 422 && why.contains("501 loops inside each other"), "{status} {why}");
+    let (status, answer) = put(front.address, "/f/ada/f", wasm.clone()).await;
+    assert_eq!(status, 200, "{answer}");
+    let by_child = cluster.stores.functions.get(USER, "f").await.unwrap().unwrap();
+    let here = cluster.relay_with(cluster.default_config()).await;
+    let (status, again) = put(here.address, "/f/ada/g", wasm).await;
+    assert_eq!((status, again.replace(r#""g""#, r#""f""#)), (200, answer));
+    let by_thread = cluster.stores.functions.get(USER, "g").await.unwrap().unwrap();
+    assert!(by_child.wasm == by_thread.wasm);
 }

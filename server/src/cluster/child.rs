@@ -1,0 +1,235 @@
+//! Checking and making a function in a process of its own, which can be ended by time and memory.
+//!
+//! The child is this program with a hidden subcommand. What it gets and gives:
+//!
+//! ```text
+//! arguments         what is to be made, and most bytes of memory
+//! standard input    u64 length, the original; then nothing, and it stays open: when it ends, so does the child
+//! standard output   0, what the job makes of it; or 1, why the original is refused
+//! ```
+//!
+//! The child has a bound of its own on memory, the parent one on time. However the parent ends, its end of the pipe
+//! closes, and no child goes on without it.
+
+use super::builds::BuildConfig;
+use super::{ClusterError, MAX_FUNCTION_BYTES};
+use super::{embedded, faasm};
+use faasm_asyncify::Bounds;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::process::{ExitCode, ExitStatus, Stdio};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::Command;
+
+/// The hidden subcommand.
+pub const COMPILE: &str = "compile-child";
+
+/// Far more than compilers of C, C++ and Rust make of programs of some tens of megabytes: CPython has 13 000 functions and
+/// SQLite's largest body 120 kB; a `switch` is as many blocks inside each other as it has cases. Cranelift takes seconds
+/// for a function at any of these bounds, and minutes at ten times of them.
+pub(super) const BOUNDS: Bounds = Bounds {
+    functions: 200_000,
+    imports: 20_000,
+    body_bytes: 2 * 1024 * 1024,
+    blocks: 10_000,
+    loops: 500,
+};
+
+/// Most bytes of what a child gives: compiled code is some times as large as what it was compiled from.
+const MAX_MADE_BYTES: u64 = 32 * MAX_FUNCTION_BYTES as u64;
+
+/// Threads of a child, and heaps of its allocator: each of them takes address space.
+const THREADS: &str = "4";
+const HEAPS: &str = "2";
+
+const MADE: u8 = 0;
+const REFUSED: u8 = 1;
+
+/// What is made of an original.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// Code for the embedded cluster.
+    Compile,
+    /// What goes to a Faasm cluster, of a user who is trusted or not; whether its guard looks if chained functions are there.
+    ForFaasm { is_trusted: bool, check_names: bool },
+}
+
+/// Options of the subcommand, as [`Job::from_options`] takes them.
+const FOR_FAASM: &str = "--for-faasm";
+const TRUSTED: &str = "--trusted";
+const CHECK_NAMES: &str = "--check-names";
+
+impl Job {
+    /// The job that options of the subcommand ask for.
+    pub fn from_options(for_faasm: bool, is_trusted: bool, check_names: bool) -> Self {
+        match for_faasm {
+            true => Self::ForFaasm { is_trusted, check_names },
+            false => Self::Compile,
+        }
+    }
+
+    fn options(self) -> Vec<&'static str> {
+        let Self::ForFaasm { is_trusted, check_names } = self else { return Vec::new() };
+        let further = [(is_trusted, TRUSTED), (check_names, CHECK_NAMES)];
+        let further = further.into_iter().filter_map(|(is_set, option)| is_set.then_some(option));
+        [FOR_FAASM].into_iter().chain(further).collect()
+    }
+
+    /// Done, for messages.
+    fn done(self) -> &'static str {
+        match self {
+            Self::Compile => "compiled",
+            Self::ForFaasm { .. } => "checked and guarded",
+        }
+    }
+
+    /// In this process.
+    fn make(self, original: &[u8]) -> io::Result<Result<Vec<u8>, String>> {
+        match self {
+            Self::Compile => embedded::compile(original),
+            Self::ForFaasm { is_trusted, check_names } => {
+                faasm::prepare_bytes(original, is_trusted, check_names)
+            }
+        }
+    }
+}
+
+/// Has a child do a job. Dropping the future ends the child.
+///
+/// # Errors
+/// The original is refused, by what the job checks or since it takes too much time or memory; or there is no child.
+pub(super) async fn run(
+    program: &Path,
+    config: &BuildConfig,
+    job: Job,
+    original: &[u8],
+) -> Result<Vec<u8>, ClusterError> {
+    let internal = |error: io::Error| {
+        ClusterError::Internal(format!("building with {}: {error}", program.display()))
+    };
+    let mut child = Command::new(program)
+        .args([COMPILE, "--memory", &config.memory.to_string()])
+        .args(job.options())
+        .env("RAYON_NUM_THREADS", THREADS)
+        .env("MALLOC_ARENA_MAX", HEAPS)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(internal)?;
+    let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(internal(io::Error::other("it has no pipes")));
+    };
+    let talk = async {
+        let mut made = Vec::new();
+        let give = async {
+            // A child that ends early says why by its status.
+            let _ = stdin.write_all(&(original.len() as u64).to_le_bytes()).await;
+            let _ = stdin.write_all(original).await;
+            let _ = stdin.flush().await;
+        };
+        let mut stdout = stdout.take(MAX_MADE_BYTES);
+        let (_, taken) = tokio::join!(give, stdout.read_to_end(&mut made));
+        taken?;
+        drop(stdin);
+        Ok((child.wait().await?, made))
+    };
+    match tokio::time::timeout(config.time, talk).await {
+        Err(_) => Err(ClusterError::NotAFunction(format!(
+            "it was still being {} after {:?} and was stopped; build it with fewer or smaller functions, or allow more time with \
+             builds.time",
+            job.done(),
+            config.time
+        ))),
+        Ok(Err(error)) => Err(internal(error)),
+        Ok(Ok((status, made))) => read(status, made, job, config),
+    }
+}
+
+fn read(
+    status: ExitStatus,
+    mut made: Vec<u8>,
+    job: Job,
+    config: &BuildConfig,
+) -> Result<Vec<u8>, ClusterError> {
+    match made.first() {
+        Some(&MADE) if status.success() => {
+            made.remove(0);
+            Ok(made)
+        }
+        Some(&REFUSED) if status.success() => {
+            Err(ClusterError::NotAFunction(String::from_utf8_lossy(&made[1..]).into_owned()))
+        }
+        // Without memory it is ended by its allocator, or cannot start a thread.
+        _ => Err(ClusterError::NotAFunction(format!(
+            "it could not be {}: that ended early ({status}), most likely since it takes more than {} MiB; build it with fewer or \
+             smaller functions, or allow more with builds.memory_bytes",
+            job.done(),
+            config.memory >> 20
+        ))),
+    }
+}
+
+/// What the child does: standard input to standard output, with at most so many bytes of memory.
+///
+/// # Errors
+/// Pipes that fail, and a machine that cannot run WebAssembly.
+pub fn compile_child(memory: usize, job: Job) -> io::Result<ExitCode> {
+    limit(memory as u64)?;
+    let mut stdin = io::stdin().lock();
+    let mut length = [0; 8];
+    stdin.read_exact(&mut length)?;
+    let length = u64::from_le_bytes(length);
+    if length > MAX_FUNCTION_BYTES as u64 {
+        return Err(io::Error::other("the original is longer than one may be"));
+    }
+    let mut original = Vec::new();
+    stdin.by_ref().take(length).read_to_end(&mut original)?;
+    drop(stdin);
+    if (original.len() as u64) < length {
+        return Err(io::Error::other("the original was cut off"));
+    }
+    std::thread::Builder::new().name("parent".to_owned()).spawn(|| {
+        // Nothing comes any more: this ends when the parent does, or has all it wants.
+        let _ = io::stdin().lock().read(&mut [0]);
+        std::process::exit(1);
+    })?;
+    let (tag, answer) = match job.make(&original)? {
+        Ok(made) => (MADE, made),
+        Err(why) => (REFUSED, why.into_bytes()),
+    };
+    let mut out = io::stdout().lock();
+    out.write_all(&[tag])?;
+    out.write_all(&answer)?;
+    out.flush()?;
+    // Not by way of the destructors, which would take a while for code that the system takes back at once.
+    std::process::exit(0);
+}
+
+/// Bounds this process, and lets others have the processor first.
+fn limit(memory: u64) -> io::Result<()> {
+    use rustix::process::{Resource, Rlimit, nice, setrlimit};
+    let bound = Rlimit { current: Some(memory), maximum: Some(memory) };
+    setrlimit(Resource::As, bound)?;
+    // It may be as nice as it can be already.
+    let _ = nice(10);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_say_which_job_it_is() {
+        for flags in 0..8 {
+            let [for_faasm, is_trusted, check_names] = [1, 2, 4].map(|bit| flags & bit != 0);
+            let job = Job::from_options(for_faasm, is_trusted, check_names);
+            let options = job.options();
+            let has = |option| options.contains(&option);
+            let again = Job::from_options(has(FOR_FAASM), has(TRUSTED), has(CHECK_NAMES));
+            assert_eq!(again, job);
+        }
+    }
+}
