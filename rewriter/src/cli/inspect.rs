@@ -63,7 +63,7 @@ fn shimmed(wasm: &[u8]) -> Result<Vec<u8>, Error> {
     faasm_asyncify::shim(&faasm_asyncify::normalise(wasm)?.wasm)
 }
 
-/// Text of anything that can be read at all. What is a function is shown with today's SIMD; what is none, as it is.
+/// Text of anything that can be read at all. What is a function is shown with today's SIMD and exceptions; what is none, as it is.
 fn wat(wasm: &[u8]) -> Result<String> {
     match faasm_asyncify::input::check(wasm) {
         Ok(function) => wasmprinter::print_bytes(function),

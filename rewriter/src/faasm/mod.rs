@@ -121,7 +121,7 @@ pub struct BuiltFor {
 /// Makes what goes to a Faasm cluster in place of an original; none where nothing in it has to change.
 ///
 /// # Errors
-/// What [`input::check`] refuses, draft SIMD, what was built for Faasm and is to be so again, and imports whose types are not those of the host interface.
+/// What [`input::check`] refuses or translates, what was built for Faasm and is to be so again, and imports whose types are not those of the host interface.
 pub fn link(original: &[u8], options: Options) -> Result<Option<Made>, Error> {
     check::drafts(original, "a Faasm cluster of today")?;
     let sections = Sections::read(original)?;

@@ -31,7 +31,7 @@
 //! A `_faasm_zygote` comes before the entry of either. Where that entry runs the constructors, which the zygote needs, they run
 //! before it, and once ([`crate::stages::constructors`]).
 //!
-//! Draft SIMD ([`crate::stages::input`]) and imported memories and tables ([`crate::stages::storage`]) are settled before any of this.
+//! Draft SIMD and the draft's exceptions ([`crate::stages::input`]), imported memories and tables ([`crate::stages::storage`]) are settled before any of this.
 //!
 //! Why it is safe: bodies, table and data stay as they are (table and data are compared afterwards), except that a loop which
 //! polls the clock waits ([`crate::stages::clock_loop`]); exports are only added, except for wrappers ([`crate::stages::constructors`]); a start function becomes the first export that the host
