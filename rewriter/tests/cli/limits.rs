@@ -59,7 +59,7 @@ fn what_asyncify_cannot_do_is_told_by_function() {
         &bench,
         &bench.wat("overwrites.wasm", &with(overwrites)),
         &[],
-        &["a table whose slots the module overwrites", " in `culprit`;", "stays as it is"],
+        &["a table whose slots the module overwrites", " in `culprit`;", "does not write to"],
     );
     for bulk in [
         "(table.init $table $passive (i32.const 0) (i32.const 0) (i32.const 1))",
