@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 /// Builds Faasm functions for the browser.
 ///
-/// A function is a WebAssembly binary, as Faasm's toolchain links it. The binary itself goes to the cluster; what `build`
-/// makes of it runs in web pages.
+/// A function is a WebAssembly binary, as Faasm's toolchain links it. The cluster runs the binary itself; web pages run
+/// what `build` makes of it.
 #[derive(Debug, Parser)]
 #[command(version, after_help = AFTER_HELP, max_term_width = 100)]
 struct Arguments {
@@ -24,9 +24,9 @@ Examples:
   faasm-asyncify upload hello.wasm --to http://localhost:8080 --user demo
 
 Exit status:
-  0  all done
+  0  success
   1  an input cannot be read, built, run or uploaded; nothing was written for it
-  2  the command line is wrong";
+  2  the command line is invalid";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -1,4 +1,4 @@
-//! The subcommands, one file each, and how all of them read a function and write a result.
+//! The subcommands, one file each, and functions that all of them use to read a function and write a result.
 
 pub(crate) mod binaryen;
 pub(crate) mod build;
@@ -31,10 +31,10 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 fn name_of(path: &Path) -> Result<&str> {
     path.file_stem()
         .and_then(|stem| stem.to_str())
-        .with_context(|| format!("{} has no name that a function can have", path.display()))
+        .with_context(|| format!("the name of {} cannot be the name of a function", path.display()))
 }
 
-/// Writes to standard output; that the reader has gone is no error.
+/// Writes to standard output; a closed pipe is no error.
 fn print(text: &str) -> Result<()> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),

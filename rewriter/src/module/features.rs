@@ -165,7 +165,7 @@ pub(crate) fn instrumentable(features: &[Feature], newer: bool) -> Result<(), Er
     let Some(unknown) = unknown else { return Ok(()) };
     Err(Error::Feature {
         feature: unknown.name,
-        who: if newer { "Asyncify" } else { "Binaryen 116, which is built in," },
+        who: if newer { "Asyncify" } else { "the built-in Binaryen 116" },
         advice: match unknown.known {
             Known::Newer => {
                 "build the function without it, or give a newer Binaryen with `--wasm-opt`"

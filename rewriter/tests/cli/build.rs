@@ -148,7 +148,7 @@ fn rules_for_chained_calls_go_to_the_manifest() {
     let manifest: Manifest = serde_json::from_str(&json).unwrap();
     assert_eq!(manifest.chained.of("square"), Some(Where::Browser));
     for (rule, problem) in [
-        ("moon", "`moon` is no place; say cluster, browser or auto"),
+        ("moon", "`moon` is not a place; use cluster, browser or auto"),
         ("a/b=auto", "`a/b` cannot name a function"),
     ] {
         let outcome = bench.run("build", &input, &["--where", rule]);
@@ -406,7 +406,7 @@ fn what_goes_to_a_faasm_cluster_is_written_on_request_and_uploads_as_the_functio
         assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""));
         assert!(outcome.stdout.contains(r#""file": "chain.cluster.wasm""#), "{}", outcome.stdout);
         let outcome = bench.run("build", &input, name);
-        let line = "chain: upload chain.cluster.wasm to a Faasm cluster (it does in place of the host what a Faasm cluster \
+        let line = "chain: upload chain.cluster.wasm to a Faasm cluster (it replaces host calls that a Faasm cluster \
                     gets wrong or lacks: env.__faasm_await_call, ";
         assert!(outcome.stdout.contains(line), "{}", outcome.stdout);
     }
@@ -431,7 +431,7 @@ fn what_goes_to_a_faasm_cluster_is_written_on_request_and_uploads_as_the_functio
     let quiet = r#"(module (memory (export "memory") 1) (func (export "_start")))"#;
     let outcome = bench.run("build", &bench.wat("quiet.wasm", quiet), &["--for", "faasm"]);
     assert_eq!(outcome.status, 0);
-    assert!(outcome.stdout.contains("upload quiet.wasm to a Faasm cluster (it makes no host call"));
+    assert!(outcome.stdout.contains("upload quiet.wasm to a Faasm cluster (a Faasm cluster performs all its host calls"));
     assert_eq!(bench.files(), ["quiet.asyncify.wasm", "quiet.json", "quiet.wasm"]);
 }
 

@@ -73,8 +73,8 @@ fn what_goes_wrong_on_the_other_side_is_shown() {
     for (status, body, parts) in [
         ("413 Too Large", "too large", ["413", "too large"]),
         ("404 Not Found", "", ["404", "8002"]),
-        ("200 OK", "<!doctype html>", ["answered with a page", "--to"]),
-        ("200 OK", &stored(b"other"), ["has stored other bytes", "upload it again"]),
+        ("200 OK", "<!doctype html>", ["returned a web page", "--to"]),
+        ("200 OK", &stored(b"other"), ["stored different bytes", "upload it again"]),
     ] {
         let (outcome, _) = upload(&bench, &[], status, body);
         assert_eq!((outcome.status, outcome.stdout.as_str()), (1, ""));
