@@ -144,8 +144,8 @@ pub enum Error {
     #[error("Binaryen failed ({status}): {stderr}")]
     Binaryen { status: String, stderr: String },
     #[error(
-        "Binaryen was still running after {seconds} s and was killed; raise the limit with `--timeout`, or split the largest \
-         functions"
+        "Binaryen was still running after {seconds} s and was killed; raise the limit with `--timeout`, or split the \
+         largest functions"
     )]
     BinaryenTimeout { seconds: u64 },
     #[error(

@@ -4,7 +4,7 @@
 //! artefacts, one for engines with JavaScript Promise Integration and one instrumented with Asyncify for all others,
 //! and a manifest. Each stage takes bytes and returns bytes:
 //!
-//! 1. [`input`] rejects modules that are not Faasm functions, and re-encodes the draft SIMD of 2019.
+//! 1. [`input`] rejects modules that are not Faasm functions, and re-encodes the drafts of SIMD and exceptions.
 //! 2. [`normalise()`] gives the binaries of all toolchains the same shape. The cluster runs its output too.
 //! 3. [`shim()`] splits each call that can wait: try, then suspend.
 //! 4. `instrument` adds an unwind `buffer` and runs Binaryen's Asyncify in a child process.

@@ -171,7 +171,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn options(arguments: &Arguments) -> Result<Options> {
-    let mut binaryen = Binaryen::this_program().context("cannot determine the path of this program")?;
+    let mut binaryen =
+        Binaryen::this_program().context("cannot determine the path of this program")?;
     binaryen.timeout = Duration::from_secs(arguments.timeout);
     binaryen.memory_limit = arguments.memory_limit.saturating_mul(1 << 20);
     binaryen.external.clone_from(&arguments.wasm_opt);

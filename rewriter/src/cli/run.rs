@@ -91,8 +91,8 @@ fn relay() -> Result<PathBuf> {
     let Some(found) = found else {
         let folder = here.parent().map_or_else(|| OsStr::new("."), |folder| folder.as_os_str());
         bail!(
-            "{RELAY}, which runs functions, is neither in {} nor on the PATH; make it with `cargo build -p {RELAY}` in the \
-             checkout of faasm-browser, and copy it there",
+            "{RELAY}, which runs functions, is neither in {} nor on the PATH; make it with `cargo build -p {RELAY}` in \
+             the checkout of faasm-browser, and copy it there",
             folder.display()
         );
     };

@@ -42,8 +42,8 @@ pub(super) fn missing(
             "Faasm's WAMR cannot map state into memory: copy it with __faasm_read_state"
         }
         C::PushStatePartial | C::PushStatePartialMask if !allow_lost_updates => {
-            "Faasm's WAMR pushes whole values only, which overwrites concurrent pushes: push with __faasm_push_state, or build \
-             with --allow-lost-updates"
+            "Faasm's WAMR pushes whole values only, which overwrites concurrent pushes: push with __faasm_push_state, or \
+             build with --allow-lost-updates"
         }
         C::SnapshotMemory | C::RestoreMemory => {
             "Faasm's WAMR takes no snapshots on request: keep the data in state"

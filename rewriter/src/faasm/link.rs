@@ -15,7 +15,7 @@
 //! (import "env" "__faasm_push_state" (func $raw_push_state (param i32)))
 //! (elem (i32.const 1) $push)
 //! (func (export "_start") (drop (call $push (i32.const 8))))
-//! (func $push …)                                                       ;; from the support, with everything it can reach
+//! (func $push …)                                                       ;; from the support, and all that it can reach
 //! ```
 //!
 //! Why it is safe: a support function replaces the import everywhere, in calls, tables, exports and as start function,

@@ -64,7 +64,7 @@ use crate::stages::{constructors, input, normalise};
 use faasm_bridge::faasm::MAX_LIST_ELEMENT;
 use faasm_bridge::host::{self, HostCall, ImportClass};
 use faasm_bridge::wire::MAX_NAME_BYTES;
-use link::{Replacement, Plan, Support};
+use link::{Plan, Replacement, Support};
 use module::Sections;
 use serde::{Deserialize, Serialize};
 use walrus::ExportItem;
@@ -138,8 +138,7 @@ pub fn link(original: &[u8], options: Options) -> Result<Option<Made>, Error> {
     };
     let is_guarded = mode == "guarded";
     if !is_guarded && sections.custom(SECTION).is_some() {
-        let evidence =
-            format!("has a section `{SECTION}`, so it was built for a Faasm cluster");
+        let evidence = format!("has a section `{SECTION}`, so it was built for a Faasm cluster");
         return Err(Error::AlreadyInstrumented { evidence });
     }
     let mut imports = Vec::new();
@@ -173,7 +172,9 @@ pub fn link(original: &[u8], options: Options) -> Result<Option<Made>, Error> {
         } else if is_guarded && !imports::is_harmless(import.module, *class) {
             Replacement::Stop(None)
         } else if let Some(reason) = missing.filter(|_| !is_guarded) {
-            Replacement::Stop(Some(format!("not-implemented;{shown} cannot be called here: {reason}")))
+            Replacement::Stop(Some(format!(
+                "not-implemented;{shown} cannot be called here: {reason}"
+            )))
         } else {
             Replacement::Import
         };

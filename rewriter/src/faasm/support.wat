@@ -478,8 +478,8 @@
   (func $is_list (param $key i32) (result i32)
     ;; `list.`
     (i64.eq (i64.and (i64.load offset=7 align=1 (local.get $key)) (i64.const 0xffffffffff)) (i64.const 0x2e7473696c)))
-  ;; The key of a value. A guarded function may itself be built for Faasm, and then uses reserved keys: for generations of
-  ;; lists, and to look up functions.
+  ;; The key of a value. A guarded function may itself be built for Faasm, and then uses reserved keys, for generations
+  ;; of lists and to look up functions.
   (func $value_key (param $from i32) (param $only_size i32) (result i32) (local $key i32)
     (local.set $key (call $take_key (local.get $from)))
     (if (call $is_reserved (local.get $key)) (then
@@ -528,8 +528,8 @@
       (call $raw_write_state (local.get $key) (local.get $from) (local.get $bytes))
       (call $written (local.get $key) (local.get $size))))
     (i32.const 0))
-  ;; A worker terminates if its copy is shorter than the cluster's value that it pulls, and its copy hides the size of the
-  ;; other. So a guarded function pushes the first value of a key at once: then no worker creates one of another size.
+  ;; A worker terminates if its copy is shorter than the cluster's value that it pulls, and its copy hides the other's
+  ;; size. So a guarded function pushes the first value of a key at once: then no worker creates one of another size.
   (func $written (param $key i32) (param $size i32)
     (if (i32.and (global.get $guarded) (i32.eqz (local.get $size))) (then (call $raw_push_state (local.get $key)))))
   (func $push (export "env.__faasm_push_state") (export "lost/env.__faasm_push_state_partial")
@@ -752,7 +752,7 @@
 
   ;; ---- Calls ---------------------------------------------------------------------------------------------------------------
 
-  ;; Calls that were started and not awaited: pairs of an id and, for a call that failed here, the address of the reason.
+  ;; Calls that were started and not awaited: pairs of an id and, if the call failed here, the address of the reason.
   (global $calls (mut i32) (i32.const 0))
   (global $calls_count (mut i32) (i32.const 0))
   (global $calls_room (mut i32) (i32.const 0))

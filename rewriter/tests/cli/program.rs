@@ -1,4 +1,4 @@
-//! What the program says of itself: usage, completions, manual pages.
+//! The program's usage, completions and manual pages.
 
 use super::Bench;
 use std::fs;
@@ -12,7 +12,7 @@ fn a_wrong_command_line_is_status_2() {
 }
 
 #[test]
-fn completions_know_what_is_shown_and_nothing_else() {
+fn completions_have_only_visible_subcommands() {
     let bench = Bench::new();
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let outcome = bench.run("completions", Path::new(shell), &[]);

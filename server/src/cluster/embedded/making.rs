@@ -116,6 +116,6 @@ mod tests {
         let loops = "loop ".repeat(501) + &"end ".repeat(501);
         let wat = format!(r#"(module (memory 1) (func $deep (export "_start") {loops}))"#);
         let refused = Made::of(&engine, &wat::parse_str(wat).unwrap()).err().unwrap();
-        assert!(refused.contains("501 loops inside each other in function `deep`"), "{refused}");
+        assert!(refused.contains("501 nested loops in function `deep`"), "{refused}");
     }
 }
