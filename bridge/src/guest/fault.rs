@@ -35,7 +35,7 @@ pub enum Fault {
          -Wl,--export=malloc"
     )]
     NoMalloc { call: HostCall },
-    #[error("out of guest memory: a host call needs {bytes} bytes")]
+    #[error("there is no memory for the {bytes} bytes that a host call needs")]
     OutOfMemory { bytes: u32 },
     #[error("this run exceeds the memory budget of its host: {why}")]
     OverBudget { why: String },
