@@ -210,7 +210,7 @@ impl Guest {
         if !(cx.host.wants_fence() && self.heap.is_used()) {
             return Ok(());
         }
-        let message = "this function grows its memory by itself, and the host has handed it memory: link it with \
+        let message = "this function grows its memory by itself, and the host has allocated memory in it: link it with \
              -Wl,--export=malloc"
             .to_owned();
         Err(Fault::Operation { call, message })
