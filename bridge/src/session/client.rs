@@ -31,13 +31,13 @@ pub enum Phase {
 /// What a received frame means for the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientEvent {
-    /// The handshake is done. `lost` are requests of a former session that the relay does not know any more: nobody can
-    /// tell whether they were performed. Reads are not among them: they are sent again, unless this relay is too old for them.
-    /// What was never sent, and this relay is too old for, is in [`ClientSession::take_refused`].
+    /// The handshake is done. `lost` are requests of an earlier session that the relay no longer knows: their outcome
+    /// is unknown. It contains no reads: those are sent again, unless this relay's version is too old for them. Unsent
+    /// requests for which the relay's version is too old are in [`ClientSession::take_refused`].
     Open { lost: Vec<RequestId> },
     /// A request ended.
     Reply { id: RequestId, reply: Reply, payload: Vec<u8> },
-    /// Others have written a value that was asked to be watched.
+    /// A watched value was written by another client or a function.
     Changed { key: String },
     /// The relay will not have this session.
     Refused { code: RefusalCode, message: String },
@@ -52,17 +52,17 @@ pub struct ClientSession {
     session: Option<SessionId>,
     /// How many sessions there were, one after the other.
     sessions: u64,
-    /// What the last handshake settled on.
+    /// Version negotiated by the last handshake.
     version: u16,
     last_id: u64,
     /// Requests without a reply, as frames to send again.
     open: SortedMap<RequestId, OpenRequest>,
-    /// How many of them no connection has carried yet, and their bytes.
+    /// Number and bytes of the requests in `open` that were not sent yet.
     queued: Queued,
     /// Requests that were never sent, since the relay is too old for them.
     refused: Vec<RequestId>,
     outbox: VecDeque<Vec<u8>>,
-    /// Replies that are here and not acknowledged, for that goes along with what is sent next.
+    /// Received replies that are not acknowledged yet; the acknowledgements are sent with the next message.
     owed: Vec<RequestId>,
     owed_bytes: usize,
 }
@@ -70,7 +70,7 @@ pub struct ClientSession {
 #[derive(Debug)]
 struct OpenRequest {
     frame: Vec<u8>,
-    /// The first call of the run that this one belongs to.
+    /// The first call of the run that made this request.
     first: Option<RequestId>,
     /// First version of the protocol that has such a request.
     since: u16,
@@ -127,12 +127,13 @@ impl ClientSession {
         self.phase
     }
 
-    /// Whether a handshake has succeeded: there is something to take up again.
+    /// Whether a handshake has succeeded, so that there is a session to resume.
     pub fn has_begun(&self) -> bool {
         self.session.is_some()
     }
 
-    /// Counts sessions: another number means that what the relay kept for an earlier one, locks for one, is gone.
+    /// Counts sessions: if the number changed, the relay no longer keeps the state of the earlier session, such as its
+    /// locks.
     pub fn sessions(&self) -> u64 {
         self.sessions
     }
@@ -142,7 +143,7 @@ impl ClientSession {
         self.version
     }
 
-    /// Whether a reply is awaited.
+    /// Whether a sent request has no reply yet.
     pub fn is_awaiting(&self) -> bool {
         self.open.len() > self.queued.requests
     }
@@ -152,12 +153,12 @@ impl ClientSession {
         self.open.get(&id).is_some()
     }
 
-    /// Whether a connection has carried this request, whose reply is still to come: then it may have been performed.
+    /// Whether this request was sent and has no reply yet: it may have been performed.
     pub fn was_sent(&self, id: RequestId) -> bool {
         self.open.get(&id).is_some_and(|request| request.sent)
     }
 
-    /// Requests that were made before the relay's version was known, and that it is too old for: they were never sent.
+    /// Requests made before the relay's version was known, for which that version is too old: they were never sent.
     pub fn take_refused(&mut self) -> Vec<RequestId> {
         std::mem::take(&mut self.refused)
     }
@@ -200,7 +201,7 @@ impl ClientSession {
         self.request_of(None, request, payload)
     }
 
-    /// The same for a call of a run that has chained others before; `first` is the first of them.
+    /// As [`ClientSession::request`], for a call of a run that chained others before; `first` is the first of them.
     ///
     /// # Errors
     /// As [`ClientSession::request`].
@@ -230,8 +231,7 @@ impl ClientSession {
         Ok(id)
     }
 
-    /// Says that nobody waits for a request any more. One that was never sent is forgotten; to another a reply comes all
-    /// the same.
+    /// Cancels a request. An unsent request is dropped; a sent one is still answered.
     pub fn cancel(&mut self, id: RequestId) {
         let Some(request) = self.open.get_mut(&id) else { return };
         if !request.sent {
@@ -245,7 +245,7 @@ impl ClientSession {
         }
     }
 
-    /// Asks the relay for a sign of life; `false` where it is too old to be asked.
+    /// Pings the relay; returns `false` if its version does not support pings.
     pub fn ping(&mut self) -> bool {
         let can = self.phase == Phase::Open && self.version >= PINGS_SINCE;
         if can {
@@ -282,15 +282,15 @@ impl ClientSession {
         Ok(Some(ClientEvent::Reply { id, reply, payload: payload.to_vec() }))
     }
 
-    /// Whether replies are here that are acknowledged only with the next message: see [`ClientSession::acknowledge`].
+    /// Whether acknowledgements wait for the next message: see [`ClientSession::acknowledge`].
     pub fn owes(&self) -> bool {
         !self.owed.is_empty()
     }
 
-    /// Acknowledges what is here, although nothing else is to be sent: to be called some time after a reply, so that the relay
-    /// does not keep it for ever.
+    /// Sends the pending acknowledgements although there is no other message. The driver calls it some time after a
+    /// reply, so that the relay can drop the reply.
     pub fn acknowledge(&mut self) {
-        // In front, so that a request finds the room that these made.
+        // Acknowledgements go first, so that the relay has capacity for the next request.
         for id in self.owed.drain(..).rev() {
             self.outbox.push_front(short(&ClientMessage::Acknowledge { id }));
         }

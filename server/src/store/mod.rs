@@ -90,7 +90,7 @@ pub enum StoreError {
     #[error("the session is not this relay's any more: {reason}")]
     SessionLost { reason: &'static str },
     /// A run asks for a lock that it holds.
-    #[error("this run has the lock `{key}` already: it would wait for itself for ever")]
+    #[error("this run already holds the lock `{key}`: taking it again would wait forever")]
     Deadlock { key: String },
     /// A lock that is not held, or not any more.
     #[error("the run does not hold the lock of `{key}`, or not any more: its lease ran out")]
