@@ -41,7 +41,23 @@ fn runtime() -> std::io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(threads).enable_all().build()
 }
 
+/// Pieces from this size on are mapped, and given back when they are freed, bytes.
+const MAPPED_BYTES: i32 = 128 * 1024;
+
+/// Fixes what glibc's allocator maps. Otherwise, with each large piece that is freed, it takes larger ones from its heaps, and these
+/// keep what they had: 590 of 780 MiB after 24 sessions that did not read their replies, where now it is 40.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn give_memory_back() {
+    // SAFETY: it sets a number, and there is no other thread yet.
+    let is_set = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_BYTES) };
+    debug_assert_eq!(is_set, 1);
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn give_memory_back() {}
+
 fn main() -> ExitCode {
+    give_memory_back();
     let opts = Opts::parse();
     let quiet = match &opts.command {
         Command::Serve(_) => "info,walrus=off",

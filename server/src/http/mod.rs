@@ -18,7 +18,7 @@ mod upload;
 mod websocket;
 
 use crate::auth::Operation;
-use crate::budget::{self, OverBudget};
+use crate::budget::{self, OverBudget, OverDisk};
 use crate::cluster::failures::Named;
 use crate::config::{App, Config, Limits};
 use crate::metrics::{Measured, Metrics, Timed};
@@ -393,6 +393,12 @@ impl From<OverBudget> for Refusal {
             budget::Bound::Relay => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, format!("over-budget: {over}"))
+    }
+}
+
+impl From<OverDisk> for Refusal {
+    fn from(over: OverDisk) -> Self {
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, format!("over-budget: {over}"))
     }
 }
 

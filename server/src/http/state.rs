@@ -132,6 +132,7 @@ fn refusal(error: StoreError) -> Refusal {
             StatusCode::PAYLOAD_TOO_LARGE
         }
         StoreError::OtherKind { .. } => StatusCode::CONFLICT,
+        StoreError::OverDisk(over) => return over.clone().into(),
         StoreError::EmptyValue { .. }
         | StoreError::UserName { .. }
         | StoreError::Reserved { .. } => StatusCode::BAD_REQUEST,

@@ -3,6 +3,7 @@
 use super::body::{self, Arrived, Bound};
 use super::{Answer, HttpContext, Refusal, plain};
 use crate::cluster::{ClusterError, MAX_FUNCTION_BYTES};
+use crate::store::StoreError;
 use faasm_bridge::wire::is_valid_name;
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
@@ -38,6 +39,8 @@ pub(super) async fn receive(
             format!("the function was not taken: {why}"),
         ),
         ClusterError::Busy(why) => Refusal::new(StatusCode::TOO_MANY_REQUESTS, why),
+        ClusterError::OverBudget(over) => over.into(),
+        ClusterError::Store(StoreError::OverDisk(over)) => over.into(),
         error => {
             tracing::error!(%error, user, function, "upload failed");
             Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())

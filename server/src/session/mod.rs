@@ -10,6 +10,7 @@ mod fetch;
 mod handshake;
 mod locks;
 mod progress;
+mod reads;
 mod requests;
 mod transfers;
 mod users;
@@ -89,6 +90,14 @@ pub(crate) struct Session {
     /// Payload bytes that requests hold.
     payload_bytes: AtomicUsize,
     renewal: locks::Renewal,
+}
+
+/// Whose request it is.
+#[derive(Clone, Copy, Debug)]
+struct Whose<'a> {
+    session: SessionKey,
+    user: &'a str,
+    account: &'a Account,
 }
 
 /// What changes as frames come and go.

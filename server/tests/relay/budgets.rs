@@ -8,10 +8,11 @@ use faasm_bridge::wire::{
     ClientMessage, FailureCode, Hello, MAX_ENVELOPE_BYTES, Reply, Request, RequestId,
     ServerMessage, append_frame, decode, encode, encode_handshake, frames_of,
 };
-use faasm_relay::budget::{Bound, Bounds, Budget, Kind, memory};
+use faasm_relay::budget::{Bound, Bounds, Budget, Disk, Kind, memory};
 use faasm_relay::cluster::embedded::EmbeddedConfig;
 use faasm_relay::cluster::{Call, Cluster as _, Outcome, failure};
 use faasm_relay::settings::Settings;
+use faasm_relay::store::Stores;
 use faasm_relay::{Config, Limits};
 use futures_util::{SinkExt, StreamExt};
 use std::time::Duration;
@@ -93,6 +94,17 @@ const GROW: &str = r#"(module
     (func (export "main") (result i32)
         (memory.grow (call $read (i32.const 0) (i32.const 0)))))"#;
 
+/// Writes 64 KiB of state, and pushes it.
+const PUSHES: &str = r#"(module
+    (import "env" "__faasm_write_state" (func $write (param i32 i32 i32)))
+    (import "env" "__faasm_push_state" (func $push (param i32)))
+    (memory (export "memory") 3)
+    (data (i32.const 16) "pushed\00")
+    (func (export "_start")
+        (memory.fill (i32.const 65536) (i32.const 7) (i32.const 65536))
+        (call $write (i32.const 16) (i32.const 65536) (i32.const 65536))
+        (call $push (i32.const 16))))"#;
+
 /// Has 20 MiB from the start.
 const LARGE: &str = r#"(module (memory (export "memory") 320) (func (export "_start")))"#;
 
@@ -132,6 +144,11 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
         }
     };
     tokio::time::timeout(LONG, waiting).await.unwrap_or_else(|_| panic!("not in time: {what}"));
+}
+
+/// Memory that is held, but for functions, which stay compiled.
+fn used(budget: &Budget) -> u64 {
+    budget.used() - budget.used_for(Kind::Code)
 }
 
 /// The same for sessions and HTTP.
@@ -198,7 +215,7 @@ async fn inputs_and_results_of_chained_calls_count_until_they_are_awaited() {
     let (relay, budget) = relay(48 * MIB).await;
     let (failed, _) = relay.call("fan", b"").await;
     assert!((1..60).contains(&failed), "{failed} of 60 found no room");
-    until("nothing is left", || budget.used() == 0).await;
+    until("nothing is left", || used(&budget) == 0).await;
     assert_eq!(relay.call("series", b"").await.0, 0, "what was awaited does not count");
 }
 
@@ -208,14 +225,14 @@ async fn memories_of_instances_count() {
     assert_eq!(relay.call("grow", &[0; 200]).await.0, 1);
     assert_eq!(relay.call("grow", &[0; 300]).await.0, -1, "it does not grow beyond the budget");
     assert!(refused(relay.client().await.ask(main("large"), b"").await), "it cannot begin");
-    assert_eq!(budget.used(), 0);
+    assert_eq!(used(&budget), 0);
 }
 
 #[tokio::test]
 async fn files_of_runs_count() {
     let (relay, budget) = relay(16 * MIB).await;
     is_over(relay.fail("file", b"").await);
-    assert_eq!(budget.used(), 0);
+    assert_eq!(used(&budget), 0);
     let (relay, _) = self::relay(64 * MIB).await;
     assert_eq!(relay.call("file", b"").await.0, 0);
 }
@@ -240,7 +257,7 @@ async fn replies_that_a_page_does_not_take_stay_within_its_users_budget() {
     assert!((1..10).contains(&failed), "{failed} of 10 found no room");
     assert_eq!(page.read("k").await.map(|bytes| bytes.len() as u64), Some(4 * MIB));
     page.say_goodbye().await;
-    until("nothing is left", || budget.used() == 0).await;
+    until("nothing is left", || used(&budget) == 0).await;
 }
 
 #[tokio::test]
@@ -313,7 +330,7 @@ async fn bodies_stay_within_the_budget_of_their_user() {
     assert_eq!(relay.http("PUT /s/ada/k", &[7; 1000]).await.0, 503);
     drop(other);
     assert_eq!(relay.http("PUT /s/ada/k", &[7; 1000]).await.0, 200);
-    assert_eq!(budget.used(), 0);
+    assert_eq!(used(&budget), 0);
 }
 
 #[tokio::test]
@@ -353,7 +370,7 @@ async fn one_copy_of_a_shared_file_serves_all_who_read_it() {
     last.read_to_end(&mut answer).await.unwrap();
     assert!(answer.ends_with(&file));
     drop((last, readers));
-    until("nothing is left", || budget.used() == 0).await;
+    until("nothing is left", || used(&budget) == 0).await;
 }
 
 #[tokio::test]
@@ -371,6 +388,76 @@ async fn metrics_say_what_memory_is_for() {
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in {metrics}");
     }
+}
+
+/// A relay whose users may keep so much on disk.
+async fn keeping(bytes: u64) -> (Relay, Budget) {
+    let budget = Budget::with_disk(Bounds::NONE, Disk::new(bytes));
+    let folder = tempfile::tempdir().unwrap();
+    let stores = Stores::open_for(&folder.path().join("relay.redb"), 100, &budget).unwrap();
+    let embedded = EmbeddedConfig { budget: budget.clone(), ..EmbeddedConfig::default() };
+    let config = Config { budget: budget.clone(), ..Config::default() };
+    (Relay::start_over(config, embedded, stores).await, budget)
+}
+
+#[tokio::test]
+async fn what_a_user_keeps_on_disk_is_bounded_wherever_it_comes_from() {
+    let (relay, budget) = keeping(MIB).await;
+    // Pages: values and lists; what is written again takes no more.
+    let mut page = relay.client().await;
+    let half = vec![7; 600 << 10];
+    assert_eq!(page.write("k", &half).await, Reply::Done);
+    assert_eq!(page.write("k", &half).await, Reply::Done);
+    let Reply::Failed { code: FailureCode::OverBudget, message } = page.write("l", &half).await
+    else {
+        panic!("it is refused");
+    };
+    assert!(message.contains("budget.user_disk_bytes"), "{message}");
+    let append = Request::AppendState { key: "list".into() };
+    assert!(refused(page.ask(append.clone(), &half).await));
+    assert_eq!(page.ask(append.clone(), &half[..300 << 10]).await.0, Reply::Done);
+    assert!(refused(page.ask(append, &half[..300 << 10]).await));
+    // HTTP.
+    let (status, _, body) = relay.http("PUT /s/ada/m", &half).await;
+    let body = String::from_utf8(body).unwrap();
+    assert!(status == 507 && body.contains("over-budget"), "{status} {body}");
+    assert_eq!(relay.http("PUT /s/bob/m", &half).await.0, 200, "others keep their own");
+    assert_eq!(relay.http("PUT /files/a", &half).await.0, 200);
+    assert_eq!(relay.http("PUT /files/b", &half).await.0, 507);
+    // Functions, and what they write.
+    let data = "x".repeat(100 << 10);
+    let large = format!(
+        r#"(module (memory (export "memory") 2) (data (i32.const 0) "{data}") (func (export "_start")))"#
+    );
+    let large = wat::parse_str(large).unwrap();
+    let hoard = wat::parse_str(PUSHES).unwrap();
+    assert_eq!(relay.http("PUT /f/ada/pushes", &hoard).await.0, 200);
+    let upload = |name: u32| {
+        let (relay, large) = (&relay, &large);
+        async move { relay.http(&format!("PUT /f/ada/f{name}"), large).await.0 }
+    };
+    assert_eq!([upload(1).await, upload(2).await], [200, 507]);
+    let (code, message) = relay.fail("pushes", b"").await;
+    assert_eq!(code, failure::OVER_BUDGET, "{message}");
+    assert!(message.contains("budget.user_disk_bytes"), "{message}");
+    assert!(budget.disk().refused() >= 6);
+    let (_, _, metrics) = relay.http("GET /metrics", b"").await;
+    let metrics = String::from_utf8(metrics).unwrap();
+    assert!(!metrics.contains("faasm_relay_disk_refused_total 0"), "{metrics}");
+    // What is cleared makes room.
+    assert_eq!(page.ask(Request::ClearAppended { key: "list".into() }, b"").await.0, Reply::Done);
+    assert_eq!(upload(2).await, 200);
+}
+
+#[tokio::test]
+async fn a_compiled_function_counts_and_goes_where_its_user_needs_the_memory() {
+    let (relay, budget) = relay(16 * MIB).await;
+    assert!(budget.used_for(Kind::Code) > 0);
+    let all = budget.user(USER).charge(Kind::Body, 16 << 20).unwrap();
+    assert_eq!(budget.used_for(Kind::Code), 0);
+    drop(all);
+    assert_eq!(relay.call("grow", &[0; 20]).await.0, 1, "it is loaded again");
+    assert!(budget.used_for(Kind::Code) > 0);
 }
 
 #[tokio::test]

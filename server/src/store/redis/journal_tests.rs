@@ -197,7 +197,7 @@ async fn what_a_relay_ran_that_is_gone_is_unknown_for_good() {
     };
     assert_eq!(verdict, InFlight::Unknown);
     // Its last words arrive after all.
-    let notes = Notes::start(late, name.into());
+    let notes = Notes::start(late, name.into(), usize::MAX);
     notes.push(Note::Finish {
         session,
         claim,
