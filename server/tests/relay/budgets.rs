@@ -1,6 +1,7 @@
 //! Memory that users make the relay hold.
 
 use crate::fixtures::{GATE, HELLO};
+use crate::process::Process;
 use crate::sessions::closed;
 use crate::support::*;
 use crate::tokens::{Keys, claims};
@@ -447,6 +448,67 @@ async fn what_a_user_keeps_on_disk_is_bounded_wherever_it_comes_from() {
     // What is cleared makes room.
     assert_eq!(page.ask(Request::ClearAppended { key: "list".into() }, b"").await.0, Reply::Done);
     assert_eq!(upload(2).await, 200);
+}
+
+/// Uses much of its stack, and sleeps for a second at the end of it.
+const DEEP: &str = r#"(module
+    (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (func $deep (param $left i32) (param i64 i64 i64 i64 i64 i64) (result i64)
+        (if (i32.eqz (local.get $left)) (then
+            (i32.store (i32.const 80) (i32.const 1))
+            (i64.store (i32.const 88) (i64.const 1000000000))
+            (drop (call $poll (i32.const 64) (i32.const 128) (i32.const 1) (i32.const 200)))
+            (return (i64.const 0))))
+        (i64.add (local.get 1) (i64.add (local.get 2) (i64.add (local.get 3)
+            (i64.add (local.get 4) (i64.add (local.get 5) (i64.add (local.get 6)
+                (call $deep (i32.sub (local.get $left) (i32.const 1)) (local.get 6) (local.get 1)
+                    (local.get 2) (local.get 3) (local.get 4) (local.get 5)))))))))
+    (func (export "_start")
+        (drop (call $deep (i32.const 6000) (i64.const 1) (i64.const 2) (i64.const 3) (i64.const 4)
+            (i64.const 5) (i64.const 6)))))"#;
+
+/// What a process has in memory, bytes.
+fn resident(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+#[tokio::test]
+async fn memory_is_given_back_once_nothing_runs() {
+    let kept = ["--set", "timings.session_kept=0.2"].map(str::to_owned).to_vec();
+    let relay = Process::with(kept);
+    relay.upload("deep", DEEP).await;
+    let before = resident(relay.id());
+    // Stacks of instances.
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..200 {
+        let address = relay.address;
+        calls.spawn(async move {
+            let message = br#"{"user":"ada","function":"deep"}"#;
+            http(address, "POST /", message).await.0
+        });
+    }
+    assert!(calls.join_all().await.iter().all(|status| *status == 200));
+    // Replies that nobody reads.
+    let mut page = relay.page().await;
+    assert_eq!(page.write("k", &[7; 8 * MIB as usize]).await, Reply::Done);
+    let mut pages = vec![page];
+    for _ in 0..8 {
+        pages.push(relay.page().await);
+    }
+    for page in &mut pages {
+        for _ in 0..4 {
+            let read = Request::ReadState { key: "k".into(), offset: 0, length: None };
+            page.send(read, b"").await;
+        }
+    }
+    let process = relay.id();
+    until("the replies are there", || resident(process) > before + 128 * MIB).await;
+    drop(pages);
+    until("memory is back", || resident(process) < before + 64 * MIB).await;
+    relay.die();
 }
 
 #[tokio::test]
