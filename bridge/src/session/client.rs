@@ -57,12 +57,12 @@ pub struct ClientSession {
     last_id: u64,
     /// Requests without a reply, as frames to send again.
     open: SortedMap<RequestId, OpenRequest>,
-    /// Number and bytes of the requests in `open` that were not sent yet.
+    /// How many of them were never given to a connection, and their bytes.
     queued: Queued,
     /// Requests that were never sent, since the relay is too old for them.
     refused: Vec<RequestId>,
-    outbox: VecDeque<Vec<u8>>,
-    /// Received replies that are not acknowledged yet; the acknowledgements are sent with the next message.
+    outbox: VecDeque<Outgoing>,
+    /// Replies that are here and not acknowledged, for that goes along with what is sent next.
     owed: Vec<RequestId>,
     owed_bytes: usize,
 }
@@ -74,11 +74,21 @@ struct OpenRequest {
     first: Option<RequestId>,
     /// First version of the protocol that has such a request.
     since: u16,
-    /// A connection has carried it, so it may have been performed.
+    /// It was given to a connection ([`ClientSession::transmit`]), so it may have been performed.
     sent: bool,
     /// Performing it twice does no harm.
     is_read: bool,
     cancelled: bool,
+}
+
+#[derive(Debug)]
+enum Outgoing {
+    /// An open request.
+    Request(RequestId),
+    /// Names the run of the request that comes next.
+    Run { id: RequestId, first: RequestId },
+    /// A frame that nothing else refers to.
+    Frame(Vec<u8>),
 }
 
 #[derive(Debug, Default)]
@@ -143,9 +153,10 @@ impl ClientSession {
         self.version
     }
 
-    /// Whether a sent request has no reply yet.
+    /// Whether a reply is awaited: to what was sent, or is about to be over the connection that is open.
     pub fn is_awaiting(&self) -> bool {
-        self.open.len() > self.queued.requests
+        let unsent = if self.phase == Phase::Open { 0 } else { self.queued.requests };
+        self.open.len() > unsent
     }
 
     /// Whether the reply to this request is still to come.
@@ -153,7 +164,7 @@ impl ClientSession {
         self.open.get(&id).is_some()
     }
 
-    /// Whether this request was sent and has no reply yet: it may have been performed.
+    /// Whether this request, whose reply is still to come, was given to a connection: only then it may have been performed.
     pub fn was_sent(&self, id: RequestId) -> bool {
         self.open.get(&id).is_some_and(|request| request.sent)
     }
@@ -180,7 +191,7 @@ impl ClientSession {
             resume: self.session,
         };
         self.forget_outbox();
-        self.outbox.push_back(encode_handshake(&hello)?);
+        self.outbox.push_back(Outgoing::Frame(encode_handshake(&hello)?));
         self.phase = Phase::Greeting;
         Ok(())
     }
@@ -217,17 +228,15 @@ impl ClientSession {
             return Err(SessionError::TooNew { since });
         }
         let frame = encode(&ClientMessage::Request { id, request }, payload)?;
-        let sent = self.phase == Phase::Open;
-        if sent {
-            self.push_run(id, first);
-            self.outbox.push_back(frame.clone());
-        } else if self.queued.has_room(&frame) {
-            self.queued.add(&frame);
-        } else {
+        if self.phase == Phase::Open {
+            self.push_request(id, first);
+        } else if !self.queued.has_room(&frame) {
             return Err(SessionError::QueueFull);
         }
         self.last_id = id.0;
-        self.open.insert(id, OpenRequest { frame, first, since, sent, is_read, cancelled: false });
+        self.queued.add(&frame);
+        let request = OpenRequest { frame, first, since, sent: false, is_read, cancelled: false };
+        self.open.insert(id, request);
         Ok(id)
     }
 
@@ -235,8 +244,7 @@ impl ClientSession {
     pub fn cancel(&mut self, id: RequestId) {
         let Some(request) = self.open.get_mut(&id) else { return };
         if !request.sent {
-            self.queued.remove(&request.frame);
-            self.open.remove(&id);
+            self.remove(id);
             return;
         }
         request.cancelled = true;
@@ -276,7 +284,7 @@ impl ClientSession {
         self.owed.push(id);
         self.owed_bytes += payload.len();
         // A reply that came before the last reconnect, and comes again.
-        if self.open.remove(&id).is_none() {
+        if self.remove(id).is_none() {
             return Ok(None);
         }
         Ok(Some(ClientEvent::Reply { id, reply, payload: payload.to_vec() }))
@@ -292,35 +300,41 @@ impl ClientSession {
     pub fn acknowledge(&mut self) {
         // Acknowledgements go first, so that the relay has capacity for the next request.
         for id in self.owed.drain(..).rev() {
-            self.outbox.push_front(short(&ClientMessage::Acknowledge { id }));
+            self.outbox.push_front(Outgoing::Frame(short(&ClientMessage::Acknowledge { id })));
         }
         self.owed_bytes = 0;
     }
 
-    /// The next frame to send.
+    /// The next frame to send. A request counts as sent from here on.
     pub fn transmit(&mut self) -> Option<Vec<u8>> {
         let is_much = self.owed.len() >= MAX_OWED || self.owed_bytes >= MAX_OWED_BYTES;
-        if self.phase == Phase::Open && (is_much || !self.outbox.is_empty()) {
+        if self.phase == Phase::Open && (is_much || self.has_more()) {
             self.acknowledge();
         }
-        self.outbox.pop_front()
+        self.take_next()
     }
 
     /// The next WebSocket message to send.
     pub fn transmit_message(&mut self) -> Option<Vec<u8>> {
-        let first = self.transmit()?;
         if !self.has_batches() {
-            return Some(first);
+            return self.transmit();
         }
-        let mut message = Vec::with_capacity(FRAME_PREFIX_BYTES + first.len());
-        append_frame(&mut message, &first);
-        while let Some(next) = self.outbox.front()
-            && message.len() + FRAME_PREFIX_BYTES + next.len() <= MESSAGE_BYTES
+        let mut message = Vec::new();
+        self.transmit_batch(&mut message, MESSAGE_BYTES).then_some(message)
+    }
+
+    /// Appends the next frame to send, each after its length, and further ones while the batch has at most so many bytes.
+    /// Gives whether there was any.
+    pub fn transmit_batch(&mut self, batch: &mut Vec<u8>, bytes: usize) -> bool {
+        let Some(first) = self.transmit() else { return false };
+        append_frame(batch, &first);
+        while let Some(next) = self.next_bytes()
+            && batch.len() + FRAME_PREFIX_BYTES + next <= bytes
+            && let Some(next) = self.take_next()
         {
-            append_frame(&mut message, next);
-            self.outbox.pop_front();
+            append_frame(batch, &next);
         }
-        Some(message)
+        true
     }
 
     /// The frames of a WebSocket message, for [`ClientSession::receive`].
@@ -372,36 +386,85 @@ impl ClientSession {
         let lost = self.open.iter().filter(|(_, request)| is_lost(request));
         let lost: Vec<RequestId> = lost.map(|(id, _)| *id).collect();
         for id in &lost {
-            self.open.remove(id);
+            self.remove(*id);
         }
         lost
     }
 
-    /// Sends every open request, for the first time or again.
-    fn send_open(&mut self) {
-        self.queued = Queued::default();
-        let mut open = std::mem::take(&mut self.open);
-        for (id, request) in open.iter_mut() {
-            request.sent = true;
-            self.push_run(*id, request.first);
-            self.outbox.push_back(request.frame.clone());
-            if request.cancelled {
-                self.push(&ClientMessage::Cancel { id: *id });
-            }
+    /// Forgets an open request; the outbox may still name it.
+    fn remove(&mut self, id: RequestId) -> Option<OpenRequest> {
+        let request = self.open.remove(&id)?;
+        if !request.sent {
+            self.queued.remove(&request.frame);
         }
-        self.open = open;
+        Some(request)
     }
 
-    /// Says which run the request that comes next belongs to; a relay too old to know goes without.
-    fn push_run(&mut self, id: RequestId, first: Option<RequestId>) {
-        if let Some(first) = first.filter(|_| self.version >= RUNS_SINCE) {
-            self.push(&ClientMessage::SameRun { id, first });
+    /// Sends every open request, for the first time or again.
+    fn send_open(&mut self) {
+        let open: Vec<_> =
+            self.open.iter().map(|(id, request)| (*id, request.first, request.cancelled)).collect();
+        for (id, first, cancelled) in open {
+            self.push_request(id, first);
+            if cancelled {
+                self.push(&ClientMessage::Cancel { id });
+            }
         }
+    }
+
+    /// Puts a request at the end of the outbox, after the run that it belongs to; a relay too old for runs goes without.
+    fn push_request(&mut self, id: RequestId, first: Option<RequestId>) {
+        if let Some(first) = first.filter(|_| self.version >= RUNS_SINCE) {
+            self.outbox.push_back(Outgoing::Run { id, first });
+        }
+        self.outbox.push_back(Outgoing::Request(id));
     }
 
     fn push(&mut self, message: &ClientMessage) {
-        self.outbox.push_back(short(message));
+        self.outbox.push_back(Outgoing::Frame(short(message)));
     }
+
+    /// Whether anything is to be sent; what was taken back before it was sent goes from the head of the outbox.
+    fn has_more(&mut self) -> bool {
+        let is_gone = |outgoing: &Outgoing| match outgoing {
+            Outgoing::Request(id) | Outgoing::Run { id, .. } => self.open.get(id).is_none(),
+            Outgoing::Frame(_) => false,
+        };
+        while self.outbox.front().is_some_and(is_gone) {
+            self.outbox.pop_front();
+        }
+        !self.outbox.is_empty()
+    }
+
+    /// The length of the frame at the head of the outbox.
+    fn next_bytes(&mut self) -> Option<usize> {
+        self.has_more();
+        match self.outbox.front()? {
+            Outgoing::Request(id) => self.open.get(id).map(|request| request.frame.len()),
+            Outgoing::Run { id, first } => Some(run(*id, *first).len()),
+            Outgoing::Frame(frame) => Some(frame.len()),
+        }
+    }
+
+    fn take_next(&mut self) -> Option<Vec<u8>> {
+        self.has_more();
+        match self.outbox.pop_front()? {
+            Outgoing::Frame(frame) => Some(frame),
+            Outgoing::Run { id, first } => Some(run(id, first)),
+            Outgoing::Request(id) => {
+                let request = self.open.get_mut(&id)?;
+                if !std::mem::replace(&mut request.sent, true) {
+                    self.queued.remove(&request.frame);
+                }
+                Some(request.frame.clone())
+            }
+        }
+    }
+}
+
+/// Says which run a request belongs to.
+fn run(id: RequestId, first: RequestId) -> Vec<u8> {
+    short(&ClientMessage::SameRun { id, first })
 }
 
 fn short(message: &ClientMessage) -> Vec<u8> {

@@ -254,9 +254,9 @@ fn cancelling_reaches_a_running_request_only() {
     let (mut client, mut server) = pair();
     connect(&mut client, &mut server, false);
     let id = client.request(call("f"), &[]).unwrap();
+    to_server(&mut client, &mut server);
     client.cancel(id);
-    let events = to_server(&mut client, &mut server);
-    assert_eq!(events[1], ServerEvent::Cancel { id });
+    assert_eq!(to_server(&mut client, &mut server), [ServerEvent::Cancel { id }]);
     server.reply(id, Reply::Failed { code: FailureCode::Cancelled, message: "".into() }, &[]);
     server.reply(id, Reply::Done, &[]);
     assert_eq!(to_client(&mut server, &mut client).len(), 1, "the second reply is dropped");
@@ -394,11 +394,65 @@ fn requests_too_new_for_the_relay_are_not_sent() {
     let event = client.receive(&encode_handshake(&welcome).unwrap()).unwrap();
     assert_eq!(event, Some(ClientEvent::Open { lost: vec![] }));
     assert_eq!((client.take_refused(), client.take_refused()), (vec![early], vec![]));
-    assert!(client.was_sent(call));
     assert!(client.is_open(call) && !client.is_open(early));
     assert_eq!(client.request(compare(), &[]), Err(SessionError::TooNew { since: 3 }));
     let sent: Vec<_> = std::iter::from_fn(|| client.transmit()).collect();
     assert_eq!(sent.len(), 1, "the call");
+    assert!(client.was_sent(call));
+}
+
+#[test]
+fn what_no_connection_took_was_not_performed_although_the_session_was_open() {
+    let (mut client, mut server) = pair();
+    connect(&mut client, &mut server, false);
+    let run = client.request(call("run"), &[]).unwrap();
+    to_server(&mut client, &mut server);
+    let [taken, left] = [(); 2].map(|()| client.request_of(Some(run), call("f"), &[]).unwrap());
+    client.transmit().unwrap();
+    assert!(!client.was_sent(taken), "only its run was named");
+    client.transmit().unwrap();
+    assert!(client.was_sent(taken) && !client.was_sent(left));
+    client.disconnected();
+    let mut other = ServerSession::new(ID, "demo".into());
+    let event = connect(&mut client, &mut other, false);
+    assert_eq!(event, ClientEvent::Open { lost: vec![run, taken] });
+    let started = to_server(&mut client, &mut other);
+    assert!(matches!(&started[..], [ServerEvent::Start { id, .. }] if *id == left));
+
+    // A relay that is too old for what no connection took.
+    let [taken, left] = [(); 2].map(|()| {
+        let write =
+            Request::WriteStaged { key: "k".into(), size: 0, write: 1, parts: 0, chunks: vec![] };
+        client.request(write, &[]).unwrap()
+    });
+    client.transmit().unwrap();
+    client.disconnected();
+    client.connected().unwrap();
+    client.transmit().unwrap();
+    let welcome = Answer::Welcome { version: 4, session: ID, resumed: true };
+    let event = client.receive(&encode_handshake(&welcome).unwrap()).unwrap();
+    assert_eq!(event, Some(ClientEvent::Open { lost: vec![taken] }));
+    assert_eq!(client.take_refused(), [left]);
+}
+
+#[test]
+fn what_is_cancelled_before_a_connection_takes_it_is_not_sent() {
+    let (mut client, mut server) = pair();
+    connect(&mut client, &mut server, false);
+    let [gone, kept] =
+        [(); 2].map(|()| client.request_of(Some(RequestId(9)), call("f"), &[]).unwrap());
+    client.cancel(gone);
+    let started = to_server(&mut client, &mut server);
+    assert!(matches!(&started[..], [ServerEvent::Start { id, .. }] if *id == kept));
+    assert!(!client.is_open(gone));
+    server.reply(kept, Reply::Done, &[]);
+    to_client(&mut server, &mut client);
+    assert!(!client.is_awaiting());
+    let gone = client.request(call("f"), &[]).unwrap();
+    client.cancel(gone);
+    client.acknowledge();
+    let frames: Vec<_> = std::iter::from_fn(|| client.transmit_message()).collect();
+    assert_eq!(frames.len(), 1, "the acknowledgement alone");
 }
 
 #[test]
