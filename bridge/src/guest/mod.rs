@@ -47,6 +47,7 @@ use crate::host::{HostCall, Suspends};
 use crate::sorted_map::SortedMap;
 use crate::state::{Chunk, LocalTier, RunId, Ticket};
 use mapping::{MappingRequest, Mappings};
+use rangemap::RangeSet;
 use std::ops::Range;
 
 /// Most parameters of any row of the table.
@@ -327,25 +328,33 @@ impl Frame {
     }
 }
 
+/// A push under way: the bytes that are dirty again if it fails. Others that it sent were not written here, and may be older than
+/// what the cluster has by then.
 struct Pushed {
     key: String,
-    ranges: Vec<Range<u64>>,
+    unsent: Vec<Range<u64>>,
 }
 
 impl Pushed {
-    fn of(operation: &Operation) -> Option<Self> {
-        match operation {
-            Operation::WriteState { key, chunks, .. }
-            | Operation::ExchangeState { key, chunks, .. } => {
-                let ranges = chunks.iter().map(Chunk::range).collect();
-                Some(Self { key: key.clone(), ranges })
-            }
-            _ => None,
+    /// Before the push takes anything.
+    fn new(key: &str, tier: &LocalTier) -> Self {
+        Self { key: key.to_owned(), unsent: tier.unsent(key) }
+    }
+
+    /// What is left of it by what the push has taken.
+    fn of(mut self, operation: &Operation) -> Self {
+        if let Operation::WriteState { chunks, .. } | Operation::ExchangeState { chunks, .. } =
+            operation
+        {
+            let taken: RangeSet<u64> = chunks.iter().map(Chunk::range).collect();
+            let unsent: RangeSet<u64> = self.unsent.into_iter().collect();
+            self.unsent = unsent.intersection(&taken).collect();
         }
+        self
     }
 
     fn restore(&self, tier: &mut LocalTier) {
-        tier.restore_dirty(&self.key, &self.ranges);
+        tier.restore_dirty(&self.key, &self.unsent);
     }
 }
 
@@ -383,6 +392,8 @@ pub struct Guest {
     frames: Vec<Frame>,
     /// The result of a call that did not have to wait, until the next call of [`Guest::finish`].
     ready: Option<i32>,
+    /// Of the push that is about to wait.
+    pushing: Option<Pushed>,
     mappings: Mappings,
     /// This run's id in the local tier, once it has one.
     run: Option<RunId>,
@@ -421,6 +432,7 @@ impl Guest {
             calls: SortedMap::new(),
             frames: Vec::new(),
             ready: None,
+            pushing: None,
             mappings: Mappings::default(),
             run: None,
             global_locks: Vec::new(),
@@ -502,6 +514,7 @@ impl Guest {
         tier: &mut LocalTier,
     ) -> Result<Begin, Fault> {
         let args = Args::new(args);
+        self.pushing = None;
         let flow = self.handle(call, &args, &mut Context { host, tier })?;
         let (stage, begin, key, pushed) = match flow {
             Flow::Return(value) => {
@@ -524,7 +537,7 @@ impl Guest {
                     HostCall::WriteStateFromFile => Some(host.read_string(args.u32(0))?),
                     _ => operation.key().map(str::to_owned),
                 };
-                let pushed = Pushed::of(&operation);
+                let pushed = self.pushing.take().map(|pushed| pushed.of(&operation));
                 (Stage::Waiting, Begin::Wait(operation), key, pushed)
             }
         };

@@ -2,7 +2,7 @@
 
 use super::{
     Allocation, Args, Completion, Context, Fault, Flow, Guest, GuestMemoryExt, MappingRequest,
-    Operation,
+    Operation, Pushed,
 };
 use crate::host::HostCall;
 use crate::state::{Chunk, LocalTier, LockMode, LockOutcome, RunId, StateError, Value};
@@ -77,17 +77,8 @@ impl Guest {
                 cx.tier.flag_dirty(&key, args.u32(1).into(), range)?;
                 Ok(Flow::Return(0))
             }
-            C::PushState => Ok(send(cx.tier.take_dirty(&key), |size, chunks| {
-                Operation::WriteState { key, size, chunks }
-            })),
-            C::PushStatePartial => {
-                let taken = cx.tier.take_dirty_ranges(&key);
-                Ok(self.exchange(key, taken, cx))
-            }
-            C::PushStatePartialMask => {
-                let mask = cx.host.read_string(args.u32(1))?;
-                let taken = cx.tier.take_masked(&key, &mask)?;
-                Ok(self.exchange(key, taken, cx))
+            C::PushState | C::PushStatePartial | C::PushStatePartialMask => {
+                self.push(call, key, args, cx)
             }
             C::PullState => {
                 self.ask(&key, cx);
@@ -247,7 +238,32 @@ impl Guest {
         cx.tier.ask(run, key);
     }
 
-    /// A partial push of `taken`, if anything is to be pushed.
+    /// Begins a push, if there is anything to push.
+    fn push(
+        &mut self,
+        call: HostCall,
+        key: String,
+        args: &Args,
+        cx: &mut Context<'_>,
+    ) -> Result<Flow, Fault> {
+        self.pushing = Some(Pushed::new(&key, cx.tier));
+        match call {
+            HostCall::PushState => Ok(send(cx.tier.take_dirty(&key), |size, chunks| {
+                Operation::WriteState { key, size, chunks }
+            })),
+            HostCall::PushStatePartial => {
+                let taken = cx.tier.take_dirty_ranges(&key);
+                Ok(self.exchange(key, taken, cx))
+            }
+            _ => {
+                let mask = cx.host.read_string(args.u32(1))?;
+                let taken = cx.tier.take_masked(&key, &mask)?;
+                Ok(self.exchange(key, taken, cx))
+            }
+        }
+    }
+
+    /// A partial push of what there is to push.
     fn exchange(
         &mut self,
         key: String,

@@ -118,7 +118,39 @@ fn a_push_that_is_cut_off_leaves_the_value_dirty() {
 }
 
 #[test]
-fn an_absent_value_of_a_given_size_is_zeros() {
+fn a_push_that_failed_or_was_cut_off_is_made_again_with_what_was_written_here_and_no_more() {
+    for (call, cut_off) in [C::PushState, C::PushStatePartial, C::PushStatePartialMask]
+        .map(|c| [(c, true), (c, false)])
+        .concat()
+    {
+        let mut run = Run::new(b"");
+        let (key, mask) = (run.put(100, b"k\0"), run.put(110, b"m\0"));
+        // What others wrote, before this run writes one byte of it.
+        run.tier.fill("k", 4, &Chunk { offset: 0, bytes: b"abcd".to_vec() }).unwrap();
+        run.tier.fill("m", 4, &Chunk { offset: 0, bytes: vec![1; 4] }).unwrap();
+        let byte = run.put(200, b"B");
+        run.call(C::WriteStateOffset, &[key, 4, 1, byte, 1]).unwrap();
+        // Through a mapping, and not flagged: a partial push leaves it, the others send it.
+        run.tier.absorb_changed("k", 0, b"A", b"a");
+        let is_absorbed_sent = call != C::PushStatePartial;
+        assert!(matches!(run.begin(call, &[key, mask]), Ok(Begin::Wait(_))));
+        let byte = run.put(200, b"D");
+        run.call(C::WriteStateOffset, &[key, 4, 3, byte, 1]).unwrap();
+        if cut_off {
+            run.guest.abandon(&mut run.tier);
+        } else {
+            run.guest.complete(Completion::Failed("gone".into())).unwrap();
+            run.finish().unwrap_err();
+        }
+        let (_, chunks) = run.tier.take_dirty_ranges("k").unwrap();
+        let chunk = |offset, bytes: &[u8]| Chunk { offset, bytes: bytes.to_vec() };
+        let first = if is_absorbed_sent { chunk(0, b"AB") } else { chunk(1, b"B") };
+        assert_eq!(chunks, [first, chunk(3, b"D")], "{call:?}, cut off: {cut_off}");
+    }
+}
+
+#[test]
+fn an_absent_value_is_zeros_to_who_names_its_size() {
     let mut run = Run::new(b"");
     let key = run.put(100, b"none\0");
     run.begin(C::ReadStateOffset, &[key, 8, 2, 200, 3]).unwrap();

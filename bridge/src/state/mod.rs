@@ -442,8 +442,16 @@ impl LocalTier {
         self.update_count(key)
     }
 
-    /// Takes the contents of a whole push: every present byte of a dirty value, and the value's size; `None` if it is
-    /// clean.
+    /// The bytes written here that no push has taken: of these [`LocalTier::restore_dirty`] is to mark again what a push that
+    /// fails had taken. A push may send more than these.
+    pub fn unsent(&self, key: &str) -> Vec<Range<u64>> {
+        let Some(value) = self.values.get(key) else { return Vec::new() };
+        let mut unsent = value.dirty.clone();
+        unsent.extend(value.absorbed.iter().cloned());
+        unsent.into_iter().collect()
+    }
+
+    /// What a whole push sends: every present byte of a dirty value, and the value's size; nothing when it is clean.
     ///
     /// The value is clean afterwards, so that the next push sends writes made during this one.
     pub fn take_dirty(&mut self, key: &str) -> Option<(u64, Vec<Chunk>)> {
@@ -617,7 +625,7 @@ impl LocalTier {
         self.count.shrink(freed);
     }
 
-    /// Undoes [`LocalTier::take_dirty`] after a failed push.
+    /// Marks what was [`unsent`](Self::unsent) before a push as dirty again, after that failed or was cut off.
     pub fn restore_dirty(&mut self, key: &str, ranges: &[Range<u64>]) {
         if let Some(value) = self.values.get_mut(key) {
             for range in ranges {

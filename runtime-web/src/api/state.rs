@@ -124,14 +124,15 @@ impl RuntimeState {
     /// Pushes the value to the global tier, if it is dirty.
     pub fn push(&self, key: JsValue) -> Promise {
         self.with(key, |shared, key| async move {
-            if let Some((size, chunks)) = shared.tier.with(|tier| tier.take_dirty(&key)) {
-                let sent: Vec<_> = chunks.iter().map(Chunk::range).collect();
+            let (unsent, taken) =
+                shared.tier.with(|tier| (tier.unsent(&key), tier.take_dirty(&key)));
+            if let Some((size, chunks)) = taken {
                 let pushed = write_state(&shared, &key, size, chunks).await;
                 let is_sent = !shared.is_page_only(&key);
                 shared.tier.with(|tier| match pushed {
                     Ok(()) if is_sent => tier.pushed(&key),
                     Ok(()) => {}
-                    Err(_) => tier.restore_dirty(&key, &sent),
+                    Err(_) => tier.restore_dirty(&key, &unsent),
                 });
                 pushed?;
             }
