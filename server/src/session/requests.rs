@@ -121,11 +121,7 @@ fn start(
         };
         if session.drain.has_begun() {
             // Not begun, so the page can send it to the next relay.
-            let mut live = lock(&session.live);
-            live.tasks.remove(&id);
-            live.machine.unstart(id);
-            live.wake.notify_one();
-            return;
+            return session.unstart(id);
         }
         drop(waiting);
         let _running = session.metrics.running();
@@ -142,10 +138,7 @@ fn start(
         let Some((reply, payload)) = performed else {
             // Not begun here: the page gets what comes of it where the session is.
             session.lose();
-            let mut live = lock(&session.live);
-            live.tasks.remove(&id);
-            live.machine.unstart(id);
-            return;
+            return session.unstart(id);
         };
         let (reply, payload) = auth.bound(reply, payload);
         let mut live = lock(&session.live);
