@@ -130,6 +130,11 @@ pub const TABLE: &[Setting] = &[
         field: Field::Number(1..=MANY, |s| &mut s.limits.connections_per_address),
     },
     Setting {
+        key: "limits.handshakes_per_address",
+        about: "Sessions that one address begins or resumes in a second; 0 is any number",
+        field: Field::Number(0..=MANY, |s| &mut s.limits.handshakes_per_address),
+    },
+    Setting {
         key: "limits.header_bytes",
         about: "Bytes of a request's head",
         field: Field::Number(8 * 1024..=MIB, |s| &mut s.limits.header_bytes),
