@@ -135,7 +135,7 @@ async fn it_keeps_the_laws_of_all_locks() {
 
 #[tokio::test]
 async fn a_lock_is_held_over_a_restart_by_a_session_that_is_there_and_for_a_lease_by_others() {
-    const LEASE: Duration = Duration::from_millis(300);
+    const LEASE: Duration = Duration::from_secs(3);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("relay.redb");
     let [session, gone]: [SessionKey; 2] = [1, 2].map(|number| SessionId([number; 16]).into());
@@ -224,4 +224,35 @@ async fn a_write_touches_only_the_blocks_concerned() {
     assert_eq!(store.read("u", "k", size - 2, None).await.unwrap().chunk.bytes, b"\0z");
     store.write("u", "k", size, vec![chunk(size - 1, &[0])]).await.unwrap();
     assert_eq!(rows(&store, values::BLOCKS), 2);
+}
+
+/// Opens a store, and gives what the log says meanwhile.
+fn opened(path: &Path) -> (RedbStore, String) {
+    let log = path.with_extension("log");
+    let file = Arc::new(std::fs::File::create(&log).unwrap());
+    let subscriber = tracing_subscriber::fmt().with_writer(file).finish();
+    let store = tracing::subscriber::with_default(subscriber, || RedbStore::open(path).unwrap());
+    (store, std::fs::read_to_string(log).unwrap())
+}
+
+#[tokio::test]
+async fn an_empty_database_beside_a_journal_is_warned_of_and_nothing_else() {
+    const WARNING: &str = "the database is empty or missing";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("relay.redb");
+    for made in ["fresh", "again"] {
+        let (store, log) = opened(&path);
+        assert!(!log.contains(WARNING), "{made}: {log}");
+        store.begin(SessionKey::from(SessionId([1; 16])), "u").await.unwrap();
+        store.settle().await;
+    }
+    for is_missing in [false, true] {
+        if is_missing {
+            std::fs::remove_file(&path).unwrap();
+        } else {
+            std::fs::write(&path, "").unwrap();
+        }
+        let (_store, log) = opened(&path);
+        assert!(log.contains(WARNING) && log.contains("relay.redb"), "{log}");
+    }
 }
