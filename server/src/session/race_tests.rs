@@ -4,7 +4,9 @@ use super::*;
 use crate::budget::{Bounds, Budget};
 use crate::store::{Change, IdempotencyRecord, Stores};
 use faasm_bridge::session::{InFlight, RecoveredSession};
-use faasm_bridge::wire::{Answer, Hello, VERSIONS, encode_handshake};
+use faasm_bridge::wire::{
+    Answer, ClientMessage, Hello, Request, VERSIONS, encode, encode_handshake,
+};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::ops::Range;
@@ -176,6 +178,28 @@ async fn a_connection_carries_a_session_with_the_rights_and_version_of_its_own_h
     let live = lock(&session.live);
     let frames: Vec<_> = live.machine.frames_of(&[9, 9, 9]).collect();
     assert_eq!(frames, [Ok(&[9, 9, 9][..])]);
+}
+
+fn asks(session: &Session, id: RequestId) {
+    let request = Request::ReadFile { path: "f".into() };
+    let frame = encode(&ClientMessage::Request { id, request }, &[]).unwrap();
+    assert!(lock(&session.live).machine.receive(&frame).unwrap().is_some());
+}
+
+#[tokio::test]
+async fn what_a_lost_session_puts_back_says_nothing_of_the_one_that_is_here() {
+    let (sessions, _) = sessions();
+    let (lost, _carrier) = begun(&sessions).await;
+    let id = RequestId(1);
+    asks(&lost, id);
+    lost.lose();
+    sessions.places.forget(&mut sessions.places.lock(), &lost);
+    let again = sessions.session(ServerSession::new(lost.id, "ada".into()));
+    asks(&again, id);
+    sessions.place(again).unwrap();
+    lost.unstart(id);
+    let room = sessions.places.make_room(&mut sessions.places.lock(), None);
+    assert_eq!((room, sessions.count()), (None, (1, 0)), "it awaits something");
 }
 
 #[tokio::test]

@@ -180,6 +180,9 @@ impl Table {
 
     /// Whether it is now the first one to be forgotten.
     fn left(&mut self, session: &Session, due: Option<Instant>) -> bool {
+        if !self.has(session) {
+            return false;
+        }
         self.clear(session.id);
         let number = self.number();
         let Some(entry) = self.by_id.get_mut(&session.id) else { return false };
@@ -221,6 +224,10 @@ impl Table {
     }
 
     fn is_idle(&mut self, session: &Session) {
+        // Another one of the same id may be here: this one was lost, and its page came back.
+        if !self.has(session) {
+            return;
+        }
         let number = self.number();
         let Some(entry) = self.by_id.get_mut(&session.id) else { return };
         if entry.is_connected || entry.idle.is_some() {
