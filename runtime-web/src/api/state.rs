@@ -7,7 +7,6 @@ use crate::error::FaasmError;
 use crate::host::{expect_bytes, expect_done, read_state, write_state};
 use crate::pins;
 use crate::shared::{Shared, closed};
-use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::Request;
 use futures_util::future::LocalBoxFuture;
 use js_sys::{Function, Promise, Uint8Array};
