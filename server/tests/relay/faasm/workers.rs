@@ -11,7 +11,7 @@ const B: &str = "127.77.1.2";
 fn config(planner: &Scripted, worker_port: u16) -> FaasmConfig {
     FaasmConfig {
         heartbeat: HEARTBEAT,
-        hosts_fresh: HEARTBEAT / 10,
+        hosts_fresh: Duration::from_millis(25),
         worker_port,
         only_stored: false,
         ..FaasmConfig::of(planner.url.parse().unwrap())
