@@ -597,9 +597,12 @@ mod tests {
         visit(&sessions, Duration::from_secs(3600));
         tokio::task::yield_now().await;
         visit(&sessions, Duration::ZERO);
-        while sessions.count().0 > 1 {
-            tokio::task::yield_now().await;
-        }
+        let forgotten = async {
+            while sessions.count().0 > 1 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), forgotten).await.expect("it is woken");
     }
 
     #[tokio::test]

@@ -189,9 +189,10 @@ fn asks(session: &Session, id: RequestId) {
 #[tokio::test]
 async fn what_a_lost_session_puts_back_says_nothing_of_the_one_that_is_here() {
     let (sessions, _) = sessions();
-    let (lost, _carrier) = begun(&sessions).await;
+    let (lost, attachment) = begun(&sessions).await;
     let id = RequestId(1);
     asks(&lost, id);
+    attachment.leave(true);
     lost.lose();
     sessions.places.forget(&mut sessions.places.lock(), &lost);
     let again = sessions.session(ServerSession::new(lost.id, "ada".into()));
