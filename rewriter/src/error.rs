@@ -3,6 +3,7 @@
 //! Every message says what was found, where, and what to do next. The caller adds the file name, because this library
 //! only sees bytes.
 
+use faasm_bridge::BuildCode;
 use std::path::PathBuf;
 
 /// Why a function cannot be read or built.
@@ -157,7 +158,50 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the function is valid but uses something that Asyncify, or the Binaryen in use, does not support.
+    /// Stable identifier for programs; `faasm-asyncify explain CODE` prints its page.
+    pub fn code(&self) -> BuildCode {
+        match self {
+            Error::Empty
+            | Error::Truncated { .. }
+            | Error::Text
+            | Error::NotWasm { .. }
+            | Error::Version { .. }
+            | Error::Component => BuildCode::NotWasm,
+            Error::AlreadyInstrumented { .. } => BuildCode::AlreadyInstrumented,
+            Error::Memory64 { .. }
+            | Error::SharedMemory { .. }
+            | Error::Memories { .. }
+            | Error::NoMemory
+            | Error::MemoryNotExported
+            | Error::NoRoom { .. } => BuildCode::BadMemory,
+            Error::Invalid { .. } => BuildCode::InvalidModule,
+            Error::Bound { .. } => BuildCode::TooComplex,
+            Error::DraftSimd { .. }
+            | Error::Feature { .. }
+            | Error::Unsupported { .. }
+            | Error::Unreadable { .. }
+            | Error::NotLoadable { .. } => BuildCode::UnsupportedFeature,
+            Error::Signature { .. } | Error::ForeignImport { .. } | Error::NotInFaasm { .. } => {
+                BuildCode::WrongImport
+            }
+            Error::NoEntry | Error::Reactor | Error::EntrySignature { .. } => {
+                BuildCode::NotACommand
+            }
+            Error::NoFunction { .. } | Error::StackSize { .. } | Error::Name { .. } => {
+                BuildCode::InvalidArgument
+            }
+            Error::NotInstrumented { .. } | Error::Rewrite { .. } | Error::Changed { .. } => {
+                BuildCode::RewriterBug
+            }
+            Error::BinaryenStart { .. }
+            | Error::Binaryen { .. }
+            | Error::BinaryenTimeout { .. }
+            | Error::BinaryenMemory { .. } => BuildCode::BinaryenFailed,
+            Error::File { .. } => BuildCode::FileError,
+        }
+    }
+
+    /// Whether the function does what Asyncify, or the Binaryen in use, cannot do, and nothing else is wrong with it.
     pub fn is_limit_of_asyncify(&self) -> bool {
         matches!(self, Error::Unsupported { .. } | Error::Unreadable { .. } | Error::Feature { .. })
     }

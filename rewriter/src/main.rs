@@ -34,6 +34,7 @@ enum Command {
     Inspect(cli::inspect::Arguments),
     Run(cli::run::Arguments),
     Upload(cli::upload::Arguments),
+    Explain(cli::explain::Arguments),
     Completions(cli::completions::Arguments),
     Man(cli::man::Arguments),
     #[command(name = "__binaryen", hide = true)]
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Command::Inspect(arguments) => cli::inspect::run(&arguments),
         Command::Run(arguments) => cli::run::run(&arguments),
         Command::Upload(arguments) => cli::upload::run(&arguments),
+        Command::Explain(arguments) => cli::explain::run(&arguments),
         Command::Completions(arguments) => cli::completions::run(&arguments, &Arguments::command()),
         Command::Man(arguments) => cli::man::run(&arguments, Arguments::command()),
         Command::Binaryen(arguments) => cli::binaryen::run(&arguments),
@@ -53,7 +55,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", cli::describe(&error));
             ExitCode::FAILURE
         }
     }

@@ -25,6 +25,7 @@ enum Command {
     Doctor(cli::doctor::Opts),
     Run(cli::run::Opts),
     Token(cli::token::Opts),
+    Explain(cli::explain::Opts),
     #[command(name = COMPILE, hide = true)]
     Compile(cli::compile::Opts),
 }
@@ -63,9 +64,11 @@ fn main() -> ExitCode {
         Command::Serve(_) => "info,walrus=off",
         // What a function prints, or what was found, is the output of these commands; what a library says of a function's custom
         // sections is not.
-        Command::Run(_) | Command::Token(_) | Command::Doctor(_) | Command::Compile(_) => {
-            "warn,walrus=off"
-        }
+        Command::Run(_)
+        | Command::Token(_)
+        | Command::Explain(_)
+        | Command::Doctor(_)
+        | Command::Compile(_) => "warn,walrus=off",
     };
     tracing_subscriber::fmt()
         .with_env_filter(
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
                 Command::Doctor(opts) => opts.run().await,
                 Command::Run(opts) => opts.run().await,
                 Command::Token(opts) => opts.run(),
+                Command::Explain(opts) => opts.run(),
                 Command::Compile(opts) => opts.run(),
             }
         });

@@ -1,6 +1,7 @@
 //! Why a run ends before its function returns.
 
 use super::MAX_STRING_BYTES;
+use crate::ErrorCode;
 use crate::host::HostCall;
 use crate::state::StateError;
 use thiserror::Error;
@@ -54,25 +55,28 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Stable identifier for programs.
+    /// Stable identifier for programs: the text of an [`ErrorCode`], or `exit`, which is none.
     pub fn code(&self) -> &'static str {
-        match self {
-            Fault::Exit(_) => "exit",
+        let code = match self {
+            Fault::Exit(_) => return "exit",
             Fault::OutOfBounds { .. }
             | Fault::UnterminatedString { .. }
-            | Fault::NotUtf8 { .. } => "bad-pointer",
-            Fault::NotImplemented { .. } => "not-implemented",
-            Fault::ClusterOnly { .. } => "cluster-only",
-            Fault::UnknownImport { .. } => "unknown-import",
-            Fault::State(StateError::OverBudget { .. }) | Fault::OverBudget { .. } => "over-budget",
-            Fault::State(_) => "state",
-            Fault::Operation { .. } => "operation-failed",
-            Fault::NoMalloc { .. } => "no-malloc",
-            Fault::OutOfMemory { .. } => "out-of-memory",
-            Fault::Aborted { .. } => "trap",
-            Fault::Deadlock { .. } => "deadlock",
-            Fault::LockLost { .. } => "lock-lost",
-            Fault::Order { .. } => "internal",
-        }
+            | Fault::NotUtf8 { .. } => ErrorCode::BadPointer,
+            Fault::NotImplemented { .. } => ErrorCode::NotImplemented,
+            Fault::ClusterOnly { .. } => ErrorCode::ClusterOnly,
+            Fault::UnknownImport { .. } => ErrorCode::UnknownImport,
+            Fault::State(StateError::OverBudget { .. }) | Fault::OverBudget { .. } => {
+                ErrorCode::OverBudget
+            }
+            Fault::State(_) => ErrorCode::State,
+            Fault::Operation { .. } => ErrorCode::OperationFailed,
+            Fault::NoMalloc { .. } => ErrorCode::NoMalloc,
+            Fault::OutOfMemory { .. } => ErrorCode::OutOfMemory,
+            Fault::Aborted { .. } => ErrorCode::Trap,
+            Fault::Deadlock { .. } => ErrorCode::Deadlock,
+            Fault::LockLost { .. } => ErrorCode::LockLost,
+            Fault::Order { .. } => ErrorCode::Internal,
+        };
+        code.as_str()
     }
 }

@@ -205,7 +205,7 @@ fn options(arguments: &Arguments) -> Result<Options> {
 fn report(mut errors: Vec<anyhow::Error>, of: usize) -> Result<()> {
     if errors.len() > 1 {
         for error in &errors {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", super::describe(error));
         }
         bail!("{} of {of} functions were not built", errors.len());
     }

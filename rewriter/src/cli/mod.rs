@@ -3,6 +3,7 @@
 pub(crate) mod binaryen;
 pub(crate) mod build;
 pub(crate) mod completions;
+pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod man;
 mod outcome;
@@ -11,6 +12,7 @@ mod table;
 pub(crate) mod upload;
 
 use anyhow::{Context, Result, anyhow};
+use faasm_bridge::explain::with_link;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
@@ -48,5 +50,14 @@ fn human(bytes: u64) -> String {
         0..1_000 => format!("{bytes} B"),
         1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
         _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
+/// An error in one line, with its causes; one of the library's ends with the address of its code's page.
+pub(crate) fn describe(error: &anyhow::Error) -> String {
+    let message = format!("{error:#}");
+    match error.chain().find_map(|cause| cause.downcast_ref::<faasm_asyncify::Error>()) {
+        Some(known) => with_link(message, known.code().as_str()),
+        None => message,
     }
 }

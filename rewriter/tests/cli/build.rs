@@ -322,6 +322,11 @@ fn one_failing_function_does_not_stop_the_others() {
     assert_eq!(outcome.status, 1);
     assert_eq!(outcome.stderr.matches("error: ").count(), 1, "{}", outcome.stderr);
     assert!(outcome.stderr.contains("b.wasm: there is no memory"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.trim_end().ends_with("/docs/errors/bad-memory.md"),
+        "{}",
+        outcome.stderr
+    );
     let results: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
     let names: Vec<_> = results.as_array().unwrap().iter().map(|built| &built["name"]).collect();
     assert_eq!(names, ["a", "c"]);
@@ -332,6 +337,7 @@ fn one_failing_function_does_not_stop_the_others() {
         "{}",
         outcome.stderr
     );
+    assert!(outcome.stderr.contains("; see https://"), "one of several: {}", outcome.stderr);
 }
 
 #[test]

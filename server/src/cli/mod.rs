@@ -2,6 +2,7 @@
 
 pub(crate) mod compile;
 pub(crate) mod doctor;
+pub(crate) mod explain;
 pub(crate) mod run;
 pub(crate) mod serve;
 mod settings;

@@ -27,6 +27,8 @@ use crate::session::{Admission, Sessions};
 use crate::store::StoreError;
 use crate::tls::Tls;
 use bytes::Bytes;
+use faasm_bridge::ErrorCode;
+use faasm_bridge::explain::with_link;
 use fetch::Action;
 use files::Files;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -419,7 +421,8 @@ impl From<OverBudget> for Refusal {
             budget::Bound::User => StatusCode::TOO_MANY_REQUESTS,
             budget::Bound::Relay => StatusCode::SERVICE_UNAVAILABLE,
         };
-        Self::new(status, format!("over-budget: {over}"))
+        let code = ErrorCode::OverBudget.as_str();
+        Self::new(status, with_link(format!("{code}: {over}"), code))
     }
 }
 

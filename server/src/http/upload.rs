@@ -2,8 +2,9 @@
 
 use super::body::{self, Arrived, Bound};
 use super::{Answer, HttpContext, Refusal, plain};
-use crate::cluster::{ClusterError, MAX_FUNCTION_BYTES};
+use crate::cluster::{ClusterError, MAX_FUNCTION_BYTES, failure};
 use crate::store::StoreError;
+use faasm_bridge::explain::with_link;
 use faasm_bridge::wire::is_valid_name;
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
@@ -36,7 +37,7 @@ pub(super) async fn receive(
     let uploaded = uploaded.map_err(|error| match error {
         ClusterError::NotAFunction(why) => Refusal::new(
             StatusCode::UNPROCESSABLE_ENTITY,
-            format!("the function was not taken: {why}"),
+            with_link(format!("the function was not taken: {why}"), failure::CANNOT_LOAD),
         ),
         ClusterError::Busy(why) => Refusal::new(StatusCode::TOO_MANY_REQUESTS, why),
         ClusterError::OverBudget(over) => over.into(),
