@@ -3,6 +3,7 @@
 mod commands;
 mod links;
 mod markdown;
+mod names;
 mod paths;
 mod words;
 
@@ -14,6 +15,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::workspace::Workspace;
 use commands::Programs;
 use markdown::Document;
+use names::Names;
 use paths::Tree;
 
 /// Tells of the past, where names were others.
@@ -24,6 +26,10 @@ pub(crate) fn check(workspace: &Workspace, xtask: clap::Command) -> Result<()> {
     let files = files(workspace)?;
     let programs = Programs::of(workspace, xtask)?;
     let tree = Tree::new(files.iter().map(String::as_str));
+    let mut names = Names::default();
+    for path in &files {
+        names.add(path, &read(workspace, path)?);
+    }
     let mut problems = Vec::new();
     for path in files.iter().filter(|path| path.ends_with(".md") && *path != HISTORY) {
         let document = Document::parse(path, &read(workspace, path)?);
@@ -37,6 +43,7 @@ pub(crate) fn check(workspace: &Workspace, xtask: clap::Command) -> Result<()> {
         ));
         problems.extend(tree.check(&document));
         problems.extend(programs.check(&document));
+        problems.extend(names.check(&document));
     }
     for path in files.iter().filter(|path| path.ends_with(".rs")) {
         problems.extend(tree.check(&Document::of_comments(path, &read(workspace, path)?)));
