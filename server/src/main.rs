@@ -93,7 +93,7 @@ fn main() -> ExitCode {
         ended
     });
     ended.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        eprintln!("error: {}", cli::describe(&error));
         ExitCode::FAILURE
     })
 }

@@ -9,6 +9,8 @@ mod settings;
 mod stop;
 pub(crate) mod token;
 
+use faasm_bridge::explain::with_link;
+use faasm_relay::cluster::ClusterError;
 use faasm_relay::cluster::embedded::{EmbeddedConfig, Printing};
 use std::time::Duration;
 
@@ -32,5 +34,14 @@ impl LimitOpts {
             printing,
             ..EmbeddedConfig::default()
         }
+    }
+}
+
+/// An error in one line, with its causes; one of a cluster ends with the address of its code's page.
+pub(crate) fn describe(error: &anyhow::Error) -> String {
+    let message = format!("{error:#}");
+    match error.chain().find_map(|cause| cause.downcast_ref::<ClusterError>()) {
+        Some(known) => with_link(message, known.code().as_str()),
+        None => message,
     }
 }

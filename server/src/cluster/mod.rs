@@ -11,6 +11,7 @@ pub use child::{COMPILE, Job, compile_child};
 
 use crate::budget::OverBudget;
 use crate::store::{SessionKey, StoreError};
+use faasm_bridge::ErrorCode;
 use faasm_bridge::guest::CallResult;
 use faasm_bridge::wire::{CallEntry, RequestId};
 use futures_util::future::BoxFuture;
@@ -89,7 +90,7 @@ impl Outcome {
 
 /// What else than a host call can end a run early; the codes of [`Outcome::Failed`].
 pub mod failure {
-    use faasm_bridge::ErrorCode;
+    use super::ErrorCode;
 
     /// The function trapped.
     pub const TRAP: &str = ErrorCode::Trap.as_str();
@@ -170,6 +171,26 @@ pub enum ClusterError {
     /// Something in the cluster itself.
     #[error("the cluster failed: {0}")]
     Internal(String),
+}
+
+impl ClusterError {
+    /// The code whose page explains it.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            ClusterError::NotAFunction(_) => ErrorCode::CannotLoad,
+            ClusterError::OverBudget(_) => ErrorCode::OverBudget,
+            ClusterError::Unknown(_) | ClusterError::Store(StoreError::Uncertain { .. }) => {
+                ErrorCode::OutcomeUnknown
+            }
+            ClusterError::Store(_)
+            | ClusterError::Full { .. }
+            | ClusterError::UserFull { .. }
+            | ClusterError::Busy(_)
+            | ClusterError::Unavailable(_)
+            | ClusterError::Refused(_) => ErrorCode::OperationFailed,
+            ClusterError::Internal(_) => ErrorCode::Internal,
+        }
+    }
 }
 
 /// How full a cluster is.

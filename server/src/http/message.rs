@@ -22,7 +22,6 @@ use crate::auth::Operation;
 use crate::budget::{Charge, Kind};
 use crate::cluster::{Call, ClusterError, Outcome, failure};
 use crate::session::Exceeds;
-use faasm_bridge::ErrorCode;
 use faasm_bridge::explain::with_link;
 use faasm_bridge::guest::CallResult;
 use faasm_bridge::wire::{self, CallEntry, is_valid_name};
@@ -254,10 +253,7 @@ async fn perform(
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
         tracing::error!(%error, "call by message");
-        let code = match error {
-            ClusterError::Unknown(_) => ErrorCode::OutcomeUnknown,
-            _ => ErrorCode::OperationFailed,
-        };
+        let code = error.code();
         Refusal::new(status, with_link(error, code.as_str()))
     })?;
     let most = context.config.limits.output_bytes;

@@ -78,7 +78,15 @@ fn run_prints_and_exits_as_the_function_does() {
 
     let missing = relay().args(["run", "nowhere.wasm"]).output().unwrap();
     let reason = String::from_utf8(missing.stderr).unwrap();
-    assert!(reason.contains("reading nowhere.wasm"), "{reason}");
+    assert!(reason.contains("reading nowhere.wasm") && !reason.contains("; see "), "{reason}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text.wasm");
+    std::fs::write(&text, "(module)").unwrap();
+    let refused = relay().arg("run").arg(&text).output().unwrap();
+    let reason = String::from_utf8(refused.stderr).unwrap();
+    assert!(reason.contains("loading ") && reason.contains("WebAssembly text"), "{reason}");
+    assert!(reason.trim_end().ends_with("/docs/errors/cannot-load.md"), "{reason}");
 }
 
 #[test]
