@@ -85,7 +85,7 @@ fn run_prints_and_exits_as_the_function_does() {
     std::fs::write(&text, "(module)").unwrap();
     let refused = relay().arg("run").arg(&text).output().unwrap();
     let reason = String::from_utf8(refused.stderr).unwrap();
-    assert!(reason.contains("loading ") && reason.contains("WebAssembly text"), "{reason}");
+    assert!(reason.contains("loading ") && reason.contains("text.wasm: "), "{reason}");
     assert!(reason.trim_end().ends_with("/docs/errors/cannot-load.md"), "{reason}");
 }
 

@@ -70,7 +70,7 @@ fn has_word(line: &str, word: &str) -> bool {
     line.match_indices(word).any(|(at, found)| {
         let before = line[..at].chars().next_back().is_some_and(is_part);
         let after = line[at + found.len()..].chars().next().is_some_and(is_part);
-        !(begins && before) && !(ends && after)
+        !(begins && before || ends && after)
     })
 }
 
