@@ -26,7 +26,6 @@
 
 #[cfg(feature = "cli")]
 mod asyncify;
-mod draft_exceptions;
 mod error;
 pub mod faasm;
 mod module;

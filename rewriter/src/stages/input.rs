@@ -7,7 +7,8 @@
 use crate::module::layout::signature;
 use crate::module::{features, imports};
 use crate::stages::draft_simd::{self, Gone, Translated};
-use crate::{Error, draft_exceptions};
+use crate::Error;
+use crate::stages::draft_exceptions;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use wasmparser::{

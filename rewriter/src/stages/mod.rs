@@ -2,6 +2,7 @@
 
 pub(crate) mod clock_loop;
 pub(crate) mod constructors;
+pub(crate) mod draft_exceptions;
 pub(crate) mod draft_simd;
 pub(crate) mod fence;
 pub mod input;
