@@ -1,4 +1,4 @@
-//! The codes of errors are the same in the types, in the runtime, and where the cluster's are described.
+//! The error codes are the same in the types, in the runtime, and in the document that describes the cluster's codes.
 
 #[path = "../../../../../runtime-web/src/error/code.rs"]
 mod code;

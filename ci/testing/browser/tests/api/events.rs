@@ -1,4 +1,4 @@
-//! What `onEvent` tells of a run.
+//! The events that `onEvent` receives for a run.
 
 use super::TestBed;
 use anyhow::{Context as _, Result};

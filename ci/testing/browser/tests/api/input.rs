@@ -1,10 +1,10 @@
-//! What a function can be given as input.
+//! The types of input that a function accepts.
 
 use super::TestBed;
 use anyhow::Result;
 use serde_json::json;
 
-/// Gives its input as output.
+/// Outputs its input.
 const TINY: &str = include_str!("../functions/tiny.wat");
 
 #[tokio::test]
