@@ -1,4 +1,5 @@
-//! What `faasm_asyncify::faasm` makes of functions: guarded, they end no worker; built for Faasm, they carry their results out.
+//! The output of `faasm_asyncify::faasm`: guarded functions end no worker; functions built for Faasm encode their
+//! results in the output.
 
 use crate::deaths::{DEADLY_IMPORTS, deadly_calls};
 use crate::support::*;
@@ -83,14 +84,14 @@ async fn state_and_lists_work_as_they_do_in_a_page() {
     );
     for use_ in [BUILT, Use::Guarded] {
         let cluster = Cluster::start().await;
-        // Imports come before definitions.
+        // Imports must precede definitions.
         cluster.put_wasm("f", link(&imports_first(&wat), use_)).await;
         assert_eq!(cluster.call("f").await, (0, "cdgh".into()), "{use_:?}");
         assert_eq!(cluster.value("k").await.as_deref(), Some(&b"abcdefgh"[..]));
     }
 }
 
-/// Moves imports behind the prelude to the beginning.
+/// Moves imports that follow the prelude to the beginning.
 fn imports_first(wat: &str) -> String {
     let is_import = |line: &&str| line.trim_start().starts_with("(import ");
     let (imports, others): (Vec<&str>, Vec<&str>) =

@@ -1,4 +1,4 @@
-//! The engine that no real cluster has.
+//! The lenient engine, which no real cluster has.
 
 use crate::support::*;
 

@@ -1,4 +1,4 @@
-//! What a function, and who calls it, sees.
+//! Results as functions and their callers see them.
 
 use crate::support::*;
 
@@ -80,7 +80,7 @@ async fn host_calls_that_wamr_lacks_trap_when_they_are_called() {
         ("__faasm_restore_memory", "(param i32)", false),
         ("__faasm_backtrace", "(param i32)", false),
         ("__faasm_sm_var", "(param i32 i32)", false),
-        // Of another type than WAMR's, or by another name.
+        // Another type than WAMR's, or another name.
         ("__faasm_push_state", "(param i32) (result i32)", true),
         ("__faasm_read_state", "(param i32 i32 i32 i32) (result i32)", true),
         ("__faasm_chain_function", "(param i32 i32 i32) (result i32)", true),
@@ -95,7 +95,7 @@ async fn host_calls_that_wamr_lacks_trap_when_they_are_called() {
         let body = if has_result { format!("(drop {call})") } else { call };
         cluster.put(name, &importing(&import, &body)).await;
         cluster.traps(name).await;
-        // Importing it does no harm.
+        // Importing the host call without calling it is harmless.
         let idle = format!("{name}_idle");
         cluster.put(&idle, &importing(&import, "")).await;
         assert_eq!(cluster.call(&idle).await, (0, String::new()), "{name}");
