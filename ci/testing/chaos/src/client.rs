@@ -1,4 +1,4 @@
-//! A page without a browser: the session and the link that pages have, over a WebSocket.
+//! A page without a browser: the session and the link of a real page, over a WebSocket.
 
 use crate::random::Random;
 use anyhow::{Context as _, Result, bail};
@@ -17,36 +17,36 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 
-/// Whose functions and state these are.
+/// User of the functions and state.
 pub const USER: &str = "chaos";
 
-/// How much faster the link's clock goes: it waits for half a minute until it gives up a connection that is half open.
+/// Speed of the link's clock: the link waits for half a minute before it gives up a half-open connection.
 const HASTE: u32 = 25;
 
-/// Longest handshake, by the link's clock.
+/// Time limit of a handshake, by the link's clock.
 const HANDSHAKE: Duration = Duration::from_secs(50);
 
-/// How long a client tries to come back, by the link's clock.
+/// Time limit for reconnecting, by the link's clock.
 const GIVES_UP_AFTER: Duration = Duration::from_secs(24 * 3600);
 
-/// Longest that sending a frame may take.
+/// Time limit for sending a frame.
 const SENDS_WITHIN: Duration = Duration::from_secs(2);
 
-/// Requests that wait until the client takes them.
+/// Capacity of the queue of requests that the client has not taken yet.
 const WAITING: usize = 64;
 
 type Socket = WebSocketStream<TcpStream>;
 
-/// How a request ended, as far as its page knows.
+/// Outcome of a request, as far as its page knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
     Reply(Reply, Vec<u8>),
-    /// The session was gone: nobody can tell.
+    /// The session was lost: the outcome is unknown.
     Lost,
 }
 
 impl Told {
-    /// Whether it was not performed.
+    /// Whether the request was certainly not performed.
     pub fn is_refused(&self) -> bool {
         use FailureCode::{BadRequest, Busy, State, Unauthorised, Unavailable};
         let Told::Reply(Reply::Failed { code, .. }, _) = self else { return false };
@@ -61,14 +61,14 @@ struct Ask {
     told: oneshot::Sender<Told>,
 }
 
-/// Asks a relay; clones are the same page.
+/// Sends requests to a relay; clones share one page.
 #[derive(Clone, Debug)]
 pub struct Client {
     asks: mpsc::Sender<Ask>,
 }
 
 impl Client {
-    /// A client that connects to this address and goes on until the last clone is gone.
+    /// A client that connects to this address and runs until the last clone is dropped.
     pub fn start(address: SocketAddr, random: Random) -> Self {
         let (asks, asked) = mpsc::channel(WAITING);
         let driver = Driver {
@@ -90,12 +90,12 @@ impl Client {
         Self { asks }
     }
 
-    /// What a request comes to, however long that takes.
+    /// The outcome of a request, however long it takes.
     pub async fn ask(&self, request: Request, payload: Vec<u8>) -> Result<Told> {
         self.ask_and_cancel(request, payload, None).await
     }
 
-    /// The same, and nobody waits for it any more after a while.
+    /// Like [`Client::ask`], but cancels the request after a while.
     pub async fn ask_and_cancel(
         &self,
         request: Request,
@@ -105,7 +105,7 @@ impl Client {
         let (told, telling) = oneshot::channel();
         let ask = Ask { request, payload, cancel_after, told };
         self.asks.send(ask).await.ok().context("the client has ended")?;
-        telling.await.context("the client ended before it told")
+        telling.await.context("the client ended before it reported the outcome")
     }
 }
 
@@ -139,14 +139,14 @@ impl Driver {
                 }
                 Step::Ping => {
                     self.session.ping();
-                    // It goes out below, when the link says how long to wait for its answer.
+                    // It is sent below, when the link says how long to wait for its answer.
                     continue;
                 }
                 Step::Drop => {
                     self.lose();
                     continue;
                 }
-                Step::GiveUp => bail!("it tried to connect for too long"),
+                Step::GiveUp => bail!("could not reconnect within the time limit"),
                 Step::Wait(until) => until.map(|until| self.began + until / HASTE),
             };
             if !self.flush().await {
@@ -194,7 +194,7 @@ impl Driver {
         }
     }
 
-    /// What the link takes for the time.
+    /// The link's clock.
     fn now(&self) -> Duration {
         self.began.elapsed() * HASTE
     }
@@ -207,7 +207,7 @@ impl Driver {
         self.reconnect.lost(self.now(), random);
     }
 
-    /// Whether everything could be sent.
+    /// Whether all pending frames were sent.
     async fn flush(&mut self) -> bool {
         let Some(socket) = &mut self.socket else { return true };
         while let Some(message) = self.session.transmit_message() {
@@ -228,11 +228,11 @@ impl Driver {
                 return true;
             }
             session.cancel(*id);
-            // One that was never sent is forgotten without a word.
+            // A cancelled request that was never sent gets no reply.
             if !session.is_open(*id)
                 && let Some(told) = told.remove(id)
             {
-                let message = "taken back before it was sent".to_owned();
+                let message = "cancelled before it was sent".to_owned();
                 let reply = Reply::Failed { code: FailureCode::Busy, message };
                 let _ = told.send(Told::Reply(reply, Vec::new()));
             }
@@ -243,7 +243,7 @@ impl Driver {
     fn receive(&mut self, message: &[u8]) -> Result<()> {
         for frame in self.session.frames_of(message) {
             match self.session.receive(frame?)? {
-                // Nothing is watched.
+                // This client watches no state.
                 None | Some(ClientEvent::Changed { .. }) => {}
                 Some(ClientEvent::Open { lost }) => {
                     self.reconnect.opened(self.now());
@@ -254,7 +254,7 @@ impl Driver {
                 Some(ClientEvent::Reply { id, reply, payload }) => {
                     self.tell(id, Told::Reply(reply, payload));
                 }
-                // A relay that stops, or has no room: as pages do, it tries again.
+                // The relay is stopping or at its limit: retry, as pages do.
                 Some(ClientEvent::Refused { message, .. }) => bail!("refused: {message}"),
             }
         }

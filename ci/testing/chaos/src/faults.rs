@@ -1,4 +1,4 @@
-//! What fails besides the network: relays, their disk or their Redis, and their clocks.
+//! Faults other than those of the network: of relays, their disk or Redis, and their clocks.
 
 use crate::clock::Clock;
 use crate::disk::Disk;
@@ -14,48 +14,48 @@ use tokio::time::Instant;
 /// Time between two faults.
 const BETWEEN: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(700)];
 
-/// The same with Redis: a call of a relay that is killed is waited for until the others know.
+/// The same with Redis, longer because a call of a killed relay must wait until the other relays know.
 const BETWEEN_WITH_REDIS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(1200)];
 
-/// How long a disk is full, or Redis away.
+/// How long the disk stays full, or Redis unavailable.
 const AWAY: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(700)];
 
-/// How long Redis is away now and then: longer than relays give signs of life, and than they wait for an answer.
+/// An occasional longer outage of Redis: longer than the relays' heartbeats stay valid and than they wait for a reply.
 const LONG_AWAY: [Duration; 2] = [Duration::from_millis(4000), Duration::from_millis(7000)];
 
-/// How often connections to Redis are cut in a row, and the time between.
+/// Maximum number of consecutive cuts of connections to Redis, and the time between them.
 const MOST_CUTS: u64 = 40;
 const BETWEEN_CUTS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(30)];
 
-/// Longest that a relay is tried to be started while its disk is full.
+/// Time limit for starting a relay while its disk is full.
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 
-/// How far the relays' clocks are wrong, seconds.
+/// Possible clock offsets of the relays, in seconds.
 const JUMPS: [i64; 5] = [0, 45, -45, 3600, -86_400];
 
-/// What happened.
+/// Counts of faults.
 #[derive(Debug, Default)]
 pub struct Events {
     pub kills: u64,
     pub terminations: u64,
     pub full: u64,
-    /// Why the disk was never full.
+    /// Whether the disk was never full because none could be mounted.
     pub no_disk: bool,
-    /// Relays that did not start at once, for their disk was full.
+    /// Relays that did not start at once because their disk was full.
     pub late: u64,
     pub redis_kills: u64,
     pub redis_pauses: u64,
-    /// Times that all connections to Redis were cut.
+    /// Number of times that all connections to Redis were cut.
     pub redis_cuts: u64,
     pub jumps: u64,
-    /// Why clocks were right.
+    /// Whether clocks never jumped because `libfaketime` is missing.
     pub no_clock: bool,
     pub network: proxy::Counts,
     pub connections: u64,
     pub took: Duration,
 }
 
-/// A relay, and where the next one starts.
+/// A relay, and where its next process starts.
 #[derive(Debug)]
 pub struct Site {
     pub place: Place,
@@ -79,7 +79,7 @@ enum Fault {
     Store,
 }
 
-/// Dealt one after the other in random order, again and again, so that a short run has some of each kind, too.
+/// Drawn in random order and then refilled, so that even a short run has faults of each kind.
 const DECK: [Fault; 7] = [
     Fault::Kill,
     Fault::Kill,
@@ -90,7 +90,7 @@ const DECK: [Fault; 7] = [
     Fault::Store,
 ];
 
-/// What can fail.
+/// Injects faults.
 pub struct Faults<'a> {
     sites: Vec<Site>,
     disk: Option<&'a Disk>,
@@ -99,7 +99,7 @@ pub struct Faults<'a> {
     random: Random,
     ledger: &'a Ledger,
     pub events: Events,
-    /// Those that are still to be dealt.
+    /// Faults of the deck that are not drawn yet.
     deck: Vec<Fault>,
 }
 
@@ -132,7 +132,7 @@ impl<'a> Faults<'a> {
         self.deck.swap_remove(which)
     }
 
-    /// Waits a little, and lets something fail.
+    /// Waits for a random time, and injects a fault.
     ///
     /// # Errors
     /// When a relay or Redis does not end or start as it should.
@@ -164,13 +164,13 @@ impl<'a> Faults<'a> {
         self.events.terminations += 1;
         let status = self.sites[which].relay.terminate().await?;
         if !status.success() {
-            let what = format!("a relay that was asked to end did so with {status}");
+            let what = format!("a relay exited with {status} on SIGTERM");
             self.ledger.violate(Violation::Wrong, what);
         }
         Ok(())
     }
 
-    /// Kills everything there is, and starts it again.
+    /// Kills all relays and Redis, and restarts them.
     ///
     /// # Errors
     /// As [`Faults::next`].
@@ -190,7 +190,7 @@ impl<'a> Faults<'a> {
         Ok(())
     }
 
-    /// Asks all relays to end.
+    /// Terminates all relays.
     ///
     /// # Errors
     /// As [`Faults::next`].
@@ -243,7 +243,7 @@ impl<'a> Faults<'a> {
         if !self.random.chance(30) {
             return disk.empty();
         }
-        // It comes back to a disk that is full.
+        // The relay restarts while its disk is full.
         self.events.kills += 1;
         let site = &mut self.sites[which];
         site.relay.kill().await?;

@@ -1,4 +1,4 @@
-//! A short run with real relays; and proof that the ledger would see what it looks for is in its own tests.
+//! A short run with real relays. The ledger's own tests show that it detects violations.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
@@ -14,7 +14,7 @@ async fn nothing_is_lost_and_nothing_happens_twice() {
     let settings = Settings { seed: 1, calls: 1500, operations: 1500, time, redis: false };
     let (ledger, events) = campaign::run(&settings, folder.path()).await.unwrap();
     assert!(report::is_clean(&ledger), "{events:?}: {:#?}", ledger.shown());
-    // What makes a run worth anything.
+    // A run without these faults would prove nothing.
     assert!(ledger.count(Kind::Call, Outcome::Done) > 700, "{events:?}");
     assert!(ledger.count(Kind::Append, Outcome::Done) > 700, "{events:?}");
     assert!(events.kills > 1 && events.connections > 30 && events.network.len() > 3, "{events:?}");
