@@ -1,8 +1,8 @@
-//! How long others wait while somebody loads the relay as a hostile user would: `/healthz`, and a call of another user that does
-//! nothing.
+//! How long other users wait while one user loads the relay maliciously: for `/healthz`, and for a call of a function
+//! that does nothing.
 //!
-//! Each load has a relay of its own, with [`MEMORY_BYTES`] for users and default limits otherwise. A load is a function that goes on
-//! until it is dropped.
+//! Each load has a relay of its own, with [`MEMORY_BYTES`] for users and default limits otherwise. A load is a future
+//! that runs until it is dropped.
 
 use super::load::{Answers, Talk, histogram, load};
 use super::{NOTHING, USER};
@@ -16,10 +16,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-/// For users, of a relay with 4 GiB.
+/// Memory for users of a relay with 4 GiB.
 const MEMORY_BYTES: u64 = (4 << 30) / 5 * 3;
 
-/// Whose functions load the relay.
+/// The user whose functions load the relay.
 const EVE: &str = "eve";
 
 /// Functions of hers.
@@ -35,11 +35,11 @@ const FUNCTIONS: [(&str, &str); 5] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Load {
     None,
-    /// Calls of one of [`FUNCTIONS`], so many at once, again and again.
+    /// Calls of one of [`FUNCTIONS`], this many concurrently, in a loop.
     Calls(&'static str, usize),
-    /// Answers that nobody reads, of this path.
+    /// Requests for this path whose responses are not read.
     Unread(&'static str),
-    /// Bodies of messages, all but their last byte.
+    /// Message bodies without their last byte.
     Bodies,
     /// First frames of 64 MiB over WebSockets.
     Frames,
@@ -58,7 +58,7 @@ const LOADS: [(&str, Load); 10] = [
     ("first frames of 64 MiB", Load::Frames),
 ];
 
-/// Measures under each load for so long. It fails where an answer does.
+/// Measures under each load for this duration. Fails if a request of the other user fails.
 pub(super) async fn measure(seconds: f64) -> Result<Table> {
     let heading = ["load", "/healthz p50 ms", "p99", "a call p50 ms", "p99", "memory MiB"];
     let mut table = Table::new(&heading);
@@ -80,7 +80,7 @@ pub(super) async fn measure(seconds: f64) -> Result<Table> {
     Ok(table)
 }
 
-/// Times of `/healthz` and of a call, and the most memory that the relay had.
+/// Times of `/healthz` and of a call, and the relay's peak memory.
 async fn under(what: Load, lasting: Duration) -> Result<(Answers, Answers, u64)> {
     let web = tempfile::tempdir().context("a temporary folder")?;
     std::fs::write(web.path().join("big.bin"), vec![7; 60 << 20]).context("a static file")?;
@@ -127,10 +127,10 @@ async fn upload(relay: &Relay, folder: &Path, user: &str, name: &str, text: &str
     relay.upload(user, &[path]).await
 }
 
-/// Loads the relay until what this gives is dropped.
+/// Loads the relay until the returned set is dropped.
 fn begin(what: Load, address: &str) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    // The connections that one address may have, but for those that measure.
+    // All connections that one address may have, except those of the measurement.
     let (count, size) = match what {
         Load::None => (0, 0),
         Load::Calls(_, count) => (count, 0),
@@ -142,7 +142,7 @@ fn begin(what: Load, address: &str) -> JoinSet<()> {
         let address = address.to_owned();
         tasks.spawn(async move {
             loop {
-                // What the relay refuses is tried again.
+                // Retry what the relay rejects.
                 let _ = once(what, &address, size).await;
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
@@ -168,7 +168,7 @@ async fn once(what: Load, address: &str, size: usize) -> std::io::Result<()> {
         Load::Bodies => {
             let mut stream = ask(address, "POST /", size + 1).await?;
             send(&mut stream, size).await;
-            // Answered where it is refused, which a connection that is closed is, too.
+            // A response means that the message was rejected; a closed connection too.
             let _ = status(&mut stream).await;
         }
         Load::Frames => {
@@ -189,7 +189,7 @@ async fn once(what: Load, address: &str, size: usize) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Sends so many bytes, as far as they are taken.
+/// Sends this many bytes, as far as the relay accepts them.
 async fn send(stream: &mut TcpStream, size: usize) {
     let piece = [b' '; 64 << 10];
     let mut left = size;
@@ -210,15 +210,15 @@ async fn ask(address: &str, line: &str, length: usize) -> std::io::Result<TcpStr
     Ok(stream)
 }
 
-/// Reads the beginning of an answer.
+/// Reads the status of a response.
 async fn status(stream: &mut TcpStream) -> std::io::Result<u16> {
     let mut line = [0; 12];
     stream.read_exact(&mut line).await?;
     let digits = std::str::from_utf8(&line[9..]).ok().and_then(|digits| digits.parse().ok());
-    digits.ok_or_else(|| std::io::Error::other("the answer is no HTTP"))
+    digits.ok_or_else(|| std::io::Error::other("the answer is not HTTP"))
 }
 
-/// Asks whether the relay is there, over one connection.
+/// Requests `/healthz` repeatedly over one connection.
 async fn health(address: String, lasting: Duration) -> Result<Answers> {
     let mut times = histogram()?;
     let mut stream = TcpStream::connect(&address).await?;
@@ -235,7 +235,7 @@ async fn health(address: String, lasting: Duration) -> Result<Answers> {
             ensure!(read > 0, "the relay hung up");
             length += read;
         }
-        ensure!(answer.starts_with(b"HTTP/1.1 200"), "it is not well");
+        ensure!(answer.starts_with(b"HTTP/1.1 200"), "/healthz did not answer 200");
         times.saturating_record(began.elapsed().as_nanos() as u64);
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

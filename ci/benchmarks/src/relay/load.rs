@@ -1,4 +1,4 @@
-//! Load on a server: so many connections, each of which sends its next message when the last one was answered.
+//! Load on a server: a number of connections, each of which sends its next message when the last one was answered.
 
 use anyhow::{Context as _, Result, bail};
 use faasm_bridge::session::{ClientEvent, ClientSession};
@@ -12,22 +12,22 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-/// Slowest answer that is told apart, nanoseconds.
+/// Maximum recorded latency, in nanoseconds.
 const SLOWEST: u64 = 60_000_000_000;
 
-/// What is sent, and what has to come back.
+/// The message to send, and the expected answer.
 #[derive(Clone, Debug)]
 pub(crate) enum Talk {
-    /// A message of so many bytes, and its echo.
+    /// A message of this many bytes, and its echo.
     Echo(usize),
     /// A call of this function, and its return value 0.
     Call { user: String, function: String },
 }
 
-/// What came of it.
+/// The measured answers.
 pub(crate) struct Answers {
     pub(crate) seconds: f64,
-    /// Of each answer, in nanoseconds.
+    /// Latency of each answer, in nanoseconds.
     pub(crate) times: Histogram<u64>,
 }
 
@@ -42,7 +42,7 @@ impl Answers {
     }
 }
 
-/// Talks over so many connections for a while.
+/// Sends messages over this many connections for a while.
 pub(crate) async fn load(
     url: &str,
     talk: &Talk,
@@ -69,7 +69,7 @@ pub(crate) fn histogram() -> Result<Histogram<u64>> {
 
 pub(crate) type Socket = WebSocketStream<TcpStream>;
 
-/// A WebSocket to `ws://HOST:PORT/PATH`.
+/// Connects a WebSocket to `ws://HOST:PORT/PATH`.
 pub(crate) async fn connect(url: &str) -> Result<Socket> {
     let host = url.strip_prefix("ws://").and_then(|rest| rest.split('/').next());
     let stream = TcpStream::connect(host.context("a WebSocket's address")?).await;
@@ -79,7 +79,7 @@ pub(crate) async fn connect(url: &str) -> Result<Socket> {
     Ok(socket)
 }
 
-/// A session whose handshake is done, and what carries it.
+/// Opens a session, including its handshake.
 pub(crate) async fn open_session(url: &str, user: &str) -> Result<(Socket, ClientSession)> {
     let mut socket = connect(url).await?;
     let mut session = ClientSession::new(user, None);
@@ -131,7 +131,7 @@ impl Line {
             }
             times.saturating_record(began.elapsed().as_nanos() as u64);
         }
-        // Ends the session, too.
+        // Also ends the session.
         let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
         self.socket.close(Some(frame)).await?;
         Ok(times)
@@ -143,13 +143,13 @@ async fn echo(socket: &mut Socket, bytes: usize) -> Result<()> {
     loop {
         match socket.next().await.context("the server hung up")?? {
             Message::Binary(back) if back.len() == bytes => return Ok(()),
-            Message::Binary(back) => bail!("{} bytes came back of {bytes}", back.len()),
+            Message::Binary(back) => bail!("the echo has {} bytes instead of {bytes}", back.len()),
             _ => {}
         }
     }
 }
 
-/// A call from beginning to end; its reply is acknowledged with the next one.
+/// Makes a call and waits for its reply, which the next call acknowledges.
 async fn call(socket: &mut Socket, session: &mut ClientSession, function: &str) -> Result<()> {
     let request = Request::Call {
         function: function.to_owned(),

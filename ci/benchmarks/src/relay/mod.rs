@@ -1,5 +1,5 @@
-//! What the relay costs: calls through session, protocol and an embedded instance, idle sessions, state; beside bare servers
-//! in the same run.
+//! The cost of the relay: calls through session, protocol and an embedded instance, idle sessions, state; compared with
+//! bare servers in the same run.
 
 mod cluster;
 mod figures;
@@ -23,7 +23,7 @@ use std::time::Duration;
 /// The user whose functions these are.
 const USER: &str = "bench";
 
-/// As many bytes as a call's request has.
+/// As many bytes as the request of a call.
 const MESSAGE_BYTES: usize = 24;
 
 /// Does nothing.
@@ -32,22 +32,22 @@ const NOTHING: &str = include_str!("../../functions/wat/nothing.wat");
 /// Compare the relay with bare servers
 #[derive(Debug, clap::Args)]
 pub(crate) struct Opts {
-    /// Connections at the same time
+    /// Number of concurrent connections
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
     connections: u16,
-    /// How long one measurement lasts
+    /// Duration of one measurement
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
     seconds: f64,
-    /// How often each column is measured
+    /// Number of measurements of each column
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
-    /// Sessions that are open and do nothing
+    /// Number of idle sessions
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     idle: usize,
     /// Only what contains this: calls, idle, state, start, faasm
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// Only how long /healthz and a call of another user take while somebody loads the relay, this long under each load
+    /// Measure only the latency of /healthz and of another user's call under hostile load, this long under each load
     #[arg(long, value_name = "SECONDS")]
     hostile: Option<f64>,
     /// Write the figures to this file, as JSON
@@ -92,7 +92,7 @@ pub(crate) async fn run(opts: &Opts) -> Result<()> {
     }
     ensure!(
         !figures.is_empty(),
-        "nothing contains `{}`",
+        "no measurement has a name that contains `{}`",
         opts.filter.as_deref().unwrap_or_default()
     );
     let targets = figure::table(&figures);
@@ -108,7 +108,7 @@ pub(crate) async fn run(opts: &Opts) -> Result<()> {
     Ok(())
 }
 
-/// A relay with a folder of its own and room for so many sessions.
+/// A relay with a folder of its own that allows this many sessions.
 async fn relay(sessions: usize) -> Result<(Relay, String)> {
     let web = tempfile::tempdir().context("a temporary folder")?;
     let options = figures::room_for(sessions);
@@ -118,7 +118,7 @@ async fn relay(sessions: usize) -> Result<(Relay, String)> {
     Ok((relay, url))
 }
 
-/// Calls of a function that does nothing, and echoes, in turns.
+/// Measures calls of a function that does nothing, and echoes, in turns.
 async fn calls(opts: &Opts) -> Result<(Table, Vec<Figure>)> {
     let (relay, url) = relay(2 * usize::from(opts.connections)).await?;
     let folder = tempfile::tempdir().context("a temporary folder")?;
@@ -141,7 +141,7 @@ async fn calls(opts: &Opts) -> Result<(Table, Vec<Figure>)> {
         for (name, url, talk) in columns {
             let lasting = Duration::from_secs_f64(opts.seconds);
             let answers = load(url, talk, connections, lasting).await.context(name)?;
-            // The first round warms.
+            // The first round is a warm-up.
             if round > 0 {
                 found.entry(name).or_default().push(answers);
             }
@@ -150,13 +150,13 @@ async fn calls(opts: &Opts) -> Result<(Table, Vec<Figure>)> {
     Ok((figures::answers(&found), figures::calls(&found)))
 }
 
-/// What a session weighs whose page does nothing.
+/// Memory of an idle session.
 async fn idle(count: usize) -> Result<Figure> {
-    // Inherited by the relay.
+    // The relay inherits the limit.
     figures::raise_file_limit(2 * count as u64 + 1000)?;
     let (relay, url) = relay(count + 200).await?;
     let process = relay.id().context("the relay has ended")?;
-    // What the first sessions bring about stays.
+    // Allocations of the first sessions are permanent.
     let mut sessions = Vec::with_capacity(count);
     for _ in 0..100 {
         sessions.push(open_session(&url, USER).await?);
@@ -169,7 +169,7 @@ async fn idle(count: usize) -> Result<Figure> {
     Ok(figures::idle(each, count))
 }
 
-/// A call within the process that runs it.
+/// Measures a call within the process that runs it.
 fn warm_start() -> Result<(Table, Figure)> {
     let program = program("FAASM_WARM_START_BIN", "examples/warm_start")?;
     let output = Command::new(&program)
@@ -188,7 +188,7 @@ fn warm_start() -> Result<(Table, Figure)> {
     Ok((table, figures::warm_start(*middle)))
 }
 
-/// The middle of what rounds gave.
+/// The median of the rounds.
 fn middle(values: impl Iterator<Item = f64>) -> f64 {
     median(&values.collect::<Vec<_>>())
 }

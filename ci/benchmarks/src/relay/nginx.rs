@@ -1,4 +1,4 @@
-//! nginx with one file, to compare with.
+//! nginx with one file, as a baseline.
 
 use anyhow::{Context as _, Result, bail};
 use std::fs;
@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 
 const FILE: &str = "value";
 
-/// A running nginx; it ends with this value.
+/// A running nginx. Dropping this value ends it.
 pub(crate) struct Nginx {
     _child: Child,
     _folder: TempDir,
@@ -24,7 +24,7 @@ impl Nginx {
     /// Serves these bytes.
     pub(crate) async fn start(bytes: &[u8]) -> Result<Nginx> {
         let folder = tempfile::tempdir().context("a temporary folder")?;
-        // Its workers are another user's.
+        // Its workers run as another user.
         open_to_all(folder.path())?;
         fs::write(folder.path().join(FILE), bytes).context("writing a file")?;
         let port = StdListener::bind("127.0.0.1:0")?.local_addr()?.port();
@@ -60,7 +60,7 @@ impl Nginx {
         Ok(TcpStream::connect(("127.0.0.1", self.port)).await?)
     }
 
-    /// Fetches the file; gives how many bytes came after the head.
+    /// Fetches the file; returns the response body.
     pub(crate) async fn fetch(&self, stream: &mut TcpStream, expected: usize) -> Result<Vec<u8>> {
         let request = format!("GET /{FILE} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;

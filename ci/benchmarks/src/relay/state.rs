@@ -1,4 +1,4 @@
-//! A large state value: how fast it is pulled, and what a small change sends.
+//! A large state value: the throughput of a pull, and the bytes sent for a small change.
 
 use super::load::{Socket, open_session};
 use super::nginx::Nginx;
@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::Message;
 const VALUE_BYTES: usize = 64 * 1024 * 1024;
 const CHANGED: std::ops::Range<usize> = 4096 * 1000..4096 * 1001;
 
-/// Most that a WebSocket client adds to a message: its head and mask.
+/// Maximum overhead of a WebSocket message of a client: header and mask.
 const WEBSOCKET_HEAD: usize = 14;
 
 const KEY: &str = "value";
@@ -38,12 +38,12 @@ pub(crate) async fn measure(rounds: u32) -> Result<Vec<Figure>> {
         let began = Instant::now();
         let pulled = page.pull().await?;
         let pull = began.elapsed().as_secs_f64();
-        ensure!(pulled == value, "what was pulled is not what was pushed");
+        ensure!(pulled == value, "the pulled value differs from the pushed one");
         let mut stream = nginx.connect().await?;
         let began = Instant::now();
         let fetched = nginx.fetch(&mut stream, VALUE_BYTES).await?;
         let fetch = began.elapsed().as_secs_f64();
-        ensure!(fetched == value, "what nginx gave is not the file");
+        ensure!(fetched == value, "nginx's response differs from the file");
         if round > 0 {
             pulls.push(pull);
             fetches.push(fetch);
@@ -60,7 +60,7 @@ pub(crate) async fn measure(rounds: u32) -> Result<Vec<Figure>> {
 struct Page {
     socket: Socket,
     session: ClientSession,
-    /// Of the last message, that nobody has taken yet.
+    /// Unprocessed events of the last message.
     events: VecDeque<ClientEvent>,
 }
 
@@ -70,7 +70,7 @@ impl Page {
         Ok(Page { socket, session, events: VecDeque::new() })
     }
 
-    /// Reads the whole value, in parts that are all asked for at once.
+    /// Reads the whole value in chunks that are requested concurrently.
     async fn pull(&mut self) -> Result<Vec<u8>> {
         let mut asked = HashMap::new();
         for offset in (0..VALUE_BYTES as u64).step_by(TRANSFER_BYTES as usize) {
@@ -91,7 +91,7 @@ impl Page {
         Ok(value)
     }
 
-    /// Pushes what has changed; gives the bytes sent.
+    /// Pushes the changes; returns the number of bytes sent.
     async fn push(&mut self, tier: &mut LocalTier) -> Result<usize> {
         let (size, chunks) = tier.take_dirty_ranges(KEY).context("nothing to push")?;
         let mut sent = 0;
