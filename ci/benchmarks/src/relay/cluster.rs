@@ -42,7 +42,7 @@ impl Standin {
     async fn start() -> Result<Self> {
         let path = program("FAASM_STANDIN_BIN", "faasm-standin")?;
         let mut process = Command::new(&path)
-            // This measures the relay, so it excludes the start of executors.
+            // What it measures is the relay: starting executors is not part of it.
             .args(["--as", "lenient"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -129,7 +129,7 @@ pub(super) async fn measure(rounds: u32) -> Result<(Table, Vec<Figure>)> {
     Ok((table, all))
 }
 
-/// A client of the planner with one persistent connection, which polls the status of its call without a pause.
+/// A client of the planner, with one connection that it keeps, which asks without a pause what became of its call.
 struct Direct {
     stream: BufReader<TcpStream>,
     last: i32,

@@ -111,7 +111,7 @@ pub(crate) fn room_for(sessions: usize) -> Vec<String> {
     room.iter().flat_map(|(key, value)| ["--set".to_owned(), format!("{key}={value}")]).collect()
 }
 
-/// Raises the limit of open files for this process and its children.
+/// Lets this process, and those it starts, have so many files open.
 pub(crate) fn raise_file_limit(files: u64) -> Result<()> {
     let (_, most) =
         getrlimit(Resource::RLIMIT_NOFILE).context("asking how many files may be open")?;

@@ -1,8 +1,8 @@
 //! How long other users wait while one user loads the relay maliciously: for `/healthz`, and for a call of a function
 //! that does nothing.
 //!
-//! Each load has a relay of its own, with [`MEMORY_BYTES`] for users and default limits otherwise. A load is a future
-//! that runs until it is dropped.
+//! Each load has a relay of its own, with [`MEMORY_BYTES`] for users and default limits otherwise. A load is a function that goes on
+//! until it is dropped.
 
 use super::load::{Answers, Talk, histogram, load};
 use super::{NOTHING, USER};
@@ -16,10 +16,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-/// Memory for users of a relay with 4 GiB.
+/// For users, of a relay with 4 GiB.
 const MEMORY_BYTES: u64 = (4 << 30) / 5 * 3;
 
-/// The user whose functions load the relay.
+/// Whose functions load the relay.
 const EVE: &str = "eve";
 
 /// Functions of hers.
@@ -39,7 +39,7 @@ enum Load {
     Calls(&'static str, usize),
     /// Requests for this path whose responses are not read.
     Unread(&'static str),
-    /// Message bodies without their last byte.
+    /// Bodies of messages, all but their last byte.
     Bodies,
     /// First frames of 64 MiB over WebSockets.
     Frames,
@@ -80,7 +80,7 @@ pub(super) async fn measure(seconds: f64) -> Result<Table> {
     Ok(table)
 }
 
-/// Times of `/healthz` and of a call, and the relay's peak memory.
+/// Times of `/healthz` and of a call, and the most memory that the relay had.
 async fn under(what: Load, lasting: Duration) -> Result<(Answers, Answers, u64)> {
     let web = tempfile::tempdir().context("a temporary folder")?;
     std::fs::write(web.path().join("big.bin"), vec![7; 60 << 20]).context("a static file")?;
@@ -130,7 +130,7 @@ async fn upload(relay: &Relay, folder: &Path, user: &str, name: &str, text: &str
 /// Loads the relay until the returned set is dropped.
 fn begin(what: Load, address: &str) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    // All connections that one address may have, except those of the measurement.
+    // The connections that one address may have, but for those that measure.
     let (count, size) = match what {
         Load::None => (0, 0),
         Load::Calls(_, count) => (count, 0),
@@ -189,7 +189,7 @@ async fn once(what: Load, address: &str, size: usize) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Sends this many bytes, as far as the relay accepts them.
+/// Sends so many bytes, as far as they are taken.
 async fn send(stream: &mut TcpStream, size: usize) {
     let piece = [b' '; 64 << 10];
     let mut left = size;
@@ -210,7 +210,7 @@ async fn ask(address: &str, line: &str, length: usize) -> std::io::Result<TcpStr
     Ok(stream)
 }
 
-/// Reads the status of a response.
+/// Reads the beginning of an answer.
 async fn status(stream: &mut TcpStream) -> std::io::Result<u16> {
     let mut line = [0; 12];
     stream.read_exact(&mut line).await?;
@@ -218,7 +218,7 @@ async fn status(stream: &mut TcpStream) -> std::io::Result<u16> {
     digits.ok_or_else(|| std::io::Error::other("the answer is not HTTP"))
 }
 
-/// Requests `/healthz` repeatedly over one connection.
+/// Asks whether the relay is there, over one connection.
 async fn health(address: String, lasting: Duration) -> Result<Answers> {
     let mut times = histogram()?;
     let mut stream = TcpStream::connect(&address).await?;

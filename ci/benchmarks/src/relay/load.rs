@@ -1,4 +1,4 @@
-//! Load on a server: a number of connections, each of which sends its next message when the last one was answered.
+//! Load on a server: so many connections, each of which sends its next message when the last one was answered.
 
 use anyhow::{Context as _, Result, bail};
 use faasm_bridge::session::{ClientEvent, ClientSession};
@@ -12,13 +12,13 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-/// Maximum recorded latency, in nanoseconds.
+/// Slowest answer that is told apart, nanoseconds.
 const SLOWEST: u64 = 60_000_000_000;
 
 /// The message to send, and the expected answer.
 #[derive(Clone, Debug)]
 pub(crate) enum Talk {
-    /// A message of this many bytes, and its echo.
+    /// A message of so many bytes, and its echo.
     Echo(usize),
     /// A call of this function, and its return value 0.
     Call { user: String, function: String },
@@ -27,7 +27,7 @@ pub(crate) enum Talk {
 /// The measured answers.
 pub(crate) struct Answers {
     pub(crate) seconds: f64,
-    /// Latency of each answer, in nanoseconds.
+    /// Of each answer, in nanoseconds.
     pub(crate) times: Histogram<u64>,
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn histogram() -> Result<Histogram<u64>> {
 
 pub(crate) type Socket = WebSocketStream<TcpStream>;
 
-/// Connects a WebSocket to `ws://HOST:PORT/PATH`.
+/// A WebSocket to `ws://HOST:PORT/PATH`.
 pub(crate) async fn connect(url: &str) -> Result<Socket> {
     let host = url.strip_prefix("ws://").and_then(|rest| rest.split('/').next());
     let stream = TcpStream::connect(host.context("a WebSocket's address")?).await;
@@ -79,7 +79,7 @@ pub(crate) async fn connect(url: &str) -> Result<Socket> {
     Ok(socket)
 }
 
-/// Opens a session, including its handshake.
+/// A session whose handshake is done, and what carries it.
 pub(crate) async fn open_session(url: &str, user: &str) -> Result<(Socket, ClientSession)> {
     let mut socket = connect(url).await?;
     let mut session = ClientSession::new(user, None);
@@ -131,7 +131,7 @@ impl Line {
             }
             times.saturating_record(began.elapsed().as_nanos() as u64);
         }
-        // Also ends the session.
+        // Ends the session, too.
         let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
         self.socket.close(Some(frame)).await?;
         Ok(times)

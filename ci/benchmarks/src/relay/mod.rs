@@ -1,5 +1,5 @@
-//! The cost of the relay: calls through session, protocol and an embedded instance, idle sessions, state; compared with
-//! bare servers in the same run.
+//! What the relay costs: calls through session, protocol and an embedded instance, idle sessions, state; beside bare servers
+//! in the same run.
 
 mod cluster;
 mod figures;
@@ -23,7 +23,7 @@ use std::time::Duration;
 /// The user whose functions these are.
 const USER: &str = "bench";
 
-/// As many bytes as the request of a call.
+/// As many bytes as a call's request has.
 const MESSAGE_BYTES: usize = 24;
 
 /// Does nothing.
@@ -32,13 +32,13 @@ const NOTHING: &str = include_str!("../../functions/wat/nothing.wat");
 /// Compare the relay with bare servers
 #[derive(Debug, clap::Args)]
 pub(crate) struct Opts {
-    /// Number of concurrent connections
+    /// Connections at the same time
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
     connections: u16,
-    /// Duration of one measurement
+    /// How long one measurement lasts
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
     seconds: f64,
-    /// Number of measurements of each column
+    /// How often each column is measured
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
     /// Number of idle sessions
@@ -118,7 +118,7 @@ async fn relay(sessions: usize) -> Result<(Relay, String)> {
     Ok((relay, url))
 }
 
-/// Measures calls of a function that does nothing, and echoes, in turns.
+/// Calls of a function that does nothing, and echoes, in turns.
 async fn calls(opts: &Opts) -> Result<(Table, Vec<Figure>)> {
     let (relay, url) = relay(2 * usize::from(opts.connections)).await?;
     let folder = tempfile::tempdir().context("a temporary folder")?;
@@ -141,7 +141,7 @@ async fn calls(opts: &Opts) -> Result<(Table, Vec<Figure>)> {
         for (name, url, talk) in columns {
             let lasting = Duration::from_secs_f64(opts.seconds);
             let answers = load(url, talk, connections, lasting).await.context(name)?;
-            // The first round is a warm-up.
+            // The first round warms.
             if round > 0 {
                 found.entry(name).or_default().push(answers);
             }
@@ -152,7 +152,7 @@ async fn calls(opts: &Opts) -> Result<(Table, Vec<Figure>)> {
 
 /// Memory of an idle session.
 async fn idle(count: usize) -> Result<Figure> {
-    // The relay inherits the limit.
+    // Inherited by the relay.
     figures::raise_file_limit(2 * count as u64 + 1000)?;
     let (relay, url) = relay(count + 200).await?;
     let process = relay.id().context("the relay has ended")?;
@@ -169,7 +169,7 @@ async fn idle(count: usize) -> Result<Figure> {
     Ok(figures::idle(each, count))
 }
 
-/// Measures a call within the process that runs it.
+/// A call within the process that runs it.
 fn warm_start() -> Result<(Table, Figure)> {
     let program = program("FAASM_WARM_START_BIN", "examples/warm_start")?;
     let output = Command::new(&program)

@@ -1,4 +1,4 @@
-//! nginx with one file, as a baseline.
+//! nginx with one file, to compare with.
 
 use anyhow::{Context as _, Result, bail};
 use std::fs;
@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 
 const FILE: &str = "value";
 
-/// A running nginx. Dropping this value ends it.
+/// A running nginx; it ends with this value.
 pub(crate) struct Nginx {
     _child: Child,
     _folder: TempDir,
@@ -60,7 +60,7 @@ impl Nginx {
         Ok(TcpStream::connect(("127.0.0.1", self.port)).await?)
     }
 
-    /// Fetches the file; returns the response body.
+    /// Fetches the file; gives how many bytes came after the head.
     pub(crate) async fn fetch(&self, stream: &mut TcpStream, expected: usize) -> Result<Vec<u8>> {
         let request = format!("GET /{FILE} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;

@@ -1,4 +1,4 @@
-//! A large state value: the throughput of a pull, and the bytes sent for a small change.
+//! A large state value: how fast it is pulled, and what a small change sends.
 
 use super::load::{Socket, open_session};
 use super::nginx::Nginx;
@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::Message;
 const VALUE_BYTES: usize = 64 * 1024 * 1024;
 const CHANGED: std::ops::Range<usize> = 4096 * 1000..4096 * 1001;
 
-/// Maximum overhead of a WebSocket message of a client: header and mask.
+/// Most that a WebSocket client adds to a message: its head and mask.
 const WEBSOCKET_HEAD: usize = 14;
 
 const KEY: &str = "value";
@@ -70,7 +70,7 @@ impl Page {
         Ok(Page { socket, session, events: VecDeque::new() })
     }
 
-    /// Reads the whole value in chunks that are requested concurrently.
+    /// Reads the whole value, in parts that are all asked for at once.
     async fn pull(&mut self) -> Result<Vec<u8>> {
         let mut asked = HashMap::new();
         for offset in (0..VALUE_BYTES as u64).step_by(TRANSFER_BYTES as usize) {
@@ -91,7 +91,7 @@ impl Page {
         Ok(value)
     }
 
-    /// Pushes the changes; returns the number of bytes sent.
+    /// Pushes what has changed; gives the bytes sent.
     async fn push(&mut self, tier: &mut LocalTier) -> Result<usize> {
         let (size, chunks) = tier.take_dirty_ranges(KEY).context("nothing to push")?;
         let mut sent = 0;

@@ -20,7 +20,7 @@ impl Args {
     pub(crate) fn run(self, workspace: &Workspace) -> Result<()> {
         setup::rust_components(workspace)?;
         setup::rust_targets(workspace, &[setup::WASI, setup::WEB])?;
-        // Functions are in workspaces of their own.
+        // Functions have workspaces of their own.
         let functions = [
             workspace.functions_source(),
             workspace.root().join("ci/testing/conformance/functions/rust"),
