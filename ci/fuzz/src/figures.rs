@@ -1,4 +1,4 @@
-//! What a run of the fuzzer counted.
+//! The counts of a run of the fuzzer.
 
 use crate::corpus;
 use crate::decoders::Decoder;
@@ -11,12 +11,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// Inputs kept of each class of findings.
+/// Maximum number of saved inputs for each class of findings.
 const MOST_SAVED: usize = 5;
-/// Of the functions, so many have to suspend: else the generator does not do its work.
+/// Percentage of the functions that must suspend; below it, the generator is broken.
 const SUSPENDING_TARGET: u64 = 60;
 
-/// Counts, by what is counted.
+/// Counts by name.
 pub type Counts = BTreeMap<String, u64>;
 
 /// What was counted so far.
@@ -26,7 +26,7 @@ pub struct Totals {
     /// Functions that ran.
     pub functions: u64,
     pub suspensions: u64,
-    /// Functions that suspended, and those among them by what was on a stack then.
+    /// Functions that suspended, and how many of them in each situation.
     pub suspended: u64,
     pub deep: u64,
     pub indirect: u64,
@@ -43,7 +43,7 @@ pub struct Totals {
     pub damaged: u64,
     pub errors: Counts,
     pub unexplained: Counts,
-    /// Inputs of decoders: how many each was given, and how many of them it took.
+    /// Inputs of decoders: how many each received, and how many it accepted.
     pub decoded: BTreeMap<&'static str, (u64, u64)>,
     /// Findings by class: how many, and the inputs that were saved.
     pub findings: BTreeMap<String, (u64, Vec<PathBuf>)>,
@@ -92,7 +92,7 @@ impl Totals {
                 self.ran(&report);
             }
             CaseResult::Skipped(reason) => {
-                // What comes first is where.
+                // The message starts with its location.
                 let reason = reason.rsplit(": ").next().unwrap_or_default().split(" (at").next();
                 let reason = reason.unwrap_or_default().to_owned();
                 *self.skipped.entry(reason).or_default() += 1;
@@ -148,7 +148,7 @@ impl Totals {
         *count += 1;
         if saved.len() < MOST_SAVED {
             let path = finding.save(&corpus::folder("findings"), wasm)?;
-            // A module that carries no scenario shows the same under several.
+            // A module without a scenario shows the same finding under several.
             if !saved.contains(&path) {
                 eprintln!("finding: {:?}: {}\n  {}", finding.kind, finding.message, path.display());
                 saved.push(path);

@@ -1,4 +1,4 @@
-//! The second target: no input crashes the tool.
+//! The second target: no input crashes the rewriter.
 //!
 //! Inputs are modules of every proposal and what is left of them after damage: to bytes, and to whole sections, which keeps
 //! more of them valid. (The crate `wasm-mutate` would add rewriting by equivalences, and drags in unmaintained crates.)
@@ -9,7 +9,7 @@ use crate::random::Rng;
 use crate::{generate, refusal};
 use faasm_asyncify::{Error, Options, build, inspect, normalise, shim, why};
 
-/// What came of an input: the names of the errors it met, and those that explain nothing.
+/// The result of an input: the names of the errors, and the unexplained errors.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     pub errors: Vec<String>,
@@ -32,7 +32,7 @@ fn base(corpus: &[Vec<u8>], rng: &mut Rng) -> Vec<u8> {
         0 | 1 => rng.pick(corpus).cloned(),
         2 => generate::function(rng.number()),
         3 => generate::any_module(rng),
-        // Without an entry, little is done with a module.
+        // The rewriter does little with a module without an entry.
         _ => generate::any_function(rng),
     };
     made.unwrap_or_default()
@@ -125,7 +125,7 @@ fn sections(wasm: &[u8]) -> Vec<Section> {
     sections
 }
 
-/// Gives an input to every part of the tool; the slow ones only where it is to be `built`.
+/// Passes an input to every stage of the rewriter; to the slow ones only if it is to be `built`.
 ///
 /// # Errors
 /// A panic, or a result that is not valid.

@@ -1,4 +1,4 @@
-//! Functions to fuzz with: what `wasm-smith` gives, with host calls woven in.
+//! Generates functions to fuzz with: modules from `wasm-smith`, with host calls added.
 //!
 //! `wasm-smith` knows every instruction, but its modules rarely call anything, and never the way a compiler's do. So each
 //! module gets imports of the host interface, functions of its own and a table of both (`world`), and expressions and
