@@ -84,8 +84,8 @@ fn processor_seconds(usage: &Usage) -> f64 {
 
 /// In KiB. Not from `getrusage`, whose value for a process includes the peak that the parent had at the fork.
 fn own_peak() -> Result<u64> {
-    let status =
-        std::fs::read_to_string("/proc/self/status").context("reading the memory use from /proc")?;
+    let status = std::fs::read_to_string("/proc/self/status")
+        .context("reading the memory use from /proc")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let number = line.and_then(|line| line.split_whitespace().next()).context("no VmHWM")?;
     number.parse().context("VmHWM")

@@ -55,7 +55,10 @@ impl Node {
         let (stdout, stderr) = self.run(module, &options)?;
         let count = stderr.lines().find_map(|line| line.strip_prefix("suspensions "));
         let count = count.and_then(|count| count.parse().ok());
-        Ok((Run::parse(&stdout)?.checksum, count.context("the driver printed no number of suspensions")?))
+        Ok((
+            Run::parse(&stdout)?.checksum,
+            count.context("the driver printed no number of suspensions")?,
+        ))
     }
 
     fn run(&self, module: &Path, options: &Value) -> Result<(String, String)> {

@@ -18,14 +18,16 @@ impl Run {
         for line in printed.lines() {
             match line.split_once(' ') {
                 Some(("round", time)) => {
-                    rounds.push(time.parse::<f64>().with_context(|| format!("parsing the time in `{line}`"))?);
+                    rounds.push(
+                        time.parse::<f64>()
+                            .with_context(|| format!("parsing the time in `{line}`"))?,
+                    );
                 }
                 Some(("checksum", sum)) => checksum = Some(sum.to_owned()),
                 _ => {}
             }
         }
-        let checksum =
-            checksum.with_context(|| format!("no checksum in the output: {printed}"))?;
+        let checksum = checksum.with_context(|| format!("no checksum in the output: {printed}"))?;
         ensure!(!rounds.is_empty(), "no rounds in the output: {printed}");
         Ok(Run { fastest: least(rounds.into_iter()), checksum })
     }

@@ -218,7 +218,10 @@ impl TestBed<'_> {
         let path = self.folder.join("suspended.wasm");
         std::fs::write(&path, &artefact.wasm).context("writing a module")?;
         let (sum, count) = self.node.suspend(&path, entry, artefact.buffer)?;
-        ensure!(sum == checksum, "the checksum is {sum} with {count} suspensions, and {checksum} without");
+        ensure!(
+            sum == checksum,
+            "the checksum is {sum} with {count} suspensions, and {checksum} without"
+        );
         let least = if workload.form == Form::Deep { MANY } else { 1 };
         ensure!(count >= least, "the run had only {count} suspensions");
         Ok(count)

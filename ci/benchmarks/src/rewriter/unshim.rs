@@ -35,7 +35,8 @@ pub(crate) fn unshim(wasm: &[u8], entry: &[String]) -> Result<Vec<u8>> {
         match name.split_once(':') {
             Some(("begin", call)) => {
                 let finish = bridge.get(&format!("finish:{call}"));
-                let finish = *finish.with_context(|| format!("the shim imports {name} without finish:{call}"))?;
+                let finish = *finish
+                    .with_context(|| format!("the shim imports {name} without finish:{call}"))?;
                 call_at_once(&mut module, call, *function, finish)?;
             }
             Some(("finish", _)) => {}

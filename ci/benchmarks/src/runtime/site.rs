@@ -40,7 +40,8 @@ impl Site {
             fs::create_dir(site.path().join(folder)).with_context(|| format!("making {folder}"))?;
         }
         for (name, text) in FUNCTIONS {
-            let wasm = wat::parse_str(text).with_context(|| format!("parsing the text of {name}"))?;
+            let wasm =
+                wat::parse_str(text).with_context(|| format!("parsing the text of {name}"))?;
             let path = site.original(name);
             fs::write(&path, wasm).with_context(|| format!("writing {}", path.display()))?;
         }

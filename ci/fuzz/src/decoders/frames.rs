@@ -29,7 +29,8 @@ where
     M: Serialize + DeserializeOwned + PartialEq + Debug,
 {
     let Ok((message, payload)) = decode::<M>(frame) else { return Ok(None) };
-    let again = encode(&message, payload).map_err(|error| format!("decoded, but not encoded: {error}"))?;
+    let again =
+        encode(&message, payload).map_err(|error| format!("decoded, but not encoded: {error}"))?;
     match decode::<M>(&again) {
         Ok((same, rest)) if (&same, rest) == (&message, payload) => Ok(Some((message, payload))),
         other => Err(format!("decodes differently after encoding: {message:?} and {other:?}")),
@@ -61,7 +62,8 @@ fn same_handshake<M>(message: &M) -> Result<(), String>
 where
     M: Serialize + DeserializeOwned + PartialEq + Debug,
 {
-    let frame = encode_handshake(message).map_err(|error| format!("decoded, but not encoded: {error}"))?;
+    let frame =
+        encode_handshake(message).map_err(|error| format!("decoded, but not encoded: {error}"))?;
     match decode_handshake::<M>(&frame) {
         Ok(same) if same == *message => Ok(()),
         other => Err(format!("decodes differently after encoding: {message:?} and {other:?}")),
@@ -100,7 +102,9 @@ pub(super) fn batch(bytes: &[u8]) -> Result<bool, String> {
         (Ok((read, true)), Ok(message)) if *read == message => {}
         (Ok((_, false)) | Err(_), Err(_)) => {}
         (whole, message) => {
-            return Err(format!("as one message it decodes to {message:?}, in pieces to {whole:?}"));
+            return Err(format!(
+                "as one message it decodes to {message:?}, in pieces to {whole:?}"
+            ));
         }
     }
     let Ok((frames, is_complete)) = &whole else { return Ok(false) };

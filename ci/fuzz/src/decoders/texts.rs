@@ -31,7 +31,10 @@ fn sound(read: &Read) -> Result<(), String> {
     let path = file("shown.toml", read.shown().as_bytes())?;
     let again = Sources { file: Some(path), ..Sources::default() }.read();
     if !again.mistakes.0.is_empty() {
-        return Err(format!("the displayed settings are not a valid configuration: {}", again.mistakes));
+        return Err(format!(
+            "the displayed settings are not a valid configuration: {}",
+            again.mistakes
+        ));
     }
     for setting in TABLE {
         let (was, is) = (setting.value(&read.settings), setting.value(&again.settings));
@@ -59,8 +62,8 @@ where
     T: Serialize + DeserializeOwned + PartialEq + Debug,
 {
     let Ok(document) = serde_json::from_slice::<T>(json) else { return Ok(None) };
-    let again =
-        serde_json::to_vec(&document).map_err(|error| format!("decoded, but not encoded: {error}"))?;
+    let again = serde_json::to_vec(&document)
+        .map_err(|error| format!("decoded, but not encoded: {error}"))?;
     match serde_json::from_slice::<T>(&again) {
         Ok(same) if same == document => Ok(Some(document)),
         other => Err(format!("decodes differently after encoding: {document:?} and {other:?}")),

@@ -45,7 +45,10 @@ async fn main() -> Result<()> {
     }
     browser.close().await?;
     if wrong > 0 {
-        bail!("{wrong} of {} functions gave a different result in page and cluster", functions.len());
+        bail!(
+            "{wrong} of {} functions gave a different result in page and cluster",
+            functions.len()
+        );
     }
     println!("{} functions gave the same result in the page and in the cluster", functions.len());
     Ok(())

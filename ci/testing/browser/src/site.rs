@@ -64,7 +64,10 @@ impl Site {
         let original = self.folder.path().join(format!("{name}.original.wasm"));
         let renamed = self.folder.path().join("originals").join(format!("{name}.wasm"));
         fs::create_dir_all(self.folder.path().join("originals"))?;
-        fs::write(&original, wat::parse_str(text).with_context(|| format!("parsing the text of {name}"))?)?;
+        fs::write(
+            &original,
+            wat::parse_str(text).with_context(|| format!("parsing the text of {name}"))?,
+        )?;
         fs::rename(&original, &renamed)?;
         let output = Command::new(program("FAASM_ASYNCIFY_BIN", "faasm-asyncify")?)
             .arg("build")

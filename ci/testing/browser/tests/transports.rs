@@ -128,7 +128,7 @@ async fn run(page: &Page<'_>, body: &str, arguments: Vec<Value>) -> Result<Value
 }
 
 #[tokio::test]
-async fn every_transport_carries_the_same() -> Result<()> {
+async fn every_transport_gives_the_same_results() -> Result<()> {
     let world = World::new().await?;
     for (round, (mode, transport, over_http)) in [
         (Mode::Pass, "websocket", false),
@@ -164,7 +164,7 @@ async fn every_transport_carries_the_same() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_thousand_calls_and_a_run_are_done_once_however_often_the_network_breaks() -> Result<()> {
+async fn a_thousand_calls_and_a_run_happen_exactly_once_over_a_breaking_network() -> Result<()> {
     let world = World::new().await?;
     let page = world.page().await?;
     for transport in ["websocket", "fetch", "auto"] {
@@ -247,7 +247,7 @@ async fn a_session_goes_on_by_http_where_the_next_network_breaks_websockets() ->
 }
 
 #[tokio::test]
-async fn a_network_that_keeps_answers_back_is_asked_for_short_ones() -> Result<()> {
+async fn a_network_that_buffers_responses_makes_the_page_poll() -> Result<()> {
     let world = World::new().await?;
     world.proxy.set(Mode::HoldBack);
     let page = world.page().await?;
@@ -258,7 +258,7 @@ async fn a_network_that_keeps_answers_back_is_asked_for_short_ones() -> Result<(
 }
 
 #[tokio::test]
-async fn a_connection_that_died_in_silence_is_noticed_when_the_network_changes() -> Result<()> {
+async fn a_silently_dead_connection_is_detected_when_the_network_changes() -> Result<()> {
     let world = World::new().await?;
     let page = world.page().await?;
     assert_eq!(run(&page, ENTER, vec![json!("websocket"), json!(false)]).await?, json!(1));
@@ -271,7 +271,7 @@ async fn a_connection_that_died_in_silence_is_noticed_when_the_network_changes()
 }
 
 #[tokio::test]
-async fn a_relay_that_starts_again_leaves_an_unknown_outcome_and_a_good_connection() -> Result<()> {
+async fn after_a_relay_restart_the_outcome_is_unknown_and_the_page_reconnects() -> Result<()> {
     let mut world = World::new().await?;
     for transport in ["websocket", "fetch"] {
         let World { relay, proxy, browser, .. } = &mut world;
@@ -292,7 +292,7 @@ async fn a_relay_that_starts_again_leaves_an_unknown_outcome_and_a_good_connecti
 }
 
 #[tokio::test]
-async fn a_relay_that_does_not_come_back_ends_everything_after_a_while() -> Result<()> {
+async fn all_requests_fail_once_reconnecting_times_out() -> Result<()> {
     let world = World::new().await?;
     for transport in ["websocket", "fetch", "auto"] {
         let page = world.page().await?;

@@ -85,9 +85,9 @@ async fn a_trap_names_functions_of_the_source(kind: Kind) -> Result<()> {
             assert_eq!(
                 report["before"],
                 json!([]),
-                "{name}: names are fetched for a trap only: {report}"
+                "{name}: names are fetched only for a trap: {report}"
             );
-            let after = report["after"].as_array().context("what was fetched")?;
+            let after = report["after"].as_array().context("files fetched after the run")?;
             assert_eq!(!after.is_empty(), fetched > 0, "{name}: {report}");
             assert_eq!(report["same"], json!(true), "{name}: {report}");
             let stack = report["stack"].as_str().context("a stack")?.to_owned();

@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 pub const USER: &str = "chaos";
 
 /// Speed of the link's clock: the link waits for half a minute before it gives up a half-open connection.
-const HASTE: u32 = 25;
+const CLOCK_SPEEDUP: u32 = 25;
 
 /// Time limit of a handshake, by the link's clock.
 const HANDSHAKE: Duration = Duration::from_secs(50);
@@ -147,7 +147,7 @@ impl Driver {
                     continue;
                 }
                 Step::GiveUp => bail!("could not reconnect within the time limit"),
-                Step::Wait(until) => until.map(|until| self.began + until / HASTE),
+                Step::Wait(until) => until.map(|until| self.began + until / CLOCK_SPEEDUP),
             };
             if !self.flush().await {
                 self.lose();
@@ -196,7 +196,7 @@ impl Driver {
 
     /// The link's clock.
     fn now(&self) -> Duration {
-        self.began.elapsed() * HASTE
+        self.began.elapsed() * CLOCK_SPEEDUP
     }
 
     fn lose(&mut self) {

@@ -144,7 +144,7 @@ impl<'a> Faults<'a> {
             Fault::Kill => self.kill(which).await,
             Fault::Terminate => self.terminate(which).await,
             Fault::Jump => self.jump(),
-            Fault::Store if self.redis.is_some() => self.hold_redis_up().await,
+            Fault::Store if self.redis.is_some() => self.disturb_redis().await,
             Fault::Store => self.fill(which).await,
         }
     }
@@ -207,7 +207,7 @@ impl<'a> Faults<'a> {
         clock.set(JUMPS[self.random.below(JUMPS.len() as u64) as usize])
     }
 
-    async fn hold_redis_up(&mut self) -> Result<()> {
+    async fn disturb_redis(&mut self) -> Result<()> {
         let Some(redis) = &mut self.redis else { return Ok(()) };
         if self.random.chance(40) {
             for _ in 0..1 + self.random.below(MOST_CUTS) {

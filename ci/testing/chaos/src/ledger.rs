@@ -99,14 +99,20 @@ impl Ledger {
         let mut inner = self.lock();
         let mut counts = vec![0_u64; inner.entries.len()];
         if !list.len().is_multiple_of(NAME_BYTES) {
-            inner.violate(Violation::Wrong, format!("the list of {kind:?}s ends with a partial name"));
+            inner.violate(
+                Violation::Wrong,
+                format!("the list of {kind:?}s ends with a partial name"),
+            );
         }
         for element in list.chunks(NAME_BYTES) {
             match number(element) {
                 Some(number) if inner.entries.get(number).is_some_and(|e| e.0 == kind) => {
                     counts[number] += 1;
                 }
-                _ => inner.violate(Violation::Wrong, format!("unknown element {element:?} in the list of {kind:?}s")),
+                _ => inner.violate(
+                    Violation::Wrong,
+                    format!("unknown element {element:?} in the list of {kind:?}s"),
+                ),
             }
         }
         for (number, count) in counts.into_iter().enumerate() {

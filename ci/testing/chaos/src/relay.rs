@@ -92,7 +92,8 @@ impl Relay {
         let Some(address) = address else {
             bail!("the relay ended before it listened; its log is {}", place.log.display());
         };
-        let address = address.parse().with_context(|| format!("parsing the address `{address}`"))?;
+        let address =
+            address.parse().with_context(|| format!("parsing the address `{address}`"))?;
         Ok(Self { child, address })
     }
 

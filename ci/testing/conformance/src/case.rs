@@ -83,7 +83,7 @@ pub struct Case {
     /// Columns that cannot run it as it is, and the required result there; the first match applies.
     pub limits: Vec<Limit>,
     /// Whether its calls may take only [`crate::test_bed::SHORT_TIMEOUT`].
-    pub impatient: bool,
+    pub short_timeout: bool,
     /// Toolchain that the function needs; without it the case is skipped.
     pub needs: Option<&'static str>,
 }
@@ -103,7 +103,7 @@ pub fn case(name: &str, function: &'static str, input: impl Into<Vec<u8>>) -> Ca
         after: Vec::new(),
         only: &[],
         limits: Vec::new(),
-        impatient: false,
+        short_timeout: false,
         needs: None,
     }
 }
@@ -306,8 +306,8 @@ impl Case {
     }
 
     /// Limits its calls to [`crate::test_bed::SHORT_TIMEOUT`].
-    pub fn impatient(mut self) -> Self {
-        self.impatient = true;
+    pub fn short_timeout(mut self) -> Self {
+        self.short_timeout = true;
         self
     }
 

@@ -77,8 +77,16 @@ async fn run(opts: Opts) -> Result<bool> {
         .into_iter()
         .filter(|case| opts.filter.as_deref().is_none_or(|text| case.name.contains(text)))
         .collect();
-    ensure!(!columns.is_empty(), "no column has a name that contains `{}`", opts.column.unwrap_or_default());
-    ensure!(!chosen.is_empty(), "no case has a name that contains `{}`", opts.filter.unwrap_or_default());
+    ensure!(
+        !columns.is_empty(),
+        "no column has a name that contains `{}`",
+        opts.column.unwrap_or_default()
+    );
+    ensure!(
+        !chosen.is_empty(),
+        "no case has a name that contains `{}`",
+        opts.filter.unwrap_or_default()
+    );
 
     let unbuilt = Unbuilt::by_environment(std::env::var("CI").ok().as_deref());
     let mut out = std::io::stdout();

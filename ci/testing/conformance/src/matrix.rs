@@ -194,7 +194,7 @@ async fn run(bed: &TestBed, column: &dyn Column, case: &Case) -> Cell {
         (limited.stdout, limited.stderr) = (Text::Any, Text::Any);
     }
     let case = &limited;
-    if let Some(reason) = column.leaves_out(case) {
+    if let Some(reason) = column.skip_reason(case) {
         return Cell::LeftOut(reason);
     }
     // A user of its own, hence state of its own in both tiers.

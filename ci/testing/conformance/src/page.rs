@@ -59,11 +59,12 @@ impl Page {
     async fn event(&mut self) -> Result<ClientEvent> {
         loop {
             self.flush().await?;
-            let message = match self.socket.next().await.context("the relay closed the connection")?? {
-                Message::Binary(message) => message,
-                Message::Close(frame) => bail!("the relay closed the connection: {frame:?}"),
-                _ => continue,
-            };
+            let message =
+                match self.socket.next().await.context("the relay closed the connection")?? {
+                    Message::Binary(message) => message,
+                    Message::Close(frame) => bail!("the relay closed the connection: {frame:?}"),
+                    _ => continue,
+                };
             // At most one of its frames is an event, because there is one request at a time.
             let mut event = None;
             for frame in self.session.frames_of(&message) {

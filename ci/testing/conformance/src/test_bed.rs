@@ -99,13 +99,13 @@ pub struct TestBed {
     stores: Stores,
     originals: HashMap<String, StoredFunction>,
     printed: Arc<Printed>,
-    patient: Relay,
-    impatient: Relay,
+    long_timeout: Relay,
+    short_timeout: Relay,
 }
 
 impl std::fmt::Debug for TestBed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TestBed").field("url", &self.patient.url).finish_non_exhaustive()
+        f.debug_struct("TestBed").field("url", &self.long_timeout.url).finish_non_exhaustive()
     }
 }
 
@@ -122,10 +122,10 @@ impl TestBed {
             stores.files.write_file(path, bytes.clone()).await?;
         }
         let printed: Arc<Printed> = Arc::default();
-        let patient = relay(folders, &stores, &printed, TIMEOUT, Vec::new()).await?;
-        let origin = vec![patient.url.clone()];
-        let impatient = relay(folders, &stores, &printed, SHORT_TIMEOUT, origin).await?;
-        Ok(Self { stores, originals, printed, patient, impatient })
+        let long_timeout = relay(folders, &stores, &printed, TIMEOUT, Vec::new()).await?;
+        let origin = vec![long_timeout.url.clone()];
+        let short_timeout = relay(folders, &stores, &printed, SHORT_TIMEOUT, origin).await?;
+        Ok(Self { stores, originals, printed, long_timeout, short_timeout })
     }
 
     /// Whether this function exists.
@@ -135,17 +135,17 @@ impl TestBed {
 
     /// URL of the site with the suite's pages.
     pub fn url(&self) -> &str {
-        &self.patient.url
+        &self.long_timeout.url
     }
 
     /// URL of the relay for a case.
     pub fn relay_of(&self, case: &Case) -> &str {
-        if case.impatient { &self.impatient.url } else { &self.patient.url }
+        if case.short_timeout { &self.short_timeout.url } else { &self.long_timeout.url }
     }
 
     /// The cluster for a case.
     pub fn cluster_of(&self, case: &Case) -> &dyn Cluster {
-        let relay = if case.impatient { &self.impatient } else { &self.patient };
+        let relay = if case.short_timeout { &self.short_timeout } else { &self.long_timeout };
         relay.cluster.as_ref()
     }
 

@@ -53,7 +53,8 @@ impl Args {
         let npm = workspace.npm();
         remove_folder(&npm)?;
         create_folder(&npm)?;
-        bind(&module, &npm).with_context(|| format!("generating bindings of {}", module.display()))?;
+        bind(&module, &npm)
+            .with_context(|| format!("generating bindings of {}", module.display()))?;
         let runtime = workspace.root().join("runtime-web");
         copy_folder(&runtime.join("npm"), &npm)?;
         copy_file(&runtime.join("src/types.d.ts"), &npm.join("index.d.ts"))?;

@@ -39,7 +39,11 @@ async fn tokens_are_fetched_and_renewed_before_they_expire() -> Result<()> {
         )
         .await?;
     let asked: Vec<f64> = serde_json::from_value(result["renewed"].clone())?;
-    assert_eq!(asked.len(), 4, "first token, failed renewal, retry, renewal before the next expires");
+    assert_eq!(
+        asked.len(),
+        4,
+        "first token, failed renewal, retry, renewal before the next expires"
+    );
     assert!(asked[2] < 1500.0, "renewed before the first expires: {asked:?}");
     assert_eq!(result["failed"]["code"], "no-token", "{result}");
     assert_eq!(result["failed"]["cause"], "Error: signed out", "{result}");
@@ -87,7 +91,7 @@ async fn dispose_ends_everything_with_closed() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_page_that_has_another_version_than_the_cluster_is_told() -> Result<()> {
+async fn a_version_that_differs_from_the_clusters_is_reported() -> Result<()> {
     let bed = TestBed::new(&[("tiny", TINY), ("nap", NAP)]).await?;
     let folder = tempfile::tempdir()?;
     let other = folder.path().join("tiny.wasm");

@@ -16,7 +16,7 @@ const MYSTERY: &str = include_str!("../functions/mystery.wat");
 const TINY: &str = include_str!("../functions/tiny.wat");
 
 #[tokio::test]
-async fn calls_that_fail_are_named() -> Result<()> {
+async fn failed_calls_are_reported_with_their_code() -> Result<()> {
     let functions =
         [("calls", CALLS), ("heedless", HEEDLESS), ("mystery", MYSTERY), ("tiny", TINY)];
     let bed = TestBed::new(&functions).await?;
@@ -76,7 +76,7 @@ fn texts(value: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_function_that_polls_the_clock_leaves_the_page_its_thread() -> Result<()> {
+async fn a_function_that_polls_the_clock_does_not_block_the_page() -> Result<()> {
     let bed = TestBed::new(&[("clock_loop", CLOCK_LOOP)]).await?;
     let result = bed
         .run(

@@ -8,7 +8,7 @@ use serde_json::json;
 const TINY: &str = include_str!("../functions/tiny.wat");
 
 #[tokio::test]
-async fn input_comes_in_every_form_that_pages_have_bytes_in() -> Result<()> {
+async fn input_may_have_any_type_that_holds_bytes() -> Result<()> {
     let bed = TestBed::new(&[("tiny", TINY)]).await?;
     let result = bed
         .run(

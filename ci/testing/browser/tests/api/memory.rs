@@ -96,7 +96,7 @@ async fn memory_stays_flat_over_ten_thousand_runs() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_runtime_that_was_disposed_of_leaves_nothing() -> Result<()> {
+async fn a_disposed_runtime_is_freed() -> Result<()> {
     const CYCLE: &str = r#"
 const [times, done] = arguments;
 (async () => {

@@ -154,7 +154,7 @@ async fn the_page_stays_responsive_while_calls_compute() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_worker_that_dies_leaves_its_calls_unknown_and_others_alone() -> Result<()> {
+async fn a_dead_worker_makes_only_its_calls_outcome_unknown() -> Result<()> {
     let bed = bed().await?;
     let result = run(
         &bed,
@@ -179,7 +179,7 @@ async fn a_worker_that_dies_leaves_its_calls_unknown_and_others_alone() -> Resul
 }
 
 #[tokio::test]
-async fn a_call_that_computes_beyond_its_time_has_failed() -> Result<()> {
+async fn a_call_that_exceeds_its_time_limit_fails() -> Result<()> {
     let bed = bed().await?;
     let result = run(
         &bed,
@@ -270,7 +270,7 @@ async fn calls_chain_as_deep_as_in_the_cluster() -> Result<()> {
 }
 
 #[tokio::test]
-async fn disposing_ends_workers_and_a_call_that_nobody_awaits_goes_on() -> Result<()> {
+async fn disposing_ends_workers_and_unawaited_calls_complete() -> Result<()> {
     let bed = bed().await?;
     let result = run(
         &bed,
@@ -436,7 +436,7 @@ async fn a_call_runs_once_where_its_worker_starts_while_the_page_is_blocked() ->
 }
 
 #[tokio::test]
-async fn a_worker_that_never_says_that_it_is_ready_has_run_nothing() -> Result<()> {
+async fn a_worker_that_is_never_ready_has_run_no_call() -> Result<()> {
     let bed = bed().await?;
     let result = run(
         &bed,
@@ -552,7 +552,7 @@ const TREES: &str = r#"
 "#;
 
 #[tokio::test]
-async fn a_run_that_is_stopped_ends_all_calls_that_follow_from_it() -> Result<()> {
+async fn ending_a_run_cancels_its_whole_call_tree() -> Result<()> {
     let bed = bed().await?;
     let result = run(
         &bed,
@@ -586,7 +586,7 @@ async fn a_run_that_is_stopped_ends_all_calls_that_follow_from_it() -> Result<()
 }
 
 #[tokio::test]
-async fn what_a_run_has_left_behind_goes_on_within_its_deadline() -> Result<()> {
+async fn unawaited_calls_continue_until_the_deadline_of_their_run() -> Result<()> {
     let bed = bed().await?;
     let result = run(
         &bed,
@@ -618,7 +618,7 @@ async fn what_a_run_has_left_behind_goes_on_within_its_deadline() -> Result<()> 
 }
 
 #[tokio::test]
-async fn what_a_lost_call_has_chained_ends() -> Result<()> {
+async fn calls_chained_by_a_lost_call_are_cancelled() -> Result<()> {
     let bed = bed().await?;
     let result = run(
         &bed,

@@ -41,7 +41,7 @@ async fn run(bed: &TestBed, body: &str) -> Result<serde_json::Value> {
 }
 
 #[tokio::test]
-async fn a_pinned_value_is_fresh_whoever_pushes_and_reads_never_wait() -> Result<()> {
+async fn a_pinned_value_is_kept_fresh_and_reads_never_wait() -> Result<()> {
     let bed = TestBed::new(&[("shout", SHOUT), ("take", TAKE)]).await?;
     let result = run(
         &bed,
@@ -91,7 +91,7 @@ async fn a_pinned_value_is_fresh_whoever_pushes_and_reads_never_wait() -> Result
 }
 
 #[tokio::test]
-async fn a_value_pinned_while_it_is_pushed_is_the_pushed_one() -> Result<()> {
+async fn a_value_pinned_during_a_push_is_the_pushed_value() -> Result<()> {
     let bed = TestBed::new(&[("sparse", SPARSE)]).await?;
     let result = run(
         &bed,
@@ -110,7 +110,7 @@ async fn a_value_pinned_while_it_is_pushed_is_the_pushed_one() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_pin_that_cannot_be_had_at_first_is_tried_again() -> Result<()> {
+async fn a_failed_pin_is_retried() -> Result<()> {
     let bed = TestBed::new(&[("take", TAKE)]).await?;
     let result = run(
         &bed,
@@ -132,7 +132,7 @@ async fn a_pin_that_cannot_be_had_at_first_is_tried_again() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_a_page_fetches_ahead_is_bounded() -> Result<()> {
+async fn prefetching_is_bounded() -> Result<()> {
     let bed = TestBed::new(&[("vast", VAST)]).await?;
     let result = run(
         &bed,
@@ -205,7 +205,7 @@ async fn pins_outlive_a_connection_and_a_session() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_prefetched_is_there_when_it_is_read() -> Result<()> {
+async fn prefetched_values_are_read_without_a_request() -> Result<()> {
     let bed = TestBed::new(&[("take", TAKE)]).await?;
     let result = run(
         &bed,
@@ -236,7 +236,7 @@ async fn what_is_prefetched_is_there_when_it_is_read() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_of_the_page_alone_never_leaves_it() -> Result<()> {
+async fn page_only_state_never_leaves_the_page() -> Result<()> {
     let bed = TestBed::new(&[("calls", CALLS), ("found", FOUND), ("peek", PEEK), ("stash", STASH)])
         .await?;
     let result = run(
@@ -285,7 +285,7 @@ async fn what_is_of_the_page_alone_never_leaves_it() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_manifest_says_it_for_the_page() -> Result<()> {
+async fn rules_in_a_manifest_apply_to_the_page() -> Result<()> {
     let mut site = Site::new()?;
     site.add_with("take", TAKE, &["--state-pin", "k", "--state-local", "mine/*"]).await?;
     site.add("stash", STASH).await?;

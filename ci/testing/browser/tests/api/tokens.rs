@@ -41,7 +41,7 @@ impl Issuer {
 }
 
 #[tokio::test]
-async fn a_page_may_what_its_token_says_for_as_long_as_it_gets_fresh_ones() -> Result<()> {
+async fn a_page_has_the_rights_of_its_token_while_tokens_are_renewed() -> Result<()> {
     let mut site = Site::new()?;
     for (name, text) in [("enter", ENTER), ("gate", GATE), ("open", OPEN), ("tiny", TINY)] {
         site.add(name, text).await?;

@@ -6,10 +6,10 @@ use faasm_browser_tests::{Browser, Kind, Page, Place, Relay, Run, copy_folder};
 use serde_json::{Value, json};
 
 in_every_browser! {
-    the_engine_is_measured_or_asked_for,
+    the_engine_is_measured_or_requested,
     a_module_is_fetched_once_and_kept_for_the_next_visit,
     an_original_runs_where_the_browser_can_suspend_it,
-    a_store_past_memory_does_not_reach_what_a_suspension_keeps,
+    a_store_past_memory_does_not_corrupt_a_suspension,
 }
 
 /// Prelude of each script.
@@ -27,7 +27,7 @@ async fn script(page: &Page<'_>, body: &str) -> Result<Value> {
     page.script_async(&format!("{PRELUDE}{body}{end}"), vec![]).await
 }
 
-async fn the_engine_is_measured_or_asked_for(kind: Kind) -> Result<()> {
+async fn the_engine_is_measured_or_requested(kind: Kind) -> Result<()> {
     let site = site().await?;
     let relay = Relay::start(site.path()).await?;
     let browser = Browser::start(kind).await?;
@@ -172,7 +172,7 @@ async fn an_original_runs_where_the_browser_can_suspend_it(kind: Kind) -> Result
 }
 
 /// A store past the end of memory traps in the cluster. In a page it hits the unwind buffer, and does no harm.
-async fn a_store_past_memory_does_not_reach_what_a_suspension_keeps(kind: Kind) -> Result<()> {
+async fn a_store_past_memory_does_not_corrupt_a_suspension(kind: Kind) -> Result<()> {
     let mut site = site().await?;
     site.add("past", include_str!("../functions/past.wat")).await?;
     let relay = Relay::start(site.path()).await?;

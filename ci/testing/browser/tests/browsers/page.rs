@@ -60,7 +60,7 @@ async fn runs_of_one_page_share_state_and_its_locks() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_relay_that_dies_ends_the_function_and_not_the_page() -> Result<()> {
+async fn a_dead_relay_ends_the_run_but_not_the_page() -> Result<()> {
     let site = site().await?;
     let relay = Relay::start(site.path()).await?;
     relay.upload(USER, site.originals()).await?;
@@ -105,7 +105,7 @@ async fn a_relay_that_dies_ends_the_function_and_not_the_page() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_person_runs_every_function_on_the_example_page() -> Result<()> {
+async fn every_function_runs_on_the_example_page() -> Result<()> {
     let site = site().await?;
     let relay = Relay::start(site.path()).await?;
     relay.upload(USER, site.originals()).await?;

@@ -16,7 +16,7 @@ const APP: [&str; 6] =
     ["package.json", "package-lock.json", "tsconfig.json", "vite.config.ts", "index.html", "src"];
 
 #[tokio::test]
-async fn typescript_and_vite_take_the_package() -> Result<()> {
+async fn the_package_works_with_typescript_and_vite() -> Result<()> {
     let mut site = Site::new()?;
     site.add("wordcount", WORDCOUNT).await?;
     let project = Project::new(&site.path().join("runtime")).await?;

@@ -114,7 +114,7 @@ pub(super) fn cases() -> Vec<Case> {
             .leaves_no("mark"),
         case("fault/cluster-only-host-call", "cluster_only_row", "").fails(Code::ClusterOnly),
         // Only a cluster ends a run by a time limit; a page learns of a missing function before any cluster does.
-        case("fault/timeout", "loops", "").fails(Code::Timeout).impatient().only(&["embedded"]),
+        case("fault/timeout", "loops", "").fails(Code::Timeout).short_timeout().only(&["embedded"]),
         case("fault/missing-function", NOWHERE, "")
             .fails(Code::MissingFunction)
             .only(&["embedded"]),
@@ -124,7 +124,7 @@ pub(super) fn cases() -> Vec<Case> {
         // If both were in the cluster, the caller would time out before the callee.
         probe("fault/callee-takes-too-long", &["chain loops x", "await_reason", "say on"])
             .output("await_output = 1 with a reason\non")
-            .impatient()
+            .short_timeout()
             .only(&["page", "worker"]),
     ]);
     cases

@@ -141,7 +141,9 @@ impl InBrowser {
         let arguments = vec![request, self.place.worker.into()];
         let asking = browser.client().execute_async(RUN, arguments);
         let answer = tokio::time::timeout(TIME_LIMIT, asking).await;
-        let answer = answer.context("the page does not answer")?.context("running the script in the page")?;
+        let answer = answer
+            .context("the page does not answer")?
+            .context("running the script in the page")?;
         serde_json::from_value(answer).context("parsing the page's answer")
     }
 }
@@ -172,7 +174,9 @@ impl Column for InBrowser {
                 (Some(Failure { code, message }), _) => Ended::Failed { code, message },
                 (None, None) => Ended::Returned {
                     value: return_value,
-                    output: STANDARD.decode(output).context("decoding the output in the page's answer")?,
+                    output: STANDARD
+                        .decode(output)
+                        .context("decoding the output in the page's answer")?,
                 },
             };
             Ok(Observed { ended, stdout, stderr })

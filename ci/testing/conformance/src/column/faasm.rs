@@ -235,7 +235,8 @@ impl Running {
             let stores = upload.with_cluster_state(Stores::redis(&redis).await?, false);
             let app = App::faasm(config, Some(upload), stores);
             cluster = Some(Arc::clone(&app.cluster));
-            let listener = TcpListener::bind("127.0.0.1:0").await.context("binding a port for a relay")?;
+            let listener =
+                TcpListener::bind("127.0.0.1:0").await.context("binding a port for a relay")?;
             relays.push(listener.local_addr()?);
             tokio::spawn(async move {
                 if let Err(error) = serve(listener, Config::default(), app, pending()).await {
@@ -245,7 +246,7 @@ impl Running {
         }
         let state: Arc<dyn StateStore> = Arc::new(RedisStore::connect(&redis).await?);
         let keys = Keys::new(trusted, Arc::clone(&state));
-        let state = Arc::new(AsPagesSeeIt { state, keys });
+        let state = Arc::new(StateWithPageKeys { state, keys });
         let cluster = cluster.context("a column has a relay")?;
         Ok(Self { standin, state, relays, cluster, built: Mutex::default() })
     }
@@ -300,12 +301,12 @@ fn built_for(original: Vec<u8>) -> Result<Vec<u8>, String> {
 }
 
 /// State under the keys that pages use.
-struct AsPagesSeeIt {
+struct StateWithPageKeys {
     state: Arc<dyn StateStore>,
     keys: Keys,
 }
 
-impl StateStore for AsPagesSeeIt {
+impl StateStore for StateWithPageKeys {
     fn read<'a>(
         &'a self,
         user: &'a str,
@@ -381,7 +382,7 @@ impl Column for Faasm {
         if self.real.is_some() { format!("{user}.{:x}", self.run) } else { user }
     }
 
-    fn leaves_out(&self, case: &Case) -> Option<&'static str> {
+    fn skip_reason(&self, case: &Case) -> Option<&'static str> {
         let ends_a_process = case.end == End::Fails(Code::OutcomeUnknown);
         (self.real.is_some() && ends_a_process).then_some("the case ends a worker or the planner")
     }

@@ -43,7 +43,7 @@ pub trait Column: Send + Sync {
     }
 
     /// Why a case must not run in this column, or `None`.
-    fn leaves_out(&self, _case: &Case) -> Option<&'static str> {
+    fn skip_reason(&self, _case: &Case) -> Option<&'static str> {
         None
     }
 

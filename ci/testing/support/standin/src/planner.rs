@@ -300,7 +300,7 @@ impl Inner {
                 let runs = !lock(&self.schedule).in_flight.is_empty();
                 self.forget();
                 if runs && self.setup.as_ == Engine::Lenient {
-                    lock(&self.schedule).leave_slots_behind();
+                    lock(&self.schedule).mark_slots_after_reset();
                 }
                 Reply::new(200, "Planner fully reset!")
             }

@@ -174,7 +174,7 @@ impl Schedule {
     }
 
     /// The state after a reset while calls run: each worker has -1 used slots.
-    pub(crate) fn leave_slots_behind(&mut self) {
+    pub(crate) fn mark_slots_after_reset(&mut self) {
         for host in &mut self.hosts {
             host.used = -1;
         }

@@ -31,7 +31,8 @@ pub(crate) struct Server {
 impl Server {
     /// Listens on this address; port 0 chooses a free port.
     pub(crate) async fn start(address: SocketAddr, handler: Handler) -> Result<Self> {
-        let listener = TcpListener::bind(address).await.context("binding a port for the stand-in")?;
+        let listener =
+            TcpListener::bind(address).await.context("binding a port for the stand-in")?;
         let address = listener.local_addr()?;
         let server = Self { address, handler, running: Mutex::default() };
         server.run(listener);
@@ -68,7 +69,8 @@ impl Server {
             // Frees the port.
             let _ = running.await;
         }
-        let listener = TcpListener::bind(self.address).await.context("binding the stand-in's port again")?;
+        let listener =
+            TcpListener::bind(self.address).await.context("binding the stand-in's port again")?;
         self.run(listener);
         Ok(())
     }

@@ -29,11 +29,11 @@ pub struct Times {
     pub blocked: Duration,
     /// Time from a fatal call to the end of the worker's process. Until then it sends heartbeats but does not answer.
     pub dying: Duration,
-    /// Executors end after this idle time,
+    /// Extra time of a call that needs a new executor.
     pub executor_start: Duration,
-    /// at the worker's next check, which happens at this interval.
+    /// Executors end after this idle time,
     pub executor_kept: Duration,
-    /// the next time that a worker looks, which is this often.
+    /// at the worker's next check, which happens at this interval.
     pub executor_reaped: Duration,
 }
 

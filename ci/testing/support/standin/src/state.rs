@@ -222,7 +222,9 @@ impl LocalState {
         let bytes = self.global.read_appended(user, key, count).await.map_err(thrown)?;
         if bytes.len() > size as usize {
             let there = bytes.len();
-            return throws(format!("list `{key}` has {there} bytes, more than the buffer's {size}"));
+            return throws(format!(
+                "list `{key}` has {there} bytes, more than the buffer's {size}"
+            ));
         }
         Ok(bytes)
     }

@@ -32,7 +32,8 @@ impl WorkerPort {
         if port != 0 {
             return Ok(Self { port, _reserved: None });
         }
-        let reserved = TcpListener::bind((RESERVED, 0)).context("reserving a port for the workers")?;
+        let reserved =
+            TcpListener::bind((RESERVED, 0)).context("reserving a port for the workers")?;
         Ok(Self { port: reserved.local_addr()?.port(), _reserved: Some(reserved) })
     }
 }

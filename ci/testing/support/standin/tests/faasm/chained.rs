@@ -70,7 +70,7 @@ async fn a_chained_call_takes_a_slot_and_has_its_callers_app_and_a_result_of_its
 }
 
 #[tokio::test]
-async fn an_awaited_function_gives_what_faasm_made_of_its_output() {
+async fn an_awaited_output_is_replaced_as_faasm_does() {
     let callee =
         module(r#"(func (export "main") (result i32) (call $digit (i32.const 2)) (i32.const 5))"#);
     let caller = module(

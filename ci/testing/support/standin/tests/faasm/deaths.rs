@@ -144,7 +144,7 @@ async fn a_key_of_the_other_kind_ends_the_worker() {
 }
 
 #[tokio::test]
-async fn a_worker_that_dies_is_listed_for_a_while_and_then_gone_and_its_call_stays() {
+async fn a_dying_worker_stays_listed_for_a_while_and_its_call_stays_in_flight() {
     let cluster = Cluster::start().await;
     let registered = async || {
         let hosts = cluster.hosts().await;

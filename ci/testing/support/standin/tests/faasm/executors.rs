@@ -66,7 +66,6 @@ async fn a_function_that_is_uploaded_again_runs_after_a_flush_or_a_restart_of_th
     cluster.put("f", &says(5)).await;
     cluster.planner.abort();
     cluster.planner.restart().await.unwrap();
-    until("the worker registers", async || (!cluster.hosts().await.is_empty()).then_some(()))
-        .await;
+    until("the worker registers", async || (!cluster.hosts().await.is_empty()).then_some(())).await;
     assert_eq!(cluster.call("f").await.1, "4");
 }

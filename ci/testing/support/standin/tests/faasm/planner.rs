@@ -54,7 +54,7 @@ async fn a_dying_worker_ends_the_planner_like_a_dead_one() {
 }
 
 #[tokio::test]
-async fn outputs_and_chained_names_and_chained_outputs_that_are_no_text_end_the_planner() {
+async fn outputs_and_names_that_are_not_utf8_end_the_planner() {
     let chains = |name: &str| {
         module(&format!(
             r#"(data (i32.const 32) "{name}\00")
@@ -89,8 +89,7 @@ async fn a_planner_that_is_restarted_during_a_call_gets_its_result_and_has_minus
     assert_eq!(cluster.status(sent.0).await.0, 500);
     // The planner learns of the worker with the worker's next heartbeat.
     assert!(cluster.hosts().await.is_empty());
-    until("the worker registers", async || (!cluster.hosts().await.is_empty()).then_some(()))
-        .await;
+    until("the worker registers", async || (!cluster.hosts().await.is_empty()).then_some(())).await;
     cluster.set("gate", &[1]).await;
     assert_eq!(cluster.result(sent).await, (0, "5".into()));
     assert_eq!(cluster.hosts().await[0]["usedSlots"], -1);
@@ -118,7 +117,7 @@ async fn apps_in_flight_have_the_ips_of_their_hosts() {
 }
 
 #[tokio::test]
-async fn signs_of_life_move_while_a_worker_lives() {
+async fn heartbeats_advance_while_a_worker_runs() {
     let cluster = Cluster::start().await;
     let registered = async || {
         let hosts = cluster.hosts().await;

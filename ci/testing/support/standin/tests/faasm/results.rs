@@ -3,7 +3,7 @@
 use crate::support::*;
 
 #[tokio::test]
-async fn the_output_of_a_call_that_returns_something_else_than_0_is_replaced() {
+async fn the_output_of_a_call_that_does_not_return_0_is_replaced() {
     let returns = |value: i32| {
         module(&format!(
             r#"(func (export "main") (result i32)
@@ -44,7 +44,7 @@ async fn every_trap_has_one_text() {
 }
 
 #[tokio::test]
-async fn what_a_host_call_throws_through_wamr_has_a_text_of_its_own() {
+async fn exceptions_through_wamr_have_a_distinct_text() {
     let hook = importing(
         r#""env" "__faasm_host_interface_test" (func $f (param i32))"#,
         "(call $f (i32.const 1))",

@@ -20,7 +20,7 @@ async fn with_value(body: &str, value: Option<&[u8]>) -> Cluster {
 }
 
 #[tokio::test]
-async fn a_read_gives_the_size_asked_for_and_zeros_where_there_is_nothing() {
+async fn a_read_returns_the_requested_size_and_zeros_for_a_missing_value() {
     let read = "(call $digit (call $read_state (i32.const 0) (i32.const 64) (i32.const 5)))";
     assert_eq!(with_value(read, Some(b"xyz")).await.call("f").await, (0, "5".into()));
     let shown = format!(
@@ -46,7 +46,7 @@ async fn a_read_of_length_0_gives_the_size() {
 }
 
 #[tokio::test]
-async fn the_first_size_stays_and_as_many_bytes_are_copied() {
+async fn a_copy_keeps_the_size_of_its_first_use() {
     let shown = format!(
         "(drop (call $read_state (i32.const 0) (i32.const 80) (i32.const 4)))
          (drop (call $read_state (i32.const 0) (i32.const 64) (i32.const 2))) {}",
@@ -62,7 +62,7 @@ async fn the_first_size_stays_and_as_many_bytes_are_copied() {
 }
 
 #[tokio::test]
-async fn a_copy_belongs_to_the_worker_and_is_pulled_once_unless_it_is_asked_for() {
+async fn a_worker_pulls_a_value_once_unless_a_function_pulls_it() {
     let read = format!(
         "(drop (call $read_state (i32.const 0) (i32.const 64) (i32.const 3))) {}",
         outputs(3)
