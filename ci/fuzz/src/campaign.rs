@@ -77,10 +77,10 @@ struct Campaign {
     busy: Vec<Mutex<Busy>>,
 }
 
-/// Runs until time is up, and reports as it goes to `status`.
+/// Runs until the time is up, and reports progress to `status`.
 ///
 /// # Errors
-/// What is kept cannot be read, or what is found cannot be written.
+/// When kept inputs cannot be read, or findings cannot be written.
 pub fn run(
     settings: Settings,
     tools: Tools,

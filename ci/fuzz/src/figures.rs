@@ -39,7 +39,7 @@ pub struct Totals {
     pub inconclusive: Counts,
     /// Functions that do not run here, by the reason.
     pub skipped: Counts,
-    /// Damaged modules, the errors they met, and those that explain nothing.
+    /// Damaged modules, the rewriter's errors for them, and those of the errors that explain nothing.
     pub damaged: u64,
     pub errors: Counts,
     pub unexplained: Counts,
@@ -105,7 +105,7 @@ impl Totals {
         Ok(())
     }
 
-    /// Counts what a decoder was given; saves a finding.
+    /// Counts an input of a decoder; saves a finding.
     ///
     /// # Errors
     /// It cannot be saved.
@@ -157,7 +157,7 @@ impl Totals {
         Ok(())
     }
 
-    /// How many findings there were, of whatever class.
+    /// Number of findings of all classes.
     pub fn found(&self) -> u64 {
         self.findings.values().map(|(count, _)| count).sum()
     }
@@ -173,7 +173,7 @@ impl Totals {
         let share = |name: &str, part: u64, target: Option<u64>| {
             figure(name, self.percent(part), "%", target, "of the functions that ran")
         };
-        // A run of other targets alone has none.
+        // A run of the other targets only has no functions.
         let suspending = (self.functions > 0).then_some(SUSPENDING_TARGET);
         let mut figures = vec![
             count("functions run", self.functions, "three forms of each"),

@@ -47,7 +47,7 @@ impl Finding {
         Self { ending, ..self }
     }
 
-    /// Saves the input and the message; gives the input's path.
+    /// Saves the input and the message; returns the input's path.
     ///
     /// # Errors
     /// The folder cannot be written to.

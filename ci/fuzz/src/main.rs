@@ -1,4 +1,4 @@
-//! `faasm-fuzz`: fuzzes the rewriter and whatever decodes bytes from outside. `cargo xtask fuzz` builds what it needs.
+//! `faasm-fuzz`: fuzzes the rewriter and all decoders of external bytes. `cargo xtask fuzz` builds what it needs.
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};

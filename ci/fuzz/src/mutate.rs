@@ -1,7 +1,8 @@
 //! The second target: no input crashes the rewriter.
 //!
-//! Inputs are modules of every proposal and what is left of them after damage: to bytes, and to whole sections, which keeps
-//! more of them valid. (The crate `wasm-mutate` would add rewriting by equivalences, and drags in unmaintained crates.)
+//! Inputs are modules of every proposal, unchanged and damaged. Damage affects bytes, or whole sections, which keeps
+//! more modules valid. (The crate `wasm-mutate` could also rewrite by equivalences, but depends on unmaintained
+//! crates.)
 
 use crate::differential::Tools;
 use crate::finding::{Finding, Kind, guarded};
@@ -46,7 +47,7 @@ fn damage(wasm: &mut Vec<u8>, other: &[u8], rng: &mut Rng) {
     }
 }
 
-/// Changes, takes away or adds a few bytes.
+/// Changes, removes or inserts a few bytes.
 pub(crate) fn edit(bytes: &mut Vec<u8>, other: &[u8], rng: &mut Rng) {
     const TELLING: [u8; 8] = [0, 1, 0x0b, 0x40, 0x70, 0x7f, 0x80, 0xff];
     let (at, length) = (rng.below(bytes.len()), 1 + rng.below(16));
@@ -100,7 +101,7 @@ fn replace_section(wasm: &mut Vec<u8>, other: &[u8], rng: &mut Rng) {
     wasm.splice(section.start..section.end, replacement.iter().copied()).for_each(drop);
 }
 
-/// Where a section begins, where its size ends, and where it ends itself.
+/// Offsets of a section: its start, the end of its size field, and its end.
 #[derive(Clone, Debug)]
 struct Section {
     start: usize,

@@ -91,8 +91,8 @@ pub(crate) fn rust_components(workspace: &Workspace) -> Result<()> {
 fn rustup(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
     if find_program(&["rustup"]).is_none() {
         bail!(
-            "missing: what `rustup {}` adds, and rustup itself; install it from https://rustup.rs, \
-             or add the same with your system's Rust packages",
+            "rustup, which is needed for `rustup {}`, is not installed: install it from \
+             https://rustup.rs, or install the same part with your system's Rust packages",
             arguments.join(" ")
         );
     }
@@ -156,8 +156,8 @@ fn install(packages: &[&str]) -> Result<()> {
     if !Path::new("/etc/debian_version").is_file() || find_program(&["apt-get"]).is_none() {
         bail!(
             "the tests need Chromium with chromedriver, Firefox, WebKitGTK with WebKitWebDriver, Xvfb, \
-             Python with venv, redis-server, faketime, emcc of Emscripten, and a clang that builds for wasm32-wasi (set WASI_SDK_PATH to a WASI SDK); what is missing \
-             here is in these packages of Debian: {}",
+             Python with venv, redis-server, faketime, emcc of Emscripten, and a clang that builds for wasm32-wasi (set WASI_SDK_PATH to a WASI SDK); the missing ones \
+             are in these packages of Debian: {}",
             packages.join(" ")
         );
     }

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! The instrumented code is unchanged, and no engine can infer that the state is always "normal": it is in a mutable
-//! global, and the functions that could change it are still exported or called.
+//! global, and the functions that could change it are still present.
 
 use super::artefact::read;
 use anyhow::{Context as _, Result, anyhow, bail};

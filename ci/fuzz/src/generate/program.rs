@@ -102,7 +102,7 @@ fn arguments(args: &[LocalId], locals: &walrus::ModuleLocals) -> Vec<(LocalId, V
     typed.filter(|(_, ty)| is_number(ty)).collect()
 }
 
-/// The body of a function that has none: statements, and its results.
+/// Writes the body of a declared function: statements, and its results.
 fn body(module: &mut Module, world: &World, function: FunctionId, habits: Habits, rng: &mut Rng) {
     let results = module.types.results(module.funcs.get(function).ty()).to_vec();
     let local = module.funcs.get_mut(function).kind.unwrap_local_mut();

@@ -3,7 +3,7 @@
 //! Three forms answer the same calls in the same way:
 //!
 //! * the *original*, normalised: host calls are answered at once, as by the cluster's fibers;
-//! * the *shimmed* one: calls begin, and `suspend` returns when the guest may continue, as with JSPI;
+//! * the *shimmed* one: calls are split by the shim, and `suspend` returns when the guest may continue, as with JSPI;
 //! * the *instrumented* one: `suspend` unwinds and rewinds the guest's stack, as the browser's engine does.
 
 mod asyncify;
@@ -23,7 +23,7 @@ use wasmtime::{Engine, Extern, Instance, Module, Ref, Store, Trap, Val};
 pub struct Form<'a> {
     pub wasm: &'a [u8],
     pub entry: &'a Entry,
-    /// Bytes of the unwind buffer, where the form is instrumented.
+    /// Size of the unwind buffer in bytes, if the form is instrumented.
     pub buffer: Option<u32>,
 }
 

@@ -1,7 +1,7 @@
 //! One run: pages at work while relays, the network, and the disk or Redis fail; then, without faults, the check of the
 //! ledger.
 
-use crate::client::{Client, Told, USER};
+use crate::client::{Answer, Client, USER};
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::faults::{Events, Faults, Site};
@@ -72,7 +72,7 @@ pub async fn run(settings: &Settings, folder: &Path) -> Result<(Arc<Ledger>, Eve
         let relay = Relay::start(&place, 0).await?;
         sites.push(Site { place, relay });
     }
-    let relay = &sites.first().context("there is no relay")?.relay;
+    let relay = &sites.first().context("no relay is configured")?.relay;
     for (name, wasm) in functions::all()? {
         relay.upload(USER, name, &wasm).await?;
     }
@@ -106,10 +106,10 @@ pub async fn run(settings: &Settings, folder: &Path) -> Result<(Arc<Ledger>, Eve
         Ok(ended) => ended?,
         Err(_) => {
             let what = format!("{} tasks of pages still wait", pages.len());
-            ledger.violate(Violation::Untold, what);
+            ledger.violate(Violation::Unanswered, what);
         }
     }
-    ledger.check_told();
+    ledger.check_answered();
     // Acknowledged effects must survive this kill as well.
     faults.end_all_at_once().await?;
     for address in addresses {
@@ -154,8 +154,8 @@ fn start(
 async fn list(address: std::net::SocketAddr, key: &str) -> Result<Vec<u8>> {
     let client = Client::start(address, Random::of(&[0]));
     let request = Request::ReadAppended { key: key.into(), count: ALL };
-    match client.ask(request, vec![]).await? {
-        Told::Reply(Reply::Bytes, bytes) => Ok(bytes),
-        told => bail!("reading list `{key}` was answered {told:?}"),
+    match client.request(request, vec![]).await? {
+        Answer::Reply(Reply::Bytes, bytes) => Ok(bytes),
+        answer => bail!("reading list `{key}`: unexpected answer {answer:?}"),
     }
 }

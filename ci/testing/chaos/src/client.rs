@@ -24,88 +24,88 @@ pub const USER: &str = "chaos";
 const CLOCK_SPEEDUP: u32 = 25;
 
 /// Time limit of a handshake, by the link's clock.
-const HANDSHAKE: Duration = Duration::from_secs(50);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(50);
 
 /// Time limit for reconnecting, by the link's clock.
-const GIVES_UP_AFTER: Duration = Duration::from_secs(24 * 3600);
+const RECONNECT_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
 /// Time limit for sending a frame.
-const SENDS_WITHIN: Duration = Duration::from_secs(2);
+const SEND_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Capacity of the queue of requests that the client has not taken yet.
-const WAITING: usize = 64;
+const QUEUE_CAPACITY: usize = 64;
 
 type Socket = WebSocketStream<TcpStream>;
 
 /// Outcome of a request, as far as its page knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum Answer {
     Reply(Reply, Vec<u8>),
     /// The session was lost: the outcome is unknown.
     Lost,
 }
 
-impl Told {
+impl Answer {
     /// Whether the request was certainly not performed.
     pub fn is_refused(&self) -> bool {
         use FailureCode::{BadRequest, Busy, State, Unauthorised, Unavailable};
-        let Told::Reply(Reply::Failed { code, .. }, _) = self else { return false };
+        let Answer::Reply(Reply::Failed { code, .. }, _) = self else { return false };
         matches!(code, BadRequest | Busy | State | Unauthorised | Unavailable)
     }
 }
 
-struct Ask {
+struct QueuedRequest {
     request: Request,
     payload: Vec<u8>,
     cancel_after: Option<Duration>,
-    told: oneshot::Sender<Told>,
+    answer: oneshot::Sender<Answer>,
 }
 
 /// Sends requests to a relay; clones share one page.
 #[derive(Clone, Debug)]
 pub struct Client {
-    asks: mpsc::Sender<Ask>,
+    queue: mpsc::Sender<QueuedRequest>,
 }
 
 impl Client {
     /// A client that connects to this address and runs until the last clone is dropped.
     pub fn start(address: SocketAddr, random: Random) -> Self {
-        let (asks, asked) = mpsc::channel(WAITING);
+        let (queue, requests) = mpsc::channel(QUEUE_CAPACITY);
         let driver = Driver {
             address,
             random,
             began: Instant::now(),
             session: ClientSession::new(USER, None),
-            reconnect: ReconnectTimer::new(GIVES_UP_AFTER),
+            reconnect: ReconnectTimer::new(RECONNECT_TIMEOUT),
             socket: None,
             opening: None,
-            told: HashMap::new(),
+            waiting: HashMap::new(),
             cancels: Vec::new(),
         };
         tokio::spawn(async move {
-            if let Err(error) = driver.run(asked).await {
+            if let Err(error) = driver.run(requests).await {
                 eprintln!("a client ended: {error:#}");
             }
         });
-        Self { asks }
+        Self { queue }
     }
 
     /// The outcome of a request, however long it takes.
-    pub async fn ask(&self, request: Request, payload: Vec<u8>) -> Result<Told> {
-        self.ask_and_cancel(request, payload, None).await
+    pub async fn request(&self, request: Request, payload: Vec<u8>) -> Result<Answer> {
+        self.request_with_cancel(request, payload, None).await
     }
 
-    /// Like [`Client::ask`], but cancels the request after a while.
-    pub async fn ask_and_cancel(
+    /// Like [`Client::request`], but cancels the request after a while.
+    pub async fn request_with_cancel(
         &self,
         request: Request,
         payload: Vec<u8>,
         cancel_after: Option<Duration>,
-    ) -> Result<Told> {
-        let (told, telling) = oneshot::channel();
-        let ask = Ask { request, payload, cancel_after, told };
-        self.asks.send(ask).await.ok().context("the client has ended")?;
-        telling.await.context("the client ended before it reported the outcome")
+    ) -> Result<Answer> {
+        let (answer, answered) = oneshot::channel();
+        let queued = QueuedRequest { request, payload, cancel_after, answer };
+        self.queue.send(queued).await.ok().context("the client has ended")?;
+        answered.await.context("the client ended before it reported the outcome")
     }
 }
 
@@ -117,7 +117,7 @@ struct Driver {
     reconnect: ReconnectTimer,
     socket: Option<Socket>,
     opening: Option<BoxFuture<'static, Result<Socket>>>,
-    told: HashMap<RequestId, oneshot::Sender<Told>>,
+    waiting: HashMap<RequestId, oneshot::Sender<Answer>>,
     cancels: Vec<(Instant, RequestId)>,
 }
 
@@ -125,15 +125,15 @@ enum Event {
     Time,
     Opened(Result<Socket>),
     Message(Option<Message>),
-    Asked(Option<Ask>),
+    Queued(Option<QueuedRequest>),
 }
 
 impl Driver {
-    async fn run(mut self, mut asked: mpsc::Receiver<Ask>) -> Result<()> {
+    async fn run(mut self, mut requests: mpsc::Receiver<QueuedRequest>) -> Result<()> {
         loop {
             let until = match self.reconnect.step(self.now(), self.session.is_awaiting()) {
                 Step::Connect => {
-                    self.reconnect.connecting(self.now(), HANDSHAKE);
+                    self.reconnect.connecting(self.now(), HANDSHAKE_TIMEOUT);
                     self.opening = Some(open(self.address).boxed());
                     continue;
                 }
@@ -158,7 +158,7 @@ impl Driver {
                 () = at(due) => Event::Time,
                 opened = opened(&mut self.opening) => Event::Opened(opened),
                 message = message(&mut self.socket) => Event::Message(message),
-                ask = asked.recv() => Event::Asked(ask),
+                queued = requests.recv() => Event::Queued(queued),
             };
             match event {
                 Event::Time => self.cancel(),
@@ -182,14 +182,14 @@ impl Driver {
                     self.reconnect.heard(self.now());
                 }
                 Event::Message(_) => self.lose(),
-                Event::Asked(Some(ask)) => {
-                    let id = self.session.request(ask.request, &ask.payload)?;
-                    self.told.insert(id, ask.told);
-                    if let Some(after) = ask.cancel_after {
+                Event::Queued(Some(queued)) => {
+                    let id = self.session.request(queued.request, &queued.payload)?;
+                    self.waiting.insert(id, queued.answer);
+                    if let Some(after) = queued.cancel_after {
                         self.cancels.push((Instant::now() + after, id));
                     }
                 }
-                Event::Asked(None) => return self.leave().await,
+                Event::Queued(None) => return self.leave().await,
             }
         }
     }
@@ -211,7 +211,7 @@ impl Driver {
     async fn flush(&mut self) -> bool {
         let Some(socket) = &mut self.socket else { return true };
         while let Some(message) = self.session.transmit_message() {
-            let sent = tokio::time::timeout(SENDS_WITHIN, socket.send(Message::binary(message)));
+            let sent = tokio::time::timeout(SEND_TIMEOUT, socket.send(Message::binary(message)));
             if !matches!(sent.await, Ok(Ok(()))) {
                 return false;
             }
@@ -222,7 +222,7 @@ impl Driver {
     fn cancel(&mut self) {
         let now = Instant::now();
         let session = &mut self.session;
-        let told = &mut self.told;
+        let waiting = &mut self.waiting;
         self.cancels.retain(|(due, id)| {
             if *due > now {
                 return true;
@@ -230,11 +230,11 @@ impl Driver {
             session.cancel(*id);
             // A cancelled request that was never sent gets no reply.
             if !session.is_open(*id)
-                && let Some(told) = told.remove(id)
+                && let Some(sender) = waiting.remove(id)
             {
                 let message = "cancelled before it was sent".to_owned();
                 let reply = Reply::Failed { code: FailureCode::Busy, message };
-                let _ = told.send(Told::Reply(reply, Vec::new()));
+                let _ = sender.send(Answer::Reply(reply, Vec::new()));
             }
             false
         });
@@ -248,11 +248,11 @@ impl Driver {
                 Some(ClientEvent::Open { lost }) => {
                     self.reconnect.opened(self.now());
                     for id in lost {
-                        self.tell(id, Told::Lost);
+                        self.answer(id, Answer::Lost);
                     }
                 }
                 Some(ClientEvent::Reply { id, reply, payload }) => {
-                    self.tell(id, Told::Reply(reply, payload));
+                    self.answer(id, Answer::Reply(reply, payload));
                 }
                 // The relay is stopping or at its limit: retry, as pages do.
                 Some(ClientEvent::Refused { message, .. }) => bail!("refused: {message}"),
@@ -261,16 +261,16 @@ impl Driver {
         Ok(())
     }
 
-    fn tell(&mut self, id: RequestId, told: Told) {
-        if let Some(waiting) = self.told.remove(&id) {
-            let _ = waiting.send(told);
+    fn answer(&mut self, id: RequestId, answer: Answer) {
+        if let Some(waiting) = self.waiting.remove(&id) {
+            let _ = waiting.send(answer);
         }
     }
 
     async fn leave(self) -> Result<()> {
         if let Some(mut socket) = self.socket {
             let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
-            let _ = tokio::time::timeout(SENDS_WITHIN, socket.close(Some(frame))).await;
+            let _ = tokio::time::timeout(SEND_TIMEOUT, socket.close(Some(frame))).await;
         }
         Ok(())
     }

@@ -12,23 +12,24 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Time between two faults.
-const BETWEEN: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(700)];
+const FAULT_INTERVAL: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(700)];
 
 /// The same with Redis, longer because a call of a killed relay must wait until the other relays know.
-const BETWEEN_WITH_REDIS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(1200)];
+const FAULT_INTERVAL_WITH_REDIS: [Duration; 2] =
+    [Duration::from_millis(100), Duration::from_millis(1200)];
 
 /// How long the disk stays full, or Redis unavailable.
-const AWAY: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(700)];
+const OUTAGE: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(700)];
 
 /// An occasional longer outage of Redis: longer than the relays' heartbeats stay valid and than they wait for a reply.
-const LONG_AWAY: [Duration; 2] = [Duration::from_millis(4000), Duration::from_millis(7000)];
+const LONG_OUTAGE: [Duration; 2] = [Duration::from_millis(4000), Duration::from_millis(7000)];
 
 /// Maximum number of consecutive cuts of connections to Redis, and the time between them.
-const MOST_CUTS: u64 = 40;
-const BETWEEN_CUTS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(30)];
+const MAX_CUTS: u64 = 40;
+const CUT_INTERVAL: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(30)];
 
 /// Time limit for starting a relay while its disk is full.
-const STARTS_WITHIN: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Possible clock offsets of the relays, in seconds.
 const JUMPS: [i64; 5] = [0, 45, -45, 3600, -86_400];
@@ -137,7 +138,8 @@ impl<'a> Faults<'a> {
     /// # Errors
     /// When a relay or Redis does not end or start as it should.
     pub async fn next(&mut self) -> Result<()> {
-        let [from, to] = if self.redis.is_some() { BETWEEN_WITH_REDIS } else { BETWEEN };
+        let [from, to] =
+            if self.redis.is_some() { FAULT_INTERVAL_WITH_REDIS } else { FAULT_INTERVAL };
         tokio::time::sleep(self.random.within(from, to)).await;
         let which = self.random.below(self.sites.len() as u64) as usize;
         match self.deal() {
@@ -210,16 +212,16 @@ impl<'a> Faults<'a> {
     async fn disturb_redis(&mut self) -> Result<()> {
         let Some(redis) = &mut self.redis else { return Ok(()) };
         if self.random.chance(40) {
-            for _ in 0..1 + self.random.below(MOST_CUTS) {
+            for _ in 0..1 + self.random.below(MAX_CUTS) {
                 self.events.redis_cuts += 1;
                 redis.cut_connections()?;
-                let [from, to] = BETWEEN_CUTS;
+                let [from, to] = CUT_INTERVAL;
                 tokio::time::sleep(self.random.within(from, to)).await;
             }
             return Ok(());
         }
         let is_long = self.random.chance(20);
-        let [from, to] = if is_long { LONG_AWAY } else { AWAY };
+        let [from, to] = if is_long { LONG_OUTAGE } else { OUTAGE };
         let away = self.random.within(from, to);
         if self.random.chance(50) {
             self.events.redis_kills += 1;
@@ -238,7 +240,7 @@ impl<'a> Faults<'a> {
         let Some(disk) = self.disk else { return Ok(()) };
         self.events.full += 1;
         disk.fill()?;
-        let [from, to] = AWAY;
+        let [from, to] = OUTAGE;
         tokio::time::sleep(self.random.within(from, to)).await;
         if !self.random.chance(30) {
             return disk.empty();
@@ -252,7 +254,7 @@ impl<'a> Faults<'a> {
         disk.empty()?;
         match started {
             Ok(relay) => site.relay = relay,
-            Err(error) if begun.elapsed() > STARTS_WITHIN => return Err(error),
+            Err(error) if begun.elapsed() > START_TIMEOUT => return Err(error),
             Err(_) => {
                 self.events.late += 1;
                 site.start().await?;

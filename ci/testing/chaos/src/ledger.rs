@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Maximum number of violations that are described.
-const MOST_SHOWN: usize = 20;
+const MAX_DESCRIBED: usize = 20;
 
 /// Which list a request appends its name to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,7 +37,7 @@ pub enum Violation {
     /// Reported as refused, but performed.
     RefusedAndDone,
     /// Neither answered nor given up.
-    Untold,
+    Unanswered,
     /// A reply that belongs to another request, or state that no possible history explains.
     Wrong,
 }
@@ -52,14 +52,14 @@ struct Inner {
     /// Operations on state other than appends, by outcome.
     others: BTreeMap<Outcome, u64>,
     violations: BTreeMap<Violation, u64>,
-    shown: Vec<String>,
+    descriptions: Vec<String>,
 }
 
 impl Inner {
     fn violate(&mut self, violation: Violation, what: String) {
         *self.violations.entry(violation).or_default() += 1;
-        if self.shown.len() < MOST_SHOWN {
-            self.shown.push(format!("{violation:?}: {what}"));
+        if self.descriptions.len() < MAX_DESCRIBED {
+            self.descriptions.push(format!("{violation:?}: {what}"));
         }
     }
 }
@@ -70,23 +70,23 @@ impl Ledger {
     }
 
     /// Registers a request under a unique name.
-    pub fn ask(&self, kind: Kind) -> [u8; NAME_BYTES] {
+    pub fn register(&self, kind: Kind) -> [u8; NAME_BYTES] {
         let mut inner = self.lock();
         let number = inner.entries.len() as u64;
         inner.entries.push((kind, None));
         name(number)
     }
 
-    pub fn tell(&self, name: [u8; NAME_BYTES], outcome: Outcome) {
+    pub fn record(&self, name: [u8; NAME_BYTES], outcome: Outcome) {
         let mut inner = self.lock();
         let entry = number(&name).and_then(|number| inner.entries.get_mut(number));
-        if let Some((_, told)) = entry {
-            *told = Some(outcome);
+        if let Some((_, reported)) = entry {
+            *reported = Some(outcome);
         }
     }
 
     /// Counts an operation that appends no name.
-    pub fn note(&self, outcome: Outcome) {
+    pub fn count_other(&self, outcome: Outcome) {
         *self.lock().others.entry(outcome).or_default() += 1;
     }
 
@@ -128,20 +128,22 @@ impl Ledger {
             };
             inner.violate(
                 violation,
-                format!("{kind:?} {number}: told {outcome:?}, {count} times there"),
+                format!("{kind:?} {number}: reported as {outcome:?}, {count} times in the list"),
             );
         }
     }
 
     /// Records a violation for each request without a reported outcome.
-    pub fn check_told(&self) {
+    pub fn check_answered(&self) {
         let mut inner = self.lock();
         let entries = inner.entries.iter().enumerate();
-        let untold: Vec<usize> =
-            entries.filter(|(_, (_, told))| told.is_none()).map(|(number, _)| number).collect();
+        let untold: Vec<usize> = entries
+            .filter(|(_, (_, reported))| reported.is_none())
+            .map(|(number, _)| number)
+            .collect();
         for number in untold {
             let kind = inner.entries[number].0;
-            inner.violate(Violation::Untold, format!("{kind:?} {number}"));
+            inner.violate(Violation::Unanswered, format!("{kind:?} {number}"));
         }
     }
 
@@ -150,19 +152,20 @@ impl Ledger {
     }
 
     /// Descriptions of some of the violations.
-    pub fn shown(&self) -> Vec<String> {
-        self.lock().shown.clone()
+    pub fn descriptions(&self) -> Vec<String> {
+        self.lock().descriptions.clone()
     }
 
     /// Number of calls or appends with this outcome.
     pub fn count(&self, kind: Kind, outcome: Outcome) -> u64 {
         let inner = self.lock();
-        let told = inner.entries.iter().filter(|entry| **entry == (kind, Some(outcome))).count();
+        let reported =
+            inner.entries.iter().filter(|entry| **entry == (kind, Some(outcome))).count();
         let others = match kind {
             Kind::Call => 0,
             Kind::Append => inner.others.get(&outcome).copied().unwrap_or(0),
         };
-        told as u64 + others
+        reported as u64 + others
     }
 }
 
@@ -187,21 +190,21 @@ mod tests {
     fn what_is_told_is_compared_with_what_is_there() {
         let ledger = Ledger::default();
         let tell = |outcome| {
-            let name = ledger.ask(Kind::Call);
-            ledger.tell(name, outcome);
+            let name = ledger.register(Kind::Call);
+            ledger.record(name, outcome);
             name
         };
         let done = [tell(Outcome::Done), tell(Outcome::Done), tell(Outcome::Done)];
         let unknown = [tell(Outcome::Unknown), tell(Outcome::Unknown), tell(Outcome::Unknown)];
         let refused = [tell(Outcome::Refused), tell(Outcome::Refused)];
-        ledger.ask(Kind::Append);
+        ledger.register(Kind::Append);
         let twice = [done[1], done[1], unknown[1], unknown[1]];
         let list = [&[done[0], unknown[0], refused[0]][..], &twice].concat().concat();
         ledger.check(Kind::Call, &list);
-        ledger.check_told();
+        ledger.check_answered();
         let found = |violation| ledger.violations(violation);
         assert_eq!((found(Violation::Lost), found(Violation::Twice)), (1, 2));
-        assert_eq!((found(Violation::RefusedAndDone), found(Violation::Untold)), (1, 1));
+        assert_eq!((found(Violation::RefusedAndDone), found(Violation::Unanswered)), (1, 1));
         assert_eq!(found(Violation::Wrong), 0);
         ledger.check(Kind::Append, &done[0][..9]);
         assert_eq!(found(Violation::Wrong), 2, "a partial name is not a name");

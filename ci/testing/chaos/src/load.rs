@@ -1,6 +1,6 @@
 //! Throughput of a relay: pages that send one request after the other over stable connections.
 
-use crate::client::{Client, Told, USER};
+use crate::client::{Answer, Client, USER};
 use crate::random::Random;
 use crate::relay::{Place, Relay};
 use anyhow::{Context as _, Result, bail};
@@ -60,9 +60,9 @@ async fn rate(
         let count = Arc::clone(&count);
         pages.spawn(async move {
             while began.elapsed() < time {
-                match client.ask(request.clone(), payload.clone()).await? {
-                    Told::Reply(Reply::Done | Reply::Call { return_value: 0 }, _) => {}
-                    told => bail!("{request:?} was answered {told:?}"),
+                match client.request(request.clone(), payload.clone()).await? {
+                    Answer::Reply(Reply::Done | Reply::Call { return_value: 0 }, _) => {}
+                    answer => bail!("{request:?}: unexpected answer {answer:?}"),
                 }
                 count.fetch_add(1, Ordering::Relaxed);
             }

@@ -33,10 +33,10 @@ const FAULTS: [Fault; 5] =
     [Fault::Cut, Fault::Truncate, Fault::Duplicate, Fault::Delay, Fault::HalfOpen];
 
 /// Maximum delay.
-const LONGEST_DELAY: Duration = Duration::from_millis(400);
+const MAX_DELAY: Duration = Duration::from_millis(400);
 
 /// Maximum number of frames in one direction before the next fault.
-const MOST_FRAMES: u64 = 120;
+const MAX_FRAMES: u64 = 120;
 
 /// Maximum length of a frame that is parsed as a frame.
 const MAX_FRAME_BYTES: usize = 1 << 20;
@@ -146,7 +146,7 @@ impl Way<'_> {
         mut to: OwnedWriteHalf,
     ) -> std::io::Result<()> {
         let mut piece = vec![0; 64 * 1024];
-        let mut left = 1 + self.random.below(MOST_FRAMES);
+        let mut left = 1 + self.random.below(MAX_FRAMES);
         loop {
             let length = from.read(&mut piece).await?;
             if length == 0 {
@@ -160,7 +160,7 @@ impl Way<'_> {
                     to.write_all(&frame).await?;
                     continue;
                 }
-                left = 1 + self.random.below(MOST_FRAMES);
+                left = 1 + self.random.below(MAX_FRAMES);
                 let fault = FAULTS[self.random.below(FAULTS.len() as u64) as usize];
                 self.world.count(fault);
                 match fault {
@@ -176,7 +176,7 @@ impl Way<'_> {
                         to.write_all(&frame).await?;
                     }
                     Fault::Delay => {
-                        let delay = self.random.within(Duration::ZERO, LONGEST_DELAY);
+                        let delay = self.random.within(Duration::ZERO, MAX_DELAY);
                         tokio::time::sleep(delay).await;
                         to.write_all(&frame).await?;
                     }

@@ -10,10 +10,10 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 /// Time limit for a relay to listen, which includes repairing its store.
-const STARTS_WITHIN: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Time limit for a relay to end on SIGTERM: longer than it lets running calls continue.
-const ENDS_WITHIN: Duration = Duration::from_secs(60);
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Paths and settings of relay processes.
 #[derive(Clone, Debug)]
@@ -83,7 +83,7 @@ impl Relay {
         let stdout = child.stdout.take().context("the relay has no standard output")?;
         let mut line = String::new();
         let reading = async { BufReader::new(stdout).read_line(&mut line).await };
-        tokio::time::timeout(STARTS_WITHIN, reading)
+        tokio::time::timeout(START_TIMEOUT, reading)
             .await
             .context("the relay does not listen in time")?
             .context("reading what the relay prints")?;
@@ -105,9 +105,9 @@ impl Relay {
     /// Sends SIGTERM, and waits until the process has ended.
     pub async fn terminate(&mut self) -> Result<ExitStatus> {
         let id = self.child.id().context("the relay has ended already")?;
-        let asked = Command::new("kill").args(["-TERM", &id.to_string()]).status().await;
-        ensure!(asked.context("running kill")?.success(), "kill -TERM {id} failed");
-        let ended = tokio::time::timeout(ENDS_WITHIN, self.child.wait()).await;
+        let sent = Command::new("kill").args(["-TERM", &id.to_string()]).status().await;
+        ensure!(sent.context("running kill")?.success(), "kill -TERM {id} failed");
+        let ended = tokio::time::timeout(STOP_TIMEOUT, self.child.wait()).await;
         ended.context("the relay does not end in time")?.context("waiting for the relay")
     }
 

@@ -9,7 +9,7 @@ const VIOLATIONS: [(Violation, &str, &str); 5] = [
     (Violation::Lost, "lost", "reported as done, but missing"),
     (Violation::Twice, "twice", "performed more than once"),
     (Violation::RefusedAndDone, "refused and done", "reported as refused, but performed"),
-    (Violation::Untold, "untold", "neither answered nor given up"),
+    (Violation::Unanswered, "untold", "neither answered nor given up"),
     (Violation::Wrong, "wrong", "an impossible state, reply or exit status"),
 ];
 
@@ -109,7 +109,7 @@ pub fn print(settings: &Settings, ledger: &Ledger, events: &Events) {
     for (violation, name, note) in VIOLATIONS {
         println!("{:>6}  {name}: {note}", ledger.violations(violation));
     }
-    for line in ledger.shown() {
+    for line in ledger.descriptions() {
         println!("  {line}");
     }
     if !is_clean(ledger) {

@@ -1,6 +1,6 @@
 //! The work of the pages: calls, appends, and operations on state values of their own, whose content they know.
 
-use crate::client::{Client, Told};
+use crate::client::{Answer, Client};
 use crate::functions::RETURNS;
 use crate::ledger::{Kind, Ledger, Outcome, Violation};
 use crate::random::Random;
@@ -66,7 +66,7 @@ impl Page {
     /// Calls functions, one after the other.
     pub async fn call(mut self) -> Result<()> {
         while Quota::take(&self.quota.calls) {
-            let name = self.ledger.ask(Kind::Call);
+            let name = self.ledger.register(Kind::Call);
             let function = ["note", "note", "note", "slow", "chain"][self.random.below(5) as usize];
             let request = Request::Call {
                 function: function.into(),
@@ -78,19 +78,19 @@ impl Page {
                 .random
                 .chance(4)
                 .then(|| self.random.within(Duration::ZERO, Duration::from_millis(60)));
-            let told = self.client.ask_and_cancel(request, name.to_vec(), cancel).await?;
-            let outcome = match &told {
-                Told::Reply(Reply::Call { return_value: RETURNS }, output) => {
+            let answer = self.client.request_with_cancel(request, name.to_vec(), cancel).await?;
+            let outcome = match &answer {
+                Answer::Reply(Reply::Call { return_value: RETURNS }, output) => {
                     if *output != name {
                         self.wrong(format!("{function} received the answer of another call"));
                     }
                     Outcome::Done
                 }
-                told if told.is_refused() => Outcome::Refused,
+                answer if answer.is_refused() => Outcome::Refused,
                 // The function ended early, or the one that it chained did.
                 _ => Outcome::Unknown,
             };
-            self.ledger.tell(name, outcome);
+            self.ledger.record(name, outcome);
             self.rest(outcome).await;
         }
         Ok(())
@@ -99,11 +99,11 @@ impl Page {
     /// Appends to the list of all pages.
     pub async fn append(mut self) -> Result<()> {
         while Quota::take(&self.quota.operations) {
-            let name = self.ledger.ask(Kind::Append);
+            let name = self.ledger.register(Kind::Append);
             let request = Request::AppendState { key: PAGES.into() };
-            let told = self.client.ask(request, name.to_vec()).await?;
-            let outcome = self.changed(&told)?;
-            self.ledger.tell(name, outcome);
+            let answer = self.client.request(request, name.to_vec()).await?;
+            let outcome = self.changed(&answer)?;
+            self.ledger.record(name, outcome);
             self.rest(outcome).await;
         }
         Ok(())
@@ -143,32 +143,33 @@ impl Page {
         let size = self.pages * CELL_BYTES;
         let request = Request::WriteState { key: GRID.into(), size, chunks: chunks.to_vec() };
         let bytes = value.to_le_bytes();
-        let told = self.client.ask(request, [bytes, bytes].concat()).await?;
+        let answer = self.client.request(request, [bytes, bytes].concat()).await?;
         let mut written = vec![0; CELL_BYTES as usize];
         written[..8].copy_from_slice(&bytes);
         written[half as usize..][..8].copy_from_slice(&bytes);
-        let outcome = self.changed(&told)?;
+        let outcome = self.changed(&answer)?;
         cell.change(outcome, |_| written.clone());
-        self.ledger.note(outcome);
+        self.ledger.count_other(outcome);
         Ok(outcome)
     }
 
     async fn append_own(&mut self, list: &mut Known, value: u64) -> Result<Outcome> {
-        let told = self
+        let answer = self
             .client
-            .ask(Request::AppendState { key: self.own_list() }, value.to_le_bytes().to_vec())
+            .request(Request::AppendState { key: self.own_list() }, value.to_le_bytes().to_vec())
             .await?;
-        let outcome = self.changed(&told)?;
+        let outcome = self.changed(&answer)?;
         list.change(outcome, |before| [before, &value.to_le_bytes()].concat());
-        self.ledger.note(outcome);
+        self.ledger.count_other(outcome);
         Ok(outcome)
     }
 
     async fn clear_own(&mut self, list: &mut Known) -> Result<Outcome> {
-        let told = self.client.ask(Request::ClearAppended { key: self.own_list() }, vec![]).await?;
-        let outcome = self.changed(&told)?;
+        let answer =
+            self.client.request(Request::ClearAppended { key: self.own_list() }, vec![]).await?;
+        let outcome = self.changed(&answer)?;
         list.change(outcome, |_| Vec::new());
-        self.ledger.note(outcome);
+        self.ledger.count_other(outcome);
         Ok(outcome)
     }
 
@@ -190,14 +191,14 @@ impl Page {
     /// Repeats until there is an answer: reads have no effect.
     async fn read(&mut self, request: Request) -> Result<Vec<u8>> {
         loop {
-            match self.client.ask(request.clone(), vec![]).await? {
-                Told::Reply(Reply::State { .. } | Reply::Bytes, bytes) => {
-                    self.ledger.note(Outcome::Done);
+            match self.client.request(request.clone(), vec![]).await? {
+                Answer::Reply(Reply::State { .. } | Reply::Bytes, bytes) => {
+                    self.ledger.count_other(Outcome::Done);
                     return Ok(bytes);
                 }
                 // The store is being reopened.
-                told if told.is_refused() => self.rest(Outcome::Refused).await,
-                told => bail!("a read was answered {told:?}"),
+                answer if answer.is_refused() => self.rest(Outcome::Refused).await,
+                answer => bail!("a read: unexpected answer {answer:?}"),
             }
         }
     }
@@ -215,14 +216,14 @@ impl Page {
         *known = Known::of(found);
     }
 
-    fn changed(&self, told: &Told) -> Result<Outcome> {
-        Ok(match told {
-            Told::Reply(Reply::Done, _) => Outcome::Done,
-            Told::Lost | Told::Reply(Reply::Failed { code: FailureCode::Unknown, .. }, _) => {
+    fn changed(&self, answer: &Answer) -> Result<Outcome> {
+        Ok(match answer {
+            Answer::Reply(Reply::Done, _) => Outcome::Done,
+            Answer::Lost | Answer::Reply(Reply::Failed { code: FailureCode::Unknown, .. }, _) => {
                 Outcome::Unknown
             }
-            told if told.is_refused() => Outcome::Refused,
-            told => bail!("a change was answered {told:?}"),
+            answer if answer.is_refused() => Outcome::Refused,
+            answer => bail!("a change: unexpected answer {answer:?}"),
         })
     }
 

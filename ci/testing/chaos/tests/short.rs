@@ -13,7 +13,7 @@ async fn nothing_is_lost_and_nothing_happens_twice() {
     let time = Duration::from_secs(60);
     let settings = Settings { seed: 1, calls: 1500, operations: 1500, time, redis: false };
     let (ledger, events) = campaign::run(&settings, folder.path()).await.unwrap();
-    assert!(report::is_clean(&ledger), "{events:?}: {:#?}", ledger.shown());
+    assert!(report::is_clean(&ledger), "{events:?}: {:#?}", ledger.descriptions());
     // A run without these faults would prove nothing.
     assert!(ledger.count(Kind::Call, Outcome::Done) > 700, "{events:?}");
     assert!(ledger.count(Kind::Append, Outcome::Done) > 700, "{events:?}");
@@ -26,7 +26,7 @@ async fn nothing_is_lost_and_nothing_happens_twice_over_a_redis_that_fails() {
     let time = Duration::from_secs(25);
     let settings = Settings { seed: 1, calls: 2500, operations: 2500, time, redis: true };
     let (ledger, events) = campaign::run(&settings, folder.path()).await.unwrap();
-    assert!(report::is_clean(&ledger), "{events:?}: {:#?}", ledger.shown());
+    assert!(report::is_clean(&ledger), "{events:?}: {:#?}", ledger.descriptions());
     assert!(ledger.count(Kind::Call, Outcome::Done) > 100, "{events:?}");
     assert!(ledger.count(Kind::Append, Outcome::Done) > 200, "{events:?}");
     let of_redis = events.redis_kills + events.redis_pauses + events.redis_cuts;

@@ -194,7 +194,7 @@ impl TestBed {
 
     /// Writes the initial state of a case to the global tier.
     pub async fn prepare(&self, state: &dyn StateStore, case: &Case, user: &str) -> Result<()> {
-        if case.needs.is_none() && !self.has(case.function) && case.function != NOWHERE {
+        if case.needs.is_none() && !self.has(case.function) && case.function != MISSING_FUNCTION {
             bail!("function {} does not exist: `cargo xtask conformance` builds it", case.function);
         }
         for (key, bytes) in &case.before.values {
@@ -226,7 +226,7 @@ impl TestBed {
 }
 
 /// A name under which no function exists.
-pub const NOWHERE: &str = "nowhere";
+pub const MISSING_FUNCTION: &str = "nowhere";
 
 fn printing(printed: &Arc<Printed>) -> Printing {
     let sink = Arc::clone(printed);

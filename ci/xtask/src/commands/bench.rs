@@ -80,7 +80,7 @@ pub(crate) struct Args {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum What {
-    /// The rewriter's output, against Binaryen's own Asyncify and none
+    /// The rewriter's output, against Binaryen's own Asyncify and no Asyncify
     Rewriter,
     /// How the rewriter's time and memory grow with modules of some shapes, against Binaryen's `-O2` and Asyncify alone
     Shapes,

@@ -2,7 +2,7 @@
 
 use crate::case::{Case, case, probe};
 use crate::outcome::Code;
-use crate::test_bed::NOWHERE;
+use crate::test_bed::MISSING_FUNCTION;
 
 /// Commands of the probe that pass a bad pointer to a host call.
 const BAD_POINTERS: [(&str, &str); 19] = [
@@ -115,10 +115,10 @@ pub(super) fn cases() -> Vec<Case> {
         case("fault/cluster-only-host-call", "cluster_only_row", "").fails(Code::ClusterOnly),
         // Only a cluster ends a run by a time limit; a page learns of a missing function before any cluster does.
         case("fault/timeout", "loops", "").fails(Code::Timeout).short_timeout().only(&["embedded"]),
-        case("fault/missing-function", NOWHERE, "")
+        case("fault/missing-function", MISSING_FUNCTION, "")
             .fails(Code::MissingFunction)
             .only(&["embedded"]),
-        case("fault/nothing-to-load", NOWHERE, "")
+        case("fault/nothing-to-load", MISSING_FUNCTION, "")
             .fails(Code::CannotLoad)
             .only(&["page", "worker"]),
         // If both were in the cluster, the caller would time out before the callee.

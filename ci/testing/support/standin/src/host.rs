@@ -22,7 +22,7 @@ pub(crate) const THROWS: &str = "wamr-exception";
 /// Code of behaviour of Faasm that this stand-in cannot emulate.
 pub(crate) const CANNOT_STAND_IN: &str = "cannot-stand-in";
 
-/// The host calls in module `env` that begin with `__faasm`, with their numbers of parameters, and whether they have a result.
+/// The host calls in module `env` whose names start with `__faasm`: number of parameters, and whether they have a result.
 const REGISTERED: &[(&str, usize, bool)] = &[
     ("__faasm_append_state", 3, false),
     ("__faasm_await_call", 1, true),

@@ -6,7 +6,7 @@ use crate::message::{Asked, Batch, Envelope, KINDS, Message, Status, results};
 use crate::record::{Record, UnderWay};
 use crate::reply::Reply;
 use crate::schedule::Schedule;
-use crate::server::{Handler, Server, Whole};
+use crate::server::{FullRequest, Handler, Server};
 use crate::setup::{Engine, Setup};
 use crate::worker::{Worker, WorkerPort};
 use anyhow::{Context as _, Result};
@@ -112,7 +112,7 @@ impl Planner {
         self.inner.faults.clear();
         self.inner.forget();
         self.inner.is_alive.store(true, Ordering::SeqCst);
-        self.server.come_back().await
+        self.server.restart().await
     }
 
     /// The process of a worker, counted from 0, ends without notice, with all its calls. Its port closes soon after.
@@ -238,7 +238,7 @@ impl Inner {
     }
 
     /// Answers a request subject to the pending faults; `None` closes the connection.
-    async fn answer(self: Arc<Self>, request: Whole) -> Option<Reply> {
+    async fn answer(self: Arc<Self>, request: FullRequest) -> Option<Reply> {
         let body = request.body().clone();
         let kind = match read(request.method(), &body) {
             Ok((kind, _)) => kind,

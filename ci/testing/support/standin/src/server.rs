@@ -15,11 +15,11 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// A request with its whole body.
-pub(crate) type Whole = Request<Bytes>;
+pub(crate) type FullRequest = Request<Bytes>;
 
 /// Answers a request; `None` closes the connection.
 pub(crate) type Handler =
-    Arc<dyn Fn(Whole) -> BoxFuture<'static, Option<Response<Full<Bytes>>>> + Send + Sync>;
+    Arc<dyn Fn(FullRequest) -> BoxFuture<'static, Option<Response<Full<Bytes>>>> + Send + Sync>;
 
 /// A server, running or not.
 pub(crate) struct Server {
@@ -62,7 +62,7 @@ impl Server {
     }
 
     /// Listens on its previous address.
-    pub(crate) async fn come_back(&self) -> Result<()> {
+    pub(crate) async fn restart(&self) -> Result<()> {
         self.die();
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(running) = running {

@@ -2,7 +2,7 @@
 
 use crate::lock;
 use crate::reply::Reply;
-use crate::server::{Handler, Server, Whole};
+use crate::server::{FullRequest, Handler, Server};
 use crate::setup::Engine;
 use crate::wamr;
 use anyhow::Result;
@@ -91,7 +91,7 @@ impl Upload {
     /// # Errors
     /// When its address cannot be bound.
     pub async fn restart(&self) -> Result<()> {
-        self.server.come_back().await
+        self.server.restart().await
     }
 }
 
@@ -111,7 +111,7 @@ fn empty() -> Reply {
 
 impl Inner {
     /// `None` if the request ends the server.
-    async fn answer(&self, request: Whole) -> Option<Reply> {
+    async fn answer(&self, request: FullRequest) -> Option<Reply> {
         let path = request.uri().path().to_owned();
         let is_put = request.method() == Method::PUT;
         let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
