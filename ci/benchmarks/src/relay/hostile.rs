@@ -1,5 +1,5 @@
-//! How long other users wait while one user loads the relay maliciously: for `/healthz`, and for a call of a function
-//! that does nothing.
+//! How long others wait while somebody loads the relay as a hostile user would: `/healthz`, and a call of another user that does
+//! nothing.
 //!
 //! Each load has a relay of its own, with [`MEMORY_BYTES`] for users and default limits otherwise. A load is a function that goes on
 //! until it is dropped.
@@ -35,9 +35,9 @@ const FUNCTIONS: [(&str, &str); 5] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Load {
     None,
-    /// Calls of one of [`FUNCTIONS`], this many concurrently, in a loop.
+    /// Calls of one of [`FUNCTIONS`], so many at once, again and again.
     Calls(&'static str, usize),
-    /// Requests for this path whose responses are not read.
+    /// Answers that nobody reads, of this path.
     Unread(&'static str),
     /// Bodies of messages, all but their last byte.
     Bodies,
@@ -58,7 +58,7 @@ const LOADS: [(&str, Load); 10] = [
     ("first frames of 64 MiB", Load::Frames),
 ];
 
-/// Measures under each load for this duration. Fails if a request of the other user fails.
+/// Measures under each load for so long. It fails where an answer does.
 pub(super) async fn measure(seconds: f64) -> Result<Table> {
     let heading = ["load", "/healthz p50 ms", "p99", "a call p50 ms", "p99", "memory MiB"];
     let mut table = Table::new(&heading);
@@ -127,7 +127,7 @@ async fn upload(relay: &Relay, folder: &Path, user: &str, name: &str, text: &str
     relay.upload(user, &[path]).await
 }
 
-/// Loads the relay until the returned set is dropped.
+/// Loads the relay until what this gives is dropped.
 fn begin(what: Load, address: &str) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     // The connections that one address may have, but for those that measure.
@@ -142,7 +142,7 @@ fn begin(what: Load, address: &str) -> JoinSet<()> {
         let address = address.to_owned();
         tasks.spawn(async move {
             loop {
-                // Retry what the relay rejects.
+                // What the relay refuses is tried again.
                 let _ = once(what, &address, size).await;
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
@@ -168,7 +168,7 @@ async fn once(what: Load, address: &str, size: usize) -> std::io::Result<()> {
         Load::Bodies => {
             let mut stream = ask(address, "POST /", size + 1).await?;
             send(&mut stream, size).await;
-            // A response means that the message was rejected; a closed connection too.
+            // Answered where it is refused, which a connection that is closed is, too.
             let _ = status(&mut stream).await;
         }
         Load::Frames => {
@@ -215,7 +215,7 @@ async fn status(stream: &mut TcpStream) -> std::io::Result<u16> {
     let mut line = [0; 12];
     stream.read_exact(&mut line).await?;
     let digits = std::str::from_utf8(&line[9..]).ok().and_then(|digits| digits.parse().ok());
-    digits.ok_or_else(|| std::io::Error::other("the answer is not HTTP"))
+    digits.ok_or_else(|| std::io::Error::other("the answer is no HTTP"))
 }
 
 /// Asks whether the relay is there, over one connection.
@@ -235,7 +235,7 @@ async fn health(address: String, lasting: Duration) -> Result<Answers> {
             ensure!(read > 0, "the relay hung up");
             length += read;
         }
-        ensure!(answer.starts_with(b"HTTP/1.1 200"), "/healthz did not answer 200");
+        ensure!(answer.starts_with(b"HTTP/1.1 200"), "it is not well");
         times.saturating_record(began.elapsed().as_nanos() as u64);
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
