@@ -1,11 +1,12 @@
-//! What the relay and the artefacts for a Faasm cluster agree on: how a call's result passes through Faasm, and which state keys
-//! the relay reserves for itself.
+//! Conventions between the relay and the artefacts for a Faasm cluster: how a call's result passes through Faasm, and
+//! which state keys are reserved for the relay.
 //!
 //! # Results
 //!
-//! Faasm carries an output as text, replaces it where the return value is not 0, and reports 0 for a chained function pointer.
-//! An output that is not UTF-8 ends its planner. So artefacts encode what would be lost, and the relay and functions that await
-//! such a call decode it. An encoded output begins with a control character that no text has:
+//! Faasm treats an output as text, replaces it if the return value is not 0, and reports 0 for a chained function
+//! pointer. An output that is not UTF-8 crashes its planner. So artefacts encode what would be lost, and the relay and
+//! functions that await such a call decode it. An encoded output begins with a control character that does not occur in
+//! text:
 //!
 //! | output | meaning |
 //! |---|---|
@@ -18,31 +19,31 @@
 //!
 //! # Keys
 //!
-//! A user's state keys that begin with [`RESERVED`] belong to the relay and to guarded artefacts; pages and functions cannot use
-//! them.
+//! A user's state keys that begin with [`RESERVED`] belong to the relay and to guarded artefacts; pages and functions
+//! cannot use them.
 //!
 //! | key | value |
 //! |---|---|
-//! | `.faasm.function.NAME` | `1` where the relay has stored function NAME of that user: a guarded function looks before it chains it |
-//! | `.faasm.list.GENERATION.KEY` | the list KEY (GENERATION: 8 hexadecimal digits), where lists are kept apart from values: on one key Faasm's workers end where the two meet |
-//! | `.faasm.cleared.KEY` | GENERATION of the list KEY, 8 hexadecimal digits; missing is 0. Workers cannot delete a list, so clearing it means to begin the next one |
+//! | `.faasm.function.NAME` | `1` if the relay has stored function NAME of that user: a guarded function checks it before it chains NAME |
+//! | `.faasm.list.GENERATION.KEY` | the list KEY (GENERATION: 8 hexadecimal digits), if lists are kept apart from values: Faasm's workers crash if one key has both |
+//! | `.faasm.cleared.KEY` | GENERATION of the list KEY, 8 hexadecimal digits; missing means 0. Workers cannot delete a list, so clearing it starts the next generation |
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// Beginning of an output that is encoded as bytes.
+/// Prefix of an output that is encoded as bytes.
 pub const BYTES: &str = "\u{2}faasm-output;base64,";
 
-/// Beginning of an output with a return value.
+/// Prefix of an output with a return value.
 pub const RESULT: &str = "\u{2}faasm-result;";
 
-/// Beginning of an output that reports a fault.
+/// Prefix of an output that reports a fault.
 pub const FAULT: &str = "\u{2}faasm-fault;";
 
 /// Separates the return value from the output.
 pub const BASE64: &str = ";base64,";
 
-/// Codes of faults that an artefact may report; those of [`crate::guest::Fault::code`] and of failed calls.
+/// Fault codes that an artefact may report; those of [`crate::guest::Fault::code`] and of failed calls.
 pub const FAULTS: &[&str] = &[
     "bad-pointer",
     "state",
@@ -53,17 +54,18 @@ pub const FAULTS: &[&str] = &[
     "cluster-only",
 ];
 
-/// Beginning of keys that pages and functions cannot use.
+/// Prefix of keys that pages and functions cannot use.
 pub const RESERVED: &str = ".faasm.";
 
-/// Largest element of a list that a guarded function, or a page of such a user, may append, bytes: a function that reads `n` elements
-/// has to bring memory for `n` of these, since Faasm tells no sizes and a worker ends where the buffer is too small.
+/// Largest element, in bytes, that a guarded function, or a page of its user, may append to a list. A function that
+/// reads `n` elements must provide memory for `n` of this size, since Faasm reports no sizes and a worker crashes if
+/// the buffer is too small.
 pub const MAX_LIST_ELEMENT: usize = 16 * 1024;
 
-/// What an output says.
+/// A decoded output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output<'a> {
-    /// The output itself, or one whose encoding is broken: it is what the function wrote.
+    /// The output as the function wrote it: unencoded, or with an invalid encoding.
     Plain(&'a str),
     Bytes(Vec<u8>),
     Result {
@@ -96,7 +98,7 @@ impl<'a> Output<'a> {
     }
 }
 
-/// Key of the mark that a function is stored.
+/// Key of the mark that a function is stored in the cluster.
 pub fn function_key(function: &str) -> String {
     format!("{RESERVED}function.{function}")
 }
@@ -111,7 +113,7 @@ pub fn cleared_key(key: &str) -> String {
     format!("{RESERVED}cleared.{key}")
 }
 
-/// Reads the value of [`cleared_key`]; `None` where it is none.
+/// Parses the value of [`cleared_key`]; `None` if it is invalid.
 pub fn generation(value: &[u8]) -> Option<u32> {
     let is_digits = value.len() == 8 && value.iter().all(u8::is_ascii_hexdigit);
     let text = std::str::from_utf8(value).ok().filter(|_| is_digits)?;
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_encoded_is_the_output_itself() {
+    fn an_output_without_encoding_is_plain() {
         for text in [
             String::new(),
             "text".into(),

@@ -1,19 +1,23 @@
-//! What the rewriter, the browser runtime and the relay share, and where a host call is implemented once for all of
-//! them.
+//! The code that the rewriter, the browser runtime and the relay share, including the one implementation of each host
+//! call.
 //!
 //! * [`host`]: the host-interface table. Every import a function can have is one row; import lists, import objects and
 //!   linkers are generated from it.
-//! * [`guest`]: the guest kernel. It gives each row its meaning, on any engine, without doing I/O: what must wait is
-//!   handed to the driver as an [`guest::Operation`].
+//! * [`guest`]: the guest kernel. It gives each row its meaning, on any engine, without doing I/O: a blocking call goes
+//!   to the driver as an [`guest::Operation`].
 //! * [`state`]: the local tier of a user's state on one host.
 //! * [`wire`] and [`session`]: what a page and a relay say to each other, and the state machines that keep it in order.
 //! * [`manifest`]: what a built function says of itself; [`names`]: how its functions are called in the source;
 //!   [`faasm`]: what the relay and artefacts for a Faasm cluster agree on.
+//! * [`ErrorCode`] and [`BuildCode`]: the stable codes of errors; `explain`: the page of each.
 //! * [`placement`]: where chained calls run; [`residence`]: where state values live.
 //!
-//! Nothing here performs I/O, reads a clock, or knows of tokio or the browser. That keeps both sides the same and lets
-//! tests step through everything in virtual time.
+//! Nothing here performs I/O, reads a clock, or depends on tokio or the browser. So both sides behave alike, and tests
+//! step through everything in virtual time.
 
+mod error_code;
+#[cfg(not(target_family = "wasm"))]
+pub mod explain;
 pub mod faasm;
 pub mod guest;
 pub mod host;
@@ -25,3 +29,5 @@ pub mod session;
 pub mod sorted_map;
 pub mod state;
 pub mod wire;
+
+pub use error_code::{BuildCode, ErrorCode};

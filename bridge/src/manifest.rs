@@ -1,7 +1,7 @@
-//! The manifest: what a built function says of itself, written by the rewriter and read by the browser runtime.
+//! The manifest: the description of a built function, written by the rewriter and read by the browser runtime.
 //!
 //! A JSON document beside the artefacts. Integrity values are in the form of Subresource Integrity
-//! (`sha256-` and base64), so that a page can hand them to `fetch` as they are.
+//! (`sha256-` and base64), so that a page can pass them to `fetch` unchanged.
 
 use crate::guest::ModuleFacts;
 use crate::host::Era;
@@ -9,16 +9,17 @@ use crate::placement::Policy;
 use crate::residence::Rules;
 use serde::{Deserialize, Serialize};
 
-/// Version of the schema; a reader refuses what it does not know.
+/// Version of the schema; readers reject other versions.
 pub const SCHEMA: u32 = 1;
 
-/// Export of an instrumented module by which its host makes memory grow, since the end of memory is not the guest's.
+/// Export of an instrumented module by which its host grows memory, since the end of memory does not belong to the
+/// guest.
 pub const GROW_EXPORT: &str = "faasm:memory.grow";
 
-/// Global of a module that grows memory by itself: the pages that it is told it has; -1 as long as all are its own.
+/// Global of a module that grows memory by itself: the number of pages shown to the guest; -1 while it owns all pages.
 pub const GUEST_PAGES_EXPORT: &str = "faasm:guest.pages";
 
-/// Beside it: the first page of the host, to which the guest may grow.
+/// Global beside it: the first page of the host, up to which the guest may grow.
 pub const GUEST_LIMIT_EXPORT: &str = "faasm:guest.limit";
 
 /// A built function.
@@ -27,9 +28,9 @@ pub const GUEST_LIMIT_EXPORT: &str = "faasm:guest.limit";
 pub struct Manifest {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// Name of the function, which the cluster knows it by.
+    /// Name of the function in the cluster.
     pub name: String,
-    /// The binary as the toolchain made it, which is what the cluster runs.
+    /// The binary as the toolchain linked it; the cluster runs this one.
     pub original: Artefact,
     pub era: Era,
     pub entry: Entry,
@@ -37,72 +38,72 @@ pub struct Manifest {
     pub engines: Engines,
     /// WebAssembly proposals the artefacts use beyond the first version of the specification.
     pub features: Vec<String>,
-    /// [`Names`](crate::names::Names), where the artefacts have none themselves.
+    /// [`Names`](crate::names::Names), if the artefacts contain none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub names: Option<Artefact>,
-    /// What goes to a Faasm cluster in place of the original; see [`crate::faasm`]. Not written by versions that had `textOutput`
-    /// instead, which no reader needs.
+    /// The artefact for a Faasm cluster, in place of the original; see [`crate::faasm`]. Versions that wrote
+    /// `textOutput` did not write it, and readers do not need theirs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub faasm: Option<FaasmArtefact>,
-    /// Where the calls that it chains run, unless the page says otherwise; in the cluster where this says nothing.
+    /// Where its chained calls run, unless the page says otherwise; by default in the cluster.
     #[serde(default, rename = "where", skip_serializing_if = "Policy::is_empty")]
     pub chained: Policy,
-    /// Where values of state live that it works on, besides what the page says.
+    /// Where the state values it uses live, in addition to the page's rules.
     #[serde(default, skip_serializing_if = "Rules::is_empty")]
     pub state: Rules,
-    /// Who wrote this, as `faasm-asyncify 0.1.0`.
+    /// Program and version that wrote this, as `faasm-asyncify 0.1.0`.
     pub generator: String,
 }
 
-/// One file.
+/// A file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Artefact {
-    /// File name beside the manifest; of the original, the name it was built from.
+    /// File name beside the manifest; for the original, the name of the file it was built from.
     pub file: String,
     /// `sha256-` and base64 of the file.
     pub integrity: String,
     pub bytes: u64,
 }
 
-/// What goes to a Faasm cluster.
+/// The artefact for a Faasm cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FaasmArtefact {
     #[serde(flatten)]
     pub artefact: Artefact,
-    /// Partial pushes of state are whole ones, which can undo what others push meanwhile.
+    /// Partial pushes of state are whole pushes, which can overwrite concurrent pushes.
     pub allow_lost_updates: bool,
 }
 
-/// What to call, in order, to run the function.
+/// The exports to call, in order, to run the function.
 ///
-/// Toolchains differ in who runs the constructors; the rewriter finds out, and lists exactly the calls that run them
+/// Toolchains differ in how constructors are run; the rewriter detects it, and lists exactly the calls that run them
 /// once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// Exports to call for the function itself; the last one is its main entry.
+    /// Exports to call to run the function; the last one is its main entry.
     pub main: Vec<String>,
     /// Exports to call before a chained function pointer.
     pub before_pointer: Vec<String>,
-    /// Export of the function table, where there is one.
+    /// Export of the function table, if there is one.
     pub table: Option<String>,
     /// Export of the memory.
     pub memory: String,
-    /// Export of the guest's allocator, by which the host hands out memory where there is one.
+    /// Export of the guest's allocator, if there is one; the host allocates guest memory with it.
     pub malloc: Option<String>,
-    /// Address of the C library's `errno` in memory, where the module shows it.
+    /// Address of the C library's `errno` in memory, if the module reveals it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errno: Option<u32>,
-    /// Memory that the host takes is safe from the guest: it does not grow by itself, or has a fence. Not said by versions that
-    /// did not put one.
+    /// The guest does not use memory that the host takes: it does not grow memory by itself, or has a fence. Missing in
+    /// manifests of versions without the fence.
     #[serde(default)]
     pub break_safe: bool,
 }
 
 impl Entry {
-    /// What the guest kernel has to know of the module.
+    /// What the guest kernel needs to know about the module.
     pub fn facts(&self) -> ModuleFacts {
         ModuleFacts {
             has_malloc: self.malloc.is_some(),
@@ -112,15 +113,15 @@ impl Entry {
     }
 }
 
-/// The imports of the original, as `module.name`, by what becomes of them.
+/// The imports of the original, as `module.name`, by class.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Imports {
-    /// Answered at once.
+    /// Calls that never wait.
     pub immediate: Vec<String>,
-    /// Can keep the function waiting.
+    /// Calls that may suspend the function.
     pub suspending: Vec<String>,
-    /// Only a Faasm cluster answers them; a function with one of them is not run elsewhere.
+    /// Only a Faasm cluster implements them; a function that imports one does not run elsewhere.
     pub cluster_only: Vec<String>,
     /// In the host interface, not implemented yet.
     pub planned: Vec<String>,
@@ -143,15 +144,16 @@ pub struct Engines {
 #[serde(untagged)]
 pub enum Asyncify {
     Artefact(AsyncifyArtefact),
-    /// The function does what Asyncify cannot suspend; it runs with JavaScript Promise Integration, and in a cluster.
+    /// The function contains code that Asyncify cannot suspend; it runs with JavaScript Promise Integration, and in a
+    /// cluster.
     Unsupported {
-        /// What that is, in which functions, and what to do about it.
+        /// The constructs, the functions that contain them, and what to do about it.
         unsupported: String,
     },
 }
 
 impl Asyncify {
-    /// The artefact, where there is one.
+    /// The artefact, if there is one.
     pub fn artefact(&self) -> Option<&AsyncifyArtefact> {
         match self {
             Asyncify::Artefact(artefact) => Some(artefact),
@@ -166,11 +168,11 @@ impl Asyncify {
 pub struct AsyncifyArtefact {
     #[serde(flatten)]
     pub artefact: Artefact,
-    /// Where the unwound stack goes; absent where nothing can suspend, and then the module is not instrumented.
+    /// Where the stack is unwound to; absent if nothing can suspend, in which case the module is not instrumented.
     pub buffer: Option<UnwindBuffer>,
 }
 
-/// The last bytes of memory, which hold the unwound stack while the function is suspended; the guest does not know of them.
+/// The last bytes of memory, which hold the unwound stack while the function is suspended; hidden from the guest.
 ///
 /// It begins with Asyncify's two pointers (`i32` each: next free byte, end of the region).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
-//! Source names of functions, kept beside the artefacts instead of in them, and how a stack gets them back.
+//! Source names of functions, kept beside the artefacts instead of in them, and their insertion into stack traces.
 //!
-//! A JSON document that a page fetches only when it has a stack to show. An engine that finds no names in a module calls
-//! its functions `wasm-function[12]`, by their index.
+//! A JSON document that a page fetches only when it has a stack trace to show. If a module has no names, engines show
+//! its functions by index, as `wasm-function[12]`.
 
 use crate::sorted_map::SortedMap;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// Names by function index.
 pub type Functions = SortedMap<u32, String>;
 
-/// What engines call a function without a name, up to its index.
+/// How engines show a function without a name, up to its index.
 const UNNAMED: &str = "wasm-function[";
 
 /// The names of both artefacts; rewriting gives their functions different indices.
@@ -20,11 +20,11 @@ pub struct Names {
     pub asyncify: Functions,
 }
 
-/// The stack of a trap in which the functions of the module that trapped have names.
+/// Inserts the names of the trapped module's functions into a stack trace.
 ///
-/// Besides them only the runtime is on the stack, whose frames have `runtime` in their address. They do not have the
-/// module's own address in theirs for sure: Chromium compiles the same bytes once, and shows where it had them from first.
-/// WebKit shows no address; there, frames above the first other one are of the module that threw.
+/// All other frames are the runtime's, and their addresses contain `runtime`. The module's own address does not
+/// identify its frames: Chromium compiles the same bytes once, and shows the address from which it loaded them first.
+/// WebKit shows no address; there, the frames above the first frame of another kind are the module's.
 pub fn name_frames(stack: &str, runtime: &str, functions: &Functions) -> String {
     let mut below = false;
     let name = |line: &str| {
@@ -35,7 +35,7 @@ pub fn name_frames(stack: &str, runtime: &str, functions: &Functions) -> String 
     stack.split('\n').map(name).collect::<Vec<_>>().join("\n")
 }
 
-/// Puts names where a text has indices.
+/// Replaces function indices in one line by names.
 fn name_line(line: &str, functions: &Functions) -> String {
     let mut out = String::with_capacity(line.len());
     let mut rest = line;
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_that_are_not_the_runtime_s_get_names() {
+    fn frames_outside_the_runtime_get_names() {
         let chromium = "RuntimeError: unreachable
     at http://host/f/a.asyncify.wasm:wasm-function[12]:0x1a3
     at http://host/f/a.asyncify.wasm:wasm-function[99]:0x5
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_index_stays() {
+    fn text_without_an_index_is_unchanged() {
         for text in
             ["", "wasm-function[", "wasm-function[x]", "wasm-function[1", "wasm-function[7]"]
         {

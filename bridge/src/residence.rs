@@ -1,44 +1,44 @@
-//! Where state values live, as a page or a manifest says: pinned to the page, fetched ahead, or in the page alone.
+//! Where state values live, by the rules of a page or manifest: pinned to the page, prefetched, or page-only.
 //!
-//! [`Rules`] are what is said. [`PageOnly`] is what a page makes of the last kind: for these keys its own tier is the global one,
-//! which answers what would go to the relay. So a function that pushes such a value and one that pulls it mean what they do
-//! elsewhere, in the page as in its workers, and nothing of it leaves the page.
+//! [`Rules`] are these rules. [`PageOnly`] performs the requests for page-only values: for these keys the page's own
+//! tier is the global one, in place of the relay. So a push or pull of such a value works as for any other, in the page
+//! and in its workers, and the value never leaves the page.
 
 use crate::sorted_map::SortedMap;
 use crate::state::{LocalTier, StateError, Value};
 use crate::wire::{FailureCode, MAX_PAYLOAD_BYTES, MAX_WATCHED, Reply, Request};
 use serde::{Deserialize, Serialize};
 
-/// Most values that are pinned at once, and most rules of each kind.
+/// Most pinned values, and most rules of each kind.
 pub const MAX_RULES: usize = MAX_WATCHED;
 
-/// Most bytes of the pinned values together; and of these and of what was fetched ahead.
+/// Most bytes of the pinned values together; also of pinned and prefetched values together.
 pub const MAX_PINNED_BYTES: u64 = 256 * 1024 * 1024;
 
-/// Most values that are fetched ahead by one call.
+/// Most values that one call prefetches.
 pub const MAX_PREFETCHED: usize = 1024;
 
-/// Where values live that a page, or a function, names.
+/// Where the state values named by a page or manifest live.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rules {
-    /// Keys of values to keep fresh in the page.
+    /// Keys of values that the page keeps fresh.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pin: Vec<String>,
-    /// Keys of values to fetch ahead.
+    /// Keys of values to prefetch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prefetch: Vec<String>,
-    /// Keys of values that never leave the page; those that begin with what is before a last `*`.
+    /// Keys of values that never leave the page; a pattern that ends in `*` matches all keys with that prefix.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub local: Vec<String>,
 }
 
 impl Rules {
-    /// Whether nothing is said.
+    /// Whether there are no rules.
     pub fn is_empty(&self) -> bool {
         self.pin.is_empty() && self.prefetch.is_empty() && self.local.is_empty()
     }
 
-    /// What is out of bounds, if anything.
+    /// Describes a number that exceeds its limit, if any.
     pub fn problem(&self) -> Option<String> {
         let kinds = [
             ("pinned", self.pin.len(), MAX_RULES),
@@ -50,15 +50,15 @@ impl Rules {
     }
 }
 
-/// The elements of a list, one after the other.
+/// The concatenated elements of a list.
 #[derive(Debug, Default)]
 struct List {
     bytes: Vec<u8>,
-    /// Where each element ends.
+    /// End offset of each element.
     ends: Vec<usize>,
 }
 
-/// The values and lists of a page that never leave it.
+/// The page-only values and lists of a page.
 #[derive(Debug, Default)]
 pub struct PageOnly {
     patterns: Vec<String>,
@@ -66,10 +66,10 @@ pub struct PageOnly {
 }
 
 impl PageOnly {
-    /// From here on these keys are of the page alone, besides the former ones.
+    /// Makes these keys page-only, in addition to earlier ones.
     ///
     /// # Errors
-    /// When there would be more than [`MAX_RULES`]: then none of them is added, and what needs them must not run here.
+    /// If there would be more than [`MAX_RULES`]. None is added then, and a function that needs them must not run here.
     pub fn add(&mut self, patterns: &[String]) -> Result<(), String> {
         let former = self.patterns.len();
         for pattern in patterns {
@@ -92,7 +92,7 @@ impl PageOnly {
         &self.patterns
     }
 
-    /// Whether a value, or a list, is of the page alone.
+    /// Whether a value or list is page-only.
     pub fn has(&self, key: &str) -> bool {
         self.patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
             Some(prefix) => key.starts_with(prefix),
@@ -100,7 +100,7 @@ impl PageOnly {
         })
     }
 
-    /// Does what a relay would be asked to do with such a value or list.
+    /// Performs a request for such a value or list in place of the relay.
     pub fn perform(
         &mut self,
         tier: &mut LocalTier,
@@ -153,7 +153,8 @@ impl PageOnly {
     fn append(&mut self, key: &str, element: &[u8]) -> Reply {
         let list = self.lists.get_or_insert_with(key.to_owned(), List::default);
         if list.bytes.len() + element.len() > MAX_PAYLOAD_BYTES {
-            let message = format!("list `{key}` has {MAX_PAYLOAD_BYTES} bytes at most: clear it");
+            let message =
+                format!("list `{key}` would have more than {MAX_PAYLOAD_BYTES} bytes: clear it");
             return Reply::Failed { code: FailureCode::BadRequest, message };
         }
         list.bytes.extend_from_slice(element);
@@ -190,19 +191,19 @@ mod tests {
         assert_eq!(has(&["kk", "", "mine", "K"]), [false; 4]);
         assert!(page_only(&["*"]).has("") && page_only(&["*"]).has("k"));
         let many: Vec<String> = (0..=MAX_RULES).map(|number| number.to_string()).collect();
-        // All of a function's keys, or none of them.
+        // Either all of a function's keys are added, or none.
         let mut full = page_only(&["first"]);
         let refused = full.add(&many[..MAX_RULES]).unwrap_err();
         assert!(refused.starts_with("page-only key `255` is one more than the 256"), "{refused}");
         assert_eq!(full.patterns(), ["first"]);
         assert_eq!(full.add(&many[..MAX_RULES - 1]), Ok(()));
-        assert_eq!(full.add(&many[..MAX_RULES - 1]), Ok(()), "it has these");
+        assert_eq!(full.add(&many[..MAX_RULES - 1]), Ok(()), "it has these already");
         let rules = Rules { local: many, ..Rules::default() };
         assert_eq!(rules.problem().unwrap(), "257 page-only keys; 256 are allowed");
     }
 
     #[test]
-    fn the_pages_tier_answers_as_the_global_one() {
+    fn page_only_requests_are_answered_like_those_of_the_global_tier() {
         let (mut own, mut tier) = (page_only(&["k"]), LocalTier::new());
         let key = String::from("k");
         let read = |offset, length| Request::ReadState { key: "k".into(), offset, length };
@@ -227,7 +228,7 @@ mod tests {
             let found = own.perform(&mut tier, &read(offset, length), b"");
             assert_eq!(found, (state(Some(6), offset), bytes.to_vec()));
         }
-        // Nothing of it is written where a part cannot be.
+        // If one chunk cannot be written, none is.
         for wrong in [write(6, &[(0, 1), (6, 1)]), write(7, &[(0, 1)]), write(6, &[(u64::MAX, 2)])]
         {
             let (reply, _) = own.perform(&mut tier, &wrong, b"xyz");

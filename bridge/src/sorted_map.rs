@@ -1,7 +1,8 @@
 //! A map as a sorted vector.
 //!
-//! Every kind of B-tree costs the browser runtime a page and a half to download, and there are a dozen maps in it, most of
-//! them small. Inserting and removing move what lies behind; keys that count up, as most do here, lie at the end.
+//! A B-tree adds a page and a half to the browser runtime's download, and the runtime has a dozen maps, most of them
+//! small. Inserting and removing move the entries behind the key; most keys here count up, so there are few such
+//! entries.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Borrow;
@@ -23,17 +24,17 @@ impl<K: Ord, V> SortedMap<K, V> {
         Self::default()
     }
 
-    /// How many keys it has.
+    /// Number of keys.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether it has no keys.
+    /// Whether the map has no keys.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Where the key is, or where it would be.
+    /// Position of the key, or the position where it would be inserted.
     fn find<Q: Ord + ?Sized>(&self, key: &Q) -> Result<usize, usize>
     where
         K: Borrow<Q>,
@@ -41,7 +42,7 @@ impl<K: Ord, V> SortedMap<K, V> {
         self.0.binary_search_by(|(own, _)| own.borrow().cmp(key))
     }
 
-    /// Whether it has the key.
+    /// Whether the map contains the key.
     pub fn contains_key<Q: Ord + ?Sized>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
@@ -57,7 +58,7 @@ impl<K: Ord, V> SortedMap<K, V> {
         self.find(key).ok().map(|at| &self.0[at].1)
     }
 
-    /// The same, to change it.
+    /// The value of a key, mutable.
     pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
     where
         K: Borrow<Q>,
@@ -65,7 +66,7 @@ impl<K: Ord, V> SortedMap<K, V> {
         self.find(key).ok().map(|at| &mut self.0[at].1)
     }
 
-    /// The value of a key, which is made where there is none.
+    /// The value of a key; inserts the result of `make` if the key is missing.
     pub fn get_or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
         let at = self.find(&key).unwrap_or_else(|at| {
             self.0.insert(at, (key, make()));
@@ -74,7 +75,7 @@ impl<K: Ord, V> SortedMap<K, V> {
         &mut self.0[at].1
     }
 
-    /// Sets the value of a key, and gives the former one.
+    /// Sets the value of a key and returns the previous one.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         match self.find(&key) {
             Ok(at) => Some(std::mem::replace(&mut self.0[at].1, value)),
@@ -85,7 +86,7 @@ impl<K: Ord, V> SortedMap<K, V> {
         }
     }
 
-    /// Takes a key out, and gives its value.
+    /// Removes a key and returns its value.
     pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
@@ -93,12 +94,12 @@ impl<K: Ord, V> SortedMap<K, V> {
         self.find(key).ok().map(|at| self.0.remove(at).1)
     }
 
-    /// Takes out all that `stays` says no to.
+    /// Removes the entries for which `stays` returns `false`.
     pub fn retain(&mut self, mut stays: impl FnMut(&K, &mut V) -> bool) {
         self.0.retain_mut(|(key, value)| stays(key, value));
     }
 
-    /// Takes everything out.
+    /// Removes all entries.
     pub fn clear(&mut self) {
         self.0.clear();
     }
@@ -108,12 +109,12 @@ impl<K: Ord, V> SortedMap<K, V> {
         self.0.iter().map(|(key, value)| (key, value))
     }
 
-    /// The same, to change values.
+    /// Keys and mutable values, in order.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
         self.0.iter_mut().map(|(key, value)| (&*key, value))
     }
 
-    /// Keys and values from a key on.
+    /// Keys and values in order, from key `first` on.
     pub fn iter_from(&self, first: K) -> impl Iterator<Item = (&K, &V)> + use<'_, K, V> {
         let at = self.find(&first).unwrap_or_else(|at| at);
         self.0[at..].iter().map(|(key, value)| (key, value))

@@ -1,13 +1,13 @@
-//! The host table against what functions of Faasm's own toolchain import: `imports/toolchain.tsv` has each import of 258
-//! binaries of 2020 to 2022 and of 15 functions linked with Faasm's C library, with its type; `imports/interface.tsv` what that
-//! toolchain allows besides.
+//! The host table against the imports of functions made by Faasm's own toolchain: `imports/toolchain.tsv` has each
+//! import, with its type, of 258 binaries of 2020 to 2022 and of 15 functions linked with Faasm's C library;
+//! `imports/interface.tsv` has the other imports that the toolchain allows.
 
 use faasm_bridge::host::{Available, HostCall, ImportClass, Status, ValType, classify};
 
 const TOOLCHAIN: &str = include_str!("imports/toolchain.tsv");
 const INTERFACE: &str = include_str!("imports/interface.tsv");
 
-/// All that may be refused, each before the run and by its name.
+/// The imports that may be refused, each by name before the run.
 fn may_be_refused(name: &str) -> bool {
     const NAMES: [&str; 6] = [
         "pthread_create",

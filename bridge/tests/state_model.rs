@@ -1,8 +1,8 @@
 //! Random sequences of state calls, on two hosts with two runs each, against a model of plain arrays.
 //!
-//! One host stands for the page, the other for the cluster: each has a local tier of its own, all share the global tier.
-//! The model keeps a byte and two flags for every position and follows the rules one position at a time. Every answer the
-//! guests get, every byte they read, the mapped bytes they see and the global tier must agree after every call.
+//! One host stands for the page, the other for the cluster: each has a local tier of its own, all share the global
+//! tier. The model keeps a byte and two flags for every position and applies the rules position by position. After
+//! every call the results of the calls, the bytes that guests read or have mapped, and the global tier must agree.
 
 #![allow(
     clippy::unwrap_used,
@@ -47,7 +47,7 @@ impl Random {
     }
 }
 
-// ---- the real thing -------------------------------------------------------------------------------------------------
+// ---- the implementation ---------------------------------------------------------------------------------------------
 
 struct Machine {
     memory: Vec<u8>,
@@ -87,7 +87,7 @@ impl Host for Machine {
 struct Run {
     guest: Guest,
     machine: Machine,
-    /// Where each value is mapped.
+    /// Address at which each value is mapped.
     mapped: [Option<u32>; SIZES.len()],
 }
 
@@ -199,7 +199,7 @@ struct ModelHost {
     copies: [Option<Copy>; SIZES.len()],
 }
 
-/// What a run sees of a mapped value, and what it was when it last agreed with the host.
+/// A run's bytes of a mapped value, and the bytes as of the last synchronisation with the host.
 type ModelMapping = Option<(Vec<u8>, Vec<u8>)>;
 
 struct Model {
@@ -246,11 +246,11 @@ impl Model {
         }
     }
 
-    /// Gets the missing bytes of a range from the global tier; zeros where that has none.
+    /// Pulls the missing bytes of a range from the global tier; they are zeros if that has no value.
     fn fill(&mut self, run: usize, key: usize, range: std::ops::Range<usize>) {
         let global = self.global[key].clone();
         let copy = self.copy(run, key);
-        // One request brings everything from the first missing byte to the last; without a global value the whole local
+        // One request covers everything from the first missing byte to the last; without a global value the whole local
         // one becomes present, as zeros.
         let Some(first) = range.clone().find(|at| !copy.present[*at]) else { return };
         let last = range.rev().find(|at| !copy.present[*at]).unwrap_or(first);
@@ -309,7 +309,7 @@ impl Bench {
         bytes
     }
 
-    /// One random call, on both; what it was, for a failure's message.
+    /// Performs one random call on both; returns its description for failure messages.
     fn step(&mut self, random: &mut Random) -> String {
         let (run, key) = (random.below(4), random.below(SIZES.len()));
         let size = SIZES[key];
@@ -380,7 +380,7 @@ impl Bench {
                     self.model.push(run, key, |copy, at| copy.dirty[at], true);
                 }
             }
-            // A fault ends a run; nothing is mapped into it after that.
+            // A fault ends the run, which has no mappings afterwards.
             7 if !self.push_mask(run, &said) => return said,
             7 => {}
             8 => {
@@ -429,7 +429,7 @@ impl Bench {
                 self.model.mappings[run][key].get_or_insert_default();
             }
             _ => {
-                // A write through the pointer: nobody is told.
+                // A write through the pointer, without a host call.
                 if let (Some(pointer), Some((seen, _))) =
                     (self.runs[run].mapped[key], &mut self.model.mappings[run][key])
                 {
@@ -449,7 +449,7 @@ impl Bench {
         copy.as_ref().is_some_and(|copy| copy.dirty.contains(&true))
     }
 
-    /// `false` where it is refused.
+    /// Returns `false` if the push is refused.
     fn push_mask(&mut self, run: usize, said: &str) -> bool {
         self.put(run, NAME, NAMES[MASKED]);
         self.put(run, MASK_NAME, NAMES[MASK]);
@@ -468,7 +468,7 @@ impl Bench {
         true
     }
 
-    /// The global tier and everything mapped must be what the model has.
+    /// Checks that the global tier and all mappings equal the model's.
     fn compare(&self, said: &str) {
         for (key, name) in NAMES.iter().enumerate() {
             let name = std::str::from_utf8(&name[..1]).unwrap();

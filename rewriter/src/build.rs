@@ -1,4 +1,4 @@
-//! The whole way of one function: all stages, and the manifest that describes the result.
+//! Builds a function: runs all stages, and makes the manifest that describes the artefacts.
 
 use crate::asyncify::analyse;
 use crate::module::features;
@@ -16,7 +16,7 @@ use faasm_bridge::residence::Rules;
 use sha2::{Digest, Sha256};
 use std::fmt;
 
-/// How the file of [`Built::faasm`] ends, after the function's name.
+/// Suffix of the file of [`Built::faasm`], after the function's name.
 pub const CLUSTER_ENDING: &str = ".cluster.wasm";
 
 /// How to build.
@@ -25,15 +25,15 @@ pub struct Options {
     /// Bytes for the unwound stack, rounded up to whole pages; see [`Instrumentation`].
     pub stack_size: Option<u32>,
     pub debug_info: DebugInfo,
-    /// Optimise before anything else is done, so that the artefact for JavaScript Promise Integration is too.
+    /// Optimise before all other stages, so that the artefact for JavaScript Promise Integration is optimised too.
     pub optimize: bool,
-    /// Also make what goes to a Faasm cluster, where that is not the original; see [`faasm`].
+    /// Also make the artefact for a Faasm cluster, if it differs from the original; see [`faasm`].
     pub faasm: Option<ForFaasm>,
     /// Asyncify's asserts; see [`Instrumentation`].
     pub asserts: bool,
-    /// Where the calls that it chains run; goes to the manifest.
+    /// Where the function's chained calls run; written to the manifest.
     pub chained: Policy,
-    /// Where values of state live that it works on; goes to the manifest.
+    /// Where the function's state values live; written to the manifest.
     pub state: Rules,
     pub binaryen: Binaryen,
 }
@@ -57,7 +57,7 @@ impl Options {
 /// How to build for a Faasm cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ForFaasm {
-    /// Partial pushes of state become whole ones, which can undo what others push meanwhile.
+    /// Partial pushes of state become whole ones, which can overwrite concurrent pushes.
     pub allow_lost_updates: bool,
 }
 
@@ -66,25 +66,25 @@ pub struct ForFaasm {
 pub struct Built {
     /// For engines with JavaScript Promise Integration.
     pub jspi: Vec<u8>,
-    /// For every engine; none where the function does what Asyncify cannot suspend, of which the manifest says more.
+    /// For every engine; `None` if the function uses what Asyncify does not support; the manifest says what.
     pub asyncify: Option<Vec<u8>>,
-    /// Names of functions, as JSON, where they are to be beside the artefacts.
+    /// Names of functions as JSON, if they go to a file beside the artefacts.
     pub names: Option<Vec<u8>>,
-    /// What goes to a Faasm cluster, where it was asked for and is not the original.
+    /// The artefact for a Faasm cluster, if it was requested and differs from the original.
     pub faasm: Option<Vec<u8>>,
-    /// Whether that was asked for.
+    /// Whether an artefact for a Faasm cluster was requested.
     pub for_faasm: bool,
-    /// What that does in place of the host: imports, as `module.name`.
+    /// Imports that this artefact replaces, as `module.name`.
     pub wrapped: Vec<String>,
     pub manifest: Manifest,
-    /// What was instrumented.
+    /// The functions that were instrumented.
     pub reach: Reach,
-    /// How large the unwound stack can become; none where nothing suspends.
+    /// The bound of the unwound stack; `None` if nothing suspends.
     pub bound: Option<Bound>,
     pub warnings: Vec<Warning>,
 }
 
-/// The step a build is at.
+/// The stage that a build is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     Normalise,
@@ -106,14 +106,15 @@ impl fmt::Display for Stage {
     }
 }
 
-/// Builds the function `name` from `original`, which was read from a file called `file`.
+/// Builds the function `name` from `original`, the contents of a file called `file`.
 ///
-/// The same input gives the same output, byte for byte. `progress` hears of each stage as it begins.
+/// The same input gives the same output, byte for byte. `progress` is called at the beginning of each stage.
 ///
-/// What Asyncify cannot do is no error: then there is only the artefact for JavaScript Promise Integration, and a warning.
+/// If Asyncify does not support the function, that is no error: there is only the artefact for JavaScript Promise
+/// Integration, and a warning.
 ///
 /// # Errors
-/// Any stage's; nothing has been written.
+/// Any error of a stage; nothing has been written.
 pub fn build(
     name: &str,
     file: &str,
@@ -198,7 +199,8 @@ pub fn build(
     })
 }
 
-/// What goes to a Faasm cluster; an import that nothing there can answer is an error here, and not a fault of a run.
+/// Makes the artefact for a Faasm cluster. An import that the cluster does not support is an error here, not a fault at
+/// run time.
 fn for_faasm(original: &[u8], how: ForFaasm) -> Result<Option<faasm::Made>, Error> {
     let ForFaasm { allow_lost_updates } = how;
     faasm::check(original)?;
@@ -216,12 +218,12 @@ fn artefact(file: String, bytes: &[u8]) -> Artefact {
     Artefact { file, integrity: integrity(bytes), bytes: bytes.len() as u64 }
 }
 
-/// A hash in the form of Subresource Integrity, as manifests and relays give it.
+/// A hash in the format of Subresource Integrity, as in manifests and replies of relays.
 pub fn integrity(bytes: &[u8]) -> String {
     format!("sha256-{}", STANDARD.encode(Sha256::digest(bytes)))
 }
 
-/// A name becomes part of file names and URLs; `NAME.asyncify` and `NAME.names` would be taken for files of `NAME`.
+/// A name becomes part of file names and URLs; `NAME.asyncify` and `NAME.names` would be mistaken for files of `NAME`.
 fn check_name(name: &str) -> Result<(), Error> {
     let mut bytes = name.bytes();
     let starts_well = bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric());

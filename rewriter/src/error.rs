@@ -1,8 +1,9 @@
-//! What can be wrong with a function, or go wrong while it is rewritten.
+//! The errors of reading, building and rewriting a function.
 //!
-//! Every message says what was found, where, and what to do next. The file name is the caller's to add: this library
-//! sees bytes.
+//! Every message says what was found, where, and what to do next. The caller adds the file name, because this library
+//! only sees bytes.
 
+use faasm_bridge::BuildCode;
 use std::path::PathBuf;
 
 /// Why a function cannot be read or built.
@@ -64,7 +65,7 @@ pub enum Error {
          `--no-export-memory`"
     )]
     MemoryNotExported,
-    #[error("{what}, so a Faasm worker would end over loading it; {advice}")]
+    #[error("{what}, so loading it would terminate a Faasm worker; {advice}")]
     NotLoadable { what: String, advice: &'static str },
     #[error(
         "not valid at byte {offset:#x}{place}: {message}; build the function again with a current toolchain, and without \
@@ -73,13 +74,13 @@ pub enum Error {
     )]
     Invalid { offset: usize, function: Option<String>, message: String },
     #[error(
-        "`{instruction}` at byte {offset:#x}{place} was in the draft of SIMD only, and today's WebAssembly has nothing \
-         like it; build the function again with a current toolchain",
+        "`{instruction}` at byte {offset:#x}{place} was only in the draft of SIMD, and has no equivalent in current \
+         WebAssembly; build the function again with a current toolchain",
         place = in_function(.function)
     )]
     DraftSimd { offset: usize, function: Option<String>, instruction: &'static str },
     #[error(
-        "there are {found} {what}{place}, and at most {most} are compiled here; {advice}",
+        "there are {found} {what}{place}, and at most {most} are allowed; {advice}",
         place = in_function(.function)
     )]
     Bound {
@@ -113,13 +114,13 @@ pub enum Error {
     )]
     EntrySignature { export: String, found: String, expected: &'static str },
     #[error(
-        "it cannot be built for a Faasm cluster, since that cannot do what it imports: {imports}"
+        "it cannot be built for a Faasm cluster, which does not support its imports: {imports}"
     )]
     NotInFaasm { imports: String },
     #[error("{what} in {functions}; {advice}")]
     Unsupported { what: &'static str, functions: String, advice: &'static str },
     #[error(
-        "the memory starts with {initial} pages, so there is no room for {pages} more for the unwound stack; \
+        "the memory starts with {initial} pages, which leaves no space for {pages} more of the unwind buffer; \
          use a smaller `--stack-size` or a smaller initial memory"
     )]
     NoRoom { initial: u64, pages: u64 },
@@ -144,12 +145,12 @@ pub enum Error {
     #[error("Binaryen failed ({status}): {stderr}")]
     Binaryen { status: String, stderr: String },
     #[error(
-        "Binaryen was still at work after {seconds} s and was stopped; give it more with `--timeout`, or split the largest \
-         functions"
+        "Binaryen was still running after {seconds} s and was killed; raise the limit with `--timeout`, or split the \
+         largest functions"
     )]
     BinaryenTimeout { seconds: u64 },
     #[error(
-        "Binaryen needed more than {mebibytes} MiB and was stopped; give it more with `--memory-limit`"
+        "Binaryen needed more than {mebibytes} MiB and was killed; raise the limit with `--memory-limit`"
     )]
     BinaryenMemory { mebibytes: u64 },
     #[error("{path}: {source}")]
@@ -157,6 +158,49 @@ pub enum Error {
 }
 
 impl Error {
+    /// Stable identifier for programs; `faasm-asyncify explain CODE` prints its page.
+    pub fn code(&self) -> BuildCode {
+        match self {
+            Error::Empty
+            | Error::Truncated { .. }
+            | Error::Text
+            | Error::NotWasm { .. }
+            | Error::Version { .. }
+            | Error::Component => BuildCode::NotWasm,
+            Error::AlreadyInstrumented { .. } => BuildCode::AlreadyInstrumented,
+            Error::Memory64 { .. }
+            | Error::SharedMemory { .. }
+            | Error::Memories { .. }
+            | Error::NoMemory
+            | Error::MemoryNotExported
+            | Error::NoRoom { .. } => BuildCode::BadMemory,
+            Error::Invalid { .. } => BuildCode::InvalidModule,
+            Error::Bound { .. } => BuildCode::TooComplex,
+            Error::DraftSimd { .. }
+            | Error::Feature { .. }
+            | Error::Unsupported { .. }
+            | Error::Unreadable { .. }
+            | Error::NotLoadable { .. } => BuildCode::UnsupportedFeature,
+            Error::Signature { .. } | Error::ForeignImport { .. } | Error::NotInFaasm { .. } => {
+                BuildCode::WrongImport
+            }
+            Error::NoEntry | Error::Reactor | Error::EntrySignature { .. } => {
+                BuildCode::NotACommand
+            }
+            Error::NoFunction { .. } | Error::StackSize { .. } | Error::Name { .. } => {
+                BuildCode::InvalidArgument
+            }
+            Error::NotInstrumented { .. } | Error::Rewrite { .. } | Error::Changed { .. } => {
+                BuildCode::RewriterBug
+            }
+            Error::BinaryenStart { .. }
+            | Error::Binaryen { .. }
+            | Error::BinaryenTimeout { .. }
+            | Error::BinaryenMemory { .. } => BuildCode::BinaryenFailed,
+            Error::File { .. } => BuildCode::FileError,
+        }
+    }
+
     /// Whether the function does what Asyncify, or the Binaryen in use, cannot do, and nothing else is wrong with it.
     pub fn is_limit_of_asyncify(&self) -> bool {
         matches!(self, Error::Unsupported { .. } | Error::Unreadable { .. } | Error::Feature { .. })

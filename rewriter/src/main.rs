@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 /// Builds Faasm functions for the browser.
 ///
-/// A function is a WebAssembly binary, as Faasm's toolchain links it. The binary itself goes to the cluster; what `build`
-/// makes of it runs in web pages.
+/// A function is a WebAssembly binary, as Faasm's toolchain links it. The cluster runs the binary itself; web pages run
+/// what `build` makes of it.
 #[derive(Debug, Parser)]
 #[command(version, after_help = AFTER_HELP, max_term_width = 100)]
 struct Arguments {
@@ -24,9 +24,9 @@ Examples:
   faasm-asyncify upload hello.wasm --to http://localhost:8080 --user demo
 
 Exit status:
-  0  all done
+  0  success
   1  an input cannot be read, built, run or uploaded; nothing was written for it
-  2  the command line is wrong";
+  2  the command line is invalid";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -34,6 +34,7 @@ enum Command {
     Inspect(cli::inspect::Arguments),
     Run(cli::run::Arguments),
     Upload(cli::upload::Arguments),
+    Explain(cli::explain::Arguments),
     Completions(cli::completions::Arguments),
     Man(cli::man::Arguments),
     #[command(name = "__binaryen", hide = true)]
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Command::Inspect(arguments) => cli::inspect::run(&arguments),
         Command::Run(arguments) => cli::run::run(&arguments),
         Command::Upload(arguments) => cli::upload::run(&arguments),
+        Command::Explain(arguments) => cli::explain::run(&arguments),
         Command::Completions(arguments) => cli::completions::run(&arguments, &Arguments::command()),
         Command::Man(arguments) => cli::man::run(&arguments, Arguments::command()),
         Command::Binaryen(arguments) => cli::binaryen::run(&arguments),
@@ -53,7 +55,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", cli::describe(&error));
             ExitCode::FAILURE
         }
     }

@@ -1,7 +1,7 @@
-//! Golden tests: each `goldens/NAME.wat` says in its first lines, as `;; RUN: STAGE`, which stages to show; the result
-//! of each lies beside it in `NAME.STAGE.txt`. `BLESS=1 cargo test -p faasm-asyncify --test golden` rewrites them.
+//! Golden tests: the first lines of each `goldens/NAME.wat` list the stages to show, as `;; RUN: STAGE`. The result of
+//! each is in `NAME.STAGE.txt` beside it. `BLESS=1 cargo test -p faasm-asyncify --test golden` rewrites them.
 //!
-//! Whatever a stage gives also has to validate.
+//! The output of each stage also has to validate.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
@@ -41,7 +41,7 @@ fn show(stage: &str, wasm: &[u8]) -> String {
     }
 }
 
-/// What goes to a Faasm cluster, without the bodies of the support, which are in `support.wat`.
+/// The artefact for a Faasm cluster, without the bodies of the support, which are in `support.wat`.
 fn linked(wasm: &[u8], use_: Use) -> String {
     let made = faasm::link(wasm, faasm::Options { use_, check_names: true }).unwrap().unwrap();
     let mut shown = format!(";; {}\n", made.wrapped.join(" "));
@@ -94,7 +94,7 @@ fn instrumented(wasm: &[u8]) -> Instrumented {
     instrument(&shimmed, &features::used(&shimmed), how, &binaryen).unwrap()
 }
 
-/// What the instrumented function can save while it unwinds.
+/// How much the instrumented function can save while it unwinds.
 fn unwinding(wasm: &[u8]) -> String {
     let Unwinding { buffer, bound, lowered, .. } = instrumented(wasm).unwinding.unwrap();
     format!("{bound:?}\n{buffer:?}\nlowered tail calls: {lowered:?}\n")
@@ -114,7 +114,7 @@ fn run_inspect(wasm: &[u8]) -> String {
 }
 
 #[test]
-fn every_stage_gives_what_lies_beside_its_input() {
+fn every_stage_matches_its_golden_file() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
     let bless = std::env::var_os("BLESS").is_some();
     let mut inputs: Vec<PathBuf> = fs::read_dir(&folder)
@@ -129,7 +129,7 @@ fn every_stage_gives_what_lies_beside_its_input() {
         let wat = fs::read_to_string(&input).unwrap();
         let stages: Vec<&str> =
             wat.lines().filter_map(|line| line.strip_prefix(";; RUN: ")).collect();
-        assert!(!stages.is_empty(), "{} says no stage", input.display());
+        assert!(!stages.is_empty(), "{} lists no stage", input.display());
         let wasm = wat::parse_str(&wat).unwrap();
         for stage in stages {
             let shown = show(stage, &wasm);

@@ -303,11 +303,12 @@ export interface FaasmError extends Error {
 /** A stable error code. */
 export type ErrorCode =
   | "aborted" // by the run's signal
-  | "bad-entry" // the called function pointer is not a chainable function
-  | "bad-options" // an option is invalid
-  | "bad-pointer" // a host call got a pointer outside memory, or an invalid string
-  | "cannot-connect" // no relay answers at the address
-  | "cannot-load" // the manifest or module cannot be fetched, or is invalid
+  | "bad-entry" // what was to be called is not a function that can be
+  | "bad-options" // an option makes no sense
+  | "bad-pointer" // a host call was given a pointer outside memory, or no string
+  | "cancelled" // the run that the call descends from was cancelled
+  | "cannot-connect" // no relay answers there
+  | "cannot-load" // manifest or module cannot be fetched, or are not what they should be
   | "closed" // the runtime was disposed of
   | "cluster-only" // the function imports host calls that only a Faasm cluster has, and was not run
   | "connection-lost" // the connection to the relay was lost, and not restored in time

@@ -25,6 +25,7 @@ enum Command {
     Doctor(cli::doctor::Opts),
     Run(cli::run::Opts),
     Token(cli::token::Opts),
+    Explain(cli::explain::Opts),
     #[command(name = COMPILE, hide = true)]
     Compile(cli::compile::Opts),
 }
@@ -41,15 +42,33 @@ fn runtime() -> std::io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(threads).enable_all().build()
 }
 
+/// Pieces from this size on are mapped, and given back when they are freed, bytes.
+const MAPPED_BYTES: i32 = 128 * 1024;
+
+/// Fixes what glibc's allocator maps. Otherwise, with each large piece that is freed, it takes larger ones from its heaps, and these
+/// keep what they had: 590 of 780 MiB after 24 sessions that did not read their replies, where now it is 40.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn give_memory_back() {
+    // SAFETY: it sets a number, and there is no other thread yet.
+    let is_set = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_BYTES) };
+    debug_assert_eq!(is_set, 1);
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn give_memory_back() {}
+
 fn main() -> ExitCode {
+    give_memory_back();
     let opts = Opts::parse();
     let quiet = match &opts.command {
         Command::Serve(_) => "info,walrus=off",
         // What a function prints, or what was found, is the output of these commands; what a library says of a function's custom
         // sections is not.
-        Command::Run(_) | Command::Token(_) | Command::Doctor(_) | Command::Compile(_) => {
-            "warn,walrus=off"
-        }
+        Command::Run(_)
+        | Command::Token(_)
+        | Command::Explain(_)
+        | Command::Doctor(_)
+        | Command::Compile(_) => "warn,walrus=off",
     };
     tracing_subscriber::fmt()
         .with_env_filter(
@@ -65,6 +84,7 @@ fn main() -> ExitCode {
                 Command::Doctor(opts) => opts.run().await,
                 Command::Run(opts) => opts.run().await,
                 Command::Token(opts) => opts.run(),
+                Command::Explain(opts) => opts.run(),
                 Command::Compile(opts) => opts.run(),
             }
         });
@@ -73,7 +93,7 @@ fn main() -> ExitCode {
         ended
     });
     ended.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        eprintln!("error: {}", cli::describe(&error));
         ExitCode::FAILURE
     })
 }

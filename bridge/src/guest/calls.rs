@@ -6,7 +6,7 @@ use super::{
 };
 use crate::host::HostCall;
 
-/// What a guest sees for a call that failed, or that it may not await.
+/// Return value of an awaited call that failed, or that the guest may not await.
 const FAILED: i32 = 1;
 
 impl Guest {
@@ -56,9 +56,9 @@ impl Guest {
         Ok(Flow::Return(id.0 as i32))
     }
 
-    /// `__faasm_await_call(call_id) -> i32`, and the same with output.
+    /// `__faasm_await_call(call_id) -> i32`, and `__faasm_await_call_output`.
     ///
-    /// An id that was never given out, or was awaited before, is an error the guest sees as 1.
+    /// An id that was never returned, or was awaited before, results in 1.
     pub(super) fn await_call(
         &mut self,
         call: HostCall,
@@ -95,7 +95,8 @@ impl Guest {
         }
     }
 
-    /// Writes an output where the guest's `malloc` made room, and pointer and length where the guest asked for them.
+    /// Writes an output to memory allocated by the guest's `malloc`, and pointer and length to the addresses the guest
+    /// gave.
     pub(super) fn deliver_output(
         &mut self,
         args: &Args,
@@ -110,7 +111,7 @@ impl Guest {
     }
 }
 
-/// `__faasm_backtrace(depth)`: prints at most `depth` frames, all of them where it is 0 or less.
+/// `__faasm_backtrace(depth)`: prints at most `depth` frames, or all if it is 0 or less.
 pub(super) fn backtrace(args: &Args, cx: &mut Context<'_>) -> Result<Flow, Fault> {
     let depth = match args.u32(0) as i32 {
         depth if depth <= 0 => usize::MAX,
@@ -127,7 +128,7 @@ pub(super) fn backtrace(args: &Args, cx: &mut Context<'_>) -> Result<Flow, Fault
     Ok(Flow::Return(0))
 }
 
-/// `__faasm_migrate_point(fn_ptr, arg)`: the function stays where it is, and says that it could have moved.
+/// `__faasm_migrate_point(fn_ptr, arg)`: the function is not migrated; prints that it could have been.
 pub(super) fn migrate_point(args: &Args, cx: &mut Context<'_>) -> Result<Flow, Fault> {
     let text = format!("migration point {}({}): stays here\n", args.u32(0), args.u32(1) as i32);
     cx.host.print(Stream::Stderr, text.as_bytes());

@@ -276,7 +276,7 @@ impl Guest {
             | C::OmpUnsetLock
             | C::OmpTestLock => self.openmp_call(call, args, cx),
 
-            // Planned or cluster-only rows were answered above; numbers are asked for by `Guest::number`.
+            // Planned and cluster-only rows returned a fault above; rows that return `f64` go through `Guest::number`.
             C::ChainPy
             | C::GetPyUser
             | C::GetPyFunc
@@ -286,7 +286,7 @@ impl Guest {
         }
     }
 
-    /// Second half of what waited, about a key of state or none.
+    /// Second half of a call that waited; `key` is that of a state call.
     pub(super) fn resume(
         &mut self,
         (call, key): (HostCall, Option<&str>),
@@ -327,7 +327,7 @@ impl Guest {
         }
     }
 
-    /// Second half of what called a function of the guest.
+    /// Second half of a call that called a function of the guest.
     pub(super) fn returned(
         &mut self,
         call: HostCall,

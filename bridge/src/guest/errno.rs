@@ -1,8 +1,8 @@
-//! Why a call of an operating-system interface is refused, and the number each interface has for it.
+//! Why a call of an operating-system interface is refused, and its error number in each interface.
 
 use super::{Fault, Operation};
 
-/// A refusal by its meaning. WASI and the system calls of Linux number the same refusals differently.
+/// The meaning of an error. WASI and Linux assign different numbers to the same error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Errno {
     Again,
@@ -43,7 +43,7 @@ impl Errno {
         self.numbers().0
     }
 
-    /// `errno` of Linux on i386, which is what musl has everywhere.
+    /// `errno` of Linux on i386, which musl uses on every platform.
     pub(super) fn linux(self) -> i32 {
         self.numbers().1
     }
@@ -79,13 +79,13 @@ impl Errno {
             Errno::Range => (68, 34),
             Errno::ReadOnly => (69, 30),
             Errno::NotSeekable => (70, 29),
-            // Linux knows no capabilities of descriptors; a path it may not follow is `EACCES`.
+            // Linux has no capabilities of descriptors; a path that must not be followed is `EACCES`.
             Errno::NotCapable => (76, 13),
         }
     }
 }
 
-/// Why a call stops short: a number for the guest, the end of the run, or something to wait for.
+/// Why a call ends early: an error number for the guest, a fault that ends the run, or an operation to wait for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Stop {
     Errno(Errno),
@@ -100,7 +100,7 @@ impl From<Errno> for Stop {
 }
 
 impl From<Fault> for Stop {
-    /// Both interfaces answer a bad pointer with a number, where a Faasm call ends the run.
+    /// Both interfaces return an error number for a bad pointer, whereas a Faasm call ends the run.
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::OutOfBounds { .. } => Stop::Errno(Errno::Fault),

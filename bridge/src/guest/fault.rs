@@ -1,6 +1,7 @@
 //! Why a run ends before its function returns.
 
 use super::MAX_STRING_BYTES;
+use crate::ErrorCode;
 use crate::host::HostCall;
 use crate::state::StateError;
 use thiserror::Error;
@@ -8,7 +9,7 @@ use thiserror::Error;
 /// Why a run ends before its function returns.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Fault {
-    /// Not an error: the guest asked to end with this return value.
+    /// Not an error: the guest exited with this return value.
     #[error("the function exited with {0}")]
     Exit(i32),
     #[error("bytes {pointer}..{} given to a host call lie outside guest memory, which has {size} bytes", u64::from(*.pointer) + .length)]
@@ -22,7 +23,7 @@ pub enum Fault {
     #[error("{import} works only in a Faasm cluster: run the function there")]
     ClusterOnly { import: String },
     #[error(
-        "`{import}` is not part of the host interface: link the function without it, or have nothing call it"
+        "`{import}` is not part of the host interface: link the function without it, or make sure that it is never called"
     )]
     UnknownImport { import: String },
     #[error(transparent)]
@@ -30,48 +31,52 @@ pub enum Fault {
     #[error("{call} failed: {message}")]
     Operation { call: HostCall, message: String },
     #[error(
-        "{call} needs memory, and this function grows its memory by itself and was not built, or by an older version: build it \
-         with `faasm-asyncify build`; for outputs and mapped state it is enough to link it with -Wl,--export=malloc"
+        "{call} needs guest memory, but this function grows its memory by itself, and was not built or was built by an \
+         older version: build it with `faasm-asyncify build`; for outputs and mapped state it is enough to link it with \
+         -Wl,--export=malloc"
     )]
     NoMalloc { call: HostCall },
-    #[error("there is no memory for the {bytes} bytes that a host call hands out")]
+    #[error("there is no memory for the {bytes} bytes that a host call needs")]
     OutOfMemory { bytes: u32 },
-    #[error("this run may keep no more on this host: {why}")]
+    #[error("this run exceeds the memory budget of its host: {why}")]
     OverBudget { why: String },
-    /// The guest ended itself as by a trap.
+    /// The guest ended itself, as a trap does.
     #[error("the function aborted: {why}")]
     Aborted { why: String },
-    #[error("this run has the lock `{key}` already: it would wait for itself for ever")]
+    #[error("this run already holds the lock `{key}`: taking it again would wait forever")]
     Deadlock { key: String },
     #[error(
-        "the lock of `{key}` was lost before it was released, since nobody renewed it for as long as its lease: others may have changed what it protects; take it again, pull, and repeat the work"
+        "the lock of `{key}` was lost before it was released, because its lease was not renewed in time: others may have changed what it protects; take it again, pull, and repeat the work"
     )]
     LockLost { key: String },
-    /// The driver broke the order of begin, complete and finish.
+    /// The driver called begin, complete and finish in the wrong order.
     #[error("host calls out of order at {call}")]
     Order { call: &'static str },
 }
 
 impl Fault {
-    /// Stable identifier for programs.
+    /// Stable identifier for programs: the text of an [`ErrorCode`], or `exit`, which is none.
     pub fn code(&self) -> &'static str {
-        match self {
-            Fault::Exit(_) => "exit",
+        let code = match self {
+            Fault::Exit(_) => return "exit",
             Fault::OutOfBounds { .. }
             | Fault::UnterminatedString { .. }
-            | Fault::NotUtf8 { .. } => "bad-pointer",
-            Fault::NotImplemented { .. } => "not-implemented",
-            Fault::ClusterOnly { .. } => "cluster-only",
-            Fault::UnknownImport { .. } => "unknown-import",
-            Fault::State(StateError::OverBudget { .. }) | Fault::OverBudget { .. } => "over-budget",
-            Fault::State(_) => "state",
-            Fault::Operation { .. } => "operation-failed",
-            Fault::NoMalloc { .. } => "no-malloc",
-            Fault::OutOfMemory { .. } => "out-of-memory",
-            Fault::Aborted { .. } => "trap",
-            Fault::Deadlock { .. } => "deadlock",
-            Fault::LockLost { .. } => "lock-lost",
-            Fault::Order { .. } => "internal",
-        }
+            | Fault::NotUtf8 { .. } => ErrorCode::BadPointer,
+            Fault::NotImplemented { .. } => ErrorCode::NotImplemented,
+            Fault::ClusterOnly { .. } => ErrorCode::ClusterOnly,
+            Fault::UnknownImport { .. } => ErrorCode::UnknownImport,
+            Fault::State(StateError::OverBudget { .. }) | Fault::OverBudget { .. } => {
+                ErrorCode::OverBudget
+            }
+            Fault::State(_) => ErrorCode::State,
+            Fault::Operation { .. } => ErrorCode::OperationFailed,
+            Fault::NoMalloc { .. } => ErrorCode::NoMalloc,
+            Fault::OutOfMemory { .. } => ErrorCode::OutOfMemory,
+            Fault::Aborted { .. } => ErrorCode::Trap,
+            Fault::Deadlock { .. } => ErrorCode::Deadlock,
+            Fault::LockLost { .. } => ErrorCode::LockLost,
+            Fault::Order { .. } => ErrorCode::Internal,
+        };
+        code.as_str()
     }
 }

@@ -1,4 +1,4 @@
-//! What a run keeps of the local tier, and which calls look at it.
+//! The copies that a run holds in the local tier, and which calls access them.
 
 use super::testing::Run;
 use super::*;
@@ -9,13 +9,13 @@ fn state(bytes: &[u8], offset: u64, size: u64) -> Completion {
 }
 
 #[test]
-fn a_copy_that_a_read_completes_is_not_given_up_meanwhile() {
+fn a_copy_is_not_evicted_during_a_read() {
     let mut run = Run::new(b"");
     let key = run.put(100, b"k\0");
     run.begin(C::ReadStateOffset, &[key, 4, 0, 200, 2]).unwrap();
     run.guest.complete(state(b"ab", 0, 4)).unwrap();
     run.finish().unwrap();
-    // Half of it is here, and the rest is on its way.
+    // Half of the value is present, and the rest is being pulled.
     run.begin(C::ReadStateOffset, &[key, 4, 0, 200, 4]).unwrap();
     assert_eq!(run.tier.evict(), 0);
     run.guest.complete(state(b"cd", 2, 4)).unwrap();
@@ -25,7 +25,7 @@ fn a_copy_that_a_read_completes_is_not_given_up_meanwhile() {
 }
 
 #[test]
-fn a_copy_that_is_pushed_is_not_given_up_before_that_is_done() {
+fn a_copy_is_not_evicted_during_a_push() {
     for cut_off in [false, true] {
         let mut run = Run::new(b"");
         let key = run.put(100, b"k\0");
@@ -35,7 +35,7 @@ fn a_copy_that_is_pushed_is_not_given_up_before_that_is_done() {
         assert_eq!(run.tier.evict(), 0);
         if cut_off {
             run.guest.abandon(&mut run.tier);
-            assert_eq!(run.tier.evict(), 0, "it is unsent again");
+            assert_eq!(run.tier.evict(), 0, "it is dirty again");
         } else {
             run.guest.complete(Completion::Done).unwrap();
             run.finish().unwrap();
@@ -45,13 +45,13 @@ fn a_copy_that_is_pushed_is_not_given_up_before_that_is_done() {
 }
 
 #[test]
-fn a_copy_that_is_mapped_is_not_given_up_before_the_run_ends() {
+fn a_mapped_copy_is_not_evicted_before_the_run_ends() {
     let mut run = Run::new(b"");
     let key = run.put(100, b"k\0");
     run.begin(C::ReadStatePtr, &[key, 4]).unwrap();
     run.guest.complete(state(b"abcd", 0, 4)).unwrap();
     assert_eq!(run.finish(), Ok(Finish::Allocate { bytes: 4 }));
-    assert_eq!(run.tier.evict(), 0, "the guest's malloc may do anything");
+    assert_eq!(run.tier.evict(), 0, "held while the guest's malloc runs");
     run.guest.allocated(1000).unwrap();
     run.finish().unwrap();
     assert_eq!(run.tier.evict(), 0);
@@ -67,13 +67,13 @@ fn calls_that_are_not_about_state_need_no_tier() {
     assert!(!run.guest.uses_tier(C::FdWrite) && !run.guest.uses_tier(C::AwaitCall));
     let key = run.put(100, b"k\0");
     run.begin(C::PullState, &[key, 0]).unwrap();
-    assert!(run.guest.uses_tier(C::AwaitCall), "it may find that the pull was left");
+    assert!(run.guest.uses_tier(C::AwaitCall), "a pull is in progress");
     run.guest.complete(state(b"abcd", 0, 4)).unwrap();
     run.finish().unwrap();
     run.begin(C::ReadStatePtr, &[key, 4]).unwrap();
     run.finish().unwrap();
     run.guest.allocated(1000).unwrap();
     run.finish().unwrap();
-    assert!(run.guest.uses_tier(C::AwaitCall), "what it wrote to the mapping joins the tier");
+    assert!(run.guest.uses_tier(C::AwaitCall), "writes to the mapping are absorbed into the tier");
     assert!(!run.guest.uses_tier(C::FdWrite));
 }

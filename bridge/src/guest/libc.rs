@@ -1,21 +1,22 @@
-//! Calls of Faasm's C and C++ libraries that its toolchain leaves to the host: how a program ends, descriptors outside WASI,
-//! processes and users, of which there is one, and debug prints.
+//! Calls of Faasm's C and C++ libraries that its toolchain imports from the host: program exit, descriptors outside
+//! WASI, processes and users (there is one of each), and debug prints.
 //!
-//! What cannot be done gives -1 (or NULL), and sets `errno`, by WASI's numbers, where the module shows its address.
+//! A call that cannot succeed returns -1 (or NULL), and sets `errno` to WASI's number if the module reveals its
+//! address.
 
 use super::errno::{Errno, Stop};
 use super::{Args, Context, Fault, Flow, Guest, GuestMemoryExt, Stream, legacy};
 use crate::host::HostCall;
 
-/// The one process, and its parent.
+/// The only process, and its parent.
 const PROCESS: i32 = 1;
-/// The one user, and the one group.
+/// The only user, and the only group.
 const USER: i32 = 0;
 const NULL: i32 = 0;
-/// `SIG_DFL`, what handles a signal at first.
+/// `SIG_DFL`, the initial handler of a signal.
 const DEFAULT_HANDLER: i32 = 0;
 
-/// Most bytes of a text that goes into a message.
+/// Most bytes of guest text that a message quotes.
 const MAX_SHOWN_BYTES: u32 = 1024;
 
 impl Guest {
@@ -38,7 +39,7 @@ impl Guest {
             }
             C::CxaThrow => return Err(Fault::Aborted { why: thrown(args.u32(1), cx) }),
             C::CxaRethrow => {
-                let why = "it threw a C++ exception again, which nothing can catch".to_owned();
+                let why = "it rethrew a C++ exception, which cannot be caught".to_owned();
                 return Err(Fault::Aborted { why });
             }
             C::CxaPureVirtual => {
@@ -52,7 +53,7 @@ impl Guest {
             C::Dup => {
                 self.files.duplicate(args.u32(0), 0).map(|new| new as i32).map_err(Stop::from)
             }
-            // No descriptor is a terminal, or anything else with controls.
+            // No descriptor is a terminal or another device with controls.
             C::Ioctl => match self.files.descriptor(args.u32(0)) {
                 Ok(_) => Err(Errno::NotTerminal.into()),
                 Err(errno) => Err(errno.into()),
@@ -69,7 +70,7 @@ impl Guest {
             C::Getpid | C::Getppid => Ok(PROCESS),
             C::Getuid | C::Geteuid | C::Getgid | C::Getegid => Ok(USER),
             C::Signal => Ok(DEFAULT_HANDLER),
-            // The question whether there is a shell.
+            // Asks whether a shell exists.
             C::System if args.u32(0) == 0 => Ok(0),
             C::Kill | C::Fork | C::Execv | C::Execve | C::System | C::Syscall | C::Pipe => {
                 Err(Errno::NoSystemCall.into())
@@ -113,7 +114,7 @@ impl Guest {
         }
     }
 
-    /// Where the module shows it.
+    /// Does nothing if the module does not reveal the address of `errno`.
     fn set_errno(&self, errno: Errno, cx: &mut Context<'_>) -> Result<(), Fault> {
         match self.module.errno {
             Some(pointer) => cx.host.write_u32(pointer, errno.wasi().into()),
@@ -121,7 +122,7 @@ impl Guest {
         }
     }
 
-    /// `chdir(path)`: the working folder is the root, for good.
+    /// `chdir(path)`: succeeds only for the root, which is always the working folder.
     fn chdir(&self, args: &Args, cx: &mut Context<'_>) -> Result<i32, Stop> {
         let path = cx.host.read_string(args.u32(0))?;
         match path.trim_start_matches("./") {
@@ -135,7 +136,7 @@ impl Guest {
 fn getcwd(args: &Args, cx: &mut Context<'_>) -> Result<i32, Stop> {
     const ROOT: &[u8] = b"/\0";
     let (buffer, size) = (args.u32(0), args.u32(1) as usize);
-    // NULL asks for memory from the guest's own malloc, which a call that never waits cannot have.
+    // NULL asks for memory from the guest's own malloc, which a call that never waits cannot call.
     if buffer == 0 || size == 0 {
         return Err(Errno::Invalid.into());
     }
@@ -146,7 +147,7 @@ fn getcwd(args: &Args, cx: &mut Context<'_>) -> Result<i32, Stop> {
     Ok(buffer as i32)
 }
 
-/// A text for a message: up to its NUL, or as much as there is, whatever it holds.
+/// A text to quote in a message: up to its NUL, the limit or the end of memory; invalid UTF-8 is allowed.
 fn text(pointer: u32, cx: &Context<'_>) -> String {
     let here = cx.host.size().saturating_sub(pointer.into());
     let most = here.min(MAX_SHOWN_BYTES.into()) as u32;
@@ -188,6 +189,6 @@ fn thrown(type_info: u32, cx: &Context<'_>) -> String {
     let name = name.map(|name| text(name, cx)).filter(|name| !name.is_empty());
     let of_type = name.map(|name| format!(" of type `{name}`")).unwrap_or_default();
     format!(
-        "it threw a C++ exception{of_type}, which nothing can catch: it was compiled without exceptions"
+        "it threw a C++ exception{of_type}, which cannot be caught: it was compiled without exceptions"
     )
 }

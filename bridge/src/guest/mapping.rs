@@ -1,19 +1,20 @@
 //! State values mapped into guest memory.
 //!
 //! In a cluster with threads a mapping is shared memory. Here every run has a memory of its own, so a mapping is a copy
-//! that is kept in step at defined moments:
+//! that is synchronised at defined moments:
 //!
-//! * what the guest wrote through the pointer joins the local tier (*absorb*) when it suspends, ends, unlocks, flags or
-//!   pushes, and before any of its own state calls looks at the value;
-//! * what others wrote appears (*refresh*) after a pull, after a lock, when the function resumes, and after its own writes.
+//! * the guest's writes through the pointer are copied to the local tier (*absorb*) when it suspends, ends, unlocks,
+//!   flags or pushes, and before any of its own state calls accesses the value;
+//! * writes of others are copied to the mapping (*refresh*) after a pull, after a lock, when the function resumes, and
+//!   after its own writes.
 //!
-//! Only bytes that the guest changed are absorbed: each mapping remembers what it last agreed on with the tier.
+//! Only bytes that the guest changed are absorbed: each mapping keeps its bytes as of the last synchronisation.
 
 use super::{Context, Fault, GuestMemoryExt, Host};
 use crate::state::LocalTier;
 use std::ops::Range;
 
-/// What is to be mapped.
+/// A range of a value to be mapped.
 pub(super) struct MappingRequest {
     pub(super) key: String,
     pub(super) range: Range<u64>,
@@ -23,8 +24,8 @@ struct Mapping {
     key: String,
     range: Range<u64>,
     pointer: u32,
-    /// The bytes as guest and tier last agreed on them.
-    agreed: Vec<u8>,
+    /// The bytes as of the last synchronisation of guest and tier.
+    synced: Vec<u8>,
 }
 
 /// The mappings of one run.
@@ -32,7 +33,7 @@ struct Mapping {
 pub(super) struct Mappings(Vec<Mapping>);
 
 impl Mappings {
-    /// Address of a range that is mapped already: a value keeps its address for the whole run.
+    /// Address of a range that is already mapped: a value keeps its address for the whole run.
     pub(super) fn find(&self, key: &str, range: &Range<u64>) -> Option<u32> {
         let holds =
             |m: &&Mapping| m.key == key && m.range.start <= range.start && range.end <= m.range.end;
@@ -40,7 +41,7 @@ impl Mappings {
         Some(mapping.pointer + (range.start - mapping.range.start) as u32)
     }
 
-    /// Copies a range into the memory that the guest's `malloc` gave.
+    /// Copies a range into memory allocated by the guest's `malloc`.
     pub(super) fn add(
         &mut self,
         request: MappingRequest,
@@ -48,23 +49,23 @@ impl Mappings {
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
         let MappingRequest { key, range } = request;
-        let agreed = match cx.tier.get(&key) {
+        let synced = match cx.tier.get(&key) {
             Some(value) if range.end <= value.size() => value.read(range.clone()).to_vec(),
             _ => vec![0; (range.end - range.start) as usize],
         };
-        cx.host.write(pointer, &agreed)?;
+        cx.host.write(pointer, &synced)?;
         cx.tier.hold(&key);
-        self.0.push(Mapping { key, range, pointer, agreed });
+        self.0.push(Mapping { key, range, pointer, synced });
         Ok(())
     }
 
-    /// What the guest changed joins the tier.
+    /// Copies the guest's changes to the tier.
     pub(super) fn absorb(&mut self, host: &mut dyn Host, tier: &mut LocalTier) {
         for mapping in &mut self.0 {
             // The region was inside memory when it was mapped, and memory does not shrink.
-            let Ok(now) = host.read(mapping.pointer, mapping.agreed.len() as u32) else { continue };
-            tier.absorb_changed(&mapping.key, mapping.range.start, &now, &mapping.agreed);
-            mapping.agreed = now;
+            let Ok(now) = host.read(mapping.pointer, mapping.synced.len() as u32) else { continue };
+            tier.absorb_changed(&mapping.key, mapping.range.start, &now, &mapping.synced);
+            mapping.synced = now;
         }
     }
 
@@ -73,33 +74,33 @@ impl Mappings {
         self.0.is_empty()
     }
 
-    /// What this keeps, bytes.
+    /// Bytes held by the mappings.
     pub(super) fn held_bytes(&self) -> u64 {
-        self.0.iter().map(|mapping| (mapping.agreed.len() + mapping.key.len()) as u64).sum()
+        self.0.iter().map(|mapping| (mapping.synced.len() + mapping.key.len()) as u64).sum()
     }
 
-    /// The run has ended: nothing is mapped any more.
+    /// Ends all mappings, at the end of the run.
     pub(super) fn release(&mut self, tier: &mut LocalTier) {
         for mapping in std::mem::take(&mut self.0) {
             tier.let_go(&mapping.key);
         }
     }
 
-    /// Puts the mapped bytes back where something else was written over them.
-    pub(super) fn write_again(&self, host: &mut dyn Host) {
+    /// Writes the mapped bytes to guest memory again, after it was overwritten.
+    pub(super) fn restore_in_guest(&self, host: &mut dyn Host) {
         for mapping in &self.0 {
-            // As above.
-            let _ = host.write(mapping.pointer, &mapping.agreed);
+            // Cannot fail, as in `absorb`.
+            let _ = host.write(mapping.pointer, &mapping.synced);
         }
     }
 
-    /// What others changed appears in the guest; absorb first.
+    /// Copies the tier's changes to the guest; call `absorb` first.
     pub(super) fn refresh(&mut self, host: &mut dyn Host, tier: &LocalTier) {
         for mapping in &mut self.0 {
             let Some(value) = tier.get(&mapping.key) else { continue };
             let now = value.read(mapping.range.clone());
-            if now != mapping.agreed && host.write(mapping.pointer, now).is_ok() {
-                mapping.agreed.copy_from_slice(now);
+            if now != mapping.synced && host.write(mapping.pointer, now).is_ok() {
+                mapping.synced.copy_from_slice(now);
             }
         }
     }

@@ -1,9 +1,9 @@
-//! Guest memory as the kernel sees it: bounds-checked copies, wherever the bytes really are.
+//! Guest memory as the kernel sees it: bounds-checked copies, independent of where the bytes are stored.
 
 use super::Fault;
 
-/// Longest NUL-terminated string taken from a guest, bytes. Far above any key in use, so that a missing terminator ends
-/// the call and not the host.
+/// Longest NUL-terminated string accepted from a guest, bytes. Far longer than any key in use, so that a missing
+/// terminator ends the call and does not exhaust the host.
 pub const MAX_STRING_BYTES: u32 = 64 * 1024;
 
 /// Linear memory of a running function.
@@ -17,8 +17,8 @@ pub trait GuestMemory {
     /// Copies in; the kernel has checked the bounds.
     fn write_from(&mut self, pointer: u32, source: &[u8]);
 
-    /// Length of the string at `pointer`, up to its NUL; `None` where none of `most` bytes is one. The kernel has checked
-    /// that these are inside memory.
+    /// Length of the string at `pointer`, up to its NUL; `None` if the first `most` bytes contain none. The kernel has
+    /// checked that these are inside memory.
     fn string_length(&self, pointer: u32, most: u32) -> Option<u32> {
         const STEP: usize = 256;
         let mut buffer = [0; STEP];
@@ -34,24 +34,24 @@ pub trait GuestMemory {
         None
     }
 
-    /// Adds pages of 64 KiB at the end, zeroed; gives the size before, in pages, or `None` where there is no room.
+    /// Adds zeroed pages of 64 KiB at the end; returns the size before, in pages, or `None` if memory cannot grow.
     fn grow(&mut self, pages: u32) -> Option<u32>;
 
-    /// Whether the module asks for a fence between its pages and those that the host takes; see
+    /// Whether the module needs a fence between its pages and those that the host takes; see
     /// [`GUEST_PAGES_EXPORT`](crate::manifest::GUEST_PAGES_EXPORT).
     fn wants_fence(&self) -> bool {
         false
     }
 
-    /// Puts the fence up: the guest has `pages` now, and may grow to `limit`.
+    /// Sets the fence: the guest has `pages` now, and may grow to `limit`.
     fn put_fence(&mut self, pages: u32, limit: u32) {
         let _ = (pages, limit);
     }
 }
 
-/// What host calls do with guest memory; every access is checked here.
+/// Bounds-checked access of host calls to guest memory.
 pub trait GuestMemoryExt: GuestMemory {
-    /// Faults where the bytes are not all inside memory.
+    /// Returns a fault unless all the bytes are inside memory.
     fn check(&self, pointer: u32, length: u64) -> Result<(), Fault> {
         let size = self.size();
         if u64::from(pointer) + length > size {
@@ -68,7 +68,7 @@ pub trait GuestMemoryExt: GuestMemory {
         Ok(bytes)
     }
 
-    /// Checks, then copies in.
+    /// Checks the bounds, then copies in.
     fn write(&mut self, pointer: u32, bytes: &[u8]) -> Result<(), Fault> {
         self.check(pointer, bytes.len() as u64)?;
         self.write_from(pointer, bytes);

@@ -1,12 +1,12 @@
-//! The guest kernel: what each host call means, once for every place a function runs.
+//! The guest kernel: the one implementation of each host call, for every place in which functions run.
 //!
 //! A [`Guest`] is the host side of one run. It does no I/O. A driver (browser engine or cluster) binds the imports of a
 //! module to it:
 //!
 //! * a call that never waits: [`Guest::call`];
 //! * a call that may wait, in two halves around the suspension: [`Guest::begin`] says whether there is an [`Operation`]
-//!   to perform, the driver performs it while the function is suspended and hands over the [`Completion`]
-//!   ([`Guest::complete`]), and [`Guest::finish`] gives the result once the function runs again.
+//!   to perform, the driver performs it while the function is suspended and passes the result to [`Guest::complete`],
+//! and [`Guest::finish`] returns the call's result once the function runs again.
 //!
 //! ```text
 //!   guest code ── begin ──► Ready ───────────────────────────────► finish ──► result
@@ -15,8 +15,8 @@
 //!                    └────► Call(function) ─► the guest's function runs, and returns ─► finish ──► result
 //! ```
 //!
-//! Halves nest: while `finish` has the driver call the guest's `malloc`, or between the halves of a call that calls a
-//! function of the guest, there are further host calls. So what is pending is a stack.
+//! Halves nest: while the driver calls the guest's `malloc` for `finish`, or between the halves of a call that calls a
+//! function of the guest, further host calls occur. So the pending calls are a stack.
 
 mod calls;
 mod dispatch;
@@ -47,12 +47,13 @@ use crate::host::{HostCall, Suspends};
 use crate::sorted_map::SortedMap;
 use crate::state::{Chunk, LocalTier, RunId, Ticket};
 use mapping::{MappingRequest, Mappings};
+use rangemap::RangeSet;
 use std::ops::Range;
 
-/// Most parameters any row of the table has.
+/// Most parameters of any row of the table.
 pub const MAX_PARAMS: usize = 9;
 
-/// Identifies a chained call within one run; what the guest holds as `call_id`. Counts from 1.
+/// Identifies a chained call within one run; the guest's `call_id`. Counts from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(pub u32);
 
@@ -63,14 +64,14 @@ pub enum Target {
     Function(String),
     /// An entry of this function's table, in a fresh instance.
     Pointer(u32),
-    /// This function again, with another answer to `__faasm_get_idx`.
+    /// This function again, with another result of `__faasm_get_idx`.
     Index(u32),
 }
 
 /// How a call ended, as its caller sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallResult {
-    /// Whatever the function returned; 1 where it failed.
+    /// The function's return value; 1 if it failed.
     pub return_value: i32,
     pub output: Vec<u8>,
 }
@@ -84,31 +85,31 @@ pub enum Clock {
     Monotonic,
 }
 
-/// Where text of the guest goes.
+/// Destination of text that the guest prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     Stdout,
     Stderr,
 }
 
-/// What the kernel needs from where it runs; nothing here waits.
+/// What the kernel needs from its host; none of these calls waits.
 pub trait Host: GuestMemory {
     /// Nanoseconds on `clock`.
     fn now(&self, clock: Clock) -> u64;
 
-    /// Fills `target` with random bytes fit for keys.
+    /// Fills `target` with random bytes of cryptographic quality.
     fn random(&mut self, target: &mut [u8]);
 
-    /// Starts a chained call; its result is asked for later by the same id.
+    /// Starts a chained call; its result is requested later by the same id.
     fn start_call(&mut self, id: CallId, target: Target, input: Vec<u8>);
 
-    /// Takes the result of a chained call if it is already here.
+    /// Takes the result of a chained call if it is available.
     fn take_finished(&mut self, id: CallId) -> Option<CallResult>;
 
-    /// Passes on what the guest printed.
+    /// Prints text of the guest.
     fn print(&mut self, stream: Stream, bytes: &[u8]);
 
-    /// The calls of the guest that led here, innermost first, one in a line.
+    /// The guest's call stack, innermost frame first, one per line.
     fn backtrace(&mut self) -> String;
 }
 
@@ -117,32 +118,32 @@ pub trait Host: GuestMemory {
 pub enum Operation {
     /// Wait for a chained call; completes with [`Completion::Call`].
     AwaitCall(CallId),
-    /// Wait until there is nothing left of it; completes with [`Completion::Done`].
+    /// Wait until [`Sleep::left`] is `None`; completes with [`Completion::Done`].
     Sleep(Sleep),
-    /// Read from the global tier, to the end where `length` is `None`; completes with [`Completion::State`].
+    /// Read from the global tier, to the end if `length` is `None`; completes with [`Completion::State`].
     ReadState { key: String, offset: u64, length: Option<u64> },
     /// Write to the global tier; completes with [`Completion::Done`] once it is durable.
     WriteState { key: String, size: u64, chunks: Vec<Chunk> },
-    /// The same, then read the whole value; completes with [`Completion::State`].
+    /// Write to the global tier, then read the whole value; completes with [`Completion::State`].
     ExchangeState { key: String, size: u64, chunks: Vec<Chunk> },
     /// Append one element to a list of the global tier; completes with [`Completion::Done`] once it is durable.
     AppendState { key: String, bytes: Vec<u8> },
-    /// The first `count` elements of a list, one after the other; completes with [`Completion::Bytes`].
+    /// Read the first `count` elements of a list, concatenated; completes with [`Completion::Bytes`].
     ReadAppended { key: String, count: u32 },
     /// Empty a list; completes with [`Completion::Done`].
     ClearAppended { key: String },
-    /// Wait for a lock of the local tier, by [`LocalTier::poll_lock`]; completes with [`Completion::Done`].
+    /// Wait for a lock of the local tier with [`LocalTier::poll_lock`]; completes with [`Completion::Done`].
     AwaitLock(Ticket),
-    /// Take the lock of a key for the whole cluster, for this run; completes with [`Completion::Done`] once it is held.
+    /// Take the cluster-wide lock of a key for this run; completes with [`Completion::Done`] once it is held.
     LockGlobal { key: String },
-    /// Release it; completes with [`Completion::Done`], or with [`Completion::Missing`] where the run had lost it.
+    /// Release the lock; completes with [`Completion::Done`], or with [`Completion::Missing`] if the run had lost it.
     UnlockGlobal { key: String },
     /// Read a shared file of the cluster; completes with [`Completion::Bytes`], or [`Completion::Missing`].
     ReadFile { path: String },
 }
 
 impl Operation {
-    /// Key of the value, list or lock that it is about.
+    /// Key of its value, list or lock.
     fn key(&self) -> Option<&str> {
         match self {
             Operation::ReadState { key, .. }
@@ -162,7 +163,7 @@ impl Operation {
 }
 
 impl Operation {
-    /// What it takes along, bytes.
+    /// Bytes of data that it contains.
     pub fn bytes(&self) -> usize {
         match self {
             Operation::WriteState { chunks, .. } | Operation::ExchangeState { chunks, .. } => {
@@ -179,20 +180,20 @@ impl Operation {
 pub enum Completion {
     Done,
     Call(CallResult),
-    /// Size of the global value, if there is one, and the bytes asked for as far as they exist.
+    /// Size of the global value, if it exists, and the requested bytes as far as they exist.
     State {
         size: Option<u64>,
         chunk: Chunk,
     },
     Bytes(Vec<u8>),
-    /// What was to be read does not exist; the lock that was to be released, or that a write relied on, is not held any more.
+    /// The file does not exist; or the lock to be released, or on which a write relied, is no longer held.
     Missing,
-    /// It could not be performed; ends the run.
+    /// The operation failed; ends the run.
     Failed(String),
 }
 
 impl Completion {
-    /// What it brings, bytes.
+    /// Bytes of data that it contains.
     pub fn bytes(&self) -> usize {
         match self {
             Completion::State { chunk, .. } => chunk.bytes.len(),
@@ -203,7 +204,7 @@ impl Completion {
     }
 }
 
-/// Arguments of a host call: one slot each, `i32` in the low half.
+/// Arguments of a host call: one 64-bit slot each, an `i32` in the low half.
 #[derive(Clone, Copy, Debug)]
 struct Args([u64; MAX_PARAMS]);
 
@@ -225,10 +226,10 @@ impl Args {
     }
 }
 
-/// Where the first half of a call that may wait leaves the driver.
+/// What the driver has to do after the first half of a call that may wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begin {
-    /// No need to suspend; call [`Guest::finish`].
+    /// Do not suspend; call [`Guest::finish`].
     Ready,
     /// Suspend, perform, [`Guest::complete`], resume, [`Guest::finish`].
     Wait(Operation),
@@ -236,23 +237,23 @@ pub enum Begin {
     Call(GuestCall),
 }
 
-/// A function of the guest that a host call calls: an entry of its table, which takes `i32`s and gives nothing.
+/// A function of the guest that a host call calls: an entry of its table that takes `i32`s and has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuestCall {
     pub function: u32,
     pub arguments: Vec<u32>,
 }
 
-/// Where the second half leaves the driver.
+/// What the driver has to do after the second half.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finish {
-    /// The call's result; to be dropped where the import has none.
+    /// The call's result; ignore it if the import has no result.
     Return(i32),
-    /// Call the guest's `malloc` with this size, hand the pointer to [`Guest::allocated`], and finish again.
+    /// Call the guest's `malloc` with this size, pass the pointer to [`Guest::allocated`], and finish again.
     Allocate { bytes: u32 },
 }
 
-/// What a handler decides.
+/// The result of a handler.
 enum Flow {
     Return(i32),
     Wait(Operation),
@@ -260,16 +261,16 @@ enum Flow {
     Call(GuestCall),
 }
 
-/// What guest memory is needed for.
+/// Why guest memory is needed.
 enum Allocation {
     /// The output of an awaited call.
     Output(CallResult),
-    /// A state value, or a part of it.
+    /// A state value, or a range of it.
     Mapping(MappingRequest),
 }
 
 impl Allocation {
-    /// Key of the value that is to be mapped.
+    /// Key of the value to be mapped.
     fn key(&self) -> Option<&str> {
         match self {
             Allocation::Output(_) => None,
@@ -291,7 +292,7 @@ enum Stage {
     Completed(Completion),
     Allocating(Allocation),
     Allocated(Allocation, u32),
-    /// The function of the guest runs, or has returned.
+    /// The function of the guest is running or has returned.
     Calling,
 }
 
@@ -299,14 +300,14 @@ struct Frame {
     call: HostCall,
     args: Args,
     stage: Stage,
-    /// Key of the state call: the guest's memory may have another one there by the time the call completes.
+    /// Key of the state call: the guest may overwrite it in its memory before the call completes.
     key: Option<String>,
-    /// What a push took from the local tier, to give back if it does not come to its end.
+    /// What a push took from the local tier, to be restored if it does not complete.
     pushed: Option<Pushed>,
 }
 
 impl Frame {
-    /// The call does not come to its end.
+    /// Cleans up a call that will not complete.
     fn give_up(self, tier: &mut LocalTier) {
         if let Some(pushed) = self.pushed {
             pushed.restore(tier);
@@ -316,7 +317,7 @@ impl Frame {
         }
     }
 
-    /// What it keeps, bytes.
+    /// Bytes that it holds.
     fn held_bytes(&self) -> usize {
         match &self.stage {
             Stage::Completed(completion) => completion.bytes(),
@@ -327,50 +328,58 @@ impl Frame {
     }
 }
 
+/// A push under way: the bytes that are dirty again if it fails. Others that it sent were not written here, and may be older than
+/// what the cluster has by then.
 struct Pushed {
     key: String,
-    ranges: Vec<Range<u64>>,
+    unsent: Vec<Range<u64>>,
 }
 
 impl Pushed {
-    fn of(operation: &Operation) -> Option<Self> {
-        match operation {
-            Operation::WriteState { key, chunks, .. }
-            | Operation::ExchangeState { key, chunks, .. } => {
-                let ranges = chunks.iter().map(Chunk::range).collect();
-                Some(Self { key: key.clone(), ranges })
-            }
-            _ => None,
+    /// Before the push takes anything.
+    fn new(key: &str, tier: &LocalTier) -> Self {
+        Self { key: key.to_owned(), unsent: tier.unsent(key) }
+    }
+
+    /// What is left of it by what the push has taken.
+    fn of(mut self, operation: &Operation) -> Self {
+        if let Operation::WriteState { chunks, .. } | Operation::ExchangeState { chunks, .. } =
+            operation
+        {
+            let taken: RangeSet<u64> = chunks.iter().map(Chunk::range).collect();
+            let unsent: RangeSet<u64> = self.unsent.into_iter().collect();
+            self.unsent = unsent.intersection(&taken).collect();
         }
+        self
     }
 
     fn restore(&self, tier: &mut LocalTier) {
-        tier.restore_dirty(&self.key, &self.ranges);
+        tier.restore_dirty(&self.key, &self.unsent);
     }
 }
 
-/// Who runs, and with what.
+/// The function to run, and its input.
 #[derive(Clone, Debug, Default)]
 pub struct Invocation {
     /// Name of the function.
     pub function: String,
     pub input: Vec<u8>,
-    /// Answer to `__faasm_get_idx`: 0, or what this call was chained with.
+    /// Result of `__faasm_get_idx`: 0, or the index with which this call was chained.
     pub index: u32,
     /// Command line after `argv[0]`, which is `function.wasm`.
     pub args: Vec<String>,
     pub env: Vec<(String, String)>,
 }
 
-/// What the kernel has to know of a module.
+/// What the kernel needs to know about a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ModuleFacts {
-    /// The driver can call the guest's own `malloc` for what the host hands out: outputs of awaited calls, mapped state.
+    /// The driver can call the guest's own `malloc` for outputs of awaited calls and mapped state.
     pub has_malloc: bool,
-    /// Memory from the break is safe: the guest takes none that it was not given. Not of a module that grows memory by itself
-    /// and has no fence.
+    /// Memory above the break is safe: the guest uses no memory that was not allocated to it. False for a module that
+    /// grows memory by itself and has no fence.
     pub is_break_safe: bool,
-    /// Address of the C library's `errno`, where the module shows it.
+    /// Address of the C library's `errno`, if the module reveals it.
     pub errno: Option<u32>,
 }
 
@@ -378,22 +387,24 @@ pub struct ModuleFacts {
 pub struct Guest {
     invocation: Invocation,
     output: Vec<u8>,
-    /// Chained calls by id; `true` while nobody has awaited them.
+    /// Chained calls by id; `true` until they are awaited.
     calls: SortedMap<CallId, bool>,
     frames: Vec<Frame>,
-    /// The result of a call that had nothing to wait for, until [`Guest::finish`] is called, which is next.
+    /// The result of a call that did not have to wait, until the next call of [`Guest::finish`].
     ready: Option<i32>,
+    /// Of the push that is about to wait.
+    pushing: Option<Pushed>,
     mappings: Mappings,
-    /// This run's name among those that take locks, once it has taken one.
+    /// This run's id in the local tier, once it has one.
     run: Option<RunId>,
-    /// Keys whose lock for the whole cluster this run holds.
+    /// Keys whose cluster-wide lock this run holds.
     global_locks: Vec<String>,
     files: files::Files,
     module: ModuleFacts,
     heap: heap::Heap,
     keys: threads::Keys,
     openmp: openmp::OpenMp,
-    /// What the poll that sleeps waits for; there is one at a time.
+    /// The subscriptions of the `poll_oneoff` that is sleeping; there is at most one.
     polled: wasi::Polled,
 }
 
@@ -407,7 +418,7 @@ impl std::fmt::Debug for Guest {
     }
 }
 
-/// What a handler may touch besides the guest itself.
+/// What a handler may access besides the guest itself.
 struct Context<'a> {
     host: &'a mut dyn Host,
     tier: &'a mut LocalTier,
@@ -421,6 +432,7 @@ impl Guest {
             calls: SortedMap::new(),
             frames: Vec::new(),
             ready: None,
+            pushing: None,
             mappings: Mappings::default(),
             run: None,
             global_locks: Vec::new(),
@@ -433,17 +445,17 @@ impl Guest {
         }
     }
 
-    /// Who runs, and with what.
+    /// The function to run, and its input.
     pub fn invocation(&self) -> &Invocation {
         &self.invocation
     }
 
-    /// The output so far, and empties it.
+    /// Takes the output written so far.
     pub fn take_output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.output)
     }
 
-    /// Whether a half of this call may look at the local tier; for any other it can be an empty one.
+    /// Whether a half of this call may access the local tier; for any other call the driver may pass an empty one.
     pub fn uses_tier(&self, call: HostCall) -> bool {
         let waits = may_suspend(call);
         state::is_about_state(call)
@@ -451,8 +463,8 @@ impl Guest {
             || waits && self.frames.iter().any(|frame| frame.key.is_some())
     }
 
-    /// What this keeps outside the guest's memory besides the input, bytes: output, what is mapped, files, and what host calls were told and
-    /// have not handed on.
+    /// Bytes held outside the guest's memory, without the input: output, mappings, files, chained calls, and results of
+    /// host calls that the guest has not received.
     pub fn held_bytes(&self) -> u64 {
         let frames: usize = self.frames.iter().map(Frame::held_bytes).sum();
         let calls = self.calls.len() * size_of::<(CallId, bool)>();
@@ -461,7 +473,7 @@ impl Guest {
             + self.files.held_bytes()
     }
 
-    /// Chained calls that nobody awaited.
+    /// Chained calls that were not awaited.
     pub fn unawaited(&self) -> impl Iterator<Item = CallId> + '_ {
         self.calls.iter().filter(|(_, open)| **open).map(|(id, _)| *id)
     }
@@ -485,7 +497,7 @@ impl Guest {
         }
     }
 
-    /// Performs a call that gives a number with a fraction; such calls never wait and take nothing.
+    /// Performs a call that returns an `f64`; such calls never wait and take no arguments.
     pub fn number(&self, call: HostCall, host: &mut dyn Host, tier: &mut LocalTier) -> f64 {
         Guest::openmp_number(call, &Context { host, tier })
     }
@@ -502,6 +514,7 @@ impl Guest {
         tier: &mut LocalTier,
     ) -> Result<Begin, Fault> {
         let args = Args::new(args);
+        self.pushing = None;
         let flow = self.handle(call, &args, &mut Context { host, tier })?;
         let (stage, begin, key, pushed) = match flow {
             Flow::Return(value) => {
@@ -520,11 +533,11 @@ impl Guest {
             Flow::Call(called) => (Stage::Calling, Begin::Call(called), None, None),
             Flow::Wait(operation) => {
                 let key = match call {
-                    // Its operation is about the file.
+                    // The operation's key is the file's, not the value's.
                     HostCall::WriteStateFromFile => Some(host.read_string(args.u32(0))?),
                     _ => operation.key().map(str::to_owned),
                 };
-                let pushed = Pushed::of(&operation);
+                let pushed = self.pushing.take().map(|pushed| pushed.of(&operation));
                 (Stage::Waiting, Begin::Wait(operation), key, pushed)
             }
         };
@@ -538,10 +551,10 @@ impl Guest {
         Ok(begin)
     }
 
-    /// Hands over how the operation of the innermost waiting call ended.
+    /// Passes the result of the operation of the innermost waiting call.
     ///
     /// # Errors
-    /// When no call waits.
+    /// If no call waits.
     pub fn complete(&mut self, completion: Completion) -> Result<(), Fault> {
         match self.frames.last_mut() {
             Some(Frame { stage: stage @ Stage::Waiting, .. }) => {
@@ -552,10 +565,10 @@ impl Guest {
         }
     }
 
-    /// Hands over what the guest's `malloc` returned.
+    /// Passes the result of the guest's `malloc`.
     ///
     /// # Errors
-    /// When no call waits for memory, or `malloc` had none.
+    /// If no call waits for memory, or `malloc` returned NULL.
     pub fn allocated(&mut self, pointer: u32) -> Result<(), Fault> {
         let Some(frame) = self.frames.last_mut() else {
             return Err(Fault::Order { call: "malloc" });
@@ -585,7 +598,7 @@ impl Guest {
         if let Some(value) = self.ready.take() {
             return Ok(Finish::Return(value));
         }
-        // Calls above it were left by an exception of the guest's.
+        // An exception of the guest has unwound past the calls above it.
         let left = self.frames.iter().rposition(|frame| frame.call == call);
         for frame in self.frames.drain(left.map_or(0, |position| position + 1)..) {
             frame.give_up(tier);
@@ -648,7 +661,7 @@ impl Guest {
         }
     }
 
-    /// Takes memory from the break for what a call hands out, and fills it.
+    /// Allocates memory from the break for what a call returns, and fills it.
     fn allocate(
         &mut self,
         call: HostCall,
@@ -660,7 +673,7 @@ impl Guest {
         self.fill(args, wanted, pointer, cx)
     }
 
-    /// Fills the memory for what a call hands out; gives the call's result.
+    /// Fills the memory for what a call returns; returns the call's result.
     fn fill(
         &mut self,
         args: &Args,
@@ -678,13 +691,13 @@ impl Guest {
         }
     }
 
-    /// Ends a run whose memory is still there: what it wrote through mappings joins the local tier, its locks are free.
+    /// Ends a run whose memory still exists: absorbs its writes through mappings, and releases its locks.
     pub fn end(&mut self, host: &mut dyn Host, tier: &mut LocalTier) {
         self.mappings.absorb(host, tier);
         self.abandon(tier);
     }
 
-    /// Ends a run that was cut off: its locks are free, and what it was pushing counts as unsent.
+    /// Ends a run that was cut off: releases its locks, and marks what it was pushing as dirty again.
     pub fn abandon(&mut self, tier: &mut LocalTier) {
         for frame in self.frames.drain(..) {
             frame.give_up(tier);

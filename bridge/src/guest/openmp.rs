@@ -1,20 +1,20 @@
 //! OpenMP with teams of one thread, which is a legal execution of any conforming program: a parallel region calls its
-//! outlined function once, a loop gets its whole range, reductions and barriers have nothing to do.
+//! outlined function once, a loop gets its whole range, reductions and barriers do nothing.
 //!
-//! The calls are those that clang makes to its runtime (`kmp.h`, `kmp_csupport.cpp` of LLVM's openmp), and functions of the
-//! OpenMP specification. What would wait for another thread, such as entering a critical section a second time, is a fault and
-//! not a hang.
+//! The calls are those that clang makes to its runtime (`kmp.h`, `kmp_csupport.cpp` of LLVM's openmp), and functions of
+//! the OpenMP specification. A call that would wait for another thread, such as entering a critical section a second
+//! time, is a fault instead of a hang.
 
 use super::{Args, Clock, Context, Fault, Flow, Guest, GuestCall, GuestMemoryExt};
 use crate::host::HostCall;
 
-/// Most shared variables of a region; LLVM's runtime stops at 15.
+/// Most shared variables of a region; the limit of LLVM's runtime.
 pub const MAX_SHARED: u32 = 15;
 
-/// The number of the thread, globally and in its team, which the outlined function gets pointers to.
+/// Bytes of the thread number that the outlined function gets two pointers to, as global number and number in the team.
 const THREAD_BYTES: u32 = 4;
 
-/// Most loops that hand out ranges, and critical sections, one within the other.
+/// Most nested dispatch loops, and most nested critical sections.
 const MAX_NESTED: usize = 1024;
 
 /// States of an OpenMP lock in guest memory.
@@ -23,16 +23,16 @@ const HELD: u32 = 1;
 
 const NANOSECONDS: f64 = 1e9;
 
-/// What a run's OpenMP is at.
+/// OpenMP state of a run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OpenMp {
-    /// How many regions enclose the code that runs.
+    /// Number of regions that enclose the running code.
     level: u32,
     max_active_levels: Option<u32>,
     default_device: u32,
-    /// The critical sections it is in, by the address of their lock.
+    /// The critical sections that it has entered, by the address of their lock.
     critical: Vec<u32>,
-    /// Loops that hand out ranges, innermost last.
+    /// Dispatch loops, innermost last.
     loops: Vec<Loop>,
 }
 
@@ -41,11 +41,11 @@ struct Loop {
     lower: i64,
     upper: i64,
     step: i64,
-    /// Its range was handed out.
+    /// Its range was returned by `__kmpc_dispatch_next_*`.
     is_done: bool,
 }
 
-/// How a loop counts.
+/// Type of a loop's counter.
 #[derive(Clone, Copy)]
 struct Width {
     is_long: bool,
@@ -74,7 +74,7 @@ impl Width {
         if self.is_long { args.u64(position) as i64 } else { self.widen(args.u32(position)) }
     }
 
-    /// The step of an unsigned loop is signed all the same.
+    /// The step is signed even if the loop is unsigned.
     fn step(self, args: &Args, position: usize) -> i64 {
         if self.is_long { args.u64(position) as i64 } else { i64::from(args.u32(position) as i32) }
     }
@@ -88,14 +88,14 @@ impl Width {
 
     fn write(self, pointer: u32, value: i64, cx: &mut Context<'_>) -> Result<(), Fault> {
         match (pointer, self.is_long) {
-            // The last of the pointers may be missing.
+            // The last pointer may be NULL.
             (0, _) => Ok(()),
             (_, true) => cx.host.write_u64(pointer, value as u64),
             (_, false) => cx.host.write_u32(pointer, value as u32),
         }
     }
 
-    /// Whether a loop from `lower` to `upper` has no turns; `up` is whether it counts upward.
+    /// Whether a loop from `lower` to `upper` has no iterations; `up` is whether it counts upward.
     fn is_empty(self, lower: i64, upper: i64, up: bool) -> bool {
         let (first, last) = if up { (lower, upper) } else { (upper, lower) };
         if self.is_signed { last < first } else { (last as u64) < first as u64 }
@@ -149,7 +149,7 @@ impl Guest {
                 let [lower, upper] = [3, 4].map(|at| width.bound(args, at));
                 let step = width.step(args, 5);
                 if state.loops.len() >= MAX_NESTED {
-                    return Err(too_deep(call, "loops that hand out ranges"));
+                    return Err(too_deep(call, "dispatch loops"));
                 }
                 state.loops.push(Loop { lower, upper, step, is_done: false });
                 0
@@ -187,7 +187,7 @@ impl Guest {
                     _ => return Err(Fault::Deadlock { key: format!("OpenMP lock at {lock}") }),
                 }
             }
-            // This thread is the one that runs the block, and counts for all.
+            // This thread runs the block, on behalf of all.
             C::KmpcMaster
             | C::KmpcSingle
             | C::KmpcReduce
@@ -199,7 +199,7 @@ impl Guest {
             | C::OmpGetThreadLimit
             | C::OmpGetNumProcs
             | C::OmpIsInitialDevice => 1,
-            // Numbers of the one thread; barriers, flushes and ends of blocks, which have nobody to wait for.
+            // The thread's number; barriers, flushes and ends of blocks, which wait for no other thread.
             _ => 0,
         };
         Ok(Flow::Return(value))
@@ -233,16 +233,17 @@ impl Guest {
         Ok(Flow::Call(GuestCall { function, arguments }))
     }
 
-    /// Address of a 0 in guest memory. The place in the source that the compiler passes (`ident_t`) begins with one, so that
-    /// no memory is needed for it.
+    /// Address of a 0 in guest memory. The source location that the compiler passes (`ident_t`) begins with one, so
+    /// that no memory is needed for it.
     fn thread_number(&mut self, place: u32, cx: &mut Context<'_>) -> Result<u32, Fault> {
         if place != 0 && cx.host.read_u32(place) == Ok(0) {
             return Ok(place);
         }
         let call = HostCall::KmpcForkCall;
         if self.module.has_malloc {
-            let message =
-                format!("the place of a parallel region, at {place}, does not begin with a 0");
+            let message = format!(
+                "the source location of a parallel region, at {place}, does not begin with a 0"
+            );
             return Err(Fault::Operation { call, message });
         }
         let thread = self.hand_out(call, THREAD_BYTES, cx)?;
@@ -282,12 +283,12 @@ impl OpenMp {
 }
 
 fn too_deep(call: HostCall, what: &str) -> Fault {
-    let message = format!("more than {MAX_NESTED} {what} are one within the other");
+    let message = format!("more than {MAX_NESTED} nested {what}");
     Fault::Operation { call, message }
 }
 
-/// `__kmpc_for_static_init_*(loc, thread, schedule, last, lower, upper, stride, step, chunk)`: the bounds stay, and the stride
-/// is past them, so that a chunked loop has one chunk.
+/// `__kmpc_for_static_init_*(loc, thread, schedule, last, lower, upper, stride, step, chunk)`: keeps the bounds, and
+/// sets the stride past them, so that a chunked loop has one chunk.
 fn static_loop(width: Width, args: &Args, cx: &mut Context<'_>) -> Result<i32, Fault> {
     let [last, lower, upper, stride] = [3, 4, 5, 6].map(|at| args.u32(at));
     let step = width.step(args, 7);

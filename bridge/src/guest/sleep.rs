@@ -1,22 +1,24 @@
-//! Sleeping: when a sleep is over, on the clocks that the guest reads.
+//! Sleeping, measured on the clocks that the guest reads.
 
 use super::{Clock, Host};
 
-/// How far a clock may lag behind the timer that ends a sleep, nanoseconds. Browsers round their clocks to a millisecond.
+/// Longest lag of a clock behind the timer that ends a sleep, nanoseconds. Browsers round their clocks to a
+/// millisecond.
 const LAG: u64 = 4_000_000;
 
-/// A sleep that a driver performs: it waits [`Sleep::left`], asks again, and goes on until there is nothing left.
+/// A sleep that a driver performs: it waits [`Sleep::left`] and repeats that until `left` is `None`.
 ///
-/// So a sleep never returns before the guest's clocks have advanced by the requested time, however timers and clocks differ.
+/// So a sleep never returns before the guest's clocks have advanced by the requested time, even if timers and clocks
+/// differ.
 ///
-/// It can have several ends, and is over with the first of them: one after some time, and one for each clock.
+/// It has one or more ends, and is over with the first of them: one after a duration, and one for each clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sleep([Option<End>; 3]);
 
-/// When something is due.
+/// An end of a sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// After some time, which the guest may measure with either clock.
+    /// After a duration, which the guest may measure with either clock.
     After {
         monotonic: u64,
         realtime: u64,
@@ -28,26 +30,26 @@ pub(super) enum End {
 }
 
 impl End {
-    /// That many nanoseconds from now.
+    /// So many nanoseconds from now.
     pub(super) fn after(nanoseconds: u64, host: &dyn Host) -> Self {
         let [monotonic, realtime] = [Clock::Monotonic, Clock::Realtime]
             .map(|clock| host.now(clock).saturating_add(nanoseconds));
         End::After { monotonic, realtime }
     }
 
-    /// Nanoseconds until then, given what the clocks show; `None` once it is due.
+    /// Nanoseconds until then, given the clocks; `None` once it is due.
     pub(super) fn left(self, now: impl Fn(Clock) -> u64) -> Option<u64> {
         let left =
             |clock, time: u64| Some(time.saturating_sub(now(clock))).filter(|left| *left > 0);
         match self {
             End::At { clock, time } => left(clock, time),
-            // A wall clock that somebody sets back does not make a sleep longer.
+            // A wall clock that is set back does not make a sleep longer.
             End::After { monotonic, realtime } => left(Clock::Monotonic, monotonic)
                 .or_else(|| left(Clock::Realtime, realtime).filter(|left| *left <= LAG)),
         }
     }
 
-    /// The place among the ends of a sleep, of which each kind is there once; and what it is ordered by within its kind.
+    /// The end's position in a sleep, which has one end of each kind; and its order within the kind.
     fn kind(self) -> (usize, u64) {
         match self {
             End::After { monotonic, .. } => (0, monotonic),
@@ -58,17 +60,17 @@ impl End {
 }
 
 impl Sleep {
-    /// Of that many nanoseconds from now.
+    /// Sleeps for so many nanoseconds from now.
     pub(super) fn lasting(nanoseconds: u64, host: &dyn Host) -> Self {
         Self::to_first([End::after(nanoseconds, host)])
     }
 
-    /// Until a clock shows `time`, nanoseconds.
+    /// Sleeps until a clock reaches `time`, nanoseconds.
     pub(super) fn until(clock: Clock, time: u64) -> Self {
         Self::to_first([End::At { clock, time }])
     }
 
-    /// To the first of several ends.
+    /// Sleeps until the first of several ends.
     pub(super) fn to_first(ends: impl IntoIterator<Item = End>) -> Self {
         let mut first = [None; 3];
         for end in ends {
@@ -80,7 +82,7 @@ impl Sleep {
         Self(first)
     }
 
-    /// Nanoseconds still to wait, given what the clocks show; `None` once it is over.
+    /// Nanoseconds left to wait, given the clocks; `None` once it is over.
     pub fn left(&self, now: impl Fn(Clock) -> u64) -> Option<u64> {
         let mut least = None;
         for end in self.0.iter().flatten() {
@@ -133,10 +135,10 @@ mod tests {
         };
         assert_eq!(left(800, 6800), Some(100));
         assert_eq!(left(890, 6900), None);
-        // The wall clock was set back: the time that passes is what counts.
+        // The wall clock was set back: the elapsed time counts.
         assert_eq!(left(950, 3), Some(50));
         assert_eq!(left(1000, 7000), None);
-        // Not even that: the time of the monotonic clock.
+        // Only the monotonic clock counts.
         let sleep = Sleep::to_first([at(Clock::Realtime, 6900), at(Clock::Monotonic, 1200)]);
         assert_eq!(sleep.left(|clock| if clock == Clock::Monotonic { 1150 } else { 3 }), Some(50));
         assert_eq!(sleep.left(|clock| if clock == Clock::Monotonic { 1200 } else { 3 }), None);

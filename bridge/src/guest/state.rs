@@ -1,14 +1,14 @@
-//! State calls: the guest's side of the two tiers.
+//! State calls: the guest's access to the two tiers.
 
 use super::{
     Allocation, Args, Completion, Context, Fault, Flow, Guest, GuestMemoryExt, MappingRequest,
-    Operation,
+    Operation, Pushed,
 };
 use crate::host::HostCall;
 use crate::state::{Chunk, LocalTier, LockMode, LockOutcome, RunId, StateError, Value};
 use std::ops::Range;
 
-/// The calls that look at the local tier of their own accord.
+/// Calls that always access the local tier.
 pub(super) fn is_about_state(call: HostCall) -> bool {
     use HostCall as C;
     matches!(
@@ -49,7 +49,7 @@ impl Guest {
     ) -> Result<Flow, Fault> {
         use HostCall as C;
         if !is_about_state(call) {
-            // It may have been given an empty tier.
+            // The driver may have passed an empty tier.
             return Err(Fault::Order { call: call.row().name });
         }
         let key = cx.host.read_string(args.u32(0))?;
@@ -77,17 +77,8 @@ impl Guest {
                 cx.tier.flag_dirty(&key, args.u32(1).into(), range)?;
                 Ok(Flow::Return(0))
             }
-            C::PushState => Ok(send(cx.tier.take_dirty(&key), |size, chunks| {
-                Operation::WriteState { key, size, chunks }
-            })),
-            C::PushStatePartial => {
-                let taken = cx.tier.take_dirty_ranges(&key);
-                Ok(self.exchange(key, taken, cx))
-            }
-            C::PushStatePartialMask => {
-                let mask = cx.host.read_string(args.u32(1))?;
-                let taken = cx.tier.take_masked(&key, &mask)?;
-                Ok(self.exchange(key, taken, cx))
+            C::PushState | C::PushStatePartial | C::PushStatePartialMask => {
+                self.push(call, key, args, cx)
             }
             C::PullState => {
                 self.ask(&key, cx);
@@ -118,7 +109,7 @@ impl Guest {
             C::UnlockStateGlobal if self.global_locks.contains(&key) => {
                 Ok(Flow::Wait(Operation::UnlockGlobal { key }))
             }
-            // As of a local lock: one that the run does not hold is left alone.
+            // As with a local lock: nothing happens if the run does not hold it.
             C::UnlockStateGlobal => Ok(Flow::Return(0)),
             _ => Err(Fault::Order { call: call.row().name }),
         }?;
@@ -128,7 +119,7 @@ impl Guest {
         Ok(flow)
     }
 
-    /// Second half of the state calls; the key is the one that was asked for, whatever the guest's memory has there now.
+    /// Second half of the state calls; `key` was read in the first half, since the guest may have overwritten it.
     pub(super) fn state_arrived(
         &mut self,
         (call, key): (HostCall, &str),
@@ -169,9 +160,9 @@ impl Guest {
             }
             (C::RestoreMemory, Completion::State { size, chunk }) => {
                 let flow = restore(key, size, &chunk, cx)?;
-                // What was allocated then is so again, and mapped values are not part of what was saved.
+                // The allocations of the snapshot are valid again; mapped values are not part of it.
                 self.heap.give_up(cx.host);
-                self.mappings.write_again(cx.host);
+                self.mappings.restore_in_guest(cx.host);
                 Ok(flow)
             }
             (C::LockStateGlobal, Completion::Done) => {
@@ -205,18 +196,18 @@ impl Guest {
         Ok(flow)
     }
 
-    /// Behind a fence lie pages that a restored guest would take for its own.
+    /// A restored guest would take the pages behind a fence for its own.
     fn check_fence(&self, call: HostCall, cx: &Context<'_>) -> Result<(), Fault> {
         if !(cx.host.wants_fence() && self.heap.is_used()) {
             return Ok(());
         }
-        let message = "this function grows its memory by itself, and the host has handed it memory: link it with \
+        let message = "this function grows its memory by itself, and the host has allocated memory in it: link it with \
              -Wl,--export=malloc"
             .to_owned();
         Err(Fault::Operation { call, message })
     }
 
-    /// Address of a range of a value, mapped if it is not yet.
+    /// Address of a range of a value, which is mapped if it is not yet.
     fn map(
         &mut self,
         key: &str,
@@ -237,7 +228,7 @@ impl Guest {
         }
     }
 
-    /// What the tier calls this run.
+    /// The id of this run in the tier.
     fn name(&mut self, tier: &mut LocalTier) -> RunId {
         *self.run.get_or_insert_with(|| tier.new_run())
     }
@@ -245,6 +236,31 @@ impl Guest {
     fn ask(&mut self, key: &str, cx: &mut Context<'_>) {
         let run = self.name(cx.tier);
         cx.tier.ask(run, key);
+    }
+
+    /// Begins a push, if there is anything to push.
+    fn push(
+        &mut self,
+        call: HostCall,
+        key: String,
+        args: &Args,
+        cx: &mut Context<'_>,
+    ) -> Result<Flow, Fault> {
+        self.pushing = Some(Pushed::new(&key, cx.tier));
+        match call {
+            HostCall::PushState => Ok(send(cx.tier.take_dirty(&key), |size, chunks| {
+                Operation::WriteState { key, size, chunks }
+            })),
+            HostCall::PushStatePartial => {
+                let taken = cx.tier.take_dirty_ranges(&key);
+                Ok(self.exchange(key, taken, cx))
+            }
+            _ => {
+                let mask = cx.host.read_string(args.u32(1))?;
+                let taken = cx.tier.take_masked(&key, &mask)?;
+                Ok(self.exchange(key, taken, cx))
+            }
+        }
     }
 
     /// A partial push of what there is to push.
@@ -277,7 +293,7 @@ impl Guest {
     }
 }
 
-/// A push of what there is to push.
+/// A push of `taken`, if anything is to be pushed.
 fn send(
     taken: Option<(u64, Vec<Chunk>)>,
     operation: impl FnOnce(u64, Vec<Chunk>) -> Operation,
@@ -288,12 +304,12 @@ fn send(
     }
 }
 
-/// The range that calls with `(key, total, off, …)` name.
+/// The range given by the arguments `(key, total, off, …)`.
 fn offset_range(key: &str, args: &Args, length: u32) -> Result<Range<u64>, StateError> {
     LocalTier::range(key, args.u32(1).into(), args.u32(2).into(), length.into())
 }
 
-/// One request that brings every missing byte of `range`; what it brings twice is ignored when it arrives.
+/// One request that covers every missing byte of `range`; present bytes are kept when the result arrives.
 fn fetch_missing(key: &str, value: &Value, range: Range<u64>) -> Option<Operation> {
     let gap = value.gap(range)?;
     Some(Operation::ReadState {
@@ -303,7 +319,7 @@ fn fetch_missing(key: &str, value: &Value, range: Range<u64>) -> Option<Operatio
     })
 }
 
-/// `__faasm_read_state(key, buf, len) -> size`; with `len` 0 only the size.
+/// `__faasm_read_state(key, buf, len) -> size`; if `len` is 0, only the size.
 fn read(key: &str, args: &Args, cx: &mut Context<'_>) -> Result<Flow, Fault> {
     let size_only = args.u32(2) == 0;
     match cx.tier.get(key) {
@@ -327,7 +343,7 @@ fn read_arrived(
     cx: &mut Context<'_>,
 ) -> Result<Flow, Fault> {
     if args.u32(2) == 0 {
-        // Another run may have made the value here meanwhile.
+        // Another run may have created the value here meanwhile.
         let local = cx.tier.get(key).map(Value::size);
         return Ok(Flow::Return(local.or(size).unwrap_or(0) as i32));
     }
@@ -375,7 +391,7 @@ fn write_offset(key: &str, args: &Args, cx: &mut Context<'_>) -> Result<Flow, Fa
     Ok(Flow::Return(0))
 }
 
-/// `__faasm_pull_state(key, len)`; `len` 0 takes whatever size the value has.
+/// `__faasm_pull_state(key, len)`; with `len` 0 the value may have any size.
 fn pull_arrived(
     run: RunId,
     key: &str,
@@ -391,7 +407,7 @@ fn pull_arrived(
             return Err(StateError::SizeMismatch { key, have, asked }.into());
         }
         Some(_) => cx.tier.replace(run, key, &chunk.bytes)?,
-        // Nothing to pull: what is here stays, and a key nobody wrote is a value of zeros.
+        // No global value: the local one stays, and a value that was never written is zeros.
         None if cx.tier.get(key).is_none() && asked != 0 => {
             let zeros = vec![0; cx.tier.open(key, asked)?.size() as usize];
             cx.tier.replace(run, key, &zeros)?;
@@ -409,7 +425,7 @@ fn snapshot(key: String, cx: &mut Context<'_>) -> Result<Flow, Fault> {
     Ok(send(cx.tier.take_dirty(&key), |size, chunks| Operation::WriteState { key, size, chunks }))
 }
 
-/// `__faasm_restore_memory(key)`: memory becomes what it was, and what has grown since stays as it is.
+/// `__faasm_restore_memory(key)`: restores the memory; pages added since the snapshot stay as they are.
 fn restore(
     key: &str,
     size: Option<u64>,

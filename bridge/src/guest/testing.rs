@@ -1,4 +1,4 @@
-//! What tests of the kernel run against: a host made of plain vectors, and one run on it.
+//! Support for the kernel's tests: a host made of plain vectors, and one run on it.
 
 use super::*;
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ pub(super) struct TestHost {
     pub(super) finished: BTreeMap<CallId, CallResult>,
     pub(super) printed: Vec<u8>,
     pub(super) now: u64,
-    /// By how much the wall clock is ahead of the other.
+    /// Offset of the wall clock from the monotonic one.
     pub(super) wall: i64,
 }
 

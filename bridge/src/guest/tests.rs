@@ -21,7 +21,7 @@ fn a_pointer_outside_memory_is_a_fault() {
 }
 
 #[test]
-fn awaiting_takes_a_result_that_is_here_without_waiting() {
+fn awaiting_a_finished_call_does_not_wait() {
     let mut run = Run::new(b"");
     let name = run.put(100, b"other\0");
     assert_eq!(run.call(C::ChainName, &[name, 0, 0]), Ok(1));
@@ -46,7 +46,7 @@ fn unknown_and_repeated_ids_give_one() {
 }
 
 #[test]
-fn an_output_goes_where_malloc_made_room() {
+fn an_output_is_written_to_memory_of_malloc() {
     let mut run = Run::new(b"");
     run.call(C::ChainPtr, &[3, 0, 0]).unwrap();
     run.begin(C::AwaitCallOutput, &[1, 8, 12]).unwrap();
@@ -54,7 +54,7 @@ fn an_output_goes_where_malloc_made_room() {
     run.guest.complete(Completion::Call(result)).unwrap();
     assert_eq!(run.finish(), Ok(Finish::Allocate { bytes: 3 }));
 
-    // `malloc` prints something, which is a host call of its own, and even one that could wait.
+    // `malloc` prints something, which is a host call of its own, and may even be one that waits.
     assert_eq!(run.begin(C::AwaitCall, &[99]), Ok(Begin::Ready));
     assert_eq!(run.finish(), Ok(Finish::Return(1)));
 
@@ -118,6 +118,38 @@ fn a_push_that_is_cut_off_leaves_the_value_dirty() {
 }
 
 #[test]
+fn a_push_that_failed_or_was_cut_off_is_made_again_with_what_was_written_here_and_no_more() {
+    for (call, cut_off) in [C::PushState, C::PushStatePartial, C::PushStatePartialMask]
+        .map(|c| [(c, true), (c, false)])
+        .concat()
+    {
+        let mut run = Run::new(b"");
+        let (key, mask) = (run.put(100, b"k\0"), run.put(110, b"m\0"));
+        // What others wrote, before this run writes one byte of it.
+        run.tier.fill("k", 4, &Chunk { offset: 0, bytes: b"abcd".to_vec() }).unwrap();
+        run.tier.fill("m", 4, &Chunk { offset: 0, bytes: vec![1; 4] }).unwrap();
+        let byte = run.put(200, b"B");
+        run.call(C::WriteStateOffset, &[key, 4, 1, byte, 1]).unwrap();
+        // Through a mapping, and not flagged: a partial push leaves it, the others send it.
+        run.tier.absorb_changed("k", 0, b"A", b"a");
+        let is_absorbed_sent = call != C::PushStatePartial;
+        assert!(matches!(run.begin(call, &[key, mask]), Ok(Begin::Wait(_))));
+        let byte = run.put(200, b"D");
+        run.call(C::WriteStateOffset, &[key, 4, 3, byte, 1]).unwrap();
+        if cut_off {
+            run.guest.abandon(&mut run.tier);
+        } else {
+            run.guest.complete(Completion::Failed("gone".into())).unwrap();
+            run.finish().unwrap_err();
+        }
+        let (_, chunks) = run.tier.take_dirty_ranges("k").unwrap();
+        let chunk = |offset, bytes: &[u8]| Chunk { offset, bytes: bytes.to_vec() };
+        let first = if is_absorbed_sent { chunk(0, b"AB") } else { chunk(1, b"B") };
+        assert_eq!(chunks, [first, chunk(3, b"D")], "{call:?}, cut off: {cut_off}");
+    }
+}
+
+#[test]
 fn an_absent_value_is_zeros_to_who_names_its_size() {
     let mut run = Run::new(b"");
     let key = run.put(100, b"none\0");
@@ -145,7 +177,7 @@ fn a_pull_of_another_size_is_a_fault() {
 }
 
 #[test]
-fn rows_that_are_not_there_say_why() {
+fn unimplemented_rows_give_a_reason() {
     let mut run = Run::new(b"");
     assert_eq!(run.call(C::ChainPy, &[0, 0, 0]).unwrap_err().code(), "cluster-only");
 }
@@ -155,7 +187,7 @@ fn every_ready_row_has_a_handler() {
     for call in HostCall::ALL {
         let row = call.row();
         let is_ready = row.status == Status::Ready && row.available == Available::Everywhere;
-        // Numbers with a fraction are asked for elsewhere.
+        // Calls that return `f64` have another entry.
         if is_ready && row.returns != Returns::F64 {
             let mut run = Run::new(b"");
             let flow = run.begin(*call, &[0; MAX_PARAMS]);
@@ -224,9 +256,9 @@ fn outputs_need_no_malloc() {
     let args = [id, 16, 20];
     assert_eq!(run.waits(C::AwaitCallOutput, &args, awaited, Completion::Call(result)), 5);
     let pointer = run.host.read_u32(16).unwrap();
-    assert_eq!((pointer, run.host.read_u32(20)), (65536, Ok(3)), "where memory ended");
+    assert_eq!((pointer, run.host.read_u32(20)), (65536, Ok(3)), "at the former end of memory");
     assert_eq!(run.bytes(pointer, 3), b"out");
-    // The guest's next bytes begin after it.
+    // The guest's next allocation begins after it.
     assert_eq!(run.call(C::Sbrk, &[0]), Ok(131_072));
 
     run.guest.module.is_break_safe = false;
@@ -269,7 +301,7 @@ fn errors_of_the_c_library_are_in_errno() {
 }
 
 #[test]
-fn a_program_ends_in_its_own_words() {
+fn an_abort_says_why() {
     let mut run = break_run();
     let aborts = |run: &mut Run, call, args: &[u64]| run.call(call, args).unwrap_err();
     assert_eq!(aborts(&mut run, C::Exit, &[7]), Fault::Exit(7));
@@ -294,7 +326,7 @@ fn a_program_ends_in_its_own_words() {
 }
 
 #[test]
-fn memory_goes_to_state_and_back() {
+fn a_snapshot_of_memory_is_restored() {
     let mut run = break_run();
     let key = run.put(100, b"snap\0");
     run.put(5000, b"before");
@@ -333,13 +365,13 @@ fn a_restored_memory_keeps_mapped_values_and_its_heap() {
     let size = Some(chunk.bytes.len() as u64);
     run.guest.complete(Completion::State { size, chunk }).unwrap();
     assert_eq!(run.finish(), Ok(Finish::Return(0)));
-    assert_eq!(run.bytes(pointer, 8), b"precious", "not a part of what was saved");
+    assert_eq!(run.bytes(pointer, 8), b"precious", "not part of the snapshot");
     let end = run.host.memory.len() as i32;
-    assert_eq!(run.call(C::Sbrk, &[65536]), Ok(end), "past all that the saved heap had");
+    assert_eq!(run.call(C::Sbrk, &[65536]), Ok(end), "beyond everything in the snapshot's heap");
 }
 
 #[test]
-fn a_restored_heap_is_not_given_out_again() {
+fn a_restored_heap_is_not_allocated_again() {
     let mut run = break_run();
     let key = run.put(100, b"snap\0");
     assert_eq!(run.call(C::Sbrk, &[2 * 65536]), Ok(65536));
@@ -349,11 +381,11 @@ fn a_restored_heap_is_not_given_out_again() {
     let size = Some(bytes.len() as u64);
     run.guest.complete(Completion::State { size, chunk: Chunk { offset: 0, bytes } }).unwrap();
     assert_eq!(run.finish(), Ok(Finish::Return(0)));
-    assert_eq!(run.call(C::Sbrk, &[65536]), Ok(3 * 65536), "the heap of then has two pages");
+    assert_eq!(run.call(C::Sbrk, &[65536]), Ok(3 * 65536), "the snapshot's heap has two pages");
 }
 
 #[test]
-fn calls_that_an_exception_has_left_do_not_get_another_s_result() {
+fn calls_unwound_by_an_exception_get_no_result_of_others() {
     let mut run = break_run();
     let outer = run.begin(C::PthreadOnce, &[80, 4]);
     assert!(matches!(outer, Ok(Begin::Call(_))), "{outer:?}");
@@ -367,7 +399,7 @@ fn calls_that_an_exception_has_left_do_not_get_another_s_result() {
 }
 
 #[test]
-fn what_openmp_keeps_is_bounded() {
+fn the_openmp_state_is_bounded() {
     let mut run = break_run();
     let code = loop {
         if let Err(fault) = run.call(C::KmpcDispatchInit4, &[0, 0, 35, 1, 2, 1, 1]) {
@@ -394,10 +426,14 @@ fn a_parallel_region_calls_its_function_once() {
     let arguments = vec![300, 300, 11, 22];
     assert_eq!(called, Ok(Begin::Call(GuestCall { function: 9, arguments })));
     assert_eq!(run.call(C::OmpGetLevel, &[]), Ok(1));
-    // Within it, another region, and a call that waits.
+    // Within it: another region, and a call that waits.
     let inner = run.begin(C::KmpcForkCall, &[200, 0, 3, 0]);
     let arguments = vec![65536, 65536];
-    assert_eq!(inner, Ok(Begin::Call(GuestCall { function: 3, arguments })), "no 0 at its place");
+    assert_eq!(
+        inner,
+        Ok(Begin::Call(GuestCall { function: 3, arguments })),
+        "no 0 at its location"
+    );
     assert_eq!(run.call(C::OmpGetLevel, &[]), Ok(2));
     assert_eq!(run.finish(), Ok(Finish::Return(0)));
     let key = run.put(100, b"k\0");
@@ -407,7 +443,7 @@ fn a_parallel_region_calls_its_function_once() {
     assert_eq!(run.finish(), Ok(Finish::Return(0)));
     assert_eq!(run.finish(), Ok(Finish::Return(0)));
     assert_eq!(run.call(C::OmpGetLevel, &[]), Ok(0));
-    assert!(run.begin(C::KmpcForkCall, &[0, 16, 9, 200]).is_err(), "more than its runtime takes");
+    assert!(run.begin(C::KmpcForkCall, &[0, 16, 9, 200]).is_err(), "more than LLVM's limit");
 }
 
 #[test]
@@ -417,7 +453,7 @@ fn loops_get_their_whole_range() {
         run.put(200, &values.map(i32::to_le_bytes).concat());
     };
     let read = |run: &Run| [0, 4, 8, 12].map(|at| run.host.read_u32(200 + at).unwrap() as i32);
-    // last, lower, upper, stride; the step and the chunk follow.
+    // last, lower, upper, stride; then the step and the expected result.
     for (call, before, step, after) in [
         (C::KmpcForStaticInit4, [9, 2, 11, 0], 1, [1, 2, 11, 10]),
         (C::KmpcForStaticInit4, [9, 11, 2, 0], -1, [1, 11, 2, -10]),
@@ -436,11 +472,11 @@ fn loops_get_their_whole_range() {
     assert_eq!(read(&run), [1, 5, 8, 1]);
     assert_eq!(run.call(C::KmpcDispatchNext4, &[0, 0, 200, 204, 208, 212]), Ok(0));
     run.call(C::KmpcDispatchInit8, &[0, 0, 35, 9, 8, 1, 1]).unwrap();
-    assert_eq!(run.call(C::KmpcDispatchNext8, &[0, 0, 200, 208, 216, 224]), Ok(0), "no turns");
+    assert_eq!(run.call(C::KmpcDispatchNext8, &[0, 0, 200, 208, 216, 224]), Ok(0), "no iterations");
 }
 
 #[test]
-fn what_one_thread_would_wait_for_for_ever_is_a_deadlock() {
+fn waiting_for_another_thread_is_a_deadlock() {
     let mut run = break_run();
     assert_eq!(run.call(C::KmpcCritical, &[0, 0, 40]), Ok(0));
     assert_eq!(run.call(C::KmpcCritical, &[0, 0, 44]), Ok(0));
@@ -480,13 +516,13 @@ fn a_sleep_waits_as_long_as_it_says() {
 }
 
 #[test]
-fn a_lock_of_the_cluster_is_taken_once_and_a_lost_one_is_told() {
+fn a_global_lock_is_taken_once_and_its_loss_is_a_fault() {
     let mut run = Run::new(b"");
     let key = run.put(0, b"k\0");
     let (lock, unlock) = (HostCall::LockStateGlobal, HostCall::UnlockStateGlobal);
     let locking = || Operation::LockGlobal { key: "k".into() };
     let unlocking = || Operation::UnlockGlobal { key: "k".into() };
-    assert_eq!(run.ready(unlock, &[key]), 0, "it is not held: nobody is asked");
+    assert_eq!(run.ready(unlock, &[key]), 0, "it is not held: no operation");
     assert_eq!(run.waits(lock, &[key], locking(), Completion::Done), 0);
     let again = run.begin(lock, &[key]).unwrap_err();
     assert_eq!((again.code(), again), ("deadlock", Fault::Deadlock { key: "k".into() }));
@@ -503,7 +539,7 @@ fn a_lock_of_the_cluster_is_taken_once_and_a_lost_one_is_told() {
 }
 
 #[test]
-fn a_push_under_a_lost_lock_is_told_and_counts_as_unsent() {
+fn a_push_under_a_lost_lock_fails_and_leaves_the_value_dirty() {
     let mut run = Run::new(b"");
     let (key, value) = (run.put(0, b"k\0"), run.put(8, b"ab"));
     run.call(HostCall::WriteState, &[key, value, 2]).unwrap();
@@ -517,7 +553,7 @@ fn a_push_under_a_lost_lock_is_told_and_counts_as_unsent() {
 }
 
 #[test]
-fn what_others_wrote_is_seen_through_a_mapping_after_a_lock_of_the_cluster() {
+fn a_mapping_is_refreshed_after_taking_a_global_lock() {
     let mut run = Run::new(b"");
     let (key, value) = (run.put(0, b"k\0"), run.put(8, b"ab"));
     run.call(HostCall::WriteState, &[key, value, 2]).unwrap();
@@ -527,19 +563,19 @@ fn what_others_wrote_is_seen_through_a_mapping_after_a_lock_of_the_cluster() {
     assert_eq!(run.finish(), Ok(Finish::Return(64)));
     let operation = Operation::LockGlobal { key: "k".into() };
     assert_eq!(run.begin(HostCall::LockStateGlobal, &[key]), Ok(Begin::Wait(operation)));
-    // Another run on this host, which held it until now.
+    // Another run on this host, which held the lock until now, has written the value.
     run.tier.write("k", 2, 0, b"xy").unwrap();
     run.guest.complete(Completion::Done).unwrap();
     assert_eq!(run.finish(), Ok(Finish::Return(0)));
     assert_eq!(run.bytes(64, 2), b"xy");
-    // And what this one wrote is there for others once it releases the lock.
+    // Writes of this run are visible to others once it releases the lock.
     run.put(64, b"!");
     assert!(matches!(run.begin(HostCall::UnlockStateGlobal, &[key]), Ok(Begin::Wait(_))));
     assert_eq!(run.tier.get("k").unwrap().read(0..2), b"!y");
 }
 
 #[test]
-fn a_state_call_is_about_the_key_that_it_began_with() {
+fn a_state_call_keeps_the_key_of_its_first_half() {
     let state = |bytes: &[u8]| Completion::State {
         size: Some(bytes.len() as u64),
         chunk: Chunk { offset: 0, bytes: bytes.to_vec() },
@@ -554,7 +590,7 @@ fn a_state_call_is_about_the_key_that_it_began_with() {
         run.tier.write("b", 3, 0, b"own").unwrap();
         let key = run.put(0, b"a\0");
         let Ok(Begin::Wait(_)) = run.begin(call, &[key, 3]) else { panic!("{call} waits") };
-        // As where the name lies in a mapped value that somebody else writes.
+        // As if the key lies in a mapped value that another run overwrites.
         run.put(0, b"b\0");
         run.guest.complete(completion).unwrap();
         assert_eq!(run.finish(), Ok(Finish::Return(0)), "{call}");

@@ -1,32 +1,32 @@
-//! POSIX threads, of which there is one: mutexes, conditions, values of a thread, and what runs once.
+//! POSIX threads, of which there is one: mutexes, condition variables, thread-specific values, and `pthread_once`.
 
 use super::{Args, Context, Fault, Flow, Guest, GuestCall, GuestMemoryExt};
 use crate::host::HostCall;
 use crate::sorted_map::SortedMap;
 
-/// The one thread.
+/// The only thread.
 const THREAD: i32 = 1;
 
-/// `EINVAL` as WASI numbers it; these calls give error numbers as results.
+/// `EINVAL` in WASI's numbering; these calls return error numbers.
 const INVALID: i32 = 28;
 
-/// Most keys for values of a thread, `PTHREAD_KEYS_MAX` of musl.
+/// Most keys of thread-specific values, `PTHREAD_KEYS_MAX` of musl.
 const MAX_KEYS: u32 = 128;
-/// `EAGAIN` as WASI numbers it.
+/// `EAGAIN` in WASI's numbering.
 const AGAIN: i32 = 6;
 
-/// States of a `pthread_once_t`, which begins as 0.
+/// States of a `pthread_once_t`, which is initially 0.
 mod once {
     pub(super) const RUNNING: u32 = 1;
     pub(super) const DONE: u32 = 2;
 }
 
-/// The keys of a run, with the values that the one thread has.
+/// The keys of a run, with the values of the only thread.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Keys(SortedMap<u32, u32>);
 
 impl Keys {
-    /// A key that is not in use, from 1 on: 0 is what an uninitialised one holds.
+    /// An unused key, from 1 on: 0 is the value of an uninitialised one.
     fn create(&mut self) -> Option<u32> {
         let key = (1..=MAX_KEYS).find(|key| !self.0.contains_key(key))?;
         self.0.insert(key, 0);
@@ -62,7 +62,7 @@ impl Guest {
                 None => INVALID,
             },
             C::PthreadGetspecific => self.keys.0.get(&args.u32(0)).copied().unwrap_or(0) as i32,
-            // Mutexes, conditions, attributes: nobody is there to be kept out, or to be woken.
+            // Mutexes, condition variables, attributes: no other thread has to be excluded or woken.
             _ => 0,
         };
         Ok(Flow::Return(value))

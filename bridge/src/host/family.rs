@@ -1,4 +1,4 @@
-//! Rows by pattern: groups of imports that only a cluster answers.
+//! Rows by name pattern: groups of imports that only a cluster implements.
 
 /// A group of imports of module `env` recognised by name.
 #[derive(Debug, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub struct Family {
     pub prefixes: &'static [&'static str],
     /// Whole names that belong to the family.
     pub names: &'static [&'static str],
-    /// What the family is for.
+    /// Purpose of the family.
     pub summary: &'static str,
 }
 
@@ -39,13 +39,13 @@ pub static FAMILIES: &[Family] = &[
         name: "OpenMP",
         prefixes: &["omp_", "__kmpc_"],
         names: &["__faasm_omp_get_thread_num"],
-        summary: "tasks, teams, cancellation, and whatever else asks for more than one thread",
+        summary: "tasks, teams, cancellation, and everything else that needs more than one thread",
     },
     Family {
         name: "pthreads",
         prefixes: &["pthread_", "sem_"],
         names: &[],
-        summary: "POSIX threads beside the one there is, and waiting for them",
+        summary: "creating and joining further POSIX threads, and semaphores",
     },
     Family {
         name: "dynamic linking",

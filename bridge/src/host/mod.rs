@@ -1,8 +1,8 @@
 //! The host-interface table: every import a function can have, in one place.
 //!
-//! [`HostCall`] has one variant per row of `table.rs`. Consumers match on it exhaustively, so a new row does not compile
-//! until the guest kernel says what it means. Whole groups of imports that only a cluster has are [`Family`] rows,
-//! matched by name pattern.
+//! [`HostCall`] has one variant per row of `table.rs`. Consumers match on it exhaustively, so a new row does not
+//! compile until the guest kernel implements it. Groups of imports that only a cluster has are [`Family`] rows, matched
+//! by name pattern.
 
 mod family;
 mod table;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::RangeInclusive;
 
-/// A WebAssembly number type, as far as the host interface uses them. Parameters are integers.
+/// A WebAssembly number type, as far as the host interface uses them. All parameters are integers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValType {
     I32,
@@ -24,7 +24,7 @@ pub enum ValType {
 }
 
 impl ValType {
-    /// As WebAssembly's text has it.
+    /// The name in WebAssembly's text format.
     pub fn name(self) -> &'static str {
         match self {
             ValType::I32 => "i32",
@@ -34,15 +34,15 @@ impl ValType {
     }
 }
 
-/// What a host call gives back.
+/// The result type of a host call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Returns {
     Nothing,
     I32,
-    /// Toolchains disagree: some declare an `i32` result, some none. Both are accepted; the module's own import type
-    /// decides.
+    /// Toolchains disagree: some declare an `i32` result, others no result. Both are accepted; the module's own import
+    /// type decides.
     I32OrNothing,
-    /// Only of calls that never wait; see [`Guest::number`](crate::guest::Guest::number).
+    /// Only for calls that never wait; see [`Guest::number`](crate::guest::Guest::number).
     F64,
 }
 
@@ -54,25 +54,25 @@ pub enum Era {
     Legacy,
     /// 2021 onward: a WASI command with `_start`.
     Current,
-    /// Both of them.
+    /// Both generations.
     Any,
 }
 
-/// Whether a call can keep the function waiting.
+/// Whether a call can suspend the function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Suspends {
     Never,
-    /// Can wait, and often does not: what it asks for may already be here.
+    /// May wait; it does not if the result is already on this host.
     May,
-    /// Never waits itself, and calls a function of the guest, which can.
+    /// Does not wait itself, but calls a function of the guest, which may.
     Calls,
 }
 
-/// Where a call can be answered.
+/// Where a call is implemented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Available {
     Everywhere,
-    /// Only inside a Faasm cluster.
+    /// Only in a Faasm cluster.
     Cluster,
 }
 
@@ -80,20 +80,20 @@ pub enum Available {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     Ready,
-    /// Declared in its final shape, not implemented; the text says why.
+    /// Declared with its final signature, not implemented; the text is the reason.
     Planned(&'static str),
 }
 
-/// Everything the table says about one row.
+/// Everything the table says about one row, except its summary.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
     /// Import module, `env` or `wasi_snapshot_preview1`.
     pub module: &'static str,
     /// Import name.
     pub name: &'static str,
-    /// All parameters, those of a longer signature included.
+    /// All parameters, including those of the longer signature.
     pub params: &'static [ValType],
-    /// How many of them every signature has; the others come all together, or not at all.
+    /// Number of parameters in every signature; a signature has either all of the others or none.
     pub required: usize,
     pub returns: Returns,
     pub era: Era,
@@ -114,35 +114,35 @@ impl Row {
         result_fits && (params == self.params || params == &self.params[..self.required])
     }
 
-    /// `module.name`, as messages show it.
+    /// `module.name`, for messages.
     pub fn import(&self) -> String {
         format!("{}.{}", self.module, self.name)
     }
 }
 
 impl HostCall {
-    /// How many arguments, all of them `i32`, the functions of the guest have that this call calls.
+    /// For a call that calls functions of the guest: how many arguments they have, all of them `i32`.
     pub fn calls_with(self) -> Option<RangeInclusive<u32>> {
         match self {
-            // Two pointers to the number of the thread, and the shared variables.
+            // Two pointers to the thread's number, and the shared variables.
             HostCall::KmpcForkCall => Some(2..=2 + MAX_SHARED),
             HostCall::PthreadOnce => Some(0..=0),
             _ => None,
         }
     }
 
-    /// Whether the host may take memory for this call at the end of the guest's, beside what the guest's own `malloc` gives
-    /// where `has_malloc` says that the host can call it.
+    /// Whether the host may take memory at the end of the guest's for this call, in addition to calls of the guest's
+    /// own `malloc` if `has_malloc`.
     pub fn takes_memory(self, has_malloc: bool) -> bool {
         use HostCall as C;
         match self {
             C::AwaitCallOutput | C::ReadStatePtr | C::ReadStateOffsetPtr | C::KmpcForkCall => {
                 !has_malloc
             }
-            // Calls 45, 223 and 192 of the older toolchain.
+            // System calls 45, 223 and 192 of the older toolchain.
             C::Syscall1 | C::Syscall6 => true,
             C::Sbrk | C::Mmap => true,
-            // Not for C++ exceptions: what one is thrown with ends the run, so that nobody reads it again.
+            // Not for C++ exceptions: throwing one ends the run, so its memory is never read.
             _ => false,
         }
     }
@@ -155,14 +155,14 @@ impl fmt::Display for HostCall {
     }
 }
 
-/// How an import of a function module is to be treated.
+/// Classification of an import of a function module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImportClass {
     /// A row of the table.
     Known(HostCall),
-    /// One of the rows by pattern, which only a cluster answers.
+    /// A row by pattern, which only a cluster implements.
     Family(&'static Family),
-    /// Nothing we know: calling it traps with its name.
+    /// Not in the table: calling it traps with its name.
     Unknown,
 }
 
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_calls_the_guest_says_with_what() {
+    fn rows_that_call_the_guest_have_argument_counts() {
         for call in HostCall::ALL {
             let calls = call.row().suspends == Suspends::Calls;
             assert_eq!(call.calls_with().is_some(), calls, "{call}");

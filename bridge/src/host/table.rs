@@ -38,8 +38,8 @@ macro_rules! host_calls {
                 }
             }
 
-            /// One line for `inspect` and the generated documentation. Not in [`Row`], so that a program that shows none of
-            /// them, such as the browser runtime, does not contain them.
+            /// One line for `inspect` and the generated documentation. Not in [`Row`], so that a program that shows
+            /// none of them, such as the browser runtime, does not contain them.
             pub fn summary(self) -> &'static str {
                 match self {
                     $(HostCall::$variant => $summary,)*
@@ -61,8 +61,8 @@ impl HostCall {
         })
     }
 
-    /// The row of exactly this import. A search, since comparing with each name in code would be larger than the table, and
-    /// web pages download it.
+    /// The row with exactly this import name. A linear search, since comparing with each name in code would be
+    /// larger than the table, and web pages download it.
     fn by_name(module: &str, name: &str) -> Option<HostCall> {
         let is_it = |call: &&HostCall| {
             let row = call.row();
@@ -183,9 +183,9 @@ host_calls! {
     UnlockStateGlobal "env"."__faasm_unlock_state_global" (I32) -> Nothing, Any, suspends May, Everywhere, Status::Ready,
         "releases the lock of a key for the whole cluster";
     // A system call waits only where the C library makes one that can, with that many arguments: 2 are `nanosleep`, and
-    // `stat`, `access` and `open` of a shared file; 3 are `poll`, and `open` with a mode; 4 are `clock_nanosleep`, and the
-    // `…at` forms; 6 are all that can be cancelled (`nanosleep`, `poll`, `select`, `open` …) in musl of 2020. The others
-    // never wait, and what calls only them is not instrumented.
+    // `stat`, `access` and `open` of a shared file; 3 are `poll`, and `open` with a mode; 4 are `clock_nanosleep`, and
+    // the `…at` forms; 6 are all that can be cancelled (`nanosleep`, `poll`, `select`, `open` …) in musl of 2020. The
+    // others never wait, and what calls only them is not instrumented.
     Syscall0 "env"."__syscall0" (I32) -> I32, Legacy, suspends Never, Everywhere, Status::Ready,
         "i386 system call with 0 arguments";
     Syscall1 "env"."__syscall1" (I32 I32) -> I32, Legacy, suspends Never, Everywhere, Status::Ready,
@@ -370,7 +370,8 @@ host_calls! {
         "sets the value of a key";
     PthreadGetspecific "env"."pthread_getspecific" (I32) -> I32, Any, suspends Never, Everywhere, Status::Ready,
         "the value of a key, NULL at first";
-    // OpenMP, with teams of one thread: clang's interface to its runtime (`kmp.h`), and the functions of the specification.
+    // OpenMP, with teams of one thread: clang's interface to its runtime (`kmp.h`), and the functions of the
+    // specification.
     KmpcForkCall "env"."__kmpc_fork_call" (I32 I32 I32 I32) -> Nothing, Any, suspends Calls, Everywhere, Status::Ready,
         "a parallel region: calls the outlined function once";
     KmpcPushNumThreads "env"."__kmpc_push_num_threads" (I32 I32 I32) -> Nothing, Any, suspends Never, Everywhere, Status::Ready,

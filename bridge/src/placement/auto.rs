@@ -1,62 +1,62 @@
-//! Decides from measurements where a chained call is back sooner.
+//! Decides from measurements where a chained call completes sooner.
 //!
 //! The time a call takes is estimated for each place:
 //!
 //! ```text
 //!   cluster:  round trip + (input + output) / throughput + run time there
-//!   browser:  hand-over + run time here x (1 + calls under way / workers)
+//!   browser:  delegation + run time here x (1 + running calls / workers)
 //! ```
 //!
-//! Run times are running means for each function and place, `output` one for each function. The round trip is the shortest
-//! answer to something small, and throughput the best of something large; each new measurement may be somewhat worse than the
-//! one before, so that both follow a network that changes.
+//! Run times are running means for each function and place, `output` is one for each function. The round trip is the
+//! shortest time of a small answer, and the throughput the best of a large one; each new measurement may be slightly
+//! worse than the one before, so that both follow a network that changes.
 //!
-//! A function's first call goes to the cluster, where everything runs; the second is tried in the browser, and nothing is
-//! tried twice at the same time. From then on calls stay where they are until the other place is better by [`MARGIN`] and by
-//! [`LEAST_GAIN`]: noise does not move them. What is not chosen is measured again by single calls, [`FIRST_PAUSE`] calls after
-//! it was measured last; each time that changes nothing, the pause is twice as long, up to [`LONGEST_PAUSE`]. It is not
-//! measured at all while it is expected to take [`MOST_DEARER`] times as long.
+//! A function's first call goes to the cluster, where everything runs; the second is a trial in the browser. A function
+//! has at most one trial at a time. From then on calls stay where they are until the other place is better by
+//! [`MARGIN`] and by [`LEAST_GAIN`], so that noise does not move them. Single calls measure the other place again,
+//! [`FIRST_PAUSE`] calls after its last measurement; if that changes nothing, the pause doubles, up to
+//! [`LONGEST_PAUSE`]. There is no trial while it is expected to take [`MAX_TRIAL_FACTOR`] times as long.
 
 use super::Place;
 use crate::sorted_map::SortedMap;
 
-/// Most functions that are remembered; the one that was called longest ago goes first.
+/// Most functions that are remembered; the least recently called one is dropped first.
 const MAX_FUNCTIONS: usize = 256;
 
-/// How much of the present estimate the other place may take, at most, to become the place.
+/// Calls move to the other place only if its estimate is at most this fraction of the present place's.
 const MARGIN: f64 = 0.8;
 
-/// And how much sooner it has to be, milliseconds; clocks of browsers are not finer.
+/// Calls move only if they get at least this many milliseconds shorter; clocks of browsers are not finer.
 const LEAST_GAIN: f64 = 1.0;
 
-/// Calls between two trials of the other place, at first and at most.
+/// Calls between two trials of the other place, initially and at most.
 const FIRST_PAUSE: u32 = 64;
 const LONGEST_PAUSE: u32 = 4096;
 
-/// How many times as long a trial may be expected to take.
-const MOST_DEARER: f64 = 8.0;
+/// A trial may be expected to take at most this many times as long.
+const MAX_TRIAL_FACTOR: f64 = 8.0;
 
-/// What a new measurement counts in a running mean.
+/// Weight of a new measurement in a running mean.
 const WEIGHT: f64 = 0.25;
 
-/// How much worse a network may have become from one measurement to the next.
+/// Factor by which the network may worsen from one measurement to the next.
 const DRIFT: f64 = 1.05;
 
-/// Up to this many bytes an answer tells of the round trip, from that many on of throughput.
+/// An answer of at most this many bytes measures the round trip, one of at least `LARGE_BYTES` the throughput.
 const SMALL_BYTES: u64 = 4 * 1024;
 const LARGE_BYTES: u64 = 64 * 1024;
 
-/// Throughput until it is measured, bytes per millisecond: that of a good mobile connection.
+/// Assumed throughput until it is measured, bytes per millisecond: that of a good mobile connection.
 const FIRST_THROUGHPUT: f64 = 1000.0;
 
-/// How a call went, as its caller saw it.
+/// Measurements of a call, as its caller saw it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample {
-    /// From the beginning to the result, milliseconds; without the start of a worker.
+    /// Time from the start to the result, milliseconds; without the start of a worker.
     pub total: f64,
-    /// In the browser: how much of that the worker had it, milliseconds.
+    /// In the browser: the part of that time spent in the worker, milliseconds.
     pub running: f64,
-    /// The workers when it began.
+    /// Load of the workers when the call started.
     pub load: PoolLoad,
     pub input: u64,
     pub output: u64,
@@ -66,29 +66,29 @@ pub struct Sample {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolLoad {
     pub workers: u32,
-    /// Calls that they run.
+    /// Calls that are running in the workers.
     pub calls: u32,
 }
 
 impl PoolLoad {
-    /// How many times as long a call takes because of the others.
+    /// Factor by which the other calls lengthen a call.
     fn crowd(self) -> f64 {
         1.0 + f64::from(self.calls) / f64::from(self.workers.max(1))
     }
 }
 
-/// What was measured, and what follows.
+/// The measurements, and the decisions from them.
 #[derive(Clone, Debug, Default)]
 pub struct Auto {
     network: Network,
-    /// From the call to a worker's beginning, and from its end to the result; milliseconds.
+    /// Time from the call to its start in a worker, plus from its end to the result; milliseconds.
     delegation: Mean,
     functions: SortedMap<String, Function>,
     /// Counts decisions.
     now: u64,
 }
 
-/// What the relay is away.
+/// Measurements of the connection to the relay.
 #[derive(Clone, Debug, Default)]
 struct Network {
     round_trip: Option<f64>,
@@ -100,31 +100,31 @@ struct Network {
 #[derive(Clone, Copy, Debug, Default)]
 struct Mean(Option<f64>);
 
-/// What is known of a function.
+/// Measurements of one function.
 #[derive(Clone, Debug)]
 struct Function {
     cluster: Mean,
     browser: Mean,
     output: Mean,
     place: Place,
-    /// It cannot run in the browser.
+    /// The function cannot run in the browser.
     is_barred: bool,
-    /// A call in the other place is under way.
+    /// A trial call in the other place is in progress.
     is_trying: bool,
-    /// Calls until the other place is tried, and then until the time after that.
+    /// Calls until the next trial of the other place, and the pause that follows it.
     left: u32,
     pause: u32,
-    /// When it was called last.
+    /// The value of `Auto::now` at its last call.
     last: u64,
 }
 
 impl Auto {
-    /// The place for a call of this function with so many bytes of input. What comes of it is to be told: [`Auto::finished`],
+    /// The place for a call of this function with `input` bytes. The caller reports the outcome: [`Auto::finished`],
     /// [`Auto::cannot`] or [`Auto::abandoned`].
     pub fn choose(&mut self, function: &str, input: u64, load: PoolLoad) -> Place {
         self.now += 1;
         let now = self.now;
-        self.make_room(function);
+        self.drop_oldest(function);
         let (network, delegation) = (&self.network, self.delegation);
         let known = self.functions.get_or_insert_with(function.to_owned(), Function::new);
         let is_first = std::mem::replace(&mut known.last, now) == 0;
@@ -144,11 +144,11 @@ impl Auto {
         if other < stays * MARGIN && other < stays - LEAST_GAIN {
             known.move_over()
         } else {
-            known.stay_or_try(other <= stays * MOST_DEARER)
+            known.stay_or_try(other <= stays * MAX_TRIAL_FACTOR)
         }
     }
 
-    /// A call has ended in this place, with whatever result.
+    /// A call has ended in this place, with any result.
     pub fn finished(&mut self, function: &str, place: Place, sample: Sample) {
         let bytes = sample.input + sample.output;
         if place == Place::Cluster {
@@ -177,19 +177,19 @@ impl Auto {
         }
     }
 
-    /// Nothing came of a call in this place.
+    /// A call in this place ended without a measurement.
     pub fn abandoned(&mut self, function: &str, place: Place) {
         if let Some(known) = self.functions.get_mut(function) {
             known.tried(place);
         }
     }
 
-    /// The relay has answered something in which no function runs.
+    /// The relay has answered a request that runs no function.
     pub fn answered(&mut self, milliseconds: f64, bytes: u64) {
         self.network.answered(milliseconds, bytes);
     }
 
-    fn make_room(&mut self, function: &str) {
+    fn drop_oldest(&mut self, function: &str) {
         if self.functions.len() < MAX_FUNCTIONS || self.functions.contains_key(function) {
             return;
         }
@@ -215,7 +215,7 @@ impl Function {
         }
     }
 
-    /// Times in the browser and in the cluster, once both were measured.
+    /// Estimates for browser and cluster, once both were measured.
     fn estimates(
         &self,
         input: u64,
@@ -228,7 +228,7 @@ impl Function {
         Some((browser, network.time(bytes) + self.cluster.0?))
     }
 
-    /// Where it is, or, when it is time for that and it may be, the other place.
+    /// The present place; the other one if a trial is due and `may` allows it.
     fn stay_or_try(&mut self, may: bool) -> Place {
         if self.left > 0 {
             self.left -= 1;
@@ -276,7 +276,7 @@ impl Mean {
 }
 
 impl Network {
-    /// Milliseconds for so many bytes there and back.
+    /// Milliseconds to transfer so many bytes there and back.
     fn time(&self, bytes: u64) -> f64 {
         let throughput = self.throughput.unwrap_or(FIRST_THROUGHPUT);
         self.round_trip.unwrap_or(0.0) + bytes as f64 / throughput
@@ -293,7 +293,7 @@ impl Network {
         }
     }
 
-    /// The same from a call, which tells what it was at most: the function ran meanwhile.
+    /// Updates from the time of a call, which is an upper bound: it includes the function's run time.
     fn at_most(&mut self, milliseconds: f64, bytes: u64) {
         let is_news = match bytes {
             ..=SMALL_BYTES => self.round_trip.is_none_or(|before| milliseconds < before),

@@ -1,10 +1,10 @@
-//! Decisions with measured values put in: a world where each place takes a given time.
+//! Decisions from given measurements: each place takes a fixed time.
 
 use super::*;
 
 const IDLE: PoolLoad = PoolLoad { workers: 4, calls: 0 };
 
-/// How long a call takes in each place, and what the network adds.
+/// Duration of a call in each place, and of the network.
 #[derive(Clone, Copy)]
 struct World {
     cluster: f64,
@@ -30,7 +30,7 @@ impl World {
         Sample { total, running, load: IDLE, input, output: self.output }
     }
 
-    /// Calls that follow each other; where they ran.
+    /// Calls one after the other; returns where they ran.
     fn calls(self, auto: &mut Auto, count: usize, input: u64) -> Vec<Place> {
         let call = |_| {
             let place = auto.choose("f", input, IDLE);
@@ -55,7 +55,7 @@ fn the_first_call_goes_to_the_cluster_and_the_second_is_tried_here() {
 fn calls_go_where_they_are_back_sooner() {
     let far = World { round_trip: 80.0, ..NEAR };
     let slow_here = World { browser: 500.0, ..far };
-    // It pays to send much only where that takes less than running here.
+    // Sending much is worth it only if that takes less time than running here.
     let thin = World { throughput: 10.0, ..NEAR };
     for (world, input, wanted) in [
         (NEAR, 10, Place::Cluster),
@@ -74,7 +74,7 @@ fn calls_go_where_they_are_back_sooner() {
 }
 
 #[test]
-fn the_same_function_goes_by_the_size_of_what_it_is_given() {
+fn the_place_depends_on_the_size_of_the_input() {
     let thin = World { throughput: 10.0, ..NEAR };
     let mut auto = Auto::default();
     auto.answered(2.0, 10);
@@ -94,8 +94,8 @@ fn outputs_count_as_inputs_do() {
 }
 
 #[test]
-fn a_small_advantage_moves_nothing_and_noise_does_not_either() {
-    // 12 ms there; less than a fifth better here, and then less than a millisecond.
+fn small_advantages_and_noise_do_not_move_calls() {
+    // 12 ms there; here less than a fifth less, and then less than a millisecond less.
     for browser in [11.0, 10.0] {
         let places = World { browser, ..NEAR }.calls(&mut Auto::default(), 60, 10);
         assert_eq!(in_browser(&places), 1, "{browser}");
@@ -125,11 +125,11 @@ fn trials_become_rare_and_find_what_has_changed() {
     let tried: Vec<usize> = (0..places.len()).filter(|at| places[*at] == Place::Browser).collect();
     let pauses: Vec<usize> = tried.windows(2).map(|pair| pair[1] - pair[0] - 1).collect();
     assert_eq!(pauses, [64, 128, 256, 512, 1024, 2048, 4096]);
-    // The browser becomes fast: the next trials say so.
+    // The browser becomes fast: the next trials find that.
     let quick = World { browser: 1.0, ..NEAR };
     let places = quick.calls(&mut auto, 40_000, 10);
     assert_eq!(places.last(), Some(&Place::Browser));
-    // And the cluster: as soon as the round trip is another, without any trial.
+    // The cluster becomes slow: a changed round trip is found without any trial.
     let mut auto = Auto::default();
     NEAR.calls(&mut auto, 5, 10);
     for _ in 0..100 {
@@ -139,29 +139,29 @@ fn trials_become_rare_and_find_what_has_changed() {
 }
 
 #[test]
-fn what_is_much_dearer_is_not_tried_again() {
+fn a_much_slower_place_is_not_tried_again() {
     let places = World { browser: 5000.0, ..NEAR }.calls(&mut Auto::default(), 10_000, 10);
     assert_eq!(in_browser(&places), 1);
 }
 
 #[test]
-fn nothing_is_tried_twice_at_once() {
+fn a_function_has_one_trial_at_a_time() {
     let mut auto = Auto::default();
     NEAR.calls(&mut auto, 1, 10);
     let places: Vec<Place> = (0..1000).map(|_| auto.choose("f", 10, IDLE)).collect();
     assert_eq!(in_browser(&places), 1);
-    // One of which nothing came is tried again, after a pause.
+    // An abandoned trial is repeated after a pause.
     auto.abandoned("f", Place::Browser);
     let places: Vec<Place> = (0..1000).map(|_| auto.choose("f", 10, IDLE)).collect();
     assert_eq!(in_browser(&places), 1);
-    // Many first calls at once.
+    // Many first calls at the same time.
     let mut auto = Auto::default();
     let places: Vec<Place> = (0..20).map(|_| auto.choose("f", 10, IDLE)).collect();
     assert_eq!(in_browser(&places), 0);
 }
 
 #[test]
-fn what_cannot_run_here_never_does() {
+fn a_function_that_cannot_run_in_the_browser_never_does() {
     let far = World { round_trip: 500.0, ..NEAR };
     let mut auto = Auto::default();
     far.calls(&mut auto, 10, 10);
@@ -183,7 +183,7 @@ fn busy_workers_send_calls_to_the_cluster() {
 }
 
 #[test]
-fn time_beside_other_calls_is_not_taken_for_the_functions_own() {
+fn time_spent_on_other_calls_is_not_counted_as_run_time() {
     let mut auto = Auto::default();
     NEAR.calls(&mut auto, 2, 10);
     let load = PoolLoad { workers: 2, calls: 6 };
@@ -196,7 +196,7 @@ fn time_beside_other_calls_is_not_taken_for_the_functions_own() {
 }
 
 #[test]
-fn what_is_remembered_has_a_bound() {
+fn remembered_functions_are_bounded() {
     let mut auto = Auto::default();
     for number in 0..10 * MAX_FUNCTIONS {
         auto.choose("often", 1, IDLE);

@@ -1,14 +1,14 @@
 //! Where a chained call runs: in the cluster, or in the browser whose function chains it.
 //!
-//! * this file: what a page or a manifest asks for, by the names of functions;
-//! * [`auto`]: what measuring says, where it is left to that.
+//! * this file: the rules of a page or manifest, by function name;
+//! * [`auto`]: the decision from measurements, for the rule `auto`.
 
 pub mod auto;
 
 use crate::sorted_map::SortedMap;
 use serde::{Deserialize, Serialize};
 
-/// A place.
+/// Where a call runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
     Cluster,
@@ -16,7 +16,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// As events have it.
+    /// The name in events.
     pub fn as_str(self) -> &'static str {
         match self {
             Place::Cluster => "cluster",
@@ -25,7 +25,7 @@ impl Place {
     }
 }
 
-/// What is asked for.
+/// A rule of a page or manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Where {
@@ -36,7 +36,7 @@ pub enum Where {
 }
 
 impl Where {
-    /// Reads it as options and manifests have it.
+    /// Parses the name used in options and manifests.
     pub fn parse(text: &str) -> Option<Self> {
         match text {
             "cluster" => Some(Where::Cluster),
@@ -47,26 +47,26 @@ impl Where {
     }
 }
 
-/// The name that stands for all functions that a policy does not name.
+/// The name that stands for all functions without a rule.
 pub const DEFAULT: &str = "default";
 
-/// Where chained calls run, by the names of the functions that are called, and [`DEFAULT`] for the others.
+/// Where chained calls run, by the name of the called function, and [`DEFAULT`] for the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Policy(SortedMap<String, Where>);
 
 impl Policy {
-    /// Whether it says nothing.
+    /// Whether there are no rules.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Has calls of a function run there; [`DEFAULT`] is all that have no rule of their own. The last rule counts.
+    /// Sets the rule of a function; [`DEFAULT`] applies to functions without one. A later rule replaces an earlier one.
     pub fn insert(&mut self, function: String, place: Where) {
         self.0.insert(function, place);
     }
 
-    /// What it says of a function; none where it leaves that to others.
+    /// The rule of a function; `None` if there is neither one for it nor a default.
     pub fn of(&self, function: &str) -> Option<Where> {
         self.0.get(function).or_else(|| self.0.get(DEFAULT)).copied()
     }
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rule_of_its_own_goes_before_the_default() {
+    fn the_rule_of_a_function_overrides_the_default() {
         let rule = |name: &str, place| (name.to_owned(), place);
         let rules = [rule(DEFAULT, Where::Auto), rule("square", Where::Browser)];
         let policy: Policy = rules.into_iter().collect();

@@ -31,13 +31,13 @@ pub enum Phase {
 /// What a received frame means for the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientEvent {
-    /// The handshake is done. `lost` are requests of a former session that the relay does not know any more: nobody can
-    /// tell whether they were performed. Reads are not among them: they are sent again, unless this relay is too old for them.
-    /// What was never sent, and this relay is too old for, is in [`ClientSession::take_refused`].
+    /// The handshake is done. `lost` are requests of an earlier session that the relay no longer knows: their outcome
+    /// is unknown. It contains no reads: those are sent again, unless this relay's version is too old for them. Unsent
+    /// requests for which the relay's version is too old are in [`ClientSession::take_refused`].
     Open { lost: Vec<RequestId> },
     /// A request ended.
     Reply { id: RequestId, reply: Reply, payload: Vec<u8> },
-    /// Others have written a value that was asked to be watched.
+    /// A watched value was written by another client or a function.
     Changed { key: String },
     /// The relay will not have this session.
     Refused { code: RefusalCode, message: String },
@@ -52,16 +52,16 @@ pub struct ClientSession {
     session: Option<SessionId>,
     /// How many sessions there were, one after the other.
     sessions: u64,
-    /// What the last handshake settled on.
+    /// Version negotiated by the last handshake.
     version: u16,
     last_id: u64,
     /// Requests without a reply, as frames to send again.
     open: SortedMap<RequestId, OpenRequest>,
-    /// How many of them no connection has carried yet, and their bytes.
+    /// How many of them were never given to a connection, and their bytes.
     queued: Queued,
     /// Requests that were never sent, since the relay is too old for them.
     refused: Vec<RequestId>,
-    outbox: VecDeque<Vec<u8>>,
+    outbox: VecDeque<Outgoing>,
     /// Replies that are here and not acknowledged, for that goes along with what is sent next.
     owed: Vec<RequestId>,
     owed_bytes: usize,
@@ -70,15 +70,25 @@ pub struct ClientSession {
 #[derive(Debug)]
 struct OpenRequest {
     frame: Vec<u8>,
-    /// The first call of the run that this one belongs to.
+    /// The first call of the run that made this request.
     first: Option<RequestId>,
     /// First version of the protocol that has such a request.
     since: u16,
-    /// A connection has carried it, so it may have been performed.
+    /// It was given to a connection ([`ClientSession::transmit`]), so it may have been performed.
     sent: bool,
     /// Performing it twice does no harm.
     is_read: bool,
     cancelled: bool,
+}
+
+#[derive(Debug)]
+enum Outgoing {
+    /// An open request.
+    Request(RequestId),
+    /// Names the run of the request that comes next.
+    Run { id: RequestId, first: RequestId },
+    /// A frame that nothing else refers to.
+    Frame(Vec<u8>),
 }
 
 #[derive(Debug, Default)]
@@ -127,12 +137,13 @@ impl ClientSession {
         self.phase
     }
 
-    /// Whether a handshake has succeeded: there is something to take up again.
+    /// Whether a handshake has succeeded, so that there is a session to resume.
     pub fn has_begun(&self) -> bool {
         self.session.is_some()
     }
 
-    /// Counts sessions: another number means that what the relay kept for an earlier one, locks for one, is gone.
+    /// Counts sessions: if the number changed, the relay no longer keeps the state of the earlier session, such as its
+    /// locks.
     pub fn sessions(&self) -> u64 {
         self.sessions
     }
@@ -142,9 +153,10 @@ impl ClientSession {
         self.version
     }
 
-    /// Whether a reply is awaited.
+    /// Whether a reply is awaited: to what was sent, or is about to be over the connection that is open.
     pub fn is_awaiting(&self) -> bool {
-        self.open.len() > self.queued.requests
+        let unsent = if self.phase == Phase::Open { 0 } else { self.queued.requests };
+        self.open.len() > unsent
     }
 
     /// Whether the reply to this request is still to come.
@@ -152,12 +164,12 @@ impl ClientSession {
         self.open.get(&id).is_some()
     }
 
-    /// Whether a connection has carried this request, whose reply is still to come: then it may have been performed.
+    /// Whether this request, whose reply is still to come, was given to a connection: only then it may have been performed.
     pub fn was_sent(&self, id: RequestId) -> bool {
         self.open.get(&id).is_some_and(|request| request.sent)
     }
 
-    /// Requests that were made before the relay's version was known, and that it is too old for: they were never sent.
+    /// Requests made before the relay's version was known, for which that version is too old: they were never sent.
     pub fn take_refused(&mut self) -> Vec<RequestId> {
         std::mem::take(&mut self.refused)
     }
@@ -179,7 +191,7 @@ impl ClientSession {
             resume: self.session,
         };
         self.forget_outbox();
-        self.outbox.push_back(encode_handshake(&hello)?);
+        self.outbox.push_back(Outgoing::Frame(encode_handshake(&hello)?));
         self.phase = Phase::Greeting;
         Ok(())
     }
@@ -200,7 +212,7 @@ impl ClientSession {
         self.request_of(None, request, payload)
     }
 
-    /// The same for a call of a run that has chained others before; `first` is the first of them.
+    /// As [`ClientSession::request`], for a call of a run that chained others before; `first` is the first of them.
     ///
     /// # Errors
     /// As [`ClientSession::request`].
@@ -216,27 +228,23 @@ impl ClientSession {
             return Err(SessionError::TooNew { since });
         }
         let frame = encode(&ClientMessage::Request { id, request }, payload)?;
-        let sent = self.phase == Phase::Open;
-        if sent {
-            self.push_run(id, first);
-            self.outbox.push_back(frame.clone());
-        } else if self.queued.has_room(&frame) {
-            self.queued.add(&frame);
-        } else {
+        if self.phase == Phase::Open {
+            self.push_request(id, first);
+        } else if !self.queued.has_room(&frame) {
             return Err(SessionError::QueueFull);
         }
         self.last_id = id.0;
-        self.open.insert(id, OpenRequest { frame, first, since, sent, is_read, cancelled: false });
+        self.queued.add(&frame);
+        let request = OpenRequest { frame, first, since, sent: false, is_read, cancelled: false };
+        self.open.insert(id, request);
         Ok(id)
     }
 
-    /// Says that nobody waits for a request any more. One that was never sent is forgotten; to another a reply comes all
-    /// the same.
+    /// Cancels a request. An unsent request is dropped; a sent one is still answered.
     pub fn cancel(&mut self, id: RequestId) {
         let Some(request) = self.open.get_mut(&id) else { return };
         if !request.sent {
-            self.queued.remove(&request.frame);
-            self.open.remove(&id);
+            self.remove(id);
             return;
         }
         request.cancelled = true;
@@ -245,7 +253,7 @@ impl ClientSession {
         }
     }
 
-    /// Asks the relay for a sign of life; `false` where it is too old to be asked.
+    /// Pings the relay; returns `false` if its version does not support pings.
     pub fn ping(&mut self) -> bool {
         let can = self.phase == Phase::Open && self.version >= PINGS_SINCE;
         if can {
@@ -276,51 +284,57 @@ impl ClientSession {
         self.owed.push(id);
         self.owed_bytes += payload.len();
         // A reply that came before the last reconnect, and comes again.
-        if self.open.remove(&id).is_none() {
+        if self.remove(id).is_none() {
             return Ok(None);
         }
         Ok(Some(ClientEvent::Reply { id, reply, payload: payload.to_vec() }))
     }
 
-    /// Whether replies are here that are acknowledged only with the next message: see [`ClientSession::acknowledge`].
+    /// Whether acknowledgements wait for the next message: see [`ClientSession::acknowledge`].
     pub fn owes(&self) -> bool {
         !self.owed.is_empty()
     }
 
-    /// Acknowledges what is here, although nothing else is to be sent: to be called some time after a reply, so that the relay
-    /// does not keep it for ever.
+    /// Sends the pending acknowledgements although there is no other message. The driver calls it some time after a
+    /// reply, so that the relay can drop the reply.
     pub fn acknowledge(&mut self) {
-        // In front, so that a request finds the room that these made.
+        // Acknowledgements go first, so that the relay has capacity for the next request.
         for id in self.owed.drain(..).rev() {
-            self.outbox.push_front(short(&ClientMessage::Acknowledge { id }));
+            self.outbox.push_front(Outgoing::Frame(short(&ClientMessage::Acknowledge { id })));
         }
         self.owed_bytes = 0;
     }
 
-    /// The next frame to send.
+    /// The next frame to send. A request counts as sent from here on.
     pub fn transmit(&mut self) -> Option<Vec<u8>> {
         let is_much = self.owed.len() >= MAX_OWED || self.owed_bytes >= MAX_OWED_BYTES;
-        if self.phase == Phase::Open && (is_much || !self.outbox.is_empty()) {
+        if self.phase == Phase::Open && (is_much || self.has_more()) {
             self.acknowledge();
         }
-        self.outbox.pop_front()
+        self.take_next()
     }
 
     /// The next WebSocket message to send.
     pub fn transmit_message(&mut self) -> Option<Vec<u8>> {
-        let first = self.transmit()?;
         if !self.has_batches() {
-            return Some(first);
+            return self.transmit();
         }
-        let mut message = Vec::with_capacity(FRAME_PREFIX_BYTES + first.len());
-        append_frame(&mut message, &first);
-        while let Some(next) = self.outbox.front()
-            && message.len() + FRAME_PREFIX_BYTES + next.len() <= MESSAGE_BYTES
+        let mut message = Vec::new();
+        self.transmit_batch(&mut message, MESSAGE_BYTES).then_some(message)
+    }
+
+    /// Appends the next frame to send, each after its length, and further ones while the batch has at most so many bytes.
+    /// Gives whether there was any.
+    pub fn transmit_batch(&mut self, batch: &mut Vec<u8>, bytes: usize) -> bool {
+        let Some(first) = self.transmit() else { return false };
+        append_frame(batch, &first);
+        while let Some(next) = self.next_bytes()
+            && batch.len() + FRAME_PREFIX_BYTES + next <= bytes
+            && let Some(next) = self.take_next()
         {
-            append_frame(&mut message, next);
-            self.outbox.pop_front();
+            append_frame(batch, &next);
         }
-        Some(message)
+        true
     }
 
     /// The frames of a WebSocket message, for [`ClientSession::receive`].
@@ -372,36 +386,85 @@ impl ClientSession {
         let lost = self.open.iter().filter(|(_, request)| is_lost(request));
         let lost: Vec<RequestId> = lost.map(|(id, _)| *id).collect();
         for id in &lost {
-            self.open.remove(id);
+            self.remove(*id);
         }
         lost
     }
 
-    /// Sends every open request, for the first time or again.
-    fn send_open(&mut self) {
-        self.queued = Queued::default();
-        let mut open = std::mem::take(&mut self.open);
-        for (id, request) in open.iter_mut() {
-            request.sent = true;
-            self.push_run(*id, request.first);
-            self.outbox.push_back(request.frame.clone());
-            if request.cancelled {
-                self.push(&ClientMessage::Cancel { id: *id });
-            }
+    /// Forgets an open request; the outbox may still name it.
+    fn remove(&mut self, id: RequestId) -> Option<OpenRequest> {
+        let request = self.open.remove(&id)?;
+        if !request.sent {
+            self.queued.remove(&request.frame);
         }
-        self.open = open;
+        Some(request)
     }
 
-    /// Says which run the request that comes next belongs to; a relay too old to know goes without.
-    fn push_run(&mut self, id: RequestId, first: Option<RequestId>) {
-        if let Some(first) = first.filter(|_| self.version >= RUNS_SINCE) {
-            self.push(&ClientMessage::SameRun { id, first });
+    /// Sends every open request, for the first time or again.
+    fn send_open(&mut self) {
+        let open: Vec<_> =
+            self.open.iter().map(|(id, request)| (*id, request.first, request.cancelled)).collect();
+        for (id, first, cancelled) in open {
+            self.push_request(id, first);
+            if cancelled {
+                self.push(&ClientMessage::Cancel { id });
+            }
         }
+    }
+
+    /// Puts a request at the end of the outbox, after the run that it belongs to; a relay too old for runs goes without.
+    fn push_request(&mut self, id: RequestId, first: Option<RequestId>) {
+        if let Some(first) = first.filter(|_| self.version >= RUNS_SINCE) {
+            self.outbox.push_back(Outgoing::Run { id, first });
+        }
+        self.outbox.push_back(Outgoing::Request(id));
     }
 
     fn push(&mut self, message: &ClientMessage) {
-        self.outbox.push_back(short(message));
+        self.outbox.push_back(Outgoing::Frame(short(message)));
     }
+
+    /// Whether anything is to be sent; what was taken back before it was sent goes from the head of the outbox.
+    fn has_more(&mut self) -> bool {
+        let is_gone = |outgoing: &Outgoing| match outgoing {
+            Outgoing::Request(id) | Outgoing::Run { id, .. } => self.open.get(id).is_none(),
+            Outgoing::Frame(_) => false,
+        };
+        while self.outbox.front().is_some_and(is_gone) {
+            self.outbox.pop_front();
+        }
+        !self.outbox.is_empty()
+    }
+
+    /// The length of the frame at the head of the outbox.
+    fn next_bytes(&mut self) -> Option<usize> {
+        self.has_more();
+        match self.outbox.front()? {
+            Outgoing::Request(id) => self.open.get(id).map(|request| request.frame.len()),
+            Outgoing::Run { id, first } => Some(run(*id, *first).len()),
+            Outgoing::Frame(frame) => Some(frame.len()),
+        }
+    }
+
+    fn take_next(&mut self) -> Option<Vec<u8>> {
+        self.has_more();
+        match self.outbox.pop_front()? {
+            Outgoing::Frame(frame) => Some(frame),
+            Outgoing::Run { id, first } => Some(run(id, first)),
+            Outgoing::Request(id) => {
+                let request = self.open.get_mut(&id)?;
+                if !std::mem::replace(&mut request.sent, true) {
+                    self.queued.remove(&request.frame);
+                }
+                Some(request.frame.clone())
+            }
+        }
+    }
+}
+
+/// Says which run a request belongs to.
+fn run(id: RequestId, first: RequestId) -> Vec<u8> {
+    short(&ClientMessage::SameRun { id, first })
 }
 
 fn short(message: &ClientMessage) -> Vec<u8> {

@@ -1,5 +1,5 @@
-//! Two ends in memory, over connections that break and relays that end at any point: each effect happens once, or its
-//! caller is told that nobody knows.
+//! Both ends in memory, over connections that break and relays that are killed at any point: each effect happens once,
+//! or its caller gets the outcome `Unknown`.
 
 use super::*;
 use crate::wire::{
@@ -11,10 +11,10 @@ use std::ops::Range;
 
 const ID: SessionId = SessionId([7; 16]);
 
-/// How many random worlds are stepped through.
+/// Number of random worlds.
 const WORLDS: u64 = 1500;
 
-/// Steps of each before the faults end.
+/// Steps of each world before the faults stop.
 const STEPS: usize = 250;
 
 /// SplitMix64.
@@ -30,32 +30,32 @@ impl Rng {
     }
 }
 
-/// What outlives a relay.
+/// The state that survives a relay.
 #[derive(Default)]
 struct Journal {
     has_session: bool,
     acked: Vec<Range<u64>>,
     accepted: BTreeSet<RequestId>,
-    /// Results of calls, and marks of state operations.
+    /// Results of calls, and idempotency records of state operations.
     replies: BTreeMap<RequestId, Vec<u8>>,
 }
 
 impl Journal {
-    fn remains(&self) -> RecoveredSession {
-        let marks = self.replies.keys().copied();
-        let ids: BTreeSet<RequestId> = self.accepted.iter().copied().chain(marks).collect();
+    fn recovered_session(&self) -> RecoveredSession {
+        let recorded = self.replies.keys().copied();
+        let ids: BTreeSet<RequestId> = self.accepted.iter().copied().chain(recorded).collect();
         let begun =
             |id| self.replies.get(&id).cloned().map_or(InFlight::Unknown, InFlight::Replied);
         let begun = ids.into_iter().map(|id| (id, begun(id))).collect();
         RecoveredSession { acked: self.acked.clone(), begun }
     }
 
-    fn note(&mut self, note: Note) {
-        match note {
-            Note::Result(id, frame) => {
+    fn write_deferred(&mut self, write: DeferredWrite) {
+        match write {
+            DeferredWrite::Result(id, frame) => {
                 self.replies.insert(id, frame);
             }
-            Note::Forget(ids) => {
+            DeferredWrite::Forget(ids) => {
                 self.replies.retain(|id, _| !ids.contains(&id.0));
                 self.accepted.retain(|id| !ids.contains(&id.0));
                 self.acked.push(ids);
@@ -64,13 +64,13 @@ impl Journal {
     }
 }
 
-/// What is journaled some time later, in this order; a relay that ends loses the rest.
-enum Note {
+/// Deferred journal writes, in order; a killed relay loses those that are pending.
+enum DeferredWrite {
     Result(RequestId, Vec<u8>),
     Forget(Range<u64>),
 }
 
-/// What requests are for, by the first byte of their payload.
+/// Kinds of request, as the first byte of their payload.
 const CALL: u8 = 0;
 const WRITE: u8 = 1;
 const READ: u8 = 2;
@@ -81,20 +81,20 @@ struct World {
     server: Option<ServerSession>,
     is_connected: bool,
     journal: Journal,
-    notes: VecDeque<Note>,
-    /// Given to be started.
+    deferred: VecDeque<DeferredWrite>,
+    /// Requests to be started.
     waiting: Vec<(RequestId, u8)>,
-    /// Calls whose function runs.
+    /// Calls whose function is running.
     running: Vec<RequestId>,
     effects: BTreeMap<RequestId, u32>,
-    asked: BTreeMap<RequestId, u8>,
-    told: BTreeMap<RequestId, Vec<Told>>,
-    /// Ids of a client whose session was gone and began anew; the same numbers mean the same requests.
+    requests: BTreeMap<RequestId, u8>,
+    outcomes: BTreeMap<RequestId, Vec<Outcome>>,
+    /// How often the client had to start a new session; equal ids mean the same requests.
     restarts: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
+enum Outcome {
     Done,
     Unknown,
     Cancelled,
@@ -108,17 +108,17 @@ impl World {
             server: None,
             is_connected: false,
             journal: Journal::default(),
-            notes: VecDeque::new(),
+            deferred: VecDeque::new(),
             waiting: Vec::new(),
             running: Vec::new(),
             effects: BTreeMap::new(),
-            asked: BTreeMap::new(),
-            told: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
             restarts: 0,
         }
     }
 
-    fn ask(&mut self) {
+    fn make_request(&mut self) {
         let kind = self.random.below(3) as u8;
         let key = || "k".to_owned();
         let request = match kind {
@@ -132,18 +132,21 @@ impl World {
             _ => Request::ReadState { key: key(), offset: 0, length: None },
         };
         let id = self.client.request(request, &[kind]).unwrap();
-        self.asked.insert(id, kind);
+        self.requests.insert(id, kind);
     }
 
-    /// Over a new connection; the one before is left as it is.
+    /// Opens a new connection, in place of the current one.
     fn connect(&mut self) {
         self.disconnect();
         self.client.connected().unwrap();
         let (hello, version) = greet(&self.client.transmit().unwrap()).unwrap();
         let resumed = hello.resume.is_some() && (self.server.is_some() || self.journal.has_session);
         if self.server.is_none() {
-            let recovered =
-                if resumed { self.journal.remains() } else { RecoveredSession::default() };
+            let recovered = if resumed {
+                self.journal.recovered_session()
+            } else {
+                RecoveredSession::default()
+            };
             self.server = Some(ServerSession::restore(ID, "demo".into(), recovered));
             self.journal.has_session = true;
         }
@@ -162,11 +165,11 @@ impl World {
         self.is_connected = false;
     }
 
-    /// The relay's process ends, and with it everything that was not journaled.
+    /// Kills the relay's process, which loses everything that was not journaled.
     fn kill(&mut self) {
         self.disconnect();
         self.server = None;
-        self.notes.clear();
+        self.deferred.clear();
         self.waiting.clear();
         self.running.clear();
         self.restarts += 1;
@@ -184,7 +187,9 @@ impl World {
                 let message = String::new();
                 self.reply(id, Reply::Failed { code: FailureCode::Cancelled, message }, true);
             }
-            Some(ServerEvent::Forget { ids }) => self.notes.push_back(Note::Forget(ids)),
+            Some(ServerEvent::Forget { ids }) => {
+                self.deferred.push_back(DeferredWrite::Forget(ids))
+            }
         }
     }
 
@@ -194,12 +199,12 @@ impl World {
         match self.client.receive(&frame).unwrap() {
             None => {}
             Some(ClientEvent::Reply { id, reply, .. }) => {
-                let told = match reply {
-                    Reply::Failed { code: FailureCode::Unknown, .. } => Told::Unknown,
-                    Reply::Failed { code: FailureCode::Cancelled, .. } => Told::Cancelled,
-                    _ => Told::Done,
+                let outcome = match reply {
+                    Reply::Failed { code: FailureCode::Unknown, .. } => Outcome::Unknown,
+                    Reply::Failed { code: FailureCode::Cancelled, .. } => Outcome::Cancelled,
+                    _ => Outcome::Done,
                 };
-                self.told.entry(id).or_default().push(told);
+                self.outcomes.entry(id).or_default().push(outcome);
             }
             Some(event) => panic!("{event:?}"),
         }
@@ -210,11 +215,11 @@ impl World {
         if let Some(frame) = server.reply(id, reply, &[])
             && is_noted
         {
-            self.notes.push_back(Note::Result(id, frame.to_vec()));
+            self.deferred.push_back(DeferredWrite::Result(id, frame.to_vec()));
         }
     }
 
-    /// Begins one of the requests that wait.
+    /// Starts one of the waiting requests.
     fn begin(&mut self) {
         if self.waiting.is_empty() {
             return;
@@ -230,7 +235,7 @@ impl World {
                 self.running.push(id);
             }
             WRITE => {
-                // One step: the effect, and its mark.
+                // One step: the effect and its idempotency record.
                 *self.effects.entry(id).or_default() += 1;
                 self.journal.replies.insert(id, reply_frame(id, Reply::Done, &[]));
                 if self.random.below(10) == 0 {
@@ -251,14 +256,14 @@ impl World {
     }
 
     fn write_note(&mut self) {
-        if let Some(note) = self.notes.pop_front() {
-            self.journal.note(note);
+        if let Some(write) = self.deferred.pop_front() {
+            self.journal.write_deferred(write);
         }
     }
 
     fn step(&mut self) {
         match self.random.below(100) {
-            0..12 => self.ask(),
+            0..12 => self.make_request(),
             12..35 => self.send(),
             35..55 => self.answer(),
             55..68 => self.begin(),
@@ -268,7 +273,7 @@ impl World {
             94..96 => self.disconnect(),
             96..98 => self.kill(),
             _ => {
-                let latest = self.asked.len() as u64;
+                let latest = self.requests.len() as u64;
                 if latest > 0 {
                     let id = RequestId(latest - self.random.below(latest.min(4) as usize) as u64);
                     self.client.cancel(id);
@@ -277,11 +282,11 @@ impl World {
         }
     }
 
-    /// No more faults: everything comes to its end.
+    /// Runs without faults until all requests have ended.
     fn settle(&mut self) {
         self.connect();
-        for _ in 0..4 * self.asked.len() + 8 {
-            for _ in 0..4 * self.asked.len() + 8 {
+        for _ in 0..4 * self.requests.len() + 8 {
+            for _ in 0..4 * self.requests.len() + 8 {
                 self.send();
             }
             let random = std::mem::replace(&mut self.random, Rng(3));
@@ -296,38 +301,38 @@ impl World {
             while !self.running.is_empty() {
                 self.end();
             }
-            for _ in 0..4 * self.asked.len() + 8 {
+            for _ in 0..4 * self.requests.len() + 8 {
                 self.answer();
             }
         }
     }
 
     fn check(&self, seed: u64) {
-        for (id, kind) in &self.asked {
-            let told = self.told.get(id).map_or(&[][..], Vec::as_slice);
+        for (id, kind) in &self.requests {
+            let outcomes = self.outcomes.get(id).map_or(&[][..], Vec::as_slice);
             let effects = self.effects.get(id).copied().unwrap_or(0);
-            let is_right = match (kind, told) {
-                // Taken back before it was sent.
+            let is_right = match (kind, outcomes) {
+                // Cancelled before it was sent.
                 (_, []) => effects == 0 && !self.client.is_awaiting(),
                 (&READ, [_]) => true,
-                (_, [Told::Done]) => effects == 1,
-                (_, [Told::Unknown | Told::Cancelled]) => effects <= 1,
+                (_, [Outcome::Done]) => effects == 1,
+                (_, [Outcome::Unknown | Outcome::Cancelled]) => effects <= 1,
                 _ => false,
             };
             assert!(
                 is_right,
-                "world {seed}: {id:?} of kind {kind}: told {told:?}, {effects} effects"
+                "world {seed}: {id:?} of kind {kind}: outcomes {outcomes:?}, {effects} effects"
             );
         }
     }
 }
 
 #[test]
-fn each_effect_happens_once_or_is_told_unknown_wherever_connections_break_and_relays_end() {
+fn each_effect_happens_once_or_its_outcome_is_unknown() {
     let (mut restarts, mut done, mut unknown) = (0, 0, 0);
     for seed in 0..WORLDS {
         let mut world = World::new(seed);
-        // A relay that ends before it ever noted the session is another test's concern.
+        // Relays that are killed before they journal the session are covered by another test.
         world.connect();
         for _ in 0..STEPS {
             world.step();
@@ -335,15 +340,15 @@ fn each_effect_happens_once_or_is_told_unknown_wherever_connections_break_and_re
         world.settle();
         world.check(seed);
         restarts += world.restarts;
-        let told: Vec<Told> = world.told.values().flatten().copied().collect();
-        done += told.iter().filter(|told| **told == Told::Done).count();
-        unknown += told.iter().filter(|told| **told == Told::Unknown).count();
+        let outcomes: Vec<Outcome> = world.outcomes.values().flatten().copied().collect();
+        done += outcomes.iter().filter(|outcome| **outcome == Outcome::Done).count();
+        unknown += outcomes.iter().filter(|outcome| **outcome == Outcome::Unknown).count();
     }
     assert!(restarts > 3000 && done > 15_000 && unknown > 500, "{restarts} {done} {unknown}");
 }
 
 #[test]
-fn what_a_restored_session_knows_is_answered_and_not_begun_again() {
+fn a_restored_session_answers_known_requests_without_starting_them() {
     let reply = |id| reply_frame(RequestId(id), Reply::Done, &[]);
     let recovered = RecoveredSession {
         acked: vec![1..2, 2..3],
@@ -380,7 +385,7 @@ fn what_a_restored_session_knows_is_answered_and_not_begun_again() {
 }
 
 #[test]
-fn a_session_that_takes_no_more_leaves_requests_to_the_next_relay() {
+fn a_session_that_stopped_accepting_ignores_new_requests() {
     let mut world = World::new(1);
     world.connect();
     let request = Request::AppendState { key: "k".into() };
@@ -395,7 +400,7 @@ fn a_session_that_takes_no_more_leaves_requests_to_the_next_relay() {
 }
 
 #[test]
-fn ids_that_were_never_sent_do_not_add_up() {
+fn ids_that_were_never_sent_do_not_add_ranges() {
     let mut server = ServerSession::new(ID, "demo".into());
     server.connected(*VERSIONS.end());
     for id in (1..60_000).step_by(2) {
@@ -412,7 +417,7 @@ fn ids_that_were_never_sent_do_not_add_up() {
 }
 
 #[test]
-fn what_runs_elsewhere_is_answered_when_it_is_decided_and_not_begun_again() {
+fn a_request_in_flight_elsewhere_is_answered_once_resolved_and_not_started() {
     let reply = |id| reply_frame(RequestId(id), Reply::Done, &[]);
     let begun = (1..=3).map(|id| (RequestId(id), InFlight::Elsewhere)).collect();
     let mut server =
@@ -433,7 +438,7 @@ fn what_runs_elsewhere_is_answered_when_it_is_decided_and_not_begun_again() {
     assert_eq!(cancelled, Ok(Some(ServerEvent::Cancel { id: RequestId(2) })));
     server.reply(RequestId(2), Reply::Done, &[]);
     server.resolve(RequestId(2), InFlight::Unknown);
-    assert_eq!(server.transmit(), Some(reply(2)), "what the page was told stays");
+    assert_eq!(server.transmit(), Some(reply(2)), "the first answer stays");
     server.disconnected();
     server.resolve(RequestId(3), InFlight::Replied(reply(3)));
     server.connected(*VERSIONS.end());

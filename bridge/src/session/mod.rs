@@ -1,15 +1,16 @@
 //! The two ends of a session, as state machines without I/O and without a clock.
 //!
-//! A session outlives its connection. The client keeps every request until its reply is here, the server keeps every
-//! reply until it is acknowledged; after a reconnect the client sends its open requests again and the server recognises
-//! those it has by their id. So each request is performed once, however often the connection breaks.
+//! A session outlives its connection. The client keeps every request until it has the reply, and the server keeps every
+//! reply until it is acknowledged. After a reconnect the client sends its open requests again, and the server
+//! recognises known ones by their id. So each request is performed once, however often the connection breaks.
 //!
-//! A session can also outlive the relay's process, with a journal of what was begun and what came of it
-//! ([`ServerSession::restore`]). What was begun and has no result is then unknown, and not begun again.
+//! With a journal of started requests and their results a session also outlives the relay's process
+//! ([`ServerSession::restore`]). A request that was started and has no result then has an unknown outcome, and is not
+//! started again.
 //!
-//! Drivers feed frames in (`receive`), take frames out (`transmit`, or for a WebSocket `transmit_message`), and say when a
-//! connection comes and goes. When to
-//! connect and when to give up is [`ReconnectTimer`]'s.
+//! Drivers pass received frames in (`receive`), take frames to send out (`transmit`, or `transmit_message` for a
+//! WebSocket), and report when a connection opens and closes. [`ReconnectTimer`] decides when to connect and when to
+//! give up.
 
 mod client;
 mod reconnect;
@@ -24,24 +25,24 @@ pub use watched::Watching;
 use crate::wire::{MAX_QUEUED_BYTES, MAX_QUEUED_REQUESTS, WireError};
 use thiserror::Error;
 
-/// Why a session cannot go on over this connection.
+/// Why a session cannot continue over this connection.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum SessionError {
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// The peer chose a version that was not offered.
+    /// The relay chose a version that was not offered.
     #[error("the relay chose version {version}, which was not offered")]
     Version { version: u16 },
-    /// The relay does not know such a request.
-    #[error("the relay speaks a version of the protocol before {since}, which has no such request")]
+    /// The relay's version does not have this request.
+    #[error("the relay speaks a protocol version before {since}, which lacks this request")]
     TooNew { since: u16 },
-    /// Too much waits for a connection.
+    /// The queue for the next connection is full.
     #[error(
-        "{MAX_QUEUED_REQUESTS} requests or {MAX_QUEUED_BYTES} bytes of them wait for the connection to come back"
+        "{MAX_QUEUED_REQUESTS} requests or {MAX_QUEUED_BYTES} bytes of requests are already queued for the next connection"
     )]
     QueueFull,
-    /// The page sends, and does not read what it is answered.
-    #[error("the page does not read what it is answered")]
+    /// The page sends requests and does not read the replies.
+    #[error("the page does not read the replies")]
     NotReading,
 }
 

@@ -1,54 +1,54 @@
-//! When a client connects, asks for a sign of life, and gives up: the time goes in, what to do comes out.
+//! Decides when a client connects, pings and gives up: times go in, actions come out.
 //!
-//! Times are durations since any one moment. The driver calls [`ReconnectTimer::step`] until it says to wait, and again when that
-//! time has come or something happened.
+//! Times are durations since one arbitrary moment. The driver calls [`ReconnectTimer::step`] until it returns
+//! [`Step::Wait`], and again at that time or after an event.
 
 use std::time::Duration;
 
-/// Before the first attempt to connect again; doubles with each one that fails.
+/// Delay before the first attempt to reconnect; doubles with each attempt that fails.
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 
 /// Longest time between two attempts.
 const LONGEST_DELAY: Duration = Duration::from_secs(15);
 
-/// Silence while a reply is awaited, before a sign of life is asked for.
-const QUIET: Duration = Duration::from_secs(15);
+/// Time without received bytes, while a reply is awaited, after which the client pings.
+const IDLE_TIME: Duration = Duration::from_secs(15);
 
-/// How long that sign may take. Doubles with each connection given up for it, for a long frame may be on its way that
-/// shows only when all of it is here.
+/// Time limit for the answer to a ping. Doubles with each connection dropped because of it: a long frame counts only
+/// once it is complete.
 const TIME_LIMIT: Duration = Duration::from_secs(15);
 
-/// Longest that becomes.
-const LONGEST_PATIENCE: Duration = Duration::from_secs(240);
+/// Upper bound of that time limit.
+const MAX_TIME_LIMIT: Duration = Duration::from_secs(240);
 
-/// The same after a hint that the network changed.
-const SHORT_PATIENCE: Duration = Duration::from_secs(5);
+/// Time limit for the answer to a ping after a hint that the network changed.
+const SHORT_TIME_LIMIT: Duration = Duration::from_secs(5);
 
-/// What to do now.
+/// What the driver has to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Nothing, until this time or an event.
+    /// Wait until this time or an event.
     Wait(Option<Duration>),
-    /// Open a connection and say [`ReconnectTimer::connecting`].
+    /// Open a connection and call [`ReconnectTimer::connecting`].
     Connect,
-    /// Ask for a sign of life.
+    /// Ping the relay.
     Ping,
-    /// The connection is dead, or does not open: drop it and say [`ReconnectTimer::lost`].
+    /// The connection is dead or does not open: drop it and call [`ReconnectTimer::lost`].
     Drop,
-    /// It took too long to get a connection again: end the session.
+    /// The session was without a connection for too long: end it.
     GiveUp,
 }
 
-/// Times of one session's connections.
+/// The timer of one session's connections.
 #[derive(Debug)]
 pub struct ReconnectTimer {
     state: State,
     give_up_after: Duration,
     /// When the session lost its connection.
     lost_at: Option<Duration>,
-    /// Attempts in a row that led to nothing.
+    /// Failed attempts in a row.
     attempts: u32,
-    /// When the last of them began.
+    /// When the last attempt started.
     attempted_at: Duration,
     time_limit: Duration,
 }
@@ -63,16 +63,16 @@ enum State {
     },
     Open {
         heard: Duration,
-        /// A sign of life was asked for; it is due by then.
+        /// A ping was sent; the answer is due by then.
         due: Option<Duration>,
-        /// Ask for one although nothing is awaited.
+        /// Ping although no reply is awaited.
         probe: bool,
     },
     Over,
 }
 
 impl ReconnectTimer {
-    /// A link that connects at once, and once connected tries for so long to be it again.
+    /// A timer that connects at once, and gives up when it could not reconnect for `give_up_after`.
     pub fn new(give_up_after: Duration) -> Self {
         Self {
             state: State::Waiting { until: Duration::ZERO },
@@ -84,21 +84,21 @@ impl ReconnectTimer {
         }
     }
 
-    /// What to do; `is_awaiting` tells whether a reply is awaited.
+    /// The next action; `is_awaiting` tells whether a reply is awaited.
     pub fn step(&mut self, now: Duration, is_awaiting: bool) -> Step {
         match &mut self.state {
             State::Waiting { until } if now >= *until => Step::Connect,
             State::Opening { until } if now >= *until => Step::Drop,
             State::Waiting { until } | State::Opening { until } => Step::Wait(Some(*until)),
             State::Open { due: Some(due), .. } if now >= *due => {
-                self.time_limit = (self.time_limit * 2).min(LONGEST_PATIENCE);
+                self.time_limit = (self.time_limit * 2).min(MAX_TIME_LIMIT);
                 Step::Drop
             }
             State::Open { due: Some(due), .. } => Step::Wait(Some(*due)),
             State::Open { heard, due, probe } => {
-                let quiet = *heard + QUIET;
+                let quiet = *heard + IDLE_TIME;
                 let time_limit = match *probe {
-                    true => SHORT_PATIENCE,
+                    true => SHORT_TIME_LIMIT,
                     false if !is_awaiting => return Step::Wait(None),
                     false if now < quiet => return Step::Wait(Some(quiet)),
                     false => self.time_limit,
@@ -111,7 +111,7 @@ impl ReconnectTimer {
         }
     }
 
-    /// A connection is being opened and may take so long to shake hands.
+    /// A connection is being opened; `bound` is the time limit for its handshake.
     pub fn connecting(&mut self, now: Duration, bound: Duration) {
         self.attempted_at = now;
         self.state = State::Opening { until: now + bound };
@@ -123,25 +123,26 @@ impl ReconnectTimer {
         self.state = State::Open { heard: now, due: None, probe: false };
     }
 
-    /// Bytes came over the open connection.
+    /// Bytes were received over the open connection.
     pub fn heard(&mut self, now: Duration) {
         if let State::Open { heard, due, .. } = &mut self.state {
             (*heard, *due) = (now, None);
         }
     }
 
-    /// A frame came over the open connection: it carries, so the next one need not be waited for longer each time.
+    /// A frame was received over the open connection: it works, so delays and time limits start from their first
+    /// values.
     pub fn carried(&mut self, now: Duration) {
         self.heard(now);
         self.attempts = 0;
         self.time_limit = TIME_LIMIT;
     }
 
-    /// The connection is gone, or did not open; `random` is from 0 to 1.
+    /// The connection was lost or did not open; `random` is between 0 and 1.
     pub fn lost(&mut self, now: Duration, random: f64) {
         let first = self.lost_at.is_none();
         let deadline = *self.lost_at.get_or_insert(now) + self.give_up_after;
-        // The last attempt begins at the deadline or, where the machine slept over it, after that.
+        // The last attempt starts at the deadline, or after it if the machine was asleep.
         let was_last = !first && self.attempted_at >= deadline;
         if was_last || self.give_up_after.is_zero() {
             self.state = State::Over;
@@ -153,7 +154,7 @@ impl ReconnectTimer {
         self.state = State::Waiting { until: (now + delay).min(deadline.max(now)) };
     }
 
-    /// The network changed: do now what would be done later.
+    /// The network changed: do pending actions now.
     pub fn nudge(&mut self, now: Duration) {
         match &mut self.state {
             State::Waiting { until } => *until = (*until).min(now),
@@ -162,7 +163,7 @@ impl ReconnectTimer {
         }
     }
 
-    /// Connects without a pause, for another way to connect is to be tried.
+    /// Connects without a delay, to try another transport.
     pub fn retry(&mut self, now: Duration) {
         self.state = State::Waiting { until: now };
     }

@@ -1,4 +1,4 @@
-//! The clock of a connection, in virtual time.
+//! The reconnect timer in virtual time.
 
 use super::{ReconnectTimer, Step};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 const BOUND: Duration = Duration::from_secs(10);
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A link, the time, and what the network does.
+/// The timer, the time, and the behaviour of the network.
 struct World {
     reconnect: ReconnectTimer,
     now: Duration,
@@ -29,12 +29,12 @@ impl World {
         self.reconnect.step(self.now, is_awaiting)
     }
 
-    /// Waits until there is something to do, and says what.
+    /// Advances the time to the next action and returns it.
     fn next(&mut self, is_awaiting: bool) -> Step {
         loop {
             match self.step(is_awaiting) {
                 Step::Wait(Some(until)) => {
-                    assert!(until > self.now, "it would spin");
+                    assert!(until > self.now, "the driver would spin");
                     self.now = until;
                 }
                 step => return step,
@@ -42,7 +42,7 @@ impl World {
         }
     }
 
-    /// Attempts fail at once until the link gives up; gives the pauses before them.
+    /// Lets attempts fail at once until the timer gives up; returns the delays before them.
     fn fail(&mut self) -> Vec<Duration> {
         let mut pauses = Vec::new();
         loop {
@@ -85,7 +85,7 @@ fn pauses_are_spread() {
 }
 
 #[test]
-fn a_connection_that_opens_begins_the_time_anew() {
+fn an_opened_connection_restarts_the_give_up_time() {
     let mut world = World::open(MINUTE);
     for _ in 0..100 {
         world.reconnect.lost(world.now, 1.0);
@@ -94,7 +94,7 @@ fn a_connection_that_opens_begins_the_time_anew() {
         world.reconnect.connecting(world.now, BOUND);
         world.reconnect.opened(world.now);
     }
-    // Pauses only where a frame came: connections that carry nothing are not tried ever faster.
+    // Only a received frame resets the delay: connections that transmit nothing are not tried ever faster.
     world.reconnect.lost(world.now, 1.0);
     let before = world.now;
     assert_eq!(world.next(true), Step::Connect);
@@ -141,23 +141,23 @@ fn an_attempt_that_does_not_open_is_dropped() {
 }
 
 #[test]
-fn silence_is_questioned_only_while_something_is_awaited() {
+fn it_pings_after_silence_only_while_a_reply_is_awaited() {
     let mut world = World::open(MINUTE);
     assert_eq!(world.step(false), Step::Wait(None));
     world.now += MINUTE;
-    assert_eq!(world.step(true), Step::Ping, "it has been quiet for long");
+    assert_eq!(world.step(true), Step::Ping, "nothing was received for the quiet time");
     world.now += Duration::from_secs(1);
     world.reconnect.carried(world.now);
     let heard = world.now;
     assert_eq!(world.next(true), Step::Ping);
     assert_eq!(world.now - heard, Duration::from_secs(15));
-    // The answer is due whether or not something is still awaited.
+    // The answer is due even if no reply is awaited any more.
     assert_eq!(world.next(false), Step::Drop);
     assert_eq!(world.now - heard, Duration::from_secs(30));
 }
 
 #[test]
-fn patience_doubles_until_a_frame_gets_through() {
+fn the_ping_time_limit_doubles_until_a_frame_arrives() {
     let mut world = World::open(MINUTE);
     let silence = |world: &mut World| {
         let opened = world.now;

@@ -1,7 +1,7 @@
 //! The relay's end of a session.
 //!
-//! It can outlive the relay's process, too: what has to be remembered for that comes out ([`ServerEvent::Start`], the
-//! frame that [`ServerSession::reply`] gives, [`ServerEvent::Forget`]), and [`ServerSession::restore`] takes it in again.
+//! It can outlive the relay's process: the driver stores what [`ServerEvent::Start`], the frame from
+//! [`ServerSession::reply`] and [`ServerEvent::Forget`] contain, and passes it to [`ServerSession::restore`].
 
 use super::SessionError;
 use super::watched::{Watched, Watching};
@@ -15,52 +15,52 @@ use rangemap::RangeSet;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
-/// Most frames that wait for a page that sends and does not read.
+/// Most frames queued for a page that sends requests and does not read.
 const MAX_OUTBOX_FRAMES: usize = 2 * MAX_OPEN_REQUESTS;
 
-/// Most ranges of forgotten ids. Between two of them are open requests, and ids that the page took back before it sent
-/// them.
+/// Most ranges of acknowledged ids. Between two ranges are open requests, and ids of requests that the page cancelled
+/// before it sent them.
 const MAX_ACKED_RANGES: usize = 4096;
 
 /// First id of a session.
 const FIRST_ID: RequestId = RequestId(1);
 
-/// Last id of a session: forgotten ids are ranges up to the next one, which there has to be.
+/// Last id of a session. The end of a range of acknowledged ids is exclusive, so the id after it must exist.
 const LAST_ID: RequestId = RequestId(u64::MAX - 1);
 
 /// What a received frame means for the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerEvent {
-    /// Perform this, and [`ServerSession::reply`] whatever comes of it. Given once for each id. `first` is the first call of
-    /// the run that a call belongs to: itself, where the page names no other.
+    /// Perform this request and pass its result to [`ServerSession::reply`]. Returned once for each id. `first` is the
+    /// first call of the run that a call belongs to; the call itself if the page announced no other.
     Start { id: RequestId, first: RequestId, request: Request, payload: Vec<u8> },
-    /// Nobody waits for this request any more; reply all the same.
+    /// The page cancelled this request; it still needs a reply.
     Cancel { id: RequestId },
-    /// The page has the replies to all of these and will never send them again: a journal can forget them.
+    /// The page has the replies to these requests and will never send them again: a journal can drop them.
     Forget { ids: Range<u64> },
 }
 
-/// What is left of a session that another relay carried.
+/// The recovered state of a session that another relay served.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecoveredSession {
     /// Ids whose replies the page has.
     pub acked: Vec<Range<u64>>,
-    /// Requests that were begun.
+    /// Requests that were started.
     pub begun: Vec<(RequestId, InFlight)>,
 }
 
-/// What is known of a request that another relay began.
+/// State of a request that another relay started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InFlight {
-    /// It ended: the frame that [`ServerSession::reply`] gave.
+    /// It ended: the frame from [`ServerSession::reply`].
     Replied(Vec<u8>),
-    /// The relay ended meanwhile.
+    /// The relay ended before the request did.
     Unknown,
-    /// The relay may be performing it now: [`ServerSession::resolve`] when that is known.
+    /// The relay may be performing it now: call [`ServerSession::resolve`] once its outcome is known.
     Elsewhere,
 }
 
-/// Reads a handshake and settles the version.
+/// Reads a handshake and negotiates the version.
 ///
 /// # Errors
 /// The answer to send before closing the connection.
@@ -90,18 +90,18 @@ pub struct ServerSession {
     id: SessionId,
     user: String,
     open: BTreeMap<RequestId, Progress>,
-    /// Requests that ended and were acknowledged; ids count up, so this stays one range.
+    /// Requests that ended and were acknowledged; ids count up, so this is usually one range.
     acked: RangeSet<u64>,
     connected: bool,
-    /// What the last handshake settled on.
+    /// Version negotiated by the last handshake.
     version: u16,
     outbox: VecDeque<Outgoing>,
     /// Bytes of the replies in `open`.
     kept_bytes: usize,
     takes_requests: bool,
-    /// A request that comes next, and the first call of its run.
+    /// The announced id of the next request, and the first call of its run.
     announced: Option<(RequestId, RequestId)>,
-    /// Requests for locks. What they are answered is true for as long as the connection lasts: without one a lock may be lost.
+    /// Requests for locks. Their replies are valid only while the connection lasts: without one a lock may be lost.
     locks: BTreeSet<RequestId>,
     watched: Watched,
 }
@@ -109,7 +109,7 @@ pub struct ServerSession {
 #[derive(Debug)]
 enum Progress {
     Running,
-    /// The reply, as the frame that the connection carries, and the next one if need be.
+    /// The reply, as the frame to send over this connection and, if needed, the next one.
     Replied(Vec<u8>),
 }
 
@@ -117,9 +117,9 @@ enum Progress {
 enum Outgoing {
     /// The reply to this request.
     Reply(RequestId),
-    /// A frame that is not kept for another connection.
+    /// A frame that is not kept for the next connection.
     Passing(Vec<u8>),
-    /// Says that this value was written.
+    /// Notification that this value was written.
     Changed(String, Vec<u8>),
 }
 
@@ -142,9 +142,9 @@ impl ServerSession {
         }
     }
 
-    /// A session that another relay carried. A request that it began and did not end may have been performed in part where
-    /// that relay ended: nobody can tell, and it is not begun again. Requests that are not among the remains were never
-    /// begun; the page sends them again.
+    /// A session that another relay served. A request that was started there and did not end may have been performed in
+    /// part: its outcome is unknown, and it is not started again. Requests that `recovered` does not contain were never
+    /// started; the page sends them again.
     pub fn restore(id: SessionId, user: String, recovered: RecoveredSession) -> Self {
         let mut session = Self::new(id, user);
         session.acked.extend(recovered.acked.into_iter().filter(|ids| !ids.is_empty()));
@@ -158,13 +158,14 @@ impl ServerSession {
         session
     }
 
-    /// Says what became of a request that another relay began, unless it was answered meanwhile. Frames of others are kept
-    /// however many there are: there was room for them where they come from.
+    /// Sets the outcome of a request that another relay started, unless it has a reply already. The limit for kept
+    /// bytes does not apply to these frames: the other relay has applied it.
     pub fn resolve(&mut self, id: RequestId, begun: InFlight) {
         let frame = match begun {
             InFlight::Replied(frame) => frame,
             InFlight::Unknown => {
-                let message = "the relay ended while it was performed: it may have had effects";
+                let message =
+                    "the relay ended while performing the request: it may have had effects";
                 let message = message.to_owned();
                 reply_frame(id, Reply::Failed { code: FailureCode::Unknown, message }, &[])
             }
@@ -182,12 +183,12 @@ impl ServerSession {
         self.id
     }
 
-    /// Whose functions and state this session uses.
+    /// The user whose functions and state this session uses.
     pub fn user(&self) -> &str {
         &self.user
     }
 
-    /// Whether a connection carries the session now.
+    /// Whether the session has a connection now.
     pub fn is_connected(&self) -> bool {
         self.connected
     }
@@ -197,24 +198,24 @@ impl ServerSession {
         self.kept_bytes
     }
 
-    /// Requests that are running, or whose reply is not acknowledged.
+    /// Requests that are running or whose reply is not acknowledged.
     pub fn open_requests(&self) -> usize {
         self.open.len()
     }
 
-    /// How many ranges of forgotten ids there are.
+    /// Number of ranges of acknowledged ids.
     #[cfg(test)]
     pub(super) fn acked_ranges(&self) -> usize {
         self.acked.len()
     }
 
-    /// How many frames wait to be sent.
+    /// Number of frames in the outbox.
     #[cfg(test)]
     pub(super) fn waiting_frames(&self) -> usize {
         self.outbox.len()
     }
 
-    /// A connection is up and its handshake answered with this version: unacknowledged replies are sent again.
+    /// A connection was opened and its handshake answered with this version: unacknowledged replies are sent again.
     pub fn connected(&mut self, version: u16) {
         self.connected = true;
         self.version = version;
@@ -224,53 +225,53 @@ impl ServerSession {
         let replied =
             self.open.iter().filter(|(_, progress)| matches!(progress, Progress::Replied(_)));
         self.outbox.extend(replied.map(|(id, _)| Outgoing::Reply(*id)));
-        for key in self.watched.tell_again() {
-            self.tell(&key);
+        for key in self.watched.notify_again() {
+            self.notify(&key);
         }
     }
 
-    /// From here on the page is told when a value is [`changed`](Self::changed).
+    /// Starts to notify the page when the value is [`changed`](Self::changed).
     pub fn watch(&mut self, key: &str) -> Watching {
         self.watched.begin(key)
     }
 
-    /// The page is not told of this value any more.
+    /// Stops notifying the page of changes of this value.
     pub fn unwatch(&mut self, key: &str) {
         self.watched.end(key);
         self.outbox.retain(|next| !matches!(next, Outgoing::Changed(changed, _) if changed == key));
     }
 
-    /// The values that the page is told of.
+    /// Keys of the watched values.
     pub fn watched(&self) -> impl Iterator<Item = &str> {
         self.watched.keys()
     }
 
-    /// Somebody else has written a value. The page is told, if it watches that value; once, however often this happens before
-    /// it is.
+    /// Another client or a function has written a value. If the page watches the value, it is notified: once, however
+    /// often the value changes before the notification is sent.
     pub fn changed(&mut self, key: &str) {
         if self.watched.changed(key) && self.connected {
-            self.tell(key);
+            self.notify(key);
         }
     }
 
-    fn tell(&mut self, key: &str) {
+    fn notify(&mut self, key: &str) {
         if self.version < WATCHES_SINCE {
             return;
         }
-        // Keys that can be watched are short enough for a frame.
+        // Watched keys are short enough for a frame.
         if let Ok(frame) = encode(&ServerMessage::Changed { key: key.to_owned() }, &[]) {
             self.outbox.push_back(Outgoing::Changed(key.to_owned(), frame));
         }
     }
 
-    /// The connection is gone; requests go on.
+    /// The connection is lost; requests continue.
     pub fn disconnected(&mut self) {
         self.connected = false;
         self.outbox.clear();
         self.forget_locks();
     }
 
-    /// Forgets what requests for locks were answered: a page that has not got it asks again.
+    /// Drops the replies to requests for locks: a page that has not received them sends the requests again.
     fn forget_locks(&mut self) {
         for id in std::mem::take(&mut self.locks) {
             match self.open.get(&id) {
@@ -286,10 +287,10 @@ impl ServerSession {
         }
     }
 
-    /// Takes a frame from the page; `None` where there is nothing for the driver to do.
+    /// Processes a frame from the page; returns `None` if the driver has nothing to do.
     ///
     /// # Errors
-    /// When the frame breaks the protocol: close the connection.
+    /// If the frame violates the protocol: close the connection.
     pub fn receive(&mut self, frame: &[u8]) -> Result<Option<ServerEvent>, SessionError> {
         let (message, payload) = decode(frame)?;
         match message {
@@ -316,12 +317,12 @@ impl ServerSession {
         }
     }
 
-    /// Gives the whole range of forgotten ids that this one is in now.
+    /// Returns the whole range of acknowledged ids that now contains this one.
     fn forget(&mut self, id: RequestId) -> Range<u64> {
         let ids = id.0..id.0 + 1;
         self.acked.insert(ids.clone());
         if self.acked.len() > MAX_ACKED_RANGES {
-            // Pages send ids in order, so what was not sent long ago never will be.
+            // Pages send ids in order, so ids from long ago that were not sent never will be.
             let gap = self.acked.gaps(&(0..id.0)).find(|gap| {
                 let ids = RequestId(gap.start)..RequestId(gap.end);
                 gap.start > 0 && self.open.range(ids).next().is_none()
@@ -331,12 +332,12 @@ impl ServerSession {
         self.acked.get(&id.0).cloned().unwrap_or(ids)
     }
 
-    /// From here on new requests are left to the page, which sends them again to the next relay.
+    /// Ignores new requests from now on; the page sends them again to the next relay.
     pub fn stop_accepting(&mut self) {
         self.takes_requests = false;
     }
 
-    /// Forgets a request that was given to be started, and was not.
+    /// Removes a request that was returned to be started, and was not started.
     pub fn unstart(&mut self, id: RequestId) {
         if let Some(Progress::Running) = self.open.get(&id) {
             self.open.remove(&id);
@@ -351,7 +352,7 @@ impl ServerSession {
         payload: &[u8],
     ) -> Result<Option<ServerEvent>, SessionError> {
         let announced = self.announced.take().filter(|(announced, _)| *announced == id);
-        // Known: it runs, or this connection carries its reply, or that has arrived.
+        // A known request: it is running, its reply is in this connection's outbox, or the page has acknowledged it.
         if self.open.contains_key(&id) || self.acked.contains(&id.0) {
             return Ok(None);
         }
@@ -359,9 +360,9 @@ impl ServerSession {
             return Ok(None);
         }
         if id < FIRST_ID || id > LAST_ID {
-            // Not remembered: one beyond the last could not be acked.
+            // Not recorded: the range of acknowledged ids could not include an id beyond the last.
             let message = format!(
-                "the id of a request is from {} to {}, not {}: count up from the first",
+                "the id of a request must be from {} to {}, and is {}: count up from the first",
                 FIRST_ID.0, LAST_ID.0, id.0
             );
             let reply = Reply::Failed { code: FailureCode::BadRequest, message };
@@ -369,7 +370,7 @@ impl ServerSession {
             return Ok(None);
         }
         if self.open.len() >= MAX_OPEN_REQUESTS {
-            // Not remembered: the same id may come again when there is room.
+            // Not recorded: the page may send the same id again once there is capacity.
             let message = format!("more than {MAX_OPEN_REQUESTS} requests are open");
             let reply = Reply::Failed { code: FailureCode::Busy, message };
             self.push(reply_frame(id, reply, &[]))?;
@@ -387,15 +388,16 @@ impl ServerSession {
         Ok(Some(ServerEvent::Start { id, first, request, payload: payload.to_vec() }))
     }
 
-    /// Ends a request. A second reply to the same id is dropped; one that there is no room to keep becomes an error.
+    /// Ends a request. A second reply to the same id is dropped; a reply for which there is no capacity becomes an
+    /// error.
     ///
-    /// Gives the frame that is kept until the page acknowledges it.
+    /// Returns the frame that is kept until the page acknowledges it.
     pub fn reply(&mut self, id: RequestId, reply: Reply, payload: &[u8]) -> Option<&[u8]> {
         if let Some(progress @ Progress::Running) = self.open.get_mut(&id) {
             let mut frame = reply_frame(id, reply, payload);
             if self.kept_bytes.saturating_add(frame.len()) > MAX_KEPT_BYTES {
                 let message = format!(
-                    "it ended, but more than {MAX_KEPT_BYTES} bytes of results wait for the page"
+                    "the request ended, but the page has not acknowledged {MAX_KEPT_BYTES} bytes of results"
                 );
                 frame = reply_frame(id, Reply::Failed { code: FailureCode::Unknown, message }, &[]);
             }
@@ -411,7 +413,7 @@ impl ServerSession {
         None
     }
 
-    /// Sends a frame over this connection only.
+    /// Queues a frame for this connection only.
     fn push(&mut self, frame: Vec<u8>) -> Result<(), SessionError> {
         if self.outbox.len() >= MAX_OUTBOX_FRAMES {
             return Err(SessionError::NotReading);
@@ -450,14 +452,14 @@ impl ServerSession {
         frames_of(message, self.version >= BATCHES_SINCE)
     }
 
-    /// The frame at the head of the outbox is on its way.
+    /// The frame at the head of the outbox was sent.
     fn sent(&mut self) {
         if let Some(Outgoing::Changed(key, _)) = self.outbox.pop_front() {
-            self.watched.told(&key);
+            self.watched.notified(&key);
         }
     }
 
-    /// The frame at the head of the outbox, without what nobody waits for any more since it was put there.
+    /// The frame at the head of the outbox; drops entries before it that became obsolete.
     fn next(&mut self) -> Option<&[u8]> {
         let is_gone = |outgoing: &Outgoing| match outgoing {
             Outgoing::Passing(_) => false,
@@ -477,7 +479,7 @@ impl ServerSession {
     }
 }
 
-/// A reply as a frame; one too long to send becomes the error that says so.
+/// A reply as a frame; a reply that is too long becomes an error reply.
 pub fn reply_frame(id: RequestId, reply: Reply, payload: &[u8]) -> Vec<u8> {
     encode(&ServerMessage::Reply { id, reply }, payload).unwrap_or_else(|error| {
         let message = format!("the result cannot be sent: {error}");

@@ -1,4 +1,4 @@
-//! Two ends in memory, with a network that breaks wherever a test wants it to.
+//! Both ends in memory, with a network that breaks at chosen points.
 
 use super::*;
 use crate::wire::{
@@ -13,7 +13,7 @@ fn call(function: &str) -> Request {
     Request::Call { function: function.into(), entry: CallEntry::Main, args: vec![], env: vec![] }
 }
 
-/// Shakes hands, with a server that has the session (`resumed`) or not.
+/// Performs the handshake, with a server that has the session (`resumed`) or not.
 fn connect(client: &mut ClientSession, server: &mut ServerSession, resumed: bool) -> ClientEvent {
     client.connected().unwrap();
     let (_, version) = greet(&client.transmit().unwrap()).unwrap();
@@ -54,7 +54,7 @@ fn a_request_made_before_the_connection_is_sent_when_it_opens() {
         to_client(&mut server, &mut client),
         vec![ClientEvent::Reply { id, reply, payload: b"out".into() }]
     );
-    assert!(client.owes() && client.transmit().is_none(), "that goes along with something else");
+    assert!(client.owes() && client.transmit().is_none(), "sent with the next message");
     client.acknowledge();
     to_server(&mut client, &mut server);
     assert_eq!(server.open_requests(), 0, "acknowledged");
@@ -144,7 +144,7 @@ fn a_reply_is_sent_once_over_each_connection() {
     to_server(&mut client, &mut server);
     server.reply(id, Reply::Done, &[]);
     assert!(server.transmit().is_some());
-    // It does not arrive; the client asks again.
+    // The reply is lost; the client sends the request again.
     client.disconnected();
     server.disconnected();
     connect(&mut client, &mut server, true);
@@ -153,7 +153,7 @@ fn a_reply_is_sent_once_over_each_connection() {
 }
 
 #[test]
-fn what_waits_for_a_connection_is_bounded() {
+fn the_queue_for_a_connection_is_bounded() {
     let (mut client, mut server) = pair();
     let first = client.request(call("f"), &[]).unwrap();
     for _ in 1..MAX_QUEUED_REQUESTS {
@@ -180,7 +180,7 @@ fn what_waits_for_a_connection_is_bounded() {
 }
 
 #[test]
-fn what_is_kept_for_a_page_that_is_away_is_bounded() {
+fn replies_kept_for_a_disconnected_page_are_bounded() {
     let (mut client, mut server) = pair();
     connect(&mut client, &mut server, false);
     let long = vec![0; MAX_KEPT_BYTES / 10];
@@ -202,7 +202,7 @@ fn what_is_kept_for_a_page_that_is_away_is_bounded() {
         |reply: &&Reply| matches!(reply, Reply::Failed { code: FailureCode::Unknown, .. });
     assert_eq!((replies.len(), replies.iter().filter(is_unknown).count()), (10, 1));
     to_server(&mut client, &mut server);
-    // There is room again.
+    // There is capacity again.
     let id = client.request(call("f"), &[]).unwrap();
     to_server(&mut client, &mut server);
     server.reply(id, Reply::Done, &long);
@@ -220,7 +220,7 @@ fn a_page_that_does_not_read_is_cut_off() {
 }
 
 #[test]
-fn only_a_relay_that_knows_pings_is_asked() {
+fn only_a_relay_that_supports_pings_is_pinged() {
     let (mut client, mut server) = pair();
     assert!(!client.ping(), "there is no connection");
     connect(&mut client, &mut server, false);
@@ -254,9 +254,9 @@ fn cancelling_reaches_a_running_request_only() {
     let (mut client, mut server) = pair();
     connect(&mut client, &mut server, false);
     let id = client.request(call("f"), &[]).unwrap();
+    to_server(&mut client, &mut server);
     client.cancel(id);
-    let events = to_server(&mut client, &mut server);
-    assert_eq!(events[1], ServerEvent::Cancel { id });
+    assert_eq!(to_server(&mut client, &mut server), [ServerEvent::Cancel { id }]);
     server.reply(id, Reply::Failed { code: FailureCode::Cancelled, message: "".into() }, &[]);
     server.reply(id, Reply::Done, &[]);
     assert_eq!(to_client(&mut server, &mut client).len(), 1, "the second reply is dropped");
@@ -287,7 +287,7 @@ fn replies_are_acknowledged_with_what_is_sent_next_or_when_they_are_many() {
     let asked = |client: &mut ClientSession, server: &mut ServerSession, output: &[u8]| {
         let id = client.request(call("f"), &[]).unwrap();
         to_server(client, server);
-        assert_eq!(server.open_requests(), 1, "what was owed came first");
+        assert_eq!(server.open_requests(), 1, "acknowledgements come before the request");
         server.reply(id, Reply::Call { return_value: 0 }, output);
         to_client(server, client);
     };
@@ -301,7 +301,7 @@ fn replies_are_acknowledged_with_what_is_sent_next_or_when_they_are_many() {
     client.disconnected();
     connect(&mut client, &mut server, true);
     to_client(&mut server, &mut client);
-    assert!(client.transmit().is_some(), "and again where that was lost");
+    assert!(client.transmit().is_some(), "and again after it was lost");
 
     // Many at once.
     let ids: Vec<_> = (0..MAX_OWED).map(|_| client.request(call("f"), &[]).unwrap()).collect();
@@ -316,7 +316,7 @@ fn replies_are_acknowledged_with_what_is_sent_next_or_when_they_are_many() {
 }
 
 #[test]
-fn messages_have_as_many_frames_as_there_are() {
+fn messages_contain_all_pending_frames() {
     let (mut client, mut server) = pair();
     connect(&mut client, &mut server, false);
     let long = vec![7; MESSAGE_BYTES];
@@ -331,7 +331,7 @@ fn messages_have_as_many_frames_as_there_are() {
             frames.iter().filter(|frame| server.receive(frame).unwrap().is_some()).count()
         })
         .collect();
-    assert_eq!(started, [2, 1, 1], "a long one has a message of its own");
+    assert_eq!(started, [2, 1, 1], "a long frame has a message of its own");
     for id in 1..=4 {
         server.reply(RequestId(id), Reply::Done, if id == 2 { &long } else { &[] });
     }
@@ -340,7 +340,7 @@ fn messages_have_as_many_frames_as_there_are() {
     assert_eq!(messages.iter().map(replied).collect::<Vec<_>>(), [1, 1, 2]);
     assert!(client.frames_of(&messages[2][..9]).any(|frame| frame.is_err()), "cut off");
 
-    // Peers of before have one frame each.
+    // Before version 3 each message is one frame.
     server.disconnected();
     server.connected(BATCHES_SINCE - 1);
     let messages = std::iter::from_fn(|| server.transmit_message()).collect::<Vec<_>>();
@@ -349,7 +349,7 @@ fn messages_have_as_many_frames_as_there_are() {
 }
 
 #[test]
-fn calls_of_a_run_are_told_from_others_also_after_a_reconnect() {
+fn calls_of_a_run_are_announced_also_after_a_reconnect() {
     let first_of = |started: &[ServerEvent]| {
         let first = |event: &ServerEvent| match event {
             ServerEvent::Start { id, first, .. } => (id.0, first.0),
@@ -370,7 +370,7 @@ fn calls_of_a_run_are_told_from_others_also_after_a_reconnect() {
     connect(&mut client, &mut server, true);
     assert_eq!(first_of(&to_server(&mut client, &mut server)), [(4, 1), (5, 1)]);
 
-    // A relay that does not know runs is not told of them.
+    // A relay without support for runs does not get the announcement.
     let (mut client, mut server) = pair();
     client.connected().unwrap();
     client.transmit().unwrap();
@@ -382,7 +382,7 @@ fn calls_of_a_run_are_told_from_others_also_after_a_reconnect() {
 }
 
 #[test]
-fn a_relay_is_not_asked_what_it_does_not_know() {
+fn requests_too_new_for_the_relay_are_not_sent() {
     let compare = || Request::Compare { function: "f".into(), integrities: vec![] };
     let mut client = ClientSession::new("demo", None);
     let early = client.request(compare(), &[]).unwrap();
@@ -394,11 +394,65 @@ fn a_relay_is_not_asked_what_it_does_not_know() {
     let event = client.receive(&encode_handshake(&welcome).unwrap()).unwrap();
     assert_eq!(event, Some(ClientEvent::Open { lost: vec![] }));
     assert_eq!((client.take_refused(), client.take_refused()), (vec![early], vec![]));
-    assert!(client.was_sent(call));
     assert!(client.is_open(call) && !client.is_open(early));
     assert_eq!(client.request(compare(), &[]), Err(SessionError::TooNew { since: 3 }));
     let sent: Vec<_> = std::iter::from_fn(|| client.transmit()).collect();
     assert_eq!(sent.len(), 1, "the call");
+    assert!(client.was_sent(call));
+}
+
+#[test]
+fn what_no_connection_took_was_not_performed_although_the_session_was_open() {
+    let (mut client, mut server) = pair();
+    connect(&mut client, &mut server, false);
+    let run = client.request(call("run"), &[]).unwrap();
+    to_server(&mut client, &mut server);
+    let [taken, left] = [(); 2].map(|()| client.request_of(Some(run), call("f"), &[]).unwrap());
+    client.transmit().unwrap();
+    assert!(!client.was_sent(taken), "only its run was named");
+    client.transmit().unwrap();
+    assert!(client.was_sent(taken) && !client.was_sent(left));
+    client.disconnected();
+    let mut other = ServerSession::new(ID, "demo".into());
+    let event = connect(&mut client, &mut other, false);
+    assert_eq!(event, ClientEvent::Open { lost: vec![run, taken] });
+    let started = to_server(&mut client, &mut other);
+    assert!(matches!(&started[..], [ServerEvent::Start { id, .. }] if *id == left));
+
+    // A relay that is too old for what no connection took.
+    let [taken, left] = [(); 2].map(|()| {
+        let write =
+            Request::WriteStaged { key: "k".into(), size: 0, write: 1, parts: 0, chunks: vec![] };
+        client.request(write, &[]).unwrap()
+    });
+    client.transmit().unwrap();
+    client.disconnected();
+    client.connected().unwrap();
+    client.transmit().unwrap();
+    let welcome = Answer::Welcome { version: 4, session: ID, resumed: true };
+    let event = client.receive(&encode_handshake(&welcome).unwrap()).unwrap();
+    assert_eq!(event, Some(ClientEvent::Open { lost: vec![taken] }));
+    assert_eq!(client.take_refused(), [left]);
+}
+
+#[test]
+fn what_is_cancelled_before_a_connection_takes_it_is_not_sent() {
+    let (mut client, mut server) = pair();
+    connect(&mut client, &mut server, false);
+    let [gone, kept] =
+        [(); 2].map(|()| client.request_of(Some(RequestId(9)), call("f"), &[]).unwrap());
+    client.cancel(gone);
+    let started = to_server(&mut client, &mut server);
+    assert!(matches!(&started[..], [ServerEvent::Start { id, .. }] if *id == kept));
+    assert!(!client.is_open(gone));
+    server.reply(kept, Reply::Done, &[]);
+    to_client(&mut server, &mut client);
+    assert!(!client.is_awaiting());
+    let gone = client.request(call("f"), &[]).unwrap();
+    client.cancel(gone);
+    client.acknowledge();
+    let frames: Vec<_> = std::iter::from_fn(|| client.transmit_message()).collect();
+    assert_eq!(frames.len(), 1, "the acknowledgement alone");
 }
 
 #[test]
@@ -426,7 +480,7 @@ fn handshakes_settle_the_version_or_say_why_not() {
     assert!(matches!(event, Some(ClientEvent::Refused { code: RefusalCode::Busy, .. })));
     assert_eq!(client.phase(), Phase::Refused);
     assert_eq!(client.request(call("f"), &[]), Ok(RequestId(1)));
-    // A relay that had no room may have some later.
+    // A relay that refused as busy may accept later.
     client.disconnected();
     let mut server = ServerSession::new(ID, "demo".into());
     connect(&mut client, &mut server, false);
@@ -456,7 +510,7 @@ fn an_id_before_the_first_or_after_the_last_is_refused() {
 }
 
 #[test]
-fn a_lock_that_the_page_did_not_hear_of_is_asked_for_again() {
+fn a_lock_request_without_a_received_reply_is_performed_again() {
     let (mut client, mut server) = pair();
     connect(&mut client, &mut server, false);
     let lock = || Request::LockState { key: "k".into(), run: 7 };
@@ -465,16 +519,16 @@ fn a_lock_that_the_page_did_not_hear_of_is_asked_for_again() {
     server.reply(heard, Reply::Done, &[]);
     assert_eq!(to_client(&mut server, &mut client).len(), 1);
     server.reply(unheard, Reply::Done, &[]);
-    // Without a connection nobody renews the lock: the reply may not be true when it arrives.
+    // Without a connection the lock is not renewed: the reply may be wrong when it arrives.
     client.disconnected();
     server.disconnected();
-    assert_eq!(server.open_requests(), 1, "the one that waits");
+    assert_eq!(server.open_requests(), 1, "the waiting one");
     connect(&mut client, &mut server, true);
     assert_eq!(to_client(&mut server, &mut client), []);
     let started = to_server(&mut client, &mut server);
     let (request, payload) = (lock(), Vec::new());
     assert_eq!(started, [ServerEvent::Start { id: unheard, first: unheard, request, payload }]);
-    // The same where the next connection comes before the end of the last one is noticed.
+    // Likewise if the next connection opens before the loss of the last one is detected.
     server.reply(waits, Reply::Done, &[]);
     client.disconnected();
     connect(&mut client, &mut server, true);
@@ -489,7 +543,7 @@ fn a_lock_that_the_page_did_not_hear_of_is_asked_for_again() {
 }
 
 #[test]
-fn a_lock_is_asked_for_again_in_another_session_and_not_of_a_relay_that_has_none() {
+fn a_lock_request_is_sent_again_in_a_new_session_unless_the_relay_is_too_old() {
     let (mut client, mut server) = pair();
     connect(&mut client, &mut server, false);
     assert_eq!(client.sessions(), 1);
@@ -508,7 +562,7 @@ fn a_lock_is_asked_for_again_in_another_session_and_not_of_a_relay_that_has_none
     client.transmit();
     let welcome = Answer::Welcome { version: 3, session: ID, resumed: true };
     let event = client.receive(&encode_handshake(&welcome).unwrap()).unwrap();
-    assert_eq!(event, Some(ClientEvent::Open { lost: vec![taking] }), "another relay has seen it");
+    assert_eq!(event, Some(ClientEvent::Open { lost: vec![taking] }), "another relay received it");
     assert_eq!(client.take_refused(), []);
     assert_eq!(client.sessions(), 2);
     for request in [lock, unlock] {

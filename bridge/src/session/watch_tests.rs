@@ -1,4 +1,4 @@
-//! Values that a session watches: who is told, how often, and what a broken connection changes.
+//! Watched values: which are notified, how often, and the effect of a broken connection.
 
 use super::*;
 use crate::wire::{
@@ -11,7 +11,7 @@ fn pair() -> (ClientSession, ServerSession) {
     (ClientSession::new("demo", None), ServerSession::new(ID, "demo".into()))
 }
 
-/// Shakes hands over a new connection, at this version.
+/// Performs the handshake over a new connection, at this version.
 fn connect_at(version: u16, client: &mut ClientSession, server: &mut ServerSession) {
     client.disconnected();
     server.disconnected();
@@ -26,8 +26,8 @@ fn connect(client: &mut ClientSession, server: &mut ServerSession) {
     connect_at(4, client, server);
 }
 
-/// Keys that arrive as changed.
-fn told(server: &mut ServerSession, client: &mut ClientSession) -> Vec<String> {
+/// Keys for which the client receives a change.
+fn notified(server: &mut ServerSession, client: &mut ClientSession) -> Vec<String> {
     let events = std::iter::from_fn(|| server.transmit())
         .filter_map(|frame| client.receive(&frame).unwrap());
     events
@@ -39,7 +39,7 @@ fn told(server: &mut ServerSession, client: &mut ClientSession) -> Vec<String> {
 }
 
 #[test]
-fn a_value_that_changes_often_is_told_once_to_a_page_that_does_not_read() {
+fn frequent_changes_are_notified_once_to_a_page_that_does_not_read() {
     let (mut client, mut server) = pair();
     connect(&mut client, &mut server);
     assert_eq!(server.watch("k"), Watching::Begins);
@@ -49,45 +49,49 @@ fn a_value_that_changes_often_is_told_once_to_a_page_that_does_not_read() {
         server.changed("of others");
     }
     assert_eq!(server.waiting_frames(), 1);
-    assert_eq!(told(&mut server, &mut client), ["k"]);
-    assert!(!client.owes() && !client.is_awaiting(), "an idle page has nothing to do for it");
-    assert_eq!(told(&mut server, &mut client), [""; 0]);
+    assert_eq!(notified(&mut server, &mut client), ["k"]);
+    assert!(!client.owes() && !client.is_awaiting(), "notifications need no acknowledgement");
+    assert_eq!(notified(&mut server, &mut client), [""; 0]);
     server.changed("k");
-    assert_eq!(told(&mut server, &mut client), ["k"], "it changed after it was told");
+    assert_eq!(notified(&mut server, &mut client), ["k"], "it changed after the notification");
 }
 
 #[test]
-fn nothing_is_told_of_a_value_that_is_not_watched_any_more() {
+fn changes_of_an_unwatched_value_are_not_notified() {
     let (mut client, mut server) = pair();
     connect(&mut client, &mut server);
     server.watch("k");
     server.changed("k");
     server.unwatch("k");
     server.changed("k");
-    assert_eq!(told(&mut server, &mut client), [""; 0]);
+    assert_eq!(notified(&mut server, &mut client), [""; 0]);
     assert_eq!(server.watch("k"), Watching::Begins);
-    assert_eq!(told(&mut server, &mut client), [""; 0], "the change was before that");
+    assert_eq!(
+        notified(&mut server, &mut client),
+        [""; 0],
+        "it changed before it was watched again"
+    );
     server.changed("k");
-    assert_eq!(told(&mut server, &mut client), ["k"]);
+    assert_eq!(notified(&mut server, &mut client), ["k"]);
 }
 
 #[test]
-fn what_changed_while_the_page_was_away_is_told_when_it_is_back() {
+fn changes_during_a_disconnect_are_notified_after_the_reconnect() {
     let (mut client, mut server) = pair();
     connect(&mut client, &mut server);
     for key in ["quiet", "told", "away"] {
         server.watch(key);
     }
     server.changed("told");
-    // It leaves the relay, and may not arrive.
+    // The notification is sent, and may be lost.
     assert!(server.transmit().is_some());
     server.disconnected();
     server.changed("away");
     assert!(server.transmit().is_none());
     connect(&mut client, &mut server);
-    assert_eq!(told(&mut server, &mut client), ["away", "told"]);
+    assert_eq!(notified(&mut server, &mut client), ["away", "told"]);
     assert_eq!(server.watch("quiet"), Watching::GoesOn);
-    // What is to be told goes along with messages as well.
+    // Notifications are part of messages as well.
     server.changed("quiet");
     let message = server.transmit_message().unwrap();
     let frames: Vec<_> = client.frames_of(&message).map(|frame| frame.unwrap().to_vec()).collect();
@@ -97,7 +101,7 @@ fn what_changed_while_the_page_was_away_is_told_when_it_is_back() {
 }
 
 #[test]
-fn the_values_of_a_session_are_bounded() {
+fn watched_values_of_a_session_are_bounded() {
     let (_, mut server) = pair();
     let keys: Vec<String> = (0..MAX_WATCHED).map(|number| number.to_string()).collect();
     assert!(keys.iter().all(|key| server.watch(key) == Watching::Begins));
@@ -116,7 +120,7 @@ fn the_values_of_a_session_are_bounded() {
 }
 
 #[test]
-fn an_older_relay_is_not_asked_and_an_older_page_not_told() {
+fn peers_too_old_for_watching_get_no_requests_or_notifications() {
     let (mut client, mut server) = pair();
     connect_at(3, &mut client, &mut server);
     assert_eq!(client.version(), 3);
@@ -124,10 +128,10 @@ fn an_older_relay_is_not_asked_and_an_older_page_not_told() {
     assert_eq!(client.request(watch.clone(), &[]), Err(SessionError::TooNew { since: 4 }));
     server.watch("k");
     server.changed("k");
-    assert_eq!(told(&mut server, &mut client), [""; 0]);
-    // It is asked again where the relay has lost the session: that does no harm.
+    assert_eq!(notified(&mut server, &mut client), [""; 0]);
+    // The watch request is repeated if the relay lost the session, which is harmless.
     connect(&mut client, &mut server);
-    assert_eq!(told(&mut server, &mut client), ["k"]);
+    assert_eq!(notified(&mut server, &mut client), ["k"]);
     let id = client.request(watch, &[]).unwrap();
     client.transmit().unwrap();
     let (_, mut other) = pair();

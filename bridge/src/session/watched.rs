@@ -1,15 +1,15 @@
-//! The state values that a session is told of, on the relay's end.
+//! The state values that a session watches, on the relay's end.
 //!
-//! What changes while the page is slow, or away, is told once: a key is told, or to be told, or neither. What was told over a
-//! connection may not have arrived, so it is told again over the next one.
+//! Changes while the page is slow or away are notified once: a key is quiet, changed, or notified. A notification that was
+//! sent over a lost connection may not have arrived, so it is sent again over the next one.
 
 use crate::wire::{MAX_WATCHED, MAX_WATCHED_BYTES};
 use std::collections::BTreeMap;
 
-/// What came of asking to be told of a value.
+/// Result of a request to watch a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watching {
-    /// It was asked for before.
+    /// The value was watched already.
     GoesOn,
     Begins,
     /// There are [`MAX_WATCHED`] already, or their keys are too long.
@@ -19,10 +19,10 @@ pub enum Watching {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Quiet,
-    /// It changed, and the page is not told yet.
+    /// The value changed, and the notification is not sent yet.
     Changed,
-    /// It changed, and the page was told over this connection.
-    Told,
+    /// The value changed, and the notification was sent over this connection.
+    Notified,
 }
 
 #[derive(Debug, Default)]
@@ -54,25 +54,25 @@ impl Watched {
         self.keys.keys().map(String::as_str)
     }
 
-    /// A value was written; whether that is to be told, and is not about to be.
+    /// A value was written; returns whether a notification is to be queued, that is, none is queued yet.
     pub(super) fn changed(&mut self, key: &str) -> bool {
         let state = self.keys.get_mut(key);
         state.is_some_and(|state| std::mem::replace(state, State::Changed) != State::Changed)
     }
 
-    /// Whether a change is still to be told.
+    /// Whether a notification is still to be sent.
     pub(super) fn is_changed(&self, key: &str) -> bool {
         self.keys.get(key) == Some(&State::Changed)
     }
 
-    pub(super) fn told(&mut self, key: &str) {
+    pub(super) fn notified(&mut self, key: &str) {
         if let Some(state) = self.keys.get_mut(key) {
-            *state = State::Told;
+            *state = State::Notified;
         }
     }
 
-    /// There is another connection: what is to be told over it.
-    pub(super) fn tell_again(&mut self) -> Vec<String> {
+    /// A new connection was opened; returns the keys to notify over it.
+    pub(super) fn notify_again(&mut self) -> Vec<String> {
         let changed = self.keys.iter_mut().filter(|(_, state)| **state != State::Quiet);
         changed
             .map(|(key, state)| {

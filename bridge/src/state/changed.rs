@@ -1,17 +1,17 @@
-//! What was written through a mapping, by comparing it with what it was.
+//! Finds the bytes written through a mapping, by comparison with its earlier bytes.
 
 use std::ops::Range;
 
-/// Most ranges that are told apart; what changed behind that many counts as one range, with what lies in between.
+/// Most ranges; beyond that, everything from the last range on is one range, unchanged bytes included.
 const MAX_RANGES: usize = 16 * 1024;
 
-/// Bytes that are compared as a whole first.
+/// Size of the blocks that are compared as a whole first.
 const BLOCK_BYTES: usize = 256;
 
-/// Copies to `target` the bytes in which `now` differs from `before`; gives where they are.
+/// Copies to `target` the bytes in which `now` differs from `before`; returns their ranges.
 pub(super) fn copy_changed(target: &mut [u8], now: &[u8], before: &[u8]) -> Vec<Range<usize>> {
     let mut ranges: Vec<Range<usize>> = Vec::new();
-    // Comparing as a whole is much faster, and mostly there is nothing else to do.
+    // Comparing whole blocks is much faster, and most blocks are equal.
     let blocks = now.chunks(BLOCK_BYTES).zip(before.chunks(BLOCK_BYTES)).enumerate();
     for (block, (now, before)) in blocks.filter(|(_, (now, before))| now != before) {
         let bytes = now.iter().zip(before).enumerate();
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn many_changes_are_so_many_ranges_and_what_is_between_stays() {
+    fn beyond_the_range_limit_unchanged_bytes_keep_their_value() {
         let size = 4 * MAX_RANGES;
         let now: Vec<u8> = (0..size).map(|at| (at % 2) as u8).collect();
         let mut target = vec![7; size];

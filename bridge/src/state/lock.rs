@@ -1,8 +1,8 @@
-//! Read and write locks of a host's local copies, fair in the order they were asked for.
+//! Read and write locks of a host's local copies, granted in the order of the requests.
 //!
-//! A run may hold a read lock any number of times. Asking for the write lock of what it holds, or for any lock of what it
-//! holds for writing, would make it wait for itself: that is told at once. Two runs that wait for each other are not
-//! detected; they wait until one of them is ended.
+//! A run may hold a read lock several times. A request for the write lock of a key that the run holds, or for any lock
+//! of a key that it holds for writing, would make it wait for itself: it fails at once. Two runs that wait for each
+//! other are not detected; they wait until one of them is ended.
 
 use super::meter::entry_bytes;
 use crate::sorted_map::SortedMap;
@@ -13,18 +13,18 @@ use std::task::{Context, Poll, Waker};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RunId(u64);
 
-/// A place in the queue for a lock.
+/// A position in the queue for a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u64);
 
-/// What a lock is for.
+/// Kind of a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockMode {
     Read,
     Write,
 }
 
-/// What became of asking for a lock.
+/// Result of a request for a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockOutcome {
     Held,
@@ -75,7 +75,7 @@ pub(super) struct Locks {
     last_run: u64,
     last_ticket: u64,
     by_key: SortedMap<String, Lock>,
-    /// Who waits, and what to wake when the wait is over.
+    /// The waiting tickets, and the wakers of those that were polled.
     waiting: SortedMap<Ticket, Option<Waker>>,
 }
 
@@ -85,7 +85,7 @@ impl Locks {
         RunId(self.last_run)
     }
 
-    /// Whether somebody holds the lock of a key.
+    /// Whether the lock of a key is held or awaited.
     pub(super) fn has(&self, key: &str) -> bool {
         self.by_key.contains_key(key)
     }
@@ -96,7 +96,7 @@ impl Locks {
             if (holder.mode, mode) != (LockMode::Read, LockMode::Read) {
                 return LockOutcome::Deadlock;
             }
-            // Not behind writers that wait for this very run.
+            // A run that holds the lock must not queue behind writers that wait for it.
             lock.hold(run, mode);
             return LockOutcome::Held;
         }
@@ -111,7 +111,7 @@ impl Locks {
         LockOutcome::Wait(ticket)
     }
 
-    /// Gives how many bytes that frees.
+    /// Returns the number of bytes that this frees.
     pub(super) fn unlock(&mut self, run: RunId, key: &str, mode: LockMode) -> u64 {
         let Some(lock) = self.by_key.get_mut(key) else { return 0 };
         let held = lock.holders.iter().position(|held| held.run == run && held.mode == mode);
@@ -133,7 +133,7 @@ impl Locks {
         }
     }
 
-    /// Gives how many bytes that frees.
+    /// Returns the number of bytes that this frees.
     pub(super) fn release(&mut self, run: RunId) -> u64 {
         let mut freed = 0;
         let keys: Vec<String> = self.by_key.keys().cloned().collect();
@@ -150,7 +150,7 @@ impl Locks {
         freed
     }
 
-    /// Lets in who can be, from the front of the queue; gives how many bytes it frees that nobody is left.
+    /// Grants the lock from the front of the queue; returns the number of bytes freed if the lock is unused then.
     fn admit(&mut self, key: &str) -> u64 {
         let Some(lock) = self.by_key.get_mut(key) else { return 0 };
         while let Some(&Waiter { ticket, run, mode }) = lock.queue.front()
@@ -187,13 +187,13 @@ mod tests {
         assert_eq!(locks.lock(a, "k", Read), LockOutcome::Held);
         assert_eq!(locks.lock(b, "k", Read), LockOutcome::Held);
         let writer = locks.lock(c, "k", Write);
-        assert_eq!(locks.lock(a, "k", Read), LockOutcome::Held, "a run never waits behind itself");
+        assert_eq!(locks.lock(a, "k", Read), LockOutcome::Held, "a run never waits for itself");
         let d = locks.new_run();
         let reader = locks.lock(d, "k", Read);
         assert!(!done(&mut locks, reader), "a later reader does not pass a writer");
         locks.unlock(a, "k", Read);
         locks.unlock(b, "k", Read);
-        assert!(!done(&mut locks, writer), "taken twice, given back once");
+        assert!(!done(&mut locks, writer), "taken twice, released once");
         locks.unlock(a, "k", Read);
         assert!(done(&mut locks, writer) && !done(&mut locks, reader));
         locks.unlock(c, "k", Write);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_would_wait_for_itself_is_told() {
+    fn a_run_that_would_wait_for_itself_gets_deadlock() {
         let mut locks = Locks::default();
         let run = locks.new_run();
         locks.lock(run, "k", Write);
@@ -219,7 +219,7 @@ mod tests {
         let second = locks.lock(b, "k", Write);
         let third = locks.lock(c, "k", Read);
         locks.release(b);
-        assert!(done(&mut locks, second), "nobody waits on it any more");
+        assert!(done(&mut locks, second), "a dropped ticket is ready");
         locks.release(a);
         assert!(done(&mut locks, third));
         locks.release(c);

@@ -1,49 +1,49 @@
-//! What a local tier takes up, told to whoever bounds that.
+//! Accounts for the memory of a local tier, and applies its limit.
 
 use std::fmt::Debug;
 
-/// What a value takes up besides its bytes, and twice its key: the copy has entries of its own, and so has each lock.
+/// Bytes counted for a value besides its contents and twice its key: the map entries of the copy, and of each lock.
 const ENTRY_BYTES: u64 = 256;
 
-/// What a range of bytes that are present, unsent or written through a mapping takes up.
+/// Bytes counted for a range of present, unsent or mapped bytes.
 const RANGE_BYTES: u64 = 64;
 
-/// Who bounds what a local tier takes up, bytes.
+/// The limit of a local tier's memory, in bytes.
 pub trait Meter: Debug + Send {
-    /// Whether there is so much more.
+    /// Whether so many more bytes are available.
     fn has(&self, bytes: u64) -> bool;
 
-    /// So much more is about to be taken up.
+    /// Reserves so many more bytes.
     ///
     /// # Errors
-    /// Why it may not be, for people.
+    /// The reason why they are not available, as text for people.
     fn grow(&mut self, bytes: u64) -> Result<(), String>;
 
-    /// So much more is taken up already.
+    /// Counts so many more bytes that are in use already.
     fn grown(&mut self, bytes: u64);
 
-    /// So much less is taken up.
+    /// Releases so many bytes.
     fn shrink(&mut self, bytes: u64);
 }
 
-/// What there is for a key before anything is in it.
+/// Bytes counted for a key before it has any contents.
 pub(super) fn entry_bytes(key: &str) -> u64 {
     2 * key.len() as u64 + ENTRY_BYTES
 }
 
-/// What so many ranges take up.
+/// Bytes counted for so many ranges.
 pub(super) fn range_bytes(ranges: usize) -> u64 {
     ranges as u64 * RANGE_BYTES
 }
 
-/// What a tier takes up, and who bounds it, if anybody does.
+/// The bytes in use by a tier, and its limit, if it has one.
 #[derive(Debug, Default)]
-pub(super) struct Count {
+pub(super) struct Usage {
     used: u64,
     meter: Option<Box<dyn Meter>>,
 }
 
-impl Count {
+impl Usage {
     pub(super) fn new(meter: Box<dyn Meter>) -> Self {
         Self { used: 0, meter: Some(meter) }
     }

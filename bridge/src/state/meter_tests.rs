@@ -1,4 +1,4 @@
-//! What a tier takes up, against a bound.
+//! The memory of a tier against a limit.
 
 use super::*;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ fn is_over(result: Result<impl Sized, StateError>) -> bool {
 }
 
 #[test]
-fn what_is_not_sent_stays_within_the_bound() {
+fn unsent_values_stay_within_the_limit() {
     let (mut tier, used) = tier(4 * MIB);
     let value = vec![7; MIB as usize];
     for key in ["a", "b", "c"] {
@@ -55,7 +55,7 @@ fn what_is_not_sent_stays_within_the_bound() {
     assert_eq!(tier.get("d").map(Value::size), None);
     assert_eq!(used.load(Ordering::Relaxed), tier.used());
     assert!(tier.used() > 3 * MIB && tier.used() < 4 * MIB);
-    // Once it is sent, it makes room.
+    // Values that were sent can be evicted.
     tier.take_dirty("b").unwrap();
     tier.write("d", MIB, 0, &value).unwrap();
     assert!(tier.get("b").is_none() && tier.get("a").is_some());
@@ -66,7 +66,7 @@ fn what_is_not_sent_stays_within_the_bound() {
 }
 
 #[test]
-fn what_calls_use_is_not_given_up() {
+fn held_copies_are_not_evicted() {
     let (mut tier, _) = tier(u64::MAX);
     tier.fill("k", 4, &Chunk { offset: 0, bytes: vec![1; 4] }).unwrap();
     tier.hold("k");
@@ -88,7 +88,7 @@ fn sizes_keys_ranges_and_locks_count() {
     assert!(is_over(sparse.lock(run, &long, LockMode::Read)));
     assert_eq!(sparse.used(), 0);
     let written = (0..).find(|at| is_over(sparse.write("k", 100_000, at * 2, &[1])));
-    assert!(written.unwrap() < 20_000, "each second byte is a range of its own");
+    assert!(written.unwrap() < 20_000, "every other byte is a range of its own");
     for key in 0..100 {
         let _ = sparse.lock(run, &key.to_string(), LockMode::Write);
     }
@@ -98,7 +98,7 @@ fn sizes_keys_ranges_and_locks_count() {
 }
 
 #[test]
-fn a_mask_selects_so_many_parts() {
+fn the_parts_selected_by_a_mask_are_bounded() {
     let (mut tier, _) = tier(u64::MAX);
     let size = 2 * MAX_MASKED_PARTS as u64 + 2;
     let mask: Vec<u8> = (0..size).map(|at| (at % 2) as u8).collect();

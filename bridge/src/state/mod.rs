@@ -1,21 +1,22 @@
 //! The local tier: this host's copy of one user's state, shared by all functions of that user on the host.
 //!
-//! A [`Value`] is a byte array of fixed size that knows which of its bytes are here (`present`) and which were written
-//! here and not yet sent to the global tier (`dirty`). What is dirty is always present.
+//! A [`Value`] is a byte array of fixed size that knows which of its bytes are on this host (`present`) and which were
+//! written here and not yet sent to the global tier (`dirty`). Dirty bytes are always present.
 //!
 //! Rules, after Faasm's two-tier state:
-//! * a read takes what is present and names what is missing ([`Value::missing`]);
-//! * bytes that arrive for a read fill gaps and never overwrite what is present;
-//! * an explicit pull replaces the whole copy, unsent writes included, but not those made since it was asked for;
-//! * a push takes the dirty bytes ([`LocalTier::take_dirty`]) and gives them back when it fails;
-//! * a partial push takes only those, and what it reads back afterwards replaces everything but such writes;
-//! * a value that is kept fresh is replaced so as well, all but what was written or sent since it was asked for, and what was
-//!   written through a mapping (`absorbed`) until it is flagged, sent or pulled explicitly.
+//! * a read uses present bytes and pulls missing ones ([`Value::missing`]);
+//! * pulled bytes fill gaps and never overwrite present bytes;
+//! * an explicit pull replaces the whole copy, unsent writes included, except writes made since the pull was requested;
+//! * a push takes the dirty bytes ([`LocalTier::take_dirty`]) and marks them dirty again if it fails;
+//! * a partial push takes only dirty ranges, and the value it reads back replaces everything except dirty bytes and
+//!   writes made meanwhile;
+//! * for a value that is kept fresh the same holds, except that bytes sent since the request stay as well, and bytes
+//!   written through a mapping (`absorbed`) until they are flagged, sent or pulled explicitly.
 //!
 //! The tier also holds the locks of this host's copies.
 //!
-//! A [`Meter`] bounds what it takes up. Where there is no more, copies that are clean and that no call uses are given up first
-//! ([`LocalTier::evict`]), to be pulled again when they are asked for.
+//! A [`Meter`] limits its memory. At the limit, copies that are clean and not held by calls are evicted first
+//! ([`LocalTier::evict`]), and pulled again when they are needed.
 
 mod changed;
 mod lock;
@@ -31,7 +32,7 @@ pub use meter::Meter;
 
 use crate::sorted_map::SortedMap;
 use lock::Locks;
-use meter::{Count, entry_bytes, range_bytes};
+use meter::{Usage, entry_bytes, range_bytes};
 use pull::Pulls;
 use rangemap::RangeSet;
 use std::ops::Range;
@@ -57,7 +58,7 @@ pub enum StateError {
     NotHere { key: String },
     #[error("state `{key}` would have {size} bytes; at most {MAX_VALUE_BYTES} are allowed")]
     TooLarge { key: String, size: u64 },
-    #[error("state `{key}` would take up {bytes} bytes more than there is room for: {why}")]
+    #[error("state `{key}` needs {bytes} bytes more than the memory budget allows: {why}")]
     OverBudget { key: String, bytes: u64, why: String },
     #[error(
         "the mask `{mask_key}` selects more than {MAX_MASKED_PARTS} separate parts of state `{key}`: push larger parts, or the whole value"
@@ -65,7 +66,7 @@ pub enum StateError {
     TooFragmented { key: String, mask_key: String },
 }
 
-/// A run of bytes at its place in a value.
+/// Consecutive bytes at an offset of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
     pub offset: u64,
@@ -73,20 +74,20 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// Where the bytes lie in the value.
+    /// Position of the bytes in the value.
     pub fn range(&self) -> Range<u64> {
         self.offset..self.offset + self.bytes.len() as u64
     }
 }
 
-/// What happened to a value on this host, for those who watch it.
+/// A change of a value on this host, for its watchers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Bytes were written here.
     Written,
-    /// Bytes of the global tier arrived.
+    /// Bytes arrived from the global tier.
     Pulled,
-    /// Bytes written here reached the global tier.
+    /// Bytes written here were stored in the global tier.
     Pushed,
 }
 
@@ -96,9 +97,9 @@ pub struct Value {
     bytes: Vec<u8>,
     present: RangeSet<u64>,
     dirty: RangeSet<u64>,
-    /// Present bytes that were written through a mapping, and neither flagged nor replaced since.
+    /// Present bytes that were written through a mapping and not flagged or replaced since.
     absorbed: RangeSet<u64>,
-    /// What it is counted as.
+    /// The bytes for which this value is counted.
     counted: u64,
 }
 
@@ -115,18 +116,18 @@ impl Value {
         self.bytes.len() as u64
     }
 
-    /// The parts of `range` that are not here, in order.
+    /// The parts of `range` that are not present, in order.
     pub fn missing(&self, range: Range<u64>) -> Vec<Range<u64>> {
         if range.is_empty() { Vec::new() } else { self.present.gaps(&range).collect() }
     }
 
-    /// The shortest range that holds every missing part of `range`, if any part is.
+    /// The shortest range that contains every missing part of `range`, if any is missing.
     pub fn gap(&self, range: Range<u64>) -> Option<Range<u64>> {
         let missing = self.missing(range);
         Some(missing.first()?.start..missing.last()?.end)
     }
 
-    /// The bytes of `range`; what is missing reads as zero, so ask [`Value::missing`] first.
+    /// The bytes of `range`; missing bytes read as zero, so check [`Value::missing`] first.
     pub fn read(&self, range: Range<u64>) -> &[u8] {
         &self.bytes[to_usize(range)]
     }
@@ -141,7 +142,7 @@ impl Value {
         }
     }
 
-    /// Puts pulled bytes where nothing is yet; present bytes keep their value.
+    /// Writes pulled bytes into gaps; present bytes are unchanged.
     fn fill(&mut self, chunk: &Chunk) {
         let range = chunk.range();
         for gap in self.missing(range.clone()) {
@@ -153,8 +154,8 @@ impl Value {
         }
     }
 
-    /// Takes those of `now`, bytes of a mapping, that differ from `before`: they are here, and dirty only once somebody says so.
-    /// Gives where they are in the value.
+    /// Copies the bytes of `now`, read from a mapping, that differ from `before`. They become present, and dirty only
+    /// when flagged. Returns their ranges in the value.
     fn absorb_changed(&mut self, offset: u64, now: &[u8], before: &[u8]) -> Vec<Range<u64>> {
         let whole = to_usize(offset..offset + now.len() as u64);
         let Some(target) = self.bytes.get_mut(whole) else { return Vec::new() };
@@ -166,7 +167,7 @@ impl Value {
         changed
     }
 
-    /// Takes a whole value from the global tier, all but `kept`; what is there of that stays as dirty as it was.
+    /// Overwrites the value except the ranges in `kept`; their dirty bits are unchanged.
     fn replace(&mut self, bytes: &[u8], kept: &RangeSet<u64>) {
         let whole = 0..self.size();
         if whole.is_empty() {
@@ -181,7 +182,7 @@ impl Value {
         self.present.insert(whole);
     }
 
-    /// Marks bytes as changed; only present bytes can be, the rest of `range` is left alone.
+    /// Marks bytes as dirty; missing bytes of `range` are ignored.
     fn flag_dirty(&mut self, range: Range<u64>) {
         let here: Vec<_> = self.present.overlapping(&range).cloned().collect();
         for part in here {
@@ -199,17 +200,17 @@ impl Value {
         ranges.map(chunk).collect()
     }
 
-    fn takes_up(&self, key: &str) -> u64 {
+    fn counted_bytes(&self, key: &str) -> u64 {
         let ranges = self.present.len() + self.dirty.len() + self.absorbed.len();
         self.size() + entry_bytes(key) + range_bytes(ranges)
     }
 
-    /// Whether the global tier may lack something of it.
+    /// Whether the value has bytes that may not be in the global tier.
     fn is_unsent(&self) -> bool {
         !self.dirty.is_empty() || !self.absorbed.is_empty()
     }
 
-    /// Whether something waits to be pushed.
+    /// Whether the value has bytes to push.
     pub fn is_dirty(&self) -> bool {
         !self.dirty.is_empty()
     }
@@ -226,32 +227,32 @@ pub struct LocalTier {
     values: SortedMap<String, Value>,
     locks: Locks,
     pulls: Pulls,
-    /// Keys whose changes are noted.
+    /// Keys whose changes are recorded.
     watched: Vec<String>,
-    /// What happened to them; each kind once.
+    /// Changes of the watched keys; each kind once.
     changes: Vec<(String, Change)>,
-    count: Count,
-    /// Keys whose copies calls use, and how many do.
+    count: Usage,
+    /// Keys whose copies are in use by calls, with the number of these calls.
     held: SortedMap<String, u32>,
 }
 
 impl LocalTier {
-    /// An empty tier: everything read from it has to be pulled first.
+    /// An empty tier: every value must be pulled before it can be read.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The same, with somebody who bounds what it takes up.
+    /// An empty tier whose memory is limited by `meter`.
     pub fn metered(meter: Box<dyn Meter>) -> Self {
-        Self { count: Count::new(meter), ..Self::default() }
+        Self { count: Usage::new(meter), ..Self::default() }
     }
 
-    /// What it takes up, bytes.
+    /// Bytes in use.
     pub fn used(&self) -> u64 {
         self.count.used()
     }
 
-    /// A call uses the copy of a key, whether or not there is one yet: it is not given up until [`LocalTier::let_go`].
+    /// Holds the copy of a key, whether or not it exists yet: it is not evicted until [`LocalTier::let_go`].
     pub(crate) fn hold(&mut self, key: &str) {
         *self.held.get_or_insert_with(key.to_owned(), || 0) += 1;
     }
@@ -265,18 +266,18 @@ impl LocalTier {
         }
     }
 
-    /// Gives up the copies that are clean and that no call uses; gives how many bytes that frees.
+    /// Evicts the copies that are clean and not held; returns the number of bytes freed.
     pub fn evict(&mut self) -> u64 {
-        self.give_up(|value| !value.is_unsent()).1
+        self.drop_unheld(|value| !value.is_unsent()).1
     }
 
-    /// Gives up the copies that no call uses, and with them what was written and not sent. Gives the keys of those of which
-    /// something was not, and how many bytes it frees.
+    /// Drops the copies that are not held, including their unsent writes. Returns the keys of those with unsent writes,
+    /// and the number of bytes freed.
     pub fn drop_unsent(&mut self) -> (Vec<String>, u64) {
-        self.give_up(|_| true)
+        self.drop_unheld(|_| true)
     }
 
-    fn give_up(&mut self, is_given_up: impl Fn(&Value) -> bool) -> (Vec<String>, u64) {
+    fn drop_unheld(&mut self, is_given_up: impl Fn(&Value) -> bool) -> (Vec<String>, u64) {
         let (mut unsent, mut freed) = (Vec::new(), 0);
         let held = &self.held;
         self.values.retain(|key, value| {
@@ -293,7 +294,7 @@ impl LocalTier {
         (unsent, freed)
     }
 
-    /// Room for so many bytes more.
+    /// Reserves so many more bytes; evicts copies if necessary.
     fn grow(&mut self, key: &str, bytes: u64) -> Result<(), StateError> {
         if !self.count.has(bytes) {
             self.evict();
@@ -302,13 +303,13 @@ impl LocalTier {
         self.count.grow(bytes).map_err(refused)
     }
 
-    /// Counts a value again after it changed.
+    /// Updates the bytes counted for a value after it changed.
     ///
     /// # Errors
-    /// When it takes up more than there is room for: it does all the same.
-    fn settle(&mut self, key: &str) -> Result<(), StateError> {
+    /// If it needs more bytes than are available; they are counted nevertheless.
+    fn update_count(&mut self, key: &str) -> Result<(), StateError> {
         let Some(value) = self.values.get_mut(key) else { return Ok(()) };
-        let (now, before) = (value.takes_up(key), value.counted);
+        let (now, before) = (value.counted_bytes(key), value.counted);
         value.counted = now;
         if now <= before {
             self.count.shrink(before - now);
@@ -322,15 +323,15 @@ impl LocalTier {
         })
     }
 
-    /// The local copy, if this host has touched the key.
+    /// The local copy, if this host has one.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.values.get(key)
     }
 
-    /// The local copy, made empty with `size` bytes if there is none.
+    /// The local copy; created with `size` missing bytes if there is none.
     ///
     /// # Errors
-    /// When the value exists with another size, or `size` is above [`MAX_VALUE_BYTES`].
+    /// If the value exists with another size, or `size` exceeds [`MAX_VALUE_BYTES`].
     pub fn open(&mut self, key: &str, size: u64) -> Result<&Value, StateError> {
         self.open_mut(key, size).map(|value| &*value)
     }
@@ -352,7 +353,7 @@ impl LocalTier {
         Ok(value)
     }
 
-    /// Checks that `offset..offset + length` lies inside a value of `size` bytes and gives it as a range.
+    /// Returns `offset..offset + length` after checking that it lies inside a value of `size` bytes.
     pub fn range(key: &str, size: u64, offset: u64, length: u64) -> Result<Range<u64>, StateError> {
         let range = offset..offset.saturating_add(length);
         if range.end > size {
@@ -362,7 +363,7 @@ impl LocalTier {
         Ok(range)
     }
 
-    /// Writes a chunk locally and marks it dirty.
+    /// Writes a chunk locally and marks it as dirty.
     pub fn write(
         &mut self,
         key: &str,
@@ -374,23 +375,23 @@ impl LocalTier {
         self.open_mut(key, size)?.write(offset, bytes);
         self.pulls.wrote(key, &range);
         self.note(key, Change::Written);
-        self.settle(key)
+        self.update_count(key)
     }
 
-    /// Takes in what a read pulled; `size` is the size of the global value.
+    /// Adds pulled bytes; `size` is the size of the global value.
     pub fn fill(&mut self, key: &str, size: u64, chunk: &Chunk) -> Result<(), StateError> {
         Self::range(key, size, chunk.offset, chunk.bytes.len() as u64)?;
         self.open_mut(key, size)?.fill(chunk);
         self.note(key, Change::Pulled);
-        self.settle(key)
+        self.update_count(key)
     }
 
-    /// Puts what a read brought into the tier; `false` where neither tier has the value.
+    /// Adds the bytes that a read pulled; returns `false` if neither tier has the value.
     ///
-    /// `size` is that of the global value, if there is one; bytes that the global tier does not have read as zero.
+    /// `size` is that of the global value, if it exists; bytes missing in the global tier read as zero.
     ///
     /// # Errors
-    /// When the value has another size here.
+    /// If the local value has another size.
     pub fn take_in(
         &mut self,
         key: &str,
@@ -408,28 +409,28 @@ impl LocalTier {
         Ok(true)
     }
 
-    /// A run asks the global tier for a whole value, for [`LocalTier::replace`] or [`LocalTier::refresh`].
+    /// Records that a run requests a whole value, for [`LocalTier::replace`] or [`LocalTier::refresh`].
     pub fn ask(&mut self, run: RunId, key: &str) {
         self.pulls.begin(run, key, false);
     }
 
-    /// The same for a value that is kept fresh: [`LocalTier::refresh`] will keep what was sent since, too.
+    /// As [`LocalTier::ask`], for a value that is kept fresh: [`LocalTier::refresh`] also keeps bytes sent since.
     pub fn ask_to_keep_fresh(&mut self, run: RunId, key: &str) {
         self.pulls.begin(run, key, true);
     }
 
-    /// Replaces the local copy by what an explicit pull brought, all but what was written here since it was asked for.
+    /// Replaces the local copy by the result of an explicit pull, except bytes written here since it was requested.
     ///
     /// # Errors
-    /// When the value has another size here.
+    /// If the local value has another size.
     pub fn replace(&mut self, run: RunId, key: &str, bytes: &[u8]) -> Result<(), StateError> {
         let written = self.pulls.end(run, key);
         self.open_mut(key, bytes.len() as u64)?.replace(bytes, &written);
         self.note(key, Change::Pulled);
-        self.settle(key)
+        self.update_count(key)
     }
 
-    /// Marks bytes of an existing value as changed.
+    /// Marks bytes of an existing value as dirty.
     pub fn flag_dirty(
         &mut self,
         key: &str,
@@ -438,12 +439,21 @@ impl LocalTier {
     ) -> Result<(), StateError> {
         Self::range(key, size, range.start, range.end.saturating_sub(range.start))?;
         self.open_mut(key, size)?.flag_dirty(range);
-        self.settle(key)
+        self.update_count(key)
+    }
+
+    /// The bytes written here that no push has taken: of these [`LocalTier::restore_dirty`] is to mark again what a push that
+    /// fails had taken. A push may send more than these.
+    pub fn unsent(&self, key: &str) -> Vec<Range<u64>> {
+        let Some(value) = self.values.get(key) else { return Vec::new() };
+        let mut unsent = value.dirty.clone();
+        unsent.extend(value.absorbed.iter().cloned());
+        unsent.into_iter().collect()
     }
 
     /// What a whole push sends: every present byte of a dirty value, and the value's size; nothing when it is clean.
     ///
-    /// The value counts as clean from here on, so that writes made during the push are sent by the next one.
+    /// The value is clean afterwards, so that the next push sends writes made during this one.
     pub fn take_dirty(&mut self, key: &str) -> Option<(u64, Vec<Chunk>)> {
         let value = self.values.get_mut(key).filter(|value| value.is_dirty())?;
         value.dirty = RangeSet::new();
@@ -453,9 +463,9 @@ impl LocalTier {
         Some((size, chunks))
     }
 
-    /// What a partial push sends: the dirty ranges, and the value's size; nothing when it is clean.
+    /// Takes the contents of a partial push: the dirty ranges, and the value's size; `None` if it is clean.
     ///
-    /// They count as clean from here on.
+    /// The ranges are clean afterwards.
     pub fn take_dirty_ranges(&mut self, key: &str) -> Option<(u64, Vec<Chunk>)> {
         let value = self.values.get_mut(key).filter(|value| value.is_dirty())?;
         let dirty = std::mem::take(&mut value.dirty);
@@ -467,12 +477,12 @@ impl LocalTier {
         Some((size, chunks))
     }
 
-    /// What a masked push sends: the present bytes at which the mask's bytes are not zero.
+    /// Takes the contents of a masked push: the present bytes at which the mask's bytes are not zero.
     ///
-    /// They count as clean from here on.
+    /// They are clean afterwards.
     ///
     /// # Errors
-    /// When the value or the mask is not here, or the mask has another size.
+    /// If the value or the mask is not on this host, or the mask has another size.
     pub fn take_masked(
         &mut self,
         key: &str,
@@ -515,14 +525,14 @@ impl LocalTier {
         Ok(Some((size, chunks)))
     }
 
-    /// Parts of a value are being sent.
+    /// Records that parts of a value are being sent.
     fn sent(&mut self, key: &str, chunks: &[Chunk]) {
         self.pulls.sent(key, chunks);
-        // Taking a part out of a range makes two of it.
-        let _ = self.settle(key);
+        // Removing a part from a range can split it in two.
+        let _ = self.update_count(key);
     }
 
-    /// Takes in what a mapping of the value has now, where that is not what it had before.
+    /// Copies the bytes of a mapping that differ from `before` into the value.
     pub fn absorb_changed(&mut self, key: &str, offset: u64, now: &[u8], before: &[u8]) {
         let Some(value) = self.values.get_mut(key) else { return };
         let changed = value.absorb_changed(offset, now, before);
@@ -531,15 +541,16 @@ impl LocalTier {
         }
         changed.iter().for_each(|range| self.pulls.wrote(key, range));
         self.note(key, Change::Written);
-        // The guest has written it: it stays, and is told with the next write that there is no room.
-        let _ = self.settle(key);
+        // The guest has written the bytes already, so they stay; its next write fails if the limit is exceeded.
+        let _ = self.update_count(key);
     }
 
-    /// Takes in what a partial push read back, all but what was written here since it was asked for, or is unsent. Of a value
-    /// that is kept fresh, what was written through a mapping stays, too: its run may flag it yet.
+    /// Replaces the copy by the value that a partial push read back, except bytes that are dirty or were written here
+    /// since the request. If the value is kept fresh, bytes written through a mapping stay as well: their run may still
+    /// flag them.
     ///
     /// # Errors
-    /// When the value has another size by now.
+    /// If the local value has another size.
     pub fn refresh(&mut self, run: RunId, key: &str, bytes: &[u8]) -> Result<(), StateError> {
         let is_kept_fresh = self.pulls.is_kept_fresh(run, key);
         let mut kept = self.pulls.end(run, key);
@@ -550,20 +561,20 @@ impl LocalTier {
         }
         value.replace(bytes, &kept);
         self.note(key, Change::Pulled);
-        self.settle(key)
+        self.update_count(key)
     }
 
-    /// Says that a push has reached the global tier.
+    /// Records that a push has been stored in the global tier.
     pub fn pushed(&mut self, key: &str) {
         self.note(key, Change::Pushed);
     }
 
-    /// Names the keys whose changes are noted from here on.
+    /// Sets the keys whose changes are recorded from now on.
     pub fn watch(&mut self, keys: Vec<String>) {
         self.watched = keys;
     }
 
-    /// What happened to the watched values since this was asked last, each kind of change once.
+    /// Takes the changes of the watched values since the last call, each kind of change once.
     pub fn take_changes(&mut self) -> Vec<(String, Change)> {
         std::mem::take(&mut self.changes)
     }
@@ -575,15 +586,15 @@ impl LocalTier {
         }
     }
 
-    /// A name for a run that takes locks, or asks for values.
+    /// A new id for a run that takes locks or requests values.
     pub fn new_run(&mut self) -> RunId {
         self.locks.new_run()
     }
 
-    /// Asks for the lock of a key, whether or not there is a value.
+    /// Requests the lock of a key, whether or not the value exists.
     ///
     /// # Errors
-    /// When there is no room for another lock.
+    /// If the memory limit allows no further lock.
     pub fn lock(
         &mut self,
         run: RunId,
@@ -596,32 +607,32 @@ impl LocalTier {
         Ok(self.locks.lock(run, key, mode))
     }
 
-    /// Gives one lock back; one that the run does not hold is left alone.
+    /// Releases one lock; does nothing if the run does not hold it.
     pub fn unlock(&mut self, run: RunId, key: &str, mode: LockMode) {
         let freed = self.locks.unlock(run, key, mode);
         self.count.shrink(freed);
     }
 
-    /// Ready once the lock asked for is held.
+    /// Ready once the requested lock is held.
     pub fn poll_lock(&mut self, ticket: Ticket, cx: &mut task::Context<'_>) -> task::Poll<()> {
         self.locks.poll(ticket, cx)
     }
 
-    /// Gives back every lock of a run that ended, and what it waited for.
+    /// Releases all locks of a run that ended, and cancels its requests.
     pub fn release(&mut self, run: RunId) {
         self.pulls.release(run);
         let freed = self.locks.release(run);
         self.count.shrink(freed);
     }
 
-    /// Undoes [`LocalTier::take_dirty`] after a failed push.
+    /// Marks what was [`unsent`](Self::unsent) before a push as dirty again, after that failed or was cut off.
     pub fn restore_dirty(&mut self, key: &str, ranges: &[Range<u64>]) {
         if let Some(value) = self.values.get_mut(key) {
             for range in ranges {
                 value.flag_dirty(range.clone());
             }
             // As in `absorb_changed`.
-            let _ = self.settle(key);
+            let _ = self.update_count(key);
         }
     }
 }

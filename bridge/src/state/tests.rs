@@ -43,7 +43,7 @@ fn an_explicit_pull_replaces_unsent_writes() {
 }
 
 #[test]
-fn what_is_written_during_a_pull_is_not_taken_back_by_it() {
+fn a_pull_keeps_writes_made_meanwhile() {
     let mut tier = LocalTier::new();
     let [run, other, ended] = std::array::from_fn(|_| tier.new_run());
     tier.write("k", 6, 0, b"a").unwrap();
@@ -51,7 +51,7 @@ fn what_is_written_during_a_pull_is_not_taken_back_by_it() {
         tier.ask(run, "k");
     }
     tier.release(ended);
-    // One write is pushed meanwhile, one is unsent, and one came through a mapping.
+    // One write is pushed meanwhile, one is unsent, and one was made through a mapping.
     tier.write("k", 6, 1, b"B").unwrap();
     tier.take_dirty("k").unwrap();
     tier.write("k", 6, 2, b"C").unwrap();
@@ -60,7 +60,7 @@ fn what_is_written_during_a_pull_is_not_taken_back_by_it() {
     tier.replace(run, "k", b"uvwxyz").unwrap();
     assert_eq!(tier.get("k").unwrap().read(0..6), b"uBCDyz");
     assert_eq!(tier.take_dirty_ranges("k").unwrap().1, [chunk(2, b"C")]);
-    // One that asked before does not hear of what was written; one that asks now does.
+    // A request made before a write does not overwrite it; a later one does.
     tier.write("k", 6, 5, b"F").unwrap();
     tier.replace(other, "k", b"123456").unwrap();
     assert_eq!(tier.get("k").unwrap().read(0..6), b"1BCD5F");
@@ -71,7 +71,7 @@ fn what_is_written_during_a_pull_is_not_taken_back_by_it() {
 }
 
 #[test]
-fn what_a_partial_push_reads_back_replaces_all_but_newer_writes() {
+fn reading_back_after_a_partial_push_keeps_newer_writes() {
     let mut tier = LocalTier::new();
     let run = tier.new_run();
     tier.write("k", 4, 0, b"abcd").unwrap();
@@ -87,7 +87,7 @@ fn what_a_partial_push_reads_back_replaces_all_but_newer_writes() {
 }
 
 #[test]
-fn a_value_that_is_kept_fresh_keeps_what_is_unsent_or_was_sent_meanwhile() {
+fn a_value_kept_fresh_keeps_writes_that_are_unsent_or_were_sent_meanwhile() {
     let mut tier = LocalTier::new();
     let run = tier.new_run();
     tier.write("k", 5, 0, b"a").unwrap();
@@ -100,7 +100,7 @@ fn a_value_that_is_kept_fresh_keeps_what_is_unsent_or_was_sent_meanwhile() {
     tier.refresh(run, "k", b"vwxyz").unwrap();
     assert_eq!(tier.get("k").unwrap().read(0..5), b"vbcdz");
     assert_eq!(tier.take_dirty_ranges("k").unwrap().1, [chunk(3, b"d")]);
-    // What is asked for later than that may be replaced, and a whole push sends all that is here.
+    // A request made after the writes may overwrite them; a whole push sends all present bytes.
     tier.ask_to_keep_fresh(run, "k");
     tier.write("k", 5, 4, b"e").unwrap();
     tier.take_dirty("k").unwrap();
@@ -112,7 +112,7 @@ fn a_value_that_is_kept_fresh_keeps_what_is_unsent_or_was_sent_meanwhile() {
 }
 
 #[test]
-fn a_value_that_is_kept_fresh_keeps_what_a_mapping_wrote_until_it_is_flagged_or_pulled() {
+fn a_value_kept_fresh_keeps_mapped_writes_until_they_are_flagged_or_pulled() {
     let mut tier = LocalTier::new();
     let run = tier.new_run();
     let refresh = |tier: &mut LocalTier, bytes: &[u8; 4]| {
@@ -124,7 +124,7 @@ fn a_value_that_is_kept_fresh_keeps_what_a_mapping_wrote_until_it_is_flagged_or_
     absorb(&mut tier, "k", 1, b"BC");
     assert!(!tier.get("k").unwrap().is_dirty());
     assert_eq!(refresh(&mut tier, b"0123"), b"0BC3");
-    // What is flagged is sent, and is like other bytes then; so is what a write covered.
+    // Flagged bytes are sent, and then treated like others; likewise bytes covered by a write.
     tier.flag_dirty("k", 4, 1..2).unwrap();
     assert_eq!(refresh(&mut tier, b"4567"), b"4BC7");
     assert_eq!(tier.take_dirty_ranges("k").unwrap().1, [chunk(1, b"B")]);
@@ -133,7 +133,7 @@ fn a_value_that_is_kept_fresh_keeps_what_a_mapping_wrote_until_it_is_flagged_or_
     absorb(&mut tier, "k", 2, b"E");
     assert_eq!(tier.take_dirty_ranges("k").unwrap().1, [chunk(2, b"E")]);
     assert_eq!(refresh(&mut tier, b"0123"), b"0123");
-    // A whole push sends it, a masked one what the mask has, and an explicit pull replaces it.
+    // A whole push sends all of them, a masked push those of the mask, and an explicit pull overwrites them.
     let absorb_again = |tier: &mut LocalTier| {
         absorb(tier, "k", 0, b"wxyz");
         assert_eq!(refresh(tier, b"0123"), b"wxyz");
@@ -152,7 +152,7 @@ fn a_value_that_is_kept_fresh_keeps_what_a_mapping_wrote_until_it_is_flagged_or_
 }
 
 #[test]
-fn a_push_sends_what_is_present_and_can_be_undone() {
+fn a_push_sends_present_bytes_and_can_be_undone() {
     let mut tier = LocalTier::new();
     tier.write("k", 6, 1, b"bc").unwrap();
     let (size, chunks) = tier.take_dirty("k").unwrap();
@@ -172,11 +172,11 @@ fn ranges_outside_the_value_are_refused() {
 }
 
 #[test]
-fn watched_values_tell_what_happened_to_them() {
+fn changes_of_watched_values_are_recorded() {
     use Change::{Pulled, Pushed, Written};
     let mut tier = LocalTier::new();
     tier.write("k", 4, 0, b"ab").unwrap();
-    assert!(tier.take_changes().is_empty(), "nobody watched");
+    assert!(tier.take_changes().is_empty(), "not watched yet");
     tier.watch(vec!["k".into()]);
     tier.write("k", 4, 0, b"cd").unwrap();
     tier.write("k", 4, 1, b"e").unwrap();
@@ -199,7 +199,7 @@ fn watched_values_tell_what_happened_to_them() {
 }
 
 #[test]
-fn what_neither_tier_has_is_not_taken_in() {
+fn a_value_in_neither_tier_is_not_created() {
     let mut tier = LocalTier::new();
     assert!(!tier.take_in("k", None, &chunk(0, b"")).unwrap());
     tier.write("k", 4, 1, b"b").unwrap();

@@ -1,15 +1,17 @@
-//! Several frames together: each after its length, and over plain HTTP before those of a page the connection they belong to.
+//! Several frames in one message, each length-prefixed. Over plain HTTP a page's batch begins with its connection's
+//! header.
 
 use super::WireError;
 use super::limits::{BATCH_HEADER_BYTES, FRAME_PREFIX_BYTES, MAX_FRAME_BYTES};
 
-/// Names a connection over HTTP. Chosen by the relay at random: who knows it can speak for its session.
+/// Identifies a connection over HTTP. A random number chosen by the relay, and a secret: its holder can act in the
+/// session.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub [u8; 16]);
 
 impl std::fmt::Debug for ConnectionId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // A secret: only enough of it to tell two apart.
+        // A secret: show only enough to tell connections apart.
         write!(f, "ConnectionId({:02x}{:02x}…)", self.0[0], self.0[1])
     }
 }
@@ -18,7 +20,7 @@ impl std::fmt::Debug for ConnectionId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchHeader {
     pub connection: ConnectionId,
-    /// How many batches went before this one; where frames are asked for, how many arrived.
+    /// Number of batches sent before this one; in a request for frames, number of batches received.
     pub seq: u64,
 }
 
@@ -40,20 +42,20 @@ impl BatchHeader {
     }
 }
 
-/// Appends a frame: its length, 4 bytes little-endian, and its bytes. One of length 0 says only that somebody is there.
+/// Appends a frame: its length, 4 bytes little-endian, and its bytes. A frame of length 0 is a keep-alive.
 pub fn append_frame(batch: &mut Vec<u8>, frame: &[u8]) {
     let length = u32::try_from(frame.len()).expect("a frame is at most MAX_FRAME_BYTES long");
     batch.extend_from_slice(&length.to_le_bytes());
     batch.extend_from_slice(frame);
 }
 
-/// The frames of a WebSocket message. One that is no batch, a handshake or of a version before
-/// [`BATCHES_SINCE`](super::BATCHES_SINCE), is itself one frame.
+/// The frames of a WebSocket message. A message that is not a batch (a handshake, or of a version before
+/// [`BATCHES_SINCE`](super::BATCHES_SINCE)) is one frame.
 pub fn frames_of(message: &[u8], is_batch: bool) -> Frames<'_> {
     Frames { rest: message, is_batch }
 }
 
-/// What [`frames_of`] gives; without frames of length 0.
+/// Iterator of [`frames_of`]; skips frames of length 0.
 #[derive(Clone, Debug)]
 pub struct Frames<'a> {
     rest: &'a [u8],
@@ -98,19 +100,19 @@ impl<'a> Iterator for Frames<'a> {
     }
 }
 
-/// Takes frames out of bytes that arrive in pieces, wherever they are cut.
+/// Splits a byte stream that arrives in pieces of any size into frames.
 #[derive(Debug, Default)]
 pub struct FrameReader {
     prefix: Vec<u8>,
-    /// The frame that is arriving, and how many bytes of it are missing.
+    /// The frame that is being received, and the number of its missing bytes.
     frame: Option<(Vec<u8>, usize)>,
 }
 
 impl FrameReader {
-    /// Takes one piece, and gives the frames that it completes; without those of length 0.
+    /// Takes one piece and returns the frames that it completes, except those of length 0.
     ///
     /// # Errors
-    /// When a frame is longer than the protocol allows.
+    /// If a frame is longer than the protocol allows.
     pub fn push(&mut self, mut bytes: &[u8]) -> Result<Vec<Vec<u8>>, WireError> {
         let mut frames = Vec::new();
         loop {
@@ -140,7 +142,7 @@ impl FrameReader {
         self.prefix.is_empty() && self.frame.is_none()
     }
 
-    /// The next frame's length, once all of it is here.
+    /// The next frame's length, once its prefix is complete.
     fn begin(&mut self, bytes: &mut &[u8]) -> Result<Option<usize>, WireError> {
         let (now, later) =
             bytes.split_at((FRAME_PREFIX_BYTES - self.prefix.len()).min(bytes.len()));

@@ -1,19 +1,19 @@
-//! Frames to bytes and back.
+//! Encodes and decodes frames.
 
 use super::limits::*;
 use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
-/// Why a frame is not taken.
+/// Why a frame is rejected.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum WireError {
-    #[error("a frame of {bytes} bytes; at most {MAX_FRAME_BYTES} are allowed")]
+    #[error("the frame has {bytes} bytes; at most {MAX_FRAME_BYTES} are allowed")]
     FrameTooLong { bytes: usize },
-    #[error("an envelope of {bytes} bytes; at most {MAX_ENVELOPE_BYTES} are allowed")]
+    #[error("the envelope has {bytes} bytes; at most {MAX_ENVELOPE_BYTES} are allowed")]
     EnvelopeTooLong { bytes: usize },
-    #[error("a payload of {bytes} bytes; at most {MAX_PAYLOAD_BYTES} are allowed")]
+    #[error("the payload has {bytes} bytes; at most {MAX_PAYLOAD_BYTES} are allowed")]
     PayloadTooLong { bytes: usize },
-    #[error("the envelope cannot be read: {reason}")]
+    #[error("the envelope cannot be decoded: {reason}")]
     Malformed { reason: String },
     #[error("the first frame is not a handshake of this protocol")]
     NotAHandshake,
@@ -25,10 +25,10 @@ impl From<postcard::Error> for WireError {
     }
 }
 
-/// One frame: envelope, then payload.
+/// Encodes one frame: envelope, then payload.
 ///
 /// # Errors
-/// When either is longer than the protocol allows.
+/// If either is longer than the protocol allows.
 pub fn encode<M: Serialize>(message: &M, payload: &[u8]) -> Result<Vec<u8>, WireError> {
     if payload.len() > MAX_PAYLOAD_BYTES {
         return Err(WireError::PayloadTooLong { bytes: payload.len() });
@@ -41,10 +41,10 @@ pub fn encode<M: Serialize>(message: &M, payload: &[u8]) -> Result<Vec<u8>, Wire
     Ok(frame)
 }
 
-/// The envelope of a frame, and its payload.
+/// Decodes the envelope of a frame; returns it with the payload.
 ///
 /// # Errors
-/// When the frame is too long or its envelope is not a message.
+/// If the frame is too long or its envelope is not a message.
 pub fn decode<M: DeserializeOwned>(frame: &[u8]) -> Result<(M, &[u8]), WireError> {
     if frame.len() > MAX_FRAME_BYTES {
         return Err(WireError::FrameTooLong { bytes: frame.len() });
@@ -60,20 +60,20 @@ pub fn decode<M: DeserializeOwned>(frame: &[u8]) -> Result<(M, &[u8]), WireError
     Ok((message, payload))
 }
 
-/// A handshake frame: [`MAGIC`], then the message.
+/// Encodes a handshake frame: [`MAGIC`], then the message.
 ///
 /// # Errors
-/// When the message is longer than an envelope may be.
+/// If the message is longer than an envelope may be.
 pub fn encode_handshake<M: Serialize>(message: &M) -> Result<Vec<u8>, WireError> {
     let mut frame = MAGIC.to_vec();
     frame.extend(encode(message, &[])?);
     Ok(frame)
 }
 
-/// The message of a handshake frame; bytes after it are left to later versions.
+/// Decodes the message of a handshake frame; ignores further bytes, which later versions may add.
 ///
 /// # Errors
-/// When the frame is not a handshake.
+/// If the frame is not a handshake.
 pub fn decode_handshake<M: DeserializeOwned>(frame: &[u8]) -> Result<M, WireError> {
     let message = frame.strip_prefix(&MAGIC).ok_or(WireError::NotAHandshake)?;
     if message.len() > MAX_ENVELOPE_BYTES {

@@ -1,20 +1,20 @@
-//! The messages. Changing one changes the protocol: `wire/tests.rs` holds the approved hash of this file.
+//! The messages. A change here changes the protocol: `wire/tests.rs` holds the approved hash of this file.
 
 use super::limits::*;
 use serde::{Deserialize, Serialize};
 
-/// Chosen by the client, counting up from 1 within a session. On *every* request, so that one sent again after a
-/// reconnect is recognised and does nothing twice.
+/// Chosen by the client, counting up from 1 within a session. *Every* request has one, so that the relay recognises a
+/// request that is sent again after a reconnect, and does not perform it twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RequestId(pub u64);
 
-/// Chosen by the relay at random; who knows it can take the session over after a reconnect.
+/// A random number chosen by the relay, and a secret: its holder can resume the session.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SessionId(pub [u8; 16]);
 
 impl std::fmt::Debug for SessionId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // A secret: only enough of it to tell two apart.
+        // A secret: show only enough to tell sessions apart.
         write!(f, "SessionId({:02x}{:02x}…)", self.0[0], self.0[1])
     }
 }
@@ -24,11 +24,11 @@ impl std::fmt::Debug for SessionId {
 pub struct Hello {
     /// Oldest and newest version the client speaks.
     pub versions: (u16, u16),
-    /// Whose functions and state this session uses.
+    /// The user whose functions and state this session uses.
     pub user: String,
-    /// Proof of that; browsers cannot set WebSocket headers, so it travels here.
+    /// Proof that the page may act for the user; browsers cannot set WebSocket headers, so the token is sent here.
     pub token: Option<String>,
-    /// The session to take up again.
+    /// The session to resume.
     pub resume: Option<SessionId>,
 }
 
@@ -36,10 +36,10 @@ pub struct Hello {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     Welcome {
-        /// What both speak from here on.
+        /// The version of the protocol used from here on.
         version: u16,
         session: SessionId,
-        /// Whether this is the session that [`Hello::resume`] named, with all its requests.
+        /// Whether this is the session named by [`Hello::resume`], with all its requests.
         resumed: bool,
     },
     Refused {
@@ -51,13 +51,13 @@ pub enum Answer {
 /// Why a handshake is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RefusalCode {
-    /// No version in common.
+    /// The peers have no version in common.
     Version,
-    /// Not a handshake, or one out of bounds.
+    /// The frame is not a handshake, or the handshake exceeds a limit.
     Malformed,
-    /// Not allowed to act for this user.
+    /// The token does not allow to act for this user.
     Unauthorised,
-    /// The relay has no room now.
+    /// The relay has no capacity now.
     Busy,
 }
 
@@ -72,69 +72,71 @@ pub enum ClientMessage {
     Acknowledge {
         id: RequestId,
     },
-    /// Nobody waits for the reply any more; there will be one all the same.
+    /// The page no longer waits for the reply; the relay sends one nevertheless.
     Cancel {
         id: RequestId,
     },
-    /// Asks for a sign of life, for pages do not see a WebSocket's own pings. Answered by [`ServerMessage::Pong`] at once.
-    /// Since version 2.
+    /// Heartbeat: pages do not see a WebSocket's own pings. Answered by [`ServerMessage::Pong`] at once. Since version
+    /// 2.
     Ping,
-    /// The call with this id, which comes next, was chained by the same run as an earlier one, its first. Since version 3.
+    /// The next request is the call with this id; it belongs to the run whose first chained call is `first`. Since
+    /// version 3.
     SameRun {
         id: RequestId,
         first: RequestId,
     },
 }
 
-/// What a page asks for.
+/// A request of a page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// Runs a function in the cluster; payload: its input. Answered by [`Reply::Call`] or
     /// [`Reply::CallFailed`].
     Call { function: String, entry: CallEntry, args: Vec<String>, env: Vec<(String, String)> },
-    /// Reads bytes of a state value, to its end where `length` is `None`, but no more than [`TRANSFER_BYTES`]. Answered by
+    /// Reads bytes of a state value, to its end if `length` is `None`, but at most [`TRANSFER_BYTES`]. Answered by
     /// [`Reply::State`].
     ReadState { key: String, offset: u64, length: Option<u64> },
-    /// Writes chunks of a state value, all or none; payload: their bytes, one after the other. Answered by
-    /// [`Reply::Done`] once they are durable.
+    /// Writes chunks of a state value, all or none; payload: the concatenated bytes. Answered by [`Reply::Done`] once
+    /// they are durable.
     WriteState { key: String, size: u64, chunks: Vec<ChunkHeader> },
     /// Appends the payload to a list of the global tier. Answered by [`Reply::Done`] once it is durable.
     AppendState { key: String },
-    /// Reads the first elements of a list, one after the other. Answered by [`Reply::Bytes`].
+    /// Reads the first elements of a list, concatenated. Answered by [`Reply::Bytes`].
     ReadAppended { key: String, count: u32 },
     /// Empties a list. Answered by [`Reply::Done`].
     ClearAppended { key: String },
-    /// Reads a file that the cluster shares. Answered by [`Reply::Bytes`] or [`Reply::Missing`].
+    /// Reads a shared file of the cluster. Answered by [`Reply::Bytes`] or [`Reply::Missing`].
     ReadFile { path: String },
-    /// Asks whether the cluster has one of these versions of a function, by their content hashes, as manifests have them.
-    /// Answered by [`Reply::Done`], by [`Reply::Missing`] where it has no such function, or by [`Reply::Bytes`] with the hash of
-    /// the version that it has. Since version 3.
+    /// Compares these versions of a function, given by the content hashes in manifests, with the cluster's. Answered by
+    /// [`Reply::Done`] if the cluster has one of them, by [`Reply::Missing`] if it has no such function, or else by
+    /// [`Reply::Bytes`] with the hash of its version. Since version 3.
     Compare { function: String, integrities: Vec<String> },
-    /// Takes the lock of a key for a run of this session, once nobody else holds it; the number tells the session's runs apart.
-    /// Answered by [`Reply::Done`] once it is held. Performed again where the connection broke before the page had the reply.
-    /// Since version 4.
+    /// Takes the lock of a key for a run of this session, as soon as it is free; the number identifies the run within
+    /// the session. Answered by [`Reply::Done`] once it is held. Performed again if the connection broke before the
+    /// page received the reply. Since version 4.
     LockState { key: String, run: u64 },
-    /// Releases it. Answered by [`Reply::Done`], or by [`FailureCode::LockLost`] where the run does not hold it. Since version 4.
+    /// Releases the lock. Answered by [`Reply::Done`], or by [`FailureCode::LockLost`] if the run does not hold it.
+    /// Since version 4.
     UnlockState { key: String, run: u64 },
-    /// Asks for a [`ServerMessage::Changed`] whenever somebody else writes a state value, until [`Request::Unwatch`] or the end of
-    /// the session. Answered by [`Reply::Done`] where the session is told of this value already, and by [`Reply::Missing`] where
-    /// that begins now, so that earlier changes were not told. Since version 4.
+    /// Subscribes to [`ServerMessage::Changed`] for writes of a state value by others, until [`Request::Unwatch`] or
+    /// the end of the session. Answered by [`Reply::Done`] if the session is subscribed already, and by
+    /// [`Reply::Missing`] if the subscription begins now, so that earlier changes were not notified. Since version 4.
     Watch { key: String },
-    /// Ends that. Answered by [`Reply::Done`]. Since version 4.
+    /// Ends the subscription. Answered by [`Reply::Done`]. Since version 4.
     Unwatch { key: String },
-    /// Reads bytes of a state value as all of them are at one moment, to its end where `length` is `None`. Answered by
-    /// [`Reply::State`] with the first of them, no more than [`TRANSFER_BYTES`]; the relay keeps the others for
-    /// [`Request::ReadOn`], under a number that tells the session's reads apart. Since version 5.
+    /// Reads bytes of a state value from one snapshot, to its end if `length` is `None`. Answered by [`Reply::State`]
+    /// with the first bytes, at most [`TRANSFER_BYTES`]; the relay keeps the others for [`Request::ReadOn`], under a
+    /// number that identifies the read within the session. Since version 5.
     ReadWhole { key: String, offset: u64, length: Option<u64>, read: u64 },
-    /// Reads on from `offset` in what [`Request::ReadWhole`] has begun. Answered by [`Reply::State`], or by [`Reply::Missing`] where
-    /// the relay does not keep it any more: begin again. Since version 5.
+    /// Continues a [`Request::ReadWhole`] from `offset`. Answered by [`Reply::State`], or by [`Reply::Missing`] if the
+    /// relay no longer keeps the snapshot: start over. Since version 5.
     ReadOn { read: u64, offset: u64 },
-    /// Hands over one part of a write, which changes nothing yet; payload: the chunks' bytes. The number tells the session's
-    /// writes apart. Answered by [`Reply::Done`]. Since version 5.
+    /// Stages one part of a write, which changes nothing yet; payload: the chunks' bytes. The number identifies the
+    /// write within the session. Answered by [`Reply::Done`]. Since version 5.
     Stage { write: u64, part: u32, chunks: Vec<ChunkHeader> },
-    /// Writes the chunks of all parts, of which there are so many, and then these, all or none; payload: their bytes. Answered by
-    /// [`Reply::Done`] once they are durable, or by [`Reply::Missing`] where the relay does not have every part: nothing was
-    /// written, and all of it is to be sent again. Since version 5.
+    /// Writes the chunks of all `parts` staged parts and then these, all or none; payload: the bytes of these. Answered
+    /// by [`Reply::Done`] once they are durable, or by [`Reply::Missing`] if the relay does not have every part:
+    /// nothing was written, and all parts must be sent again. Since version 5.
     WriteStaged { key: String, size: u64, write: u64, parts: u32, chunks: Vec<ChunkHeader> },
 }
 
@@ -142,13 +144,13 @@ pub enum Request {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CallEntry {
     Main,
-    /// An entry of its table.
+    /// An entry of its table, by index.
     Pointer(u32),
-    /// Its main entry, with this answer to `__faasm_get_idx`.
+    /// Its main entry; `__faasm_get_idx` returns this index.
     Index(u32),
 }
 
-/// Place and length of a chunk whose bytes are in the payload.
+/// Position and length of a chunk whose bytes are in the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkHeader {
     pub offset: u64,
@@ -164,7 +166,7 @@ pub enum ServerMessage {
     },
     /// Answers [`ClientMessage::Ping`]. Since version 2.
     Pong,
-    /// A value that the session watches was written since the page was last told so, once or many times. Since version 4.
+    /// A watched value was written, once or more, since the last such notification. Since version 4.
     Changed {
         key: String,
     },
@@ -177,23 +179,23 @@ pub enum Reply {
     Call {
         return_value: i32,
     },
-    /// Size of the value, if there is one; payload: its bytes from `offset`.
+    /// Size of the value, if it exists; payload: its bytes from `offset`.
     State {
         size: Option<u64>,
         offset: u64,
     },
     Done,
-    /// It was not performed, or nobody can tell.
+    /// The request was not performed, or its outcome is unknown.
     Failed {
         code: FailureCode,
         message: String,
     },
-    /// Payload: the bytes asked for.
+    /// Payload: the requested bytes.
     Bytes,
-    /// What was to be read does not exist.
+    /// The value, file or function does not exist; see the request.
     Missing,
-    /// The call did not run to its end: a trap, a missing function, time that ran out. The code is stable, as in
-    /// `guest::Fault::code`; payload: the reason. A function that awaits the call sees return value 1 and the reason as
+    /// The call did not complete: a trap, a missing function, a timeout. The code is stable, as in
+    /// `guest::Fault::code`; payload: the reason. A function that awaits the call gets return value 1 and the reason as
     /// output.
     CallFailed {
         code: String,
@@ -203,28 +205,28 @@ pub enum Reply {
 /// Why a request has no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FailureCode {
-    /// Out of bounds, or it makes no sense.
+    /// The request is invalid or exceeds a limit.
     BadRequest,
     /// Cancelled by the client.
     Cancelled,
     /// The cluster or its storage failed.
     Unavailable,
-    /// The relay cannot tell whether it was performed.
+    /// Outcome unknown: the request may have been performed.
     Unknown,
-    /// Too much at once.
+    /// The request exceeds the present capacity.
     Busy,
-    /// State: another size, or outside the value.
+    /// State: the size differs, or the range is outside the value.
     State,
     /// The session's token does not allow it, or has expired. Since version 3.
     Unauthorised,
-    /// The run does not hold the lock, or not any more. Since version 4.
+    /// The run does not hold the lock, or no longer. Since version 4.
     LockLost,
-    /// There is no memory left in the budget of the user, or of the relay: nothing was done. Since version 5; earlier ones are told
-    /// [`FailureCode::Busy`].
+    /// The memory budget of the user or of the relay is exhausted: nothing was done. Since version 5; earlier versions
+    /// get [`FailureCode::Busy`].
     OverBudget,
 }
 
-/// Whether `name` can name a user or a function: it becomes part of paths and of keys in the cluster.
+/// Whether `name` is valid for a user or a function: it becomes part of paths and of keys in the cluster.
 pub fn is_valid_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= MAX_NAME_BYTES
@@ -233,19 +235,20 @@ pub fn is_valid_name(name: &str) -> bool {
 }
 
 impl Hello {
-    /// What is out of bounds, if anything.
+    /// Describes a field that exceeds its limit, if any.
     pub fn problem(&self) -> Option<String> {
         if !is_valid_name(&self.user) {
             return Some(name_problem("user", &self.user));
         }
         let token = self.token.as_ref().map_or(0, String::len);
-        (token > MAX_TOKEN_BYTES).then(|| format!("the token has {token} bytes"))
+        (token > MAX_TOKEN_BYTES)
+            .then(|| format!("the token has {token} bytes; at most {MAX_TOKEN_BYTES} are allowed"))
     }
 }
 
 impl Request {
-    /// Whether performing it twice does no harm: it changes nothing, or takes a lock, which a session that is gone does not
-    /// hold for long.
+    /// Whether performing it twice is harmless: it changes nothing, or takes a lock, which expires soon after its
+    /// session is gone.
     pub fn is_read(&self) -> bool {
         match self {
             Request::ReadState { .. }
@@ -267,7 +270,7 @@ impl Request {
         }
     }
 
-    /// The state value or list that it reads or changes.
+    /// Key of the state value or list that the request reads or changes.
     pub fn state_key(&self) -> Option<&str> {
         match self {
             Request::ReadState { key, .. }
@@ -281,7 +284,7 @@ impl Request {
         }
     }
 
-    /// First version of the protocol that has it.
+    /// First version of the protocol that has this request.
     pub fn since(&self) -> u16 {
         match self {
             Request::Compare { .. } => 3,
@@ -297,7 +300,7 @@ impl Request {
         }
     }
 
-    /// What is out of bounds, if anything.
+    /// Describes what is invalid or exceeds a limit, if anything.
     pub fn problem(&self, payload: &[u8]) -> Option<String> {
         match self {
             Request::Call { function, args, env, .. } => {

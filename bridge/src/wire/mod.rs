@@ -1,11 +1,11 @@
-//! The wire protocol between a page and a relay: messages, their bounds, and their form in bytes.
+//! The wire protocol between a page and a relay: messages, their limits, and their encoding.
 //!
 //! A frame is a `postcard` envelope ([`ClientMessage`] or [`ServerMessage`]) and, right
-//! after it, the payload (an input, an output, bytes of a state value), which is never copied into the envelope. Numbers
-//! are little-endian or varint, as `postcard` defines them. The first frame of each side is the handshake
+//! after it, the payload (an input, an output, bytes of a state value), which is never copied into the envelope.
+//! Numbers are little-endian or varint, as `postcard` defines them. The first frame of each side is the handshake
 //! ([`Hello`], [`Answer`]); its form is the same in every version of the protocol, and it begins with [`MAGIC`].
 //!
-//! Frames travel in batches, each after its length: as WebSocket messages ([`append_frame`], [`frames_of`]), and over plain
+//! Frames travel in batches, length-prefixed: as WebSocket messages ([`append_frame`], [`frames_of`]), and over plain
 //! HTTP ([`FrameReader`]).
 
 mod batch;

@@ -1,11 +1,11 @@
-//! The protocol's bytes: saved frames, bounds, and the approved hash of the schema.
+//! The protocol's bytes: recorded frames, limits, and the approved hash of the schema.
 
 use super::*;
 use sha2::{Digest, Sha256};
 
 /// Changes with `message.rs`. Before approving a new one: is it still readable by a peer of the previous version? If
 /// not, raise [`VERSIONS`], keep the old messages for one version, and save frames of the new one below.
-const APPROVED_SCHEMA: &str = "0059e5bd38339fc321037b219539532b6db7dbab443afff487442b40539aa503";
+const APPROVED_SCHEMA: &str = "b9a9226ec1118f39f02943221af415969af4abdd2f9ff9654b92c39d1dbdb5e5";
 
 #[test]
 fn the_schema_is_approved() {
@@ -140,7 +140,7 @@ fn frames_of_watching_keep_their_bytes() {
 }
 
 #[test]
-fn a_turn_keeps_its_bytes() {
+fn a_batch_header_keeps_its_bytes() {
     let header = BatchHeader { connection: ConnectionId([0xcd; 16]), seq: 258 };
     assert_eq!(hex(&header.to_bytes()), format!("{}0201000000000000", "cd".repeat(16)));
     assert_eq!(BatchHeader::from_bytes(header.to_bytes()), header);
@@ -204,7 +204,7 @@ fn nonsense_is_refused_without_a_panic() {
 }
 
 #[test]
-fn requests_say_what_is_wrong_with_them() {
+fn invalid_requests_are_described() {
     let call = |function: &str| Request::Call {
         function: function.into(),
         entry: CallEntry::Main,

@@ -3,6 +3,8 @@
 
 mod browsers;
 mod commands;
+mod deny;
+mod documents;
 mod process;
 mod relay;
 mod results;
@@ -14,7 +16,7 @@ mod workspace;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use workspace::Workspace;
 
@@ -48,7 +50,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => args.run(&workspace),
         Command::Test(args) => args.run(&workspace),
         Command::Conformance(args) => args.run(&workspace),
-        Command::Lint(args) => args.run(&workspace),
+        Command::Lint(args) => args.run(&workspace, Cli::command()),
         Command::Functions(args) => args.run(&workspace),
         Command::Build(args) => args.run(&workspace),
         Command::Package(args) => args.run(&workspace),

@@ -61,7 +61,7 @@ pub(crate) fn show(command: &Command) {
 }
 
 /// A command as one would type it, without the path of the program.
-fn line(command: &Command) -> String {
+pub(crate) fn line(command: &Command) -> String {
     let program = PathBuf::from(command.get_program());
     let mut line = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
     for argument in command.get_args() {

@@ -1,6 +1,6 @@
-//! Where the unwound stack goes: the last pages of memory, which the guest does not know of.
+//! The unwind buffer: the last pages of memory, which are hidden from the guest.
 //!
-//! With a buffer of `N` pages the guest's memory is always `N` pages smaller than the real one, whatever it asks for:
+//! With a buffer of `N` pages, the guest always sees a memory that is `N` pages smaller than the real one:
 //!
 //! ```wat
 //! ;; before               ;; after
@@ -11,23 +11,23 @@
 //! (func $faasm:memory.grow (param $by i32) (result i32) (local $old i32)
 //!   (local.set $old (memory.grow (local.get $by)))
 //!   (if (i32.eq (local.get $old) (i32.const -1)) (then (return (i32.const -1))))
-//!   (if (local.get $by) (then …zero [old - N, old)…))        ;; the buffer's old place becomes the guest's new memory
+//!   (if (local.get $by) (then …zero [old - N, old)…))        ;; the buffer's old pages become the guest's new ones
 //!   (i32.sub (local.get $old) (i32.const N)))
 //! ```
 //!
-//! The host grows memory by the same function, exported.
+//! The host grows memory through the same function, which is exported.
 //!
-//! Why it is safe. The initial memory is larger by `N`, so what the guest sees at first is what it would have seen, and
-//! every answer after that is the real one less `N`: to the guest it is the same memory, growing without a gap, and new
-//! pages are zero. No allocator can take the buffer, be it one that claims everything up to `memory.size` at its first
-//! use (an old dlmalloc) or one that goes on from its own notion of the end (Emscripten's `sbrk`). The buffer holds
-//! something only while the function is suspended, and then the guest does not run and nothing grows.
+//! Why it is safe. The initial memory is larger by `N` pages, and every size reported to the guest is smaller by `N`
+//! pages. So the guest sees the memory of the original, which grows without a gap and by zeroed pages. No allocator can
+//! take the buffer, neither one that claims everything up to `memory.size` at its first use (an old dlmalloc) nor one
+//! that tracks the end of memory itself (Emscripten's `sbrk`). The buffer is in use only while the function is
+//! suspended; the guest does not run then, and memory does not grow.
 //!
-//! What differs: an access past the guest's memory traps `N` pages late. It reaches nothing but the buffer, and nothing reads
-//! there what it stored: the host writes Asyncify's two pointers anew for each suspension, unwinding writes every word that
-//! rewinding reads, from the first suspended function's to the last, and between the two the guest runs no instruction of its own.
-//! Growing clears what becomes the guest's. The runtime checks the pointers that host calls get against the size that the guest
-//! knows.
+//! What differs: an access past the guest's memory traps `N` pages late. Until then it reaches only the buffer, and
+//! nothing reads what it stored there: the host writes Asyncify's two pointers anew for each suspension, unwinding
+//! writes every word that rewinding reads, from the first suspended function's to the last, and the guest executes no
+//! instruction of its own between the two. Growing clears the pages that become the guest's. The runtime checks the
+//! pointers passed to host calls against the size that the guest sees.
 
 use crate::Error;
 use crate::module::encode::encode;
@@ -43,7 +43,7 @@ use walrus::{FunctionBuilder, FunctionId, MemoryId, Module, ValType};
 const PAGE: u64 = 64 * 1024;
 /// Pages of a full 32-bit memory.
 const MOST_PAGES: u64 = 65536;
-/// Asyncify's two pointers, before what functions save.
+/// Asyncify's two pointers, which precede the saved frames.
 pub(crate) const HEADER_BYTES: u32 = 8;
 /// The header and one saved word.
 pub(crate) const LEAST_BYTES: u32 = 16;
@@ -52,7 +52,7 @@ const MOST_BYTES: u32 = 1 << 30;
 /// Appends a buffer of at least `bytes` to the memory and hides it from the guest.
 ///
 /// # Errors
-/// A size that cannot be, or a memory without room for it.
+/// An invalid size, or a memory without space for the buffer.
 pub fn add(wasm: &[u8], bytes: u32) -> Result<(Vec<u8>, UnwindBuffer), Error> {
     let mut module = parse(wasm)?;
     let buffer = append(&mut module, bytes)?;
@@ -61,7 +61,7 @@ pub fn add(wasm: &[u8], bytes: u32) -> Result<(Vec<u8>, UnwindBuffer), Error> {
     Ok((buffered, buffer))
 }
 
-/// The same, on a module in memory.
+/// [`add`], on a module in memory.
 pub(crate) fn append(module: &mut Module, bytes: u32) -> Result<UnwindBuffer, Error> {
     if !(LEAST_BYTES..=MOST_BYTES).contains(&bytes) {
         return Err(Error::StackSize { bytes });
@@ -69,7 +69,7 @@ pub(crate) fn append(module: &mut Module, bytes: u32) -> Result<UnwindBuffer, Er
     let pages = u64::from(bytes).div_ceil(PAGE);
     let memory = module.memories.iter_mut().next().ok_or(Error::NoMemory)?;
     let initial = memory.initial;
-    // The last address must fit `i32`, so a memory that would be full cannot take the end pointer.
+    // The address of the buffer's end must fit in an `i32`, so the memory must stay below 4 GiB.
     if initial + pages >= MOST_PAGES {
         return Err(Error::NoRoom { initial, pages });
     }
@@ -77,12 +77,12 @@ pub(crate) fn append(module: &mut Module, bytes: u32) -> Result<UnwindBuffer, Er
     memory.maximum = memory.maximum.map(|maximum| (maximum + pages).min(MOST_PAGES));
     let memory = memory.id();
     hide(module, memory, pages);
-    // It fits: fewer than MOST_PAGES pages are below 4 GiB.
+    // No overflow: fewer than MOST_PAGES pages are below 4 GiB.
     Ok(UnwindBuffer { bytes: (pages * PAGE) as u32 })
 }
 
 fn hide(module: &mut Module, memory: MemoryId, pages: u64) {
-    // Fewer than MOST_PAGES.
+    // No overflow: fewer than MOST_PAGES.
     let pages = pages as i32;
     let mut size = FunctionBuilder::new(&mut module.types, &[], &[ValType::I32]);
     size.name("faasm:memory.size".to_owned())
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_memory_is_refused() {
+    fn a_full_memory_is_rejected() {
         let error = add(&wasm("(module (memory 65535))"), 65536).unwrap_err().to_string();
         assert!(error.contains("65535 pages") && error.contains("--stack-size"), "{error}");
         assert!(matches!(add(&wasm("(module (memory 1))"), 8), Err(Error::StackSize { bytes: 8 })));

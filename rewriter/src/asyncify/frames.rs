@@ -1,14 +1,14 @@
-//! What each function saves when it unwinds, read off Asyncify's own output.
+//! Measures the frame that each function saves when it unwinds, from Asyncify's output.
 //!
-//! Which values live across a call is decided by Binaryen's flattening and coalescing, so it is measured and not guessed.
-//! A function moves the pointer into the unwind buffer by two constants: 4 bytes for the place of the call, then all saved
-//! locals; in its beginning, to rewind, by the same two backwards.
+//! Binaryen's flattening and coalescing decide which values live across a call, so frames are measured, not estimated.
+//! To save, a function advances the pointer into the unwind buffer by two constants: 4 bytes for the index of the call,
+//! and the size of all saved locals. At its beginning, to rewind, it moves the pointer back by the same constants.
 //!
 //! ```wat
 //! (i32.store (global.get $__asyncify_data) (i32.add (i32.load (global.get $__asyncify_data)) (i32.const 28)))
 //! ```
 //!
-//! The last optimisation may share such code between functions, so this is read before it.
+//! The last optimisation may share this code between functions, so the measurement comes before it.
 
 use std::collections::{BTreeMap, HashMap};
 use walrus::ir::{
@@ -19,17 +19,17 @@ use walrus::{FunctionId, GlobalId, Module};
 
 use crate::asyncify::analyse::constant;
 
-/// The globals that Asyncify works with.
+/// The globals in which Asyncify keeps its state.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct State {
-    /// Whether it is unwinding (1) or rewinding (2).
+    /// 1 while unwinding, 2 while rewinding.
     pub(crate) phase: GlobalId,
     /// Address of the unwind buffer.
     pub(crate) data: GlobalId,
 }
 
 impl State {
-    /// By the functions that Asyncify exports, of which one reads the phase, and another sets phase and address.
+    /// Finds the globals through Asyncify's exports: one reads the phase, another sets the phase and the address.
     pub(crate) fn of(module: &Module) -> Option<Self> {
         let globals = |export| Some(Globals::of(module, module.exports.get_func(export).ok()?));
         let phase = *globals("asyncify_get_state")?.read.first()?;
@@ -38,12 +38,12 @@ impl State {
         Some(Self { phase, data })
     }
 
-    /// Whether a function is instrumented: then it asks for the phase.
-    pub(crate) fn is_asked_by(self, module: &Module, function: FunctionId) -> bool {
+    /// Whether a function is instrumented; only instrumented functions read the phase.
+    pub(crate) fn is_read_by(self, module: &Module, function: FunctionId) -> bool {
         Globals::of(module, function).read.contains(&self.phase)
     }
 
-    /// Bytes that a function saves; none where that cannot be told.
+    /// Bytes that a function saves; `None` if they cannot be determined.
     pub(crate) fn frame(self, module: &Module, function: FunctionId) -> Option<u32> {
         let mut moves = Moves { state: self, by: Vec::new() };
         let function = module.funcs.get(function).kind.unwrap_local();
@@ -56,7 +56,8 @@ impl State {
         (saved > 0 && saved == restored).then(|| u32::try_from(saved).ok()).flatten()
     }
 
-    /// By how much `[global.get, global.get, i32.load, i32.const, i32.add, i32.store]` moves the pointer into the buffer.
+    /// The distance by which `[global.get, global.get, i32.load, i32.const, i32.add, i32.store]` moves the buffer
+    /// pointer.
     pub(crate) fn moves_by(self, [at, from, load, by, op, store]: [&Instr; 6]) -> Option<i32> {
         let is_data =
             |instr: &Instr| matches!(instr, Instr::GlobalGet(get) if get.global == self.data);
@@ -76,7 +77,7 @@ impl State {
         }
     }
 
-    /// Whether `[global.get, i32.load]` fetches the pointer into the buffer.
+    /// Whether `[global.get, i32.load]` loads the buffer pointer.
     pub(crate) fn fetches_pointer(self, [from, load]: [&Instr; 2]) -> bool {
         matches!(from, Instr::GlobalGet(get) if get.global == self.data)
             && matches!(load, Instr::Load(load)
@@ -110,7 +111,7 @@ impl<'instr> Visitor<'instr> for Globals {
     }
 }
 
-/// By how much a function moves the pointer into the buffer, each time that it does.
+/// All distances by which a function moves the buffer pointer.
 struct Moves {
     state: State,
     by: Vec<i32>,
@@ -135,10 +136,10 @@ pub(crate) fn by_name(module: &Module) -> HashMap<String, FunctionId> {
     functions.filter_map(|function| Some((function.name.clone()?, function.id()))).collect()
 }
 
-/// What each of these functions saves.
+/// The frame size of each of these functions.
 ///
 /// # Errors
-/// The name of one for which that cannot be told.
+/// The name of a function whose frame size cannot be determined.
 pub(crate) fn measure(
     module: &Module,
     functions: &BTreeMap<FunctionId, String>,

@@ -6,27 +6,29 @@
 //! (func $f (call $g) (call $h))
 //! ```
 //!
-//! After, in outline: while unwinding, each function on the stack saves its locals and the place of the call into the
-//! unwind buffer and returns; while rewinding it restores them and goes straight to that call.
+//! After, in outline: while unwinding, each function on the stack saves its locals and the index of the call into the
+//! unwind buffer, and returns. While rewinding it restores them and jumps to that call.
 //!
 //! ```wat
 //! (func $f
-//!   (if (rewinding) (then restore locals and $place))
+//!   (if (rewinding) (then restore locals and index))
 //!   (if (or (normal) (at 0)) (then (call $g) (if (unwinding) (then save locals and 0; return))))
 //!   (if (or (normal) (at 1)) (then (call $h) (if (unwinding) (then save locals and 1; return)))))
 //! ```
 //!
-//! Why it is safe: only `faasm_bridge.suspend` may begin an unwinding, every function on a path to it is instrumented
-//! ([`crate::asyncify::analyse`], checked on what Binaryen made), and the host begins and ends both phases between two returns to it.
+//! Why it is safe: only `faasm_bridge.suspend` may start an unwinding; every function on a path to it is instrumented
+//! ([`crate::asyncify::analyse`], checked on Binaryen's output); and the host starts and ends both phases between two
+//! returns to it.
 //!
-//! Binaryen takes the functions to instrument by name, in a list with wildcards and commas, where an empty list means all
-//! of them. Source names can be anything and need not be unique, so functions get names of ours for the journey; and where
-//! nothing suspends, Binaryen is not asked at all.
+//! Binaryen takes the functions to instrument as a list of names with wildcards and commas, in which an empty list
+//! means all functions. Source names can contain any character and need not be unique, so functions get unique names
+//! for this stage. If nothing suspends, Binaryen does not run at all.
 //!
-//! The order: what nothing can reach goes ([`reachable`]); names of ours; a long chain of functions becomes few
-//! ([`fold`]); calls that Asyncify must not see are outlined ([`crate::asyncify::outline`]); the analysis, on exactly the bytes that
-//! Binaryen gets, for optimising between the two would make functions that no list has; Asyncify; what each function saves
-//! is measured ([`crate::asyncify::frames`]), the outlined calls restored and the unwind [`buffer`] added; then `-O2`, where most of the cost is
+//! The steps, in order: remove what is unreachable ([`reachable`]); assign unique names; fold a long chain of functions
+//! into few ([`fold`]); outline calls that Asyncify must not see ([`crate::asyncify::outline`]); analyse exactly the
+//! bytes that Binaryen receives, because optimising in between would create functions that no list contains; run
+//! Asyncify; measure each frame ([`crate::asyncify::frames`]), restore the outlined calls and add the unwind
+//! [`buffer`]; run `-O2`, which recovers most of the cost.
 //! won back.
 
 use crate::Error;
@@ -45,23 +47,22 @@ use walrus::{FunctionId, Memory, Module};
 /// How to instrument.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Instrumentation {
-    /// Bytes for the unwound stack; else as many as it can become, or [`Instrumentation::STACK_SIZE`] where that has no
-    /// bound.
+    /// Bytes for the unwound stack. Default: the computed bound, or [`Instrumentation::STACK_SIZE`] if there is none.
     pub stack_size: Option<u32>,
-    /// Functions that are not instrumented trap when they see the function suspend. For tests: it is slow.
+    /// Functions that are not instrumented trap when they observe a suspension. For tests: it is slow.
     pub asserts: bool,
 }
 
 impl Instrumentation {
-    /// 256 KiB: 60 times what Emscripten gives, for recursion such as an interpreter's.
+    /// 256 KiB: 60 times Emscripten's default, for recursion such as an interpreter's.
     pub const STACK_SIZE: u32 = 256 * 1024;
 }
 
-/// A function for every engine.
+/// A function that runs in every engine.
 #[derive(Clone, Debug)]
 pub struct Instrumented {
     pub wasm: Vec<u8>,
-    /// None where nothing suspends: the module is then as it came.
+    /// `None` if nothing suspends; the module is then unchanged.
     pub unwinding: Option<Unwinding>,
 }
 
@@ -69,16 +70,17 @@ pub struct Instrumented {
 #[derive(Clone, Debug)]
 pub struct Unwinding {
     pub buffer: UnwindBuffer,
-    /// What the buffer would have to hold at most.
+    /// Upper bound of the buffer's contents.
     pub bound: Bound,
-    /// Functions in which tail calls became plain ones, for they can suspend.
+    /// Functions whose tail calls became plain calls, because they can suspend.
     pub lowered: Vec<String>,
 }
 
-/// Adds Asyncify to a shimmed module, and room for the unwound stack.
+/// Adds Asyncify and the unwind buffer to a shimmed module.
 ///
 /// # Errors
-/// What Asyncify cannot do ([`Error::Unsupported`], [`Error::Feature`]), no room for the buffer, or Binaryen's own.
+/// A construct that Asyncify does not support ([`Error::Unsupported`], [`Error::Feature`]), no space for the buffer, or
+/// an error of Binaryen.
 pub fn instrument(
     shimmed: &[u8],
     features: &[Feature],
@@ -102,18 +104,18 @@ pub fn instrument(
     let outlined = encode(&mut module);
     drop((module, analysis));
 
-    // On exactly the bytes that Binaryen gets.
+    // On exactly the bytes that Binaryen receives.
     let module = parse(&outlined)?;
     let analysis = Analysis::of(&module);
     let only = in_order(&module, &analysis);
-    // Not more; fewer where a outlined tail call has uncovered code that nothing reaches.
+    // Never more functions; fewer if an outlined tail call has made code unreachable.
     let before: BTreeSet<&String> = before.values().collect();
     if !only.values().all(|name| before.contains(name)) {
-        return Err(Error::changed("instrument", "which functions can suspend"));
+        return Err(Error::changed("instrument", "the set of functions that can suspend"));
     }
     let work = BinaryenProcess::new(binaryen, features, &module)?;
     let wasm = match work.asyncify(&outlined, Some(&only), how.asserts) {
-        // It may be cut short what Binaryen says, for it ends in one of several threads.
+        // Binaryen's message may be truncated, because one of several threads ends the process.
         Err(error @ Error::Binaryen { .. }) => {
             return Err(references(&outlined, &module, &analysis, &names, &work).unwrap_or(error));
         }
@@ -144,30 +146,30 @@ pub fn instrument(
     Ok(Instrumented { wasm: names.restore(&optimized)?, unwinding: Some(unwinding) })
 }
 
-/// A shimmed module without what no export, start function, table or data needs: Binaryen would read and write it four
-/// times before its last optimisation leaves it out.
+/// Removes what no export, start function, table or data segment of a shimmed module needs. Binaryen would read and
+/// write it four times before its last optimisation removes it.
 fn reachable(shimmed: &[u8]) -> Result<Module, Error> {
     let mut module = parse(shimmed)?;
     walrus::passes::gc::run(&mut module);
     Ok(module)
 }
 
-/// With more functions than these that can suspend and have one caller each, a module is folded. No compiler that
-/// optimises leaves so many.
+/// A module is folded if more functions than this can suspend and have a single caller each. An optimising compiler
+/// does not leave so many.
 const MOST_CALLED_ONCE: usize = 1000;
 
-/// `-O2` ahead of Asyncify, which puts functions with one caller into that. Instrumented, each of a chain is small enough
-/// to be put into its caller and too large to go further, and Binaryen's inlining of 20 000 such takes thirty times as long
-/// as that of the functions as they came.
+/// Runs `-O2` before Asyncify, to inline functions with a single caller. Once instrumented, each function of a chain is
+/// small enough to be inlined into its caller and too large to be inlined further, and Binaryen's inlining of 20 000
+/// such functions takes thirty times as long as that of the original functions.
 fn fold(module: &mut Module, features: &[Feature], binaryen: &Binaryen) -> Result<Module, Error> {
     let work = BinaryenProcess::new(binaryen, features, module)?;
     parse(&work.optimize(&encode(module))?)
 }
 
-/// The size of a shimmed module if Asyncify instrumented what it would by default: whatever makes an indirect call.
+/// The size of a shimmed module if Asyncify instrumented its default: every function that makes an indirect call.
 ///
 /// # Errors
-/// As for [`instrument`]; also a tail call anywhere, which Asyncify refuses.
+/// As for [`instrument`]; also any tail call, which Asyncify rejects.
 pub fn by_default(shimmed: &[u8], features: &[Feature], binaryen: &Binaryen) -> Result<u64, Error> {
     let mut module = parse(shimmed)?;
     let names = Names::ours(&mut module);
@@ -179,10 +181,10 @@ pub fn by_default(shimmed: &[u8], features: &[Feature], binaryen: &Binaryen) -> 
     Ok(wasm.len() as u64)
 }
 
-/// `-O2` on a module as it is.
+/// Runs `-O2` on a module.
 ///
 /// # Errors
-/// What the Binaryen in use cannot read, or its own.
+/// A module that the Binaryen in use cannot read, or an error of Binaryen.
 pub fn optimize(wasm: &[u8], features: &[Feature], binaryen: &Binaryen) -> Result<Vec<u8>, Error> {
     crate::module::features::instrumentable(features, binaryen.external.is_some())?;
     let mut module = parse(wasm)?;
@@ -206,8 +208,8 @@ fn stack_size(how: Instrumentation, bound: &Bound) -> u32 {
     how.stack_size.unwrap_or(needed)
 }
 
-/// Why Asyncify failed, if it was for references that live across a wait: without the functions that have references it
-/// does not fail. Those are to blame with which alone it fails again, or all of them, where it takes several together.
+/// Checks whether Asyncify failed because of references that live across a wait: it then succeeds without the functions
+/// that have references. Bisect: blames each suspect that fails on its own; if none does, blames all.
 fn references(
     outlined: &[u8],
     module: &Module,
@@ -219,7 +221,7 @@ fn references(
     let fails_with = |with: &[FunctionId]| {
         let mut only = in_order(module, analysis);
         only.retain(|other, _| with.contains(other) || !suspected.contains(other));
-        // An empty list would mean everything.
+        // An empty list would mean all functions.
         !only.is_empty() && work.asyncify(outlined, Some(&only), false).is_err()
     };
     if suspected.is_empty() || fails_with(&[]) {
@@ -237,13 +239,13 @@ fn references(
     })
 }
 
-/// Most runs of Binaryen to find out which functions are to blame.
+/// Limit of Binaryen runs to find the functions to blame.
 const MOST_TRIALS: usize = 32;
 
-/// Of some functions, which together fail, those with which alone it `fails`; as many as the trials give.
+/// Of functions that fail together, those for which `fails` on their own; as many as the limit of trials allows.
 fn alone(suspected: &[FunctionId], fails: impl Fn(&[FunctionId]) -> bool) -> Vec<FunctionId> {
     let (mut held, mut trials) = (Vec::new(), 0);
-    // The first half of each comes first, so that what is found is in order.
+    // The first half is tried first, so that the result is in order.
     let mut pending = vec![suspected];
     while let Some(some) = pending.pop() {
         if trials == MOST_TRIALS {
@@ -264,7 +266,7 @@ fn alone(suspected: &[FunctionId], fails: impl Fn(&[FunctionId]) -> bool) -> Vec
     held
 }
 
-/// What Binaryen could not read: blocks with parameters, as far as we know.
+/// The reason why Binaryen could not read a module: blocks with parameters, as far as we know.
 fn unreadable(message: String, who: &'static str, module: &Module, names: &Names) -> Error {
     let blamed = unsupported::have_block_parameters(module).into_iter();
     let blamed: Vec<String> = blamed.filter_map(|id| names.shown(module, id)).collect();
@@ -278,11 +280,11 @@ fn unreadable(message: String, who: &'static str, module: &Module, names: &Names
     }
 }
 
-/// Source names of functions by the names they have for Binaryen, and what messages call them.
+/// By the name that Binaryen sees: a function's source name, and its name in messages.
 struct Names(BTreeMap<String, (Option<String>, String)>);
 
 impl Names {
-    /// Gives every function a name that is unique and has no meaning.
+    /// Gives every function a unique name without meaning.
     fn ours(module: &mut Module) -> Self {
         let labels = Labels::of(module);
         let mut shown: BTreeMap<FunctionId, String> =
@@ -293,7 +295,7 @@ impl Names {
             let shown = shown.remove(&function.id()).unwrap_or_default();
             names.insert(name.clone(), (function.name.replace(name), shown));
         }
-        // Binaryen cannot read a name section in which only some data segments have names.
+        // Binaryen cannot read a name section that names only some data segments.
         let segments: Vec<_> = module.data.iter().map(|data| data.id()).collect();
         for segment in segments {
             module.data.get_mut(segment).name = None;
@@ -301,7 +303,7 @@ impl Names {
         Self(names)
     }
 
-    /// What messages call a function that has a name of ours.
+    /// The name in messages of a function that has a name of ours.
     fn shown(&self, module: &Module, id: FunctionId) -> Option<String> {
         self.shown_by_name(module.funcs.get(id).name.as_ref()?)
     }
@@ -310,7 +312,7 @@ impl Names {
         self.0.get(name).map(|(_, shown)| shown.clone())
     }
 
-    /// Functions that Binaryen made keep its names.
+    /// Restores source names. Functions that Binaryen created keep its names.
     fn restore(&self, wasm: &[u8]) -> Result<Vec<u8>, Error> {
         let mut module = parse(wasm)?;
         for function in module.funcs.iter_mut() {
@@ -323,18 +325,18 @@ impl Names {
     }
 }
 
-/// Every function that can suspend has to be instrumented. Gives these, and how Asyncify keeps its state.
+/// Checks that every function that can suspend is instrumented. Returns these functions, and Asyncify's state.
 fn check_instrumented(
     module: &Module,
     only: &BTreeMap<FunctionId, String>,
 ) -> Result<(State, BTreeSet<FunctionId>), Error> {
     let left = |name: &String| Error::NotInstrumented { function: name.clone() };
     let state = State::of(module);
-    let state = state.ok_or_else(|| Error::changed("instrument", "what Asyncify exports"))?;
+    let state = state.ok_or_else(|| Error::changed("instrument", "Asyncify's exports"))?;
     let named = frames::by_name(module);
     let mut functions = BTreeSet::new();
     for name in only.values() {
-        let found = named.get(name).copied().filter(|id| state.is_asked_by(module, *id));
+        let found = named.get(name).copied().filter(|id| state.is_read_by(module, *id));
         functions.insert(found.ok_or_else(|| left(name))?);
     }
     Ok((state, functions))
@@ -346,7 +348,7 @@ mod tests {
     use crate::module::features;
 
     #[test]
-    fn those_to_blame_are_found_by_halves() {
+    fn culprits_are_found_by_bisection() {
         let wat = format!("(module (memory 1) {})", "(func)".repeat(1000));
         let module = parse(&wat::parse_str(wat).unwrap()).unwrap();
         let all: Vec<FunctionId> = module.funcs.iter().map(walrus::Function::id).collect();
@@ -362,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nothing_reaches_is_not_instrumented() {
+    fn unreachable_functions_are_not_instrumented() {
         let wat = r#"(module
             (import "faasm_bridge" "suspend" (func $suspend))
             (import "env" "unused" (func $unused))
@@ -380,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_waits_is_left_alone() {
+    fn a_module_that_never_waits_is_unchanged() {
         let wasm =
             wat::parse_str("(module (memory 1) (func $f (export \"_start\") return_call $f))")
                 .unwrap();

@@ -1,4 +1,4 @@
-//! Instrumentation with Asyncify: what can suspend, what Asyncify must not see, how much is unwound, the buffer for it.
+//! Instrumentation with Asyncify: the analysis of what can suspend, outlining, frame sizes, and the unwind buffer.
 
 pub(crate) mod analyse;
 pub mod buffer;

@@ -1,4 +1,4 @@
-//! What Asyncify must not see, behind imports of ours for the time that it is at work.
+//! Outlines calls that Asyncify must not see: while it runs, they are calls of placeholder imports.
 //!
 //! Before, in a function that can suspend and one that cannot:
 //!
@@ -7,7 +7,7 @@
 //! (func $cannot (return_call $other (local.get 0)))
 //! ```
 //!
-//! While Asyncify is at work:
+//! While Asyncify runs:
 //!
 //! ```wat
 //! (import "faasm_outlined" "0" (func $outlined0 (param i32 i32)))    ;; the operands of call_indirect
@@ -38,10 +38,10 @@ use walrus::ir::{
 };
 use walrus::{FunctionId, ImportKind, Module, TableId, TypeId, ValType};
 
-/// Import module of what is hidden, by its index.
+/// Import module of the placeholders, which are named by number.
 const MODULE: &str = "faasm_outlined";
 
-/// An instruction behind an import.
+/// An outlined instruction.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum OutlinedCall {
     Indirect(Through),
@@ -58,7 +58,7 @@ struct Through {
     results: Vec<ValType>,
 }
 
-/// What is hidden, by the number of its import.
+/// The outlined instructions, by the number of their placeholder.
 #[derive(Debug)]
 pub(crate) struct Outlined(Vec<OutlinedCall>);
 
@@ -97,10 +97,10 @@ impl Outlined {
         (Outlined(hidden), lowered)
     }
 
-    /// Puts everything back that was hidden.
+    /// Restores all outlined calls.
     ///
     /// # Errors
-    /// Something is not there any more.
+    /// A function, table or type that one of them needs is gone.
     pub(crate) fn restore(&self, module: &mut Module) -> Result<(), Error> {
         let mut behind = BTreeMap::new();
         let mut imports = Vec::new();
@@ -130,7 +130,7 @@ impl Outlined {
 }
 
 impl OutlinedCall {
-    /// The import it is behind: it takes the operands of the instruction.
+    /// The placeholder import, which takes the operands of the instruction.
     fn import(
         &self,
         module: &mut Module,
@@ -139,7 +139,7 @@ impl OutlinedCall {
     ) -> FunctionId {
         let (mut params, results) = match self {
             Self::Indirect(through) => (through.params.clone(), through.results.clone()),
-            // What it returns, nobody sees.
+            // Its results are never used.
             Self::TailIndirect(through) => (through.params.clone(), Vec::new()),
             Self::Tail(function) => {
                 let callee = named.get(function).map(|id| module.funcs.get(*id).ty());
@@ -182,7 +182,7 @@ impl OutlinedCall {
     }
 }
 
-/// What becomes of a call.
+/// What happens to a call.
 enum Fate {
     Stays,
     Hides(OutlinedCall),
@@ -246,7 +246,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Finds out what has to be hidden.
+/// Collects the calls to outline.
 struct FindCalls<'a> {
     plan: &'a Plan<'a>,
     suspends: bool,
@@ -275,7 +275,7 @@ impl<'instr> Visitor<'instr> for FindCalls<'_> {
     }
 }
 
-/// Hides it.
+/// Replaces calls by calls of placeholders.
 struct ReplaceCalls<'a> {
     plan: &'a Plan<'a>,
     suspends: bool,
@@ -305,7 +305,7 @@ impl VisitorMut for ReplaceCalls<'_> {
     }
 }
 
-/// Shows it again.
+/// Restores the original calls.
 struct RestoreCalls {
     instrs: BTreeMap<FunctionId, Instr>,
 }
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_hidden_comes_back() {
+    fn outlined_calls_are_restored() {
         let mut original = parse(&wat::parse_str(WAT).unwrap()).unwrap();
         let (mut module, outlined_calls, _) = outlined();
         outlined_calls.restore(&mut module).unwrap();

@@ -1,7 +1,7 @@
-//! What can be said shorter in Asyncify's output than Asyncify says it.
+//! Shortens Asyncify's output.
 //!
-//! **Questions.** It asks `phase == 2` (rewinding) when a function begins, and `phase == 1` (unwinding) after each call. Only
-//! three phases exist, and one of them is impossible at each place:
+//! **Phase tests.** Asyncify tests `phase == 2` (rewinding) at the beginning of a function, and `phase == 1`
+//! (unwinding) after each call. Only three phases exist, and one of them is impossible at each of these positions:
 //!
 //! ```wat
 //! (if (i32.eq (global.get $phase) (i32.const 2)) …)      ;; before, at the beginning
@@ -10,21 +10,21 @@
 //! (global.get $phase)                                    ;; after
 //! ```
 //!
-//! Why it is safe: no function of the guest is called while it unwinds, for an instrumented one calls nothing any more once
-//! the phase is 1, and no other is on the stack. So a function begins in phase 0 or 2. A call that returns was either not
-//! rewound, or was rewound down to `suspend`, where the host ends the rewinding before it returns, or suspends again. So it
-//! returns in phase 0 or 1, and there `phase == 1` and `phase` are the same number; the other question is only shortened
-//! where it decides an `if`.
+//! Why it is safe: no guest function is called during an unwinding, because an instrumented function makes no more
+//! calls once the phase is 1, and no other function is on the stack. So a function begins in phase 0 or 2. A call that
+//! returns was either not rewound, or was rewound down to `suspend`, where the host ends the rewinding before it
+//! returns, or suspends again. So it returns in phase 0 or 1, in which `phase == 1` and `phase` are equal. The test for
+//! phase 2 is shortened only where it decides an `if`.
 //!
 //! ```wat
 //! (select (i32.eq (local.get $place) (i32.const 3)) (i32.const 1) (global.get $phase))      ;; before, around each call
 //! (i32.eqz (i32.mul (i32.xor (local.get $place) (i32.const 3)) (global.get $phase)))        ;; after
 //! ```
 //!
-//! The same number for every phase that is 0, 1 or 2: a product of 32-bit numbers with at most 2 is zero only if one is
-//! zero, or if the other is 0x80000000, and places count from zero.
+//! Both are equal for every phase 0, 1 or 2: a product of 32-bit numbers with at most 2 is zero only if one is zero, or
+//! if the other is 0x80000000, and indices of calls count from zero.
 //!
-//! **The buffer.** Each function moves the pointer into it four times, when it unwinds or rewinds; functions of ours do it.
+//! **The buffer pointer.** Each function moves it four times to unwind or rewind; helper functions replace this code.
 //!
 //! ```wat
 //! (i32.store (i32.load (global.get $data)) (local.get $place))                              ;; before, at the end
@@ -38,10 +38,10 @@
 //! (local.set $at (call $faasm:restore (i32.const 28)))                                      ;; after
 //! ```
 //!
-//! Why it is safe: nothing that the function saves or restores depends on where the pointer is meanwhile, and nobody else
-//! looks at it before the function returns or calls.
+//! Why it is safe: what the function saves or restores does not depend on the pointer in between, and no other code
+//! reads the pointer before the function returns or makes a call.
 //!
-//! Between Asyncify and the last optimisation, which then knows less to ask.
+//! This runs between Asyncify and the last optimisation.
 
 use crate::asyncify::analyse::constant;
 use crate::asyncify::frames::State;
@@ -54,7 +54,7 @@ use walrus::{FunctionBuilder, FunctionId, MemoryId, Module, ValType};
 
 const UNWINDING: i32 = 1;
 const REWINDING: i32 = 2;
-/// What a function saves besides its locals.
+/// The index of the call, which a function saves besides its locals.
 const PLACE_BYTES: i32 = 4;
 const WORD: MemArg = MemArg { align: 4, offset: 0 };
 
@@ -75,7 +75,7 @@ pub(crate) fn polish(
     }
 }
 
-/// `restore(bytes)` moves the pointer into the buffer back, and gives it.
+/// `restore(bytes)` moves the buffer pointer back, and returns it.
 fn restore(module: &mut Module, memory: MemoryId, state: State) -> FunctionId {
     let [bytes, at] = std::array::from_fn(|_| module.locals.add(ValType::I32));
     let mut function = FunctionBuilder::new(&mut module.types, &[ValType::I32], &[ValType::I32]);
@@ -88,7 +88,7 @@ fn restore(module: &mut Module, memory: MemoryId, state: State) -> FunctionId {
     function.finish(vec![bytes], &mut module.funcs)
 }
 
-/// `save(place, bytes)` writes the place, makes room for so many bytes after it, and gives their address.
+/// `save(place, bytes)` writes the index of the call, reserves so many bytes after it, and returns their address.
 fn save(module: &mut Module, memory: MemoryId, state: State) -> FunctionId {
     let [place, bytes, at] = std::array::from_fn(|_| module.locals.add(ValType::I32));
     let params = [ValType::I32, ValType::I32];
@@ -110,17 +110,17 @@ struct Shorten {
     restore: FunctionId,
 }
 
-/// So many instructions, and what they become.
+/// The length of a sequence of instructions, and its replacement.
 type Shorter = (usize, Vec<Instr>);
 
 impl Shorten {
     fn shorter(&self, instrs: &[&Instr]) -> Option<Shorter> {
-        let question = || self.question(instrs).or_else(|| self.guard(instrs));
-        question().or_else(|| self.restoring(instrs))
+        let test = || self.phase_test(instrs).or_else(|| self.guard(instrs));
+        test().or_else(|| self.restoring(instrs))
     }
 
     /// `phase == 1`, or `if (phase == 2)`.
-    fn question(&self, instrs: &[&Instr]) -> Option<Shorter> {
+    fn phase_test(&self, instrs: &[&Instr]) -> Option<Shorter> {
         let [get, number, op, rest @ ..] = instrs else { return None };
         let asks = self.is_phase(get) && is_op(op, |op| matches!(op, BinaryOp::I32Eq));
         let is_long = match constant(number)? {
@@ -153,7 +153,7 @@ impl Shorten {
         })
     }
 
-    /// Moving the pointer back, and fetching it.
+    /// Moving the pointer back, and loading it.
     fn restoring(&self, instrs: &[&Instr]) -> Option<Shorter> {
         let by = self.state.moves_by(*instrs.first_chunk()?)?;
         let value = Value::I32(by.checked_neg().filter(|bytes| *bytes > 0)?);
@@ -162,7 +162,8 @@ impl Shorten {
             .then(|| (8, vec![Const { value }.into(), Call { func: self.restore }.into()]))
     }
 
-    /// The end of a function: writing the place, and moving the pointer over it and, at last, over all locals.
+    /// The end of a function: writing the index of the call, and advancing the pointer past it and, finally, past all
+    /// locals.
     fn saving(&self, seq: &mut InstrSeq) {
         const LENGTH: usize = 10;
         let instrs: Vec<&Instr> = seq.instrs.iter().map(|(instr, _)| instr).collect();

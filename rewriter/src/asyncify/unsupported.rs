@@ -1,12 +1,12 @@
-//! What Asyncify cannot do, found before it is asked and told by function.
+//! Detects constructs that Asyncify does not support, and reports the functions that use them.
 //!
-//! * **Exceptions** in a function that can suspend: a rewinding cannot go back into a `try`. Elsewhere a newer Binaryen can
-//!   read them, the one that is linked in cannot.
-//! * **Bulk operations on tables**: the one that is linked in cannot read them.
-//! * **A wait below a call through a table that the module writes to**: rewinding repeats the call, which then finds what
-//!   is in the slot by now. With another function there it would read the frame of the first.
-//! * **References across a wait**: the unwind buffer is memory, and memory holds no references. Which ones live across a
-//!   wait is Binaryen's to know, so that is told afterwards ([`holds_references`]).
+//! * **Exceptions** in a function that can suspend: a rewinding cannot re-enter a `try`. In other functions a newer
+//!   Binaryen can read them; the built-in one cannot.
+//! * **Bulk operations on tables**: the built-in Binaryen cannot read them.
+//! * **A wait below a call through a table that the module writes to**: rewinding repeats the call, which reads the
+//!   slot again. If the slot then holds another function, that function would read the frame of the first.
+//! * **References across a wait**: the unwind buffer is in linear memory, which cannot hold references. Only Binaryen
+//!   knows which ones live across a wait, so they are reported after it has run ([`holds_references`]).
 
 use crate::Error;
 use crate::asyncify::analyse::{Analysis, Labels};
@@ -15,10 +15,10 @@ use std::collections::BTreeSet;
 use walrus::ir::{Instr, InstrLocId, InstrSeq, InstrSeqId, InstrSeqType, Visitor, dfs_in_order};
 use walrus::{FunctionId, Module, ValType};
 
-/// Refuses a shimmed module with functions that cannot be instrumented, or read.
+/// Rejects a shimmed module with functions that cannot be instrumented, or read.
 ///
 /// # Errors
-/// [`Error::Unsupported`] with the functions, or [`Error::Feature`] where no function is to blame.
+/// [`Error::Unsupported`] with the functions, or [`Error::Feature`] if no function is to blame.
 pub(crate) fn check(
     module: &Module,
     analysis: &Analysis,
@@ -49,7 +49,7 @@ pub(crate) fn check(
     refuse(
         "calls that can suspend, through a table whose slots the module overwrites,",
         through,
-        "call through a table that stays as it is",
+        "call through a table that the module does not write to",
     )?;
     if !newer {
         let newer = "build the function without them, or give a newer Binaryen with `--wasm-opt`";
@@ -67,7 +67,7 @@ pub(crate) fn check(
     crate::module::features::instrumentable(features, newer)
 }
 
-/// Those of the functions that can suspend which have references at all.
+/// The functions that can suspend and use references.
 pub(crate) fn holds_references(module: &Module, analysis: &Analysis) -> Vec<FunctionId> {
     let holds = |id: &FunctionId| {
         let function = module.funcs.get(*id);
@@ -88,7 +88,7 @@ pub(crate) fn have_block_parameters(module: &Module) -> Vec<FunctionId> {
     functions.map(|(id, _)| id).collect()
 }
 
-/// Whether a block takes values from the stack around it.
+/// Whether a block takes parameters from the operand stack.
 struct Blocks<'a> {
     module: &'a Module,
     entry: InstrSeqId,
@@ -115,7 +115,7 @@ pub(crate) fn list(functions: &[String]) -> String {
     }
 }
 
-/// What one function does that Asyncify may not do.
+/// The constructs in one function that Asyncify does not support.
 #[derive(Default)]
 struct Uses {
     exceptions: bool,

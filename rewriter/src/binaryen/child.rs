@@ -1,9 +1,9 @@
-//! The child's side: Binaryen, in the process that may die of it.
+//! The child's side: runs Binaryen in a process that it may terminate.
 //!
-//! Binaryen ends the process on what it calls a fatal error, so it never runs in ours: [`crate::instrument()`] starts
-//! our own binary with the hidden subcommand `__binaryen`, which comes here. It takes one of two [`Job`]s at a time, for
-//! what Asyncify made is looked at before it is optimised, and does it with the Binaryen that is linked in or with a
-//! `wasm-opt` of the caller's choice. What to do travels as JSON.
+//! Binaryen exits the process on what it calls a fatal error, so it never runs in ours: [`crate::instrument()`] starts
+//! our own binary with the hidden subcommand `__binaryen`, which uses this module. A child performs one of two
+//! [`Job`]s, because Asyncify's output is examined before it is optimised, with the built-in Binaryen or a `wasm-opt`
+//! of the caller's choice. The job is passed as JSON.
 
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -15,12 +15,12 @@ use wasm_opt::{Feature, OptimizationError, OptimizationOptions, Pass};
 pub enum Job {
     /// Instruments functions, and leaves the others as they are.
     Asyncify {
-        /// An import as `module.name`, the only one in which a function suspends.
+        /// The only import that suspends, as `module.name`.
         suspending: String,
         /// File with the names of the functions to instrument, separated by commas. Without it, every function that
         /// makes indirect calls or reaches the import.
         only: Option<PathBuf>,
-        /// Functions that are not instrumented trap when they see the function suspend.
+        /// Functions that are not instrumented trap when they observe a suspension.
         asserts: bool,
     },
     /// `-O2`.
@@ -33,29 +33,29 @@ pub struct Run {
     pub job: Job,
     pub input: PathBuf,
     pub output: PathBuf,
-    /// Proposals that the module may use, by the names that [`crate::module::features`] has for them.
+    /// Proposals that the module may use, by their names in [`crate::module::features`].
     pub features: Vec<String>,
 }
 
-/// The options of Asyncify by name.
+/// Names of Asyncify's options.
 const IMPORTS: &str = "asyncify-imports";
 const ONLY: &str = "asyncify-onlylist";
 const ASSERTS: &str = "asyncify-asserts";
 
 impl Run {
-    /// Runs the Binaryen that is linked in. Function names are kept.
+    /// Runs the built-in Binaryen. Function names are kept.
     ///
     /// # Errors
-    /// What Binaryen reports in an orderly way; what it does not ends the process, with a message on standard error.
+    /// An error that Binaryen returns; a fatal one exits the process, with a message on standard error.
     pub fn here(&self) -> Result<(), OptimizationError> {
-        // The level also decides how well Asyncify packs the locals that it saves.
+        // The level also determines how well Asyncify packs the locals that it saves.
         let mut options = OptimizationOptions::new_opt_level_2();
         options.mvp_features_only().debug_info(true).validate(true);
         for feature in self.features.iter().filter_map(|name| feature(name)) {
             options.enable_feature(feature);
         }
         if let Job::Asyncify { .. } = self.job {
-            // The crate would put them before.
+            // The crate would put the default passes before Asyncify.
             options.add_default_passes(false).add_pass(Pass::Asyncify);
             for (name, value) in self.job.arguments() {
                 options.set_pass_arg(name, &value);
@@ -64,7 +64,7 @@ impl Run {
         options.run(&self.input, &self.output)
     }
 
-    /// The same by another `wasm-opt`.
+    /// The command line of the same run with another `wasm-opt`.
     pub fn by(&self, wasm_opt: &Path) -> Command {
         let mut command = Command::new(wasm_opt);
         command
@@ -95,7 +95,7 @@ impl Job {
     }
 }
 
-/// A proposal by name, if the Binaryen that is linked in knows it.
+/// A proposal by name, if the built-in Binaryen supports it.
 fn feature(name: &str) -> Option<Feature> {
     Some(match name {
         "mutable-globals" => Feature::MutableGlobals,

@@ -1,4 +1,4 @@
-//! Binaryen, which ends its process on what it calls a fatal error: it runs in a child of ours.
+//! Binaryen, which runs in a child process, because it exits its process on what it calls a fatal error.
 
 mod child;
 mod process;

@@ -1,4 +1,4 @@
-//! The parent's side of Binaryen: files in a folder of their own, and a child that is given time and memory.
+//! The parent's side of Binaryen: a temporary folder for its files, and a child with limits on time and memory.
 
 use crate::binaryen::{Job, Run};
 use crate::module::features::Feature;
@@ -17,21 +17,21 @@ use walrus::{ElementKind, FunctionId, Module};
 pub struct Binaryen {
     /// A `faasm-asyncify` binary; it is called with `__binaryen`.
     pub program: PathBuf,
-    /// After this, a child is ended.
+    /// A child that runs longer is killed.
     pub timeout: Duration,
-    /// Memory that a child may have, in bytes, where the system tells what it has.
+    /// Limit on the memory of a child in bytes, on systems that report it.
     pub memory_limit: u64,
-    /// Another `wasm-opt` than the one that is linked in, newer than Binaryen 116.
+    /// A `wasm-opt` newer than Binaryen 116, to use instead of the built-in one.
     pub external: Option<PathBuf>,
 }
 
 impl Binaryen {
-    /// Ten minutes: SQLite takes ten seconds.
+    /// Ten minutes; SQLite takes ten seconds.
     pub const TIMEOUT: Duration = Duration::from_secs(600);
-    /// 4 GiB: SQLite takes half of one.
+    /// 4 GiB; SQLite takes half a GiB.
     pub const MEMORY_LIMIT: u64 = 4 << 30;
 
-    /// Runs this `faasm-asyncify` binary, with the bounds above.
+    /// Runs this `faasm-asyncify` binary, with the limits above.
     pub fn of(program: impl Into<PathBuf>) -> Binaryen {
         Binaryen {
             program: program.into(),
@@ -41,16 +41,16 @@ impl Binaryen {
         }
     }
 
-    /// Runs the binary that is running now, which has to be `faasm-asyncify`.
+    /// Runs the current executable, which has to be `faasm-asyncify`.
     ///
     /// # Errors
-    /// The system does not tell where that is.
+    /// The system does not report the path of the executable.
     pub fn this_program() -> std::io::Result<Binaryen> {
         Ok(Binaryen::of(std::env::current_exe()?))
     }
 }
 
-/// A folder, and who works in it.
+/// A temporary folder, and how to run the child that works in it.
 pub(crate) struct BinaryenProcess<'a> {
     folder: TempDir,
     binaryen: &'a Binaryen,
@@ -67,7 +67,7 @@ impl<'a> BinaryenProcess<'a> {
         let folder = tempfile::tempdir().map_err(|source| at(&std::env::temp_dir(), source))?;
         let mut names: Vec<String> =
             features.iter().map(|feature| feature.name.to_owned()).collect();
-        // Binaryen counts element segments that are not active as reference types, which the specification does not.
+        // Unlike the specification, Binaryen requires reference types for element segments that are not active.
         let is_active = |kind: &ElementKind| matches!(kind, ElementKind::Active { .. });
         let all_active = module.elements.iter().all(|element| is_active(&element.kind));
         if !all_active && !names.iter().any(|name| name == REFERENCES) {
@@ -112,15 +112,15 @@ impl<'a> BinaryenProcess<'a> {
 }
 
 impl Binaryen {
-    /// What messages call it.
+    /// Its name in messages.
     pub(crate) fn shown(&self) -> &'static str {
         match self.external {
-            Some(_) => "the Binaryen of `--wasm-opt`",
-            None => "Binaryen 116, which is built in,",
+            Some(_) => "the Binaryen given with `--wasm-opt`",
+            None => "the built-in Binaryen 116",
         }
     }
 
-    /// Runs the child to its end, or to the end of its time. Its standard error closes when it ends, however it does.
+    /// Waits until the child exits or its time is over. Its standard error closes when it exits, for whatever reason.
     fn watch(&self, mut command: Command) -> Result<(), Error> {
         let start = |source| Error::BinaryenStart { program: self.program.clone(), source };
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -130,7 +130,7 @@ impl Binaryen {
         std::thread::spawn(move || {
             let mut text = Vec::new();
             if let Some(mut stderr) = stderr {
-                // What could be read before an error is the message all the same.
+                // If reading fails, the text so far is the message.
                 let _ = stderr.read_to_end(&mut text);
             }
             let _ = sender.send(text);
@@ -139,13 +139,13 @@ impl Binaryen {
         let stderr = loop {
             match ended.recv_timeout(WATCHED_EVERY.min(self.timeout)) {
                 Ok(stderr) => break stderr,
-                // Its reader is gone without a word, which it never is.
+                // The reader thread ended without sending, which never happens.
                 Err(RecvTimeoutError::Disconnected) => break Vec::new(),
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let too_large = resident(child.id()).is_some_and(|bytes| bytes > self.memory_limit);
             if too_large || began.elapsed() >= self.timeout {
-                // It may just have ended; then there is nothing to kill.
+                // It may have exited in the meantime; then there is nothing to kill.
                 let _ = child.kill();
                 let _ = child.wait();
                 return Err(match too_large {
@@ -167,15 +167,15 @@ impl Binaryen {
     }
 }
 
-/// What Binaryen says of a module that it cannot read, before the reason.
+/// What Binaryen prints before the reason why it cannot read a module.
 const UNREADABLE: &str = "parse exception: ";
 
-/// How often a child's memory is looked at.
+/// Interval at which the memory of a child is checked.
 const WATCHED_EVERY: Duration = Duration::from_millis(20);
 
-/// Bytes of memory that a process has now, where the system tells.
+/// Resident memory of a process in bytes, if the system reports it.
 ///
-/// A limit of the system's own would not do: when Binaryen gets no more memory in one of its threads, it hangs.
+/// A limit of the operating system would not work: Binaryen hangs if an allocation fails in one of its threads.
 fn resident(process: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_that_cannot_start_or_fails_is_an_error_of_ours() {
+    fn a_child_that_cannot_start_or_fails_is_an_error() {
         let error = instrument_with("/nowhere/binaryen", Binaryen::TIMEOUT);
         assert!(matches!(error, Error::BinaryenStart { .. }), "{error}");
         let error = instrument_with("/bin/false", Binaryen::TIMEOUT);
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_that_hangs_is_ended() {
+    fn a_child_that_hangs_is_killed() {
         let folder = tempfile::tempdir().unwrap();
         let script = folder.path().join("hang");
         std::fs::write(&script, "#!/bin/sh\nexec sleep 1000\n").unwrap();

@@ -8,36 +8,36 @@ use std::process::Command;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// What to do, as JSON.
+    /// The job, as JSON.
     run: String,
-    /// To be used instead of the Binaryen that is linked in.
+    /// Use this instead of the built-in Binaryen.
     #[arg(long)]
     wasm_opt: Option<PathBuf>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let run: Run = serde_json::from_str(&arguments.run).context("cannot read what to do")?;
+    let run: Run = serde_json::from_str(&arguments.run).context("cannot read the job")?;
     match &arguments.wasm_opt {
-        None => run.here().context("the Binaryen that is built in"),
-        Some(wasm_opt) => become_(run.by(wasm_opt), wasm_opt),
+        None => run.here().context("the built-in Binaryen failed"),
+        Some(wasm_opt) => exec(run.by(wasm_opt), wasm_opt),
     }
 }
 
-/// Runs it in place of this process, which is what the parent ends when time is up.
+/// Replaces this process by `wasm-opt`, so that the parent kills `wasm-opt` when time is up.
 #[cfg(unix)]
-fn become_(mut command: Command, wasm_opt: &Path) -> Result<()> {
+fn exec(mut command: Command, wasm_opt: &Path) -> Result<()> {
     use std::os::unix::process::CommandExt as _;
     let error = command.exec();
     bail!("cannot start {}: {error}; give the path of a `wasm-opt`", wasm_opt.display())
 }
 
 #[cfg(not(unix))]
-fn become_(mut command: Command, wasm_opt: &Path) -> Result<()> {
+fn exec(mut command: Command, wasm_opt: &Path) -> Result<()> {
     let status = command.status().with_context(|| {
         format!("cannot start {}; give the path of a `wasm-opt`", wasm_opt.display())
     })?;
     if status.success() {
         return Ok(());
     }
-    bail!("{} ended with {status}", wasm_opt.display())
+    bail!("{} exited with {status}", wasm_opt.display())
 }

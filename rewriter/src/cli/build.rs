@@ -1,4 +1,4 @@
-//! `faasm-asyncify build`: from a function to what a web page loads.
+//! `faasm-asyncify build`: makes the artefacts that a web page loads.
 
 use super::outcome::{Outcome, destinations, growth, show};
 use super::{name_of, print, read};
@@ -18,124 +18,126 @@ use std::time::Duration;
 
 /// Build functions for the browser
 ///
-/// Writes NAME.wasm (for engines with JavaScript Promise Integration), NAME.asyncify.wasm (for all others, where the
-/// function does nothing that Asyncify cannot suspend) and NAME.json (the manifest) for each function; NAME is the input's file name without its ending. Prints for each the sizes of these
-/// files, how many of its functions are instrumented because they can be on the stack when it suspends, how many there
-/// are, how many Binaryen would instrument by itself, and the room for the suspended stack.
+/// For each function, writes NAME.wasm (for engines with JavaScript Promise Integration), NAME.asyncify.wasm (for all
+/// other engines, unless Asyncify does not support the function) and NAME.json (the manifest). NAME is the input's file
+/// name without its extension. Prints for each function the sizes of these files, how many of its functions are
+/// instrumented because they can be on the stack when it suspends, how many there are, how many Binaryen would
+/// instrument by default, and the size of the unwind buffer.
 ///
-/// A function that cannot be built does not keep the others from it.
+/// If a function cannot be built, the others are built all the same.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Functions, as the toolchain linked them
     #[arg(required = true, value_name = "FUNCTION.wasm")]
     functions: Vec<PathBuf>,
-    /// Folder for the results, made if it is missing
+    /// Folder for the results; created if missing
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// Room for the suspended stack [default: what it can need, or 256 KiB if it can recurse]
+    /// Size of the unwind buffer [default: the largest size needed, or 256 KiB if the function can recurse]
     #[arg(long, value_name = "BYTES")]
     stack_size: Option<u32>,
-    /// Refuse functions with imports that are not in the host interface
+    /// Reject functions with imports that are not in the host interface
     #[arg(long)]
     deny_unknown: bool,
-    /// Refuse functions that can be built for JavaScript Promise Integration only
+    /// Reject functions that can be built only for JavaScript Promise Integration
     #[arg(long)]
     deny_only_jspi: bool,
-    /// What becomes of the names of functions
+    /// What to do with the names of functions
     #[arg(long, value_name = "HOW", default_value = "keep")]
     debug_info: Names,
-    /// Refuse functions whose Asyncify artefact is more than this much larger than the other
+    /// Reject functions whose Asyncify artefact is larger than the other artefact by more than this
     #[arg(long, value_name = "PERCENT")]
     max_size_growth: Option<u32>,
-    /// Also tell how large the Asyncify artefact would be if Binaryen chose what to instrument; takes as long again
+    /// Also print the size of the Asyncify artefact if Binaryen chose what to instrument; doubles the time of a build
     #[arg(long)]
     compare_default: bool,
-    /// Where the calls that the functions chain run: cluster, browser or auto; for those of one function NAME=PLACE. Pages
-    /// can say otherwise [default: cluster]
+    /// Where chained calls of the functions run: cluster, browser or auto; NAME=PLACE for calls of one function. Pages
+    /// can override it [default: cluster]
     #[arg(long = "where", value_name = "[NAME=]PLACE", value_parser = rule)]
     chained: Vec<(String, Where)>,
-    /// Have pages keep the state value of this key fresh, from when they load a function on (repeatable)
+    /// Make pages keep the state value of this key up to date once they have loaded a function (repeatable)
     #[arg(long, value_name = "KEY", value_parser = key)]
     state_pin: Vec<String>,
-    /// Have pages fetch the state value of this key when they load a function (repeatable)
+    /// Make pages fetch the state value of this key when they load a function (repeatable)
     #[arg(long, value_name = "KEY", value_parser = key)]
     state_prefetch: Vec<String>,
-    /// Have pages keep the state value of this key to themselves, and with a * at the end all whose keys begin so (repeatable)
+    /// Make the state value of this key page-only; a * at the end matches all keys with this prefix (repeatable)
     #[arg(long, value_name = "KEY", value_parser = key)]
     state_local: Vec<String>,
-    /// Optimise the artefact for JavaScript Promise Integration too
+    /// Also optimise the artefact for JavaScript Promise Integration
     #[arg(long)]
     optimize: bool,
-    /// Also write NAME.cluster.wasm, which goes to a cluster of this kind in place of the original
+    /// Also write NAME.cluster.wasm, to upload to a cluster of this kind instead of the original
     ///
-    /// A Faasm cluster drops the output of a call whose return value is not 0 and what a function pointer returns, ends over outputs
-    /// that are not UTF-8 text, and lacks calls for parts of values and for clearing lists. This one encodes results, which a relay
-    /// in front of the cluster decodes, as do functions that are built so and await it (others see encoded outputs), checks what it
-    /// gives the host, and does by itself what is missing. A function that imports what a Faasm cluster cannot do is
-    /// refused. Not written for functions that can go there as they are.
+    /// A Faasm cluster drops the output of a call whose return value is not 0, drops the return value of a function
+    /// pointer, crashes on outputs that are not UTF-8 text, and lacks host calls for parts of values and for clearing
+    /// lists. This artefact encodes its results, checks what it passes to the host, and implements the missing host
+    /// calls itself. A relay in front of the cluster decodes the results, as does a function that was built this way
+    /// and awaits the call; other functions receive the encoded output. A function with imports that a Faasm cluster
+    /// does not support is rejected. Not written for functions that can run there unchanged.
     #[arg(long = "for", value_name = "CLUSTER")]
     cluster: Option<Kind>,
-    /// With `--for faasm`: push whole values where the function pushes parts; what others push meanwhile can be undone
+    /// With `--for faasm`: push whole values where the function pushes parts; this can overwrite concurrent pushes
     #[arg(long, requires = "cluster")]
     allow_lost_updates: bool,
     /// The former name of `--for faasm`
     #[arg(long, hide = true, conflicts_with = "cluster")]
     text_output: bool,
-    /// Trap where a function that is not instrumented sees the function suspend
+    /// Trap if a function that is not instrumented observes a suspension
     #[arg(long, hide = true)]
     asserts: bool,
     /// Print the results as JSON
     #[arg(long)]
     json: bool,
-    /// Seconds after which instrumenting one function is given up
+    /// Time limit for instrumenting one function
     #[arg(long, value_name = "SECONDS", default_value_t = Binaryen::TIMEOUT.as_secs())]
     timeout: u64,
-    /// Memory that instrumenting one function may take
+    /// Memory limit for instrumenting one function
     #[arg(long, value_name = "MIB", default_value_t = Binaryen::MEMORY_LIMIT >> 20,
         value_parser = clap::value_parser!(u64).range(16..))]
     memory_limit: u64,
-    /// Use this `wasm-opt` instead of the Binaryen that is built in
+    /// Use this `wasm-opt` instead of the built-in Binaryen
     #[arg(long, value_name = "PATH")]
     wasm_opt: Option<PathBuf>,
 }
 
-/// Clusters that take something else than originals.
+/// Clusters that need another artefact than the original.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Kind {
     /// A Faasm cluster whose workers run WAMR
     Faasm,
 }
 
-/// Reads `PLACE` or `NAME=PLACE`.
+/// Parses `PLACE` or `NAME=PLACE`.
 fn rule(text: &str) -> Result<(String, Where), String> {
     let (name, place) = text.split_once('=').unwrap_or((DEFAULT, text));
     if !is_valid_name(name) {
         return Err(format!("`{name}` cannot name a function"));
     }
     let place = Where::parse(place)
-        .ok_or_else(|| format!("`{place}` is no place; say cluster, browser or auto"))?;
+        .ok_or_else(|| format!("`{place}` is not a place; use cluster, browser or auto"))?;
     Ok((name.to_owned(), place))
 }
 
-/// Reads the key of a state value.
+/// Parses the key of a state value.
 fn key(text: &str) -> Result<String, String> {
     match text.len() {
         0 => Err("a key has at least one byte".to_owned()),
         bytes if bytes > MAX_WATCHED_BYTES => {
-            Err(format!("a key of {bytes} bytes; {MAX_WATCHED_BYTES} are allowed"))
+            Err(format!("the key has {bytes} bytes; at most {MAX_WATCHED_BYTES} are allowed"))
         }
         _ => Ok(text.to_owned()),
     }
 }
 
-/// What becomes of the names of functions.
+/// What to do with the names of functions.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Names {
-    /// They stay in the artefacts
+    /// Keep them in the artefacts
     Keep,
-    /// They go to NAME.names.json; the runtime fetches it to show the stack of a trap
+    /// Move them to NAME.names.json, which the runtime fetches to show the stack of a trap
     Move,
-    /// They are left out
+    /// Remove them
     Strip,
 }
 
@@ -169,7 +171,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn options(arguments: &Arguments) -> Result<Options> {
-    let mut binaryen = Binaryen::this_program().context("cannot find my own binary")?;
+    let mut binaryen =
+        Binaryen::this_program().context("cannot determine the path of this program")?;
     binaryen.timeout = Duration::from_secs(arguments.timeout);
     binaryen.memory_limit = arguments.memory_limit.saturating_mul(1 << 20);
     binaryen.external.clone_from(&arguments.wasm_opt);
@@ -179,7 +182,7 @@ fn options(arguments: &Arguments) -> Result<Options> {
         local: arguments.state_local.clone(),
     };
     if let Some(problem) = state.problem() {
-        bail!("too much is said of state: {problem}");
+        bail!("too many state options: {problem}");
     }
     Ok(Options {
         stack_size: arguments.stack_size,
@@ -198,18 +201,18 @@ fn options(arguments: &Arguments) -> Result<Options> {
     })
 }
 
-/// A single error as it is; several one by one, and then their number.
+/// Returns a single error as it is; prints several one by one, and returns their number as an error.
 fn report(mut errors: Vec<anyhow::Error>, of: usize) -> Result<()> {
     if errors.len() > 1 {
         for error in &errors {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", super::describe(error));
         }
         bail!("{} of {of} functions were not built", errors.len());
     }
     errors.pop().map_or(Ok(()), Err)
 }
 
-/// Results must neither replace each other nor an input.
+/// Checks that results overwrite neither each other nor an input.
 fn check_names(arguments: &Arguments) -> Result<()> {
     let mut names: BTreeMap<&str, &Path> = BTreeMap::new();
     for path in &arguments.functions {

@@ -1,4 +1,4 @@
-//! `faasm-asyncify completions`: what a shell needs to complete a command line of ours.
+//! `faasm-asyncify completions`: prints what a shell needs to complete our command lines.
 
 use super::print;
 use anyhow::Result;
@@ -12,12 +12,12 @@ const NAME: &str = env!("CARGO_PKG_NAME");
 /// For example `faasm-asyncify completions bash > ~/.local/share/bash-completion/completions/faasm-asyncify`.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Whose completions
+    /// The shell
     shell: Shell,
 }
 
 pub(crate) fn run(arguments: &Arguments, program: &Command) -> Result<()> {
-    // The generator would offer hidden subcommands too.
+    // The generator would include hidden subcommands.
     let shown = program.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
     let mut shown = Command::new(NAME).version(env!("CARGO_PKG_VERSION")).subcommands(shown);
     let mut script = Vec::new();

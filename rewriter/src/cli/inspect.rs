@@ -1,4 +1,4 @@
-//! `faasm-asyncify inspect`: what a function is and needs.
+//! `faasm-asyncify inspect`: shows the properties and needs of a function.
 
 use super::{human, print, read};
 use anyhow::{Context, Result};
@@ -8,29 +8,30 @@ use faasm_bridge::host::Era;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-/// Show what a function is, imports and would suspend in
+/// Show a function's properties, its imports, and where it would suspend
 ///
-/// With --callgraph, for Graphviz: functions that can suspend are filled; a line is a direct call, dots a call through a
-/// known entry of the function table, dashes a call by pointer, which can lead to any function of the signature it
-/// bears. Draw it with `faasm-asyncify inspect --callgraph FUNCTION.wasm | dot -Tsvg -o calls.svg`.
+/// With --callgraph, for Graphviz: functions that can suspend are filled. A solid line is a direct call, a dotted line
+/// a call through a known entry of the function table, a dashed line a call by pointer, which can reach any function of
+/// the signature in its label. Draw it with `faasm-asyncify inspect --callgraph FUNCTION.wasm | dot -Tsvg -o
+/// calls.svg`.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// A function, as the toolchain linked it; with --wat, any WebAssembly
+    /// A function, as the toolchain linked it; with --wat, any WebAssembly module
     #[arg(value_name = "FUNCTION.wasm")]
     function: PathBuf,
     /// Print as JSON, with the names of the functions that can suspend
     #[arg(long, group = "view")]
     json: bool,
-    /// Show by which calls this function can come to suspend
+    /// Show the calls by which this function can suspend
     #[arg(long, value_name = "FUNCTION", group = "view")]
     why: Option<String>,
     /// Print the calls that can lead to a suspension as a graph, for Graphviz
     #[arg(long, group = "view")]
     callgraph: bool,
-    /// All calls, not only those
+    /// Include all other calls in the graph
     #[arg(long, requires = "callgraph")]
     all: bool,
-    /// Print as WebAssembly text; artefacts too
+    /// Print as WebAssembly text; also accepts artefacts
     #[arg(long, group = "view")]
     wat: bool,
 }
@@ -63,7 +64,7 @@ fn shimmed(wasm: &[u8]) -> Result<Vec<u8>, Error> {
     faasm_asyncify::shim(&faasm_asyncify::normalise(wasm)?.wasm)
 }
 
-/// Text of anything that can be read at all. What is a function is shown with today's SIMD and exceptions; what is none, as it is.
+/// Text of any module that can be read: of a function with current SIMD and exceptions, of any other module as it is.
 fn wat(wasm: &[u8]) -> Result<String> {
     match faasm_asyncify::input::check(wasm) {
         Ok(function) => wasmprinter::print_bytes(function),
@@ -89,7 +90,7 @@ fn text(report: &Report) -> Result<String> {
     let (can, reach) = (report.reach.functions.len(), &report.reach);
     writeln!(
         out,
-        "suspends:  {can} of {} functions can be on the stack; taking every indirect call for one, {}",
+        "suspends:  {can} of {} functions can be on the stack; {} if every indirect call could suspend",
         reach.total, reach.by_default
     )?;
 
@@ -121,8 +122,8 @@ fn explain(function: &str, steps: &[Step]) -> String {
         let how = match kind {
             CallKind::Direct => "calls",
             CallKind::Table => "calls through the function table",
-            CallKind::Indirect => "calls by pointer, a signature of",
-            CallKind::Reference => "calls by reference, a signature of",
+            CallKind::Indirect => "calls by pointer any function of the signature of",
+            CallKind::Reference => "calls by reference any function of the signature of",
         };
         out.push_str(&format!("  {how} {callee}\n"));
     }
@@ -131,7 +132,7 @@ fn explain(function: &str, steps: &[Step]) -> String {
 
 fn calls(exports: &[String]) -> String {
     match exports {
-        [] => "no call before them".to_owned(),
+        [] => "no call needed before".to_owned(),
         calls => calls.join(", then "),
     }
 }

@@ -1,4 +1,4 @@
-//! `faasm-asyncify man`: pages for `man`, one for each subcommand.
+//! `faasm-asyncify man`: writes manual pages, one for each subcommand.
 
 use anyhow::{Context, Result};
 use clap::{Args, Command};
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 /// For example `faasm-asyncify man ~/.local/share/man/man1`.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Folder for the pages, made if it is missing
+    /// Folder for the pages; created if missing
     #[arg(value_name = "DIR")]
     folder: PathBuf,
 }

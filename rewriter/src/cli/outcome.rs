@@ -1,4 +1,4 @@
-//! What `build` reports of a function, as a row of its table and as JSON.
+//! What `build` reports about a function, as a row of its table and as JSON.
 
 use super::{human, table::table};
 use faasm_asyncify::{Bound, Built, Files};
@@ -13,19 +13,19 @@ pub(crate) struct Outcome {
     pub(crate) name: String,
     files: Vec<PathBuf>,
     pub(crate) bytes: Sizes,
-    /// By how much the Asyncify artefact is larger than the other, in percent; null where there is none.
+    /// By how much the Asyncify artefact is larger than the other, in percent; null without an Asyncify artefact.
     growth: Option<f64>,
     suspending: Vec<String>,
     functions: Functions,
     buffer: Option<UnwindBuffer>,
-    /// What the buffer would have to hold at most.
+    /// Upper bound of the unwind buffer's contents.
     bound: Option<Bound>,
-    /// What goes to a cluster, and why.
+    /// The file to upload to a cluster, and why.
     cluster: Destination,
     pub(crate) warnings: Vec<String>,
 }
 
-/// What goes to a cluster.
+/// The file to upload to a cluster, and why.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Destination {
@@ -43,24 +43,25 @@ impl Destination {
         match &manifest.faasm {
             Some(faasm) if built.wrapped.is_empty() => Self {
                 file: faasm.artefact.file.clone(),
-                because: "it carries out what `main` returns".to_owned(),
+                because: "it preserves the return value of `main`".to_owned(),
             },
             Some(faasm) => Self {
                 file: faasm.artefact.file.clone(),
                 because: format!(
-                    "it does in place of the host what a Faasm cluster gets wrong or lacks: {}",
+                    "it replaces host calls that a Faasm cluster gets wrong or lacks: {}",
                     built.wrapped.join(", ")
                 ),
             },
             None if built.for_faasm => {
-                original("it makes no host call that a Faasm cluster gets wrong")
+                original("a Faasm cluster performs all its host calls correctly")
             }
-            None => original("it was not built for another kind of cluster"),
+            None => original("`--for` was not given"),
         }
     }
 }
 
-/// Functions that can be on the stack when another suspends, of all; and how many Binaryen would take for such.
+/// How many functions can be on the stack during a suspension, how many there are, and how many Binaryen would
+/// instrument.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Functions {
@@ -75,7 +76,7 @@ pub(crate) struct Sizes {
     original: u64,
     jspi: u64,
     asyncify: Option<u64>,
-    /// What the last would be if Binaryen chose what to instrument, where that was asked for.
+    /// Size of the Asyncify artefact if Binaryen chose what to instrument; only on request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) by_default: Option<u64>,
 }
@@ -114,7 +115,7 @@ impl Outcome {
         }
     }
 
-    /// Cells under their headings.
+    /// The cells of a row, with their headings.
     fn row(&self, compared: bool) -> Vec<(&'static str, String)> {
         let Sizes { original, jspi, asyncify, by_default } = self.bytes;
         let functions = &self.functions;
@@ -135,17 +136,17 @@ impl Outcome {
         row
     }
 
-    /// What the suspended stack can need, or has where it can need any amount.
+    /// The bound of the unwound stack; if it has none, the size of the buffer.
     fn stack(&self) -> String {
         match (&self.bound, self.buffer) {
             (Some(Bound::Bytes(bytes)), _) => human(*bytes),
-            (_, Some(buffer)) => format!("any, has {}", human(buffer.bytes.into())),
+            (_, Some(buffer)) => format!("unbounded, has {}", human(buffer.bytes.into())),
             (_, None) => "none".to_owned(),
         }
     }
 }
 
-/// What of each function goes where, and why.
+/// Which file of each function to upload to a cluster, and why.
 pub(crate) fn destinations(outcomes: &[Outcome]) -> String {
     let line = |outcome: &Outcome| {
         let Destination { file, because } = &outcome.cluster;
@@ -157,7 +158,7 @@ pub(crate) fn destinations(outcomes: &[Outcome]) -> String {
     outcomes.iter().map(line).collect()
 }
 
-/// One line for each function, under headings.
+/// A table with one row for each function.
 pub(crate) fn show(outcomes: &[Outcome], compared: bool) -> String {
     let rows: Vec<_> = outcomes.iter().map(|outcome| outcome.row(compared)).collect();
     let headings = rows.first().into_iter().map(|row| row.iter().map(|(heading, _)| heading));
@@ -166,7 +167,7 @@ pub(crate) fn show(outcomes: &[Outcome], compared: bool) -> String {
     table(&headings.chain(cells).collect::<Vec<_>>())
 }
 
-/// By how much the Asyncify artefact is larger than the other, in percent; none where there is none.
+/// By how much the Asyncify artefact is larger than the other, in percent; `None` without an Asyncify artefact.
 pub(crate) fn growth(manifest: &Manifest) -> Option<f64> {
     let jspi = manifest.engines.jspi.bytes as f64;
     let asyncify = manifest.engines.asyncify.artefact()?.artefact.bytes as f64;

@@ -1,6 +1,6 @@
-//! Rows of text in columns: the first to the left, numbers to the right.
+//! Rows of text in columns: the first column left-aligned, the others right-aligned.
 
-/// Lays out rows of equally many cells, a heading among them.
+/// Formats rows with equal numbers of cells, including the heading.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));

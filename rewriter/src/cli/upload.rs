@@ -1,7 +1,7 @@
-//! `faasm-asyncify upload`: hand the original to a cluster, through its relay or its upload server.
+//! `faasm-asyncify upload`: uploads the original to a relay, or to the upload server of a Faasm cluster.
 //!
-//! Both take the same request. A relay answers with what it stored, which is compared; Faasm's upload server with a line
-//! of text, after it has compiled the function for its workers.
+//! Both accept the same request. A relay returns the hash of what it stored, which is compared; Faasm's upload server
+//! returns a line of text, after it has compiled the function for its workers.
 
 use super::{name_of, print, read};
 use anyhow::{Context, Result, bail, ensure};
@@ -12,19 +12,20 @@ use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long a whole upload may take: Faasm's upload server compiles the function meanwhile.
+/// Time limit of an upload: Faasm's upload server compiles the function before it answers.
 const TIMEOUT: Duration = Duration::from_secs(300);
-/// How much of an answer is shown.
+/// How many characters of an answer are shown.
 const SHOWN: usize = 2000;
 
-/// What to do where the other side is something else.
+/// What to do if the server is something else.
 const ELSEWHERE: &str = "; this is neither a relay nor an upload server: give --to the address of one, without a path (the \
                          upload server of Faasm has port 8002)";
 
 /// Upload functions to a cluster
 ///
-/// Sends PUT URL/f/USER/NAME with the original binary, which is what the cluster runs, or NAME.cluster.wasm that
-/// `build --for faasm` made of it; what `build` made for browsers is refused. NAME is the file's name without its ending. The other side is a faasm-relay, or the upload server of a Faasm cluster.
+/// Sends PUT URL/f/USER/NAME with the original binary, which the cluster runs, or with the NAME.cluster.wasm that
+/// `build --for faasm` made of it. Artefacts for browsers are rejected. NAME is the file's name without its extension.
+/// The server is a faasm-relay, or the upload server of a Faasm cluster.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Functions, as the toolchain linked them
@@ -33,18 +34,18 @@ pub(crate) struct Arguments {
     /// The relay or upload server, such as http://localhost:8080
     #[arg(long, value_name = "URL")]
     to: String,
-    /// Whose functions they are
+    /// The user who owns the functions
     #[arg(long)]
     user: String,
-    /// Upload the one function under another name
+    /// Upload under another name; for a single function
     #[arg(long)]
     name: Option<String>,
-    /// Token for a relay that asks for one; it needs the right `upload`
+    /// Token for a relay that requires one; it needs the right `upload`
     #[arg(long, env = "FAASM_TOKEN", hide_env_values = true)]
     token: Option<String>,
 }
 
-/// What a relay says of a function that it took.
+/// A relay's answer to an upload.
 #[derive(Deserialize)]
 struct Stored {
     integrity: String,
@@ -104,18 +105,18 @@ fn upload(agent: &ureq::Agent, path: &Path, arguments: &Arguments) -> Result<()>
         let advice = if [404, 405].contains(&status.as_u16()) { ELSEWHERE } else { "" };
         bail!("PUT {url} answered {status}: {answer}{advice}");
     }
-    ensure!(!answer.starts_with('<'), "PUT {url} answered with a page{ELSEWHERE}");
+    ensure!(!answer.starts_with('<'), "PUT {url} returned a web page{ELSEWHERE}");
     let mut warnings = Vec::new();
     let server = match serde_json::from_str::<Stored>(&answer) {
         Ok(stored) => {
             ensure!(
                 stored.integrity == faasm_asyncify::integrity(&wasm),
-                "{url} has stored other bytes than these ({}); upload it again",
+                "{url} stored different bytes ({}); upload it again",
                 stored.integrity
             );
             warnings = stored.warnings;
             match stored.guarded {
-                true => "relay, which guards it".to_owned(),
+                true => "relay, which stored a guarded version".to_owned(),
                 false => "relay".to_owned(),
             }
         }
@@ -128,7 +129,7 @@ fn upload(agent: &ureq::Agent, path: &Path, arguments: &Arguments) -> Result<()>
     Ok(())
 }
 
-/// Both servers take these names; they become parts of paths and of keys.
+/// Both servers accept these names, which become parts of paths and of keys.
 fn check_name(what: &str, name: &str) -> Result<()> {
     ensure!(
         is_valid_name(name),

@@ -1,7 +1,7 @@
-//! The exported `malloc` of a guarded function, which the worker calls to make room for outputs.
+//! Checks the results of the exported `malloc` of a guarded function, which the worker calls to allocate outputs.
 //!
-//! Faasm copies an output to where the function's `malloc` says, and does not look whether that is memory. So what `malloc` gives
-//! is checked before the worker sees it:
+//! Faasm copies an output to the address that the function's `malloc` returns, without checking that it is in memory.
+//! So the address is checked before the worker receives it:
 //!
 //! ```wat
 //! (export "malloc" (func $checked))
@@ -13,7 +13,7 @@
 //!   (local.get $at))
 //! ```
 //!
-//! `$malloc` is the allocator itself, and not what a linker has put around it, which would run constructors each time.
+//! `$malloc` is the allocator itself, not the linker's wrapper around it, which would run constructors each time.
 
 use crate::Error;
 use crate::stages::{constructors, normalise};
@@ -25,10 +25,10 @@ const NAMES: [&str; 2] = ["malloc", "__new"];
 
 const PAGE_BITS: i64 = 16;
 
-/// The same module, whose exported allocators give nothing outside memory.
+/// The same module, with exported allocators that return no address outside memory.
 ///
 /// # Errors
-/// On a module that is not valid.
+/// A module that is not valid.
 pub(super) fn checked(wasm: &[u8]) -> Result<Vec<u8>, Error> {
     let mut module = normalise::parse(wasm)?;
     let Some(memory) = module.memories.iter().next().map(walrus::Memory::id) else {
@@ -42,12 +42,12 @@ pub(super) fn checked(wasm: &[u8]) -> Result<Vec<u8>, Error> {
         let Some((id, ExportItem::Function(exported))) = export.map(|it| (it.id(), it.item)) else {
             continue;
         };
-        // Both modules were read from the same bytes, so that a function has one number in both.
+        // Both modules were read from the same bytes, so a function has the same index in both.
         let number = inner(&settled, name).unwrap_or_else(|| exported.index());
         let malloc = module.funcs.iter().find(|function| function.id().index() == number);
         let malloc = malloc.map_or(exported, |function| function.id());
         let ty = module.types.get(module.funcs.get(malloc).ty());
-        // WAMR calls no other.
+        // WAMR calls no other signature.
         let [ValType::I32, rest @ ..] = ty.params() else { continue };
         if !rest.is_empty() || ty.results() != [ValType::I32] {
             continue;
@@ -75,7 +75,7 @@ pub(super) fn checked(wasm: &[u8]) -> Result<Vec<u8>, Error> {
     Ok(if is_changed { module.emit_wasm() } else { wasm.to_vec() })
 }
 
-/// The number of an exported function.
+/// The index of an exported function.
 fn inner(settled: &Module, name: &str) -> Option<usize> {
     let export = settled.exports.iter().find(|export| export.name == name)?;
     match export.item {

@@ -1,4 +1,4 @@
-//! What can be said of a function before it goes to a Faasm cluster.
+//! Checks on a function before it is uploaded to a Faasm cluster.
 
 use super::generated::KINDS;
 use super::module::Sections;
@@ -14,7 +14,7 @@ use wasmparser::{
     ConstExpr, DataKind, ElementItems, ElementKind, ExternalKind, Operator, TypeRef, ValType,
 };
 
-/// Proposals that WAMR, as Faasm builds it, does not compile.
+/// Proposals that WAMR, as Faasm builds it, does not support.
 const REFUSED: &[&str] = &[
     "gc",
     "function-references",
@@ -33,7 +33,7 @@ const WHO: &str = "Faasm's WAMR";
 
 const NO_EXCEPTIONS: &str = "build it with -fno-exceptions";
 
-/// Refuses what would have to be translated: the original goes there.
+/// Rejects what would have to be translated, because the original itself is uploaded.
 pub(super) fn drafts(original: &[u8], who: &'static str) -> Result<(), Error> {
     let Cow::Owned(_) = input::check(original)? else { return Ok(()) };
     let (feature, advice) = match features::has_draft_exceptions(original) {
@@ -43,10 +43,10 @@ pub(super) fn drafts(original: &[u8], who: &'static str) -> Result<(), Error> {
     Err(Error::Feature { feature, who, advice })
 }
 
-/// Refuses what WAMR cannot compile: Faasm's upload server ends over it.
+/// Rejects what WAMR cannot compile, which would terminate Faasm's upload server.
 ///
 /// # Errors
-/// What [`input::check`] refuses; a proposal, an import or a missing export, with what to do.
+/// Any error of [`input::check`]; an unsupported proposal or import, or a missing export, with what to do.
 pub fn check(original: &[u8]) -> Result<(), Error> {
     drafts(original, WHO)?;
     let refused = |feature: &features::Feature| REFUSED.contains(&feature.name);
@@ -60,7 +60,7 @@ pub fn check(original: &[u8]) -> Result<(), Error> {
                 "threads" => "build it for one thread, without -pthread and -matomics",
                 "memory64" => "build it for wasm32",
                 _ => {
-                    "build it without that, for clang by -mcpu=mvp and the features that are needed"
+                    "build it without this proposal, for clang with -mcpu=mvp and only the features it needs"
                 }
             },
         });
@@ -99,10 +99,10 @@ pub fn check(original: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Most words of parameters and locals that WAMR takes.
+/// The most words of parameters and locals that WAMR accepts.
 const MAX_CELLS: u64 = 65_535;
 
-/// Words of a local.
+/// The size of a local in words.
 fn cells_of(ty: ValType) -> u64 {
     match ty {
         ValType::I64 | ValType::F64 => 2,
@@ -111,30 +111,30 @@ fn cells_of(ty: ValType) -> u64 {
     }
 }
 
-/// Slots of the table whose functions a worker can enter: those without parameters or with one `i32`, that return nothing or an
-/// `i32`. It enters others, too, and writes beyond what it has made room for.
+/// Slots of the table whose functions a worker can call: those with no parameter or one `i32`, and no result or one
+/// `i32`. A worker also calls others, and then writes out of bounds.
 ///
 /// # Errors
-/// On a module that is not valid.
+/// A module that is not valid.
 pub fn enterable(wasm: &[u8]) -> Result<BTreeSet<u32>, Error> {
     let layout = Layout::read(wasm)?;
     let slots = layout.slots_of(0).filter(|(_, signature)| KINDS.contains(signature));
     Ok(slots.filter_map(|(slot, _)| u32::try_from(slot).ok()).collect())
 }
 
-/// Largest memory that a function may begin with, bytes.
+/// Largest initial memory of a function, in bytes.
 const MAX_FIRST_MEMORY: u64 = 1 << 30;
 
-/// Most elements that a table may begin with.
+/// Largest initial size of a table, in elements.
 const MAX_FIRST_TABLE: u64 = 1 << 20;
 
-/// Exports that WAMR may call while it makes an instance.
+/// Exports that WAMR may call during instantiation.
 const RUN_WHILE_LOADED: &[&str] = &["__post_instantiate", "_initialize", "__wasm_call_ctors"];
 
-/// Refuses what WAMR compiles and cannot make an instance of: a worker ends over it when it is first called.
+/// Rejects what WAMR compiles but cannot instantiate: it would terminate a worker at the first call.
 ///
 /// # Errors
-/// [`Error::NotLoadable`], with what is wrong.
+/// [`Error::NotLoadable`], with the reason.
 pub fn check_loadable(original: &[u8]) -> Result<(), Error> {
     let refused = |what: String, advice| Err(Error::NotLoadable { what, advice });
     let sections = Sections::read(original)?;
@@ -147,7 +147,7 @@ pub fn check_loadable(original: &[u8]) -> Result<(), Error> {
         memory = ty?.initial.saturating_mul(PAGE_BYTES);
     }
     if memory > MAX_FIRST_MEMORY {
-        let what = format!("it begins with {memory} bytes of memory, more than {MAX_FIRST_MEMORY}");
+        let what = format!("its initial memory has {memory} bytes, more than {MAX_FIRST_MEMORY}");
         return refused(what, "let it grow its memory when it needs it");
     }
     let tables: Vec<u64> = sections
@@ -163,14 +163,14 @@ pub fn check_loadable(original: &[u8]) -> Result<(), Error> {
     }
     let table = tables.first().copied().unwrap_or(0);
     if table > MAX_FIRST_TABLE {
-        let what = format!("its table begins with {table} elements, more than {MAX_FIRST_TABLE}");
+        let what = format!("its initial table has {table} elements, more than {MAX_FIRST_TABLE}");
         return refused(what, "build it with a smaller table");
     }
     let has_wasi = sections.imports.iter().any(|import| import.module.starts_with("wasi_"));
     for name in RUN_WHILE_LOADED {
         let is_run = match *name {
             "_initialize" => sections.exported("_start").is_some(),
-            // Faasm calls it by itself where WASI is imported.
+            // Faasm itself calls it if WASI is imported.
             "__wasm_call_ctors" => !has_wasi,
             _ => true,
         };
@@ -205,7 +205,7 @@ pub fn check_loadable(original: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The value of an expression that is one constant.
+/// The value of an expression that consists of one constant.
 fn constant(expression: &ConstExpr<'_>) -> Result<Option<u32>, Error> {
     Ok(match expression.get_operators_reader().read()? {
         Operator::I32Const { value } => Some(value.cast_unsigned()),
@@ -213,12 +213,12 @@ fn constant(expression: &ConstExpr<'_>) -> Result<Option<u32>, Error> {
     })
 }
 
-/// Names of functions that a function chains, as far as its calls give them as constants: each once, in order.
+/// Names of functions that a function chains, if the calls pass them as constants: without duplicates, in order.
 ///
-/// They are bytes up to their NUL; a name that is not valid is there, too, so that it can be refused.
+/// A name is the bytes up to the NUL. Invalid names are included, so that they can be rejected.
 ///
 /// # Errors
-/// On a module that [`input::check`] would refuse.
+/// A module that [`input::check`] would reject.
 pub fn chained_names(wasm: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
     let sections = Sections::read(wasm)?;
     let is_chain = |function: u32| {
@@ -230,7 +230,7 @@ pub fn chained_names(wasm: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
     };
     let mut names = BTreeSet::new();
     for body in &sections.bodies {
-        // The last instructions that push one value each, and pop none.
+        // The latest instructions that push one value each, and pop none.
         let mut pushed: Vec<Option<i32>> = Vec::new();
         let mut reader = body.get_operators_reader()?;
         while !reader.eof() {
@@ -253,7 +253,8 @@ pub fn chained_names(wasm: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
     Ok(names.into_iter().collect())
 }
 
-/// What memory has at first at an address, up to a NUL; none where it does not end within a name's length and some.
+/// The text at an address of initial memory, up to a NUL, cut at twice the length limit of names; `None` if no segment
+/// covers the address.
 fn text_at(sections: &Sections<'_>, address: u32) -> Result<Option<Vec<u8>>, Error> {
     let mut found = None;
     for segment in sections.data.clone().into_iter().flatten() {
@@ -265,7 +266,7 @@ fn text_at(sections: &Sections<'_>, address: u32) -> Result<Option<Vec<u8>>, Err
         let Some(at) = address.checked_sub(value.cast_unsigned()) else { continue };
         if let Some(text) = segment.data.get(at as usize..).filter(|text| !text.is_empty()) {
             let text = &text[..text.len().min(2 * MAX_NAME_BYTES)];
-            // Memory behind a segment is zero.
+            // Memory after a segment is zero.
             let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
             found = Some(text[..end].to_vec());
         }

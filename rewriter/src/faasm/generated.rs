@@ -1,4 +1,4 @@
-//! Functions that are made for one link: texts, adapters, and what depends on the function table.
+//! Functions generated for one link: texts, adapters, and code that depends on the function table.
 
 use super::link::function;
 use super::module::Sections;
@@ -8,16 +8,16 @@ use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
 use wasm_encoder::{BlockType, Function, Instruction, MemArg, TypeSection};
 use wasmparser::{FuncType, ValType};
 
-/// What the support imports for the kind of a function pointer.
+/// The support's import for the kind of a function pointer.
 pub(super) const POINTER_KIND: &str = "pointer kind";
 
-/// Slots of a table that are looked at; engines allow no longer lists of targets.
+/// Slots of a table that are examined; engines limit the length of a `br_table`.
 const MOST_SLOTS: u64 = 100_000;
 
 /// Signatures of pointers that can be chained; their kinds are 1, 2 and 3.
 pub(super) const KINDS: [&str; 3] = ["() -> nothing", "() -> i32", "(i32) -> i32"];
 
-/// Types of functions that are added: those of the original, and more after them.
+/// The types of the linked module: those of the original, then those of added functions.
 pub(super) struct Types {
     first: u32,
     known: HashMap<FuncType, u32>,
@@ -65,7 +65,7 @@ pub(super) fn trap() -> Function {
     function(&[Instruction::Unreachable])
 }
 
-/// `(to) -> end`: writes a text.
+/// `(to) -> end`: writes a text, and returns the address after it.
 pub(super) fn text(text: &str) -> Function {
     let mut instructions = Vec::new();
     let mut rest = text.as_bytes();
@@ -103,7 +103,7 @@ pub(super) fn pointer_kind<'a>(slots: impl Iterator<Item = (u64, &'a str)>) -> F
         |signature| KINDS.iter().position(|kind| *kind == signature).map(|kind| kind as u32 + 1);
     let mut targets = Vec::new();
     for (slot, signature) in slots.take_while(|(slot, _)| *slot < MOST_SLOTS) {
-        // Pointer 0 is the null pointer, whatever is there.
+        // Pointer 0 is the null pointer, whatever slot 0 holds.
         if let Some(kind) = kind(signature).filter(|_| slot > 0) {
             targets.resize(slot as usize, 0);
             targets.push(kind);
@@ -134,7 +134,7 @@ pub(super) fn adapter(from: &FuncType, ty: &FuncType, to: u32) -> Function {
     function(&instructions)
 }
 
-/// Ends the run with a text.
+/// Ends the run with a text as its fault.
 pub(super) fn stop(begin: u32, text: u32, end: u32) -> Function {
     function(&[
         Instruction::Call(begin),
@@ -144,7 +144,7 @@ pub(super) fn stop(begin: u32, text: u32, end: u32) -> Function {
     ])
 }
 
-/// A `main` whose result is carried out another way.
+/// A `main` that passes its result to `finish`.
 pub(super) fn main(params: u32, inner: u32, finish: u32) -> Function {
     let mut instructions: Vec<Instruction<'_>> = (0..params).map(Instruction::LocalGet).collect();
     instructions.extend([

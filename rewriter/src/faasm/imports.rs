@@ -1,11 +1,11 @@
-//! What becomes of each import in a Faasm cluster whose workers run WAMR.
+//! Decides what replaces each import in a Faasm cluster whose workers run WAMR.
 //!
-//! Guarded functions keep what is known to be checked by WAMR itself or to take no pointers and throw nothing; everything else
-//! traps. Functions built for Faasm keep everything but what is known to fail.
+//! Guarded functions keep imports that WAMR itself checks, or that take no pointers and throw nothing; all others trap.
+//! Functions built for Faasm keep all imports except those known to fail.
 
 use faasm_bridge::host::{Family, HostCall, ImportClass};
 
-/// An import that a function for Faasm cannot have.
+/// An import that a function for Faasm must not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsupported {
     /// `module.name`.
@@ -14,7 +14,7 @@ pub struct Unsupported {
     pub reason: &'static str,
 }
 
-/// Why a Faasm cluster does not answer a call, where it does not, and no artefact can do without.
+/// Why a Faasm cluster does not support a call, if no artefact can replace it.
 pub(super) fn missing(
     class: ImportClass,
     name: &str,
@@ -24,7 +24,7 @@ pub(super) fn missing(
     let call = match class {
         ImportClass::Known(call) => call,
         ImportClass::Family(Family { name: "dynamic linking", .. }) => {
-            return Some("Faasm's WAMR loads no further modules: link them into the function");
+            return Some("Faasm's WAMR cannot load further modules: link them into the function");
         }
         ImportClass::Unknown if name == "shm_open" => {
             return Some("Faasm's WAMR has no shared memory: use state");
@@ -39,20 +39,20 @@ pub(super) fn missing(
             "Faasm's WAMR has no locks of state: let one function own the value"
         }
         C::ReadStatePtr | C::ReadStateOffsetPtr => {
-            "Faasm's WAMR maps no state into memory: copy it with __faasm_read_state"
+            "Faasm's WAMR cannot map state into memory: copy it with __faasm_read_state"
         }
         C::PushStatePartial | C::PushStatePartialMask if !allow_lost_updates => {
-            "Faasm's WAMR pushes whole values only, which undoes what others push meanwhile: push with __faasm_push_state, or build \
-             with --allow-lost-updates"
+            "Faasm's WAMR pushes whole values only, which overwrites concurrent pushes: push with __faasm_push_state, or \
+             build with --allow-lost-updates"
         }
         C::SnapshotMemory | C::RestoreMemory => {
-            "Faasm's WAMR takes no snapshots on request: keep what is needed in state"
+            "Faasm's WAMR takes no snapshots on request: keep the data in state"
         }
         C::WriteStateFromFile => {
-            "Faasm's WAMR writes no state from files: read the file, and write it with __faasm_write_state"
+            "Faasm's WAMR cannot write state from files: read the file, and write it with __faasm_write_state"
         }
         C::HostInterfaceTest => {
-            "it is a hook for Faasm's own tests, which ends a worker: leave it out"
+            "it is a hook for Faasm's own tests, which terminates a worker: remove the call"
         }
         C::CxaAllocateException | C::CxaThrow => {
             "Faasm's WAMR has no C++ exceptions: build with -fno-exceptions"
@@ -61,13 +61,13 @@ pub(super) fn missing(
     })
 }
 
-/// Whether a guarded function may call the host as it is.
+/// Whether a guarded function may call the host directly.
 pub(super) fn is_harmless(module: &str, class: ImportClass) -> bool {
     use HostCall as C;
     if module.starts_with("wasi_") {
         return matches!(class, ImportClass::Known(_));
     }
-    // They take numbers only, or do not look at what a pointer points to.
+    // These take only numbers, or do not dereference their pointers.
     matches!(
         class,
         ImportClass::Known(

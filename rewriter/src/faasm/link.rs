@@ -11,16 +11,16 @@
 //! After:
 //!
 //! ```wat
-//! (import "env" "__faasm_read_state" (func $raw_read_state …))       ;; what the support calls, with the types Faasm has
+//! (import "env" "__faasm_read_state" (func $raw_read_state …))       ;; imports of the support, with Faasm's types
 //! (import "env" "__faasm_push_state" (func $raw_push_state (param i32)))
 //! (elem (i32.const 1) $push)
 //! (func (export "_start") (drop (call $push (i32.const 8))))
-//! (func $push …)                                                       ;; of the support, and all that it can reach
+//! (func $push …)                                                       ;; from the support, and all that it can reach
 //! ```
 //!
-//! Why it is safe: a function of the support has the place of the import everywhere, in calls, tables, exports and as start
-//! function, and its type (where the import's type differs, an adapter has it). Code, data and table slots of the original stay
-//! as they are. What is made is validated.
+//! Why it is safe: a support function replaces the import everywhere, in calls, tables, exports and as start function,
+//! and has its type (through an adapter if the types differ). Code, data and table slots of the original are unchanged.
+//! The result is validated.
 
 mod code;
 mod encode;
@@ -35,60 +35,60 @@ use wasmparser::{Operator, Validator};
 
 const SUPPORT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/support.wasm"));
 
-/// Pages that memory may have beyond the original's maximum, for the support.
+/// Pages by which memory may exceed the original's maximum, for the support.
 const MORE_PAGES: u64 = 1024;
 
-/// What to put in the place of what.
+/// What replaces each import, and what the support needs.
 pub(super) struct Plan<'a> {
-    /// Choose among several functions of the support.
+    /// Select among several versions of a support function.
     pub(super) tags: Vec<&'static str>,
     /// Values of the constants that the support imports from `link`.
     pub(super) constants: Vec<(&'static str, i32)>,
-    /// By imported function of the original.
-    pub(super) imports: Vec<Place<'a>>,
+    /// One for each imported function of the original.
+    pub(super) imports: Vec<Replacement<'a>>,
     /// The exported function whose result is a return value.
     pub(super) main: Option<u32>,
-    /// The original's allocator, unwrapped.
+    /// The original's `malloc` and `free`, without wrappers.
     pub(super) malloc: Option<(u32, u32)>,
-    /// Index of a table slot for the function that enters pointers.
+    /// The table slot for the function that enters pointers.
     pub(super) entry_slot: Option<u32>,
     /// A custom section to add.
     pub(super) section: Option<(&'static str, Vec<u8>)>,
 }
 
-/// What an import of the original becomes.
+/// What replaces an import of the original.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place<'a> {
+pub(super) enum Replacement<'a> {
     Import,
-    /// The function of the support that takes the place of this import.
+    /// The support function that replaces this import.
     Support(&'a str),
-    /// Ends the run, by a fault with this code and text where it is not a trap.
+    /// Ends the run, with a fault of this code and text, or with a trap if there is none.
     Stop(Option<String>),
 }
 
-/// A function that is added.
+/// An added function.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Added {
-    /// Of the support.
+    /// A support function.
     Support(u32),
-    /// Of the support, and only traps.
+    /// Has the type of a support function, and only traps.
     Trap(u32),
     Text(String),
     PointerKind,
-    /// Has the type of this import of the original, and calls a function of the support.
+    /// Has the type of this import of the original, and calls a support function.
     Adapter {
         import: u32,
         to: u32,
     },
-    /// Takes the place of this import, and ends the run.
+    /// Replaces this import, and ends the run.
     Stop {
         import: u32,
     },
-    /// In place of an exported function of the original.
+    /// Replaces an exported function of the original.
     Main(u32),
 }
 
-/// Where an imported function of the support leads.
+/// What an imported function of the support refers to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Target {
     /// An import of the support, by its function index there.
@@ -98,7 +98,7 @@ enum Target {
     Added(Added),
 }
 
-/// The support, with what this link makes of its imports.
+/// The support module.
 pub(super) struct Support {
     sections: Sections<'static>,
 }
@@ -108,13 +108,13 @@ impl Support {
         Ok(Self { sections: Sections::read(SUPPORT)? })
     }
 
-    /// The function that takes the place of an import, of those for these tags.
+    /// The support function that replaces an import, of the versions for these tags.
     pub(super) fn find(&self, tags: &[&str], name: &str) -> Option<u32> {
         let tagged = tags.iter().find_map(|tag| self.sections.exported(&format!("{tag}/{name}")));
         tagged.or_else(|| self.sections.exported(name))
     }
 
-    /// Its own name of a function, or one by which it exports it.
+    /// The debug name of a function, or a name by which it is exported.
     fn name(&self, function: u32) -> &str {
         let named = self.sections.names.iter().find(|(index, _)| *index == function);
         let mut exports = self.sections.exports.iter();
@@ -128,7 +128,7 @@ impl Support {
     }
 }
 
-/// Links.
+/// Links support functions into the original as `plan` says.
 pub(super) fn link(
     wasm: &[u8],
     original: &Sections<'_>,
@@ -146,7 +146,7 @@ pub(super) fn link(
     };
     let made = linker.run(wasm)?;
     Validator::new_with_features(crate::module::features::accepted()).validate_all(&made).map_err(
-        |error| Error::Rewrite { message: format!("what was linked is invalid: {error}") },
+        |error| Error::Rewrite { message: format!("the linked module is invalid: {error}") },
     )?;
     Ok(made)
 }
@@ -155,18 +155,18 @@ struct Linker<'a, 'w> {
     original: &'a Sections<'w>,
     support: &'a Support,
     plan: &'a Plan<'a>,
-    /// In the order in which they are found.
+    /// In the order of discovery.
     added: Vec<Added>,
     numbers: HashMap<Added, u32>,
-    /// Imports of the support that are needed.
+    /// Required imports of the support.
     raw: Vec<u32>,
-    /// Of the functions of the support that are needed.
+    /// By required function of the support that is imported.
     targets: HashMap<u32, Target>,
 }
 
 impl Linker<'_, '_> {
     fn run(&mut self, wasm: &[u8]) -> Result<Vec<u8>, Error> {
-        let places = self.places()?;
+        let replacements = self.replacements()?;
         let finish = match self.plan.main {
             Some(main) => {
                 let finish = self.support.need(&[], "finish")?;
@@ -183,7 +183,8 @@ impl Linker<'_, '_> {
             }
             None => None,
         };
-        // Where pages of the support can lie between those of the guest, its instructions see its own only.
+        // If pages of the support can lie between those of the guest, the guest's memory instructions see only its own
+        // pages.
         let takes_pages = self.support.find(&self.plan.tags, "pages");
         let hides_pages = self.plan.tags.contains(&"grow")
             && takes_pages.is_some_and(|pages| self.numbers.contains_key(&Added::Support(pages)));
@@ -199,16 +200,16 @@ impl Linker<'_, '_> {
         } else {
             None
         };
-        self.encode(wasm, &places, finish, entry, memory, hides_pages)
+        self.encode(wasm, &replacements, finish, entry, memory, hides_pages)
     }
 
-    /// Which function each import of the original becomes, where it is added.
-    fn places(&mut self) -> Result<Vec<Option<u32>>, Error> {
-        let mut places = Vec::new();
+    /// The number of the added function that replaces each import of the original, if one does.
+    fn replacements(&mut self) -> Result<Vec<Option<u32>>, Error> {
+        let mut replacements = Vec::new();
         for (index, _) in self.original.function_imports() {
-            places.push(match &self.plan.imports[index as usize] {
-                Place::Import => None,
-                Place::Support(name) => {
+            replacements.push(match &self.plan.imports[index as usize] {
+                Replacement::Import => None,
+                Replacement::Support(name) => {
                     let function = self.support.need(&self.plan.tags, name)?;
                     self.reach(function)?;
                     let is_same = self.original.signature(index)?
@@ -219,7 +220,7 @@ impl Linker<'_, '_> {
                         self.add(Added::Adapter { import: index, to: function })
                     })
                 }
-                Place::Stop(text) => {
+                Replacement::Stop(text) => {
                     if let Some(text) = text {
                         for name in ["fault.begin", "fault.end"] {
                             let function = self.support.need(&[], name)?;
@@ -231,7 +232,7 @@ impl Linker<'_, '_> {
                 }
             });
         }
-        Ok(places)
+        Ok(replacements)
     }
 
     fn add(&mut self, added: Added) -> u32 {
@@ -244,7 +245,7 @@ impl Linker<'_, '_> {
         number
     }
 
-    /// Adds a function of the support, and all that it can reach.
+    /// Adds a support function, and everything that it can reach.
     fn reach(&mut self, function: u32) -> Result<(), Error> {
         let mut open = vec![function];
         while let Some(function) = open.pop() {
@@ -271,7 +272,7 @@ impl Linker<'_, '_> {
                                 called.push(function_index);
                             }
                         }
-                        // In the order of the text, so that what is made is easy to read.
+                        // In the order of the text, so that the output is easy to read.
                         open.extend(called.into_iter().rev());
                         if own != function {
                             open.push(own);
@@ -284,7 +285,7 @@ impl Linker<'_, '_> {
         Ok(())
     }
 
-    /// Where a function of the support leads, by what it is imported as.
+    /// What a function of the support refers to, by its import name.
     fn resolve(&self, function: u32) -> Result<Target, Error> {
         let sections = &self.support.sections;
         let Some((_, import)) = sections.function_imports().find(|(index, _)| *index == function)

@@ -1,48 +1,53 @@
-//! Beside the stages: what goes to a Faasm cluster in place of an original.
+//! Beside the stages: makes the artefact that replaces an original in a Faasm cluster.
 //!
-//! Faasm's workers, with WAMR as engine, check little of what a function gives them: a pointer outside memory, a key that
-//! nobody wrote or a buffer that is too small ends the worker, and an output that is not UTF-8 the planner. They also lose
-//! results: the output of a call whose return value is not 0, and the return value of a function pointer. Both are put right
-//! in the function itself, by functions around its imports (`support.wat`) that the linker (`link.rs`) adds.
+//! Faasm's workers, with WAMR as engine, check little of what a function passes to them: a pointer outside memory, a
+//! key that was never written, or a buffer that is too small terminates the worker, and an output that is not UTF-8
+//! terminates the planner. They also lose results: the output of a call whose return value is not 0, and the return
+//! value of a function pointer. Both problems are solved in the function itself, by functions around its imports
+//! (`support.wat`) that the linker (`link.rs`) adds.
 //!
-//! | [`Use`] | what is made for it |
+//! | [`Use`] | purpose |
 //! |---|---|
-//! | `Guarded` | for functions of those who are not trusted: what would end a worker traps instead |
+//! | `Guarded` | for functions that are not trusted: what would terminate a worker traps instead |
 //! | `BuiltFor` | for functions that were built for Faasm: such a call is a fault with its code, and return values and outputs that Faasm would lose are encoded ([`faasm_bridge::faasm`]) |
 //!
-//! The one can be made of the other.
+//! A function that was built for Faasm can be guarded as well.
 //!
 //! # Memory
 //!
-//! The support needs memory: keys are copied before they are checked, so that the host gets what was checked. It takes
-//! whole pages, and keeps them.
+//! The support needs memory: it copies keys before it checks them, so that the host receives what was checked. It takes
+//! whole pages, and never releases them.
 //!
-//! * A function that imports `__sbrk` or `mmap` has all its heap from the host's break, and so has the support: the host gives
-//!   nothing out twice. (Memory that was grown by an instruction instead would lie above the break, and be given out.)
-//! * Any other function grows memory by an instruction, and allocators of some C libraries take everything up to the end of memory
-//!   when they are first used. There `memory.size` and `memory.grow` become functions that show the guest an end before the pages
-//!   of the support until it grows memory itself, and then give it pages behind them. An allocator that is first used after another
-//!   one has grown memory would take the other's pages as well as ours.
+//! * A function that imports `__sbrk` or `mmap` takes its whole heap from the host's break, and so does the support:
+//!   the host hands out no memory twice. (Memory grown by an instruction would lie above the break, and be handed out
+//!   again.)
+//! * Any other function grows memory by an instruction, and allocators of some C libraries claim everything up to the
+//!   end of memory at their first use. There `memory.size` and `memory.grow` become functions that report an end before
+//!   the pages of the support until the guest grows memory itself, and then return pages after them. An allocator that
+//!   is first used after another one has grown memory would take the other's pages as well as ours.
 //!
-//! No check relies on it: a hostile function that writes over these pages, or gives addresses inside them, changes nothing that
-//! was checked, since it does not run between the last check and the host call, and each check looks at the copy that the host
-//! gets, after the last write to it.
+//! No check relies on this. A hostile function that writes to these pages, or passes addresses inside them, cannot
+//! change what was checked: it does not run between the last check and the host call, and each check reads the copy
+//! that the host receives, after the last write to it.
 //!
-//! # What differs from a page
+//! # Differences from a page
 //!
-//! * Reading the first elements of a list gives no sizes, so the result is the length of the buffer, and what is behind the
-//!   elements reads as zeros. Elements have at most [`faasm_bridge::faasm::MAX_LIST_ELEMENT`] bytes.
-//! * A guarded function pushes the first value that it writes to a key at once, and a key that nobody wrote stays missing when it is
-//!   pulled: two workers with copies of different sizes end when they pull.
-//!   What is left is that two of them write the first value, with different sizes, at the same moment, or that somebody outside the
-//!   cluster gives a value another size; relays do not.
-//! * A guarded function maps no files, and gets no memory back from `munmap`.
+//! * Reading the first elements of a list returns no sizes, so the result is the length of the buffer, and what follows
+//!   the elements reads as zeros. Elements have at most [`faasm_bridge::faasm::MAX_LIST_ELEMENT`] bytes.
+//! * A guarded function pushes the first value that it writes to a key immediately, and a key that was never written
+//!   stays missing when it is pulled: two workers with copies of different sizes terminate when they pull. Two cases
+//!   remain: two workers write the first value, with different sizes, at the same moment; or a client outside the
+//!   cluster changes the size of a value, which relays do not.
+//! * A guarded function cannot map files, and `munmap` returns no memory to it.
 //! * A value has at least one byte. Two runs of one worker share its copy of a value, as two runs of one page do.
-//! * Parts of values are written by writing the value: on one worker nothing is lost unless two runs do it at the same moment.
-//! * Where partial pushes are allowed, a whole value is pushed, and what others pushed since it was pulled is undone.
+//! * A part of a value is written by writing the value: on one worker an update is lost only if two runs write at the
+//!   same moment.
+//! * If partial pushes are allowed, they push the whole value, which overwrites what others have pushed since it was
+//!   pulled.
 //! * A key has at most 1024 bytes, and does not begin with `.faasm.`.
-//! * An awaited call's output takes memory of the worker's choice, and nobody gives it back where `malloc` and `free` are not exported.
-//! * A chained function that was not built for Faasm still reports 0 for a pointer.
+//! * The output of an awaited call takes memory of the worker's choice, which is never freed if the function does not
+//!   export `malloc` and `free`.
+//! * A chained function that was not built for Faasm still returns 0 for a pointer.
 
 mod allocator;
 mod check;
@@ -59,7 +64,7 @@ use crate::stages::{constructors, input, normalise};
 use faasm_bridge::faasm::MAX_LIST_ELEMENT;
 use faasm_bridge::host::{self, HostCall, ImportClass};
 use faasm_bridge::wire::MAX_NAME_BYTES;
-use link::{Place, Plan, Support};
+use link::{Plan, Replacement, Support};
 use module::Sections;
 use serde::{Deserialize, Serialize};
 use walrus::ExportItem;
@@ -68,62 +73,63 @@ use wasmparser::{TypeRef, ValType};
 /// Custom section of a function that was built for Faasm.
 pub const SECTION: &str = "faasm:cluster";
 
-/// Bytes before the input of a function pointer that a function built for Faasm chains: [`POINTER_MAGIC`], and the pointer as
-/// `u32`, little-endian.
+/// Length of the header before the input of a function pointer that a function built for Faasm chains:
+/// [`POINTER_MAGIC`], and the pointer as `u32`, little-endian.
 pub const POINTER_HEADER_BYTES: usize = 12;
 
-/// How the input begins of a function pointer that a function built for Faasm chains.
+/// The first bytes of that header.
 pub const POINTER_MAGIC: &[u8; 8] = b"\x02faasmp;";
 
-/// What the result is for.
+/// The purpose of the artefact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
-    /// Nothing that the function does ends what runs it; it traps instead.
+    /// The function cannot terminate the process that runs it; it traps instead.
     Guarded,
-    /// Results and faults are carried out whole.
+    /// No result or fault is lost.
     BuiltFor {
         /// Partial pushes become whole ones instead of faults.
         allow_lost_updates: bool,
     },
 }
 
-/// How to link.
+/// How to make the artefact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     pub use_: Use,
-    /// A function is chained by name only where the relay has marked it as stored ([`faasm_bridge::faasm::function_key`]).
+    /// A function is chained by name only if the relay has marked it as stored ([`faasm_bridge::faasm::function_key`]).
     pub check_names: bool,
 }
 
-/// What was linked.
+/// The artefact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Made {
     pub wasm: Vec<u8>,
-    /// Imports that are called by way of the support, or never, as `module.name`.
+    /// Imports that are called through the support, or never, as `module.name`.
     pub wrapped: Vec<String>,
 }
 
-/// What a function that was built for Faasm says of itself, as JSON in [`SECTION`].
+/// Metadata of a function that was built for Faasm, as JSON in [`SECTION`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BuiltFor {
     /// Partial pushes are whole ones.
     pub allow_lost_updates: bool,
-    /// The function pointer to chain in place of another one, whose return value it then carries out; the other one goes before the
-    /// input ([`POINTER_HEADER_BYTES`]). Only of functions that chain pointers.
+    /// The function pointer to chain instead of another one, whose return value it preserves; the other one precedes
+    /// the input ([`POINTER_HEADER_BYTES`]). Only in functions that chain pointers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pointer_entry: Option<u32>,
-    /// Functions that it chains by names which are constants, as [`chained_names`] found them in its original.
+    /// Constant names of functions that it chains, as [`chained_names`] found them in its original.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chained: Vec<String>,
 }
 
-/// Makes what goes to a Faasm cluster in place of an original; none where nothing in it has to change.
+/// Makes the artefact that replaces an original in a Faasm cluster; `None` if nothing has to change.
 ///
 /// # Errors
-/// What [`input::check`] refuses or translates, what was built for Faasm and is to be so again, and imports whose types are not those of the host interface.
+/// Any error of [`input::check`]; a function that it would have to translate; a function that was already built for
+/// Faasm, if it is to be built again; and imports whose types differ from the host interface.
 pub fn link(original: &[u8], options: Options) -> Result<Option<Made>, Error> {
-    check::drafts(original, "a Faasm cluster of today")?;
+    check::drafts(original, "a current Faasm cluster")?;
     let sections = Sections::read(original)?;
     let support = Support::read()?;
     let (mode, lost) = match options.use_ {
@@ -132,8 +138,7 @@ pub fn link(original: &[u8], options: Options) -> Result<Option<Made>, Error> {
     };
     let is_guarded = mode == "guarded";
     if !is_guarded && sections.custom(SECTION).is_some() {
-        let evidence =
-            format!("has a section `{SECTION}`, of one that was built for a Faasm cluster");
+        let evidence = format!("has a section `{SECTION}`, so it was built for a Faasm cluster");
         return Err(Error::AlreadyInstrumented { evidence });
     }
     let mut imports = Vec::new();
@@ -162,19 +167,21 @@ pub fn link(original: &[u8], options: Options) -> Result<Option<Made>, Error> {
     for (((_, import), class), name) in sections.function_imports().zip(&classes).zip(&names) {
         let shown = format!("{}.{}", import.module, import.name);
         let missing = imports::missing(*class, import.name, lost);
-        let place = if support.find(&tags, name).is_some() {
-            Place::Support(name)
+        let replacement = if support.find(&tags, name).is_some() {
+            Replacement::Support(name)
         } else if is_guarded && !imports::is_harmless(import.module, *class) {
-            Place::Stop(None)
+            Replacement::Stop(None)
         } else if let Some(reason) = missing.filter(|_| !is_guarded) {
-            Place::Stop(Some(format!("not-implemented;{shown} cannot be called here: {reason}")))
+            Replacement::Stop(Some(format!(
+                "not-implemented;{shown} cannot be called here: {reason}"
+            )))
         } else {
-            Place::Import
+            Replacement::Import
         };
-        if place != Place::Import {
+        if replacement != Replacement::Import {
             wrapped.push(shown);
         }
-        imports.push(place);
+        imports.push(replacement);
     }
     let main = if is_guarded { None } else { returning_main(&sections) };
     if wrapped.is_empty() && main.is_none() {
@@ -216,10 +223,10 @@ pub fn link(original: &[u8], options: Options) -> Result<Option<Made>, Error> {
     Ok(Some(Made { wasm, wrapped }))
 }
 
-/// Imports that no artefact for a Faasm cluster can have, with the reason; calling one is a fault or a trap there.
+/// Imports that no artefact for a Faasm cluster can replace, with the reason; calling one is a fault or a trap there.
 ///
 /// # Errors
-/// On a module that [`input::check`] would refuse.
+/// A module that [`input::check`] would reject.
 pub fn unsupported(original: &[u8], allow_lost_updates: bool) -> Result<Vec<Unsupported>, Error> {
     let original = input::check(original)?;
     let sections = Sections::read(&original)?;
@@ -234,13 +241,13 @@ pub fn unsupported(original: &[u8], allow_lost_updates: bool) -> Result<Vec<Unsu
     Ok(list)
 }
 
-/// What a function says of how it was built for Faasm, where it was.
+/// The metadata of a function that was built for Faasm; `None` for others.
 pub fn built_for(wasm: &[u8]) -> Option<BuiltFor> {
     let sections = Sections::read(wasm).ok()?;
     serde_json::from_slice(sections.custom(SECTION)?).ok()
 }
 
-/// Whether a function was built for Faasm; one that says so and was not only deceives those who await it.
+/// Whether a function says that it was built for Faasm; a false claim only deceives the callers that await it.
 pub fn is_built_for(wasm: &[u8]) -> bool {
     built_for(wasm).is_some()
 }
@@ -252,7 +259,7 @@ fn returning_main(sections: &Sections<'_>) -> Option<u32> {
     (ty.results() == [ValType::I32]).then_some(main)
 }
 
-/// `malloc` and `free` of the guest, where it exports both: not the linker's wrappers around them, which run constructors again.
+/// The guest's `malloc` and `free`, if it exports both, without the linker's wrappers, which run constructors again.
 fn allocator(original: &[u8], sections: &Sections<'_>) -> Result<Option<(u32, u32)>, Error> {
     let mut module = normalise::parse(original)?;
     constructors::settle(&mut module, &["_start"]);
@@ -268,7 +275,7 @@ fn allocator(original: &[u8], sections: &Sections<'_>) -> Result<Option<(u32, u3
     Ok(malloc.zip(find("free", &[ValType::I32], &[])))
 }
 
-/// The first slot behind the table of function pointers, and never the null pointer.
+/// The first slot after the function table, but never the null pointer.
 fn free_slot(sections: &Sections<'_>) -> Result<u32, Error> {
     for import in &sections.imports {
         if let TypeRef::Table(_) = import.ty {

@@ -1,4 +1,4 @@
-//! A module as its sections, and what is known of its functions: of originals, and of the support.
+//! The sections of a module and the types of its functions: for originals, and for the support.
 
 use crate::Error;
 use wasmparser::{
@@ -28,7 +28,7 @@ pub(super) struct Sections<'a> {
     pub(super) names: Vec<(u32, &'a str)>,
     /// Custom sections by name.
     pub(super) customs: Vec<(&'a str, &'a [u8])>,
-    /// Signatures by type index; none of types of other kinds.
+    /// Signatures by type index; `None` for types of other kinds.
     signatures: Vec<Option<FuncType>>,
     /// Type index of each function, the imported ones first.
     functions: Vec<u32>,
@@ -90,7 +90,7 @@ impl<'a> Sections<'a> {
             Payload::CustomSection(section) => {
                 self.customs.push((section.name(), section.data()));
                 if let KnownCustom::Name(names) = section.as_known() {
-                    // Wrong names are none: they are for people.
+                    // Invalid names are skipped: they are only for people.
                     for names in names.into_iter().filter_map(Result::ok) {
                         if let Name::Function(map) = names {
                             let names = map.into_iter().filter_map(Result::ok);
@@ -104,7 +104,7 @@ impl<'a> Sections<'a> {
         Ok(())
     }
 
-    /// How many functions are imported.
+    /// The number of imported functions.
     pub(super) fn imported(&self) -> u32 {
         self.function_imports().count() as u32
     }
@@ -116,7 +116,7 @@ impl<'a> Sections<'a> {
         (0..).zip(self.imports.iter().filter(is_function))
     }
 
-    /// How many globals are imported.
+    /// The number of imported globals.
     pub(super) fn imported_globals(&self) -> u32 {
         let is_global = |import: &&Import<'a>| matches!(import.ty, TypeRef::Global(_));
         self.imports.iter().filter(is_global).count() as u32

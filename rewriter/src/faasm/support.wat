@@ -1,16 +1,16 @@
-;; What artefacts for a Faasm cluster have between the function and its host; `link.rs` adds what a function can reach of it.
+;; The support: functions between a function and its host in a Faasm cluster. `link.rs` adds those that it can reach.
 ;;
-;; Imports say where something comes from:
+;; Import modules:
 ;;   "guest"      the function's own memory, table, `malloc` and `free`
-;;   "link"       constants, and functions of which there are several: the export `TAG/NAME` of a tag that is in force, else `NAME`
-;;   "text"       writes its name to an address, gives the address behind
+;;   "link"       constants, and functions with several versions: the export `TAG/NAME` of an active tag, else `NAME`
+;;   "text"       writes its name to an address, returns the address after it
 ;;   other        the host
 ;; Exports:
-;;   env.NAME, wasi_snapshot_preview1.NAME    take the place of that import
+;;   env.NAME, wasi_snapshot_preview1.NAME    replace that import
 ;;   fault.NAME                               end the run; a guarded function traps instead
-;; Tags: `guarded` or `built`; `sbrk` or `grow`; `lost` where lost updates are allowed.
+;; Tags: `guarded` or `built`; `sbrk` or `grow`; `lost` if lost updates are allowed.
 ;;
-;; Only instructions of the first version of WebAssembly: WAMR may have been built without bulk memory.
+;; Only instructions of WebAssembly 1.0: WAMR may have been built without bulk memory.
 (module
   (import "guest" "memory" (memory 0))
   (import "guest" "table" (table 0 funcref))
@@ -95,21 +95,21 @@
 
   ;; ---- Memory of the support -------------------------------------------------------------------------------------------
 
-  ;; The first page: two words for the host, three keys, a small value, a text. 0 until it is there.
+  ;; The first page: two words for the host, three keys, a small value, a text. 0 until it is allocated.
   (global $page (mut i32) (i32.const 0))
-  ;; Room for one thing at a time, gone with the next.
+  ;; A scratch buffer, whose contents last until its next use.
   (global $room (mut i32) (i32.const 0))
   (global $room_bytes (mut i32) (i32.const 0))
-  ;; What is kept until the run ends.
+  ;; Memory that stays allocated until the run ends.
   (global $kept (mut i32) (i32.const 0))
   (global $kept_bytes (mut i32) (i32.const 0))
-  ;; Pages that a guest that grows memory by itself is told it has; -1 as long as all are its own.
+  ;; Number of pages reported to a guest that grows memory itself; -1 as long as all pages are its own.
   (global $guest_pages (mut i32) (i32.const -1))
 
   (func $small (result i32)
     (if (i32.eqz (global.get $page)) (then
       (global.set $page (call $pages (i32.const 1)))
-      ;; Without it there is no room for the reason, either.
+      ;; Without this page there is no memory for a fault's text either.
       (if (i32.eqz (global.get $page)) (then unreachable))))
     (global.get $page))
   (func $key_a (result i32) (i32.add (call $small) (i32.const 64)))
@@ -118,7 +118,7 @@
   (func $small_value (result i32) (i32.add (call $small) (i32.const 32)))
   (func $text (result i32) (i32.add (call $small) (i32.const 8192)))
 
-  ;; Pages at the end of memory; 0 where there are none.
+  ;; Allocates pages at the end of memory; returns 0 on failure.
   (func (export "grow/pages") (param $count i32) (result i32) (local $first i32)
     (if (i32.lt_s (global.get $guest_pages) (i32.const 0))
       (then (global.set $guest_pages (memory.size))))
@@ -130,7 +130,7 @@
     (local.set $first (call $break (i32.shl (local.get $count) (i32.const 16))))
     (select (i32.const 0) (local.get $first) (i32.eq (local.get $first) (i32.const -1))))
 
-  ;; The host's own growing ends a worker where it cannot: so memory grows before the break moves.
+  ;; If the host fails to grow memory, it terminates the worker. So memory grows before the break moves.
   (func $break (param $bytes i32) (result i32) (local $old i32) (local $missing i64)
     (local.set $old (call $raw_sbrk (i32.const 0)))
     (if (i32.lt_s (local.get $bytes) (i32.const 0)) (then
@@ -155,7 +155,7 @@
   (func (export "built/env.mmap") (param i32) (param $bytes i32) (param i32 i32 i32) (param i64) (result i32)
     (call $given
       (call $raw_mmap (local.get 0) (local.get $bytes) (local.get 2) (local.get 3) (local.get 4) (local.get 5)) (local.get $bytes)))
-  ;; Files cannot be mapped; what is given back is not used again.
+  ;; Files cannot be mapped; unmapped memory is not reused.
   (func (export "guarded/env.mmap") (param i32) (param $bytes i32) (param i32 i32) (param $file i32) (param i64) (result i32)
     (if (i32.or (i32.ne (local.get $file) (i32.const -1)) (i32.gt_u (local.get $bytes) (i32.const 0x7fff0000)))
       (then (return (i32.const -1))))
@@ -163,20 +163,20 @@
     (call $given (call $break (i32.and (i32.add (local.get $bytes) (i32.const 65535)) (i32.const -65536))) (local.get $bytes)))
   (func (export "guarded/env.munmap") (param i32 i32) (result i32) (i32.const 0))
 
-  ;; In place of the guest's own instructions, where pages of the support lie between its own.
+  ;; Replace the guest's instructions if pages of the support lie between its own.
   (func (export "guest.memory.size") (result i32)
     (if (result i32) (i32.lt_s (global.get $guest_pages) (i32.const 0))
       (then (memory.size)) (else (global.get $guest_pages))))
   (func (export "guest.memory.grow") (param $count i32) (result i32) (local $first i32)
     (if (i32.lt_s (global.get $guest_pages) (i32.const 0)) (then (return (memory.grow (local.get $count)))))
-    ;; Nothing: it is told what it was told.
+    ;; Growing by nothing returns the reported size.
     (if (i32.eqz (local.get $count)) (then (return (global.get $guest_pages))))
     (local.set $first (memory.grow (local.get $count)))
     (if (i32.ne (local.get $first) (i32.const -1))
       (then (global.set $guest_pages (memory.size))))
     (local.get $first))
 
-  ;; So many pages; ends the run where there are none.
+  ;; Allocates pages for so many bytes; ends the run on failure.
   (func $new_pages (param $bytes i64) (result i32) (local $first i32)
     (if (i64.le_u (local.get $bytes) (i64.const 0x7fff0000)) (then
       (local.set $first (call $pages (i32.wrap_i64 (i64.shr_u
@@ -186,7 +186,7 @@
 
   (func $room_for (param $bytes i64) (result i32) (local $wanted i64)
     (if (i64.gt_u (local.get $bytes) (i64.extend_i32_u (global.get $room_bytes))) (then
-      ;; At least twice as much as before, so that little is lost by growing.
+      ;; At least double the size, so that growing wastes little.
       (local.set $wanted (i64.and (i64.add (local.get $bytes) (i64.const 65535)) (i64.const -65536)))
       (if (i64.lt_u (local.get $wanted) (i64.const 0x10000000)) (then
         (if (i64.lt_u (local.get $wanted) (i64.shl (i64.extend_i32_u (global.get $room_bytes)) (i64.const 1))) (then
@@ -204,7 +204,7 @@
     (global.set $kept (i32.add (local.get $at) (local.get $bytes)))
     (global.set $kept_bytes (i32.sub (global.get $kept_bytes) (local.get $bytes)))
     (local.get $at))
-  ;; Where the guest has no allocator.
+  ;; For a guest without an allocator.
   (func (export "none.malloc") (param $bytes i32) (result i32) (call $keep (local.get $bytes)))
   (func (export "none.free") (param i32))
 
@@ -245,7 +245,7 @@
 
   ;; ---- Text ----------------------------------------------------------------------------------------------------------------
 
-  ;; Writes a number, gives the address behind.
+  ;; Writes a number, returns the address after it.
   (func $decimal (param $to i32) (param $number i64) (result i32) (local $power i64)
     (local.set $power (i64.const 1))
     (block $found (loop $next
@@ -261,7 +261,7 @@
     (local.get $to))
   (func $number (param $to i32) (param $number i32) (result i32)
     (call $decimal (local.get $to) (i64.extend_i32_u (local.get $number))))
-  ;; A text up to its NUL.
+  ;; Copies a text up to its NUL, returns the address after the copy.
   (func $string (param $to i32) (param $from i32) (result i32) (local $byte i32)
     (block $end (loop $next
       (local.set $byte (i32.load8_u (local.get $from)))
@@ -285,13 +285,13 @@
         (local.set $at (i32.add (local.get $at) (i32.const 1)))
         (local.set $bytes (i32.sub (local.get $bytes) (i32.const 1)))
         (br_if $next (i32.lt_u (local.get $lead) (i32.const 0x80)))
-        ;; 80..C1 begin nothing, F5..FF neither.
+        ;; 80..C1 and F5..FF are no lead bytes.
         (br_if $no (i32.lt_u (local.get $lead) (i32.const 0xc2)))
         (br_if $no (i32.gt_u (local.get $lead) (i32.const 0xf4)))
         (local.set $more (i32.add (i32.const 1) (i32.add
           (i32.ge_u (local.get $lead) (i32.const 0xe0)) (i32.ge_u (local.get $lead) (i32.const 0xf0)))))
         (br_if $no (i32.lt_u (local.get $bytes) (local.get $more)))
-        ;; What the second byte may be.
+        ;; The range of the second byte.
         (local.set $low (i32.const 0x80))
         (local.set $high (i32.const 0xbf))
         (if (i32.eq (local.get $lead) (i32.const 0xe0)) (then (local.set $low (i32.const 0xa0))))
@@ -318,7 +318,7 @@
     (if (i32.lt_u (local.get $value) (i32.const 52)) (then (return (i32.add (local.get $value) (i32.const 71)))))
     (if (i32.lt_u (local.get $value) (i32.const 62)) (then (return (i32.sub (local.get $value) (i32.const 4)))))
     (select (i32.const 43) (i32.const 47) (i32.eq (local.get $value) (i32.const 62))))
-  ;; -1 of what is not in the alphabet.
+  ;; -1 for a character outside the alphabet.
   (func $of_char (param $char i32) (result i32)
     (if (i32.lt_u (i32.sub (local.get $char) (i32.const 65)) (i32.const 26))
       (then (return (i32.sub (local.get $char) (i32.const 65)))))
@@ -329,7 +329,7 @@
     (if (i32.eq (local.get $char) (i32.const 43)) (then (return (i32.const 62))))
     (if (i32.eq (local.get $char) (i32.const 47)) (then (return (i32.const 63))))
     (i32.const -1))
-  ;; Writes the bytes with padding, gives the address behind.
+  ;; Writes the encoded bytes with padding, returns the address after them.
   (func $encode (param $to i32) (param $from i32) (param $bytes i32) (result i32) (local $three i32)
     (block $end (loop $next
       (br_if $end (i32.eqz (local.get $bytes)))
@@ -353,7 +353,7 @@
       (local.set $bytes (i32.sub (local.get $bytes) (i32.const 3)))
       (br $next)))
     (local.get $to))
-  ;; Bytes that a text encodes; -1 where it is not base64.
+  ;; The number of bytes that a text encodes; -1 if it is not base64.
   (func $decoded_bytes (param $from i32) (param $chars i32) (result i32) (local $at i32) (local $pad i32)
     (if (i32.and (local.get $chars) (i32.const 3)) (then (return (i32.const -1))))
     (if (i32.eqz (local.get $chars)) (then (return (i32.const 0))))
@@ -367,7 +367,7 @@
       (local.set $at (i32.add (local.get $at) (i32.const 1)))
       (br_if $next (i32.lt_u (local.get $at) (i32.sub (local.get $chars) (local.get $pad)))))
     (i32.sub (i32.mul (i32.shr_u (local.get $chars) (i32.const 2)) (i32.const 3)) (local.get $pad)))
-  ;; Writes the bytes; only where it has read, if the target is the beginning of the text.
+  ;; Decodes bytes. The target may be the beginning of the text: writing never overtakes reading.
   (func $decode (param $to i32) (param $from i32) (param $bytes i32) (local $bits i32) (local $count i32)
     (block $end (loop $next
       (br_if $end (i32.eqz (local.get $bytes)))
@@ -426,7 +426,8 @@
   ;; ---- Checks --------------------------------------------------------------------------------------------------------------
 
   (func $memory_end (result i64) (i64.shl (i64.extend_i32_u (memory.size)) (i64.const 16)))
-  ;; Behind all memory that the guest knows of: its own, and what the host gave it, which the size that it is told may lack.
+  ;; The end of all memory that the guest knows: its own, and what the host allocated for it, which may lie beyond the
+  ;; reported size.
   (global $given_end (mut i64) (i64.const 0))
   (func $end (result i64) (local $end i64)
     (local.set $end (call $memory_end))
@@ -439,16 +440,16 @@
       (then (global.set $given_end (local.get $end))))
     (local.get $at))
   (func $check (param $at i32) (param $bytes i32)
-    ;; The host takes lengths as signed numbers, and throws where one is below 0 or cannot be allocated.
+    ;; The host reads lengths as signed numbers, and throws if one is negative or cannot be allocated.
     (if (i32.gt_u (local.get $bytes) (i32.const 0x3fffffff))
       (then (call $fault_memory (local.get $at) (local.get $bytes))))
     (if (i64.gt_u (i64.add (i64.extend_i32_u (local.get $at)) (i64.extend_i32_u (local.get $bytes))) (call $end))
       (then (call $fault_memory (local.get $at) (local.get $bytes)))))
-  ;; An address that the host takes for no bytes wherever it is.
+  ;; For an empty range, a valid address instead of an arbitrary one.
   (func $valid (param $at i32) (param $bytes i32) (result i32)
     (select (local.get $at) (call $small) (local.get $bytes)))
 
-  ;; Copies a text with its NUL, and checks the copy; gives its length.
+  ;; Copies a text with its NUL, checks the copy, and returns its length.
   (func $take_string (param $from i32) (param $to i32) (result i32) (local $bytes i32) (local $byte i32)
     (loop $next
       (if (i64.ge_u (i64.add (i64.extend_i32_u (local.get $from)) (i64.extend_i32_u (local.get $bytes))) (call $end))
@@ -461,7 +462,7 @@
     (local.set $bytes (i32.sub (local.get $bytes) (i32.const 1)))
     (if (i32.eqz (call $is_text (local.get $to) (local.get $bytes))) (then (call $fault_utf8 (local.get $from))))
     (local.get $bytes))
-  ;; Copies a key; gives where it is.
+  ;; Copies a key, and returns the address of the copy.
   (func $take_key (param $from i32) (result i32)
     (if (i32.eqz (call $take_string (local.get $from) (call $key_a))) (then (call $fault_empty)))
     (call $key_a))
@@ -477,7 +478,8 @@
   (func $is_list (param $key i32) (result i32)
     ;; `list.`
     (i64.eq (i64.and (i64.load offset=7 align=1 (local.get $key)) (i64.const 0xffffffffff)) (i64.const 0x2e7473696c)))
-  ;; The key of a value. An artefact below this one keeps generations of lists, and looks for functions.
+  ;; The key of a value. A guarded function may itself be built for Faasm, and then uses reserved keys, for generations
+  ;; of lists and to look up functions.
   (func $value_key (param $from i32) (param $only_size i32) (result i32) (local $key i32)
     (local.set $key (call $take_key (local.get $from)))
     (if (call $is_reserved (local.get $key)) (then
@@ -488,18 +490,18 @@
 
   ;; ---- Values --------------------------------------------------------------------------------------------------------------
 
-  ;; Of the host's copy, else of the cluster's value; 0 where there is none. Makes none.
+  ;; The size of the host's copy, else of the cluster's value; 0 if there is none. Creates none.
   (func $size (param $key i32) (result i32)
     (call $raw_read_state (local.get $key) (call $small) (i32.const 0)))
-  ;; The whole value in room of the support.
+  ;; Copies the whole value to the scratch buffer.
   (func $whole (param $key i32) (param $size i32) (result i32) (local $to i32)
     (local.set $to (call $room_for (i64.extend_i32_u (local.get $size))))
     (drop (call $raw_read_state (local.get $key) (local.get $to) (local.get $size)))
     (local.get $to))
-  ;; The size of a value that the call says has `asked` bytes; 0 where there is none.
+  ;; The size of a value for which the call claims `asked` bytes; 0 if there is none.
   (func $size_as (param $key i32) (param $asked i32) (result i32) (local $size i32)
     (if (i32.gt_u (local.get $asked) (i32.const 0x40000000)) (then (call $fault_large (local.get $key) (local.get $asked))))
-    ;; Of a generation it never differs, not even between workers: one whose copy is shorter than what it pulls ends.
+    ;; Generations have a fixed size: a worker terminates if its copy is shorter than the value that it pulls.
     (if (i32.and (call $is_reserved (local.get $key)) (i32.ne (local.get $asked) (i32.const 8)))
       (then (call $fault_reserved (local.get $key))))
     (local.set $size (call $size (local.get $key)))
@@ -526,8 +528,8 @@
       (call $raw_write_state (local.get $key) (local.get $from) (local.get $bytes))
       (call $written (local.get $key) (local.get $size))))
     (i32.const 0))
-  ;; A worker ends where its copy is shorter than the cluster's value that it pulls, and its copy hides the other's size. So a guarded
-  ;; function pushes the first value of a key at once: nobody then makes one of another size.
+  ;; A worker terminates if its copy is shorter than the cluster's value that it pulls, and its copy hides the other's
+  ;; size. So a guarded function pushes the first value of a key at once: then no worker creates one of another size.
   (func $written (param $key i32) (param $size i32)
     (if (i32.and (global.get $guarded) (i32.eqz (local.get $size))) (then (call $raw_push_state (local.get $key)))))
   (func $push (export "env.__faasm_push_state") (export "lost/env.__faasm_push_state_partial")
@@ -535,7 +537,7 @@
     (local.set $key (call $value_key (local.get $key) (i32.const 0)))
     (local.set $size (call $size (local.get $key)))
     (if (local.get $size) (then
-      ;; A worker ends where it has no copy of what it is to push.
+      ;; A worker terminates if it pushes a value of which it has no copy.
       (drop (call $whole (local.get $key) (local.get $size)))
       (call $raw_push_state (local.get $key))))
     (i32.const 0))
@@ -548,12 +550,12 @@
     (if (local.get $bytes) (then (drop (call $size_as (local.get $key) (local.get $bytes)))))
     (if (local.get $size)
       (then (call $raw_pull_state (local.get $key) (local.get $size)))
-      ;; A value that nobody wrote is one of zeros, which the host makes; not where it could have another size meanwhile.
+      ;; The host creates a missing value as zeros. Not for guarded functions: it may get another size in the meantime.
       (else (if (i32.and (i32.ne (local.get $bytes) (i32.const 0)) (i32.eqz (global.get $guarded)))
         (then (call $raw_pull_state (local.get $key) (local.get $bytes))))))
     (i32.const 0))
 
-  ;; Parts of values, by whole ones.
+  ;; Parts of values, implemented by whole values.
   (func $part (param $key i32) (param $size i32) (param $from i32) (param $bytes i32) (result i32)
     (if (i64.gt_u (i64.add (i64.extend_i32_u (local.get $from)) (i64.extend_i32_u (local.get $bytes)))
           (i64.extend_i32_u (local.get $size)))
@@ -585,13 +587,13 @@
       (call $raw_write_state (local.get $key) (local.get $value) (local.get $size))
       (call $written (local.get $key) (local.get $have))))
     (i32.const 0))
-  ;; Every write through the host is dirty already.
+  ;; Every write through the host is already marked dirty.
   (func (export "env.__faasm_flag_state_dirty") (param $key i32) (param $size i32)
     (drop (call $size_as (call $value_key (local.get $key) (i32.const 0)) (local.get $size))))
   (func (export "env.__faasm_flag_state_offset_dirty") (param $key i32) (param $size i32) (param $from i32) (param $bytes i32)
     (drop (call $part (call $value_key (local.get $key) (i32.const 0))
       (local.get $size) (local.get $from) (local.get $bytes))))
-  ;; Nothing is configured but a flag that always is: `ALWAYS_ON`.
+  ;; The only configured flag is `ALWAYS_ON`.
   (func (export "env.__faasm_conf_flag") (param $key i32) (result i32)
     (i32.and (i32.eq (call $take_string (local.get $key) (call $key_a)) (i32.const 9))
       (i32.and (i64.eq (i64.load align=1 (call $key_a)) (i64.const 0x4f5f535941574c41))
@@ -614,7 +616,7 @@
       (local.set $shift (i32.sub (local.get $shift) (i32.const 4)))
       (br_if $next (i32.ge_s (local.get $shift) (i32.const 0))))
     (local.get $to))
-  ;; How often a list was cleared; leaves the key of that in its place.
+  ;; How often a list was cleared; leaves the key of this number in `key_b`.
   (func $generation (param $key i32) (result i32) (local $number i32) (local $at i32) (local $digit i32)
     (drop (call $char (call $string (call $t_cleared (call $key_b)) (local.get $key)) (i32.const 0)))
     (if (i32.ne (call $size (call $key_b)) (i32.const 8)) (then (return (i32.const 0))))
@@ -627,7 +629,7 @@
       (local.set $at (i32.add (local.get $at) (i32.const 1)))
       (br_if $next (i32.lt_u (local.get $at) (i32.const 8))))
     (local.get $number))
-  ;; Copies the key of a list; gives where that is which the host is to use.
+  ;; Copies the key of a list, and returns the address of the key for the host.
   (func $list_key (param $from i32) (result i32) (local $key i32) (local $number i32) (local $to i32)
     (local.set $key (call $take_key (local.get $from)))
     (if (call $is_reserved (local.get $key)) (then
@@ -671,9 +673,9 @@
 
   ;; ---- Input and output ----------------------------------------------------------------------------------------------------
 
-  ;; Bytes before the input, which are not the function's.
+  ;; Length of the header before the input, which is hidden from the function.
   (global $header (mut i32) (i32.const 0))
-  ;; What was output last, of which the end may need it again.
+  ;; The last output, which `finish` may need again.
   (global $output (mut i32) (i32.const 0))
   (global $output_bytes (mut i32) (i32.const 0))
   (global $output_room (mut i32) (i32.const 0))
@@ -687,7 +689,7 @@
     (if (i32.eqz (local.get $count)) (then (return (i32.const 0))))
     (call $check (local.get $to) (local.get $count))
     (call $copy_input (local.get $to) (local.get $count)))
-  ;; The first bytes of the input, of which there are so many.
+  ;; Copies the first `count` bytes of the input, which has at least as many.
   (func $copy_input (param $to i32) (param $count i32) (result i32) (local $room i32)
     (if (i32.eqz (global.get $header)) (then
       (return (call $raw_read_input (local.get $to) (local.get $count)))))
@@ -696,10 +698,10 @@
     (call $copy (local.get $to) (i32.add (local.get $room) (global.get $header)) (local.get $count))
     (local.get $count))
 
-  ;; Characters for so many bytes.
+  ;; Number of base64 characters for so many bytes.
   (func $chars (param $bytes i32) (result i64)
     (i64.shl (i64.div_u (i64.add (i64.extend_i32_u (local.get $bytes)) (i64.const 2)) (i64.const 3)) (i64.const 2)))
-  ;; Whether the planner, and who reads it, take it for what it is.
+  ;; Whether the planner and the reader of an output accept it unencoded.
   (func $is_plain (param $from i32) (param $bytes i32) (result i32)
     (if (i32.eqz (local.get $bytes)) (then (return (i32.const 1))))
     (if (i32.and (i32.eq (i32.load8_u (local.get $from)) (i32.const 2)) (i32.eqz (global.get $over_built)))
@@ -716,7 +718,7 @@
   (func (export "guarded/write") (param $from i32) (param $bytes i32)
     (call $write_encoded (local.get $from) (local.get $bytes)))
   (func (export "built/write") (param $from i32) (param $bytes i32)
-    ;; With a NUL behind, without which WAMR takes no text at the end of memory.
+    ;; With a NUL after it, without which WAMR rejects a text at the end of memory.
     (if (i32.ge_u (local.get $bytes) (global.get $output_room)) (then
       (global.set $output (call $new_pages (i64.add (i64.extend_i32_u (local.get $bytes)) (i64.const 1))))
       (global.set $output_room (i32.and (i32.add (local.get $bytes) (i32.const 65536)) (i32.const -65536)))))
@@ -728,7 +730,7 @@
     (call $check (local.get $from) (local.get $bytes))
     (call $write (local.get $from) (local.get $bytes)))
 
-  ;; The end of a run: a return value that is not 0 goes with the output.
+  ;; At the end of a run, encodes a return value that is not 0 with the output.
   (func $finish (export "finish") (param $value i32) (local $room i32) (local $to i32)
     (if (i32.eqz (local.get $value)) (then (return)))
     (local.set $room (call $room_for (i64.add (i64.const 64) (call $chars (global.get $output_bytes)))))
@@ -750,7 +752,7 @@
 
   ;; ---- Calls ---------------------------------------------------------------------------------------------------------------
 
-  ;; Calls that were started and not awaited: pairs of an id and, of one that failed here, the address of its reason.
+  ;; Calls that were started and not awaited: pairs of an id and, if the call failed here, the address of the reason.
   (global $calls (mut i32) (i32.const 0))
   (global $calls_count (mut i32) (i32.const 0))
   (global $calls_room (mut i32) (i32.const 0))
@@ -769,7 +771,7 @@
     (i32.store offset=4 (local.get $at) (local.get $reason))
     (global.set $calls_count (i32.add (global.get $calls_count) (i32.const 1)))
     (local.get $id))
-  ;; Takes a call out; gives the address of its reason, 0 where it is the host's, -1 where there is none.
+  ;; Removes a call; returns the address of its reason, 0 for a call of the host, -1 if there is no such call.
   (func $take_call (param $id i32) (result i32) (local $at i32) (local $last i32) (local $reason i32)
     (local.set $at (global.get $calls))
     (local.set $last (i32.add (global.get $calls) (i32.shl (global.get $calls_count) (i32.const 3))))
@@ -783,7 +785,7 @@
       (local.set $at (i32.add (local.get $at) (i32.const 8)))
       (br $next)))
     (i32.const -1))
-  ;; A call that failed before it began, with the text up to `end` as its reason.
+  ;; Records a call that failed before it started, with the text up to `end` as its reason.
   (func $failed (param $end i32) (result i32) (local $bytes i32) (local $reason i32)
     (local.set $bytes (i32.sub (local.get $end) (call $text)))
     (local.set $reason (call $keep (i32.add (local.get $bytes) (i32.const 4))))
@@ -792,7 +794,7 @@
     (global.set $last_failed (i32.sub (global.get $last_failed) (i32.const 1)))
     (call $remember (global.get $last_failed) (local.get $reason)))
 
-  ;; Letters, digits, `_`, `-` and `.`, the last not at the beginning; at most 128.
+  ;; Letters, digits, `_`, `-` and `.`, which must not come first; at most `most_name` bytes.
   (func $is_name (param $at i32) (param $bytes i32) (result i32) (local $byte i32)
     (if (i32.or (i32.eqz (local.get $bytes)) (i32.gt_u (local.get $bytes) (global.get $most_name))) (then (return (i32.const 0))))
     (if (i32.eq (i32.load8_u (local.get $at)) (i32.const 46)) (then (return (i32.const 0))))
@@ -831,7 +833,7 @@
     (call $remember (call $chain_pointer (local.get $pointer) (local.get $from) (local.get $bytes)) (i32.const 0)))
   (func (export "guarded/chain") (param $pointer i32) (param $from i32) (param $bytes i32) (result i32)
     (call $raw_chain_ptr (local.get $pointer) (call $valid (local.get $from) (local.get $bytes)) (local.get $bytes)))
-  ;; The host says 0 whatever a pointer returns: so it is given one that says more, with the other before the input.
+  ;; The host reports 0 whatever a pointer returns. So `enter` is chained instead, with the pointer before the input.
   (func (export "built/chain") (param $pointer i32) (param $from i32) (param $bytes i32) (result i32) (local $room i32) (local $to i32)
     (local.set $room (call $room_for (i64.add (i64.const 16) (i64.extend_i32_u (local.get $bytes)))))
     (local.set $to (call $t_pointer (local.get $room)))
@@ -839,7 +841,7 @@
     (call $copy (i32.add (local.get $to) (i32.const 4)) (local.get $from) (local.get $bytes))
     (i32.store8 (i32.add (local.get $to) (i32.add (local.get $bytes) (i32.const 4))) (i32.const 0))
     (call $raw_chain_ptr (global.get $entry_slot) (local.get $room) (i32.add (local.get $bytes) (i32.const 12))))
-  ;; What the host calls then.
+  ;; Called by the host for a chained pointer.
   (func (export "enter") (local $room i32) (local $pointer i32) (local $kind i32) (local $value i32)
     (local.set $room (call $small_value))
     (if (i32.lt_u (call $raw_read_input (call $small) (i32.const 0)) (i32.const 12)) (then (call $fault_header)))
@@ -856,7 +858,7 @@
     (if (i32.eq (local.get $kind) (i32.const 3)) (then
       (local.set $value (call_indirect (type $number) (call $input_number) (local.get $pointer)))))
     (call $finish (local.get $value)))
-  ;; The input as a decimal number.
+  ;; Parses the input as a decimal number.
   (func $input_number (result i32) (local $bytes i32) (local $at i32) (local $end i32) (local $number i64) (local $minus i32) (local $byte i32)
     (local.set $bytes (call $input_bytes))
     (if (i32.gt_u (local.get $bytes) (i32.const 64)) (then (call $fault_decimal)))
@@ -891,7 +893,7 @@
     (i32.or (i32.eqz (local.get $byte))
       (i32.or (i32.eq (local.get $byte) (i32.const 32)) (i32.eq (local.get $byte) (i32.const 10)))))
 
-  ;; The output of a call that was awaited, and what the host has made room for.
+  ;; The output of an awaited call, and the memory that the host allocated for it.
   (global $got (mut i32) (i32.const 0))
   (global $got_bytes (mut i32) (i32.const 0))
   (global $got_room (mut i32) (i32.const 0))
@@ -915,7 +917,7 @@
     (global.set $got (i32.load align=1 (call $small)))
     (global.set $got_bytes (i32.load offset=4 align=1 (call $small)))
     (global.set $got_room (global.get $got))
-    ;; Memory, since the host made room for it there; what an exported `malloc` says is checked (`allocator.rs`).
+    ;; In memory, because the host allocated it there; the result of an exported `malloc` is checked (`allocator.rs`).
     (drop (call $given (global.get $got) (global.get $got_bytes)))
     (call $decoded (local.get $value)))
   (func (export "env.__faasm_await_call_output") (param $id i32) (param $to i32) (param $to_bytes i32) (result i32) (local $value i32)
@@ -933,9 +935,9 @@
     (if (global.get $got_room) (then (call $free (global.get $got_room))))
     (local.get $value))
 
-  ;; What an output says of the value; only functions of the same kind understand each other.
+  ;; Decodes the output and returns the value; only functions of the same kind understand each other.
   (func (export "guarded/decoded") (param $value i32) (result i32) (local $end i32) (local $prefix i32)
-    ;; What was built for Faasm and guarded decodes by itself.
+    ;; A function that was built for Faasm, and then guarded, decodes outputs itself.
     (if (i32.or (global.get $over_built) (i32.eqz (global.get $got_bytes))) (then (return (local.get $value))))
     (local.set $end (i32.add (global.get $got) (global.get $got_bytes)))
     (local.set $prefix (call $begins (global.get $got) (local.get $end) (call $t_bytes (call $text))))
@@ -958,7 +960,7 @@
         (local.set $byte (i32.load8_u (local.get $prefix)))
         (local.set $prefix (i32.add (local.get $prefix) (i32.const 1)))
         (br_if $code (i32.ne (local.get $byte) (i32.const 59)))
-        ;; Where the host made room, so that it can be given back.
+        ;; At the address that the host allocated, so that it can be freed.
         (global.set $got_bytes (i32.sub (local.get $end) (local.get $prefix)))
         (call $copy (global.get $got) (local.get $prefix) (global.get $got_bytes))
         (return (i32.const 1))))
@@ -983,7 +985,7 @@
     (if (i32.eqz (local.get $prefix)) (then (return (local.get $value))))
     (if (i32.eqz (call $take_base64 (local.get $prefix) (local.get $end))) (then (return (local.get $value))))
     (select (i32.sub (i32.const 0) (i32.wrap_i64 (local.get $said))) (i32.wrap_i64 (local.get $said)) (local.get $minus)))
-  ;; Where a text goes on that begins with the one that ends at `prefix_end`; else 0.
+  ;; The address after the prefix in `text`, which ends at `prefix_end`, if a text begins with it; else 0.
   (func $begins (param $at i32) (param $end i32) (param $prefix_end i32) (result i32) (local $prefix i32)
     (local.set $prefix (call $text))
     (if (i32.lt_u (i32.sub (local.get $end) (local.get $at)) (i32.sub (local.get $prefix_end) (local.get $prefix)))
@@ -994,7 +996,7 @@
       (local.set $prefix (i32.add (local.get $prefix) (i32.const 1)))
       (br_if $next (i32.lt_u (local.get $prefix) (local.get $prefix_end))))
     (local.get $at))
-  ;; Decodes an output in its place; 0 where it is not base64.
+  ;; Decodes an output in place; returns 0 if it is not base64.
   (func $take_base64 (param $from i32) (param $end i32) (result i32) (local $bytes i32)
     (local.set $bytes (call $decoded_bytes (local.get $from) (i32.sub (local.get $end) (local.get $from))))
     (if (i32.lt_s (local.get $bytes) (i32.const 0)) (then (return (i32.const 0))))
@@ -1004,16 +1006,16 @@
 
   ;; ---- Others --------------------------------------------------------------------------------------------------------------
 
-  ;; An unknown clock ends the worker; 28 is `inval`.
+  ;; An unknown clock terminates the worker; 28 is `inval`.
   (func (export "guarded/wasi_snapshot_preview1.clock_time_get") (param $clock i32) (param $precision i64) (param $to i32) (result i32)
     (if (i32.gt_u (local.get $clock) (i32.const 3)) (then (return (i32.const 28))))
     (call $check (local.get $to) (i32.const 8))
     (call $raw_clock_time_get (local.get $clock) (local.get $precision) (local.get $to)))
-  ;; `gettid` is the only one that does not end the worker.
+  ;; `gettid` is the only one that does not terminate the worker.
   (func (export "env.syscall") (param $number i32) (param $arguments i32) (result i32)
     (if (i32.ne (local.get $number) (i32.const 224)) (then (call $fault_syscall (local.get $number))))
     (call $raw_syscall (local.get $number) (local.get $arguments)))
-  ;; The function stays where it is, and its team has one thread.
+  ;; The function does not migrate, and its team has one thread.
   (func (export "env.__faasm_migrate_point") (param i32 i32))
   (func (export "env.__faasm_sm_reduce") (param i32 i32 i32 i32))
   (func (export "env.__faasm_sm_critical_local") (export "env.__faasm_sm_critical_local_end"))

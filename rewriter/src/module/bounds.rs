@@ -1,32 +1,32 @@
-//! How large a function may be for whoever compiles the functions of others.
+//! Size limits of functions, for hosts that compile the functions of others.
 //!
-//! A compiler's time grows faster than some of what it compiles: with the square of how deep loops are nested, and with each
-//! body. What grows with the length of the file alone needs no bound but the file's.
+//! The time of a compiler grows faster than some dimensions of its input: with the square of the nesting depth of
+//! loops, and with each body. What grows only with the length of the file needs no limit but the file's.
 
 use crate::Error;
 use crate::stages::input::{function_at, invalid};
 use wasmparser::{Operator, Parser, Payload};
 
-/// Most of what a module may have.
+/// The limits of a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Functions with a body.
     pub functions: u32,
     pub imports: u32,
-    /// Bytes of any one body.
+    /// Bytes of a single body.
     pub body_bytes: usize,
-    /// How deep blocks of any kind may be nested.
+    /// Nesting depth of blocks of any kind.
     pub blocks: usize,
-    /// How deep loops may be nested.
+    /// Nesting depth of loops.
     pub loops: usize,
 }
 
 impl Bounds {
-    /// Checks a module, which need not be valid, in one pass. Of code that today's encoding does not have, only what comes
-    /// before it.
+    /// Checks a module, which need not be valid, in one pass. Code that the current encoding does not have is checked
+    /// only up to that point.
     ///
     /// # Errors
-    /// [`Error::Bound`] with what there is too much of, and in which function.
+    /// [`Error::Bound`] with the exceeded limit, and the function.
     pub fn check(&self, wasm: &[u8]) -> Result<(), Error> {
         let invalid = |error| invalid(wasm, &error);
         let over = |what, found: usize, most: usize, advice, at: Option<usize>| match found <= most
@@ -52,18 +52,18 @@ impl Bounds {
                         "functions",
                         count as usize,
                         most,
-                        "leave out what it does not need",
+                        "remove functions that it does not need",
                         None,
                     )?;
                 }
                 Payload::CodeSectionEntry(body) => {
                     let range = body.range();
                     let at = Some(range.start);
-                    let split = "split it, or let less be inlined into it";
+                    let split = "split it, or reduce inlining into it";
                     over("bytes of one function's code", range.len(), self.body_bytes, split, at)?;
                     let nested = Nested::of(body.get_operators_reader().map_err(invalid)?);
-                    over("blocks inside each other", nested.blocks, self.blocks, split, at)?;
-                    over("loops inside each other", nested.loops, self.loops, split, at)?;
+                    over("nested blocks", nested.blocks, self.blocks, split, at)?;
+                    over("nested loops", nested.loops, self.loops, split, at)?;
                 }
                 _ => {}
             }
@@ -72,7 +72,7 @@ impl Bounds {
     }
 }
 
-/// How deep a body is nested.
+/// How deep blocks and loops of a body are nested.
 #[derive(Default)]
 struct Nested {
     blocks: usize,
@@ -82,9 +82,9 @@ struct Nested {
 impl Nested {
     fn of(mut operators: wasmparser::OperatorsReader<'_>) -> Self {
         let mut deepest = Self::default();
-        // Whether each open block is a loop; how many are.
+        // For each open block, whether it is a loop; and the number of open loops.
         let (mut open, mut loops) = (Vec::new(), 0);
-        // What cannot be read is not compiled either.
+        // Unreadable code is not compiled either.
         while let Ok(operator) = operators.read() {
             match operator {
                 Operator::Loop { .. } => {
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_there_is_too_much_of_is_named_with_its_function() {
+    fn an_exceeded_limit_is_named_with_its_function() {
         let refused = |wat: &str, parts: &[&str]| {
             let error = checked(wat).unwrap_err();
             assert!(parts.iter().all(|part| error.contains(part)), "{error}");
@@ -134,13 +134,13 @@ mod tests {
         refused(&format!("(module (func) (func $long {long}))"), &["bytes of", "`long`", "30"]);
         refused(
             "(module (func $deep (block (block (loop (if (i32.const 1) (then (block))))))))",
-            &["5 blocks", "`deep`"],
+            &["5 nested blocks", "`deep`"],
         );
-        refused("(module (func $l (loop (loop (block (loop))))))", &["3 loops", "`l`"]);
+        refused("(module (func $l (loop (loop (block (loop))))))", &["3 nested loops", "`l`"]);
     }
 
     #[test]
-    fn what_is_within_passes() {
+    fn a_module_within_the_limits_passes() {
         checked(
             "(module (func (loop (loop)) (loop (loop)) (block (block (loop (block))))) (func))",
         )

@@ -1,15 +1,15 @@
-//! A module in memory becomes bytes again, without the empty alternatives that walrus writes.
+//! Encodes a module, without the empty `else` branches that walrus writes.
 //!
-//! walrus gives each `if` an `else`, where the source has none too. That is one byte for each; and Asyncify, which takes
-//! whoever has an alternative to need it, keeps the condition of each such `if` in a local of its own. A function of 2000
-//! nested `if` then takes it fifty times as long, and saves locals that hold nothing.
+//! walrus gives each `if` an `else`, even if the source has none. That costs one byte each; and Asyncify, which assumes
+//! that every `else` is needed, keeps the condition of each such `if` in a local of its own. A function of 2000 nested
+//! `if` then takes it fifty times as long, and saves locals that hold nothing.
 //!
 //! ```wat
 //! (if (local.get 0) (then (call $f)) (else))      ;; before
 //! (if (local.get 0) (then (call $f)))             ;; after
 //! ```
 //!
-//! Why it is safe: by its definition, an `if` without an alternative is one with an empty alternative.
+//! Why it is safe: by its definition, an `if` without `else` is one with an empty `else`.
 
 use walrus::Module;
 use wasmparser::{BinaryReader, BinaryReaderError, CodeSectionReader, Operator};
@@ -20,11 +20,11 @@ const CODE_SECTION: u8 = 10;
 /// The module as bytes.
 pub(crate) fn encode(module: &mut Module) -> Vec<u8> {
     let wasm = module.emit_wasm();
-    // It can read what walrus wrote; what it cannot read stays as it is.
-    without_empty_alternatives(&wasm).unwrap_or(wasm)
+    // wasmparser can read what walrus wrote; if not, the module stays as it is.
+    without_empty_else(&wasm).unwrap_or(wasm)
 }
 
-fn without_empty_alternatives(wasm: &[u8]) -> Result<Vec<u8>, BinaryReaderError> {
+fn without_empty_else(wasm: &[u8]) -> Result<Vec<u8>, BinaryReaderError> {
     let mut sections = BinaryReader::new(wasm, 0);
     let mut out = sections.read_bytes(HEADER_BYTES)?.to_vec();
     out.reserve(wasm.len());
@@ -54,14 +54,14 @@ fn code(content: &[u8]) -> Result<Vec<u8>, BinaryReaderError> {
         kept.clear();
         let mut from = range.start;
         let mut reader = body.get_operators_reader()?;
-        let mut alternative = None;
+        let mut empty_else_at = None;
         while !reader.eof() {
             let (operator, at) = reader.read_with_offset()?;
-            if let (Some(empty), Operator::End) = (alternative, &operator) {
+            if let (Some(empty), Operator::End) = (empty_else_at, &operator) {
                 kept.extend_from_slice(&content[from..empty]);
                 from = at;
             }
-            alternative = matches!(operator, Operator::Else).then_some(at);
+            empty_else_at = matches!(operator, Operator::Else).then_some(at);
         }
         kept.extend_from_slice(&content[from..range.end]);
         sized(&mut out, &kept);
@@ -69,7 +69,7 @@ fn code(content: &[u8]) -> Result<Vec<u8>, BinaryReaderError> {
     Ok(out)
 }
 
-/// Bytes after their number.
+/// Writes bytes after their length.
 fn sized(out: &mut Vec<u8>, bytes: &[u8]) {
     leb(out, bytes.len());
     out.extend_from_slice(bytes);
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn an_if_without_an_alternative_stays_without() {
+    fn an_if_without_else_stays_without() {
         let text = encoded(
             "(module (memory 1) (func $f (param i32) (result i32)
                (if (local.get 0) (then (if (local.get 0) (then (call $g)))))
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alternative_with_something_in_it_stays() {
+    fn an_else_that_is_not_empty_stays() {
         let text = encoded(
             "(module (memory 1) (func $f (param i32)
                (if (local.get 0) (then) (else (call $f (i32.const 1))))

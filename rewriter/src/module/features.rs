@@ -1,7 +1,7 @@
-//! Which WebAssembly proposals a module uses: exactly, by taking them away.
+//! Determines exactly which WebAssembly proposals a module uses, by disabling them.
 //!
-//! Binaryen is told these and no others. Told "all", it emits encodings that engines refuse; told too few, its
-//! behaviour is undefined. What a `target_features` section claims is not evidence: linkers merge, tools forget.
+//! These are enabled in Binaryen, and no others. With all of them it emits encodings that engines reject; with too few
+//! its behaviour is undefined. The `target_features` section is no evidence: linkers merge it, and tools omit it.
 
 #[cfg(feature = "cli")]
 use crate::Error;
@@ -16,18 +16,18 @@ pub struct Feature {
     known: Known,
 }
 
-/// Which Binaryen knows a proposal as it was standardised.
+/// Which Binaryen supports a proposal in its standardised form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Known {
-    /// The one that is linked in, 116.
+    /// The built-in one, 116.
     Linked,
     /// A newer one.
     Newer,
-    /// None that we could use: the analysis or the host interface would not hold.
+    /// None that we can use: the analysis or the host interface would not hold.
     Never,
 }
 
-/// Later proposals come first: they build on earlier ones, which can only be taken away after them.
+/// Later proposals come first: they build on earlier ones, which can be disabled only after them.
 #[rustfmt::skip]
 const FEATURES: &[Feature] = &[
     Feature { name: "function-references", flags: WasmFeatures::FUNCTION_REFERENCES, known: Known::Newer },
@@ -50,16 +50,16 @@ const FEATURES: &[Feature] = &[
 pub(crate) struct Refused {
     pub(crate) name: &'static str,
     flags: WasmFeatures,
-    /// Why not.
+    /// What does not support it.
     pub(crate) who: &'static str,
     pub(crate) advice: &'static str,
 }
 
 const CLUSTER: &str = "the cluster";
 const WITHOUT: &str = "build the function without it";
-const UNFINISHED: &str = "build the function without it: the proposal is not finished, and engines do not have it without a switch";
+const UNFINISHED: &str = "build the function without it: the proposal is not finished, and engines do not enable it by default";
 
-/// What is refused in each place, before anything runs. Those that build on others come first.
+/// What is rejected, and for which place, before anything runs. Proposals that build on others come first.
 #[rustfmt::skip]
 const REFUSED: &[Refused] = &[
     Refused {
@@ -79,22 +79,22 @@ const REFUSED: &[Refused] = &[
     Refused { name: "shared-everything threads", flags: WasmFeatures::SHARED_EVERYTHING_THREADS, who: CLUSTER, advice: UNFINISHED },
 ];
 
-/// What we accept in a function: what browsers and the cluster have by default, and walrus reads.
+/// Proposals accepted in a function: those that browsers and the cluster enable by default, and that walrus reads.
 pub(crate) fn accepted() -> WasmFeatures {
     REFUSED.iter().fold(WasmFeatures::default(), |accepted, refused| accepted - refused.flags)
         - WasmFeatures::COMPONENT_MODEL
         - WasmFeatures::LEGACY_EXCEPTIONS
 }
 
-/// Whether a module would be accepted but for its exceptions, which are in the encoding of the draft.
+/// Whether a module would be accepted if its exceptions were not in the draft's encoding.
 pub(crate) fn has_draft_exceptions(wasm: &[u8]) -> bool {
     let accepted = accepted();
     validates(wasm, accepted | WasmFeatures::LEGACY_EXCEPTIONS) && !validates(wasm, accepted)
 }
 
-/// The proposal for which a module is not accepted, if it is valid with it.
+/// The rejected proposal with which a module is valid, if there is one.
 pub(crate) fn refused(wasm: &[u8]) -> Option<Refused> {
-    // Beside which there may be exceptions of the draft, which are translated.
+    // Exceptions of the draft are not rejected, because they are translated.
     let accepted = accepted() | WasmFeatures::LEGACY_EXCEPTIONS;
     let mut enabled = REFUSED.iter().fold(accepted, |all, refused| all | refused.flags);
     if !validates(wasm, enabled) {
@@ -112,18 +112,18 @@ pub(crate) fn refused(wasm: &[u8]) -> Option<Refused> {
     used
 }
 
-/// The proposals a valid module uses: a smallest set with which it validates.
+/// The proposals that a valid module uses: a minimal set with which it validates.
 pub fn used(wasm: &[u8]) -> Vec<Feature> {
     let mut used = Vec::new();
-    take_away(wasm, FEATURES, accepted(), &mut used);
+    disable_unused(wasm, FEATURES, accepted(), &mut used);
     used.reverse();
     used
 }
 
-/// Takes away those of some proposals that the module does not use, all of them at once or else each half by itself, and
-/// gives what is still enabled. What validates with fewer proposals validates with more, so the answer is the same as
-/// that of taking them away one at a time.
-fn take_away(
+/// Disables those of some proposals that the module does not use, all at once or else each half by itself, and returns
+/// those still enabled. What validates with fewer proposals validates with more, so the result is that of disabling
+/// them one at a time.
+fn disable_unused(
     wasm: &[u8],
     features: &[Feature],
     enabled: WasmFeatures,
@@ -141,19 +141,19 @@ fn take_away(
         }
         several => {
             let (first, second) = several.split_at(several.len() / 2);
-            let enabled = take_away(wasm, first, enabled, used);
-            take_away(wasm, second, enabled, used)
+            let enabled = disable_unused(wasm, first, enabled, used);
+            disable_unused(wasm, second, enabled, used)
         }
     }
 }
 
-/// Whether the module validates with no proposals but these.
+/// Whether the module validates with only these proposals.
 pub(crate) fn suffice(wasm: &[u8], features: &[Feature]) -> bool {
     let flags = features.iter().fold(WasmFeatures::MVP, |flags, feature| flags | feature.flags);
     validates(wasm, flags)
 }
 
-/// Refuses what Binaryen cannot read, before it sees it: the one that is linked in, or a `newer` one.
+/// Rejects what Binaryen cannot read, before it runs: the built-in one, or a `newer` one.
 #[cfg(feature = "cli")]
 pub(crate) fn instrumentable(features: &[Feature], newer: bool) -> Result<(), Error> {
     let is_known = |feature: &&Feature| match feature.known {
@@ -165,7 +165,7 @@ pub(crate) fn instrumentable(features: &[Feature], newer: bool) -> Result<(), Er
     let Some(unknown) = unknown else { return Ok(()) };
     Err(Error::Feature {
         feature: unknown.name,
-        who: if newer { "Asyncify" } else { "Binaryen 116, which is built in," },
+        who: if newer { "Asyncify" } else { "the built-in Binaryen 116" },
         advice: match unknown.known {
             Known::Newer => {
                 "build the function without it, or give a newer Binaryen with `--wasm-opt`"
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_named() {
+    fn a_rejected_proposal_is_named() {
         let name = |wat: &str| refused(&wat::parse_str(wat).unwrap()).map(|refused| refused.name);
         assert_eq!(name("(module (func))"), None);
         assert_eq!(name("(module (func (result i32)))"), None);

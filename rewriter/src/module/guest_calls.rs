@@ -1,13 +1,13 @@
-//! Calls that call a function of the guest (`__kmpc_fork_call`, `pthread_once`) do so in WebAssembly: Asyncify cannot unwind
-//! through a host frame, and in a cluster each host frame in between would need a stack of its own. The host says whether to
-//! call, which function, and with what:
+//! Host calls that call a guest function (`__kmpc_fork_call`, `pthread_once`) do so in WebAssembly: Asyncify cannot
+//! unwind through a host frame, and in a cluster each host frame in between would need a stack of its own. The host
+//! returns whether to call, which function, and with which arguments:
 //!
 //! ```wat
 //! (func $fork (param i32 i32 i32 i32)
 //!   (if (call $begin (local.get 0) (local.get 1) (local.get 2) (local.get 3)) ;; "begin:env.__kmpc_fork_call"; 0: no call
 //!     (then
 //!       (local.set $count (call $arguments))                  ;; "faasm_bridge" "call:arguments"
-//!       (if (i32.eq (local.get $count) (i32.const 2))          ;; and so on, for each number that functions here take
+//!       (if (i32.eq (local.get $count) (i32.const 2))          ;; and so on, for each number of parameters here
 //!         (then (call_indirect (param i32 i32)
 //!           (call $argument (i32.const 0)) (call $argument (i32.const 1))     ;; "call:argument"
 //!           (call $function))))                                               ;; "call:function"
@@ -15,8 +15,8 @@
 //!   (call $finish))
 //! ```
 //!
-//! The analysis, which comes after, sees these calls as it sees those of the guest. A pointer to a function of another
-//! signature traps, as does a number of arguments that no function here takes.
+//! The analysis, which runs later, treats these calls like those of the guest. A pointer to a function of another
+//! signature traps, as does a number of arguments that no function of the module takes.
 
 use crate::module::imports::Import;
 use crate::stages::normalise::function_table;
@@ -26,7 +26,7 @@ use std::ops::RangeInclusive;
 use walrus::ir::BinaryOp;
 use walrus::{Module, TypeId, ValType};
 
-/// Replaces the imports that call functions of the guest.
+/// Replaces the imports that call guest functions.
 pub(crate) fn settle(module: &mut Module, imports: &[Import]) {
     let mut bridge = Bridge::default();
     for import in imports {
@@ -38,7 +38,7 @@ pub(crate) fn settle(module: &mut Module, imports: &[Import]) {
     }
 }
 
-/// A call that calls a function of the guest, where the host says so.
+/// Replaces an import that calls a guest function if the host returns one.
 fn replace_call(module: &mut Module, bridge: &mut Bridge, import: &Import, call: HostCall) {
     let (params, results) = module.types.params_results(module.funcs.get(import.function).ty());
     let (params, results) = (params.to_vec(), results.to_vec());
@@ -92,7 +92,7 @@ fn replace_call(module: &mut Module, bridge: &mut Bridge, import: &Import, call:
     });
 }
 
-/// The types of a module's own functions that take so many `i32` and give nothing, by their number.
+/// The types of the module's own functions with so many `i32` parameters and no result, by this number.
 fn callable(module: &Module, counts: RangeInclusive<u32>) -> Vec<(u32, TypeId)> {
     let of_functions = |count: u32| {
         let ty = module.types.find(&vec![ValType::I32; count as usize], &[])?;

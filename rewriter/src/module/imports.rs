@@ -1,4 +1,4 @@
-//! The imports of a function, held against the host-interface table.
+//! The imports of a function, compared with the host-interface table.
 
 use crate::module::layout::signature;
 use crate::{BRIDGE_MODULE, Error};
@@ -20,12 +20,12 @@ pub(crate) struct Import {
 }
 
 impl Import {
-    /// Whether the rewriter has put it there.
+    /// Whether the rewriter added it.
     pub(crate) fn is_of_bridge(&self) -> bool {
         self.name.strip_prefix(BRIDGE_MODULE).is_some_and(|rest| rest.starts_with('.'))
     }
 
-    /// Whether the call can keep the function waiting.
+    /// Whether the call can block the function.
     pub(crate) fn suspends(&self) -> Suspends {
         match self.class {
             ImportClass::Known(call) => call.row().suspends,
@@ -37,7 +37,7 @@ impl Import {
 /// Every imported function, in the order of the module.
 ///
 /// # Errors
-/// An import that is no function. Signatures are checked with the header ([`crate::stages::input`]).
+/// An import that is not a function. Signatures are checked with the header ([`crate::stages::input`]).
 pub(crate) fn list(module: &Module) -> Result<Vec<Import>, Error> {
     let mut list = Vec::new();
     for import in module.imports.iter() {
@@ -56,7 +56,7 @@ pub(crate) fn list(module: &Module) -> Result<Vec<Import>, Error> {
     Ok(list)
 }
 
-/// Sorts imports by what becomes of them; each name once.
+/// Groups imports by class, without duplicates.
 pub(crate) fn summarise(imports: &[Import]) -> Imports {
     let mut sorted = Imports::default();
     let unique: BTreeMap<&str, &Import> =
@@ -77,7 +77,7 @@ pub(crate) fn summarise(imports: &[Import]) -> Imports {
     sorted
 }
 
-/// Checks the type of an imported function, where the host interface has it.
+/// Checks the type of an imported function that is in the host interface.
 ///
 /// # Errors
 /// [`Error::Signature`] with both types.
@@ -97,7 +97,7 @@ pub(crate) fn check_signature(module: &str, name: &str, ty: &FuncType) -> Result
     })
 }
 
-/// The types as the table has them; none where one of them never occurs there.
+/// The types in the table's representation; `None` if the table never uses one of them.
 fn host_types(types: &[ValType]) -> Option<Vec<host::ValType>> {
     types
         .iter()

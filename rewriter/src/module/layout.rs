@@ -1,8 +1,8 @@
-//! What no stage may change: exports, the function table by slot and signature, and the initial contents of memory.
+//! The invariants of all stages: exports, the function table by slot and signature, and the initial contents of memory.
 //!
-//! A function pointer is an index into the table, and means the same in the cluster and in the browser: it travels
-//! between them in chained calls. Identical functions may be merged, so slots are compared by signature, not by body.
-//! Data is compared as the bytes it puts into memory, for optimisers split segments and leave zeros out.
+//! A function pointer is an index into the table, and means the same in the cluster and in the browser, because chained
+//! calls pass it between them. Identical functions may be merged, so slots are compared by signature, not by body. Data
+//! is compared as the bytes that it puts into memory, because optimisers split segments and omit zeros.
 
 use crate::Error;
 use std::collections::BTreeMap;
@@ -12,12 +12,12 @@ use wasmparser::{
     Operator, Parser, Payload, TypeRef,
 };
 
-/// Memory is kept in blocks of this many bytes, so that a far segment costs nothing for the gap before it.
+/// Memory is stored in blocks of this many bytes, so that the gap before a far segment costs nothing.
 const BLOCK: u64 = 256;
 
 type Result<T> = std::result::Result<T, BinaryReaderError>;
 
-/// The parts of a module that are a promise to others.
+/// The parts of a module that others rely on.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Layout {
     /// Exported name, to kind and type.
@@ -30,7 +30,7 @@ pub(crate) struct Layout {
     tables: BTreeMap<String, u32>,
     /// Initial memory, without blocks of zeros.
     memory: BTreeMap<u64, [u8; BLOCK as usize]>,
-    /// Bytes of passive segments; only the module's own instructions see them.
+    /// Bytes of passive segments, which only the module's own instructions read.
     pub(crate) passive: Vec<Vec<u8>>,
 }
 
@@ -40,7 +40,7 @@ impl Layout {
         Reader::default().read(wasm).map_err(|error| Error::Rewrite { message: error.to_string() })
     }
 
-    /// The same with exported tables only, numbered by their names: an optimiser drops others, and numbers anew.
+    /// Reduces the layout to exported tables, numbered by their names: an optimiser drops other tables, and renumbers.
     pub(crate) fn exported_tables(mut self) -> Layout {
         let mut slots = BTreeMap::new();
         for (number, index) in (0..).zip(self.tables.values_mut()) {
@@ -58,7 +58,7 @@ impl Layout {
         slots.map(|((_, slot), signature)| (*slot, signature.as_str()))
     }
 
-    /// Checks that `after` keeps what `self` promises; it may export more.
+    /// Checks that `after` preserves this layout; it may have more exports.
     pub(crate) fn kept_by(
         &self,
         after: &Layout,
@@ -106,7 +106,7 @@ pub(crate) fn signature<T: Display>(params: &[T], results: &[T]) -> String {
     format!("({}) -> {results}", list(params))
 }
 
-/// Index spaces, as far as they have been read.
+/// The index spaces read so far.
 #[derive(Default)]
 struct Reader {
     layout: Layout,
@@ -174,7 +174,7 @@ impl Reader {
                         match segment.kind {
                             DataKind::Passive => self.layout.passive.push(segment.data.to_vec()),
                             DataKind::Active { offset_expr, .. } => {
-                                // An offset that is not constant cannot be known; no import gives one.
+                                // The value of an offset that is not constant is unknown; no import provides one.
                                 let offset = self.constant(&offset_expr)?.unwrap_or(u64::MAX / 2);
                                 self.write(offset, segment.data);
                             }

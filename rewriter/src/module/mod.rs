@@ -1,4 +1,4 @@
-//! What reads and writes modules: bounds, features, imports, sections, and the memory and tables that a module begins with.
+//! Reading and writing modules: bounds, features, imports, sections, and the initial memory and tables of a module.
 
 pub(crate) mod bounds;
 pub(crate) mod encode;

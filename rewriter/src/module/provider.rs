@@ -1,14 +1,14 @@
-//! Where an import should have come from that the host interface does not have: it decides what to do about it.
+//! Determines which party should have defined an import that is not in the host interface, and so what to do about it.
 
 use serde::Serialize;
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-/// Who defines a function that was left as an import.
+/// The party that defines a function which was left as an import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Provider {
-    /// Faasm's host, which has more than this version.
+    /// Faasm's host, which has more calls than this version.
     Faasm,
     /// The C or C++ library, its compiler's runtime, or the system below it.
     Library,
@@ -17,7 +17,7 @@ pub enum Provider {
 }
 
 impl Provider {
-    /// By the names that each of them uses; what neither Faasm nor a C library has is the program's.
+    /// Classifies by the prefixes and names of each; a name of neither Faasm nor a C library is the program's.
     pub fn of(module: &str, name: &str) -> Provider {
         let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
         if module.starts_with("wasi_") {
@@ -32,21 +32,21 @@ impl Provider {
         Provider::Program
     }
 
-    /// What an import of it is, in a few words.
+    /// A short description of an import of this kind.
     pub(crate) fn summary(self) -> &'static str {
         match self {
-            Provider::Faasm => "Faasm's own, and not in this version",
-            Provider::Library => "the C or C++ library's, and not linked",
-            Provider::Program => "a function of the program that was never linked",
+            Provider::Faasm => "a host call of Faasm that this version does not have",
+            Provider::Library => "a function of the C or C++ library that was not linked",
+            Provider::Program => "a function of the program that was not linked",
         }
     }
 
-    /// What to do about it.
+    /// What to do about such an import.
     pub(crate) fn advice(self) -> &'static str {
         match self {
-            Provider::Faasm => "run the function in a Faasm cluster, or build it without",
+            Provider::Faasm => "run the function in a Faasm cluster, or build it without this call",
             Provider::Library => {
-                "link the library that defines it, or avoid the call where WASI has no such thing (processes, users, \
+                "link the library that defines it, or avoid the call if WASI does not have it (processes, users, \
                  terminals, signals)"
             }
             Provider::Program => "link what defines it, or remove the call",
@@ -54,7 +54,7 @@ impl Provider {
     }
 }
 
-/// Prefixes of Faasm's names: its host calls, those of its first years, OpenMP and MPI.
+/// Prefixes of Faasm's names: current and former host calls, OpenMP and MPI.
 const FAASM: &[&str] = &["__faasm_", "__faasmp_", "_faasm_", "faasm", "__kmpc_", "omp_", "MPI_"];
 
 /// Prefixes of libraries: system calls, C++ with `std` and operators `new` and `delete`, unwinding, threads, and the runtimes
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_tell_whose_they_are() {
+    fn names_determine_the_provider() {
         for (name, provider) in [
             ("__faasm_snapshot_memory", Provider::Faasm),
             ("__faasmp_debug_copy", Provider::Faasm),

@@ -1,13 +1,13 @@
-//! Initial values that are references: which functions tables and globals begin with has to be told from them, or a call through a
-//! table could lead where no analysis looks.
+//! Initial values that are references. The initial functions of tables and globals have to be known, or a call through
+//! a table could reach a function that the analysis does not see.
 //!
-//! A value is one function or null. WebAssembly without garbage collection has no others that do not come from outside, which are
-//! refused as imports; [`check`] makes sure of it, so that what is allowed later does not end here without a word.
+//! A value is one function or null. WebAssembly without garbage collection has no other references except imported
+//! ones, which are rejected. [`check`] verifies it, so that a proposal accepted later cannot break it silently.
 
 use crate::Error;
 use walrus::{ConstExpr, ConstOp, ElementItems, FunctionId, GlobalKind, Module, ValType};
 
-/// The function that a reference is initially of; none for null, and for a value that is no reference.
+/// The function of an initial reference; `None` for null, and for a value that is not a reference.
 ///
 /// # Errors
 /// For any other reference.
@@ -24,16 +24,16 @@ fn read(value: &ConstExpr) -> Result<Option<FunctionId>, ()> {
     }
 }
 
-/// The same, of a module that was checked.
+/// [`read`], for a module that was checked.
 #[cfg(any(feature = "cli", test))]
 pub(crate) fn function_of(value: &ConstExpr) -> Option<FunctionId> {
     read(value).ok().flatten()
 }
 
-/// Refuses initial values whose functions cannot be told.
+/// Rejects initial values whose functions are unknown.
 ///
 /// # Errors
-/// [`Error::Unsupported`] with where they are.
+/// [`Error::Unsupported`] with their positions.
 pub(crate) fn check(module: &Module) -> Result<(), Error> {
     let mut places = Vec::new();
     for (index, global) in module.globals.iter().enumerate() {
@@ -58,9 +58,9 @@ pub(crate) fn check(module: &Module) -> Result<(), Error> {
     match places.is_empty() {
         true => Ok(()),
         false => Err(Error::Unsupported {
-            what: "references whose function cannot be told before the function runs,",
+            what: "references whose function is unknown before the module runs,",
             functions: places.join(", "),
-            advice: "give globals, tables and element segments functions or null to begin with",
+            advice: "initialise globals, tables and element segments with functions or null",
         }),
     }
 }
@@ -83,7 +83,7 @@ mod tests {
         crate::stages::normalise::parse(&wat::parse_str(MODULE).unwrap()).unwrap()
     }
 
-    /// The module with one more initial value of an element segment.
+    /// The module with an additional initial value in an element segment.
     fn with(value: impl Fn(&Module) -> ConstExpr) -> Module {
         let mut module = module();
         let value = value(&module);
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn functions_and_null_are_told() {
+    fn functions_and_null_are_recognised() {
         assert!(check(&module()).is_ok());
         let first = |module: &Module| module.funcs.iter().next().unwrap().id();
         let extended = |module: &Module| ConstExpr::Extended(vec![ConstOp::RefFunc(first(module))]);
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_that_is_not_told_is_an_error() {
+    fn an_unknown_reference_is_an_error() {
         let global = |module: &Module| module.globals.iter().next().unwrap().id();
         let first = |module: &Module| module.funcs.iter().next().unwrap().id();
         let refused = |module: Module| check(&module).unwrap_err().to_string();

@@ -1,11 +1,11 @@
-//! The call graph as text that Graphviz draws.
+//! The call graph in Graphviz's language.
 //!
 //! ```dot
 //! digraph "calls" {
 //!   f3 [label="_start", style=filled, fillcolor="#ffd9b3"];                  // can suspend
 //!   f1 [label="faasm_bridge.suspend", shape=doubleoctagon, style=filled, fillcolor="#ff9c66"];
 //!   f3 -> f1;                                                               // a direct call
-//!   f3 -> f2 [style=dashed, label="(i32) -> i32"];                          // to anything of the signature
+//!   f3 -> f2 [style=dashed, label="(i32) -> i32"];                          // to any function of the signature
 //! }
 //! ```
 
@@ -19,7 +19,7 @@ use walrus::{FunctionId, FunctionKind, Module};
 const SUSPENDS: &str = "#ff9c66";
 const CAN_SUSPEND: &str = "#ffd9b3";
 
-/// The calls of a shimmed module in Graphviz's language: those that lead to a suspension, or `all`.
+/// The calls of a shimmed module in Graphviz's language: those that can lead to a suspension, or `all`.
 ///
 /// # Errors
 /// A module that cannot be read.
@@ -80,7 +80,7 @@ fn node(function: FunctionId) -> String {
     format!("f{}", function.index())
 }
 
-/// An import goes by its own name, since toolchains give it any.
+/// The label of an import is its import name, because toolchains give imports arbitrary debug names.
 fn label(module: &Module, labels: &Labels<'_>, function: FunctionId) -> String {
     match &module.funcs.get(function).kind {
         FunctionKind::Import(import) => {

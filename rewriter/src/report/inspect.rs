@@ -1,4 +1,4 @@
-//! What a function is, imports and would suspend in, without building it.
+//! Inspects a function without building it: its properties, its imports, and where it would suspend.
 
 use crate::asyncify::analyse;
 use crate::module::{features, layout::Layout};
@@ -9,7 +9,7 @@ use faasm_bridge::manifest::Entry;
 use serde::Serialize;
 use wasmparser::{Parser, Payload};
 
-/// What [`inspect`] finds out.
+/// The result of [`inspect`].
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
@@ -21,7 +21,7 @@ pub struct Report {
     pub features: Vec<&'static str>,
     pub reach: Reach,
     pub bytes: usize,
-    /// Of these, debug information that no artefact keeps.
+    /// Of these, bytes of debug information, which no artefact keeps.
     pub debug_bytes: usize,
     pub warnings: Vec<String>,
 }
@@ -84,7 +84,7 @@ fn import_report(import: String, signature: String) -> ImportReport {
     ImportReport { import, signature, status, suspends, summary }
 }
 
-/// Bytes of DWARF; none where its sections describe nothing, as linkers leave some behind.
+/// Bytes of DWARF; 0 if its sections describe nothing, because linkers leave some behind.
 pub(crate) fn debug_bytes(wasm: &[u8]) -> usize {
     let (mut bytes, mut describes) = (0, false);
     for payload in Parser::new(0).parse_all(wasm) {
@@ -92,7 +92,7 @@ pub(crate) fn debug_bytes(wasm: &[u8]) -> usize {
             && section.name().starts_with(".debug_")
         {
             bytes += section.data().len();
-            // Units of code, and lines of it; the others are tables that these refer to.
+            // Units of code, and line programs; the other sections are tables to which these refer.
             let is_used = [".debug_info", ".debug_line"].contains(&section.name());
             describes |= is_used && !section.data().is_empty();
         }

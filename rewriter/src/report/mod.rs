@@ -1,4 +1,4 @@
-//! What people read: warnings, reports, the call graph.
+//! Output for people: warnings, reports, the call graph.
 
 pub(crate) mod warning;
 

@@ -1,4 +1,4 @@
-//! What a function can be built with, and its author should know.
+//! Warnings about functions that can be built all the same.
 
 use crate::module::provider::Provider;
 use faasm_bridge::host::{self, Available, HostCall, ImportClass, Status};
@@ -10,19 +10,19 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Warning {
-    /// How many imports are not in the host interface, by who should have defined them.
+    /// How many imports are not in the host interface, by the party that should have defined them.
     NotAnswered { faasm: usize, library: usize, program: usize },
-    /// These are not in the host interface: calling one traps.
+    /// Imports that are not in the host interface: calling one traps.
     UnknownImports { provider: Provider, imports: Vec<String> },
-    /// Only a cluster answers these.
+    /// Imports that only a Faasm cluster supports.
     ClusterOnly { what: String, imports: Vec<String> },
-    /// In the host interface, not implemented yet.
+    /// Imports in the host interface that are not implemented yet.
     Planned { reason: &'static str, imports: Vec<String> },
-    /// Function pointers are chained, and the constructors cannot be told apart.
+    /// Function pointers are chained, and the constructors cannot be identified.
     NoConstructors { import: String },
-    /// Debug information that no artefact keeps, in bytes, and whether functions have names besides.
+    /// Bytes of debug information, which no artefact keeps, and whether functions have names.
     Dwarf { bytes: usize, has_names: bool },
-    /// There is no artefact for Asyncify: what it cannot do, where, and what to do.
+    /// There is no Asyncify artefact: what Asyncify does not support, where, and what to do.
     OnlyJspi { limit: String },
     /// A function that can suspend makes tail calls, which become plain ones.
     TailCalls { function: String },
@@ -33,18 +33,18 @@ impl fmt::Display for Warning {
         match self {
             Warning::OnlyJspi { limit } => write!(
                 f,
-                "built for JavaScript Promise Integration only, so that it cannot run in browsers without that: {limit}"
+                "built for JavaScript Promise Integration only, so it cannot run in browsers without it: {limit}"
             ),
             Warning::TailCalls { function } => write!(
                 f,
-                "`{function}` can suspend, so that its tail calls become plain ones and need stack: recursion by them has \
-                 to end; build without `-mtail-call` to see what remains"
+                "`{function}` can suspend, so its tail calls become plain calls, which need stack: recursion through \
+                 them must be bounded; build without `-mtail-call` to see whether it is"
             ),
             Warning::NotAnswered { faasm, library, program } => {
                 let total = faasm + library + program;
                 let imports = if total == 1 { "import is" } else { "imports are" };
                 let parts: Vec<String> = [
-                    (faasm, "of Faasm's own"),
+                    (faasm, "of Faasm"),
                     (library, "of the C or C++ library"),
                     (program, "of the program"),
                 ]
@@ -54,7 +54,8 @@ impl fmt::Display for Warning {
                 .collect();
                 write!(
                     f,
-                    "{total} {imports} not in the host interface: {}; a function stops with the name of the one that it calls",
+                    "{total} {imports} not in the host interface: {}; calling one ends the run with an error that names \
+                     it",
                     parts.join(", ")
                 )
             }
@@ -64,9 +65,9 @@ impl fmt::Display for Warning {
             }
             Warning::ClusterOnly { what, imports } => write!(
                 f,
-                "{what} is only in a Faasm cluster: a page and a relay's embedded cluster do not run the function, since it \
-                 imports {}; put the relay in front of a Faasm cluster (its setting cluster.planner), or build the function \
-                 without",
+                "{what} is available only in a Faasm cluster: a page and a relay's embedded cluster cannot run the \
+                 function, because it imports {}; put the relay in front of a Faasm cluster (setting cluster.planner), \
+                 or build the function without these imports",
                 quoted(imports)
             ),
             Warning::Planned { reason, imports } => {
@@ -78,24 +79,24 @@ impl fmt::Display for Warning {
             }
             Warning::NoConstructors { import } => write!(
                 f,
-                "`{import}` is used, and without function names no constructors were found: a function started by \
-                 pointer runs without them; if it has any, link with `-Wl,--export=__wasm_call_ctors`"
+                "`{import}` is used, but the binary has no function names and no constructors were found: a function \
+                 called by pointer runs without them; if there are any, link with `-Wl,--export=__wasm_call_ctors`"
             ),
             Warning::Dwarf { bytes, has_names } => {
                 let (stacks, strip) = match has_names {
                     true => (
-                        "stacks still have the names of functions",
-                        "`--debug-info strip`, which leaves out the names too",
+                        "stacks still show the names of functions",
+                        "`--debug-info strip`, which removes the names too",
                     ),
                     false => (
-                        "stacks have numbers of functions, for it has no names",
+                        "stacks show numbers of functions, because it has no names",
                         "`--debug-info strip`",
                     ),
                 };
                 write!(
                     f,
-                    "its {bytes} bytes of DWARF are left out, since rewriting moves the code they describe; {stacks}; they \
-                     are of whatever was compiled with `-g`, which can be a library alone: link with \
+                    "its {bytes} bytes of DWARF are dropped, because rewriting moves the code that they describe; \
+                     {stacks}; DWARF comes from every part compiled with `-g`, which can be a library alone: link with \
                      `-Wl,--strip-debug`, or build with {strip}"
                 )
             }
@@ -107,7 +108,7 @@ fn quoted(imports: &[String]) -> String {
     imports.iter().map(|import| format!("`{import}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// The concerns that follow from the imports and the entry; `ctors_certain` if the entry lists all constructors.
+/// The warnings that follow from the imports and the entry; `ctors_certain` if the entry lists all constructors.
 pub(crate) fn collect(imports: &Imports, entry: &Entry, ctors_certain: bool) -> Vec<Warning> {
     let mut warnings: Vec<Warning> = Vec::new();
     let unknown = group(&imports.unknown, |import| Some(provider_of(import)));
@@ -155,7 +156,7 @@ fn class_of(import: &str) -> ImportClass {
     host::classify(module, name)
 }
 
-/// Who should have defined an import.
+/// The party that should have defined an import.
 pub(crate) fn provider_of(import: &str) -> Provider {
     let (module, name) = import.split_once('.').unwrap_or((import, ""));
     Provider::of(module, name)
@@ -171,7 +172,7 @@ fn cluster_facility(import: &str) -> Option<String> {
     }
 }
 
-/// Why a row is not implemented, for imports that are planned.
+/// Why a planned import is not implemented.
 pub(crate) fn planned_reason(import: &str) -> Option<&'static str> {
     match class_of(import) {
         ImportClass::Known(call) => match call.row().status {

@@ -1,7 +1,7 @@
-//! Emscripten's sleep, which is a loop that reads the clock: it becomes a wait.
+//! Replaces Emscripten's sleep, a loop that polls the clock, by a wait.
 //!
-//! A standalone program of Emscripten has no import to sleep by. `sleep`, `usleep` and `nanosleep` end in this loop, which its
-//! optimiser moves into whatever calls it, with the function that reads the clock beside it:
+//! A standalone program of Emscripten has no import for sleeping. `sleep`, `usleep` and `nanosleep` end in this loop,
+//! which the optimiser inlines into callers. The function that reads the clock remains separate:
 //!
 //! ```wat
 //! (local.set $start (call $now))
@@ -9,7 +9,7 @@
 //!   (br_if $again (f64.lt (f64.sub (call $now) (local.get $start)) (local.get $milliseconds))))
 //! ```
 //!
-//! In a page it keeps the thread for all that time. After, where `$left` is a new local:
+//! In a page this blocks the thread all the time. After, where `$left` is a new local:
 //!
 //! ```wat
 //! (loop $again
@@ -21,13 +21,14 @@
 //!       (f64.mul (local.get $left) (f64.const 1e6)) (f64.const 9e18)))))))
 //! ```
 //!
-//! where `$sleep` is `faasm_bridge.sleep`, nanoseconds. It is found by what it does, since releases have no names of functions.
+//! where `$sleep` is `faasm_bridge.sleep`, in nanoseconds. The loop is recognised by its instructions, because release
+//! builds have no names of functions.
 //!
-//! Why it is safe: such a loop can do nothing but wait. `$now` only computes, and of all host calls reaches that of the clock
-//! alone; it ends by multiplying by 1000 and dividing by 1 000 000, so that what it gives are milliseconds. After the wait the
-//! clock has moved by what was left. That it is not read once more mends something, too: Emscripten 3.1.6 multiplies in 32
-//! bits, so that its clock goes back by 4.3 s every 4.3 s, and a longer sleep may never end. No product or conversion traps:
-//! what is left is above 0 and bounded, and where it is no number nothing is done, as before.
+//! Why it is safe: such a loop can only wait. `$now` only computes, and the only host call that it reaches is that of
+//! the clock; it ends by multiplying by 1000 and dividing by 1 000 000, so its result is in milliseconds. After the
+//! wait the clock has advanced by the remaining time. Not reading it again also avoids a defect: Emscripten 3.1.6
+//! multiplies in 32 bits, so that its clock jumps back by 4.3 s every 4.3 s, and a longer sleep may never end. No
+//! product or conversion traps: the remaining time is above 0 and bounded, and if it is NaN nothing happens, as before.
 
 use crate::BRIDGE_MODULE;
 use faasm_bridge::host::HostCall;
@@ -39,11 +40,11 @@ use walrus::ir::{
 use walrus::{FunctionId, FunctionKind, LocalFunction, LocalId, Module, ValType};
 
 const NANOSECONDS_PER_MILLISECOND: f64 = 1e6;
-/// More than any sleep, and less than an `i64` can have.
+/// Longer than any sleep, and within the range of an `i64`.
 const LONGEST: f64 = 9e18;
 
-/// Functions that are looked at whether they read the clock: each takes a search through all that it calls. A C library
-/// has one.
+/// Limit of functions that are checked for reading the clock, because each check searches all that the function calls.
+/// A C library has one such function.
 const MOST_CLOCKS: usize = 16;
 
 /// A loop that waits until `milliseconds` have passed since `start`.
@@ -55,7 +56,7 @@ struct Wait {
     milliseconds: LocalId,
 }
 
-/// Has the loops of a module wait that poll the clock; how many there are.
+/// Makes loops that poll the clock wait; returns their number.
 pub(crate) fn settle(module: &mut Module) -> usize {
     let waits = find(module);
     if waits.is_empty() {
@@ -106,7 +107,7 @@ impl<'instr> Visitor<'instr> for Loops {
     }
 }
 
-/// What a loop polls, since when, and for how long; none where it is another loop.
+/// The function, the start and the duration that a loop polls; `None` for any other loop.
 fn polls(function: &LocalFunction, body: InstrSeqId) -> Option<(FunctionId, LocalId, LocalId)> {
     let instructions: Vec<&Instr> =
         function.block(body).instrs.iter().map(|(instr, _)| instr).collect();
@@ -123,7 +124,7 @@ fn polls(function: &LocalFunction, body: InstrSeqId) -> Option<(FunctionId, Loca
     }
 }
 
-/// Whether a function gives a number of microseconds as milliseconds: `1000 * n / 1e6` as its last step.
+/// Whether the last step of a function converts microseconds to milliseconds: `1000 * n / 1e6`.
 fn gives_milliseconds(module: &Module, function: FunctionId) -> bool {
     let (params, results) = module.types.params_results(module.funcs.get(function).ty());
     if !params.is_empty() || results != [ValType::F64] {
@@ -152,7 +153,7 @@ fn gives_milliseconds(module: &Module, function: FunctionId) -> bool {
     )
 }
 
-/// Whether a function, and all that it calls, does nothing outside its memory but read the clock.
+/// Whether the only effect of a function and its callees outside memory is to read the clock.
 fn reads_the_clock(module: &Module, function: FunctionId) -> bool {
     let (mut seen, mut rest, mut reads) = (BTreeSet::new(), vec![function], false);
     while let Some(function) = rest.pop() {
@@ -182,7 +183,7 @@ fn reads_the_clock(module: &Module, function: FunctionId) -> bool {
     reads
 }
 
-/// What a function calls, and whether it does anything that is not looked through.
+/// The callees of a function, and whether it has instructions that are not analysed.
 #[derive(Default)]
 struct Calls {
     callees: Vec<FunctionId>,

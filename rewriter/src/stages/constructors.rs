@@ -1,8 +1,8 @@
-//! Who runs the constructors, and the wrappers that would run them again.
+//! Determines where the constructors run, and removes wrappers that would run them again.
 //!
-//! Linkers and C libraries disagree. `wasm-ld` synthesises `__wasm_call_ctors`. Where the start file of the library
-//! calls it, nothing else happens. Where none does, and it is not exported either, `wasm-ld` takes every export for a
-//! whole program and wraps it:
+//! Linkers and C libraries disagree. `wasm-ld` synthesises `__wasm_call_ctors`. If the library's start file calls it,
+//! nothing else happens. If no start file does and it is not exported either, `wasm-ld` takes every export for a whole
+//! program and wraps it:
 //!
 //! ```wat
 //! (func $malloc.command_export (param i32) (result i32)
@@ -11,16 +11,16 @@
 //!   (call $__wasm_call_dtors))
 //! ```
 //!
-//! Each call of that `malloc` by the host would reset the guest's globals. Its export is therefore pointed at the
-//! inner function; that is safe because an export is reached from outside only, and the host calls the entry first,
-//! which runs the constructors once. `_start` keeps its wrapper: there it is the program. Where there are no
-//! constructors the first call is missing, and a wrapper still runs the destructors.
+//! Each call of that `malloc` by the host would reset the guest's globals. So its export is redirected to the inner
+//! function. That is safe because an export is reached only from outside, and the host calls the entry first, which
+//! runs the constructors once. `_start` keeps its wrapper, which is the program there. If there are no constructors the
+//! first call is missing, and a wrapper still runs the destructors.
 //!
-//! Emscripten's start file always calls the constructors, and its optimiser may then inline them there, where no call shows
-//! any more; so an Emscripten command is known by what else it exports or imports.
+//! Emscripten's start file always calls the constructors, and its optimiser may inline them there, so that no call
+//! remains. An Emscripten command is therefore recognised by its other exports or its imports.
 //!
-//! A wrapper is known by its name, `*.command_export`; where names were stripped, by *every* exported function having
-//! this shape around one and the same pair. A program's own function that calls three others in a row stays as it is.
+//! A wrapper is recognised by its name, `*.command_export`; if names were stripped, by *every* exported function having
+//! this shape around one and the same pair. A program's own function that calls three others in a row is unchanged.
 
 use std::collections::BTreeSet;
 use walrus::ir::{Call, Instr, Value, Visitor, VisitorMut, dfs_in_order, dfs_pre_order_mut};
@@ -31,15 +31,15 @@ use walrus::{
 /// Name that the linker gives the function which runs all constructors.
 const CTORS: &str = "__wasm_call_ctors";
 
-/// How deep below an entry the call may lie: `_start` → a start file's function → its initialiser.
+/// Maximum depth of the call below an entry: `_start` → a start file's function → its initialiser.
 const DEPTH: usize = 3;
 
-/// What is known of a module's constructors.
+/// The constructors of a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Constructors {
-    /// The function that runs them; none where there are none, or none that can be told apart.
+    /// The function that runs them; `None` if there are no constructors, or if they cannot be identified.
     pub(crate) function: Option<FunctionId>,
-    /// Whether having no function means that there are no constructors.
+    /// Whether `None` means that there are no constructors.
     pub(crate) certain: bool,
 }
 
@@ -64,17 +64,17 @@ impl Wrapper {
     }
 }
 
-/// Finds the constructors and points wrapped exports, except those in `keep`, at what they wrap.
+/// Finds the constructors, and redirects wrapped exports, except those in `keep`, to the functions that they wrap.
 pub(crate) fn settle(module: &mut Module, keep: &[&str]) -> Constructors {
     let exported = exported_function(module, CTORS).filter(|id| is_plain(module, *id));
     if exported.is_some() {
-        // Asked for by name, the linker leaves all exports alone.
+        // If it is exported by request, the linker wraps no exports.
         return Constructors { function: exported, certain: true };
     }
     let named = module.funcs.by_name(CTORS).filter(|id| is_plain(module, *id));
     let wrappers = wrappers(module);
     let function = named.or_else(|| wrappers.iter().find_map(|(_, wrapper)| wrapper.before));
-    // The linker leaves the function out where nobody needs it; with names, its absence shows.
+    // The linker omits the function if nothing needs it; in a module with names, its absence is certain.
     let has_names = module.funcs.iter_local().any(|(id, _)| name(module, id).is_some());
     let certain = has_names || !wrappers.is_empty();
     for (export, wrapper) in wrappers {
@@ -85,7 +85,7 @@ pub(crate) fn settle(module: &mut Module, keep: &[&str]) -> Constructors {
     Constructors { function, certain }
 }
 
-/// Whether a module is Emscripten's, by its stack functions, which it exports for its own JavaScript, or by its imports.
+/// Whether Emscripten made a module: by its imports, or by the stack functions that it exports for its own JavaScript.
 pub(crate) fn is_emscripten(module: &Module) -> bool {
     let is_its = |name: &str| {
         name == "stackSave" || name.starts_with("emscripten_") || name.starts_with("_emscripten_")
@@ -94,7 +94,7 @@ pub(crate) fn is_emscripten(module: &Module) -> bool {
         || module.imports.iter().any(|import| import.module == "env" && is_its(&import.name))
 }
 
-/// Makes the constructors run at their first call only, whoever calls them.
+/// Makes the constructors run only at their first call.
 ///
 /// ```wat
 /// (func $faasm:ctors.once
@@ -103,8 +103,8 @@ pub(crate) fn is_emscripten(module: &Module) -> bool {
 ///   (call $__wasm_call_ctors))
 /// ```
 ///
-/// Every call and export of `ctors` leads there; gives it. Safe, since a program relies on its constructors having run, and on nothing
-/// that they do a second time.
+/// Redirects every call and export of `ctors` there, and returns the new function. This is safe because a program
+/// relies on its constructors having run, but not on their running twice.
 pub(crate) fn run_once(module: &mut Module, ctors: FunctionId) -> FunctionId {
     let ran = module.globals.add_local(ValType::I32, true, false, ConstExpr::Value(Value::I32(0)));
     let mut once = FunctionBuilder::new(&mut module.types, &[], &[]);
@@ -188,7 +188,7 @@ fn named_wrapper(module: &Module, id: FunctionId) -> Option<Wrapper> {
     }
 }
 
-/// Without names, either all exports are wrappers, around one pair, or none is.
+/// Without names, either all exports are wrappers around one pair, or none is.
 fn unnamed_wrappers(
     module: &Module,
     exports: &[(ExportId, FunctionId)],
@@ -208,12 +208,13 @@ fn unnamed_wrappers(
         .collect()
 }
 
-/// Reads a function as `call before; local.get…; call inner; call after`, of which the first and last may be missing.
+/// Parses a function as `call before; local.get…; call inner; call after`, of which the first and last may be missing.
 ///
-/// Two calls without arguments or results can be read in two ways.
+/// Two calls without arguments or results can be parsed in two ways.
 fn readings(module: &Module, id: FunctionId) -> Vec<Wrapper> {
     let FunctionKind::Local(function) = &module.funcs.get(id).kind else { return Vec::new() };
-    // Three calls and the arguments; one more tells a longer body. A module can export one long body many times.
+    // Three calls and the arguments, and one more to detect a longer body. A module can export one long body many
+    // times.
     let longest = function.args.len() + 4;
     let entry = function.block(function.entry_block());
     let body: Vec<&Instr> = entry.instrs.iter().take(longest).map(|(instr, _)| instr).collect();
@@ -248,13 +249,14 @@ fn is_plain(module: &Module, id: FunctionId) -> bool {
     params.is_empty() && results.is_empty()
 }
 
-/// The functions that one calls directly, or by what it calls, down to so many calls. Each body is read once at most.
+/// The functions that a function calls, directly or through others, down to a maximum depth. Each body is read at most
+/// once.
 #[derive(Default)]
 struct Callees {
     functions: BTreeSet<FunctionId>,
-    /// Those that the last level has found first.
+    /// Functions first found at the last level.
     new: Vec<FunctionId>,
-    /// Those whose bodies were read.
+    /// Functions whose bodies were read.
     read: BTreeSet<FunctionId>,
 }
 
@@ -287,10 +289,10 @@ mod tests {
     use super::*;
     use crate::stages::normalise::parse;
 
-    /// The depth bounds how far it looks, and the number of functions how long, whatever the number of calls.
+    /// The depth bounds the search, and the number of functions bounds its time, whatever the number of calls.
     #[test]
     fn looking_for_the_constructors_reads_each_body_once() {
-        // By calls instead of functions it would be 8e9.
+        // Following each call instead of each function would take 8e9 steps.
         let times = |call: &str| call.repeat(2000);
         let wat = format!(
             "(module (memory 1) (func $start {}) (func $f {}) (func $g {} call $h) (func $h call $ctors) (func $ctors))",
@@ -308,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn an_export_is_told_from_a_wrapper_by_its_first_instructions() {
+    fn a_wrapper_is_recognised_by_its_first_instructions() {
         let body = "(call $inner) (call $after) (nop)".repeat(1000);
         let wat = format!("(module (memory 1) (func $inner) (func $after) (func $long {body}))");
         let module = parse(&wat::parse_str(wat).unwrap()).unwrap();

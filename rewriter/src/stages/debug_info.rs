@@ -1,17 +1,18 @@
-//! Debug information of the finished artefacts: kept in them, moved beside them, or thrown away.
+//! Debug information of the finished artefacts: kept, moved to a file of its own, or removed.
 //!
-//! Names of functions survive every stage, for walrus and Binaryen carry them along; so they are taken from the final
-//! bytes, whose function indices a browser shows. DWARF does not. Its addresses are offsets in the code, which every stage
-//! moves: Binaryen's Asyncify gives it up by design, and walrus 0.27.3 converts it for the other artefact, but panics on
-//! DWARF 5 and, in its second pass, on unoptimised C, where it also gave one instruction in sixteen the line of its neighbour.
-//! Wrong lines are worse than none, so [`crate::normalise()`] drops it, and [`Warning::Dwarf`] says so.
+//! Names of functions survive every stage, because walrus and Binaryen preserve them; so they are taken from the final
+//! bytes, whose function indices a browser shows. DWARF does not survive. Its addresses are offsets in the code, which
+//! every stage moves: Binaryen's Asyncify drops it by design, and walrus 0.27.3 converts it for the other artefact, but
+//! panics on DWARF 5 and, in its second pass, on unoptimised C, where it also gave one instruction in sixteen the line
+//! of its neighbour. Wrong lines are worse than none, so [`crate::normalise()`] drops it, and [`Warning::Dwarf`]
+//! reports that.
 
 use crate::report::inspect;
 use crate::{Error, Warning};
 use faasm_bridge::names::{Functions, Names};
 use wasmparser::{BinaryReaderError, KnownCustom, Name, Parser, Payload};
 
-/// What becomes of the names of functions.
+/// What happens to the names of functions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DebugInfo {
     /// They stay in both artefacts, where browsers find them.
@@ -19,11 +20,11 @@ pub enum DebugInfo {
     Keep,
     /// They go to a file of their own, which the runtime fetches to show a stack.
     Move,
-    /// Nobody keeps them.
+    /// They are removed.
     Strip,
 }
 
-/// Takes the names out of the artefacts if they are not to stay; gives them, as JSON, if they are to move.
+/// Removes the names from the artefacts unless they stay; returns them, as JSON, if they move.
 pub(crate) fn settle(
     wanted: DebugInfo,
     jspi: &mut Vec<u8>,
@@ -47,7 +48,7 @@ pub(crate) fn settle(
     serde_json::to_vec(&names).map(Some).map_err(|error| failed(error.to_string()))
 }
 
-/// The warning that DWARF is lost, for those who want debug information and have it.
+/// The warning that DWARF is lost, if debug information is wanted and there is DWARF.
 pub(crate) fn warning(wanted: DebugInfo, original: &[u8]) -> Option<Warning> {
     let bytes = inspect::debug_bytes(original);
     let has_names = || {
@@ -58,7 +59,7 @@ pub(crate) fn warning(wanted: DebugInfo, original: &[u8]) -> Option<Warning> {
         .then(|| Warning::Dwarf { bytes, has_names: has_names() })
 }
 
-/// A module without its name section, and the names of functions that were in it.
+/// A module without its name section, and the names of functions from that section.
 fn without_names(wasm: &[u8]) -> Result<(Vec<u8>, Functions), BinaryReaderError> {
     const HEADER: usize = 8;
     let mut out = wasm[..HEADER].to_vec();
@@ -66,7 +67,7 @@ fn without_names(wasm: &[u8]) -> Result<(Vec<u8>, Functions), BinaryReaderError>
     let mut start = HEADER;
     for payload in Parser::new(0).parse_all(wasm) {
         let payload = payload?;
-        // Identifier and length lie before the range of a section, after the one before.
+        // Identifier and length precede the range of a section, and follow the previous section.
         let Some((_, range)) = payload.as_section() else { continue };
         let section = start..range.end;
         start = range.end;
@@ -97,7 +98,7 @@ fn read(
     Ok(())
 }
 
-/// A symbol as its source has it; linkers demangle most names, but not those they find twice.
+/// A symbol as written in the source; linkers demangle most names, but not duplicates.
 fn demangle(symbol: &str) -> String {
     if let Ok(rust) = rustc_demangle::try_demangle(symbol) {
         return format!("{rust:#}");
@@ -111,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_leave_and_nothing_else_does() {
+    fn only_the_names_are_removed() {
         let wat = r#"(module (import "env" "f" (func)) (memory 1)
             (func $_ZN3foo3barEi) (func) (func $main (export "_start"))
             (data "x") (@custom "mine" "y"))"#;

@@ -1,28 +1,28 @@
-//! The last step: two to five files, all of them or none.
+//! The last step: writes two to five files, all of them or none.
 //!
-//! Each is written beside its destination under a temporary name and renamed when all are complete, the manifest last:
-//! a reader that finds a manifest finds what it describes.
+//! Each is written beside its destination under a temporary name, and renamed when all are complete, the manifest last:
+//! a reader that finds a manifest finds the files that it describes.
 
 use crate::{Built, Error};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
-/// Where the files of a function went.
+/// The paths of a function's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
     pub jspi: PathBuf,
-    /// Where the function can be instrumented.
+    /// If the function can be instrumented.
     pub asyncify: Option<PathBuf>,
-    /// Where names of functions are beside the artefacts.
+    /// If the names of functions go to a file beside the artefacts.
     pub names: Option<PathBuf>,
-    /// Where something else than the original goes to a Faasm cluster.
+    /// If a Faasm cluster needs another artefact than the original.
     pub faasm: Option<PathBuf>,
     pub manifest: PathBuf,
 }
 
-/// Writes `NAME.wasm`, `NAME.asyncify.wasm` where there is one, `NAME.names.json` where there are names to write,
-/// `NAME.cluster.wasm` where there is one, and `NAME.json` into `folder`, which is made if it is missing.
+/// Writes `NAME.wasm`, `NAME.asyncify.wasm` if there is one, `NAME.names.json` if there are names to write,
+/// `NAME.cluster.wasm` if there is one, and `NAME.json` into `folder`, which is created if missing.
 ///
 /// # Errors
 /// [`Error::File`], with the path.
@@ -57,7 +57,7 @@ pub fn emit(built: &Built, folder: &Path) -> Result<Files, Error> {
 fn stage(folder: &Path, bytes: &[u8]) -> Result<NamedTempFile, Error> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".faasm-");
-    // Temporary files are private by default; these are for a web server to read, as the umask allows.
+    // Temporary files are private by default; a web server has to read these, as far as the umask allows it.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.tempfile_in(folder).map_err(|source| at(folder, source))?;

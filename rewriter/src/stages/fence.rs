@@ -1,18 +1,18 @@
-//! A fence between the guest's pages and the host's, in a module that grows its memory by itself.
+//! A fence between the pages of the guest and the host, in a module that grows its memory itself.
 //!
-//! The host takes memory for outputs, mapped state and the break at the end of linear memory
-//! (`bridge/src/guest/heap`). A guest that asks for `memory.size` may take all below it for its own, whoever has grown it:
-//! Emscripten's `sbrk` does, and allocators that claim everything up to the end at their first use. So the pages of the host
-//! have to lie where no answer ever reaches:
+//! The host allocates outputs, mapped state and the break at the end of linear memory (`bridge/src/guest/heap`). A
+//! guest that reads `memory.size` may claim all memory below it, even if the host has grown it: Emscripten's `sbrk`
+//! does, and allocators that claim everything up to the end at their first use. So the host's pages have to lie above
+//! every size that the guest reads:
 //!
 //! ```text
 //! before the host's first page          after it
-//! ├─ guest ─┤                           ├─ guest ─┬── room to grow ──┼─ host ─┤
+//! ├─ guest ─┤                           ├─ guest ─┬──── reserve ─────┼─ host ─┤
 //!           memory.size                           $pages             $limit   memory.size
 //! ```
 //!
 //! ```wat
-//! (global $pages (export "faasm:guest.pages") (mut i32) (i32.const -1))  ;; what the guest has; -1: all is its own
+//! (global $pages (export "faasm:guest.pages") (mut i32) (i32.const -1))  ;; pages of the guest; -1: all pages
 //! (global $limit (export "faasm:guest.limit") (mut i32) (i32.const 0))   ;; the first page of the host
 //!
 //! (func $faasm:guest.size (result i32)                           ;; for (memory.size)
@@ -27,16 +27,17 @@
 //!   (local.get $old))
 //! ```
 //!
-//! The host puts the fence up once, before it takes its first page: it grows memory by the room, and sets both globals.
+//! The host sets up the fence once, before it takes its first page: it grows memory by the reserve, and sets both
+//! globals.
 //!
-//! Why it is safe. Until then nothing is changed. From then on the guest is answered from `$pages`, which starts as what it
-//! was told last, grows without a gap, by pages that are zero, and never passes `$limit`; the host's pages are at and above
-//! `$limit`. So no host page ever lies below a size reported to the guest. A growth that fails where there is memory is an
-//! answer that the specification allows at any time.
+//! Why it is safe. Until then nothing changes. From then on the guest reads `$pages`, which starts as the last size
+//! that it could read, grows without a gap, by zeroed pages, and never exceeds `$limit`; the host's pages are at and
+//! above `$limit`. So no host page lies below a size that the guest reads. The specification allows a growth to fail at
+//! any time, even if there is memory.
 //!
-//! What it costs: such a guest can grow by no more than that room from then on (64 MiB, as long as there is so much), and its
-//! memory cannot become a snapshot. Only modules for which the host may have to take memory get a fence. Pages that nobody
-//! touches take no memory of the machine.
+//! The cost: such a guest can then grow by no more than the reserve (64 MiB, if there is as much), and its memory
+//! cannot become a snapshot. Only modules for which the host may have to allocate memory get a fence. Untouched pages
+//! take no physical memory.
 
 use faasm_bridge::manifest::{GUEST_LIMIT_EXPORT, GUEST_PAGES_EXPORT};
 use walrus::ir::{
@@ -45,7 +46,7 @@ use walrus::ir::{
 };
 use walrus::{ConstExpr, FunctionBuilder, FunctionId, GlobalId, MemoryId, Module, ValType};
 
-/// Of `$pages`, and of a growth that failed.
+/// The value of `$pages` without a fence, and the result of a failed growth.
 const NONE: i32 = -1;
 
 /// Adds the fence.
@@ -70,7 +71,7 @@ pub(crate) fn add(module: &mut Module) {
     }
 }
 
-/// Whether the guest's code asks how large memory is, or grows it.
+/// Whether the guest's code reads the size of memory, or grows it.
 pub(crate) fn sees_memory(module: &Module) -> bool {
     let mut sees = Sees(false);
     for (_, function) in module.funcs.iter_local() {
@@ -171,7 +172,7 @@ mod tests {
         let size = "(drop (memory.size))";
         assert!(is_fenced(output, size));
         assert!(is_fenced(output, "(drop (memory.grow (i32.const 1)))"));
-        assert!(!is_fenced(output, ""), "the guest never sees the size");
+        assert!(!is_fenced(output, ""), "the guest never reads the size");
         assert!(!is_fenced(other, size), "the host takes nothing");
         assert!(!is_fenced(&format!("{output} {malloc}"), size), "the guest allocates");
         assert!(is_fenced(&format!("{sbrk} {malloc}"), size), "the guest takes from the break");

@@ -1,7 +1,8 @@
-//! Admission: is this a function at all? Everything later may assume a valid core module with one memory of its own.
+//! Admission: rejects modules that are not functions. Later stages may assume a valid core module with one memory of
+//! its own.
 //!
-//! Nothing after this stage checks bytes again, and Binaryen's behaviour on a module that does not validate is
-//! undefined, so this is the one gate.
+//! No later stage checks bytes again, and Binaryen's behaviour on a module that does not validate is undefined, so this
+//! is the only gate.
 
 use crate::module::layout::signature;
 use crate::module::{features, imports};
@@ -18,19 +19,19 @@ use wasmparser::{
 pub(crate) const START: &str = "_start";
 /// Entry of a function of the 2019/20 toolchain.
 pub(crate) const MAIN: &str = "main";
-/// What a WASI reactor has instead of an entry.
+/// What a WASI reactor exports instead of an entry.
 pub(crate) const INITIALIZE: &str = "_initialize";
-/// Runs before either entry: what it makes is there for it.
+/// Runs before either entry, which uses what it has created.
 pub(crate) const ZYGOTE: &str = "_faasm_zygote";
 const ENTRIES: [&str; 4] = [START, MAIN, INITIALIZE, ZYGOTE];
 
 const MAGIC: &[u8] = b"\0asm";
 
-/// Checks that `wasm` is a valid core module of the shape that functions have, and gives it as it is; or, where it only
-/// validates as a module with exceptions in the draft's encoding, or with the draft SIMD of 2019, with today's.
+/// Checks that `wasm` is a valid core module with the shape of a function, and returns it unchanged; or in the current
+/// encoding, if it validates only with the draft's encoding of exceptions, or with the draft SIMD of 2019.
 ///
 /// # Errors
-/// Says what the bytes are instead, with the byte offset.
+/// An error that says what the bytes are instead, with the byte offset.
 pub fn check(wasm: &[u8]) -> Result<Cow<'_, [u8]>, Error> {
     check_header(wasm)?;
     let Err(error) = validate(wasm) else { return Ok(Cow::Borrowed(wasm)) };
@@ -52,10 +53,10 @@ pub fn check(wasm: &[u8]) -> Result<Cow<'_, [u8]>, Error> {
     }
 }
 
-/// Checks what the sections other than the code tell: memories, imports and their types, exports, entries and their types.
+/// Checks all sections except the code: memories, imports and their types, exports, entries and their types.
 ///
-/// It reads no code, so that a large module that is refused for one of these is refused at once. What passes may be
-/// invalid all the same.
+/// It reads no code, so that a large module is rejected at once for one of these. A module that passes may still be
+/// invalid.
 ///
 /// # Errors
 /// As [`check`].
@@ -97,8 +98,8 @@ fn first_bytes(bytes: &[u8]) -> String {
     format!("`{}` ({})", shown.escape_ascii(), hex.join(" "))
 }
 
-/// What a valid module may have and a function may not, as far as its sections but the code tell: that may be all that is
-/// read of a hundred megabytes.
+/// Rejects what a valid module may have and a function may not, according to all sections except the code: they may be
+/// all that is read of a hundred megabytes.
 fn shape(wasm: &[u8]) -> Result<(), Error> {
     let mut memories = 0;
     let mut entries: BTreeMap<&str, u32> = BTreeMap::new();
@@ -110,7 +111,7 @@ fn shape(wasm: &[u8]) -> Result<(), Error> {
                 return Err(Error::Version { version: num });
             }
             Payload::TypeSection(section) => {
-                // Types of garbage collection are refused with the proposal.
+                // Types of garbage collection are rejected with the proposal.
                 let all = section.into_iter_err_on_gc_types().collect::<Result<_, _>>();
                 types.types = all.unwrap_or_default();
             }
@@ -155,7 +156,7 @@ fn shape(wasm: &[u8]) -> Result<(), Error> {
             Payload::ExportSection(section) => {
                 for export in section {
                     let export = export.map_err(|error| invalid(wasm, &error))?;
-                    // The host finds what the rewriter adds by such names.
+                    // The host recognises the rewriter's additions by such names.
                     let is_ours = export.name.starts_with("faasm:")
                         || export.kind == ExternalKind::Func
                             && export.name == "asyncify_start_unwind";
@@ -192,7 +193,7 @@ fn shape(wasm: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The types of functions, as far as they have been read.
+/// The types of functions read so far.
 #[derive(Default)]
 struct Types {
     types: Vec<FuncType>,
@@ -257,7 +258,7 @@ fn is_cut_off(wasm: &[u8]) -> bool {
     false
 }
 
-/// The function whose body holds the byte, by its debug name or else by its index.
+/// The function whose body contains the byte, by its debug name or else by its index.
 pub(crate) fn function_at(wasm: &[u8], offset: usize) -> Option<String> {
     let mut next = 0;
     let mut found = None;
@@ -307,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn other_modules_are_refused_by_what_they_are() {
+    fn other_modules_are_rejected_by_kind() {
         assert!(refuse("(module (memory i64 1))").contains("64-bit"));
         assert!(refuse("(module (memory 1 1 shared))").contains("shared"));
         assert!(
@@ -323,8 +324,8 @@ mod tests {
     }
 
     #[test]
-    fn what_the_exports_settle_is_told_without_reading_code() {
-        // Not valid: the function gives nothing.
+    fn header_errors_are_reported_without_reading_code() {
+        // Not valid: the function returns nothing.
         let with =
             |exports| refuse(&format!("(module (memory 1) (func $broken {exports} (result i32)))"));
         assert!(with("").contains("nothing to run"));
@@ -365,27 +366,30 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_new_is_not_told_to_be_too_old() {
+    fn a_module_that_is_too_new_is_not_reported_as_too_old() {
         const EMPTY: &[u8] = b"\x01\x02\0\x0b";
         let import = b"\x01\x03env\x01f\0\0";
         check(&new_module(import, EMPTY)).unwrap();
-        // Both ways in which imports of one module share its name.
+        // The two encodings in which imports of one module share its name.
         for compact in [&b"\x01\x03env\0\x7f\x01\x01f\0\0"[..], b"\x01\x03env\0\x7e\0\0\x01\x01f"] {
-            let told = check(&new_module(compact, EMPTY)).unwrap_err().to_string();
-            assert!(told.contains("compact imports") && told.contains("not finished"), "{told}");
-            assert!(!told.contains("toolchain"), "{told}");
+            let message = check(&new_module(compact, EMPTY)).unwrap_err().to_string();
+            assert!(
+                message.contains("compact imports") && message.contains("not finished"),
+                "{message}"
+            );
+            assert!(!message.contains("toolchain"), "{message}");
         }
-        // An instruction that nobody knows.
-        let told = check(&new_module(import, b"\x01\x03\0\xf0\x0b")).unwrap_err().to_string();
-        assert!(told.contains("0xf0") && told.contains("does not have yet"), "{told}");
+        // An unknown instruction.
+        let message = check(&new_module(import, b"\x01\x03\0\xf0\x0b")).unwrap_err().to_string();
+        assert!(message.contains("0xf0") && message.contains("does not have yet"), "{message}");
     }
 
     #[test]
-    fn every_cut_is_noticed() {
+    fn every_truncation_is_detected() {
         let wasm = wat::parse_str("(module (memory 1) (func (export \"_start\")))").unwrap();
         for end in 1..wasm.len() {
             let error = check(&wasm[..end]).unwrap_err();
-            // A cut between two sections leaves a whole module with less in it.
+            // A cut between two sections leaves a complete module with fewer sections.
             assert!(
                 matches!(error, Error::Truncated { .. }) || !is_cut_off(&wasm[..end]),
                 "{end}: {error}"

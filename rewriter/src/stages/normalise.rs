@@ -1,6 +1,6 @@
-//! Stage 1: one shape for the binaries of all toolchains. No Binaryen; the relay runs what comes out of it.
+//! Stage 1: gives the binaries of all toolchains the same shape, without Binaryen; the relay runs the result.
 //!
-//! Before, from a linker that wraps exports, for a C library whose start file leaves constructors to the linker:
+//! Before, for a linker that wraps exports, and a C library whose start file leaves constructors to the linker:
 //!
 //! ```wat
 //! (export "_start" (func $_start.command_export))   ;; ctors, _start, dtors
@@ -19,8 +19,8 @@
 //!
 //! with [`Entry`] `main: ["_start"], before_pointer: ["faasm:ctors"]`.
 //!
-//! A binary of the 2019/20 toolchain has `main` instead of `_start`. The host calls entries without arguments, so a `main`
-//! that takes `argc` and `argv` gets neither: functions of that time have their input from the host interface.
+//! A binary of the 2019/20 toolchain has `main` instead of `_start`. The host calls entries without arguments, so a
+//! `main` that takes `argc` and `argv` gets zeros: functions of that time read their input through the host interface.
 //!
 //! ```wat
 //! (export "main" (func $main))                                            ;; before, and kept
@@ -28,14 +28,16 @@
 //! (func $faasm:main (result i32) (call $main (i32.const 0) (i32.const 0)))
 //! ```
 //!
-//! A `_faasm_zygote` comes before the entry of either. Where that entry runs the constructors, which the zygote needs, they run
-//! before it, and once ([`crate::stages::constructors`]).
+//! A `_faasm_zygote` runs before the entry of either. It needs the constructors; if the entry runs them, they run
+//! before the zygote instead, and only once ([`crate::stages::constructors`]).
 //!
-//! Draft SIMD and the draft's exceptions ([`crate::stages::input`]), imported memories and tables ([`crate::stages::storage`]) are settled before any of this.
+//! Draft SIMD and the draft's exceptions ([`crate::stages::input`]), and imported memories and tables
+//! ([`crate::stages::storage`]), are handled before all this.
 //!
-//! Why it is safe: bodies, table and data stay as they are (table and data are compared afterwards), except that a loop which
-//! polls the clock waits ([`crate::stages::clock_loop`]); exports are only added, except for wrappers ([`crate::stages::constructors`]); a start function becomes the first export that the host
-//! calls, where it may suspend, which it may not during instantiation.
+//! Why it is safe: bodies, table and data are unchanged (table and data are compared afterwards), except that a loop
+//! that polls the clock waits ([`crate::stages::clock_loop`]); exports are only added, except for wrappers
+//! ([`crate::stages::constructors`]); a start function becomes the first export that the host calls, where it may
+//! suspend, which it may not during instantiation.
 
 use crate::Error;
 use crate::module::encode::encode;
@@ -58,10 +60,10 @@ use walrus::{
 const DROPPED_SECTIONS: &[&str] =
     &["target_features", "producers", "sourceMappingURL", "external_debug_info", "linking"];
 
-/// That entry, where it takes arguments.
+/// The added entry for a `main` that takes arguments.
 const WRAPPED_MAIN: &str = "faasm:main";
 
-/// A function in the one shape that later stages and hosts know.
+/// A function in the shape that later stages and hosts expect.
 #[derive(Clone, Debug)]
 pub struct Normalised {
     pub wasm: Vec<u8>,
@@ -74,7 +76,7 @@ pub struct Normalised {
 /// Normalises a binary as the toolchain made it.
 ///
 /// # Errors
-/// The bytes are not a function, or ask for what the host interface does not have; see [`Error`].
+/// Bytes that are not a function, or that need what the host interface does not have; see [`Error`].
 pub fn normalise(wasm: &[u8]) -> Result<Normalised, Error> {
     let wasm = &*input::check(wasm)?;
     let mut module = parse(wasm)?;
@@ -125,7 +127,7 @@ pub(crate) fn drop_sections(module: &mut Module) {
     }
 }
 
-/// Exports what the host has to reach, and lists what it has to call.
+/// Exports what the host has to access, and lists what it has to call.
 fn settle_entry(module: &mut Module, ctors: Constructors) -> Result<Entry, Error> {
     let entry_name = entry_name(module);
     let entry = exported_function(module, entry_name).ok_or(Error::NoEntry)?;
@@ -135,7 +137,7 @@ fn settle_entry(module: &mut Module, ctors: Constructors) -> Result<Entry, Error
         start.is_some_and(|start| ctors.function == Some(start) || ctors.run_in(module, start));
     let in_entry = ctors.run_in(module, entry);
     let mut ctors_function = ctors.function;
-    // Where they run before the entry anyway, it does not run them again over what has been made since.
+    // If they run before the entry anyway, the entry must not run them again over what was created since.
     if let Some(function) = ctors.function.filter(|_| in_entry && (zygote.is_some() || in_start)) {
         let once = constructors::run_once(module, function);
         ctors_function = Some(once);
@@ -169,12 +171,12 @@ fn settle_entry(module: &mut Module, ctors: Constructors) -> Result<Entry, Error
     Ok(Entry { main, before_pointer, table, memory, malloc, errno, break_safe: false })
 }
 
-/// The export that is the program.
+/// The export that is the entry of the program.
 fn entry_name(module: &Module) -> &'static str {
     if exported_function(module, START).is_some() { START } else { MAIN }
 }
 
-/// The name of an export that calls `main` with no arguments, of which it takes none or `argc` and `argv`.
+/// The name of an export that calls `main` without arguments; `main` itself takes none, or `argc` and `argv`.
 fn without_arguments(module: &mut Module, main: FunctionId) -> String {
     let (params, results) = module.types.params_results(module.funcs.get(main).ty());
     let (count, results) = (params.len(), results.to_vec());
@@ -191,9 +193,9 @@ fn without_arguments(module: &mut Module, main: FunctionId) -> String {
     export(module, WRAPPED_MAIN, ExportItem::Function(wrapper))
 }
 
-/// The name under which an item is exported; a new export where there is none.
+/// The name under which an item is exported; adds an export if there is none.
 ///
-/// Where something else has the wanted name, ours gets a prefix that no toolchain uses.
+/// If another item has the wanted name, ours gets a prefix that no toolchain uses.
 fn export(module: &mut Module, wanted: &str, item: ExportItem) -> String {
     let same = |other: &ExportItem| match (item, other) {
         (ExportItem::Function(a), ExportItem::Function(b)) => a == *b,
@@ -212,7 +214,7 @@ fn export(module: &mut Module, wanted: &str, item: ExportItem) -> String {
     name
 }
 
-/// The table that function pointers index: the one of that name, else the first that holds functions.
+/// The table that function pointers index: the one of that name, else the first table of functions.
 pub(crate) fn function_table(module: &Module) -> Option<walrus::TableId> {
     let is_function_table = |table: &&walrus::Table| table.element_ty == RefType::FUNCREF;
     let is_named =
@@ -224,7 +226,7 @@ pub(crate) fn function_table(module: &Module) -> Option<walrus::TableId> {
     Some(chosen.id())
 }
 
-/// The export of the C library's allocator; a new one where only its name shows it.
+/// The export of the C library's allocator; a new one if only its debug name identifies it.
 fn malloc(module: &mut Module) -> Option<String> {
     const MALLOC: &str = "malloc";
     let exported = exported_function(module, MALLOC);
@@ -234,7 +236,7 @@ fn malloc(module: &mut Module) -> Option<String> {
     fits.then(|| export(module, MALLOC, ExportItem::Function(function)))
 }
 
-/// A function of the module's own by its debug name; an import may have the same.
+/// A function of the module's own by its debug name; an import may have the same name.
 fn by_its_name(module: &Module, name: &str) -> Option<FunctionId> {
     let is_own = |id: &FunctionId| matches!(module.funcs.get(*id).kind, FunctionKind::Local(_));
     module.funcs.by_name(name).filter(is_own)
@@ -251,7 +253,7 @@ fn errno(module: &Module) -> Option<u32> {
     }
 }
 
-/// System calls by number, and `main` as the entry, are signs of the 2019/20 toolchain.
+/// System calls by number, and `main` as the entry, indicate the 2019/20 toolchain.
 fn era_of(module: &Module, imports: &Imports) -> Era {
     let Imports { immediate, suspending, cluster_only, planned, unknown } = imports;
     let mut names = [immediate, suspending, cluster_only, planned, unknown].into_iter().flatten();

@@ -1,4 +1,4 @@
-//! Stage 2: try, then suspend. Every host call that *can* wait becomes a local function.
+//! Stage 2: try, then suspend. Replaces every host call that *can* block by a local function.
 //!
 //! Before:
 //!
@@ -15,18 +15,20 @@
 //! (func $read (param i32 i32 i32) (result i32)
 //!   (if (call $begin (local.get 0) (local.get 1) (local.get 2)) ;; 0: done, 1: has to wait
 //!     (then (call $suspend)))                                   ;; the only import that suspends
-//!   (call $finish))                                             ;; gives the result, once there is one
+//!   (call $finish))                                             ;; returns the result
 //! ```
 //!
-//! An engine then has one suspending import, and pays for a suspension only when there is one: a JSPI import would
-//! suspend even with the value at hand.
+//! So an engine has one suspending import, and suspends only if the call has to wait: a JSPI import would suspend even
+//! with the value at hand.
 //!
-//! Why it is safe: the local function has the type of the import it replaces and is the same function to everyone who
-//! names it, so calls, table slots and `ref.func` mean what they meant; the table is compared afterwards. The guest
+//! Why it is safe: the local function has the type of the import that it replaces, and keeps its identity for all
+//! references, so calls, table slots and `ref.func` mean what they meant; the table is compared afterwards. The guest
 //! cannot run between `begin` and `finish` except through the host, which is suspended or busy with this call. During
-//! `finish` the guest is running, not suspended, so that the host may call its `malloc` there.
+//! `finish` the guest is running, not suspended, so the host may call its `malloc`.
 //!
-//! What no host answers in a browser (unknown imports, families of the cluster) reports its name to the host, then traps: `faasm_bridge` `trap:MODULE.NAME`, then `unreachable`. Loading the function never fails over it.
+//! An import that no host in a browser supports (unknown imports, families of the cluster) reports its name to the
+//! host, then traps: `faasm_bridge` `trap:MODULE.NAME`, then `unreachable`. It never prevents the function from
+//! loading.
 
 use crate::module::encode::encode;
 use crate::module::imports::{self, Import};
@@ -40,16 +42,16 @@ use walrus::{FunctionBuilder, FunctionId, FunctionKind, Module, ValType};
 /// The one import that suspends, in module [`BRIDGE_MODULE`].
 pub const SUSPEND: &str = "suspend";
 
-/// Replaces the imports of a normalised module that can wait, and those that nobody answers.
+/// Replaces blocking imports of a normalised module by begin/suspend/finish stubs, and unsupported imports by traps.
 ///
 /// # Errors
-/// Only on a module that [`crate::normalise()`] would refuse.
+/// Only on a module that [`crate::normalise()`] would reject.
 pub fn shim(wasm: &[u8]) -> Result<Vec<u8>, Error> {
     let mut module = parse(wasm)?;
     let mut bridge = Bridge::default();
     for import in imports::list(&module)? {
         match import.class {
-            // Of the stage before this one; see `guest_calls`.
+            // Added by the previous stage; see `guest_calls`.
             ImportClass::Unknown if import.is_of_bridge() => {}
             ImportClass::Unknown | ImportClass::Family(_) => {
                 trap(&mut module, &mut bridge, &import)
@@ -99,7 +101,7 @@ pub(crate) fn replace(
     import: &Import,
     build: impl FnOnce(&mut walrus::InstrSeqBuilder<'_>, &[walrus::LocalId]),
 ) {
-    // walrus's own looks at all imports for each.
+    // walrus's own function searches all imports each time.
     let (params, results) = module.types.params_results(module.funcs.get(import.function).ty());
     let (params, results) = (params.to_vec(), results.to_vec());
     let arguments: Vec<_> = params.iter().map(|ty| module.locals.add(*ty)).collect();
@@ -111,7 +113,7 @@ pub(crate) fn replace(
     module.imports.delete(import.id);
 }
 
-/// The imports of [`BRIDGE_MODULE`] so far, by name and type: an import can occur twice, with two types.
+/// The imports of [`BRIDGE_MODULE`] added so far, by name and type: an import can occur twice, with two types.
 #[derive(Debug, Default)]
 pub(crate) struct Bridge(BTreeMap<String, Vec<FunctionId>>);
 

@@ -1,4 +1,4 @@
-//! A memory or table that is imported becomes the module's own.
+//! Makes imported memories and tables the module's own.
 //!
 //! Some linkers leave memory and table to the embedder, so that several modules can share them:
 //!
@@ -10,13 +10,13 @@
 //! (table 4 funcref)                                             ;; after
 //! ```
 //!
-//! Why it is safe: a function is instantiated alone, so nobody else could hold what would have been imported, and a host
-//! would have made it with these very limits: zeros, and null references. Imports come first in an index space, so no index
-//! changes. The host reaches both by the exports that [`crate::normalise()`] adds.
+//! Why it is safe: a function is instantiated alone, so nothing else could share the imported memory or table, and a
+//! host would have created them with the same limits, filled with zeros and null references. Imports come first in an
+//! index space, so no index changes. The host accesses both through the exports that [`crate::normalise()`] adds.
 
 use walrus::{ImportKind, Module};
 
-/// Takes over every imported memory and table.
+/// Makes every imported memory and table the module's own.
 pub(crate) fn own(module: &mut Module) {
     let imported: Vec<_> =
         module.imports.iter().map(|import| (import.id(), import.kind.clone())).collect();

@@ -1,4 +1,4 @@
-//! The last stage: what comes out is checked as if a stranger had made it.
+//! The last stage: checks the results as if they came from a stranger.
 
 use crate::module::layout::Layout;
 use crate::module::{features, features::Feature};
@@ -6,7 +6,7 @@ use crate::{BRIDGE_MODULE, Error};
 use faasm_bridge::host::{self, ImportClass};
 use faasm_bridge::manifest::GROW_EXPORT;
 
-/// What an instrumented module exports besides: Asyncify's own, and how its host makes memory grow.
+/// The additional exports of an instrumented module: Asyncify's own, and the function by which its host grows memory.
 pub const ASYNCIFY_EXPORTS: [&str; 6] = [
     "asyncify_get_state",
     "asyncify_start_rewind",
@@ -22,14 +22,14 @@ pub enum Made {
     Shimmed,
     /// Shimmed, then optimised by Binaryen.
     Optimized,
-    /// Instrumented by Binaryen, too.
+    /// Also instrumented by Binaryen.
     Instrumented,
 }
 
 /// Checks an artefact against the normalised module it was made from.
 ///
-/// It validates with no more than `features`; exports, function table and data are those of `normalised`; nothing is
-/// imported but rows of the host interface and the bridge.
+/// It validates with no more than `features`; exports, function table and data are those of `normalised`; it imports
+/// only rows of the host interface, and the bridge.
 ///
 /// # Errors
 /// [`Error::Changed`], naming the first difference.
@@ -50,7 +50,7 @@ pub fn verify(
     let (mut before, mut after) = (Layout::read(normalised)?, Layout::read(artefact)?);
     if made != Made::Shimmed {
         (before, after) = (before.exported_tables(), after.exported_tables());
-        // Binaryen drops passive segments that nothing reads, and splits others together with what reads them.
+        // Binaryen drops passive segments that nothing reads, and splits others together with the code that reads them.
         after.passive.clone_from(&before.passive);
     }
     before.kept_by(&after, stage)?;
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_the_same_passes() {
+    fn an_equal_module_passes() {
         verify_changed("", "").unwrap();
         verify_changed(
             "(module",
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn each_promise_is_checked() {
+    fn each_invariant_is_checked() {
         let cases = [
             ("(export \"_start\")", "", "`_start` (it is gone)"),
             ("(export \"_start\")", "(export \"_start\") (export \"other\")", "other"),

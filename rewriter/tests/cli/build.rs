@@ -1,4 +1,4 @@
-//! `faasm-asyncify build`: what it refuses, and the files it leaves.
+//! `faasm-asyncify build`: the inputs that it rejects, and the files that it writes.
 
 use super::{Bench, WAITING};
 use faasm_bridge::manifest::Manifest;
@@ -14,7 +14,7 @@ const UNKNOWN: &str = r#"(module
   (func (export "_start") (call 0 (i32.const 1))))"#;
 
 #[test]
-fn bad_inputs_are_refused_by_what_they_are() {
+fn invalid_inputs_are_rejected_by_kind() {
     let bench = Bench::new();
     let whole = wat::parse_str(WAITING).unwrap();
     let middle = whole.len() / 2;
@@ -101,7 +101,7 @@ fn a_built_function_is_not_built_again() {
         r#"(module (memory 1) (func (export "asyncify_start_unwind") (param i32)))"#,
     );
     foreign.refused(&input, &[], &["already instrumented", "exports `asyncify_start_unwind`"]);
-    // A host finds by such names what the rewriter has added, and would find something else.
+    // A host would find these instead of the rewriter's additions, which have such names.
     let ours = r#"(module (memory 1) (global (export "faasm:guest.pages") i32 (i32.const 0)) (func (export "_start")))"#;
     let input = foreign.wat("ours.wasm", ours);
     foreign.refused(&input, &[], &["already instrumented", "exports `faasm:guest.pages`"]);
@@ -148,7 +148,7 @@ fn rules_for_chained_calls_go_to_the_manifest() {
     let manifest: Manifest = serde_json::from_str(&json).unwrap();
     assert_eq!(manifest.chained.of("square"), Some(Where::Browser));
     for (rule, problem) in [
-        ("moon", "`moon` is no place; say cluster, browser or auto"),
+        ("moon", "`moon` is not a place; use cluster, browser or auto"),
         ("a/b=auto", "`a/b` cannot name a function"),
     ] {
         let outcome = bench.run("build", &input, &["--where", rule]);
@@ -158,7 +158,7 @@ fn rules_for_chained_calls_go_to_the_manifest() {
 }
 
 #[test]
-fn where_state_lives_goes_to_the_manifest_and_is_absent_where_nothing_is_said() {
+fn rules_for_state_go_to_the_manifest_if_there_are_any() {
     let bench = Bench::new();
     let input = bench.wat("f.wasm", WAITING);
     assert_eq!(bench.run("build", &input, &[]).status, 0);
@@ -183,7 +183,8 @@ fn where_state_lives_goes_to_the_manifest_and_is_absent_where_nothing_is_said() 
 #[test]
 fn a_function_of_2020_is_built() {
     let bench = Bench::new();
-    // Its memory and table are the embedder's, its main takes arguments, its SIMD is the draft's and its relocations are old.
+    // Its memory and table are imported, its `main` takes arguments, its SIMD is the draft's, and its relocations are
+    // old.
     let wat = r#"(module
       (import "env" "memory" (memory 2))
       (import "env" "__indirect_function_table" (table 3 funcref))
@@ -254,25 +255,27 @@ fn the_same_input_gives_the_same_bytes() {
 fn unknown_imports_are_a_warning_or_an_error() {
     let bench = Bench::new();
     let input = bench.wat("odd.wasm", UNKNOWN);
-    bench.refused(&input, &["--deny-unknown"], &["env.mystery", "never linked", "--deny-unknown"]);
+    bench.refused(&input, &["--deny-unknown"], &["env.mystery", "not linked", "--deny-unknown"]);
     let outcome = bench.run("build", &input, &[]);
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
-    let told = "not in the host interface: ";
+    let prefix = "not in the host interface: ";
     for line in [
-        "4 imports are not in the host interface: 1 of Faasm's own, 2 of the C or C++ library, 1 of the program;",
-        &format!("{told}`env.__faasm_teleport`: Faasm's own, and not in this version; run"),
+        "4 imports are not in the host interface: 1 of Faasm, 2 of the C or C++ library, 1 of the program;",
         &format!(
-            "{told}`env.popen`, `env.strcpy`: the C or C++ library's, and not linked; link the library"
+            "{prefix}`env.__faasm_teleport`: a host call of Faasm that this version does not have; run"
         ),
         &format!(
-            "{told}`env.mystery`: a function of the program that was never linked; link what defines it"
+            "{prefix}`env.popen`, `env.strcpy`: a function of the C or C++ library that was not linked; link the library"
+        ),
+        &format!(
+            "{prefix}`env.mystery`: a function of the program that was not linked; link what defines it"
         ),
     ] {
         assert!(outcome.stderr.contains(&format!("warning: odd: {line}")), "{}", outcome.stderr);
     }
     assert_eq!(bench.files().len(), 3);
     let inspected = bench.run("inspect", &input, &[]);
-    let shown = "env.popen () -> i32\n    unknown: the C or C++ library's, and not linked; calling it traps";
+    let shown = "env.popen () -> i32\n    unknown: a function of the C or C++ library that was not linked; calling it traps";
     assert!(inspected.stdout.contains(shown), "{}", inspected.stdout);
     assert!(inspected.stdout.contains("\nwarning: 4 imports are not"), "{}", inspected.stdout);
 }
@@ -291,7 +294,7 @@ fn results_never_replace_inputs() {
 }
 
 #[test]
-fn an_output_that_is_no_folder_is_named() {
+fn an_output_that_is_not_a_folder_is_named() {
     let bench = Bench::new();
     let input = bench.wat("chain.wasm", WAITING);
     fs::write(bench.out(), "in the way").unwrap();
@@ -301,7 +304,7 @@ fn an_output_that_is_no_folder_is_named() {
 }
 
 #[test]
-fn tail_calls_of_what_can_suspend_become_plain_ones_with_a_warning() {
+fn tail_calls_of_suspending_functions_become_plain_with_a_warning() {
     let bench = Bench::new();
     let input = bench.wat("tail.wasm", &WAITING.replace("(call $await", "(return_call $await"));
     let outcome = bench.run("build", &input, &[]);
@@ -310,7 +313,7 @@ fn tail_calls_of_what_can_suspend_become_plain_ones_with_a_warning() {
 }
 
 #[test]
-fn one_function_that_fails_does_not_keep_the_others_from_being_built() {
+fn one_failing_function_does_not_stop_the_others() {
     let bench = Bench::new();
     let [first, bad, last] = [("a", WAITING), ("b", "(module)"), ("c", WAITING)]
         .map(|(name, wat)| bench.wat(&format!("{name}.wasm"), wat));
@@ -319,6 +322,11 @@ fn one_function_that_fails_does_not_keep_the_others_from_being_built() {
     assert_eq!(outcome.status, 1);
     assert_eq!(outcome.stderr.matches("error: ").count(), 1, "{}", outcome.stderr);
     assert!(outcome.stderr.contains("b.wasm: there is no memory"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.trim_end().ends_with("/docs/errors/bad-memory.md"),
+        "{}",
+        outcome.stderr
+    );
     let results: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
     let names: Vec<_> = results.as_array().unwrap().iter().map(|built| &built["name"]).collect();
     assert_eq!(names, ["a", "c"]);
@@ -329,6 +337,7 @@ fn one_function_that_fails_does_not_keep_the_others_from_being_built() {
         "{}",
         outcome.stderr
     );
+    assert!(outcome.stderr.contains("; see https://"), "one of several: {}", outcome.stderr);
 }
 
 #[test]
@@ -344,7 +353,7 @@ fn a_function_that_grows_too_much_is_not_written() {
     assert!((results[0]["growth"].as_f64().unwrap() - growth).abs() < 0.01, "{results}");
 }
 
-/// `indirect` calls what cannot suspend, by pointer: Binaryen would instrument it all the same.
+/// `indirect` calls by pointer, but cannot suspend: Binaryen would instrument it all the same.
 const POINTERS: &str = r#"(module
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
   (memory (export "memory") 1)
@@ -359,7 +368,7 @@ const POINTERS: &str = r#"(module
     (drop (call $indirect (i32.load (i32.const 8)) (i32.load (i32.const 12))))))"#;
 
 #[test]
-fn what_binaryen_would_instrument_is_compared_on_request() {
+fn the_default_of_binaryen_is_compared_on_request() {
     let bench = Bench::new();
     let input = bench.wat("pointers.wasm", POINTERS);
     let outcome = bench.run("build", &input, &["--compare-default", "--json"]);
@@ -393,20 +402,20 @@ fn another_wasm_opt_that_cannot_be_started_is_named() {
 }
 
 #[test]
-fn what_goes_to_a_faasm_cluster_is_written_on_request_and_uploads_as_the_function() {
+fn the_artefact_for_faasm_is_written_on_request_and_uploads_as_the_function() {
     let bench = Bench::new();
     let text = WAITING.replace("_await_call\" (func $await (param i32)", "_write_output\" (func $out (param i32 i32))) (import \"env\" \"__faasm_await_call\" (func $await (param i32)");
     let input = bench.wat("chain.wasm", &text);
     assert_eq!(bench.run("build", &input, &[]).status, 0);
     assert!(!bench.files().contains(&"chain.cluster.wasm".to_owned()), "only on request");
 
-    // By its former name, too.
+    // By the former name of the option, too.
     for name in [&["--for", "faasm"][..], &["--text-output"]] {
         let outcome = bench.run("build", &input, &[name, &["--json"]].concat());
         assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""));
         assert!(outcome.stdout.contains(r#""file": "chain.cluster.wasm""#), "{}", outcome.stdout);
         let outcome = bench.run("build", &input, name);
-        let line = "chain: upload chain.cluster.wasm to a Faasm cluster (it does in place of the host what a Faasm cluster \
+        let line = "chain: upload chain.cluster.wasm to a Faasm cluster (it replaces host calls that a Faasm cluster \
                     gets wrong or lacks: env.__faasm_await_call, ";
         assert!(outcome.stdout.contains(line), "{}", outcome.stdout);
     }
@@ -419,24 +428,26 @@ fn what_goes_to_a_faasm_cluster_is_written_on_request_and_uploads_as_the_functio
     assert_eq!(manifest.original.integrity, faasm_asyncify::integrity(&fs::read(&input).unwrap()));
     assert!(faasm_asyncify::faasm::is_built_for(&cluster));
 
-    // It is uploaded as the function, and not built by mistake.
+    // It is uploaded under the function's name, and cannot be built by mistake.
     let made = bench.out().join("chain.cluster.wasm");
     let outcome = bench.run("build", &made, &[]);
     assert!(outcome.status == 1 && outcome.stderr.contains(".cluster"), "{}", outcome.stderr);
     let outcome = bench.run("upload", &made, &["--to", "http://127.0.0.1:1", "--user", "demo"]);
     assert!(outcome.stderr.contains("/f/demo/chain failed"), "{}", outcome.stderr);
 
-    // Where there is nothing to put right, the original goes there.
+    // If nothing has to be replaced, the original is uploaded.
     let bench = Bench::new();
     let quiet = r#"(module (memory (export "memory") 1) (func (export "_start")))"#;
     let outcome = bench.run("build", &bench.wat("quiet.wasm", quiet), &["--for", "faasm"]);
     assert_eq!(outcome.status, 0);
-    assert!(outcome.stdout.contains("upload quiet.wasm to a Faasm cluster (it makes no host call"));
+    assert!(outcome.stdout.contains(
+        "upload quiet.wasm to a Faasm cluster (a Faasm cluster performs all its host calls"
+    ));
     assert_eq!(bench.files(), ["quiet.asyncify.wasm", "quiet.json", "quiet.wasm"]);
 }
 
 #[test]
-fn what_a_faasm_cluster_cannot_do_is_refused_by_name() {
+fn imports_that_faasm_does_not_support_are_rejected_by_name() {
     let bench = Bench::new();
     let function = |name: &str| {
         let wat = format!(
@@ -463,7 +474,7 @@ fn what_a_faasm_cluster_cannot_do_is_refused_by_name() {
 }
 
 #[test]
-fn what_wamr_cannot_compile_is_refused_for_a_faasm_cluster_only() {
+fn modules_that_wamr_cannot_compile_are_rejected_only_for_faasm() {
     let bench = Bench::new();
     let tail =
         r#"(module (memory (export "memory") 1) (func $f (export "_start") return_call $f))"#;

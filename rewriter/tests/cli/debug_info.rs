@@ -6,7 +6,7 @@ use faasm_bridge::names::{Functions, Names};
 use std::fs;
 use wasmparser::{KnownCustom, Name, Parser, Payload};
 
-/// Builds, and gives the manifest.
+/// Builds, and returns the manifest.
 fn build(bench: &Bench, how: &str) -> Manifest {
     let input = bench.wat("chain.wasm", WAITING);
     let outcome = bench.run("build", &input, &["--debug-info", how]);
@@ -71,16 +71,16 @@ fn stripped_names_are_gone() {
 }
 
 #[test]
-fn lost_dwarf_is_said_with_the_reason() {
+fn lost_dwarf_is_reported_with_the_reason() {
     let bench = Bench::new();
     let wat = r#"(module (memory 1) (func (export "_start")) (@custom ".debug_info" "12345"))"#;
     let input = bench.wat("debug.wasm", wat);
     for (how, said) in [("keep", true), ("move", true), ("strip", false)] {
         let outcome = bench.run("build", &input, &["--debug-info", how]);
         assert_eq!(outcome.status, 0, "{}", outcome.stderr);
-        let advice = "have numbers of functions, for it has no names; they are of whatever was compiled with `-g`";
+        let advice = "show numbers of functions, because it has no names; DWARF comes from every part compiled with `-g`";
         assert_eq!(outcome.stderr.contains(advice), said, "{how}: {}", outcome.stderr);
-        let warning = "debug: its 5 bytes of DWARF are left out, since rewriting moves the code";
+        let warning = "debug: its 5 bytes of DWARF are dropped, because rewriting moves the code";
         assert_eq!(outcome.stderr.contains(warning), said, "{how}: {}", outcome.stderr);
         let built = fs::read(bench.out().join("debug.wasm")).unwrap();
         assert!(!wasmprinter::print_bytes(built).unwrap().contains(".debug_info"));
@@ -88,7 +88,7 @@ fn lost_dwarf_is_said_with_the_reason() {
 }
 
 #[test]
-fn what_is_said_of_dwarf_is_true_of_the_function() {
+fn the_dwarf_warning_is_true_of_the_function() {
     let bench = Bench::new();
     let said = |name: &str, function: &str, section: &str| {
         let wat = format!(
@@ -99,9 +99,9 @@ fn what_is_said_of_dwarf_is_true_of_the_function() {
         outcome.stderr
     };
     let named = said("named.wasm", "$main", ".debug_line");
-    assert!(named.contains("still have the names of functions"), "{named}");
-    assert!(named.contains("leaves out the names too"), "{named}");
-    // Tables to which nothing refers, and what is no DWARF.
+    assert!(named.contains("still show the names of functions"), "{named}");
+    assert!(named.contains("removes the names too"), "{named}");
+    // Tables to which nothing refers, and sections that are not DWARF.
     for section in [".debug_str", ".debug_abbrev", ".debug", "sourceMappingURL"] {
         assert_eq!(said("none.wasm", "$main", section), "", "{section}");
     }

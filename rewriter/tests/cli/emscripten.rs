@@ -1,4 +1,5 @@
-//! Emscripten's standalone programs, where its compiler is: their sleep is found however they were optimised.
+//! Emscripten's standalone programs, if its compiler is installed: their sleep is recognised however they were
+//! optimised.
 
 use super::Bench;
 use std::process::Command;

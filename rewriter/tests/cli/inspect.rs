@@ -22,15 +22,15 @@ fn originals_and_artefacts_are_shown_as_text() {
 }
 
 #[test]
-fn what_is_no_webassembly_has_no_text() {
+fn a_file_that_is_not_webassembly_has_no_text() {
     let bench = Bench::new();
     let outcome = bench.run("inspect", &bench.file("text.wasm", b"(module)"), &["--wat"]);
     assert_eq!((outcome.status, outcome.stdout.as_str()), (1, ""));
     assert!(outcome.stderr.contains("text.wasm: this is WebAssembly text"), "{}", outcome.stderr);
 }
 
-/// `suspends` calls an import that waits, `table` the table's slot 1, which nobody writes to, `pointer` any slot; `quiet`
-/// and what it calls cannot suspend.
+/// `suspends` calls a blocking import, `table` the table's slot 1, which nothing overwrites, `pointer` any slot;
+/// `quiet` and its callees cannot suspend.
 const CALLS: &str = r#"(module
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
   (memory (export "memory") 1)
@@ -74,7 +74,7 @@ fn the_call_graph_shows_what_can_suspend() {
     assert_eq!(all.edge("table", "pure"), None);
 }
 
-/// What `--callgraph` wrote.
+/// The output of `--callgraph`.
 struct Graph(String);
 
 impl Graph {
@@ -88,7 +88,7 @@ impl Graph {
         self.line(label).trim().split(' ').next().unwrap()
     }
 
-    /// What an edge is drawn like, if there is one.
+    /// The attributes of an edge, if there is one.
     fn edge(&self, from: &str, to: &str) -> Option<&str> {
         let start = format!("{} -> {}", self.node(from), self.node(to));
         let rest = self.0.lines().find_map(|line| {

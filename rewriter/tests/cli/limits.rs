@@ -1,4 +1,4 @@
-//! What Asyncify or Binaryen cannot do, told by function; the bounds of the child; another `wasm-opt`.
+//! Limits of Asyncify and Binaryen, reported by function; the limits of the child; another `wasm-opt`.
 
 use crate::{Bench, WAITING};
 use faasm_bridge::manifest::Manifest;
@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// A function that waits and does this besides, in a function called `$culprit`.
+/// A function that waits, with this code in addition, in a function called `$culprit`.
 fn with(culprit: &str) -> String {
     format!(
         r#"(module
@@ -21,8 +21,8 @@ fn with(culprit: &str) -> String {
     )
 }
 
-/// Builds, and expects the artefact for JavaScript Promise Integration only, with these parts in the warning; or an error
-/// with them, where that does not do.
+/// Builds, and expects only the artefact for JavaScript Promise Integration, with these parts in the warning; or an
+/// error with them, if such functions are rejected.
 fn only_jspi(bench: &Bench, input: &Path, more: &[&str], parts: &[&str]) {
     bench.refused(input, &[more, &["--deny-only-jspi"]].concat(), parts);
     let outcome = bench.run("build", input, more);
@@ -40,7 +40,7 @@ fn only_jspi(bench: &Bench, input: &Path, more: &[&str], parts: &[&str]) {
 }
 
 #[test]
-fn what_asyncify_cannot_do_is_told_by_function() {
+fn unsupported_constructs_are_reported_by_function() {
     let bench = Bench::new();
     let kept = r#"(func $holder (param $kept funcref) (call $innocent)
         (table.set $table (i32.const 1) (local.get $kept)))
@@ -59,7 +59,7 @@ fn what_asyncify_cannot_do_is_told_by_function() {
         &bench,
         &bench.wat("overwrites.wasm", &with(overwrites)),
         &[],
-        &["a table whose slots the module overwrites", " in `culprit`;", "stays as it is"],
+        &["a table whose slots the module overwrites", " in `culprit`;", "does not write to"],
     );
     for bulk in [
         "(table.init $table $passive (i32.const 0) (i32.const 0) (i32.const 1))",
@@ -92,7 +92,7 @@ fn what_asyncify_cannot_do_is_told_by_function() {
 }
 
 #[test]
-fn what_binaryen_cannot_read_is_told_by_function() {
+fn unreadable_constructs_are_reported_by_function() {
     let bench = Bench::new();
     let block =
         "(func $culprit (i32.const 1) (block (param i32) (result i32) (call $await)) (drop))";
@@ -114,7 +114,7 @@ fn what_binaryen_cannot_read_is_told_by_function() {
 }
 
 #[test]
-fn tables_that_nobody_uses_may_go() {
+fn unused_tables_may_be_dropped() {
     let bench = Bench::new();
     let unused = "(table $first 4 externref) (table $other 4 funcref)
         (elem (table $other) (i32.const 1) func $culprit) (func $culprit)";
@@ -123,7 +123,7 @@ fn tables_that_nobody_uses_may_go() {
 }
 
 #[test]
-fn a_long_chain_of_functions_becomes_few() {
+fn a_long_chain_of_functions_is_folded() {
     let bench = Bench::new();
     let chain = |length: usize| {
         let links: String =
@@ -132,21 +132,21 @@ fn a_long_chain_of_functions_becomes_few() {
             format!("{links} (func $f{length} (call $innocent)) (func $culprit (call $f0))");
         let outcome = bench.run("build", &bench.wat("chain.wasm", &with(&culprit)), &["--json"]);
         assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""));
-        let told: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
-        let functions = told[0]["functions"]["instrumented"].as_u64().unwrap();
+        let report: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+        let functions = report[0]["functions"]["instrumented"].as_u64().unwrap();
         assert!(
             functions > length as u64,
-            "what suspends is told of the function as it came: {functions}"
+            "the report is about the functions of the original: {functions}"
         );
         fs::read(bench.out().join("chain.asyncify.wasm")).unwrap().len()
     };
-    // Instrumented one by one, they take some forty bytes each.
+    // If instrumented one by one, they take some forty bytes each.
     let (short, long) = (chain(10), chain(1100));
     assert!(long < short + 4 * 1100, "{short} and {long} bytes");
 }
 
 #[test]
-fn what_nothing_reaches_is_no_concern() {
+fn unreachable_functions_do_not_matter() {
     let bench = Bench::new();
     let dead = "(func $culprit (return_call $culprit) (drop (call $await (i32.const 1))))";
     let outcome = bench.run("build", &bench.wat("dead.wasm", &with(dead)), &[]);
@@ -154,7 +154,7 @@ fn what_nothing_reaches_is_no_concern() {
 }
 
 #[test]
-fn references_that_nobody_holds_while_waiting_are_no_concern() {
+fn references_that_are_not_held_while_waiting_do_not_matter() {
     let bench = Bench::new();
     let moves = "(func $culprit (call $innocent)
         (table.set $table (i32.const 1) (table.get $table (i32.const 0))))";
@@ -163,7 +163,7 @@ fn references_that_nobody_holds_while_waiting_are_no_concern() {
 }
 
 #[test]
-fn tail_calls_that_cannot_suspend_stay_and_others_are_told() {
+fn tail_calls_that_cannot_suspend_stay_and_others_are_reported() {
     let bench = Bench::new();
     let tails =
         "(func $forever (param i32) (if (local.get 0) (then (return_call $forever (local.get 0)))))

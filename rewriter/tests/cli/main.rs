@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
-/// Can suspend, in an export that is called and in a function that only the table has.
+/// Can suspend in an exported function, and in a function that only the table contains.
 pub(crate) const WAITING: &str = r#"(module
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
   (import "env" "__faasm_chain_name" (func $chain (param i32 i32 i32) (result i32)))

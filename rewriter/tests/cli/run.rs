@@ -1,4 +1,4 @@
-//! `faasm-asyncify run`, with a relay that only says what it was asked.
+//! `faasm-asyncify run`, with a relay that only prints its arguments.
 
 #![cfg(unix)]
 
@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// The program in a folder of its own, where no relay is beside it.
+/// The program in a folder of its own, without a relay beside it.
 fn alone(bench: &Bench) -> PathBuf {
     let folder = bench.folder.path().join("bin");
     fs::create_dir(&folder).unwrap();
@@ -18,7 +18,7 @@ fn alone(bench: &Bench) -> PathBuf {
     program
 }
 
-/// A relay that prints its arguments, a line each, and ends with 7.
+/// A relay that prints its arguments, one per line, and exits with 7.
 fn relay(folder: &Path) {
     fs::create_dir_all(folder).unwrap();
     let path = folder.join("faasm-relay");
@@ -31,7 +31,7 @@ fn run(program: &Path, path: &Path, arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn a_run_is_handed_over_with_its_options() {
+fn a_run_is_delegated_with_its_options() {
     let bench = Bench::new();
     let function = bench.wat("chain.wasm", WAITING);
     let function = function.to_str().unwrap();
@@ -49,7 +49,7 @@ fn a_run_is_handed_over_with_its_options() {
     assert_eq!(output.status.code(), Some(7));
     assert_eq!(String::from_utf8(output.stdout).unwrap(), expected(&elsewhere));
 
-    // The one beside the program goes first.
+    // The relay beside the program takes precedence.
     let beside = program.parent().unwrap();
     relay(beside);
     let output = run(&program, &elsewhere, &arguments);

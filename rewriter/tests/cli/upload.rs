@@ -4,7 +4,7 @@ use super::{Bench, Outcome, WAITING};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-/// Uploads to a server that answers with this status line and body; also gives what the server got.
+/// Uploads to a server that answers with this status line and body; also returns what the server received.
 fn upload(bench: &Bench, more: &[&str], status: &str, body: &str) -> (Outcome, Vec<u8>) {
     let length = wat::parse_str(WAITING).unwrap().len();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -54,7 +54,7 @@ fn an_upload_puts_the_original_on_a_relay_or_an_upload_server() {
 }
 
 #[test]
-fn a_relay_that_asks_for_a_token_is_shown_one() {
+fn a_token_is_sent_to_the_relay() {
     let bench = Bench::new();
     let wasm = wat::parse_str(WAITING).unwrap();
     let has = |request: &[u8], header: &str| {
@@ -68,13 +68,13 @@ fn a_relay_that_asks_for_a_token_is_shown_one() {
 }
 
 #[test]
-fn what_goes_wrong_on_the_other_side_is_shown() {
+fn errors_of_the_server_are_shown() {
     let bench = Bench::new();
     for (status, body, parts) in [
         ("413 Too Large", "too large", ["413", "too large"]),
         ("404 Not Found", "", ["404", "8002"]),
-        ("200 OK", "<!doctype html>", ["answered with a page", "--to"]),
-        ("200 OK", &stored(b"other"), ["has stored other bytes", "upload it again"]),
+        ("200 OK", "<!doctype html>", ["returned a web page", "--to"]),
+        ("200 OK", &stored(b"other"), ["stored different bytes", "upload it again"]),
     ] {
         let (outcome, _) = upload(&bench, &[], status, body);
         assert_eq!((outcome.status, outcome.stdout.as_str()), (1, ""));
@@ -85,10 +85,10 @@ fn what_goes_wrong_on_the_other_side_is_shown() {
 }
 
 #[test]
-fn an_upload_needs_a_server_and_says_so() {
+fn an_unreachable_server_is_reported() {
     let bench = Bench::new();
     let input = bench.wat("chain.wasm", WAITING);
-    // Bound and closed: nobody listens there.
+    // Bound and closed: nothing listens on this port.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let to = format!("http://127.0.0.1:{port}/");
     let outcome = bench.run("upload", &input, &["--to", &to, "--user", "demo"]);
@@ -98,7 +98,7 @@ fn an_upload_needs_a_server_and_says_so() {
 }
 
 #[test]
-fn what_a_cluster_cannot_take_is_not_sent() {
+fn uploads_that_a_cluster_would_reject_are_not_sent() {
     let bench = Bench::new();
     let input = bench.wat("chain.wasm", WAITING);
     let nowhere = ["--to", "http://127.0.0.1:1", "--user", "demo"];

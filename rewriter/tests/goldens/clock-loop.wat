@@ -1,7 +1,7 @@
 ;; RUN: normalise
 ;; RUN: reach
-;; Loops that poll a clock: two that Emscripten's sleep is, of this version and of later ones, and three that are not: one in
-;; seconds, one whose clock does something else too, one that does something between.
+;; Loops that poll a clock: two of Emscripten's sleep, in this version and in later ones, and three others: one in seconds,
+;; one whose clock has another effect, one with other code in the loop.
 (module
   (import "wasi_snapshot_preview1" "clock_time_get" (func $clock_time_get (param i32 i64 i32) (result i32)))
   (import "wasi_snapshot_preview1" "sched_yield" (func $sched_yield (result i32)))

@@ -1,5 +1,5 @@
 ;; RUN: normalise
-;; The start function runs the constructors, and so would the entry: they run once.
+;; Both the start function and the entry run the constructors: they run once.
 (module
   (memory (export "memory") 1)
   (global $runs (mut i32) (i32.const 0))

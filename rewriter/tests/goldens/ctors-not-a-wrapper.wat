@@ -1,5 +1,5 @@
 ;; RUN: normalise
-;; A program's own functions that call three others in a row: no linker made these, they stay.
+;; A program's own functions that call three others in a row: the linker did not make them, so they are unchanged.
 (module
   (memory (export "memory") 1)
   (global $x (mut i32) (i32.const 0))

@@ -1,6 +1,6 @@
 ;; RUN: normalise
 ;; Older C library (its start file leaves constructors to the linker), linked with both exports:
-;; nothing is wrapped and nobody runs them.
+;; nothing is wrapped, and no code runs them.
 (module
   (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
   (memory (export "memory") 1)

@@ -1,6 +1,6 @@
 ;; RUN: normalise
 ;; Older C library (its start file leaves constructors to the linker), linked with --export=malloc:
-;; malloc is wrapped too, and would run them again at each call of the host.
+;; malloc is wrapped too, and would run them again whenever the host calls it.
 (module
   (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
   (memory (export "memory") 1)

@@ -1,5 +1,5 @@
 ;; RUN: normalise
-;; As ctors-old-malloc, without names: the wrappers are known by all exports having the one shape.
+;; As ctors-old-malloc, without names: the wrappers are recognised because all exports have the same shape.
 (module
   (memory (export "memory") 1)
   (global (mut i32) (i32.const 0))

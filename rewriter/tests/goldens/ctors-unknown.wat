@@ -1,6 +1,6 @@
 ;; RUN: normalise
 ;; RUN: warnings
-;; Function pointers are chained, and nothing tells the constructors apart.
+;; Function pointers are chained, and the constructors cannot be identified.
 (module
   (import "env" "__faasm_chain_ptr" (func (param i32 i32 i32) (result i32)))
   (memory (export "memory") 1)

@@ -1,5 +1,5 @@
 ;; RUN: normalise
-;; The address of `errno`, and a malloc that only its name shows.
+;; The address of `errno`, and a malloc that only its debug name identifies.
 (module
   (memory (export "memory") 1)
   (func $__errno_location (result i32)

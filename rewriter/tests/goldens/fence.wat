@@ -1,6 +1,6 @@
 ;; RUN: normalise
 ;; RUN: buffer
-;; A function that grows memory by itself and exports no malloc, so that what the host hands it has to lie behind a fence.
+;; A function that grows memory itself and exports no malloc, so that memory from the host has to lie behind a fence.
 (module
   (import "env" "__faasm_await_call_output" (func $await (param i32 i32 i32) (result i32)))
   (memory (export "memory") 1)

@@ -1,5 +1,5 @@
 ;; RUN: normalise
-;; Imported and exported again: the export stays as it is.
+;; Imported and exported again: the export is unchanged.
 (module
   (import "env" "memory" (memory 1))
   (import "env" "__indirect_function_table" (table 2 funcref))

@@ -1,7 +1,7 @@
 ;; RUN: normalise
 ;; RUN: shim
 ;; RUN: buffer
-;; Memory and table are left to the embedder. A function pointer keeps its number; what was exported keeps its name.
+;; Memory and table are imported. A function pointer keeps its number, an export its name.
 (module
   (import "env" "memory" (memory 3 16))
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))

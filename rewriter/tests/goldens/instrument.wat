@@ -1,6 +1,6 @@
 ;; RUN: instrument
-;; What is left of Asyncify after outlining, polishing and `-O2`: `$waits` saves a local, `$plain` and its call by pointer are
-;; as they were.
+;; The result of Asyncify after outlining, polishing and `-O2`: `$waits` saves a local, `$plain` and its call by pointer
+;; are unchanged.
 (module
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
   (memory (export "memory") 1)

@@ -1,6 +1,6 @@
 ;; RUN: normalise
 ;; RUN: shim
-;; A binary of the 2019/20 toolchain: main takes arguments, which nobody gives; system calls by number, a few calls of libc.
+;; A binary of the 2019/20 toolchain: main takes arguments, which the host does not pass; system calls by number, a few calls of libc.
 (module
   (import "env" "__syscall4" (func $write (param i32 i32 i32 i32 i32) (result i32)))
   (import "env" "puts" (func $puts (param i32) (result i32)))

@@ -1,6 +1,6 @@
 ;; RUN: faasm
-;; Function pointers are chained by way of one that carries what they return; `main` does so, too. The linker's wrapper of `malloc`
-;; is not called.
+;; Function pointers are chained through one that preserves their return values, as `main` does. The linker's wrapper of
+;; `malloc` is not called.
 (module
   (import "env" "__faasm_chain_ptr" (func $chain (param i32 i32 i32) (result i32)))
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))

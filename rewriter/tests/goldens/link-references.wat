@@ -1,7 +1,7 @@
 ;; RUN: guarded
 ;; RUN: faasm
-;; Every reference to an import leads to what takes its place: a call, a table, an export, another type; one that is not known
-;; is not called by a guarded function. Other sections stay.
+;; Every reference to an import leads to its replacement: a call, a table, an export, another type. A guarded function
+;; does not call an unknown import. Other sections stay.
 (module $references
   (import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
   (import "env" "__faasm_write_output" (func $out (param i32 i32)))

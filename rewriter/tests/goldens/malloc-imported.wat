@@ -1,5 +1,5 @@
 ;; RUN: normalise
-;; A `malloc` that nobody has linked is no allocator, whatever its name says.
+;; A `malloc` that was not linked is not an allocator, despite its name.
 (module
   (import "env" "malloc" (func $malloc (param i32) (result i32)))
   (memory (export "memory") 1)

@@ -1,5 +1,5 @@
 ;; RUN: reach
-;; Where a table is read, references can be of whatever is in tables.
+;; If code reads a table, references can be of any function in tables.
 (module
   (type $binary (func (param i32 i32) (result i32)))
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))

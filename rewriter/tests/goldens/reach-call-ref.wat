@@ -1,5 +1,5 @@
 ;; RUN: reach
-;; References on the operand stack are of what `ref.func` takes, where no table is read.
+;; If no code reads a table, references on the operand stack are of functions that `ref.func` takes.
 (module
   (type $unary (func (param i32) (result i32)))
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))

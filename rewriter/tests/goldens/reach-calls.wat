@@ -1,5 +1,5 @@
 ;; RUN: reach
-;; Direct calls, recursion, and what only looks like it could suspend.
+;; Direct calls, recursion, and functions that only seem to suspend.
 (module
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
   (import "env" "__faasm_read_input" (func $input (param i32 i32) (result i32)))

@@ -1,5 +1,5 @@
 ;; RUN: reach
-;; Two tables that nobody writes to: a call reaches what is in its own, and by a constant index what is in that slot.
+;; Two tables that no code writes to: a call reaches the functions of its table, by a constant index only that slot.
 (module
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
   (memory 1)

@@ -1,5 +1,5 @@
 ;; RUN: reach
-;; A table that some instruction writes to can hold whatever a reference exists of, in any slot.
+;; A table that an instruction writes to can hold every function that a reference exists of, in any slot.
 (module
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
   (memory 1)

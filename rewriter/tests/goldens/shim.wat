@@ -1,7 +1,7 @@
 ;; RUN: shim
 ;; RUN: inspect
 ;; RUN: warnings
-;; Calls that can wait, one with a result and one without, one of them in the table; imports that nobody answers.
+;; Calls that can wait, one with a result and one without, one of them in the table; imports that are not supported.
 (module
   (import "env" "__faasm_read_input" (func $input (param i32 i32) (result i32)))
   (import "env" "__faasm_read_state" (func $read (param i32 i32 i32) (result i32)))

@@ -1,5 +1,5 @@
 ;; RUN: normalise
-;; A start function runs during instantiation, where it could not wait: it becomes the first call.
+;; A start function runs during instantiation, where it cannot wait: it becomes the first call.
 (module
   (memory 1)
   (table $objects 1 externref)

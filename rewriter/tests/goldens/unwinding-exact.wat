@@ -1,5 +1,5 @@
 ;; RUN: unwinding
-;; The heaviest path counts: through `$heavy`, though the one through `$light` has more calls.
+;; The heaviest path counts: through `$heavy`, although the path through `$light` has more calls.
 (module
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
   (memory 1)

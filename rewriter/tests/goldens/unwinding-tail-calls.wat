@@ -1,5 +1,5 @@
 ;; RUN: unwinding
-;; Where a function can suspend its tail calls become plain ones; `$forever` keeps its own.
+;; In a function that can suspend, tail calls become plain ones; `$forever` keeps its own.
 (module
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
   (memory 1)

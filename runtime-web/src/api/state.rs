@@ -7,7 +7,6 @@ use crate::error::FaasmError;
 use crate::host::{expect_bytes, expect_done, read_state, write_state};
 use crate::pins;
 use crate::shared::{Shared, closed};
-use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::Request;
 use futures_util::future::LocalBoxFuture;
 use js_sys::{Function, Promise, Uint8Array};
@@ -124,14 +123,15 @@ impl RuntimeState {
     /// Pushes the value to the global tier, if it is dirty.
     pub fn push(&self, key: JsValue) -> Promise {
         self.with(key, |shared, key| async move {
-            if let Some((size, chunks)) = shared.tier.with(|tier| tier.take_dirty(&key)) {
-                let sent: Vec<_> = chunks.iter().map(Chunk::range).collect();
+            let (unsent, taken) =
+                shared.tier.with(|tier| (tier.unsent(&key), tier.take_dirty(&key)));
+            if let Some((size, chunks)) = taken {
                 let pushed = write_state(&shared, &key, size, chunks).await;
                 let is_sent = !shared.is_page_only(&key);
                 shared.tier.with(|tier| match pushed {
                     Ok(()) if is_sent => tier.pushed(&key),
                     Ok(()) => {}
-                    Err(_) => tier.restore_dirty(&key, &sent),
+                    Err(_) => tier.restore_dirty(&key, &unsent),
                 });
                 pushed?;
             }

@@ -130,6 +130,8 @@ impl Connection {
                     self.end(FaasmError::new(Code::BadOptions, error.to_string()));
                 }
             }
+            // What waits goes below.
+            TransportEvent::Sent => {}
             TransportEvent::Alive => self.state.borrow_mut().reconnect.heard(now()),
             TransportEvent::Frame(frame) => self.on_frame(&frame),
             TransportEvent::Message(message) => self.on_message(number, &message),

@@ -9,8 +9,7 @@ use faasm_bridge::session::ClientSession;
 use faasm_bridge::wire::{BatchHeader, ConnectionId, FrameReader, append_frame};
 use futures_util::future::{Either, select};
 use js_sys::{ArrayBuffer, JSON, Reflect, Uint8Array};
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::cell::Cell;
 use std::pin::pin;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
@@ -32,13 +31,23 @@ const ENDED_EARLY: &str = "the relay's answer ended early";
 /// A connection over HTTP.
 pub(crate) struct FetchTransport(Rc<Shared>);
 
-/// State shared by the sending and the receiving task.
+/// What one request brings to the relay.
+enum Batch {
+    Handshake(Vec<u8>),
+    /// Frames after the [`BatchHeader`] of this number.
+    Frames {
+        batch: Vec<u8>,
+        number: u64,
+    },
+}
+
+/// What the tasks that send and receive share.
 struct Shared {
     address: String,
     events: Events,
     /// Long polling: each response ends with its first frames.
     polls: bool,
-    queue: RefCell<VecDeque<Vec<u8>>>,
+    /// A batch is on its way; what comes meanwhile stays with the session, for which it is not sent yet.
     is_sending: Cell<bool>,
     /// Set by the handshake.
     connection: Cell<Option<ConnectionId>>,
@@ -59,7 +68,6 @@ impl FetchTransport {
             address: address(url).map_err(bad)?,
             events,
             polls,
-            queue: RefCell::default(),
             is_sending: Cell::new(false),
             connection: Cell::new(None),
             batches: Cell::new(0),
@@ -76,19 +84,20 @@ impl FetchTransport {
 impl Transport for FetchTransport {
     fn send(&self, session: &mut ClientSession) {
         let shared = &self.0;
-        let frames = std::iter::from_fn(|| session.transmit());
-        shared.queue.borrow_mut().extend(frames);
-        if shared.queue.borrow().is_empty() {
+        if shared.is_closed.get() || shared.is_sending.get() {
             return;
         }
-        if !shared.is_closed.get() && !shared.is_sending.replace(true) {
-            let this = Rc::clone(shared);
-            spawn(async move {
-                let sent = this.send_queued().await;
-                this.is_sending.set(false);
-                this.fail_unless(sent);
-            });
-        }
+        let Some(batch) = shared.next_batch(session) else { return };
+        shared.is_sending.set(true);
+        let this = Rc::clone(shared);
+        spawn(async move {
+            let sent = this.send_batch(batch).await;
+            this.is_sending.set(false);
+            match sent {
+                Ok(()) => this.tell(TransportEvent::Sent),
+                Err(reason) => this.fail(TransportEvent::Closed(reason)),
+            }
+        });
     }
 
     fn unsent(&self) -> u32 {
@@ -144,37 +153,25 @@ impl Shared {
         }
     }
 
-    /// Sends the queue until it is empty.
-    async fn send_queued(self: &Rc<Self>) -> Result<(), String> {
-        loop {
-            let Some(connection) = self.connection.get() else {
-                let frame = self.queue.borrow_mut().pop_front();
-                let Some(frame) = frame else { return Ok(()) };
-                self.shake_hands(&frame).await?;
-                continue;
-            };
-            let header = BatchHeader { connection, seq: self.batches.get() };
-            let mut batch = header.to_bytes().to_vec();
-            if !self.take_queued(&mut batch) {
-                return Ok(());
-            }
-            self.post("/send", &batch).await?;
-            self.batches.set(header.seq + 1);
-        }
+    /// The handshake, or what else there is to send.
+    fn next_batch(&self, session: &mut ClientSession) -> Option<Batch> {
+        let Some(connection) = self.connection.get() else {
+            return session.transmit().map(Batch::Handshake);
+        };
+        let number = self.batches.get();
+        let mut batch = BatchHeader { connection, seq: number }.to_bytes().to_vec();
+        session.transmit_batch(&mut batch, BATCH_BYTES).then_some(Batch::Frames { batch, number })
     }
 
-    /// Appends queued frames to a batch; returns whether there were any.
-    fn take_queued(&self, batch: &mut Vec<u8>) -> bool {
-        let mut queue = self.queue.borrow_mut();
-        let empty = batch.len();
-        while let Some(frame) = queue.front() {
-            if batch.len() > empty && batch.len() + frame.len() > BATCH_BYTES {
-                break;
+    async fn send_batch(self: &Rc<Self>, batch: Batch) -> Result<(), String> {
+        match batch {
+            Batch::Handshake(frame) => self.shake_hands(&frame).await,
+            Batch::Frames { batch, number } => {
+                self.post("/send", &batch).await?;
+                self.batches.set(number + 1);
+                Ok(())
             }
-            append_frame(batch, frame);
-            queue.pop_front();
         }
-        batch.len() > empty
     }
 
     async fn shake_hands(self: &Rc<Self>, frame: &[u8]) -> Result<(), String> {

@@ -13,7 +13,9 @@ use websocket::WebSocketTransport;
 #[derive(Debug)]
 pub(crate) enum TransportEvent {
     Open,
-    /// Bytes arrived, perhaps less than a frame.
+    /// The transport has room for more.
+    Sent,
+    /// Bytes came that are no frame yet.
     Alive,
     Frame(Vec<u8>),
     /// A WebSocket message, which has one or more frames.
@@ -38,7 +40,8 @@ pub(crate) enum CloseScope {
 
 /// Carries frames, in order, until it closes.
 pub(crate) trait Transport {
-    /// Sends the session's pending frames; frames after the transport has closed are dropped.
+    /// Sends what there is to send, as far as it has room; [`TransportEvent::Sent`] says when there is more. What it takes of the
+    /// session counts as sent.
     fn send(&self, session: &mut ClientSession);
 
     /// The browser's unsent bytes, if it reports them; while they decrease, the peer is receiving.

@@ -57,8 +57,11 @@ impl WebSocketTransport {
 
 impl Transport for WebSocketTransport {
     fn send(&self, session: &mut ClientSession) {
-        while let Some(message) = session.transmit_message() {
-            // Throws only while connecting, when nothing is pending yet; after closing the browser drops messages.
+        // A browser drops what it is given after it closed; that stays with the session, for which it is not sent yet.
+        while self.socket.ready_state() == WebSocket::OPEN
+            && let Some(message) = session.transmit_message()
+        {
+            // Throws only while connecting.
             if let Err(thrown) = self.socket.send_with_u8_array(&message) {
                 crate::global::console_error(&describe(&thrown));
             }

@@ -83,6 +83,17 @@ impl Charge {
         Ok(charge)
     }
 
+    /// These bytes and those of another charge of the same account, as one.
+    pub fn absorb(&mut self, other: Self) {
+        let other = if other.kind == self.kind { other } else { other.moved(self.kind) };
+        self.bytes += other.forget();
+    }
+
+    /// Its bytes, which somebody else gives back.
+    fn forget(mut self) -> u64 {
+        std::mem::take(&mut self.bytes)
+    }
+
     /// The same bytes for something else.
     #[must_use]
     pub fn moved(mut self, kind: Kind) -> Self {

@@ -7,12 +7,36 @@
 //! * `charge.rs`: charges.
 //! * `machine.rs`: how much memory there is.
 //!
-//! What is not charged: code of functions, one piece each of what moves through a connection, what the allocator keeps.
+//! * `disk.rs`: what users keep on disk.
+//!
+//! Every place that holds bytes for a user, and what charges it:
+//!
+//! | place | held | charged by |
+//! |---|---|---|
+//! | `session/progress.rs` | a message that arrives | `Arriving`, above 64 KiB |
+//! | `session/requests.rs` | a request, its payload and the copies that writes make | `Held` |
+//! | `session/reads.rs` | what a request reads | the reply's charge, before it is read |
+//! | `session/mod.rs` | replies that are not acknowledged | `Live::kept` |
+//! | `session/websocket.rs`, `session/fetch.rs` | what is being sent | a charge of its own, which is not refused: one message for each connection |
+//! | `session/transfers.rs` | long values | `Kept`, `Staged` |
+//! | `http/body.rs` | bodies | `Arrived`, before each piece |
+//! | `http/message.rs`, `http/calls.rs`, `http/shared.rs` | answers | `Kind::Answer` |
+//! | `cluster/embedded/limiter.rs` | memories and tables | `Limiter` |
+//! | `cluster/embedded/run.rs`, `operations.rs` | what a run keeps, and what it reads | `Kernel::charge`, `RunState::moving` |
+//! | `cluster/embedded/chain.rs` | inputs and results of chained calls | `Kind::Run`, `Kind::Result` |
+//! | `cluster/embedded/tiers.rs` | copies of state | the tier's meter |
+//! | `cluster/embedded/program.rs`, `making.rs` | originals, compilers, code | `Kind::Build`, `Kind::Code` |
+//!
+//! Not charged, but bounded: what waits for the committer and the journal (`store/redb/queue.rs`) or for Redis (`store/redis/notes.rs`), an
+//! eighth of the relay's bound each; redb's cache; 64 KiB of each connection; what the allocator and the places for instances keep. In
+//! front of a Faasm cluster functions are checked and guarded one for each user (`cluster/builds.rs`), within the charge for their body.
 
 mod charge;
+mod disk;
 mod machine;
 
 pub use charge::Charge;
+pub use disk::{Disk, OverDisk};
 pub use machine::memory;
 
 use std::collections::HashMap;
@@ -38,22 +62,31 @@ pub enum Kind {
     Request,
     /// Replies that sessions keep until they are acknowledged, and what of them is being sent.
     Reply,
+    /// State values on their way, which take several requests.
+    Transfer,
     /// Bodies of requests over HTTP.
     Body,
     /// Bodies of answers over HTTP.
     Answer,
+    /// Processes that compile functions, what they read, and what they give.
+    Build,
+    /// Compiled functions.
+    Code,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 11] = [
         Kind::Instance,
         Kind::Run,
         Kind::Result,
         Kind::State,
         Kind::Request,
         Kind::Reply,
+        Kind::Transfer,
         Kind::Body,
         Kind::Answer,
+        Kind::Build,
+        Kind::Code,
     ];
 
     /// As metrics name it.
@@ -65,8 +98,11 @@ impl Kind {
             Kind::State => "state",
             Kind::Request => "request",
             Kind::Reply => "reply",
+            Kind::Transfer => "transfer",
             Kind::Body => "body",
             Kind::Answer => "answer",
+            Kind::Build => "build",
+            Kind::Code => "code",
         }
     }
 }
@@ -149,6 +185,7 @@ struct Inner {
     refused: [AtomicU64; 2],
     users: Mutex<HashMap<String, Weak<User>>>,
     frees: Mutex<Vec<Weak<dyn Frees>>>,
+    disk: Disk,
 }
 
 struct User {
@@ -175,7 +212,12 @@ pub struct Account {
 }
 
 impl Budget {
+    /// With any number of bytes on disk.
     pub fn new(bounds: Bounds) -> Self {
+        Self::with_disk(bounds, Disk::default())
+    }
+
+    pub fn with_disk(bounds: Bounds, disk: Disk) -> Self {
         let inner = Inner {
             bounds,
             used: AtomicU64::new(0),
@@ -183,6 +225,7 @@ impl Budget {
             refused: Default::default(),
             users: Mutex::default(),
             frees: Mutex::default(),
+            disk,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -222,6 +265,11 @@ impl Budget {
         all.push(frees);
     }
 
+    /// What users keep on disk.
+    pub fn disk(&self) -> &Disk {
+        &self.inner.disk
+    }
+
     pub fn bounds(&self) -> Bounds {
         self.inner.bounds
     }
@@ -239,6 +287,13 @@ impl Budget {
     /// How many charges were refused by a bound.
     pub fn refused(&self, bound: Bound) -> u64 {
         self.inner.refused[bound as usize].load(Ordering::Relaxed)
+    }
+}
+
+impl Default for Budget {
+    /// Without bounds.
+    fn default() -> Self {
+        Self::new(Bounds::NONE)
     }
 }
 
@@ -270,6 +325,11 @@ impl Account {
     /// A charge of nothing yet.
     pub fn nothing(&self, kind: Kind) -> Charge {
         Charge::nothing(self.clone(), kind)
+    }
+
+    /// Whether it is that of a user of this name.
+    pub fn is(&self, user: &str) -> bool {
+        self.user.as_ref().is_some_and(|own| own.name == user)
     }
 
     /// Bytes in use by this user, or by all where it is nobody's.

@@ -46,6 +46,19 @@ fn a_charge_grows_shrinks_and_moves() {
     assert_eq!((budget.used(), budget.used_for(Kind::Reply)), (0, 0));
 }
 
+#[test]
+fn charges_of_one_account_become_one() {
+    let budget = budget(u64::MAX, 100);
+    let ada = budget.user("ada");
+    let mut all = ada.charge(Kind::Transfer, 10).unwrap();
+    all.absorb(ada.charge(Kind::Transfer, 20).unwrap());
+    all.absorb(ada.charge(Kind::Reply, 30).unwrap());
+    assert_eq!((all.bytes(), ada.used()), (60, 60));
+    assert_eq!((budget.used_for(Kind::Transfer), budget.used_for(Kind::Reply)), (60, 0));
+    drop(all);
+    assert_eq!((ada.used(), budget.used(), budget.used_for(Kind::Transfer)), (0, 0, 0));
+}
+
 struct Spare(Mutex<Option<Charge>>, Mutex<Vec<Option<String>>>);
 
 impl Frees for Spare {

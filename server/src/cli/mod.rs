@@ -2,12 +2,15 @@
 
 pub(crate) mod compile;
 pub(crate) mod doctor;
+pub(crate) mod explain;
 pub(crate) mod run;
 pub(crate) mod serve;
 mod settings;
 mod stop;
 pub(crate) mod token;
 
+use faasm_bridge::explain::with_link;
+use faasm_relay::cluster::ClusterError;
 use faasm_relay::cluster::embedded::{EmbeddedConfig, Printing};
 use std::time::Duration;
 
@@ -31,5 +34,14 @@ impl LimitOpts {
             printing,
             ..EmbeddedConfig::default()
         }
+    }
+}
+
+/// An error in one line, with its causes; one of a cluster ends with the address of its code's page.
+pub(crate) fn describe(error: &anyhow::Error) -> String {
+    let message = format!("{error:#}");
+    match error.chain().find_map(|cause| cause.downcast_ref::<ClusterError>()) {
+        Some(known) => with_link(message, known.code().as_str()),
+        None => message,
     }
 }

@@ -2,6 +2,7 @@
 
 use super::LimitOpts;
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use faasm_bridge::explain::with_link;
 use faasm_bridge::wire::is_valid_name;
 use faasm_relay::cluster::embedded::{Embedded, Printing};
 use faasm_relay::cluster::{Call, Cluster, Outcome};
@@ -81,7 +82,9 @@ impl Opts {
         let call = Call { args: self.args, env, ..Call::new(USER, function, input) };
         let result = match cluster.call(call).await? {
             Outcome::Returned(result) => result,
-            Outcome::Failed { message, .. } => bail!("{}: {message}", self.file.display()),
+            Outcome::Failed { code, message } => {
+                bail!("{}: {}", self.file.display(), with_link(message, code))
+            }
         };
         let mut out = std::io::stdout();
         out.write_all(&result.output).and_then(|()| out.flush()).context("writing the output")?;

@@ -4,7 +4,7 @@ use super::settings::SettingOpts;
 use anyhow::{Context, Result};
 use faasm_relay::auth::Authority;
 use faasm_relay::budget::{Bounds, Budget};
-use faasm_relay::cluster::faasm::Upload;
+use faasm_relay::cluster::faasm::{FaasmConfig, Upload};
 use faasm_relay::settings::{Endpoints, Mistakes, Read, Settings};
 use faasm_relay::store::{RedisConfig, Stores};
 use faasm_relay::{App, Config, Tls};
@@ -50,8 +50,9 @@ impl Opts {
             out.write_all(read.shown().as_bytes()).and_then(|()| out.flush())?;
             return Ok(ExitCode::SUCCESS);
         }
-        let stores = stores(&read.settings, redis).await?;
-        serve(read.settings, stores, tokens, tls).await
+        let budget = read.settings.budget();
+        let stores = stores(&read.settings, redis, &budget).await?;
+        serve(read.settings, stores, budget, tokens, tls).await
     }
 }
 
@@ -78,12 +79,16 @@ fn complete(read: &mut Read) -> Named {
 }
 
 /// In Redis, if there is one; else in the folder. With Redis, the folder has only what can be made again.
-async fn stores(settings: &Settings, redis: Option<RedisConfig>) -> Result<Stores> {
-    let opened = open(settings, redis).await?;
+async fn stores(
+    settings: &Settings,
+    redis: Option<RedisConfig>,
+    budget: &Budget,
+) -> Result<Stores> {
+    let opened = open(settings, redis, budget).await?;
     Ok(opened.with_lock_lease(settings.state.lock_lease))
 }
 
-async fn open(settings: &Settings, redis: Option<RedisConfig>) -> Result<Stores> {
+async fn open(settings: &Settings, redis: Option<RedisConfig>, budget: &Budget) -> Result<Stores> {
     if let Some(folder) = &settings.data {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("making folder {}", folder.display()))?;
@@ -92,7 +97,7 @@ async fn open(settings: &Settings, redis: Option<RedisConfig>) -> Result<Stores>
         Some(redis) => Stores::redis(&redis).await.context("opening the store")?,
         None => {
             let path = settings.data.as_ref().context("data is missing")?.join(DATABASE);
-            Stores::open_for(&path, settings.limits.sessions)
+            Stores::open_for(&path, settings.limits.sessions, budget)
                 .with_context(|| format!("opening {}", path.display()))?
         }
     })
@@ -101,11 +106,11 @@ async fn open(settings: &Settings, redis: Option<RedisConfig>) -> Result<Stores>
 async fn serve(
     mut settings: Settings,
     stores: Stores,
+    budget: Budget,
     tokens: Option<Authority>,
     tls: Option<Tls>,
 ) -> Result<ExitCode> {
     settings.builds.program = this_program();
-    let budget = settings.budget();
     let app = app(&settings, stores, &budget)?;
     let listener = TcpListener::bind(settings.listen)
         .await
@@ -160,7 +165,8 @@ fn app(settings: &Settings, stores: Stores, budget: &Budget) -> Result<App> {
         Some(upload) => upload.with_cluster_state(stores, !settings.keeps_state_in_redis()),
         None => stores,
     };
-    Ok(App::faasm(settings.faasm(planner), upload, stores.with_values_up_to(most)))
+    let config = FaasmConfig { budget: budget.clone(), ..settings.faasm(planner) };
+    Ok(App::faasm(config, upload, stores.with_values_up_to(most)))
 }
 
 /// The first line of the log.

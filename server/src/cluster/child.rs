@@ -14,10 +14,12 @@
 use super::builds::BuildConfig;
 use super::{ClusterError, MAX_FUNCTION_BYTES};
 use super::{embedded, faasm};
+use crate::budget::{Account, Kind, OverBudget};
 use faasm_asyncify::Bounds;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::{ExitCode, ExitStatus, Stdio};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
@@ -38,9 +40,15 @@ pub(super) const BOUNDS: Bounds = Bounds {
 /// Most bytes of what a child gives: compiled code is some times as large as what it was compiled from.
 const MAX_MADE_BYTES: u64 = 32 * MAX_FUNCTION_BYTES as u64;
 
+/// Between two readings of a child's memory.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// Threads of a child, and heaps of its allocator: each of them takes address space.
 const THREADS: &str = "4";
 const HEAPS: &str = "2";
+
+/// At least so much of what a child gives is read at once.
+const PIECE_BYTES: usize = 256 * 1024;
 
 const MADE: u8 = 0;
 const REFUSED: u8 = 1;
@@ -94,13 +102,14 @@ impl Job {
     }
 }
 
-/// Has a child do a job. Dropping the future ends the child.
+/// Has a child do a job; its memory, and what it gives, are charged to this account. Dropping the future ends the child.
 ///
 /// # Errors
-/// The original is refused, by what the job checks or since it takes too much time or memory; or there is no child.
+/// There is no memory for it within the budget. The original is refused, by what the job checks or since it takes too much time or memory; or there is no child.
 pub(super) async fn run(
     program: &Path,
     config: &BuildConfig,
+    account: &Account,
     job: Job,
     original: &[u8],
 ) -> Result<Vec<u8>, ClusterError> {
@@ -121,6 +130,7 @@ pub(super) async fn run(
     let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(internal(io::Error::other("it has no pipes")));
     };
+    let id = child.id();
     let talk = async {
         let mut made = Vec::new();
         let give = async {
@@ -129,11 +139,30 @@ pub(super) async fn run(
             let _ = stdin.write_all(original).await;
             let _ = stdin.flush().await;
         };
-        let mut stdout = stdout.take(MAX_MADE_BYTES);
-        let (_, taken) = tokio::join!(give, stdout.read_to_end(&mut made));
-        taken?;
+        let take = async {
+            let mut charge = account.nothing(Kind::Build);
+            let mut stdout = stdout.take(MAX_MADE_BYTES);
+            loop {
+                if made.len() == made.capacity() {
+                    let more = made.len().max(PIECE_BYTES);
+                    charge.grow(more as u64).map_err(io::Error::other)?;
+                    made.reserve_exact(more);
+                }
+                if stdout.read_buf(&mut made).await? == 0 {
+                    return Ok::<_, io::Error>(charge);
+                }
+            }
+        };
+        let (_, taken) = tokio::join!(give, take);
+        let charge = taken?;
         drop(stdin);
-        Ok((child.wait().await?, made))
+        Ok((child.wait().await?, made, charge))
+    };
+    let talk = async {
+        tokio::select! {
+            talked = talk => talked,
+            over = watch(id, account) => Err(io::Error::other(over)),
+        }
     };
     match tokio::time::timeout(config.time, talk).await {
         Err(_) => Err(ClusterError::NotAFunction(format!(
@@ -142,9 +171,34 @@ pub(super) async fn run(
             job.done(),
             config.time
         ))),
-        Ok(Err(error)) => Err(internal(error)),
-        Ok(Ok((status, made))) => read(status, made, job, config),
+        Ok(Err(error)) => Err(match error.downcast::<OverBudget>() {
+            Ok(over) => ClusterError::OverBudget(over),
+            Err(error) => internal(error),
+        }),
+        Ok(Ok((status, made, _charge))) => read(status, made, job, config),
     }
+}
+
+/// Charges for the memory that a process has, until there is none for it.
+async fn watch(process: Option<u32>, account: &Account) -> OverBudget {
+    let mut charge = account.nothing(Kind::Build);
+    let status = process.map(|process| format!("/proc/{process}/status"));
+    loop {
+        let text = status.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
+        // One that has ended has none.
+        let bytes = text.as_deref().and_then(resident).unwrap_or(0);
+        if let Err(over) = charge.set(bytes) {
+            return over;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// `VmRSS` of `/proc/PID/status`.
+fn resident(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
 }
 
 fn read(
@@ -155,7 +209,7 @@ fn read(
 ) -> Result<Vec<u8>, ClusterError> {
     match made.first() {
         Some(&MADE) if status.success() => {
-            made.remove(0);
+            made.drain(..1);
             Ok(made)
         }
         Some(&REFUSED) if status.success() => {
@@ -220,6 +274,7 @@ fn limit(memory: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::{Bound, Bounds as Budgets, Budget};
 
     #[test]
     fn options_say_which_job_it_is() {
@@ -231,5 +286,20 @@ mod tests {
             let again = Job::from_options(has(FOR_FAASM), has(TRUSTED), has(CHECK_NAMES));
             assert_eq!(again, job);
         }
+    }
+
+    #[test]
+    fn a_process_has_memory() {
+        let status = "VmPeak:\t 9 kB\nVmRSS:\t    1234 kB\nRssAnon: 1 kB\n";
+        assert_eq!(resident(status), Some(1234 * 1024));
+        assert_eq!(resident("Name: x\n"), None);
+    }
+
+    #[tokio::test]
+    async fn a_process_that_there_is_no_memory_for_is_noticed() {
+        let budget = Budget::new(Budgets { relay: u64::MAX, user: 4096 });
+        let over = watch(Some(std::process::id()), &budget.user("ada")).await;
+        assert_eq!(over.bound, Bound::User);
+        assert_eq!(budget.used(), 0);
     }
 }

@@ -5,6 +5,7 @@
 //! run, or of a user within a minute, are named, and the rest are counted.
 
 use super::{Call, Cluster, ClusterError, Outcome, Uploaded, Usage};
+use faasm_bridge::explain::link;
 use faasm_bridge::wire::CallEntry;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -76,7 +77,8 @@ impl Cluster for Named {
                 let mut users = users.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(unnamed) = users.take(&user, Instant::now()) {
                     let (called, reason) = (Callee(&function, entry), shown(message));
-                    tracing::warn!(%user, function = %called, code, reason, unnamed, "a call failed");
+                    let see = link(code).unwrap_or_default();
+                    tracing::warn!(%user, function = %called, code, reason, unnamed, see, "a call failed");
                 }
             }
             ended

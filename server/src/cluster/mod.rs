@@ -11,6 +11,7 @@ pub use child::{COMPILE, Job, compile_child};
 
 use crate::budget::OverBudget;
 use crate::store::{SessionKey, StoreError};
+use faasm_bridge::ErrorCode;
 use faasm_bridge::guest::CallResult;
 use faasm_bridge::wire::{CallEntry, RequestId};
 use futures_util::future::BoxFuture;
@@ -89,31 +90,33 @@ impl Outcome {
 
 /// What else than a host call can end a run early; the codes of [`Outcome::Failed`].
 pub mod failure {
+    use super::ErrorCode;
+
     /// The function trapped.
-    pub const TRAP: &str = "trap";
+    pub const TRAP: &str = ErrorCode::Trap.as_str();
     /// It called itself too deeply.
-    pub const STACK_EXHAUSTED: &str = "stack-exhausted";
+    pub const STACK_EXHAUSTED: &str = ErrorCode::StackExhausted.as_str();
     /// It ran to its end, and its output is longer than this relay sends.
-    pub const TOO_LARGE: &str = "too-large";
+    pub const TOO_LARGE: &str = ErrorCode::TooLarge.as_str();
     /// It ran longer than a call may, together with the call that it descends from.
-    pub const TIMEOUT: &str = "timeout";
+    pub const TIMEOUT: &str = ErrorCode::Timeout.as_str();
     /// The call that it descends from was cancelled.
-    pub const CANCELLED: &str = "cancelled";
+    pub const CANCELLED: &str = ErrorCode::Cancelled.as_str();
     /// The cluster has no such function.
-    pub const MISSING_FUNCTION: &str = "missing-function";
+    pub const MISSING_FUNCTION: &str = ErrorCode::MissingFunction.as_str();
     /// A pointer that is null, outside the table or of another signature, or an input that does not fit it.
-    pub const BAD_ENTRY: &str = "bad-entry";
+    pub const BAD_ENTRY: &str = ErrorCode::BadEntry.as_str();
     /// It cannot be compiled, or its instance cannot be made: for one, more memory than is allowed.
-    pub const CANNOT_LOAD: &str = "cannot-load";
+    pub const CANNOT_LOAD: &str = ErrorCode::CannotLoad.as_str();
     /// There is no memory left in the budget of its user, or of the relay. The same as that of
     /// [`faasm_bridge::guest::Fault::OverBudget`].
-    pub const OVER_BUDGET: &str = "over-budget";
+    pub const OVER_BUDGET: &str = ErrorCode::OverBudget.as_str();
     /// It imports what only a Faasm cluster has, and was not run; the same as that of
     /// [`faasm_bridge::guest::Fault::ClusterOnly`].
-    pub const CLUSTER_ONLY: &str = "cluster-only";
+    pub const CLUSTER_ONLY: &str = ErrorCode::ClusterOnly.as_str();
     /// A chained call that was not started: too many run, or they are chained too deeply. The same as that of
     /// [`faasm_bridge::guest::Fault::Operation`].
-    pub const OPERATION_FAILED: &str = "operation-failed";
+    pub const OPERATION_FAILED: &str = ErrorCode::OperationFailed.as_str();
 }
 
 /// What an upload gives back.
@@ -168,6 +171,26 @@ pub enum ClusterError {
     /// Something in the cluster itself.
     #[error("the cluster failed: {0}")]
     Internal(String),
+}
+
+impl ClusterError {
+    /// The code whose page explains it.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            ClusterError::NotAFunction(_) => ErrorCode::CannotLoad,
+            ClusterError::OverBudget(_) => ErrorCode::OverBudget,
+            ClusterError::Unknown(_) | ClusterError::Store(StoreError::Uncertain { .. }) => {
+                ErrorCode::OutcomeUnknown
+            }
+            ClusterError::Store(_)
+            | ClusterError::Full { .. }
+            | ClusterError::UserFull { .. }
+            | ClusterError::Busy(_)
+            | ClusterError::Unavailable(_)
+            | ClusterError::Refused(_) => ErrorCode::OperationFailed,
+            ClusterError::Internal(_) => ErrorCode::Internal,
+        }
+    }
 }
 
 /// How full a cluster is.

@@ -11,6 +11,8 @@ pub struct Limits {
     pub connections: usize,
     /// Of these, from one IPv4 address or one IPv6 network of 64 bits. More of them are closed at once.
     pub connections_per_address: usize,
+    /// Connections of sessions that one such address begins in a second, and at once after a pause; 0 is any number.
+    pub handshakes_per_address: usize,
     /// Of a request's head.
     pub header_bytes: usize,
     /// For a request's head to arrive, and for a TLS handshake.
@@ -50,6 +52,7 @@ impl Default for Limits {
         Self {
             connections: 1024,
             connections_per_address: 256,
+            handshakes_per_address: 256,
             header_bytes: 64 * 1024,
             header_time: Duration::from_secs(15),
             body_pause: Duration::from_secs(30),

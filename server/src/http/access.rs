@@ -3,6 +3,8 @@
 use super::Refusal;
 use crate::auth::{Denied, Grant, Operation};
 use crate::session::Admission;
+use faasm_bridge::ErrorCode;
+use faasm_bridge::explain::with_link;
 use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HeaderMap};
 
@@ -48,6 +50,7 @@ impl From<Denied> for Refusal {
     fn from(denied: Denied) -> Self {
         let wants_a_token = denied.wants_a_token();
         let status = if wants_a_token { StatusCode::UNAUTHORIZED } else { StatusCode::FORBIDDEN };
-        Refusal { wants_a_token, ..Refusal::new(status, denied.to_string()) }
+        let message = with_link(denied, ErrorCode::Refused.as_str());
+        Refusal { wants_a_token, ..Refusal::new(status, message) }
     }
 }

@@ -6,7 +6,8 @@ use crate::budget::{Budget, Charge, Frees, Kind};
 use bytes::Bytes;
 use hyper::StatusCode;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
 /// Most calls of one user that were not waited for; the oldest that have ended are forgotten first.
@@ -22,6 +23,8 @@ pub(super) struct Calls {
     kept: Duration,
     budget: Budget,
     table: Mutex<Table>,
+    /// Somebody looks for what is old.
+    is_swept: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -43,7 +46,9 @@ pub(super) type Ended = (bool, Vec<u8>);
 
 impl Calls {
     pub(super) fn new(kept: Duration, budget: &Budget) -> Arc<Self> {
-        let calls = Arc::new(Self { kept, budget: budget.clone(), table: Mutex::default() });
+        let (budget, table) = (budget.clone(), Mutex::default());
+        let calls = Arc::new(Self { kept, budget, table, is_swept: AtomicBool::new(false) });
+        let budget = &calls.budget;
         let frees: Arc<dyn Frees> = Arc::clone(&calls) as _;
         budget.ask(Arc::downgrade(&frees));
         calls
@@ -79,13 +84,11 @@ impl Calls {
         Ok(*last_id)
     }
 
-    pub(super) fn end(&self, user: &str, id: u32, (succeeded, output): Ended) {
+    pub(super) fn end(self: &Arc<Self>, user: &str, id: u32, (succeeded, output): Ended) {
         let word: &[u8] = if succeeded { b"SUCCESS: " } else { b"FAILED: " };
-        let text = [word, &output].concat();
-        drop(output);
         // Before the table is locked, of which results may have to make room.
-        let text = match self.budget.user(user).charge(Kind::Answer, text.len()) {
-            Ok(charge) => charged(text, charge),
+        let text = match self.budget.user(user).charge(Kind::Answer, word.len() + output.len()) {
+            Ok(charge) => charged([word, &output].concat(), charge),
             Err(over) => {
                 let what =
                     "FAILED: Call failed (over-budget): the call ran, and its output is not kept";
@@ -96,6 +99,10 @@ impl Calls {
         let call = table.by_user.get_mut(user).and_then(|theirs| theirs.get_mut(&id));
         if let Some(call) = call {
             call.ended = Some((Instant::now(), text));
+        }
+        drop(table);
+        if !self.is_swept.swap(true, Ordering::SeqCst) {
+            tokio::spawn(sweep(Arc::downgrade(self), self.kept));
         }
     }
 
@@ -108,6 +115,22 @@ impl Calls {
             None => Bytes::from_static(b"RUNNING"),
             Some((_, text)) => text.clone(),
         })
+    }
+}
+
+/// Forgets what is old, as long as anything has ended.
+async fn sweep(calls: Weak<Calls>, kept: Duration) {
+    loop {
+        tokio::time::sleep(kept).await;
+        let Some(calls) = calls.upgrade() else { return };
+        let mut table = calls.table();
+        table.forget_old(Instant::now(), kept);
+        let mut all = table.by_user.values().flat_map(BTreeMap::values);
+        if !all.any(|call| call.ended.is_some()) {
+            // What ends after this finds it so.
+            calls.is_swept.store(false, Ordering::SeqCst);
+            return;
+        }
     }
 }
 
@@ -151,8 +174,21 @@ mod tests {
         Some(String::from_utf8(text.to_vec()).unwrap())
     }
 
-    #[test]
-    fn users_do_not_take_each_others_results() {
+    #[tokio::test]
+    async fn results_that_nobody_asks_for_are_forgotten() {
+        let budget = Budget::new(Bounds::NONE);
+        let calls = Calls::new(Duration::from_millis(1), &budget);
+        for _ in 0..2 {
+            let call = calls.add("ada", "f").unwrap();
+            calls.end("ada", call, (true, b"one".to_vec()));
+            while budget.used() > 0 || calls.is_swept.load(Ordering::SeqCst) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn users_do_not_take_each_others_results() {
         let calls = Calls::new(KEPT, &Budget::new(Bounds::NONE));
         let first = calls.add("ada", "f").unwrap();
         calls.end("ada", first, (true, b"one".to_vec()));
@@ -169,8 +205,8 @@ mod tests {
         assert_eq!(status(&calls, "eve", theirs), None, "it made room for one of her own");
     }
 
-    #[test]
-    fn results_are_kept_for_a_while_and_make_room_for_what_their_user_does() {
+    #[tokio::test]
+    async fn results_are_kept_for_a_while_and_make_room_for_what_their_user_does() {
         let budget = Budget::new(Bounds { relay: u64::MAX, user: 2000 });
         let calls = Calls::new(KEPT, &budget);
         let first = calls.add("ada", "f").unwrap();

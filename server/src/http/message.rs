@@ -22,6 +22,7 @@ use crate::auth::Operation;
 use crate::budget::{Charge, Kind};
 use crate::cluster::{Call, ClusterError, Outcome, failure};
 use crate::session::Exceeds;
+use faasm_bridge::explain::with_link;
 use faasm_bridge::guest::CallResult;
 use faasm_bridge::wire::{self, CallEntry, is_valid_name};
 use hyper::body::Incoming;
@@ -252,7 +253,8 @@ async fn perform(
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
         tracing::error!(%error, "call by message");
-        Refusal::new(status, error.to_string())
+        let code = error.code();
+        Refusal::new(status, with_link(error, code.as_str()))
     })?;
     let most = context.config.limits.output_bytes;
     Ok(match outcome {
@@ -262,14 +264,14 @@ async fn perform(
             let text = format!(
                 "Call failed ({code}): {what} of {bytes} bytes is not sent; this relay sends at most {most}"
             );
-            (false, text.into_bytes())
+            (false, with_link(text, code).into_bytes())
         }
         Outcome::Returned(CallResult { return_value: 0, output }) => (true, output),
         Outcome::Returned(CallResult { return_value, output }) => {
             (false, returned(return_value, output))
         }
         Outcome::Failed { code, message } => {
-            (false, format!("Call failed ({code}): {message}").into_bytes())
+            (false, with_link(format!("Call failed ({code}): {message}"), code).into_bytes())
         }
     })
 }

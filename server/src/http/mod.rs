@@ -18,15 +18,18 @@ mod upload;
 mod websocket;
 
 use crate::auth::Operation;
-use crate::budget::{self, OverBudget};
+use crate::budget::{self, OverBudget, OverDisk};
 use crate::cluster::failures::Named;
 use crate::config::{App, Config, Limits};
 use crate::metrics::{Measured, Metrics, Timed};
-use crate::net::Visitor;
+use crate::net::{Handshakes, Visitor};
 use crate::session::{Admission, Sessions};
 use crate::store::StoreError;
 use crate::tls::Tls;
 use bytes::Bytes;
+use faasm_bridge::ErrorCode;
+use faasm_bridge::explain::with_link;
+use fetch::Action;
 use files::Files;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
@@ -36,10 +39,11 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use origin::{Guard, Known};
 use route::Route;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::Instrument;
 
 pub(crate) use message::read as read_message;
@@ -70,6 +74,7 @@ pub(crate) struct HttpContext {
     /// Shared files that are being sent.
     sending: shared::Sending,
     guard: Guard,
+    handshakes: Handshakes,
     files: Option<Files>,
     /// How many came without an id.
     requests: AtomicU64,
@@ -107,6 +112,7 @@ impl HttpContext {
         let sessions = Arc::new(sessions);
         let calls = calls::Calls::new(config.timings.session_kept, &budget);
         let sending = shared::Sending::default();
+        let handshakes = Handshakes::new(config.limits.handshakes_per_address);
         let requests = AtomicU64::new(1);
         Ok(Self {
             config,
@@ -116,6 +122,7 @@ impl HttpContext {
             calls,
             sending,
             guard,
+            handshakes,
             files,
             requests,
             stopping,
@@ -203,6 +210,7 @@ async fn route(
     match route {
         Route::WebSocket => {
             acting()?;
+            admit(context, visitor.peer())?;
             websocket::upgrade(context, visitor, request)
         }
         Route::Root if method == Method::POST => {
@@ -211,6 +219,9 @@ async fn route(
         }
         Route::Session(action) => {
             acting()?;
+            if let Action::Begin = action {
+                admit(context, visitor.peer())?;
+            }
             fetch::answer(context, action, request).await
         }
         Route::Function(name) if !is_put => {
@@ -264,6 +275,18 @@ async fn route(
             None => Err(Refusal::not_found(&path)),
         },
     }
+}
+
+/// Counts a handshake of this address among those that it may make.
+fn admit(context: &HttpContext, peer: IpAddr) -> Result<(), Refusal> {
+    context.handshakes.count(peer, Instant::now()).map_err(|wait| {
+        let limit = context.limits().handshakes_per_address;
+        let what = format!(
+            "this address begins or resumes sessions more than {limit} times a second (limits.handshakes_per_address): wait and connect again"
+        );
+        let retry_after = Some(wait.as_secs() + 1);
+        Refusal { retry_after, ..Refusal::new(StatusCode::TOO_MANY_REQUESTS, what) }
+    })
 }
 
 /// What every request has to have, and how long its head may be: hyper's own bound is that of a buffer, which a head that
@@ -333,11 +356,14 @@ pub(crate) struct Refusal {
     allow: Option<String>,
     /// Another token would help.
     wants_a_token: bool,
+    /// Seconds after which the same request may be taken.
+    retry_after: Option<u64>,
 }
 
 impl Refusal {
     fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), allow: None, wants_a_token: false }
+        let message = message.into();
+        Self { status, message, allow: None, wants_a_token: false, retry_after: None }
     }
 
     fn not_found(path: &str) -> Self {
@@ -356,6 +382,9 @@ impl Refusal {
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
         }
         let headers = answer.headers_mut();
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         match self.status {
             StatusCode::UPGRADE_REQUIRED => {
                 let version = HeaderValue::from_static(websocket::WEBSOCKET_VERSION);
@@ -392,7 +421,14 @@ impl From<OverBudget> for Refusal {
             budget::Bound::User => StatusCode::TOO_MANY_REQUESTS,
             budget::Bound::Relay => StatusCode::SERVICE_UNAVAILABLE,
         };
-        Self::new(status, format!("over-budget: {over}"))
+        let code = ErrorCode::OverBudget.as_str();
+        Self::new(status, with_link(format!("{code}: {over}"), code))
+    }
+}
+
+impl From<OverDisk> for Refusal {
+    fn from(over: OverDisk) -> Self {
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, format!("over-budget: {over}"))
     }
 }
 

@@ -94,17 +94,22 @@ impl Sending {
 pub(super) async fn send(context: &HttpContext, path: &str) -> Result<Answer, Refusal> {
     // Nobody closes it.
     let _reading = context.sending.reading.acquire().await;
-    // How long it is shows when it is here.
-    let mut charge =
-        context.config.budget.nobody().charge(Kind::Answer, context.config.limits.file_bytes)?;
+    let missing = || Refusal::not_found(&format!("/files/{path}"));
+    let most =
+        context.app.files.file_bytes(path).await.map_err(unavailable)?.ok_or_else(missing)?;
+    let mut charge = context.config.budget.nobody().nothing(Kind::Answer);
+    charge.grow(most)?;
     let read = context.app.files.read_file(path).await.map_err(unavailable)?;
-    let bytes = read.ok_or_else(|| Refusal::not_found(&format!("/files/{path}")))?;
+    let bytes = read.ok_or_else(missing)?;
     charge.set_anyway(bytes.len() as u64);
     let bytes = context.sending.share(path, Copy { bytes, _charge: charge });
     Ok(streamed(StatusCode::OK, "application/octet-stream", bytes))
 }
 
 fn unavailable(error: StoreError) -> Refusal {
+    if let StoreError::OverDisk(over) = error {
+        return over.into();
+    }
     tracing::error!(%error, "shared file");
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
 }

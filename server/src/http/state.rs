@@ -3,13 +3,15 @@
 //! A page pulls and pushes the parts it needs over its session; this is for programs that fill a value before functions run,
 //! and look at it afterwards.
 
+use super::answer::{charged, streamed};
 use super::body::{self, Arrived, Bound};
 use super::files::decode;
 use super::{Answer, HttpContext, Refusal, plain};
+use crate::budget::{Account, Kind};
 use crate::store::{StateStore, StoreError};
 use bytes::Bytes;
 use faasm_bridge::state::{Chunk, StateError};
-use faasm_bridge::wire::{MAX_KEY_BYTES, MAX_PAYLOAD_BYTES, is_valid_name};
+use faasm_bridge::wire::{MAX_KEY_BYTES, MAX_PAYLOAD_BYTES, TRANSFER_BYTES, is_valid_name};
 use futures_util::stream::{Stream, unfold};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -20,7 +22,10 @@ use std::sync::Arc;
 /// Most bytes written at once: a write is one transaction, all of it or nothing, so all of it has to be here first.
 const MAX_WRITE_BYTES: usize = MAX_PAYLOAD_BYTES;
 
-/// Most bytes read at once for an answer: what each slow reader holds.
+/// Longest value that is read at once for an answer, as a session's reply would carry it.
+const AT_ONCE_BYTES: u64 = TRANSFER_BYTES;
+
+/// Most bytes read at once of a longer one: what each slow reader of it holds.
 const PIECE_BYTES: u64 = 256 * 1024;
 
 const BYTES: &str = "application/octet-stream";
@@ -73,8 +78,22 @@ pub(super) async fn send(
     method: &Method,
 ) -> Result<Answer, Refusal> {
     context.app.check_key(&name.key).map_err(refusal)?;
-    let state = Arc::clone(&context.app.state);
+    let account = context.config.budget.user(&name.user);
     let wants_bytes = *method != Method::HEAD;
+    let mut answer = value(&context.app.state, name, wants_bytes, &account).await?;
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(BYTES));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(answer)
+}
+
+/// A value of up to [`AT_ONCE_BYTES`] as it is at one moment, charged to its user until it is sent; a longer one in pieces.
+async fn value(
+    state: &Arc<dyn StateStore>,
+    name: Name,
+    wants_bytes: bool,
+    account: &Account,
+) -> Result<Answer, Refusal> {
     let wanted = if wants_bytes { PIECE_BYTES } else { 0 };
     let read = state.read(&name.user, &name.key, 0, Some(wanted)).await.map_err(refusal)?;
     let Some(size) = read.size else {
@@ -82,16 +101,23 @@ pub(super) async fn send(
         let what = format!("user `{user}` has no state `{key}`: write it first");
         return Err(Refusal::new(StatusCode::NOT_FOUND, what));
     };
+    if wants_bytes && size <= AT_ONCE_BYTES {
+        let charge = account.charge(Kind::Answer, size as usize)?;
+        let mut bytes = read.chunk.bytes;
+        if size > PIECE_BYTES {
+            // From its beginning: what was read above may be older.
+            let read = state.read(&name.user, &name.key, 0, Some(size)).await.map_err(refusal)?;
+            bytes = read.chunk.bytes;
+        }
+        return Ok(streamed(StatusCode::OK, BYTES, charged(bytes, charge)));
+    }
     let mut answer = if wants_bytes {
-        let pieces = pieces(state, name, size, read.chunk.bytes);
+        let pieces = pieces(Arc::clone(state), name, size, read.chunk.bytes);
         Response::new(StreamBody::new(pieces).boxed_unsync())
     } else {
         plain(StatusCode::OK, BYTES, "")
     };
-    let headers = answer.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(BYTES));
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(size));
     Ok(answer)
 }
 
@@ -132,6 +158,7 @@ fn refusal(error: StoreError) -> Refusal {
             StatusCode::PAYLOAD_TOO_LARGE
         }
         StoreError::OtherKind { .. } => StatusCode::CONFLICT,
+        StoreError::OverDisk(over) => return over.clone().into(),
         StoreError::EmptyValue { .. }
         | StoreError::UserName { .. }
         | StoreError::Reserved { .. } => StatusCode::BAD_REQUEST,
@@ -155,6 +182,34 @@ fn refusal(error: StoreError) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::{Bounds, Budget};
+    use crate::store::Stores;
+
+    #[tokio::test]
+    async fn a_value_of_several_pieces_is_sent_as_it_was_at_one_moment_and_charged_meanwhile() {
+        let state = Stores::in_memory().unwrap().state;
+        let size = 2 * PIECE_BYTES + 7;
+        let write = async |byte: u8| {
+            let chunk = Chunk { offset: 0, bytes: vec![byte; size as usize] };
+            state.write("ada", "k", size, vec![chunk]).await.unwrap();
+        };
+        write(1).await;
+        let budget = Budget::new(Bounds { relay: u64::MAX, user: 3 * size / 2 });
+        let account = budget.user("ada");
+        let name = || Name { user: "ada".into(), key: "k".into() };
+        let answer = value(&state, name(), true, &account).await.unwrap();
+        assert_eq!(answer.headers()[header::CONTENT_LENGTH], size.to_string());
+        let second = value(&state, name(), true, &account).await.unwrap_err();
+        assert_eq!(second.status, StatusCode::TOO_MANY_REQUESTS);
+        write(2).await;
+        let sent = answer.into_body().collect().await.unwrap().to_bytes();
+        assert!(sent.len() as u64 == size && sent.iter().all(|byte| *byte == 1));
+        drop(sent);
+        assert_eq!(budget.used(), 0);
+        let answer = value(&state, name(), true, &account).await.unwrap();
+        let sent = answer.into_body().collect().await.unwrap().to_bytes();
+        assert!(sent.iter().all(|byte| *byte == 2));
+    }
 
     #[test]
     fn a_key_is_any_text_and_a_user_is_a_name() {

@@ -3,6 +3,8 @@
 use super::body::{self, Arrived, Bound};
 use super::{Answer, HttpContext, Refusal, plain};
 use crate::cluster::{ClusterError, MAX_FUNCTION_BYTES};
+use crate::store::StoreError;
+use faasm_bridge::explain::with_link;
 use faasm_bridge::wire::is_valid_name;
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
@@ -32,16 +34,21 @@ pub(super) async fn receive(
     // It is charged until it is compiled and stored.
     let Arrived { bytes: wasm, charge: _charge } = body;
     let uploaded = context.app.cluster.upload(user.clone(), function.clone(), wasm).await;
-    let uploaded = uploaded.map_err(|error| match error {
-        ClusterError::NotAFunction(why) => Refusal::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            format!("the function was not taken: {why}"),
-        ),
-        ClusterError::Busy(why) => Refusal::new(StatusCode::TOO_MANY_REQUESTS, why),
-        error => {
-            tracing::error!(%error, user, function, "upload failed");
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
-        }
+    let uploaded = uploaded.map_err(|error| {
+        let code = error.code();
+        let (status, message) = match error {
+            ClusterError::NotAFunction(why) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, format!("the function was not taken: {why}"))
+            }
+            ClusterError::OverBudget(over) => return over.into(),
+            ClusterError::Store(StoreError::OverDisk(over)) => return over.into(),
+            ClusterError::Busy(why) => (StatusCode::TOO_MANY_REQUESTS, why),
+            error => {
+                tracing::error!(%error, user, function, "upload failed");
+                (StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            }
+        };
+        Refusal::new(status, with_link(message, code.as_str()))
     })?;
     tracing::info!(user, function, bytes = uploaded.bytes, "function uploaded");
     let body = serde_json::json!({

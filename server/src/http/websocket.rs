@@ -4,7 +4,7 @@ use super::{Answer, HttpContext, Refusal, Visitor, plain};
 use crate::session::{Watched, serve_websocket, websocket_config};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Request, StatusCode};
+use hyper::{Request, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use std::sync::Arc;
 use tokio_tungstenite::WebSocketStream;
@@ -21,6 +21,11 @@ pub(super) fn upgrade(
     mut request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     let headers = request.headers();
+    if request.version() < Version::HTTP_11 {
+        // RFC 6455, 4.2.1. HTTP/1.0 has no upgrade, and no status that asks for one (RFC 9110, 7.8).
+        let what = "a WebSocket begins with a request of HTTP/1.1: set a proxy in front to that (nginx: proxy_http_version 1.1)";
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, what));
+    }
     if !has_token(headers, header::CONNECTION, "upgrade")
         || !has_token(headers, header::UPGRADE, "websocket")
     {

@@ -58,6 +58,7 @@ pub(crate) struct Metrics {
     memory: Family<Held, Gauge>,
     memory_most: Gauge,
     memory_refused: Family<Refused, Counter>,
+    disk_refused: Counter,
 }
 
 /// What memory is for.
@@ -146,6 +147,7 @@ impl Metrics {
             memory: Family::default(),
             memory_most: Gauge::default(),
             memory_refused: Family::default(),
+            disk_refused: Counter::default(),
         };
         let mut registry = Registry::with_prefix("faasm_relay");
         registry.register(
@@ -202,6 +204,11 @@ impl Metrics {
             "memory_refused",
             "What was not held for want of memory, by whose bound",
             this.memory_refused.clone(),
+        );
+        registry.register(
+            "disk_refused",
+            "What was not stored since its user keeps too much on disk",
+            this.disk_refused.clone(),
         );
         for (name, help, gauge) in [
             ("memory_most_bytes", "Memory that may be held for users", &this.memory_most),
@@ -261,6 +268,7 @@ impl Metrics {
             let counter = self.memory_refused.get_or_create(&Refused { bound: name });
             counter.inner().store(budget.refused(bound), Ordering::Relaxed);
         }
+        self.disk_refused.inner().store(budget.disk().refused(), Ordering::Relaxed);
         self.sessions.set(number(census.sessions));
         self.sessions_connected.set(number(census.connected));
         let usage = census.instances.unwrap_or_default();

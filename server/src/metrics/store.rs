@@ -83,6 +83,15 @@ impl StateStore for Timed<dyn StateStore> {
         self.time("read_list", self.inner.read_appended(user, key, count))
     }
 
+    fn appended_bytes<'a>(
+        &'a self,
+        user: &'a str,
+        key: &'a str,
+        count: u32,
+    ) -> StoreFuture<'a, u64> {
+        self.inner.appended_bytes(user, key, count)
+    }
+
     fn clear_appended<'a>(&'a self, user: &'a str, key: &'a str) -> StoreFuture<'a, ()> {
         self.time("clear", self.inner.clear_appended(user, key))
     }

@@ -1,11 +1,19 @@
-//! How many connections each address has, so that one peer cannot take all there are.
+//! How many connections each address has, and how often it begins sessions, so that one peer cannot take all there are.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// The bits of an IPv6 address that one customer of a network chooses freely.
 const HOST_BITS: u32 = 64;
+
+/// Time in which an address makes as many handshakes as it may make at once.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Addresses remembered until those are forgotten that were not here within the last second.
+const FEW_ADDRESSES: usize = 1024;
 
 /// Counts connections.
 #[derive(Debug)]
@@ -56,6 +64,51 @@ impl Drop for Seat {
     }
 }
 
+/// Counts handshakes: of each address, so many in a second, and at once after a pause.
+#[derive(Debug)]
+pub(crate) struct Handshakes {
+    recent: Mutex<Recent>,
+    per_second: u32,
+}
+
+#[derive(Debug)]
+struct Recent {
+    /// Until when each address has used up what it may do.
+    used: HashMap<IpAddr, Instant>,
+    /// With so many of them, those are forgotten that have everything again.
+    many: usize,
+}
+
+impl Handshakes {
+    /// Any number where `per_second` is 0.
+    pub(crate) fn new(per_second: usize) -> Self {
+        let per_second = u32::try_from(per_second).unwrap_or(u32::MAX);
+        let recent = Recent { used: HashMap::new(), many: FEW_ADDRESSES };
+        Self { recent: Mutex::new(recent), per_second }
+    }
+
+    /// Counts a handshake of this address.
+    ///
+    /// # Errors
+    /// When it makes too many, with how long it has to wait. That one does not count.
+    pub(crate) fn count(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+        let Some(each) = SECOND.checked_div(self.per_second) else { return Ok(()) };
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.used.len() >= recent.many {
+            recent.used.retain(|_, until| *until > now);
+            recent.many = FEW_ADDRESSES.max(2 * recent.used.len());
+        }
+        let used = recent.used.entry(network(address)).or_insert(now);
+        let until = (*used).max(now) + each;
+        let wait = until.saturating_duration_since(now + SECOND);
+        if wait.is_zero() {
+            *used = until;
+            return Ok(());
+        }
+        Err(wait)
+    }
+}
+
 /// What counts as one address.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -69,6 +122,41 @@ fn network(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_makes_so_many_handshakes_in_a_second() {
+        let handshakes = Handshakes::new(4);
+        let start = Instant::now();
+        let count = |text: &str, after| {
+            handshakes.count(text.parse().unwrap(), start + Duration::from_millis(after))
+        };
+        for _ in 0..4 {
+            assert_eq!(count("192.0.2.1", 0), Ok(()));
+        }
+        assert_eq!(count("::ffff:192.0.2.1", 0), Err(Duration::from_millis(250)));
+        assert_eq!(count("192.0.2.2", 0), Ok(()), "another address");
+        assert_eq!(count("192.0.2.1", 100), Err(Duration::from_millis(150)));
+        assert_eq!(count("192.0.2.1", 250), Ok(()));
+        assert_eq!(count("192.0.2.1", 250), Err(Duration::from_millis(250)));
+        for _ in 0..4 {
+            assert_eq!(count("192.0.2.1", 5000), Ok(()), "after a pause");
+        }
+        assert!(count("192.0.2.1", 5000).is_err());
+        let any = Handshakes::new(0);
+        assert!((0..1000).all(|_| any.count([192, 0, 2, 1].into(), start) == Ok(())));
+    }
+
+    #[test]
+    fn addresses_that_were_here_long_ago_are_forgotten() {
+        let handshakes = Handshakes::new(1);
+        let start = Instant::now();
+        for number in 0..100 * FEW_ADDRESSES as u32 {
+            let now = start + Duration::from_millis(number.into());
+            assert_eq!(handshakes.count(std::net::Ipv4Addr::from(number).into(), now), Ok(()));
+        }
+        let remembered = handshakes.recent.lock().unwrap().used.len();
+        assert!(remembered <= 2 * FEW_ADDRESSES, "{remembered}");
+    }
 
     #[test]
     fn an_address_has_so_many_and_gets_them_back() {

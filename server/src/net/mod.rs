@@ -6,6 +6,7 @@ mod paced;
 use crate::config::{App, Config};
 use crate::http::{HttpContext, answer};
 use crate::metrics::Present;
+pub(crate) use addresses::Handshakes;
 use addresses::{Addresses, Seat};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;

@@ -3,7 +3,7 @@
 use super::transfers::Transfers;
 use super::users::{User, Users};
 use crate::auth::{Authority, Denied, Grant, Operation, now};
-use crate::budget::{Account, Budget};
+use crate::budget::{Account, Budget, Frees};
 use crate::cluster::failure;
 use crate::config::Limits;
 use faasm_bridge::wire::{Answer, FailureCode, Hello, RefusalCode, Reply, Request};
@@ -56,7 +56,9 @@ pub(super) struct SessionAuth {
 
 impl Admission {
     pub(crate) fn new(authority: Option<Authority>, limits: Limits, budget: Budget) -> Self {
-        let (users, transfers) = (Users::default(), Arc::default());
+        let (users, transfers) = (Users::default(), Arc::new(Transfers::default()));
+        let frees: Arc<dyn Frees> = Arc::clone(&transfers) as _;
+        budget.ask(Arc::downgrade(&frees));
         Self { authority, limits: Arc::new(limits), users, transfers, budget }
     }
 

@@ -65,7 +65,7 @@ impl Sessions {
     /// Takes no more requests, and waits for those that run; then everything that came of them is in the journal.
     pub(crate) async fn drain(&self, time_limit: Duration) {
         self.drain.0.has_begun.store(true, Ordering::SeqCst);
-        let sessions: Vec<_> = lock(&self.by_id).values().cloned().collect();
+        let sessions: Vec<_> = self.places.lock().sessions().cloned().collect();
         for session in sessions {
             let mut live = lock(&session.live);
             live.machine.stop_accepting();

@@ -2,6 +2,8 @@
 
 use super::{Attachment, Sessions, TurnedAway};
 use crate::config::Timings;
+use faasm_bridge::ErrorCode;
+use faasm_bridge::explain::with_link;
 use faasm_bridge::session::greet;
 use faasm_bridge::wire::{Answer, RefusalCode};
 use std::sync::Arc;
@@ -11,6 +13,20 @@ const ATTEMPTS: usize = 3;
 
 /// The answer to send, before any of the session's frames, and the hold on the session unless it is refused.
 pub(super) async fn enter(
+    frame: &[u8],
+    sessions: &Arc<Sessions>,
+    timings: &Timings,
+) -> (Answer, Option<Attachment>) {
+    match let_in(frame, sessions, timings).await {
+        (Answer::Refused { code, message }, attachment) => {
+            let message = with_link(message, ErrorCode::Refused.as_str());
+            (Answer::Refused { code, message }, attachment)
+        }
+        let_in => let_in,
+    }
+}
+
+async fn let_in(
     frame: &[u8],
     sessions: &Arc<Sessions>,
     timings: &Timings,

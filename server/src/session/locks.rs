@@ -140,17 +140,15 @@ pub(super) fn start(
                 Some(Err(Failure::SessionLost)) => session.lose(),
                 None => {}
             }
-            let mut live = lock(&session.live);
+            let live = lock(&session.live);
             let goes_on = !session.is_lost() && !session.drain.has_begun();
             if goes_on && live.machine.is_connected() {
                 // The page came back just now, and found that its request was here.
                 continue;
             }
             // It asks again: here, or where its session is.
-            live.tasks.remove(&id);
-            live.machine.unstart(id);
-            live.wake.notify_one();
             drop(live);
+            session.unstart(id);
             return taking.leave_open();
         };
         count(&session, &reply);

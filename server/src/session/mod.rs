@@ -10,7 +10,9 @@ mod fetch;
 mod handshake;
 mod locks;
 mod progress;
+mod reads;
 mod requests;
+mod table;
 mod transfers;
 mod users;
 mod watched;
@@ -31,10 +33,12 @@ use faasm_bridge::session::ServerSession;
 use faasm_bridge::wire::{ConnectionId, RequestId, SessionId};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
+use table::Places;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 /// Most payload bytes that requests of one session may hold while they wait and run.
 const MAX_PAYLOADS: usize = 256 * 1024 * 1024;
@@ -50,14 +54,14 @@ pub(crate) struct Sessions {
     changes: Arc<Changes>,
     metrics: Arc<Metrics>,
     drain: Drain,
-    by_id: Mutex<HashMap<SessionId, Arc<Session>>>,
+    places: Arc<Places>,
     /// Connections over HTTP; each carries another session, or is about to end.
     fetching: Mutex<HashMap<ConnectionId, Arc<FetchConnection>>>,
 }
 
 impl std::fmt::Debug for Sessions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sessions").field("by_id", &self.by_id).finish_non_exhaustive()
+        f.debug_struct("Sessions").field("sessions", &self.count()).finish_non_exhaustive()
     }
 }
 
@@ -74,6 +78,7 @@ pub(crate) struct Session {
     /// Another relay has it: nothing begins here any more.
     is_lost: AtomicBool,
     /// Of all sessions of this relay.
+    places: Weak<Places>,
     drain: Drain,
     changes: Arc<Changes>,
     metrics: Arc<Metrics>,
@@ -91,6 +96,14 @@ pub(crate) struct Session {
     renewal: locks::Renewal,
 }
 
+/// Whose request it is.
+#[derive(Clone, Copy, Debug)]
+struct Whose<'a> {
+    session: SessionKey,
+    user: &'a str,
+    account: &'a Account,
+}
+
 /// What changes as frames come and go.
 #[derive(Debug)]
 struct Live {
@@ -100,8 +113,6 @@ struct Live {
     /// Tells the connection that carries the session that there is something to send; each has its own.
     wake: Arc<Notify>,
     tasks: HashMap<RequestId, AbortHandle>,
-    /// Forgets the session some time after its connection left; there is one at a time.
-    expiry: Option<AbortHandle>,
     /// For the session, and the replies that it keeps.
     kept: Charge,
 }
@@ -147,6 +158,7 @@ impl Sessions {
                 left.end_left_over();
             });
         }
+        let places = Places::new(Arc::clone(&journal));
         Self {
             admission,
             journal,
@@ -154,7 +166,7 @@ impl Sessions {
             changes,
             metrics,
             drain: Drain::default(),
-            by_id: Mutex::default(),
+            places,
             fetching: Mutex::default(),
         }
     }
@@ -170,13 +182,13 @@ impl Sessions {
     ) -> Result<(Arc<Session>, bool), TurnedAway> {
         let mut recovered = None;
         if let Some(id) = resume {
-            let known = self.known(&lock(&self.by_id), user, id);
+            let known = self.known(user, id);
             if let Some(session) = known {
                 if !session.is_lost() && self.journal.holds(session.key).await? {
                     return Ok((session, true));
                 }
                 session.lose();
-                self.drop_lost(&session);
+                self.places.forget(&mut self.places.lock(), &session);
             }
             recovered =
                 self.journal.take_up(id.into(), user).await?.map(|recovered| (id, recovered));
@@ -210,81 +222,38 @@ impl Sessions {
     fn session(&self, machine: ServerSession) -> Session {
         let (changes, metrics) = (Arc::clone(&self.changes), Arc::clone(&self.metrics));
         let account = self.admission.account(machine.user());
-        Session::new(machine, self.drain.clone(), changes, metrics, account, &self.admission.limits)
+        let (places, drain) = (Arc::downgrade(&self.places), self.drain.clone());
+        Session::new(machine, places, drain, changes, metrics, account, &self.admission.limits)
     }
 
-    fn known(
-        &self,
-        by_id: &HashMap<SessionId, Arc<Session>>,
-        user: &str,
-        id: SessionId,
-    ) -> Option<Arc<Session>> {
-        by_id.get(&id).filter(|session| session.user == user).map(Arc::clone)
-    }
-
-    /// Forgets a session that is another relay's; what it has running goes on, and the journal is told what comes of it.
-    fn drop_lost(&self, session: &Arc<Session>) {
-        let mut by_id = lock(&self.by_id);
-        if by_id.get(&session.id).is_some_and(|found| Arc::ptr_eq(found, session)) {
-            by_id.remove(&session.id);
-        }
+    fn known(&self, user: &str, id: SessionId) -> Option<Arc<Session>> {
+        let table = self.places.lock();
+        table.get(id).filter(|session| session.user == user).map(Arc::clone)
     }
 
     /// The session, with a place among those that are carried; or, where another connection of the same page was quicker,
     /// the one that this made.
     fn place(&self, session: Session) -> Option<(Arc<Session>, bool)> {
-        let mut by_id = lock(&self.by_id);
-        if let Some(session) = by_id.get(&session.id) {
+        let mut table = self.places.lock();
+        if let Some(session) = table.get(session.id) {
             return Some((Arc::clone(session), true));
         }
         let limits = &self.admission.limits;
-        let user = session.user.clone();
-        let is_theirs = |session: &Session| session.user == user;
-        let theirs = by_id.values().filter(|session| is_theirs(session)).count();
-        if theirs >= limits.sessions_per_user {
-            self.make_room(&mut by_id, is_theirs)?;
+        if table.of_user(&session.user) >= limits.sessions_per_user {
+            self.places.make_room(&mut table, Some(&session.user))?;
         }
-        if by_id.len() >= limits.sessions {
-            self.make_room(&mut by_id, |_| true)?;
+        if table.len() >= limits.sessions {
+            self.places.make_room(&mut table, None)?;
         }
         let session = Arc::new(session);
-        by_id.insert(session.id, Arc::clone(&session));
+        table.insert(Arc::clone(&session));
         Some((session, true))
-    }
-
-    /// Forgets a session of this kind that nothing is lost with: its page is away, and awaits nothing.
-    fn make_room(
-        &self,
-        by_id: &mut HashMap<SessionId, Arc<Session>>,
-        kind: impl Fn(&Session) -> bool,
-    ) -> Option<()> {
-        let is_idle = |session: &Session| lock(&session.live).is_idle();
-        let idle = by_id.iter().find(|(_, session)| kind(session) && is_idle(session));
-        let idle = *idle?.0;
-        by_id.remove(&idle);
-        self.journal.end(idle.into());
-        Some(())
     }
 
     /// How many there are, and how many of them have a connection.
     pub(crate) fn count(&self) -> (usize, usize) {
-        let sessions: Vec<_> = lock(&self.by_id).values().cloned().collect();
-        let connected = |session: &&Arc<Session>| lock(&session.live).machine.is_connected();
-        (sessions.len(), sessions.iter().filter(connected).count())
-    }
-
-    /// Forgets a session that still has no connection since `number` went away; what it has running goes on.
-    fn expire(&self, session: &Arc<Session>, number: u64) {
-        if session.is_lost() {
-            return self.drop_lost(session);
-        }
-        let mut by_id = lock(&self.by_id);
-        let live = lock(&session.live);
-        let is_away = *session.attachment.borrow() == number && !live.machine.is_connected();
-        let is_ours = by_id.get(&session.id).is_some_and(|found| Arc::ptr_eq(found, session));
-        if is_away && is_ours && by_id.remove(&session.id).is_some() {
-            self.journal.end(session.key);
-        }
+        let table = self.places.lock();
+        (table.len(), table.connected())
     }
 }
 
@@ -318,6 +287,7 @@ impl Drop for Unplaced<'_> {
 impl Session {
     fn new(
         machine: ServerSession,
+        places: Weak<Places>,
         drain: Drain,
         changes: Arc<Changes>,
         metrics: Arc<Metrics>,
@@ -328,7 +298,7 @@ impl Session {
         let running = limits.running_per_session.min(Semaphore::MAX_PERMITS);
         let (auth, wake, tasks) = (SessionAuth::none(limits), Arc::default(), HashMap::new());
         let kept = account.nothing(Kind::Reply);
-        let mut live = Live { machine, auth, wake, tasks, expiry: None, kept };
+        let mut live = Live { machine, auth, wake, tasks, kept };
         live.settle();
         Self {
             id,
@@ -337,6 +307,7 @@ impl Session {
             claim: Claim::new(),
             is_begun: AtomicBool::new(false),
             is_lost: AtomicBool::new(false),
+            places,
             drain,
             changes,
             metrics,
@@ -370,6 +341,18 @@ impl Session {
         }
     }
 
+    /// Forgets a request that was given to be performed and has not begun: the page sends it again.
+    fn unstart(&self, id: RequestId) {
+        let mut live = lock(&self.live);
+        live.tasks.remove(&id);
+        live.machine.unstart(id);
+        live.wake.notify_one();
+        drop(live);
+        if let Some(places) = self.places.upgrade() {
+            places.check_idle(self);
+        }
+    }
+
     /// Makes sure that the journal has the session. Requests that find it missing do so side by side: where the journal does
     /// not answer, none waits for the others.
     async fn begin(&self, journal: &dyn Journal) -> Result<(), StoreError> {
@@ -393,20 +376,17 @@ impl Attachment {
     ) -> Option<Self> {
         let wake = Arc::new(Notify::new());
         // Who forgets a session has this lock too, and finds the session connected or before this looks for it.
-        let by_id = lock(&sessions.by_id);
-        let is_there = by_id.get(&session.id).is_some_and(|found| Arc::ptr_eq(found, &session));
-        if !is_there || session.is_lost() {
+        let mut table = sessions.places.lock();
+        if !table.has(&session) || session.is_lost() {
             return None;
         }
+        table.attached(&session);
         let mut live = lock(&session.live);
         let version = auth.version();
         live.auth = auth;
-        if let Some(expiry) = live.expiry.take() {
-            expiry.abort();
-        }
         watched::check(&session, &mut live);
         live.machine.connected(version);
-        drop(by_id);
+        drop(table);
         if session.drain.has_begun() {
             live.machine.stop_accepting();
         }
@@ -445,25 +425,20 @@ impl Attachment {
     /// Ends the connection's hold; the session is kept for the page to come back. Where it said that it will not, nobody
     /// waits for what is running either.
     fn leave(&self, comes_back: bool) {
+        let (places, session) = (&self.sessions.places, &self.session);
+        let mut table = places.lock();
         let Some(mut live) = self.live() else { return };
         self.is_detached.store(true, Ordering::Relaxed);
         live.machine.disconnected();
         if !comes_back {
             live.tasks.drain().for_each(|(_, task)| task.abort());
         }
-        let (sessions, session) = (Arc::clone(&self.sessions), Arc::clone(&self.session));
-        let (generation, kept) = (self.generation, self.timings.session_kept);
-        if !comes_back || session.is_lost() {
-            drop(live);
-            return sessions.expire(&session, generation);
-        }
-        // Outside a runtime everything ends anyway.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let expiry = runtime.spawn(async move {
-                tokio::time::sleep(kept).await;
-                sessions.expire(&session, generation);
-            });
-            live.expiry = Some(expiry.abort_handle());
+        drop(live);
+        if comes_back && !session.is_lost() {
+            let due = Instant::now().checked_add(self.timings.session_kept);
+            places.left(&mut table, session, due);
+        } else {
+            places.forget(&mut table, session);
         }
     }
 
@@ -553,7 +528,7 @@ mod tests {
         let id = attachments[2].session.id;
         carry(new().unwrap());
         assert!(!enter(&sessions, "ada", Some(id)).is_some_and(|(_, resumed)| resumed));
-        assert_eq!(lock(&sessions.by_id).len(), 4);
+        assert_eq!(sessions.count().0, 4);
     }
 
     #[test]
@@ -573,28 +548,82 @@ mod tests {
         assert!(enter(&sessions, "bob", Some(bob.session.id)).unwrap().1);
     }
 
-    #[tokio::test]
-    async fn a_session_without_a_connection_is_forgotten_and_a_connected_one_is_not() {
-        let timings = Timings { session_kept: Duration::ZERO, ..Timings::default() };
+    #[test]
+    fn a_session_without_a_connection_is_forgotten_in_time_and_a_connected_one_is_not() {
+        let kept = Timings::default().session_kept;
         let sessions = Arc::new(sessions(Limits::default()));
+        let forget = |after| sessions.places.forget_due(Instant::now() + after);
         let (session, _) = enter(&sessions, "ada", None).unwrap();
-        let attach = || {
-            let auth = SessionAuth::none(&sessions.admission.limits);
-            Attachment::attach(Arc::clone(&session), Arc::clone(&sessions), auth, timings.clone())
-                .unwrap()
-        };
-        let first = attach();
-        let second = attach();
-        first.replaced().await;
-        assert!(first.live().is_none());
-        let first_generation = first.generation;
+        let first = attach(&session, &sessions).unwrap();
+        let second = attach(&session, &sessions).unwrap();
+        assert!(first.live().is_none() && first.replaced().now_or_never().is_some());
         drop(first);
-        sessions.expire(&session, first_generation);
-        sessions.expire(&session, second.generation);
-        assert_eq!(lock(&sessions.by_id).len(), 1, "a connection carries it");
+        assert_eq!(forget(2 * kept), None, "a connection carries it");
+        assert_eq!(sessions.count(), (1, 1));
         drop(second);
-        while !lock(&sessions.by_id).is_empty() {
-            tokio::task::yield_now().await;
+        assert_eq!(sessions.count(), (1, 0));
+        assert!(forget(kept / 2).is_some());
+        // Its page is back in time.
+        let third = attach(&session, &sessions).unwrap();
+        assert_eq!((forget(2 * kept), sessions.count()), (None, (1, 1)));
+        drop(third);
+        assert_eq!((forget(kept), sessions.count()), (None, (0, 0)));
+    }
+
+    fn visit(sessions: &Arc<Sessions>, session_kept: Duration) {
+        let (session, _) = enter(sessions, "ada", None).unwrap();
+        let timings = Timings { session_kept, ..Timings::default() };
+        let auth = SessionAuth::none(&sessions.admission.limits);
+        drop(Attachment::attach(session, Arc::clone(sessions), auth, timings));
+    }
+
+    #[test]
+    fn each_session_is_forgotten_at_its_own_time_whatever_left_before() {
+        let sessions = Arc::new(sessions(Limits::default()));
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
+        let start = Instant::now();
+        for kept in [hours(100), hours(10), hours(10), Duration::MAX] {
+            visit(&sessions, kept);
         }
+        for (after, there) in [(9, 4), (11, 2), (99, 2), (101, 1), (1000, 1)] {
+            sessions.places.forget_due(start + hours(after));
+            assert_eq!(sessions.count().0, there, "after {after} hours");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_task_that_waits_for_a_later_time_forgets_a_session_that_is_due_before() {
+        let sessions = Arc::new(sessions(Limits::default()));
+        visit(&sessions, Duration::from_secs(3600));
+        tokio::task::yield_now().await;
+        visit(&sessions, Duration::ZERO);
+        let forgotten = async {
+            while sessions.count().0 > 1 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), forgotten).await.expect("it is woken");
+    }
+
+    #[tokio::test]
+    async fn a_session_that_awaits_something_makes_no_room_until_that_was_put_back() {
+        let limits = Limits { sessions_per_user: 2, ..Limits::default() };
+        let sessions = Arc::new(sessions(limits));
+        let carry = || {
+            let (session, _) = enter(&sessions, "ada", None)?;
+            attach(&session, &sessions)
+        };
+        let [first, _second] = [carry().unwrap(), carry().unwrap()];
+        let id = RequestId(1);
+        let read = faasm_bridge::wire::Request::ReadFile { path: "f".into() };
+        let message = faasm_bridge::wire::ClientMessage::Request { id, request: read };
+        let frame = faasm_bridge::wire::encode(&message, &[]).unwrap();
+        assert!(lock(&first.session.live).machine.receive(&frame).unwrap().is_some());
+        first.leave(true);
+        assert!(carry().is_none(), "what was asked for would be lost");
+        first.session.unstart(id);
+        let third = carry();
+        assert!(third.is_some());
+        assert_eq!(sessions.count(), (2, 2));
     }
 }

@@ -4,7 +4,9 @@ use super::*;
 use crate::budget::{Bounds, Budget};
 use crate::store::{Change, IdempotencyRecord, Stores};
 use faasm_bridge::session::{InFlight, RecoveredSession};
-use faasm_bridge::wire::{Answer, Hello, VERSIONS, encode_handshake};
+use faasm_bridge::wire::{
+    Answer, ClientMessage, Hello, Request, VERSIONS, encode, encode_handshake,
+};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::ops::Range;
@@ -119,14 +121,13 @@ async fn begun(sessions: &Arc<Sessions>) -> (Arc<Session>, Attachment) {
 }
 
 fn is_in_the_table(sessions: &Sessions, session: &Arc<Session>) -> bool {
-    lock(&sessions.by_id).get(&session.id).is_some_and(|found| Arc::ptr_eq(found, session))
+    sessions.places.lock().has(session)
 }
 
 #[tokio::test]
 async fn a_session_that_is_forgotten_while_its_page_comes_back_is_not_carried() {
     let (sessions, journal) = sessions();
     let (session, first) = begun(&sessions).await;
-    let number = first.generation;
     first.leave(true);
     let hello =
         Hello { versions: (1, 1), user: "ada".into(), token: None, resume: Some(session.id) };
@@ -134,7 +135,7 @@ async fn a_session_that_is_forgotten_while_its_page_comes_back_is_not_carried() 
     let timings = Timings::default();
     let mut entering = Box::pin(handshake::enter(&frame, &sessions, &timings));
     assert!((&mut entering).now_or_never().is_none(), "the journal has not answered");
-    sessions.expire(&session, number);
+    sessions.places.forget(&mut sessions.places.lock(), &session);
     assert!(!is_in_the_table(&sessions, &session));
     journal.answers.add_permits(1);
     let (answer, attachment) = entering.await;
@@ -152,7 +153,7 @@ async fn a_session_that_is_forgotten_while_its_page_comes_back_is_not_carried() 
 async fn a_session_that_is_lost_or_makes_room_before_it_is_carried_is_looked_up_again() {
     let (sessions, _) = sessions();
     let (session, _) = sessions.enter("ada", None).await.unwrap();
-    sessions.make_room(&mut lock(&sessions.by_id), |_| true).unwrap();
+    sessions.places.make_room(&mut sessions.places.lock(), None).unwrap();
     assert!(attach(&session, &sessions, 1).is_none());
     let (session, _) = sessions.enter("ada", None).await.unwrap();
     session.lose();
@@ -179,18 +180,48 @@ async fn a_connection_carries_a_session_with_the_rights_and_version_of_its_own_h
     assert_eq!(frames, [Ok(&[9, 9, 9][..])]);
 }
 
+fn asks(session: &Session, id: RequestId) {
+    let request = Request::ReadFile { path: "f".into() };
+    let frame = encode(&ClientMessage::Request { id, request }, &[]).unwrap();
+    assert!(lock(&session.live).machine.receive(&frame).unwrap().is_some());
+}
+
 #[tokio::test]
-async fn a_page_that_comes_and_goes_has_one_task_that_forgets_its_session() {
+async fn what_a_lost_session_puts_back_says_nothing_of_the_one_that_is_here() {
     let (sessions, _) = sessions();
-    let (session, attachment) = begun(&sessions).await;
-    drop(attachment);
+    let (lost, attachment) = begun(&sessions).await;
+    let id = RequestId(1);
+    asks(&lost, id);
+    attachment.leave(true);
+    lost.lose();
+    sessions.places.forget(&mut sessions.places.lock(), &lost);
+    let again = sessions.session(ServerSession::new(lost.id, "ada".into()));
+    asks(&again, id);
+    sessions.place(again).unwrap();
+    lost.unstart(id);
+    let room = sessions.places.make_room(&mut sessions.places.lock(), None);
+    assert_eq!((room, sessions.count()), (None, (1, 0)), "it awaits something");
+}
+
+#[tokio::test]
+async fn sessions_that_are_away_have_no_task_each() {
+    let (sessions, _) = sessions();
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let before = tasks();
     for _ in 0..100 {
-        drop(attach(&session, &sessions, 1).unwrap());
+        drop(begun(&sessions).await);
     }
-    for _ in 0..10 {
+    assert_eq!(sessions.count(), (100, 0));
+    assert!(tasks() <= before, "{} tasks, {before} before", tasks());
+}
+
+#[tokio::test]
+async fn sessions_that_are_gone_leave_no_task() {
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let (sessions, _) = sessions();
+    let before = tasks();
+    drop(sessions);
+    while tasks() >= before {
         tokio::task::yield_now().await;
     }
-    assert!(tasks() <= before, "{} tasks, {before} before", tasks());
 }

@@ -2,8 +2,8 @@
 
 use super::drain::Running;
 use super::transfers::{Staged, Transfers};
-use super::{Live, MAX_PAYLOADS, Session, lock, locks, watched};
-use crate::budget::{Charge, Kind};
+use super::{Live, MAX_PAYLOADS, Session, Whose, lock, locks, reads, watched};
+use crate::budget::{Charge, Kind, OverBudget};
 use crate::cluster::{Call, ClusterError, Outcome, Run, failure};
 use crate::config::App;
 use crate::store::{Change, IdempotencyRecord, StoreError};
@@ -84,7 +84,12 @@ fn start(
         live.machine.reply(id, reply, &[]);
         return;
     }
-    let held = match Held::take(session, payload.len(), length) {
+    // The chunks of a write are copies.
+    let copied = match &request {
+        Request::WriteState { .. } | Request::WriteStaged { .. } => payload.len(),
+        _ => 0,
+    };
+    let held = match Held::take(session, payload.len(), length.saturating_add(copied)) {
         Ok(held) => held,
         Err((code, message)) => {
             let refusal = live.auth.in_words_of_its_version(Reply::Failed { code, message });
@@ -116,18 +121,16 @@ fn start(
         };
         if session.drain.has_begun() {
             // Not begun, so the page can send it to the next relay.
-            let mut live = lock(&session.live);
-            live.tasks.remove(&id);
-            live.machine.unstart(id);
-            live.wake.notify_one();
-            return;
+            return session.unstart(id);
         }
         drop(waiting);
         let _running = session.metrics.running();
         let is_call = matches!(request, Request::Call { .. });
         let transfers = &auth.transfers;
+        // For what the reply brings.
+        let mut brought = reads::nothing(&session.account);
         let asked = Asked { session: &session, transfers, id, first, user, request, payload };
-        let performed = AssertUnwindSafe(asked.perform(&app)).catch_unwind();
+        let performed = AssertUnwindSafe(asked.perform(&app, &mut brought)).catch_unwind();
         let performed = performed.await.unwrap_or_else(|_| {
             let message = "the relay failed while performing the request".to_owned();
             Some((Reply::Failed { code: FailureCode::Unknown, message }, Vec::new()))
@@ -135,14 +138,11 @@ fn start(
         let Some((reply, payload)) = performed else {
             // Not begun here: the page gets what comes of it where the session is.
             session.lose();
-            let mut live = lock(&session.live);
-            live.tasks.remove(&id);
-            live.machine.unstart(id);
-            return;
+            return session.unstart(id);
         };
         let (reply, payload) = auth.bound(reply, payload);
         let mut live = lock(&session.live);
-        let (reply, payload) = live.afford(reply, payload);
+        let (reply, payload) = live.afford(reply, payload, brought);
         count(&session, &reply);
         live.tasks.remove(&id);
         let frame = live.machine.reply(id, reply, &payload);
@@ -166,9 +166,11 @@ pub(super) fn count(session: &Session, reply: &Reply) {
 }
 
 impl Live {
-    /// A reply that there is memory to keep, or what there is instead.
-    fn afford(&mut self, reply: Reply, payload: Vec<u8>) -> (Reply, Vec<u8>) {
-        let instead = match self.kept.grow(payload.len() as u64) {
+    /// A reply that there is memory to keep, or what there is instead. It was charged already for what it brought.
+    fn afford(&mut self, reply: Reply, payload: Vec<u8>, brought: Charge) -> (Reply, Vec<u8>) {
+        let more = (payload.len() as u64).saturating_sub(brought.bytes());
+        self.kept.absorb(brought);
+        let instead = match self.kept.grow(more) {
             Ok(()) => return (self.auth.in_words_of_its_version(reply), payload),
             Err(_) if payload.is_empty() => return (reply, payload),
             Err(over) => over,
@@ -195,16 +197,16 @@ struct Held {
 }
 
 impl Held {
-    /// For a request whose payload has so many bytes, and its frame so many.
+    /// For a request whose payload has so many bytes, and everything that is kept of it so many.
     ///
     /// # Errors
     /// Why there is no room for it.
     fn take(
         session: &Arc<Session>,
         bytes: usize,
-        frame: usize,
+        all: usize,
     ) -> Result<Self, (FailureCode, String)> {
-        let charge = session.account.charge(Kind::Request, frame.saturating_add(REQUEST_BYTES));
+        let charge = session.account.charge(Kind::Request, all.saturating_add(REQUEST_BYTES));
         let charge = charge.map_err(|over| (FailureCode::OverBudget, over.to_string()))?;
         // Only the session's one connection adds, under its lock.
         let held = session.payload_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -237,7 +239,7 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     /// `None` where the session is another relay's, and nothing was done.
-    async fn perform(self, app: &App) -> Option<(Reply, Vec<u8>)> {
+    async fn perform(self, app: &App, brought: &mut Charge) -> Option<(Reply, Vec<u8>)> {
         let Self { session, transfers, id, first, user, request, payload } = self;
         let request = match &app.keys {
             None => Ok(request),
@@ -246,7 +248,7 @@ impl Asked<'_> {
         let performed = match request {
             Err(error) => return told(error.into()),
             Ok(request) => {
-                let carried = (session, transfers);
+                let carried = (session, transfers, brought);
                 Self::perform_placed(app, carried, (id, first), user, request, payload).await
             }
         };
@@ -259,12 +261,13 @@ impl Asked<'_> {
     /// The request as the cluster's state has its keys.
     async fn perform_placed(
         app: &App,
-        (session, transfers): (&Arc<Session>, &Arc<Transfers>),
+        (session, transfers, brought): (&Arc<Session>, &Arc<Transfers>, &mut Charge),
         (id, first): (RequestId, RequestId),
         user: String,
         request: Request,
         payload: Vec<u8>,
     ) -> Result<(Reply, Vec<u8>), Failure> {
+        let whose = Whose { session: session.key, user: &user, account: &session.account };
         match request {
             Request::Call { function, entry, args, env } => {
                 let run = Some(Run { session: session.key, first });
@@ -273,27 +276,27 @@ impl Asked<'_> {
             }
             Request::ReadState { key, offset, length } => {
                 let length = length.unwrap_or(TRANSFER_BYTES).min(TRANSFER_BYTES);
-                let read = app.state.read(&user, &key, offset, Some(length)).await;
-                read.map_err(Failure::from).map(|read| {
-                    (Reply::State { size: read.size, offset: read.chunk.offset }, read.chunk.bytes)
-                })
+                let read =
+                    reads::state(&*app.state, &user, (&key, offset, length), brought).await?;
+                Ok((Reply::State { size: read.size, offset: read.chunk.offset }, read.chunk.bytes))
             }
             Request::WriteState { key, size, chunks } => {
                 let chunks = split(&chunks, &payload);
                 changed(app, session, id, &user, Change::Write { key, size, chunks }).await
             }
             Request::ReadWhole { key, offset, length, read } => {
-                let (whose, what) = ((session.key, user.as_str()), (key.as_str(), offset, length));
-                Ok(transfers.read(&*app.state, whose, what, read).await?)
+                let what = (key.as_str(), offset, length);
+                transfers.read(&*app.state, whose, what, read, brought).await
             }
-            Request::ReadOn { read, offset } => Ok(transfers.read_on(session.key, read, offset)),
+            Request::ReadOn { read, offset } => {
+                Ok(transfers.read_on(session.key, read, offset, brought)?)
+            }
             Request::Stage { write, part, chunks } => {
-                let chunks = split(&chunks, &payload);
-                transfers.stage((session.key, &user), (write, part), chunks).await;
+                transfers.stage(whose, (write, part), &chunks, &payload).await?;
                 Ok((Reply::Done, Vec::new()))
             }
             Request::WriteStaged { key, size, write, parts, chunks } => {
-                let Some(Staged { chunks: mut all, room }) =
+                let Some(Staged { chunks: mut all, charge }) =
                     transfers.take(session.key, write, parts)
                 else {
                     return Ok((Reply::Missing, Vec::new()));
@@ -301,7 +304,7 @@ impl Asked<'_> {
                 all.extend(split(&chunks, &payload));
                 let change = Change::Write { key, size, chunks: all };
                 let written = changed(app, session, id, &user, change).await;
-                drop(room);
+                drop(charge);
                 written
             }
             Request::AppendState { key } => {
@@ -318,8 +321,8 @@ impl Asked<'_> {
                 message: "a lock is waited for elsewhere".to_owned(),
             }),
             Request::ReadAppended { key, count } => {
-                let read = app.state.read_appended(&user, &key, count).await;
-                read.map_err(Failure::from).map(|bytes| (Reply::Bytes, bytes))
+                let read = reads::list(&*app.state, &user, (&key, count), brought).await;
+                read.map(|bytes| (Reply::Bytes, bytes))
             }
             Request::Compare { function, integrities } => {
                 compared(app, user, function, &integrities).await
@@ -329,8 +332,8 @@ impl Asked<'_> {
                 message: "what is watched is settled in the order of requests".to_owned(),
             }),
             Request::ReadFile { path } => {
-                let read = app.files.read_file(&path).await;
-                read.map_err(Failure::from).map(|found| match found {
+                let read = reads::file(&*app.files, &path, brought).await;
+                read.map(|found| match found {
                     Some(bytes) => (Reply::Bytes, bytes),
                     None => (Reply::Missing, Vec::new()),
                 })
@@ -410,7 +413,7 @@ async fn changed(
 }
 
 /// The chunks of a write, whose lengths were checked to add up to the payload's.
-fn split(headers: &[ChunkHeader], payload: &[u8]) -> Vec<Chunk> {
+pub(super) fn split(headers: &[ChunkHeader], payload: &[u8]) -> Vec<Chunk> {
     let mut rest = payload;
     let mut chunks = Vec::with_capacity(headers.len());
     for header in headers {
@@ -436,6 +439,12 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let Some(code) = error.code() else { return Failure::SessionLost };
         Failure::Told { code, message: error.to_string() }
+    }
+}
+
+impl From<OverBudget> for Failure {
+    fn from(over: OverBudget) -> Self {
+        Failure::Told { code: FailureCode::OverBudget, message: over.to_string() }
     }
 }
 

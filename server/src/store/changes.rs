@@ -178,6 +178,15 @@ impl StateStore for Telling<dyn StateStore> {
         self.inner.read_appended(user, key, count)
     }
 
+    fn appended_bytes<'a>(
+        &'a self,
+        user: &'a str,
+        key: &'a str,
+        count: u32,
+    ) -> BoxFuture<'a, Result<u64, StoreError>> {
+        self.inner.appended_bytes(user, key, count)
+    }
+
     fn clear_appended<'a>(&'a self, user: &'a str, key: &'a str) -> StoreFuture<'a, ()> {
         self.inner.clear_appended(user, key)
     }

@@ -23,6 +23,7 @@ pub use self::locks::{
 pub use self::redb::RedbStore;
 pub use self::redis::{MAX_REDIS_VALUE_BYTES, RedisConfig, RedisStore};
 
+use crate::budget::{Budget, OverDisk};
 use faasm_bridge::faasm::RESERVED;
 use faasm_bridge::state::{Chunk, StateError};
 use faasm_bridge::wire::{FailureCode, MAX_PAYLOAD_BYTES, TRANSFER_BYTES};
@@ -90,7 +91,7 @@ pub enum StoreError {
     #[error("the session is not this relay's any more: {reason}")]
     SessionLost { reason: &'static str },
     /// A run asks for a lock that it holds.
-    #[error("this run has the lock `{key}` already: it would wait for itself for ever")]
+    #[error("this run already holds the lock `{key}`: taking it again would wait forever")]
     Deadlock { key: String },
     /// A lock that is not held, or not any more.
     #[error("the run does not hold the lock of `{key}`, or not any more: its lease ran out")]
@@ -101,6 +102,9 @@ pub enum StoreError {
     /// There are no locks here.
     #[error("there are no locks across the cluster here: {reason}")]
     NoLocks { reason: &'static str },
+    /// More than a user may keep.
+    #[error("it is not stored: {0}")]
+    OverDisk(#[from] OverDisk),
     /// The storage itself failed, and nothing was changed.
     #[error("the store cannot {action}: {reason}")]
     Backend { action: &'static str, reason: String },
@@ -125,6 +129,7 @@ impl StoreError {
             | StoreError::NoLocks { .. } => FailureCode::BadRequest,
             StoreError::LockLost { .. } => FailureCode::LockLost,
             StoreError::LocksFull { .. } => FailureCode::Busy,
+            StoreError::OverDisk(_) => FailureCode::OverBudget,
             StoreError::Backend { .. } => FailureCode::Unavailable,
             StoreError::Uncertain { .. } => FailureCode::Unknown,
             StoreError::SessionLost { .. } => return None,
@@ -217,6 +222,17 @@ pub trait StateStore: Send + Sync {
         count: u32,
     ) -> BoxFuture<'a, Result<Vec<u8>, StoreError>>;
 
+    /// At most so many bytes are what [`StateStore::read_appended`] gives: for whoever has to have memory for them first.
+    fn appended_bytes<'a>(
+        &'a self,
+        user: &'a str,
+        key: &'a str,
+        count: u32,
+    ) -> BoxFuture<'a, Result<u64, StoreError>> {
+        let _ = (user, key, count);
+        Box::pin(async { Ok(MAX_LIST_BYTES) })
+    }
+
     /// Empties a list; durable when it completes.
     fn clear_appended<'a>(
         &'a self,
@@ -230,6 +246,13 @@ pub trait FileStore: Send + Sync {
     /// The file, if it is there; there is none where the path is not valid.
     fn read_file<'a>(&'a self, path: &'a str)
     -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>>;
+
+    /// At most so many bytes are what [`FileStore::read_file`] gives, if there is a file: for whoever has to have memory for them
+    /// first.
+    fn file_bytes<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Option<u64>, StoreError>> {
+        let _ = path;
+        Box::pin(async { Ok(Some(MAX_FILE_BYTES as u64)) })
+    }
 
     /// Stores a file in place of what was there; durable when it completes. Path and size are checked by the caller.
     fn write_file<'a>(
@@ -320,12 +343,13 @@ impl Stores {
     }
 
     /// The same for a relay of so many sessions, of which the journal has room for twice as many: those that are carried,
-    /// and as many that nobody came back to yet.
+    /// and as many that nobody came back to yet. The budget tells how much may wait to be written, and how much each user may
+    /// keep.
     ///
     /// # Errors
     /// As [`Stores::open`].
-    pub fn open_for(path: &Path, sessions: usize) -> Result<Self, StoreError> {
-        RedbStore::open_for(path, sessions).map(Self::in_one)
+    pub fn open_for(path: &Path, sessions: usize, budget: &Budget) -> Result<Self, StoreError> {
+        RedbStore::open_for(path, sessions, budget).map(Self::in_one)
     }
 }
 

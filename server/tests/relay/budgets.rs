@@ -1,6 +1,7 @@
 //! Memory that users make the relay hold.
 
 use crate::fixtures::{GATE, HELLO};
+use crate::process::Process;
 use crate::sessions::closed;
 use crate::support::*;
 use crate::tokens::{Keys, claims};
@@ -8,10 +9,11 @@ use faasm_bridge::wire::{
     ClientMessage, FailureCode, Hello, MAX_ENVELOPE_BYTES, Reply, Request, RequestId,
     ServerMessage, append_frame, decode, encode, encode_handshake, frames_of,
 };
-use faasm_relay::budget::{Bound, Bounds, Budget, Kind, memory};
+use faasm_relay::budget::{Bound, Bounds, Budget, Disk, Kind, memory};
 use faasm_relay::cluster::embedded::EmbeddedConfig;
 use faasm_relay::cluster::{Call, Cluster as _, Outcome, failure};
 use faasm_relay::settings::Settings;
+use faasm_relay::store::Stores;
 use faasm_relay::{Config, Limits};
 use futures_util::{SinkExt, StreamExt};
 use std::time::Duration;
@@ -93,6 +95,17 @@ const GROW: &str = r#"(module
     (func (export "main") (result i32)
         (memory.grow (call $read (i32.const 0) (i32.const 0)))))"#;
 
+/// Writes 64 KiB of state, and pushes it.
+const PUSHES: &str = r#"(module
+    (import "env" "__faasm_write_state" (func $write (param i32 i32 i32)))
+    (import "env" "__faasm_push_state" (func $push (param i32)))
+    (memory (export "memory") 3)
+    (data (i32.const 16) "pushed\00")
+    (func (export "_start")
+        (memory.fill (i32.const 65536) (i32.const 7) (i32.const 65536))
+        (call $write (i32.const 16) (i32.const 65536) (i32.const 65536))
+        (call $push (i32.const 16))))"#;
+
 /// Has 20 MiB from the start.
 const LARGE: &str = r#"(module (memory (export "memory") 320) (func (export "_start")))"#;
 
@@ -132,6 +145,11 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
         }
     };
     tokio::time::timeout(LONG, waiting).await.unwrap_or_else(|_| panic!("not in time: {what}"));
+}
+
+/// Memory that is held, but for functions, which stay compiled.
+fn used(budget: &Budget) -> u64 {
+    budget.used() - budget.used_for(Kind::Code)
 }
 
 /// The same for sessions and HTTP.
@@ -198,7 +216,7 @@ async fn inputs_and_results_of_chained_calls_count_until_they_are_awaited() {
     let (relay, budget) = relay(48 * MIB).await;
     let (failed, _) = relay.call("fan", b"").await;
     assert!((1..60).contains(&failed), "{failed} of 60 found no room");
-    until("nothing is left", || budget.used() == 0).await;
+    until("nothing is left", || used(&budget) == 0).await;
     assert_eq!(relay.call("series", b"").await.0, 0, "what was awaited does not count");
 }
 
@@ -208,14 +226,14 @@ async fn memories_of_instances_count() {
     assert_eq!(relay.call("grow", &[0; 200]).await.0, 1);
     assert_eq!(relay.call("grow", &[0; 300]).await.0, -1, "it does not grow beyond the budget");
     assert!(refused(relay.client().await.ask(main("large"), b"").await), "it cannot begin");
-    assert_eq!(budget.used(), 0);
+    assert_eq!(used(&budget), 0);
 }
 
 #[tokio::test]
 async fn files_of_runs_count() {
     let (relay, budget) = relay(16 * MIB).await;
     is_over(relay.fail("file", b"").await);
-    assert_eq!(budget.used(), 0);
+    assert_eq!(used(&budget), 0);
     let (relay, _) = self::relay(64 * MIB).await;
     assert_eq!(relay.call("file", b"").await.0, 0);
 }
@@ -240,7 +258,7 @@ async fn replies_that_a_page_does_not_take_stay_within_its_users_budget() {
     assert!((1..10).contains(&failed), "{failed} of 10 found no room");
     assert_eq!(page.read("k").await.map(|bytes| bytes.len() as u64), Some(4 * MIB));
     page.say_goodbye().await;
-    until("nothing is left", || budget.used() == 0).await;
+    until("nothing is left", || used(&budget) == 0).await;
 }
 
 #[tokio::test]
@@ -313,7 +331,7 @@ async fn bodies_stay_within_the_budget_of_their_user() {
     assert_eq!(relay.http("PUT /s/ada/k", &[7; 1000]).await.0, 503);
     drop(other);
     assert_eq!(relay.http("PUT /s/ada/k", &[7; 1000]).await.0, 200);
-    assert_eq!(budget.used(), 0);
+    assert_eq!(used(&budget), 0);
 }
 
 #[tokio::test]
@@ -353,7 +371,7 @@ async fn one_copy_of_a_shared_file_serves_all_who_read_it() {
     last.read_to_end(&mut answer).await.unwrap();
     assert!(answer.ends_with(&file));
     drop((last, readers));
-    until("nothing is left", || budget.used() == 0).await;
+    until("nothing is left", || used(&budget) == 0).await;
 }
 
 #[tokio::test]
@@ -371,6 +389,137 @@ async fn metrics_say_what_memory_is_for() {
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in {metrics}");
     }
+}
+
+/// A relay whose users may keep so much on disk.
+async fn keeping(bytes: u64) -> (Relay, Budget) {
+    let budget = Budget::with_disk(Bounds::NONE, Disk::new(bytes));
+    let folder = tempfile::tempdir().unwrap();
+    let stores = Stores::open_for(&folder.path().join("relay.redb"), 100, &budget).unwrap();
+    let embedded = EmbeddedConfig { budget: budget.clone(), ..EmbeddedConfig::default() };
+    let config = Config { budget: budget.clone(), ..Config::default() };
+    (Relay::start_over(config, embedded, stores).await, budget)
+}
+
+#[tokio::test]
+async fn what_a_user_keeps_on_disk_is_bounded_wherever_it_comes_from() {
+    let (relay, budget) = keeping(MIB).await;
+    // Pages: values and lists; what is written again takes no more.
+    let mut page = relay.client().await;
+    let half = vec![7; 600 << 10];
+    assert_eq!(page.write("k", &half).await, Reply::Done);
+    assert_eq!(page.write("k", &half).await, Reply::Done);
+    let Reply::Failed { code: FailureCode::OverBudget, message } = page.write("l", &half).await
+    else {
+        panic!("it is refused");
+    };
+    assert!(message.contains("budget.user_disk_bytes"), "{message}");
+    let append = Request::AppendState { key: "list".into() };
+    assert!(refused(page.ask(append.clone(), &half).await));
+    assert_eq!(page.ask(append.clone(), &half[..300 << 10]).await.0, Reply::Done);
+    assert!(refused(page.ask(append, &half[..300 << 10]).await));
+    // HTTP.
+    let (status, _, body) = relay.http("PUT /s/ada/m", &half).await;
+    let body = String::from_utf8(body).unwrap();
+    assert!(status == 507 && body.contains("over-budget"), "{status} {body}");
+    assert_eq!(relay.http("PUT /s/bob/m", &half).await.0, 200, "others keep their own");
+    assert_eq!(relay.http("PUT /files/a", &half).await.0, 200);
+    assert_eq!(relay.http("PUT /files/b", &half).await.0, 507);
+    // Functions, and what they write.
+    let data = "x".repeat(100 << 10);
+    let large = format!(
+        r#"(module (memory (export "memory") 2) (data (i32.const 0) "{data}") (func (export "_start")))"#
+    );
+    let large = wat::parse_str(large).unwrap();
+    let hoard = wat::parse_str(PUSHES).unwrap();
+    assert_eq!(relay.http("PUT /f/ada/pushes", &hoard).await.0, 200);
+    let upload = |name: u32| {
+        let (relay, large) = (&relay, &large);
+        async move { relay.http(&format!("PUT /f/ada/f{name}"), large).await.0 }
+    };
+    assert_eq!([upload(1).await, upload(2).await], [200, 507]);
+    let (code, message) = relay.fail("pushes", b"").await;
+    assert_eq!(code, failure::OVER_BUDGET, "{message}");
+    assert!(message.contains("budget.user_disk_bytes"), "{message}");
+    assert!(budget.disk().refused() >= 6);
+    let (_, _, metrics) = relay.http("GET /metrics", b"").await;
+    let metrics = String::from_utf8(metrics).unwrap();
+    assert!(!metrics.contains("faasm_relay_disk_refused_total 0"), "{metrics}");
+    // What is cleared makes room.
+    assert_eq!(page.ask(Request::ClearAppended { key: "list".into() }, b"").await.0, Reply::Done);
+    assert_eq!(upload(2).await, 200);
+}
+
+/// Uses much of its stack, and sleeps for a second at the end of it.
+const DEEP: &str = r#"(module
+    (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (func $deep (param $left i32) (param i64 i64 i64 i64 i64 i64) (result i64)
+        (if (i32.eqz (local.get $left)) (then
+            (i32.store (i32.const 80) (i32.const 1))
+            (i64.store (i32.const 88) (i64.const 1000000000))
+            (drop (call $poll (i32.const 64) (i32.const 128) (i32.const 1) (i32.const 200)))
+            (return (i64.const 0))))
+        (i64.add (local.get 1) (i64.add (local.get 2) (i64.add (local.get 3)
+            (i64.add (local.get 4) (i64.add (local.get 5) (i64.add (local.get 6)
+                (call $deep (i32.sub (local.get $left) (i32.const 1)) (local.get 6) (local.get 1)
+                    (local.get 2) (local.get 3) (local.get 4) (local.get 5)))))))))
+    (func (export "_start")
+        (drop (call $deep (i32.const 6000) (i64.const 1) (i64.const 2) (i64.const 3) (i64.const 4)
+            (i64.const 5) (i64.const 6)))))"#;
+
+/// What a process has in memory, bytes.
+fn resident(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+#[tokio::test]
+async fn memory_is_given_back_once_nothing_runs() {
+    let kept = ["--set", "timings.session_kept=0.2"].map(str::to_owned).to_vec();
+    let relay = Process::with(kept);
+    relay.upload("deep", DEEP).await;
+    let before = resident(relay.id());
+    // Stacks of instances.
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..200 {
+        let address = relay.address;
+        calls.spawn(async move {
+            let message = br#"{"user":"ada","function":"deep"}"#;
+            http(address, "POST /", message).await.0
+        });
+    }
+    assert!(calls.join_all().await.iter().all(|status| *status == 200));
+    // Replies that nobody reads.
+    let mut page = relay.page().await;
+    assert_eq!(page.write("k", &[7; 8 * MIB as usize]).await, Reply::Done);
+    let mut pages = vec![page];
+    for _ in 0..8 {
+        pages.push(relay.page().await);
+    }
+    for page in &mut pages {
+        for _ in 0..4 {
+            let read = Request::ReadState { key: "k".into(), offset: 0, length: None };
+            page.send(read, b"").await;
+        }
+    }
+    let process = relay.id();
+    until("the replies are there", || resident(process) > before + 128 * MIB).await;
+    drop(pages);
+    until("memory is back", || resident(process) < before + 64 * MIB).await;
+    relay.die();
+}
+
+#[tokio::test]
+async fn a_compiled_function_counts_and_goes_where_its_user_needs_the_memory() {
+    let (relay, budget) = relay(16 * MIB).await;
+    assert!(budget.used_for(Kind::Code) > 0);
+    let all = budget.user(USER).charge(Kind::Body, 16 << 20).unwrap();
+    assert_eq!(budget.used_for(Kind::Code), 0);
+    drop(all);
+    assert_eq!(relay.call("grow", &[0; 20]).await.0, 1, "it is loaded again");
+    assert!(budget.used_for(Kind::Code) > 0);
 }
 
 #[tokio::test]

@@ -69,10 +69,35 @@ fn run_prints_and_exits_as_the_function_does() {
     assert_eq!((stdout(&done).as_str(), done.status.code()), ("", Some(1)));
     let reason = String::from_utf8(done.stderr).unwrap();
     assert!(reason.contains("trap.wasm: trap: ") && reason.contains("boom"), "{reason}");
+    assert!(
+        reason.trim_end().ends_with(
+            "; see https://github.com/faasm/faasm-browser/blob/main/docs/errors/trap.md"
+        ),
+        "{reason}"
+    );
 
     let missing = relay().args(["run", "nowhere.wasm"]).output().unwrap();
     let reason = String::from_utf8(missing.stderr).unwrap();
-    assert!(reason.contains("reading nowhere.wasm"), "{reason}");
+    assert!(reason.contains("reading nowhere.wasm") && !reason.contains("; see "), "{reason}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text.wasm");
+    std::fs::write(&text, "(module)").unwrap();
+    let refused = relay().arg("run").arg(&text).output().unwrap();
+    let reason = String::from_utf8(refused.stderr).unwrap();
+    assert!(reason.contains("loading ") && reason.contains("text.wasm: "), "{reason}");
+    assert!(reason.trim_end().ends_with("/docs/errors/cannot-load.md"), "{reason}");
+}
+
+#[test]
+fn explain_prints_the_page_of_a_code() {
+    let known = relay().args(["explain", "outcome-unknown"]).output().unwrap();
+    assert!(stdout(&known).starts_with("# `outcome-unknown`\n"), "{}", stdout(&known));
+    assert_eq!(known.status.code(), Some(0));
+    let unknown = relay().args(["explain", "mystery"]).output().unwrap();
+    assert_eq!((stdout(&unknown).as_str(), unknown.status.code()), ("", Some(1)));
+    let reason = String::from_utf8(unknown.stderr).unwrap();
+    assert!(reason.contains("no error code `mystery`; give one of: aborted, "), "{reason}");
 }
 
 #[test]
@@ -104,6 +129,7 @@ fn run_lets_a_function_call_another_file() {
     let expected = "warning: caller: its chained call of callee failed (missing-function): function run/callee is not there";
     let told = String::from_utf8(alone.stderr).unwrap();
     assert!(told.starts_with(expected), "{told}");
+    assert!(told.trim_end().ends_with("/docs/errors/missing-function.md"), "{told}");
     let done = relay().arg("run").arg("--with").arg(&paths[1]).arg(&paths[0]).output().unwrap();
     assert_eq!((done.status.code(), done.stderr.as_slice()), (Some(3), &b""[..]));
 }

@@ -18,7 +18,7 @@ async fn raw(relay: &Relay, bytes: &[u8]) -> String {
     let mut answer = Vec::new();
     let reading = stream.read_to_end(&mut answer);
     tokio::time::timeout(LONG, reading).await.unwrap().unwrap();
-    String::from_utf8(answer).unwrap().to_ascii_lowercase()
+    String::from_utf8_lossy(&answer).to_ascii_lowercase()
 }
 
 #[tokio::test]
@@ -54,6 +54,25 @@ async fn another_version_of_websocket_is_told_which_one_there_is() {
     }
     let (status, head, _) = relay.http("GET /ws", b"").await;
     assert!(status == 426 && head.contains("upgrade: websocket"), "{status} {head}");
+}
+
+#[tokio::test]
+async fn a_websocket_does_not_begin_with_http_1_0() {
+    let relay = Relay::start().await;
+    let host = relay.address;
+    let upgrade = |version| {
+        format!(
+            "GET /ws HTTP/{version}\r\nHost: {host}\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+    };
+    let answer = raw(&relay, upgrade("1.0").as_bytes()).await;
+    assert!(answer.contains(" 400 ") && answer.contains("http/1.1: "), "{answer}");
+    let mut stream = TcpStream::connect(relay.address).await.unwrap();
+    stream.write_all(upgrade("1.1").as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    tokio::time::timeout(LONG, stream.read_exact(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 101");
 }
 
 #[tokio::test]

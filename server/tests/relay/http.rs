@@ -104,6 +104,7 @@ async fn an_upload_is_checked_and_then_runs() {
         let (status, _, body) = relay.http("PUT /f/ada/hello", bad).await;
         assert_eq!(status, 422);
         assert!(error(&body).starts_with("the function was not taken: "));
+        assert!(error(&body).ends_with("/docs/errors/cannot-load.md"), "{}", error(&body));
     }
     let still_there = relay.call("hello", b"x").await;
     assert_eq!(still_there, (0, "Hello, x".into()), "what was there stays");

@@ -104,6 +104,34 @@ async fn one_address_has_so_many_connections() {
 }
 
 #[tokio::test]
+async fn one_address_begins_so_many_sessions_in_a_second() {
+    let relay = with(Limits { handshakes_per_address: 1, ..Limits::default() }).await;
+    let host = relay.address;
+    let begin = format!("POST /session HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n");
+    let last = begin.replace("Content-Length", "Connection: close\r\nContent-Length");
+    let upgrade = format!(
+        "GET /ws HTTP/1.1\r\nHost: {host}\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    );
+    for last in [last, upgrade] {
+        // Until the relay takes the requests within one second.
+        loop {
+            let answer = answer_to(&relay, format!("{begin}{begin}{last}").as_bytes()).await;
+            let (_, last) = answer.rsplit_once("HTTP/1.1 ").unwrap();
+            if let Some(refused) = last.strip_prefix("429 ") {
+                assert!(refused.contains("retry-after: 1\r\n"), "{refused}");
+                assert!(refused.contains("limits.handshakes_per_address"), "{refused}");
+                break;
+            }
+        }
+    }
+    let mut page = Client::new(Kind::WebSocket);
+    while page.try_connect(relay.address).await.is_err() {
+        page.cut();
+    }
+}
+
+#[tokio::test]
 async fn connections_beyond_all_there_are_wait() {
     let relay = with(Limits { connections: 1, ..Limits::default() }).await;
     let mut first = TcpStream::connect(relay.address).await.unwrap();
@@ -298,9 +326,9 @@ async fn answer_to(relay: &Relay, bytes: &[u8]) -> String {
 #[tokio::test]
 async fn who_sends_slowly_is_let_go() {
     let limits = Limits {
-        header_time: Duration::from_millis(200),
-        body_pause: Duration::from_millis(200),
-        body_time: Duration::from_millis(500),
+        header_time: Duration::from_secs(2),
+        body_pause: Duration::from_secs(1),
+        body_time: Duration::from_secs(5),
         ..Limits::default()
     };
     let relay = with(limits).await;
@@ -340,7 +368,7 @@ async fn who_takes_nothing_is_let_go() {
     let folder = tempfile::tempdir().unwrap();
     // More than the system keeps for a connection.
     std::fs::write(folder.path().join("large.bin"), vec![0; 64 * 1024 * 1024]).unwrap();
-    let limits = Limits { write_pause: Duration::from_millis(300), ..Limits::default() };
+    let limits = Limits { write_pause: Duration::from_secs(2), ..Limits::default() };
     // Longer than this test waits: a relay that waits for such a peer is one that fails.
     let timings = Timings { grace: 4 * LONG, ..Timings::default() };
     let web = Some(folder.path().to_owned());

@@ -84,7 +84,7 @@ async fn a_lock_is_free_again_when_its_holder_traps_or_would_wait_for_itself() {
     assert_eq!(relay.call("count", b"").await.0, 1);
     let (code, reason) = relay.fail("hold", b"22").await;
     assert_eq!(code, "deadlock");
-    assert!(reason.contains("this run has the lock `k` already"), "{reason}");
+    assert!(reason.contains("this run already holds the lock `k`"), "{reason}");
     assert_eq!(relay.call("count", b"").await.0, 2);
 }
 

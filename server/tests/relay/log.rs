@@ -134,7 +134,8 @@ async fn chained_calls_that_fail_are_named_so_many_of_them() {
         (name, ["callee=no\\nWARN name", "missing-function", "cannot name a function"]),
         (missing, ["callee=nowhere", "missing-function", "function ada/nowhere is not there"]),
     ] {
-        for part in [" WARN ", "user=ada", "function=heedless"].iter().chain(&parts) {
+        for part in [" WARN ", "user=ada", "function=heedless", "docs/errors/"].iter().chain(&parts)
+        {
             assert!(line.contains(part), "{line}");
         }
     }
@@ -155,7 +156,14 @@ async fn a_call_from_outside_that_fails_is_named() {
     }
     let lines = log.lines("a call failed");
     assert_eq!(lines.len(), 16, "the rest is counted");
-    for part in [" WARN ", "user=ada", "function=nowhere", "missing-function", "is not there"] {
+    for part in [
+        " WARN ",
+        "user=ada",
+        "function=nowhere",
+        "missing-function",
+        "is not there",
+        "docs/errors/missing-function.md",
+    ] {
         assert!(lines[0].contains(part), "{}", lines[0]);
     }
 }

@@ -54,6 +54,7 @@ async fn a_message_calls_a_function_and_waits() {
         reason.starts_with("Call failed (trap): ") && reason.contains("unreachable"),
         "{reason}"
     );
+    assert!(reason.ends_with("/docs/errors/trap.md"), "{reason}");
     let missing = json!({ "user": "ada", "function": "nowhere" });
     let (status, reason) = send(&relay, missing).await;
     assert_eq!(status, 500);

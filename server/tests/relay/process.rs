@@ -9,6 +9,9 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+/// How often a relay is started until it listens.
+const ATTEMPTS: usize = 5;
+
 /// A relay's process, and its data for the next one.
 pub(crate) struct Process {
     child: Child,
@@ -20,12 +23,12 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start() -> Self {
-        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), 0, Vec::new())
+        Self::with(Vec::new())
     }
 
     /// With further arguments.
     pub(crate) fn with(arguments: Vec<String>) -> Self {
-        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), 0, arguments)
+        Self::begin(arguments)
     }
 
     /// One of several that share a Redis.
@@ -37,10 +40,22 @@ impl Process {
     pub(crate) fn over_with(redis: String, further: &[&str]) -> Self {
         let mut arguments = vec!["--redis".to_owned(), redis];
         arguments.extend(further.iter().map(|argument| (*argument).to_owned()));
-        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), 0, arguments)
+        Self::begin(arguments)
     }
 
-    fn start_in(folder: Arc<tempfile::TempDir>, port: u16, arguments: Vec<String>) -> Self {
+    /// On a port that it gets again.
+    fn begin(arguments: Vec<String>) -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        // Another test program may take the port in between.
+        let started = (0..ATTEMPTS).find_map(|_| {
+            let port = faasm_redis_server::lasting_port().unwrap();
+            Self::start_in(Arc::clone(&folder), port, arguments.clone())
+        });
+        started.expect("a relay that listens")
+    }
+
+    /// None where it does not listen.
+    fn start_in(folder: Arc<tempfile::TempDir>, port: u16, arguments: Vec<String>) -> Option<Self> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_faasm-relay"))
             .args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--data"])
             .arg(folder.path().join("data"))
@@ -53,19 +68,27 @@ impl Process {
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim_end().strip_prefix("listening on http://").unwrap();
+        let Some(address) = line.trim_end().strip_prefix("listening on http://") else {
+            child.wait().unwrap();
+            return None;
+        };
         let address = address.strip_suffix('/').unwrap().parse().unwrap();
-        Self { child, address, folder, arguments }
+        Some(Self { child, address, folder, arguments })
     }
 
     pub(crate) fn again(self) -> Self {
-        Self::start_in(Arc::clone(&self.folder), self.address.port(), self.arguments.clone())
+        let (folder, port) = (Arc::clone(&self.folder), self.address.port());
+        Self::start_in(folder, port, self.arguments.clone()).expect("it listens again")
     }
 
     pub(crate) fn kill(mut self) -> Self {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         self.again()
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn ask_to_end(&self) {
@@ -80,7 +103,7 @@ impl Process {
                 return status;
             }
             assert!(begun.elapsed() < LONG, "it ends");
-            tokio::task::yield_now().await;
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     }
 

@@ -73,7 +73,7 @@ pub(crate) async fn ask(stream: &mut TlsStream<TcpStream>, request: &str) -> Str
 }
 
 async fn relay(tls: Tls) -> Relay {
-    let limits = Limits { header_time: Duration::from_millis(500), ..Limits::default() };
+    let limits = Limits { header_time: Duration::from_secs(3), ..Limits::default() };
     let config = Config { tls: Some(tls), limits, ..Config::default() };
     Relay::start_with(config, EmbeddedConfig::default()).await
 }

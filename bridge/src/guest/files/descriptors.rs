@@ -1,14 +1,14 @@
-//! What a run has open: descriptors, and the open files behind them.
+//! The descriptors of a run, and the open files they refer to.
 
 use super::tree::{Inode, ROOT};
 use super::{Files, MAX_DESCRIPTORS};
 use crate::guest::errno::Errno;
 use crate::sorted_map::SortedMap;
 
-/// What a descriptor may be used for, as WASI says it.
+/// What a descriptor may be used for, as WASI defines it.
 ///
 /// Only reading and writing are checked: nothing else is worth protecting from a program that has the root folder. The
-/// others are kept for programs that ask, such as `isatty` and `fcntl` of wasi-libc.
+/// others are stored for programs that query them, such as `isatty` and `fcntl` of wasi-libc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::guest) struct Rights {
     pub(in crate::guest) base: u64,
@@ -23,12 +23,12 @@ impl Rights {
     const SET_SIZE: u64 = 1 << 22;
     /// Any of these opens a file for writing.
     pub(super) const WRITES: u64 = Self::WRITE | Self::ALLOCATE | Self::SET_SIZE;
-    /// All that can be done with a file: the `fd_*` calls.
+    /// Rights that apply to files: the `fd_*` calls.
     pub(super) const OF_FILE: u64 = 0x1ff | 0b111 << 21 | 1 << 27;
-    /// All that can be done with a folder: the `path_*` calls, and what files have besides their contents.
+    /// Rights that apply to folders: the `path_*` calls, and the `fd_*` calls that do not access contents.
     pub(super) const OF_FOLDER: u64 =
         1 << 3 | 1 << 4 | 1 << 7 | 0x1f_fe00 | 1 << 21 | 1 << 23 | 0b111 << 24;
-    /// What a program that opens by mode, and not by rights, gets.
+    /// The rights of a program that opens files by mode instead of rights.
     pub(in crate::guest) fn of_mode(read: bool, write: bool) -> Self {
         let without = |may: bool, bits: u64| if may { 0 } else { bits };
         let base = (Self::OF_FILE | Self::OF_FOLDER)
@@ -38,7 +38,7 @@ impl Rights {
     }
 }
 
-/// Flags of an open file, as WASI numbers them.
+/// Flags of an open file, with WASI's values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::guest) struct Flags(pub(in crate::guest) u16);
 
@@ -48,7 +48,7 @@ impl Flags {
     const ALL: u16 = 0b1_1111;
 
     /// # Errors
-    /// For flags the specification does not have.
+    /// If a flag is not in the specification.
     pub(in crate::guest) fn new(flags: u32) -> Result<Self, Errno> {
         match u16::try_from(flags) {
             Ok(flags) if flags & !Self::ALL == 0 => Ok(Self(flags)),
@@ -61,7 +61,7 @@ impl Flags {
     }
 }
 
-/// What an open file is.
+/// What an open file refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::guest) enum Target {
     Stdin,
@@ -70,7 +70,7 @@ pub(in crate::guest) enum Target {
     Node(Inode),
 }
 
-/// From where an offset counts.
+/// The position to which an offset is relative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::guest) enum Whence {
     Start,
@@ -79,7 +79,7 @@ pub(in crate::guest) enum Whence {
 }
 
 impl Whence {
-    /// WASI and Linux agree on the numbers.
+    /// From the number, which is the same in WASI and Linux.
     pub(in crate::guest) fn new(number: u32) -> Result<Self, Errno> {
         match number {
             0 => Ok(Whence::Start),
@@ -90,14 +90,14 @@ impl Whence {
     }
 }
 
-/// An open file; descriptors that were duplicated share it, and with it the offset.
+/// An open file; duplicated descriptors share it, including its offset.
 #[derive(Clone, Debug)]
 pub(in crate::guest) struct Open {
     pub(in crate::guest) target: Target,
     pub(in crate::guest) offset: u64,
     pub(in crate::guest) flags: Flags,
     pub(in crate::guest) rights: Rights,
-    /// The name under which the run had it from the start; none of what it opened itself.
+    /// The name of a preopened folder; `None` for files that the run opened itself.
     pub(in crate::guest) preopened: Option<&'static str>,
 }
 
@@ -125,7 +125,7 @@ impl Default for Descriptors {
             (Target::Stdout, only(Rights::WRITE), None),
             (Target::Stderr, only(Rights::WRITE), None),
             (Target::Node(ROOT), all, Some("/")),
-            // The working folder, for C libraries that take relative paths as they are.
+            // The working folder, for C libraries that pass relative paths unchanged.
             (Target::Node(ROOT), all, Some(".")),
         ] {
             let slot = descriptors.next;
@@ -147,7 +147,7 @@ impl Descriptors {
         self.open.get_mut(id).ok_or(Errno::BadDescriptor)
     }
 
-    /// The nodes of all open files, each as often as it is open.
+    /// The nodes of all open files, each once per open file.
     pub(super) fn nodes(&self) -> impl Iterator<Item = Inode> + '_ {
         self.open.values().filter_map(|open| match open.target {
             Target::Node(inode) => Some(inode),
@@ -168,7 +168,7 @@ impl Descriptors {
         self.slots.insert(slot, id);
     }
 
-    /// Takes a descriptor away; gives the open file where this was its last one.
+    /// Removes a descriptor; returns the open file if this was its last one.
     fn take(&mut self, descriptor: u32) -> Result<Option<Open>, Errno> {
         let id = self.slots.remove(&descriptor).ok_or(Errno::BadDescriptor)?;
         let shared = self.slots.values().any(|other| *other == id);
@@ -200,7 +200,7 @@ impl Files {
     /// Drops rights.
     ///
     /// # Errors
-    /// Where there are new ones among them.
+    /// If `rights` contains rights that the descriptor does not have.
     pub(in crate::guest) fn set_rights(
         &mut self,
         descriptor: u32,
@@ -215,14 +215,14 @@ impl Files {
         Ok(())
     }
 
-    /// Moves `from` to `to`, which is open and gets closed.
+    /// Moves `from` to `to`, which must be open and is closed.
     pub(in crate::guest) fn renumber(&mut self, from: u32, to: u32) -> Result<(), Errno> {
         self.descriptors.get(to)?;
         self.duplicate_onto(from, to)?;
         if from != to { self.close(from) } else { Ok(()) }
     }
 
-    /// A second descriptor for an open file, the lowest free one from `lowest` on.
+    /// Duplicates a descriptor to the lowest free one from `lowest` on.
     pub(in crate::guest) fn duplicate(
         &mut self,
         descriptor: u32,
@@ -234,7 +234,7 @@ impl Files {
         Ok(free)
     }
 
-    /// Makes `to` a second descriptor for what `from` refers to.
+    /// Makes `to` a second descriptor of the open file of `from`.
     pub(in crate::guest) fn duplicate_onto(&mut self, from: u32, to: u32) -> Result<(), Errno> {
         let Descriptors { slots, .. } = &self.descriptors;
         let id = *slots.get(&from).ok_or(Errno::BadDescriptor)?;
@@ -250,7 +250,7 @@ impl Files {
         Ok(())
     }
 
-    /// Moves the offset and gives the new one. In a folder it counts places of the listing.
+    /// Moves the offset and returns the new one. In a folder the offset is a position in the listing.
     pub(in crate::guest) fn seek(
         &mut self,
         descriptor: u32,
@@ -265,7 +265,7 @@ impl Files {
             Whence::End => self.stat_node(inode)?.size,
         };
         let offset = from.checked_add_signed(offset).ok_or(Errno::Invalid)?;
-        // What a signed offset cannot say, a program could not ask for again.
+        // An offset beyond the signed range could not be passed back by the program.
         if offset > i64::MAX as u64 {
             return Err(Errno::Invalid);
         }

@@ -3,13 +3,13 @@
 use super::tree::Inode;
 use crate::sorted_map::SortedMap;
 
-/// Places in a listing below this are `.` and `..`.
+/// Positions in a listing below this are `.` and `..`.
 const FIRST_PLACE: u64 = 3;
 
 /// Names of a folder.
 ///
-/// Every name has a *place* that it keeps as long as it exists, and that no other name gets afterwards. A listing
-/// continues after a place, so a program that removes what it lists misses nothing and sees nothing twice.
+/// Every name has a *place*, a position that it keeps as long as it exists, and that is never reused. A listing
+/// continues after a place, so a program that removes files while listing them misses none and sees none twice.
 #[derive(Clone, Debug)]
 pub(super) struct Folder {
     pub(super) parent: Inode,
@@ -18,7 +18,7 @@ pub(super) struct Folder {
     next_place: u64,
 }
 
-/// One line of a listing.
+/// An entry of a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::guest) struct Listed<'a> {
     /// The cookie that continues after this entry.
@@ -41,7 +41,7 @@ impl Folder {
         self.names.is_empty()
     }
 
-    /// Adds a name, or points an existing one elsewhere.
+    /// Adds a name, or changes the target of an existing one.
     pub(super) fn insert(&mut self, name: &str, inode: Inode) {
         if let Some((target, _)) = self.names.get_mut(name) {
             *target = inode;
@@ -59,8 +59,8 @@ impl Folder {
         Some(inode)
     }
 
-    /// Gives an entry another name and lets it keep its place, so that a program that renames every file it lists comes
-    /// to an end. A file that had the name loses it.
+    /// Renames an entry; it keeps its place, so that a program that renames every file it lists terminates. A file that
+    /// had the new name loses it.
     pub(super) fn rename(&mut self, old: &str, new: &str) {
         let Some((inode, place)) = self.names.remove(old) else { return };
         self.remove(new);
@@ -68,7 +68,7 @@ impl Folder {
         self.places.insert(place, new.to_owned());
     }
 
-    /// The entries after a place, `.` and `..` first; 0 begins.
+    /// The entries after a place, `.` and `..` first; 0 starts the listing.
     pub(super) fn list(&self, own: Inode, after: u64) -> impl Iterator<Item = Listed<'_>> {
         let dots = [
             Listed { place: 1, name: ".", inode: own },

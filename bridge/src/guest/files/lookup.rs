@@ -1,30 +1,30 @@
-//! From a path to a place in the tree.
+//! Resolves a path in the tree.
 
 use super::tree::{Content, Inode, ROOT, Tree};
 use super::{MAX_NAME_BYTES, MAX_PATH_BYTES};
 use crate::guest::errno::Errno;
 
-/// Where a path leads.
+/// The result of resolving a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    /// The folder that holds the last name, and that name; none where the path ends in `.`, `..` or the root.
+    /// The folder that contains the last name, and that name; `None` if the path ends in `.`, `..` or the root.
     pub(super) name: Option<(Inode, String)>,
-    /// What is there, if anything is.
+    /// The node that the path leads to, if it exists.
     pub(super) node: Option<Inode>,
-    /// The path ends in a slash: only a folder will do.
+    /// The path ends in a slash: the node must be a folder.
     pub(super) folder_only: bool,
 }
 
-/// Where a path begins.
+/// The folder that a path is relative to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::guest) struct Base {
     pub(in crate::guest) folder: Inode,
-    /// Whether the path must stay below the folder, as WASI has it.
+    /// Whether the path must stay below the folder, as in WASI.
     pub(in crate::guest) confined: bool,
 }
 
 impl Base {
-    /// The root. Nothing leads out of it: its parent is itself.
+    /// The root. It is its own parent, so no path leaves it.
     pub(in crate::guest) const ROOT: Base = Base { folder: ROOT, confined: false };
 }
 
@@ -32,7 +32,7 @@ impl Base {
 const MAX_LINKS: u32 = 40;
 
 impl Tree {
-    /// Follows a path. Symbolic links on the way are followed, the last name only where `follow` says so.
+    /// Resolves a path. Symbolic links are followed; the last name only if `follow` is set.
     pub(super) fn resolve(&self, base: Base, path: &str, follow: bool) -> Result<Place, Errno> {
         check_path(path)?;
         let mut at = base.folder;
@@ -93,12 +93,12 @@ impl Tree {
     }
 }
 
-/// Where an absolute path begins: a program that was given only a folder below the root does not get out of it.
+/// The start of an absolute path: a program that has only a folder below the root cannot leave it.
 fn outermost(base: Base) -> Result<Inode, Errno> {
     if base.confined && base.folder != ROOT { Err(Errno::NotCapable) } else { Ok(ROOT) }
 }
 
-/// Bounds every path has.
+/// Checks the limits of a path.
 pub(super) fn check_path(path: &str) -> Result<(), Errno> {
     match path {
         "" => Err(Errno::NoEntry),

@@ -1,7 +1,7 @@
-//! The files of one run: a tree in memory, the shared files it has read, and what it has open.
+//! The files of one run: a tree in memory, the shared files it has read, and its open files.
 //!
-//! WASI and the system calls of the older toolchain are two faces of this: both call [`Files`], and number its refusals
-//! in their own way. Everything is plain data, so that a run can be saved with its files.
+//! WASI and the system calls of the older toolchain are two interfaces to this: both call [`Files`], and map its errors
+//! to their own numbers. Everything is plain data, so that a run can be saved with its files.
 
 mod descriptors;
 mod folder;
@@ -23,11 +23,11 @@ use descriptors::Descriptors;
 use shared::Shared;
 use tree::{Content, Inode, Times, Tree};
 
-/// Most that the files of one run may take, bytes: contents, names and [`NODE_BYTES`] for each of them, and the shared
-/// files it reads.
+/// Most bytes that the files of one run may use: contents, names and [`NODE_BYTES`] for each of them, and the shared
+/// files that it reads.
 const MAX_TREE_BYTES: u64 = 256 << 20;
 
-/// What a node, or a name, counts besides its bytes, so that empty files have a bound too.
+/// Bytes counted for a node or a name in addition to its contents, so that empty files are limited too.
 const NODE_BYTES: u64 = 128;
 
 /// Longest path, bytes.
@@ -36,10 +36,10 @@ const MAX_PATH_BYTES: usize = 4096;
 /// Longest name within a path, bytes.
 const MAX_NAME_BYTES: usize = 255;
 
-/// Most descriptors a run may have open.
+/// Most open descriptors of a run.
 const MAX_DESCRIPTORS: u32 = 1024;
 
-/// What a file is.
+/// Type of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FileType {
     CharacterDevice,
@@ -51,7 +51,7 @@ pub(super) enum FileType {
 /// Attributes of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stat {
-    /// 0 for the standard streams, which are no files of the tree.
+    /// 0 for the standard streams, which are not files of the tree.
     pub(super) inode: u64,
     pub(super) kind: FileType,
     pub(super) links: u32,
@@ -59,10 +59,10 @@ pub(super) struct Stat {
     pub(super) times: Times,
 }
 
-/// One line of a folder's listing.
+/// An entry of a folder's listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry<'a> {
-    /// Continues a listing after this entry.
+    /// Position after this entry, to continue the listing.
     pub(super) cookie: u64,
     pub(super) name: &'a str,
     pub(super) inode: u64,
@@ -78,7 +78,7 @@ pub(super) struct Files {
 }
 
 impl Default for Files {
-    /// What is open from the start counts as open: it can be closed like everything else.
+    /// The initial descriptors count as open: the run can close them like any others.
     fn default() -> Self {
         let (mut tree, descriptors) = (Tree::default(), Descriptors::default());
         descriptors.nodes().for_each(|inode| tree.opened(inode));
@@ -87,7 +87,7 @@ impl Default for Files {
 }
 
 impl Files {
-    /// What they keep, bytes.
+    /// Bytes that the files use.
     pub(super) fn held_bytes(&self) -> u64 {
         self.tree.used()
     }
@@ -103,7 +103,7 @@ impl Files {
         Ok(Stat { inode: inode.0, kind, links, size: size as u64, times })
     }
 
-    /// Attributes of what a descriptor refers to.
+    /// Attributes of a descriptor's file.
     pub(super) fn stat(&self, descriptor: u32) -> Result<Stat, Errno> {
         match self.descriptors.get(descriptor)?.target {
             Target::Node(inode) => self.stat_node(inode),
@@ -117,7 +117,7 @@ impl Files {
         }
     }
 
-    /// The entries of an open folder after a cookie; 0 begins.
+    /// The entries of an open folder after a cookie; 0 starts the listing.
     pub(super) fn list(
         &self,
         descriptor: u32,
@@ -134,7 +134,7 @@ impl Files {
         }))
     }
 
-    /// Where paths relative to a descriptor begin.
+    /// The base of paths relative to a descriptor.
     pub(super) fn base(&self, descriptor: u32, confined: bool) -> Result<Base, Errno> {
         match self.node_of(descriptor)? {
             Some(folder) if self.tree.is_folder(folder) => Ok(Base { folder, confined }),
@@ -142,7 +142,7 @@ impl Files {
         }
     }
 
-    /// The node behind a descriptor; none for the standard streams.
+    /// The node of a descriptor; `None` for the standard streams.
     fn node_of(&self, descriptor: u32) -> Result<Option<Inode>, Errno> {
         match self.descriptors.get(descriptor)?.target {
             Target::Node(inode) => Ok(Some(inode)),
@@ -156,7 +156,7 @@ impl Files {
         self.tree.resize(inode, size, now)
     }
 
-    /// Makes sure that a file that is open for writing has bytes up to `offset + length`.
+    /// Extends a file that is open for writing to at least `offset + length` bytes.
     pub(super) fn allocate(
         &mut self,
         descriptor: u32,

@@ -1,4 +1,4 @@
-//! What is done with files by their path.
+//! File operations by path.
 
 use super::descriptors::Open;
 use super::lookup::{Place, check_path};
@@ -10,13 +10,13 @@ use crate::guest::errno::{Errno, Stop};
 /// How a path is opened.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::guest) struct OpenOptions {
-    /// Follow a symbolic link at the end of the path. One with a slash after it is followed in any case, as POSIX has it.
+    /// Follow a symbolic link at the end of the path. A link with a slash after it is always followed, as in POSIX.
     pub(in crate::guest) follow: bool,
     pub(in crate::guest) create: bool,
-    /// With `create`: fail where there is something.
+    /// With `create`: fail if the file exists.
     pub(in crate::guest) exclusive: bool,
     pub(in crate::guest) truncate: bool,
-    /// Fail where it is no folder.
+    /// Fail if it is not a folder.
     pub(in crate::guest) folder: bool,
     pub(in crate::guest) flags: Flags,
     pub(in crate::guest) rights: Rights,
@@ -28,7 +28,7 @@ impl OpenOptions {
     }
 }
 
-/// What becomes of a time.
+/// A change of a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::guest) enum TimeChange {
     Keep,
@@ -48,7 +48,7 @@ impl TimeChange {
 }
 
 impl Files {
-    /// Opens a file and gives its descriptor, the lowest free one. Waits for a shared file that is not here yet.
+    /// Opens a file and returns its descriptor, the lowest free one. Waits for a shared file that is not fetched yet.
     pub(in crate::guest) fn open(
         &mut self,
         base: Base,
@@ -72,7 +72,7 @@ impl Files {
                 return Err(Errno::IsFolder.into());
             }
             Content::Folder(_) => Rights::OF_FOLDER,
-            // To somebody who asks for a folder it is none.
+            // A link is not a folder.
             Content::Link(_) if options.folder => return Err(Errno::NotFolder.into()),
             Content::Link(_) => return Err(Errno::Loop.into()),
             Content::File(_) | Content::Shared(_) if options.folder => {
@@ -111,7 +111,7 @@ impl Files {
         }
     }
 
-    /// Attributes of what a path leads to. Waits for a shared file that is not here yet.
+    /// Attributes of the file at a path. Waits for a shared file that is not fetched yet.
     pub(in crate::guest) fn stat_path(
         &mut self,
         base: Base,
@@ -122,7 +122,7 @@ impl Files {
         Ok(self.stat_node(inode)?)
     }
 
-    /// All bytes of a file. Waits for a shared file that is not here yet.
+    /// All bytes of a file. Waits for a shared file that is not fetched yet.
     pub(in crate::guest) fn read_whole(&mut self, path: &str) -> Result<&[u8], Stop> {
         let inode = self.existing(Base::ROOT, path, true)?;
         Ok(self.tree.read(inode, 0)?)
@@ -135,7 +135,7 @@ impl Files {
         }
     }
 
-    /// A path that ends in a slash is followed in any case, as POSIX has it.
+    /// A path that ends in a slash is always followed, as in POSIX.
     fn existing_node(&self, base: Base, path: &str, follow: bool) -> Result<Inode, Errno> {
         let place = self.tree.resolve(base, path, follow || path.ends_with('/'))?;
         place.node.ok_or(Errno::NoEntry)
@@ -257,7 +257,7 @@ impl Files {
         self.tree.create(folder, &name, Content::Link(target.to_owned()), now).map(drop)
     }
 
-    /// Where something that is no folder can be made. What has a slash after it can only be in the way.
+    /// The position for a new node that is not a folder. A path with a slash at its end is never valid.
     fn free_name(&self, (base, path): (Base, &str)) -> Result<(Inode, String), Errno> {
         match self.place_of_new(base, path)? {
             Place { node: Some(_), .. } => Err(Errno::Exists),
@@ -266,7 +266,7 @@ impl Files {
         }
     }
 
-    /// Where something is to be made: a link there is not followed, whether or not it has a slash after it.
+    /// The position for a new node: a link there is not followed, with or without a slash after it.
     fn place_of_new(&self, base: Base, path: &str) -> Result<Place, Errno> {
         let name = path.trim_end_matches('/');
         self.tree.resolve(base, if name.is_empty() { path } else { name }, false)
@@ -283,7 +283,7 @@ impl Files {
         }
     }
 
-    /// Sets the times of what a path leads to.
+    /// Sets the times of the file at a path.
     pub(in crate::guest) fn set_path_times(
         &mut self,
         base: Base,
@@ -297,7 +297,7 @@ impl Files {
         self.change_times(inode, accessed, modified, now)
     }
 
-    /// Sets the size of what a path leads to.
+    /// Sets the size of the file at a path.
     pub(in crate::guest) fn set_path_size(
         &mut self,
         base: Base,
@@ -311,7 +311,7 @@ impl Files {
     }
 }
 
-/// Shared files are there to be read.
+/// Rejects paths of shared files, which are read-only.
 fn refuse_shared(path: &str) -> Result<(), Errno> {
     if shared_name(path)?.is_some() { Err(Errno::ReadOnly) } else { Ok(()) }
 }

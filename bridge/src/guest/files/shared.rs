@@ -1,4 +1,4 @@
-//! Files that the cluster shares: `faasm://a/b`, read-only, fetched at their first use and kept for the run.
+//! Files that the cluster shares: `faasm://a/b`, read-only, fetched at their first use and cached for the run.
 
 use super::Files;
 use super::lookup::check_path;
@@ -10,19 +10,19 @@ use crate::guest::{Args, Clock, Context, Fault, Flow, Guest, Operation};
 use crate::host::HostCall;
 use crate::sorted_map::SortedMap;
 
-/// The shared files a run knows of.
+/// The shared files that a run has requested.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shared {
-    /// By name without scheme; none where the cluster has no such file.
+    /// By name without scheme; `None` if the cluster has no such file.
     known: SortedMap<String, Option<Inode>>,
-    /// What the run waits for.
+    /// The file that the run waits for.
     awaited: Option<String>,
 }
 
-/// The name of the shared file that a path means, if it means one.
+/// The name of a shared file, if the path refers to one.
 ///
-/// A C library makes a path absolute before it hands it on, and may fold its slashes: `faasm://a`, `/faasm://a` and
-/// `faasm:/a` are one. After a change of the working folder the path comes as `folder/faasm://a`.
+/// A C library makes paths absolute before it passes them on, and may merge slashes: `faasm://a`, `/faasm://a` and
+/// `faasm:/a` are the same. After a change of the working folder the path is `folder/faasm://a`.
 pub(super) fn shared_name(path: &str) -> Result<Option<String>, Errno> {
     let rooted = path.trim_start_matches('/');
     let name = match path.rfind("/faasm://") {
@@ -45,7 +45,7 @@ pub(super) fn shared_name(path: &str) -> Result<Option<String>, Errno> {
 }
 
 impl Files {
-    /// The node of a shared file; waits where the run has not asked for it before.
+    /// The node of a shared file; waits if the run has not requested it before.
     pub(super) fn shared_node(&mut self, name: String) -> Result<Inode, Stop> {
         match self.shared.known.get(&name) {
             Some(Some(inode)) => Ok(*inode),
@@ -57,7 +57,7 @@ impl Files {
         }
     }
 
-    /// Takes what the run waited for, and gives its node; none where there is no such file.
+    /// Stores the awaited file and returns its node; `None` if there is no such file.
     pub(in crate::guest) fn shared_arrived(
         &mut self,
         bytes: Option<Vec<u8>>,
@@ -81,9 +81,9 @@ impl Files {
 impl Guest {
     /// Second half of the calls that wait for a shared file.
     ///
-    /// What writes a file to state does it under the key that was asked for. The others are made once more, and find the file. They
-    /// take nothing along from their first half: where the guest's memory has changed meanwhile it is as if they had been called
-    /// only now, and a path to a shared file that is not here is refused then.
+    /// A call that writes a file to state uses the key read in its first half. The other calls are performed again and
+    /// find the file. They keep nothing from their first half: if the guest's memory has changed meanwhile, the new
+    /// arguments apply, and a path to another shared file that is not fetched yet is refused.
     pub(in crate::guest) fn shared_file_arrived(
         &mut self,
         (call, key): (HostCall, Option<&str>),
@@ -100,7 +100,7 @@ impl Guest {
                 };
             }
             Ok(_) => match self.handle(call, args, cx)? {
-                // The path lay in memory that somebody else changed meanwhile.
+                // The path was overwritten meanwhile, and names another shared file that is not fetched yet.
                 Flow::Wait(_) => Errno::Io,
                 flow => return Ok(flow),
             },

@@ -1,4 +1,4 @@
-//! The file tree, by itself: rules, bounds, and random sequences against a plain model.
+//! The file tree alone: rules, limits, and random sequences against a plain model.
 
 mod descriptors;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::guest::errno::Stop;
 use crate::guest::{Fault, Operation};
 
-/// What the tests call a refusal.
+/// The error of a result.
 fn errno<T: std::fmt::Debug>(result: Result<T, Stop>) -> Errno {
     match result {
         Err(Stop::Errno(errno)) => errno,
@@ -26,7 +26,7 @@ fn options(create: bool) -> OpenOptions {
     }
 }
 
-/// Creates a file with bytes in it.
+/// Creates a file with these bytes.
 fn file(files: &mut Files, path: &str, bytes: &[u8]) {
     let descriptor = files.open(Base::ROOT, path, &options(true), 1).unwrap();
     let inode = files.node_of(descriptor).unwrap().unwrap();
@@ -116,11 +116,11 @@ fn symbolic_links() {
     files.symlink("about", (root, "round"), 1).unwrap();
     assert_eq!(errno(bytes(&mut files, "about")), Errno::Loop);
 
-    // The slash of a target asks for a folder, as that of a path does.
+    // A slash at the end of a link's target requires a folder, like that of a path.
     files.symlink("a/f/", (root, "slash"), 1).unwrap();
     assert_eq!(errno(bytes(&mut files, "slash")), Errno::NotFolder);
 
-    // A link to nothing: what is created through it is created there.
+    // A dangling link: a file created through it is created at its target.
     files.symlink("a/new", (root, "dangling"), 1).unwrap();
     assert_eq!(errno(bytes(&mut files, "dangling")), Errno::NoEntry);
     let exclusive = OpenOptions { exclusive: true, ..options(true) };
@@ -128,7 +128,7 @@ fn symbolic_links() {
     file(&mut files, "dangling", b"made");
     assert_eq!(bytes(&mut files, "a/new").unwrap(), b"made");
 
-    // Removing and renaming take the link, never its target.
+    // Removing and renaming apply to the link, never to its target.
     assert_eq!(files.remove_folder(root, "folder/", 1), Err(Errno::NotFolder));
     files.remove_file(root, "link", 1).unwrap();
     files.rename((root, "folder"), (root, "moved"), 1).unwrap();
@@ -184,7 +184,7 @@ fn an_open_file_outlives_its_names() {
     assert_eq!(counted, used);
     assert_eq!(files.close(copy), Err(Errno::BadDescriptor));
 
-    // A folder that was removed while open takes nothing new.
+    // A folder that was removed while open accepts no new names.
     let folder = files.open(root, "a/b", &options(false), 1).unwrap();
     files.remove_folder(root, "a/b", 1).unwrap();
     let inside = files.base(folder, true).unwrap();

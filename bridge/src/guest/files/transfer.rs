@@ -1,4 +1,4 @@
-//! Bytes between files and guest memory.
+//! Transfers bytes between files and guest memory.
 
 use super::descriptors::{Flags, Rights, Target};
 use super::tree::Inode;
@@ -6,17 +6,17 @@ use crate::guest::errno::{Errno, Stop};
 use crate::guest::mapping::Mappings;
 use crate::guest::{Args, Clock, Context, Fault, Flow, Guest, GuestMemoryExt, Stream};
 
-/// Most a call writes at once, bytes; the guest writes the rest with another call. Parts may overlap, so that memory
-/// alone is no bound.
+/// Most bytes that one call writes; the guest writes the rest with another call. Parts may overlap, so the size of
+/// memory is not a limit.
 const MAX_WRITE_BYTES: usize = 64 << 20;
 
-/// What `__faasm_write_state_from_file` gives where the file cannot be read.
+/// Result of `__faasm_write_state_from_file` if the file cannot be read.
 pub(super) const NO_FILE: i32 = -1;
 
 /// Parts of guest memory: pointer and length.
 pub(in crate::guest) type Parts = [(u32, u32)];
 
-/// A list of parts as both interfaces lay it out: pairs of pointer and length.
+/// Reads a scatter list, which has the same layout in both interfaces: pairs of pointer and length.
 pub(in crate::guest) fn read_list(
     list: u32,
     count: u32,
@@ -30,7 +30,7 @@ pub(in crate::guest) fn read_list(
 }
 
 impl Guest {
-    /// Reads into parts of memory, at an offset or at the descriptor's, and gives the number of bytes.
+    /// Reads into parts of memory, at `offset` or the descriptor's, and returns the number of bytes.
     pub(in crate::guest) fn read_parts(
         &mut self,
         descriptor: u32,
@@ -66,7 +66,7 @@ impl Guest {
         Ok(count as u32)
     }
 
-    /// Writes parts of memory, at an offset or at the descriptor's, and gives the number of bytes.
+    /// Writes parts of memory, at `offset` or the descriptor's, and returns the number of bytes.
     pub(in crate::guest) fn write_parts(
         &mut self,
         descriptor: u32,
@@ -111,9 +111,9 @@ impl Guest {
         Ok(bytes.len() as u32)
     }
 
-    /// `__faasm_write_state_from_file(key, path) -> size`; -1 where there is no such file, or it is a folder.
+    /// `__faasm_write_state_from_file(key, path) -> size`; -1 if there is no such file, or it is a folder.
     ///
-    /// What is in the file becomes the local value, as with `__faasm_write_state`.
+    /// The file's contents become the local value, as with `__faasm_write_state`.
     pub(in crate::guest) fn write_state_from_file(
         &mut self,
         args: &Args,
@@ -130,7 +130,7 @@ impl Guest {
         store(bytes, &key, &mut self.mappings, cx)
     }
 
-    /// Its second half, once a shared file is here: neither key nor path is read again.
+    /// Its second half, once a shared file has arrived: neither key nor path is read again.
     pub(super) fn write_state_from_shared(
         &mut self,
         key: &str,
@@ -144,7 +144,7 @@ impl Guest {
     }
 }
 
-/// Makes the bytes of a file the local value.
+/// Makes the contents of a file the local value.
 fn store(
     bytes: &[u8],
     key: &str,

@@ -1,24 +1,24 @@
-//! The nodes of a run's file tree, and what they may cost.
+//! The nodes of a run's file tree, and their memory limit.
 
 use super::folder::{Folder, Listed};
 use super::{MAX_NAME_BYTES, MAX_TREE_BYTES, NODE_BYTES};
 use crate::guest::errno::Errno;
 use crate::sorted_map::SortedMap;
 
-/// Number of a node; never given twice in a run, and never 0.
+/// Number of a node; never reused in a run, and never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::guest) struct Inode(pub(in crate::guest) u64);
 
-/// The folder everything is in.
+/// The root folder.
 pub(super) const ROOT: Inode = Inode(1);
 
-/// What a node is, and what is in it.
+/// Type and contents of a node.
 #[derive(Clone, Debug)]
 pub(super) enum Content {
     File(Vec<u8>),
     Folder(Folder),
     Link(String),
-    /// A file of the cluster; it has no name in the tree.
+    /// A shared file of the cluster; it has no name in the tree.
     Shared(Vec<u8>),
 }
 
@@ -34,7 +34,7 @@ impl Content {
 
 /// Nanoseconds since 1970.
 ///
-/// Reading does not change the time of access, as on most machines: it would make every read a change.
+/// Reading does not change the time of access, as on most systems: otherwise every read would be a change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::guest) struct Times {
     pub(in crate::guest) accessed: u64,
@@ -45,9 +45,9 @@ pub(in crate::guest) struct Times {
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) content: Content,
-    /// Names it has.
+    /// Number of names.
     pub(super) links: u32,
-    /// Open descriptions of it; it lives as long as it has either.
+    /// Number of open files; a node exists as long as it has names or open files.
     opens: u32,
     pub(super) times: Times,
 }
@@ -57,7 +57,7 @@ pub(super) struct Node {
 pub(super) struct Tree {
     nodes: SortedMap<Inode, Node>,
     next: u64,
-    /// What all this counts against [`MAX_TREE_BYTES`].
+    /// Bytes counted against [`MAX_TREE_BYTES`].
     used: u64,
 }
 
@@ -73,7 +73,7 @@ impl Default for Tree {
         tree.nodes.insert(ROOT, node);
         tree.next += 1;
         let empty = Content::Folder(Folder::new(ROOT));
-        tree.create(ROOT, "tmp", empty, 0).expect("an empty tree has room for a folder");
+        tree.create(ROOT, "tmp", empty, 0).expect("an empty tree has capacity for a folder");
         tree
     }
 }
@@ -113,7 +113,7 @@ impl Tree {
         Ok(self.folder(inode)?.list(inode, after))
     }
 
-    /// Makes a node that has no name yet.
+    /// Creates a node without a name.
     pub(super) fn add(&mut self, content: Content, now: u64) -> Result<Inode, Errno> {
         self.charge(content.bytes() + NODE_BYTES)?;
         let inode = Inode(self.next);
@@ -123,7 +123,7 @@ impl Tree {
         Ok(inode)
     }
 
-    /// Makes a node with a name.
+    /// Creates a node with a name.
     pub(super) fn create(
         &mut self,
         folder: Inode,
@@ -139,7 +139,7 @@ impl Tree {
         Ok(inode)
     }
 
-    /// Gives a node one more name, which must be free.
+    /// Adds a name to a node; the name must be free.
     pub(super) fn link(
         &mut self,
         folder: Inode,
@@ -150,7 +150,7 @@ impl Tree {
         if name.len() > MAX_NAME_BYTES {
             return Err(Errno::NameTooLong);
         }
-        // A folder that was removed while it is open takes no more names.
+        // A folder that was removed while open accepts no new names.
         if self.node(folder)?.links == 0 {
             return Err(Errno::NoEntry);
         }
@@ -163,7 +163,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Takes a name away, and what has no other.
+    /// Removes a name, and its node if that has no other name and is not open.
     pub(super) fn unlink(&mut self, folder: Inode, name: &str, now: u64) -> Result<(), Errno> {
         let inode = self.folder_mut(folder)?.remove(name).ok_or(Errno::NoEntry)?;
         self.used -= name.len() as u64 + NODE_BYTES;
@@ -175,7 +175,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Moves a name; `new` is free, or names what may be replaced.
+    /// Moves a name; `new` is free, or names a node that may be replaced.
     pub(super) fn rename(
         &mut self,
         old: (Inode, &str),
@@ -223,14 +223,14 @@ impl Tree {
         }
     }
 
-    /// One more open description of a node.
+    /// Counts an open file of a node.
     pub(super) fn opened(&mut self, inode: Inode) {
         if let Ok(node) = self.node_mut(inode) {
             node.opens += 1;
         }
     }
 
-    /// One less, of those that [`Tree::opened`] counted.
+    /// Ends the count of an open file by [`Tree::opened`].
     pub(super) fn closed(&mut self, inode: Inode) {
         if let Ok(node) = self.node_mut(inode) {
             node.opens -= 1;
@@ -250,7 +250,7 @@ impl Tree {
         }
     }
 
-    /// Writes all of `source`, or nothing.
+    /// Writes all of `source`, or fails without changes.
     pub(super) fn write(
         &mut self,
         inode: Inode,
@@ -271,7 +271,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Cuts a file, or adds zeros.
+    /// Truncates a file, or extends it with zeros.
     pub(super) fn resize(&mut self, inode: Inode, size: u64, now: u64) -> Result<(), Errno> {
         if size > MAX_TREE_BYTES {
             return Err(Errno::NoSpace);
@@ -309,7 +309,7 @@ impl Tree {
         }
     }
 
-    /// What all of it counts.
+    /// Bytes in use.
     pub(super) fn used(&self) -> u64 {
         self.used
     }
@@ -330,7 +330,7 @@ impl Tree {
         }
     }
 
-    /// What is there, counted anew.
+    /// Bytes in use, counted from scratch.
     #[cfg(test)]
     pub(super) fn counted(&self) -> (u64, u64) {
         let mut counted = 0;

@@ -1,5 +1,5 @@
-//! The calls that take memory from the break: `__sbrk`, `mmap` and `munmap` of Faasm's C library, and the system calls of the
-//! older one.
+//! The calls that take memory from the break: `__sbrk`, `mmap` and `munmap` of Faasm's C library, and the system calls
+//! of the older toolchain.
 
 use super::PAGE_BYTES;
 use crate::guest::errno::{Errno, Stop};
@@ -14,7 +14,7 @@ const MAP_SHARED: u32 = 1;
 const MAP_FIXED: u32 = 0x10;
 const MAP_ANONYMOUS: u32 = 0x20;
 
-/// What `mmap` asks for; address and hints aside.
+/// Arguments of `mmap`, except the address.
 struct Wanted {
     length: u32,
     protection: u32,
@@ -49,7 +49,8 @@ impl Guest {
             descriptor: args.u32(4),
             offset: args.u64(5),
         };
-        // A C library with WASI's numbers of flags may say `MAP_ANONYMOUS` otherwise; no descriptor says the same.
+        // A C library with WASI's flag values may encode `MAP_ANONYMOUS` differently; a negative descriptor means the
+        // same.
         let file = wanted.flags & MAP_ANONYMOUS == 0 && wanted.descriptor as i32 >= 0;
         self.map_memory(&wanted, file, PAGE_BYTES, cx)
     }
@@ -86,7 +87,7 @@ impl Guest {
         self.unmap_memory(start, length, SMALL_PAGE_BYTES)
     }
 
-    /// Every mapping is private: it gets the bytes of the file as they are now.
+    /// Every mapping is private: it contains the file's present bytes.
     fn map_memory(
         &mut self,
         wanted: &Wanted,
@@ -94,7 +95,7 @@ impl Guest {
         unit: u64,
         cx: &mut Context<'_>,
     ) -> Result<i32, Stop> {
-        // A caller of the latter does not look at where its memory is.
+        // A caller of `MAP_FIXED` ignores the returned address.
         if wanted.length == 0 || wanted.flags & MAP_FIXED != 0 {
             return Err(Errno::Invalid.into());
         }
@@ -119,10 +120,10 @@ impl Guest {
         Ok(0)
     }
 
-    /// Memory that the host hands out where the guest did not ask for memory.
+    /// Allocates memory for the host's own purposes.
     ///
     /// # Errors
-    /// Where that is not safe, or there is none.
+    /// If that is not safe, or memory cannot grow.
     pub(in crate::guest) fn hand_out(
         &mut self,
         call: HostCall,
@@ -133,12 +134,12 @@ impl Guest {
         self.take_memory(bytes, cx)
     }
 
-    /// Whether memory from the break is safe from the guest's own allocator.
+    /// Checks that the guest's own allocator does not use memory above the break.
     fn check_break(&self, call: HostCall) -> Result<(), Fault> {
         if self.module.is_break_safe { Ok(()) } else { Err(Fault::NoMalloc { call }) }
     }
 
-    /// The same without that check, for memory that may be overwritten if the guest's allocator claims it, too.
+    /// As `hand_out`, without that check: for memory that the guest's allocator may overwrite without harm.
     pub(in crate::guest) fn take_memory(
         &mut self,
         bytes: u32,
@@ -149,7 +150,7 @@ impl Guest {
     }
 }
 
-/// An address as the guest gets it. A break at the very end of 4 GiB has none.
+/// An address as the guest sees it. A break at the very end of 4 GiB has none.
 fn address(at: u64) -> Result<i32, Stop> {
     u32::try_from(at).map(u32::cast_signed).map_err(|_| Errno::NoMemory.into())
 }

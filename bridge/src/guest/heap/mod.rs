@@ -1,39 +1,41 @@
-//! The break: the one place from which a run takes memory beyond what its module began with.
+//! The break: the only place from which a run takes memory beyond its module's initial memory.
 //!
-//! Faasm's C library by `__sbrk`, the older toolchain's by system call 223 or `brk`, `mmap`, mapped state values, outputs of
-//! awaited calls, and C++ exceptions all take from it. It is a bump pointer over the pages that the host adds to linear
-//! memory:
+//! `__sbrk` of Faasm's C library, system call 223 or `brk` of the older toolchain, `mmap`, mapped state values, outputs
+//! of awaited calls, and C++ exceptions all allocate from it. It is a bump pointer over the pages that the host adds to
+//! linear memory:
 //!
 //! ```text
 //! 0              base                    break          end = size of memory
-//! ├── the module ──┼── sbrk │ mapped │ sbrk ┼── clean or given back ──┤
-//!                            └ free ranges below the break are kept for later mappings
+//! ├── the module ──┼── sbrk │ mapped │ sbrk ┼── clean or released ─────┤
+//!                            └ free ranges below the break are reused by later mappings
 //! ```
 //!
-//! `base` is where memory ended at the first use. What is taken moves the break up; linear memory grows with it by whole
-//! pages. What is given back at the top moves it down, what is given back elsewhere is kept for later mappings.
+//! `base` is the end of memory at the first use. An allocation moves the break up; linear memory grows with it by whole
+//! pages. Releasing memory at the top moves it down; memory released elsewhere is reused by later mappings.
 //!
-//! # Why nothing is given out twice
+//! # Why no byte is allocated twice
 //!
-//! Every byte between `base` and `end` came from a growth that this object asked for, is in exactly one of three states
-//! (below the break and taken; below the break and in `free`; above the break), and moves between them only here. A restored
-//! snapshot brings the heap of another moment; then all memory there is counts as taken (`give_up`).
+//! Every byte between `base` and `end` comes from a growth that this object requested, is in exactly one of three
+//! states (below the break and allocated; below the break and in `free`; above the break), and changes its state only
+//! here. A restored snapshot brings back the heap of another moment; from then on all existing memory counts as
+//! allocated (`give_up`).
 //!
-//! * `sbrk` and mappings take from above the break, or, mappings only, from `free`.
-//! * The break moves down only over bytes that no mapping and nothing handed out has (`floor`). So an allocator that shrinks
-//!   its heap cannot give away what lies above it. What the host has handed out, the guest cannot unmap.
-//! * `brk` names an address instead of an amount, so its caller believes that everything from its last break up to that
-//!   address is its own. It may go on only while nothing else has moved the break since (`program`).
+//! * `sbrk` and mappings allocate from above the break; mappings also from `free`.
+//! * The break moves down only over bytes that belong to no mapping and no allocation of the host (`floor`). So an
+//!   allocator that shrinks its heap cannot release memory above it. The guest cannot unmap an allocation of the host.
+//! * `brk` takes an address instead of an amount, so its caller believes that it owns everything from its last break up
+//!   to that address. It succeeds only as long as nothing else has moved the break since (`program`).
 //!
-//! A guest that grows memory by itself puts pages of its own at the end. That shows as a size other than `end`, or as a
-//! growth that begins elsewhere. Then the next bytes come from the new end, what was left above the break becomes `free`,
-//! and neither side has a byte of the other: each growth, whoever asks for it, gives pages that did not exist before.
+//! A guest that grows memory by itself adds pages of its own at the end. This is visible as a size other than `end`, or
+//! as a growth that begins elsewhere. Then the next allocation begins at the new end, the rest above the old break
+//! becomes `free`, and neither side has a byte of the other: each growth, whether by guest or host, adds pages that did
+//! not exist before.
 //!
-//! One kind of guest is not covered by that: one that takes *everything below `memory.size`* for its own, as Emscripten's
-//! `sbrk` and old allocators at their first use do. A module whose code asks for the size or grows memory is therefore
-//! given a fence (`rewriter/src/stages/fence.rs`): before anything else this object leaves it room to grow, and takes what lies
-//! behind, beyond all that the guest can ever see. A module without a fence that it would need gets no memory at all:
-//! [`ModuleFacts::is_break_safe`](super::ModuleFacts).
+//! One kind of guest is not covered by that: a guest that takes *everything below `memory.size`* for its own, as
+//! Emscripten's `sbrk` and old allocators do at their first use. So a module whose code reads the size or grows memory
+//! gets a fence (`rewriter/src/stages/fence.rs`): before its first allocation this object reserves space for the guest
+//! to grow, and then allocates behind it, where the guest can never see it. A module that needs a fence and has none
+//! gets no memory at all: [`ModuleFacts::is_break_safe`](super::ModuleFacts).
 
 mod calls;
 #[cfg(test)]
@@ -46,40 +48,40 @@ use std::ops::Range;
 /// Unit in which linear memory grows, bytes.
 const PAGE_BYTES: u64 = 64 << 10;
 
-/// How much a guest that grows memory by itself can grow once the host has taken some, pages: 64 MiB.
-const GUEST_ROOM_PAGES: u32 = 1024;
+/// How far a guest that grows memory by itself can grow once the host has allocated some, pages: 64 MiB.
+const GUEST_RESERVE_PAGES: u32 = 1024;
 
-/// Alignment of what the host hands out, as of any `malloc`.
+/// Alignment of the host's allocations, as of any `malloc`.
 const ALIGNMENT: u64 = 16;
 
-/// What a run took from the end of its memory; addresses are byte offsets.
+/// The memory allocated at the end of a run's memory; addresses are byte offsets.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Heap(Option<Area>);
 
 #[derive(Clone, Debug)]
 struct Area {
-    /// What lies below is not this object's.
+    /// Memory below this is not managed here.
     base: u64,
     /// The break.
     current: u64,
-    /// How far the break has been; what lies below may be dirty.
+    /// Highest break so far; memory above it is still zero.
     highest: u64,
-    /// End of the memory that was grown for it.
+    /// End of the memory that was grown from here.
     end: u64,
-    /// What the guest has mapped, and may unmap.
+    /// The guest's mappings, which it may unmap.
     mapped: RangeSet<u64>,
-    /// What the host has handed out, for good.
-    handed: RangeSet<u64>,
-    /// Below the break, and nobody's.
+    /// The host's allocations, which are never released.
+    host_owned: RangeSet<u64>,
+    /// Free ranges below the break.
     free: RangeSet<u64>,
-    /// The break as `brk` last gave it; none before.
+    /// The break as `brk` last returned it, if it was called.
     program: Option<u64>,
 }
 
 impl Heap {
-    /// `sbrk`: moves the break by `increment` bytes; gives the break before, or where the new bytes begin.
+    /// `sbrk`: moves the break by `increment` bytes; returns the previous break, or the address of the new bytes.
     ///
-    /// `None` where memory cannot grow, or something above the break is in use.
+    /// Returns `None` if memory cannot grow, or memory above the new break is in use.
     pub(super) fn move_break(
         &mut self,
         increment: i64,
@@ -98,7 +100,7 @@ impl Heap {
         area.advance(increment.unsigned_abs(), 1, memory)
     }
 
-    /// `brk`: the break after the call, which is the old one where it cannot be `address`.
+    /// `brk`: returns the break after the call, which is unchanged if it cannot be `address`.
     pub(super) fn set_break(
         &mut self,
         address: u64,
@@ -106,7 +108,8 @@ impl Heap {
     ) -> Result<u64, Fault> {
         let area = self.area(memory);
         let current = *area.program.get_or_insert(area.current);
-        // Somebody else has moved the break, or the guest has grown memory: what lies between is not the caller's.
+        // Another caller has moved the break, or the guest has grown memory: the bytes in between are not this
+        // caller's.
         let is_last = current == area.current && memory.size() == area.end;
         if !is_last || address < area.floor() {
             return Ok(current);
@@ -116,7 +119,7 @@ impl Heap {
         } else {
             match area.advance(address - area.current, 1, memory)? {
                 Some(begin) if begin == current => {}
-                // The new pages do not adjoin the old break, which `brk` cannot say.
+                // The new pages do not adjoin the old break, which `brk` cannot report.
                 Some(begin) => {
                     area.current = begin;
                     return Ok(current);
@@ -128,7 +131,7 @@ impl Heap {
         Ok(address)
     }
 
-    /// A mapping: zeroed memory, `length` bytes from an address that is a multiple of `unit`, a power of two.
+    /// A mapping: `length` bytes of zeroed memory from an address that is a multiple of `unit`, a power of two.
     pub(super) fn map(
         &mut self,
         length: u64,
@@ -141,7 +144,7 @@ impl Heap {
         Ok(Some(range.start))
     }
 
-    /// Memory that the host hands out: an output, a mapped value, an exception. It is never given back.
+    /// Allocates memory for the host: an output, a mapped value, an exception. It is never released.
     pub(super) fn take(
         &mut self,
         length: u64,
@@ -149,17 +152,17 @@ impl Heap {
     ) -> Result<Option<u64>, Fault> {
         let area = self.area(memory);
         let Some(range) = area.place(length, ALIGNMENT, memory)? else { return Ok(None) };
-        area.handed.insert(range.clone());
+        area.host_owned.insert(range.clone());
         Ok(Some(range.start))
     }
 
-    /// Whether it has taken, or looked for, any memory.
+    /// Whether memory was allocated from it, or its size was determined.
     pub(super) fn is_used(&self) -> bool {
         self.0.is_some()
     }
 
-    /// All memory up to its end is the guest's from here on, as after a snapshot was restored: what the guest's allocator had
-    /// then, it has again.
+    /// Leaves all memory up to its end to the guest from now on, as after restoring a snapshot: the guest's allocator
+    /// has the memory of the snapshot again.
     pub(super) fn give_up(&mut self, memory: &(impl GuestMemory + ?Sized)) {
         let Some(area) = &mut self.0 else { return };
         let end = memory.size();
@@ -168,7 +171,7 @@ impl Heap {
         area.program = None;
     }
 
-    /// Gives back what lies in a range; what was never mapped is left alone. At the top it goes back to the break.
+    /// Releases the mapped parts of a range. At the top they go back to the break.
     pub(super) fn unmap(&mut self, range: Range<u64>) {
         let Some(area) = &mut self.0 else { return };
         let given: Vec<_> = area.mapped.overlapping(range.clone()).cloned().collect();
@@ -197,7 +200,7 @@ impl Heap {
                 highest: begin,
                 end: memory.size(),
                 mapped: RangeSet::new(),
-                handed: RangeSet::new(),
+                host_owned: RangeSet::new(),
                 free: RangeSet::new(),
                 program: None,
             }
@@ -206,7 +209,7 @@ impl Heap {
 }
 
 impl Area {
-    /// Finds zeroed memory below or above the break; see [`Heap::map`].
+    /// Allocates zeroed memory below or above the break; see [`Heap::map`].
     fn place(
         &mut self,
         length: u64,
@@ -225,7 +228,8 @@ impl Area {
                 start
             }
             None => {
-                // Whole pages, so that the break stays where a C library expects it; what is left of them is kept.
+                // Whole pages, so that the break stays where a C library expects it; the rest of the last page becomes
+                // free.
                 let pages = length.next_multiple_of(PAGE_BYTES);
                 let Some(start) = self.advance(pages, unit, memory)? else { return Ok(None) };
                 if length < pages {
@@ -237,13 +241,13 @@ impl Area {
         Ok(Some(start..start + length))
     }
 
-    /// How far down the break may move.
+    /// The lowest address to which the break may move.
     fn floor(&self) -> u64 {
         let end = |ranges: &RangeSet<u64>| ranges.iter().next_back().map_or(0, |last| last.end);
-        self.base.max(end(&self.mapped)).max(end(&self.handed)).max(end(&self.free))
+        self.base.max(end(&self.mapped)).max(end(&self.host_owned)).max(end(&self.free))
     }
 
-    /// Takes zeroed bytes above the break, from a multiple of `unit`; gives where they begin.
+    /// Allocates zeroed bytes above the break, from a multiple of `unit`; returns their address.
     fn advance(
         &mut self,
         length: u64,
@@ -261,7 +265,7 @@ impl Area {
                 self.end += grown;
                 start
             } else {
-                // Elsewhere; the rest of what is needed follows it.
+                // The new pages are elsewhere; allocate again behind them.
                 self.begin_at(begin, grown);
                 return self.advance(length, unit, memory);
             }
@@ -281,27 +285,27 @@ impl Area {
         Ok(Some(start))
     }
 
-    /// Pages that were grown elsewhere: what is left here becomes free, and the break goes there.
+    /// Moves the break to pages that were grown elsewhere; the rest of the old ones becomes free.
     fn begin_at(&mut self, begin: u64, length: u64) {
         if self.current < self.end {
             self.free.insert(self.current..self.end);
         }
         (self.current, self.highest, self.end) = (begin, begin, begin + length);
-        // The break does not move down over what the guest has in between.
+        // The break must not move down over the guest's pages in between.
         self.base = begin;
     }
 }
 
-/// Grows memory by at least so many bytes; gives where the new ones begin.
+/// Grows memory by at least so many bytes; returns the address of the new ones.
 fn grow(bytes: u64, memory: &mut (impl GuestMemory + ?Sized)) -> Option<u64> {
     let pages = u32::try_from(bytes.div_ceil(PAGE_BYTES)).ok()?;
     memory.grow(pages).map(|before| u64::from(before) * PAGE_BYTES)
 }
 
-/// Leaves room for a guest that grows by itself, puts the fence behind it, and keeps an eighth of the room for the host, lest
-/// the guest get all that is left. Gives where the host's memory begins.
+/// Reserves space for a guest that grows by itself, puts the fence behind it, and reserves an eighth as much for the
+/// host, so that the guest does not get everything. Returns the address of the host's memory.
 fn put_fence(memory: &mut (impl GuestMemory + ?Sized)) -> Option<u64> {
-    let mut room = GUEST_ROOM_PAGES;
+    let mut room = GUEST_RESERVE_PAGES;
     loop {
         let share = room.div_ceil(8);
         if let Some(pages) = memory.grow(room + share) {

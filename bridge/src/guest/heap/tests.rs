@@ -1,12 +1,12 @@
-//! The break against a model that paints every byte with its owner.
+//! The break against a model that marks every byte with its owner.
 
 use super::*;
 
-/// Linear memory of a few pages; growth may begin elsewhere, once.
+/// Linear memory of a few pages; one growth may begin elsewhere.
 struct Memory {
     bytes: Vec<u8>,
     most: usize,
-    /// Pages that the first growth leaves out.
+    /// Pages that the first growth skips.
     gap: u32,
     wants_fence: bool,
     fence: Option<(u32, u32)>,
@@ -51,7 +51,7 @@ impl GuestMemory for Memory {
         self.wants_fence
     }
     fn put_fence(&mut self, pages: u32, limit: u32) {
-        assert!(self.fence.is_none(), "it is put up once");
+        assert!(self.fence.is_none(), "it is set once");
         self.fence = Some((pages, limit));
     }
 }
@@ -69,13 +69,13 @@ fn the_break_begins_where_memory_ends() {
     assert_eq!(moved(&mut heap, &mut memory, 3 * PAGE), Some(2 * PAGE_BYTES));
     assert_eq!(moved(&mut heap, &mut memory, 0), Some(5 * PAGE_BYTES));
     assert_eq!(memory.size(), 5 * PAGE_BYTES);
-    // Back, and the memory stays, and is clean when it is taken again.
+    // After moving down, the memory stays, and is zeroed when it is allocated again.
     memory.bytes[4 * PAGE_BYTES as usize] = 7;
     assert_eq!(moved(&mut heap, &mut memory, -2 * PAGE), Some(5 * PAGE_BYTES));
     assert_eq!(moved(&mut heap, &mut memory, PAGE), Some(3 * PAGE_BYTES));
     assert_eq!(moved(&mut heap, &mut memory, PAGE), Some(4 * PAGE_BYTES));
     assert_eq!((memory.size(), memory.bytes[4 * PAGE_BYTES as usize]), (5 * PAGE_BYTES, 0));
-    // Neither below its beginning nor past what memory can have.
+    // Neither below its start nor beyond the limit of memory.
     assert_eq!(moved(&mut heap, &mut memory, -4 * PAGE), None);
     assert_eq!(moved(&mut heap, &mut memory, 60 * PAGE), None);
     assert_eq!(moved(&mut heap, &mut memory, 0), Some(5 * PAGE_BYTES));
@@ -87,7 +87,7 @@ fn a_mapping_is_safe_from_an_allocator_that_shrinks() {
     assert_eq!(moved(&mut heap, &mut memory, PAGE), Some(PAGE_BYTES));
     assert_eq!(heap.take(100, &mut memory).unwrap(), Some(2 * PAGE_BYTES));
     assert_eq!(moved(&mut heap, &mut memory, -PAGE), None);
-    // What is left of its page serves the next.
+    // The rest of its page is used for the next allocation.
     assert_eq!(heap.take(100, &mut memory).unwrap(), Some(2 * PAGE_BYTES + 112));
     assert_eq!(moved(&mut heap, &mut memory, 0), Some(3 * PAGE_BYTES));
 }
@@ -105,7 +105,7 @@ fn the_last_mapping_goes_back_to_the_break() {
 }
 
 #[test]
-fn the_guest_cannot_unmap_what_the_host_has_handed_out() {
+fn the_guest_cannot_unmap_allocations_of_the_host() {
     let (mut heap, mut memory) = (Heap::default(), Memory::new(1));
     let handed = heap.take(100, &mut memory).unwrap().unwrap();
     heap.unmap(handed..handed + PAGE_BYTES);
@@ -115,11 +115,11 @@ fn the_guest_cannot_unmap_what_the_host_has_handed_out() {
 }
 
 #[test]
-fn what_was_restored_is_the_guest_s() {
+fn restored_memory_belongs_to_the_guest() {
     let (mut heap, mut memory) = (Heap::default(), Memory::new(1));
     assert_eq!(moved(&mut heap, &mut memory, 2 * PAGE), Some(PAGE_BYTES));
     assert_eq!(moved(&mut heap, &mut memory, -2 * PAGE), Some(3 * PAGE_BYTES));
-    // A heap of two pages is there again.
+    // The snapshot's heap has two pages.
     heap.give_up(&memory);
     assert_eq!(moved(&mut heap, &mut memory, PAGE), Some(3 * PAGE_BYTES));
     assert_eq!(moved(&mut heap, &mut memory, -2 * PAGE), None);
@@ -133,7 +133,7 @@ fn brk_goes_on_only_where_nothing_else_has_moved_the_break() {
     assert_eq!(heap.set_break(start + 5000, &mut memory).unwrap(), start + 5000);
     let mapped = heap.map(4096, 4096, &mut memory).unwrap().unwrap();
     assert!(mapped >= start + 5000);
-    // A C library that goes on from its own break would take the mapping.
+    // A C library that continues from its own break would overwrite the mapping.
     assert_eq!(heap.set_break(start + 200_000, &mut memory).unwrap(), start + 5000);
 }
 
@@ -142,14 +142,14 @@ fn a_guest_that_grows_by_itself_keeps_its_pages() {
     let (mut heap, mut memory) = (Heap::default(), Memory::new(1));
     assert_eq!(moved(&mut heap, &mut memory, 100), Some(PAGE_BYTES));
     assert_eq!(memory.grow(1), Some(2));
-    // Beyond the guest's page; the rest of the old one is for mappings.
+    // Beyond the guest's page; the rest of the old page is for mappings.
     assert_eq!(moved(&mut heap, &mut memory, PAGE), Some(3 * PAGE_BYTES));
     assert_eq!(heap.take(16, &mut memory).unwrap(), Some(PAGE_BYTES + 112));
     assert_eq!(moved(&mut heap, &mut memory, -PAGE - 1), None);
 }
 
 #[test]
-fn a_growth_may_begin_elsewhere() {
+fn a_growth_may_begin_beyond_the_old_end() {
     let (mut heap, mut memory) = (Heap::default(), Memory::new(1));
     assert_eq!(moved(&mut heap, &mut memory, 0), Some(PAGE_BYTES));
     memory.gap = 4;
@@ -162,7 +162,7 @@ fn a_growth_may_begin_elsewhere() {
 fn the_host_takes_what_is_behind_the_fence() {
     let (mut heap, mut memory) = (Heap::default(), Memory::new(2));
     memory.wants_fence = true;
-    // Of 64 pages in all, 32 can be left for the guest.
+    // Of the 64 pages, 32 can be reserved for the guest.
     assert_eq!(heap.take(1, &mut memory).unwrap(), Some(34 * PAGE_BYTES));
     assert_eq!(memory.fence, Some((2, 34)));
     assert_eq!(moved(&mut heap, &mut memory, PAGE), Some(35 * PAGE_BYTES));
@@ -179,7 +179,7 @@ fn a_fence_never_leaves_the_host_without_memory() {
     }
 }
 
-/// Random calls, with every byte that is given out painted: nothing is given out twice, and all is zero at first.
+/// Random calls, with every allocated byte marked: no byte is allocated twice, and all are zero at first.
 #[test]
 fn no_byte_has_two_owners() {
     for seed in 1..=300_u64 {
@@ -194,7 +194,7 @@ fn no_byte_has_two_owners() {
         if random(3) == 0 {
             memory.gap = random(5) as u32;
         }
-        // Ranges that somebody has, with the byte that fills them.
+        // Allocated ranges, with the byte that fills them.
         let mut owned: Vec<(Range<u64>, u8)> = vec![(0..memory.size(), 1)];
         memory.bytes.fill(1);
         let mut broken: Vec<Range<u64>> = Vec::new();
@@ -208,7 +208,7 @@ fn no_byte_has_two_owners() {
                     start.filter(|_| length > 0).map(|start| (start..start + length, true))
                 }
                 1 => match broken.pop() {
-                    // Gives back the last piece, as an allocator does that finds it at the top.
+                    // Releases the last piece, as an allocator does with memory at the top.
                     Some(last) if moved(&mut heap, &mut memory, 0) == Some(last.end) => {
                         let length = last.end - last.start;
                         if moved(&mut heap, &mut memory, -(length as i64)).is_some() {
@@ -242,7 +242,7 @@ fn no_byte_has_two_owners() {
                     let before = memory.grow(pages).map(u64::from);
                     if let Some(before) = before.filter(|_| pages > 0) {
                         let range = before * PAGE_BYTES..(before + u64::from(pages)) * PAGE_BYTES;
-                        // The guest's own page: never given back. Painted 0, which tells it apart.
+                        // The guest's own page: never released. Marked with 0, which identifies it.
                         owned.push((range, 0));
                     }
                     None
@@ -271,7 +271,7 @@ fn no_byte_has_two_owners() {
                 }
                 owned.push((range, paint));
             }
-            // What somebody else wrote to stays so until somebody looks.
+            // The marks of other ranges stay until they are checked.
             if step % 12 != 11 {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! File calls by Linux number: flags and structures of musl as the older toolchain has it for wasm32.
+//! File calls by Linux number: flags and structures as in the older toolchain's musl for wasm32.
 
 use super::time::{read_timespec, timespec};
 use crate::guest::errno::{Errno, Stop};
@@ -24,11 +24,11 @@ const O_NONBLOCK: u32 = 0o4000;
 const O_DIRECTORY: u32 = 0o200_000;
 const O_NO_FOLLOW: u32 = 0o400_000;
 
-/// Most parts of one scatter list, as Linux has it.
+/// Most entries of a scatter list, as on Linux.
 const MAX_LIST: u32 = 1024;
 
 const STAT_BYTES: usize = 144;
-/// What a read takes best, bytes.
+/// Reported best size of a read, bytes.
 const BLOCK_BYTES: u32 = 4096;
 /// Unit of `st_blocks`.
 const SECTOR_BYTES: u64 = 512;
@@ -36,7 +36,7 @@ const SECTOR_BYTES: u64 = 512;
 /// `struct dirent` before the name.
 const DIRENT_BYTES: usize = 19;
 
-/// What a call on a path gets.
+/// The folder that a path is relative to.
 pub(super) fn base(guest: &Guest, descriptor: u32) -> Result<Base, Errno> {
     match descriptor as i32 {
         AT_WORKING_FOLDER => Ok(Base::ROOT),
@@ -59,7 +59,7 @@ fn wide(args: &Args, position: usize) -> u64 {
 }
 
 impl Guest {
-    /// `open(path, flags, mode)`, and `openat` with the folder before. Modes are not kept.
+    /// `open(path, flags, mode)`, and `openat`, whose first argument is the folder. Ignores the mode.
     pub(super) fn open_path(
         &mut self,
         base: Base,
@@ -85,7 +85,7 @@ impl Guest {
         Ok(self.files.open(base, path, &options, now(cx))? as i32)
     }
 
-    /// `read(fd, buffer, count)`, or `pread64` with an offset after them.
+    /// `read(fd, buffer, count)`, or `pread64` with the offset as a further argument.
     pub(super) fn read_call(
         &mut self,
         args: &Args,
@@ -97,7 +97,7 @@ impl Guest {
         Ok(self.read_parts(args.u32(1), &part, at, cx)? as i32)
     }
 
-    /// `write(fd, buffer, count)`, or `pwrite64` with an offset after them.
+    /// `write(fd, buffer, count)`, or `pwrite64` with the offset as a further argument.
     pub(super) fn write_call(
         &mut self,
         args: &Args,
@@ -130,7 +130,7 @@ impl Guest {
         Ok(0)
     }
 
-    /// `ftruncate64(fd, size)` and `truncate64(path, size)`; the size in two slots.
+    /// `ftruncate64(fd, size)`; the size takes two slots.
     pub(super) fn ftruncate(&mut self, args: &Args, cx: &Context<'_>) -> Result<i32, Stop> {
         self.files.set_size(args.u32(1), wide(args, 2), now(cx))?;
         Ok(0)
@@ -191,7 +191,7 @@ impl Guest {
         Ok(0)
     }
 
-    /// `getdents64(fd, buffer, size)`: whole entries, as many as fit.
+    /// `getdents64(fd, buffer, size)`: as many complete entries as fit.
     pub(super) fn getdents(&mut self, args: &Args, cx: &mut Context<'_>) -> Result<i32, Stop> {
         let (descriptor, buffer, size) = (args.u32(1), args.u32(2), args.u32(3));
         cx.host.check(buffer, size.into())?;
@@ -209,7 +209,7 @@ impl Guest {
             bytes[..8].copy_from_slice(&entry.inode.to_le_bytes());
             bytes[8..16].copy_from_slice(&entry.cookie.to_le_bytes());
             bytes[16..18].copy_from_slice(&(length as u16).to_le_bytes());
-            // The type is that part of a mode which tells types apart.
+            // The entry's type is the file type bits of the mode.
             bytes[18] = (mode(entry.kind) >> 12) as u8;
             bytes[DIRENT_BYTES..DIRENT_BYTES + entry.name.len()]
                 .copy_from_slice(entry.name.as_bytes());
@@ -222,7 +222,8 @@ impl Guest {
         Ok(used as i32)
     }
 
-    /// `readlink(path, buffer, size)`, or `readlinkat` with the folder before; what does not fit is cut off.
+    /// `readlink(path, buffer, size)`, or `readlinkat` with the folder as first argument; truncates a target that does
+    /// not fit.
     pub(super) fn readlink(
         &mut self,
         base: Base,
@@ -246,7 +247,7 @@ impl Guest {
         let open = self.files.descriptor(descriptor)?;
         match args.u32(2) {
             DUPLICATE | DUPLICATE_CLOSING => Ok(self.files.duplicate(descriptor, argument)? as i32),
-            // There is no other program that a descriptor could be handed to, or that could hold a lock.
+            // Close-on-exec flags and locks: there is no other program, so they have no effect.
             1 | 2 | 5..=7 | 12..=14 => Ok(0),
             GET_FLAGS => {
                 let has = |right| open.rights.base & right != 0;
@@ -269,7 +270,7 @@ impl Guest {
     }
 }
 
-/// The flags that an open file keeps.
+/// The flags that an open file stores.
 fn kept_flags(flags: u32) -> Flags {
     let when = |bit, flag| if flags & bit != 0 { flag } else { 0 };
     Flags(when(O_APPEND, Flags::APPEND) | when(O_NONBLOCK, Flags::NONBLOCK))

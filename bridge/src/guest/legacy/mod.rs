@@ -1,8 +1,8 @@
-//! System calls of the 2019/20 toolchain: `env.__syscallN(number, arguments…)` with the numbers of Linux on i386, as musl
-//! makes them. A result below zero is a negated error number of Linux.
+//! System calls of the 2019/20 toolchain: `env.__syscallN(number, arguments…)` with the numbers of Linux on i386, as
+//! musl makes them. A negative result is a negated error number of Linux.
 //!
-//! Files, clocks and memory are those of the run, as WASI shows them too. There is one process, one thread and one user,
-//! and the working folder is the root.
+//! Files, clocks and memory are the same that WASI calls access. There is one process, one thread and one user, and the
+//! working folder is the root.
 
 mod files;
 mod number;
@@ -20,10 +20,10 @@ use time::Timeout;
 
 const STDOUT: u32 = 1;
 
-/// The one process, and its one thread.
+/// The only process, and its only thread.
 const PROCESS: i32 = 1;
 
-/// Permission bits that new files do not get; there are no others to keep out.
+/// The initial file mode mask; it has no effect, since modes are ignored.
 const UMASK: i32 = 0o22;
 
 const UNLIMITED: u64 = u64::MAX;
@@ -48,13 +48,13 @@ impl Guest {
             Ok(value) => Ok(Flow::Return(value)),
             Err(Stop::Errno(errno)) => Ok(Flow::Return(-errno.linux())),
             Err(Stop::Wait(operation)) if may_suspend(call) => Ok(Flow::Wait(operation)),
-            // musl makes no call that waits with this many arguments.
+            // musl makes no waiting call with this number of arguments.
             Err(Stop::Wait(_)) => Ok(Flow::Return(-Errno::NoSystemCall.linux())),
             Err(Stop::Fault(fault)) => Err(fault),
         }
     }
 
-    /// Second half of a call that slept: each of them then returns 0.
+    /// Second half of a call that slept: all of them return 0.
     pub(super) fn legacy_woken(&mut self) -> Flow {
         Flow::Return(0)
     }
@@ -82,7 +82,7 @@ impl Guest {
                 Ok(args.u32(2) as i32)
             }
             number::FCNTL64 => self.fcntl(args),
-            // No descriptor is a terminal, or anything else with controls.
+            // No descriptor is a terminal or another device with controls.
             number::IOCTL => self.descriptor_or(args, Err(Errno::NotTerminal)),
             number::FSYNC | number::FDATASYNC | number::FCHMOD | number::FCHOWN32 => {
                 self.descriptor_or(args, Ok(0))
@@ -96,7 +96,7 @@ impl Guest {
             number::LSTAT64 => self.stat_call(args, false, cx),
             number::FSTATAT64 => self.fstatat(args, cx),
             number::ACCESS | number::CHMOD | number::CHOWN32 => {
-                // Whoever can name a file may do anything with it.
+                // Every file that exists is accessible.
                 self.files.stat_path(Base::ROOT, &path(args, 1, cx)?, true)?;
                 Ok(0)
             }
@@ -164,7 +164,7 @@ impl Guest {
                 Ok(PROCESS)
             }
             number::UMASK => Ok(UMASK),
-            // One user, one thread, no signals: nothing to set, nothing to do.
+            // One user, one thread, no signals: these calls have no effect.
             number::GETUID32
             | number::GETGID32
             | number::GETEUID32
@@ -182,7 +182,7 @@ impl Guest {
         }
     }
 
-    /// Calls that make, move and remove names.
+    /// Calls that create, rename and remove files and folders.
     fn change_names(&mut self, args: &Args, cx: &Context<'_>) -> Result<i32, Stop> {
         let now = now(cx);
         let root = Base::ROOT;
@@ -230,7 +230,7 @@ impl Guest {
         })
     }
 
-    /// What a call gives for an open descriptor.
+    /// Returns `value` if the descriptor is open.
     fn descriptor_or(&self, args: &Args, value: Result<i32, Errno>) -> Result<i32, Stop> {
         self.files.descriptor(args.u32(1))?;
         Ok(value?)
@@ -280,7 +280,7 @@ pub(super) fn uname(pointer: u32, cx: &mut Context<'_>) -> Result<i32, Stop> {
     Ok(0)
 }
 
-/// `futex(address, operation, …)`: there is nobody to wake, and nobody who could wake this thread.
+/// `futex(address, operation, …)`: no other thread could be woken, or could wake this one.
 fn futex(args: &Args) -> Result<i32, Stop> {
     const COMMAND: u32 = 0x7f;
     const WAKE: u32 = 1;

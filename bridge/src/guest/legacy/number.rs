@@ -1,4 +1,4 @@
-//! Numbers of system calls: Linux on i386, which musl takes for wasm32 too.
+//! Numbers of system calls: Linux on i386, which musl uses for wasm32, too.
 
 pub(super) const EXIT: u32 = 1;
 pub(super) const READ: u32 = 3;
@@ -61,7 +61,7 @@ pub(super) const CHOWN32: u32 = 212;
 pub(super) const MADVISE: u32 = 219;
 pub(super) const GETDENTS64: u32 = 220;
 pub(super) const FCNTL64: u32 = 221;
-/// Not of Linux: what the toolchain of early 2020 has for `sbrk`.
+/// Not a Linux number: the early 2020 toolchain's `sbrk`.
 pub(super) const SBRK: u32 = 223;
 pub(super) const GETTID: u32 = 224;
 pub(super) const FUTEX: u32 = 240;

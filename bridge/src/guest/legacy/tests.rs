@@ -9,7 +9,7 @@ const OTHER: u32 = 2000;
 const DATA: u32 = 4000;
 const PAGE: u32 = 65536;
 
-/// The import that musl takes for so many arguments.
+/// The import that musl uses for this number of arguments.
 fn import(count: usize) -> HostCall {
     [C::Syscall0, C::Syscall1, C::Syscall2, C::Syscall3, C::Syscall4, C::Syscall5, C::Syscall6]
         [count]
@@ -95,7 +95,8 @@ fn names() {
     assert_eq!(syscall(&mut run, 196, &[old, DATA]), 0);
     assert_eq!(run.host.read_u32(DATA + 24), Ok(0o120_777));
 
-    // `.` and `..` first, then by age; entries are whole, aligned, and continue where they ended.
+    // `.` and `..` first, then in order of creation; entries are complete and aligned, and a listing continues where it
+    // ended.
     assert_eq!(syscall(&mut run, 220, &[folder, DATA, 23]), -22);
     let mut names = Vec::new();
     loop {
@@ -151,7 +152,7 @@ fn mappings() {
     run.put(first, b"dirty");
     assert_eq!(syscall(&mut run, 91, &[first, 10_000]), 0);
     assert_eq!(syscall(&mut run, 91, &[first + 1, 10]), -22);
-    assert_eq!(syscall(&mut run, 91, &[0, 4096]), 0, "never mapped: left alone");
+    assert_eq!(syscall(&mut run, 91, &[0, 4096]), 0, "never mapped: ignored");
     let size = run.host.size();
     assert_eq!(map(&mut run, 12_288, PRIVATE | ANONYMOUS, none, 0) as u32, first);
     assert_eq!((run.bytes(first, 5), run.host.size()), (vec![0; 5], size));
@@ -187,7 +188,7 @@ fn clocks_and_waiting() {
     assert_eq!(run.waits(C::Syscall2, &args, sleep.clone(), Completion::Done), 0);
     let args = [267, 0, 0, DATA.into(), 0];
     assert_eq!(run.waits(C::Syscall4, &args, sleep, Completion::Done), 0);
-    assert_eq!(syscall(&mut run, 267, &[1, 1, DATA, 0]), 0, "that moment is over");
+    assert_eq!(syscall(&mut run, 267, &[1, 1, DATA, 0]), 0, "that time has passed");
     let sleep = Operation::Sleep(Sleep::lasting(1_000_000_007, &run.host));
     let args = [162, DATA.into(), 0, 0, 0, 0, 0];
     assert_eq!(run.waits(C::Syscall6, &args, sleep, Completion::Done), 0);
@@ -204,7 +205,7 @@ fn clocks_and_waiting() {
 }
 
 #[test]
-fn select_is_a_sleep_where_nothing_is_asked_for() {
+fn select_without_descriptors_is_a_sleep() {
     let mut run = Run::new(b"");
     run.put(DATA, &[2, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]);
     let sleep = Operation::Sleep(Sleep::lasting(2_000_005_000, &run.host));

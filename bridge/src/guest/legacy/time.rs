@@ -1,4 +1,4 @@
-//! Clocks and waiting, as the older toolchain's C library lays them out: seconds in 64 bits, nanoseconds in 32.
+//! Clocks and waiting, in the older toolchain's layout: seconds in 64 bits, nanoseconds in 32.
 
 use crate::guest::errno::{Errno, Stop};
 use crate::guest::wasi::clock;
@@ -38,7 +38,7 @@ pub(super) fn read_timespec(pointer: u32, cx: &Context<'_>) -> Result<u64, Stop>
     Ok(seconds.saturating_mul(NANOSECONDS).saturating_add(nanoseconds))
 }
 
-/// Linux has more clocks than WASI; what they differ in, no host tells.
+/// Maps Linux's clocks to those of WASI, since hosts do not provide the differences.
 fn linux_clock(id: u32) -> Result<Clock, Errno> {
     const REALTIME_COARSE: u32 = 5;
     match id {
@@ -108,19 +108,19 @@ fn sleep(nanoseconds: u64, cx: &Context<'_>) -> Result<i32, Stop> {
     }
 }
 
-/// How long a call waits for descriptors.
+/// Timeout of a call that waits for descriptors.
 #[derive(Clone, Copy)]
 pub(super) enum Timeout {
-    /// Below 0: for ever.
+    /// Negative: no timeout.
     Milliseconds(u32),
-    /// Pointer to a `struct timespec`; NULL: for ever.
+    /// Pointer to a `struct timespec`; NULL: no timeout.
     Timespec(u32),
-    /// Pointer to a `struct timeval`; NULL: for ever.
+    /// Pointer to a `struct timeval`; NULL: no timeout.
     Timeval(u32),
 }
 
 impl Timeout {
-    /// Waits, with nothing ready.
+    /// Waits for the timeout; no descriptor is ready.
     fn wait(self, cx: &Context<'_>) -> Result<i32, Stop> {
         let nanoseconds = match self {
             Timeout::Milliseconds(time) => {
@@ -140,14 +140,14 @@ impl Timeout {
         };
         match nanoseconds {
             Some(nanoseconds) => sleep(nanoseconds, cx),
-            // For ever, were it not that nothing can happen meanwhile.
+            // Without a timeout the call would never return, since no descriptor can become ready.
             None => Err(Errno::Interrupted.into()),
         }
     }
 }
 
 impl Guest {
-    /// `poll(fds, count, timeout)`: what is open is ready; without anything ready it is a sleep.
+    /// `poll(fds, count, timeout)`: open descriptors are ready; if none is, the call sleeps.
     pub(super) fn poll_descriptors(
         &self,
         args: &Args,
@@ -173,7 +173,8 @@ impl Guest {
         if ready > 0 { Ok(ready) } else { timeout.wait(cx) }
     }
 
-    /// `select(count, read, write, except, timeout)`: what is open can be read and written, and nothing exceptional happens.
+    /// `select(count, read, write, except, timeout)`: open descriptors are readable and writable, and never
+    /// exceptional.
     pub(super) fn select(
         &self,
         args: &Args,
@@ -203,7 +204,7 @@ impl Guest {
         if let Some((set, bits)) = exceptional {
             cx.host.write(set, &bits)?;
         }
-        // With nothing ready, the sets for reading and writing are empty as they are.
+        // If no descriptor is ready, the sets for reading and writing are empty already.
         if ready > 0 { Ok(ready) } else { timeout.wait(cx) }
     }
 }

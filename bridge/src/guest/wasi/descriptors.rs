@@ -11,12 +11,12 @@ const DIRENT_BYTES: usize = 24;
 const ADVICES: u32 = 6;
 
 impl Guest {
-    /// Whether argument 0 is open.
+    /// Checks that the descriptor in argument 0 is open.
     pub(super) fn fd_check(&self, args: &Args) -> Outcome {
         Ok(self.files.descriptor(args.u32(0)).map(drop)?)
     }
 
-    /// `fd_advise(fd, offset, len, advice)`: a tree in memory needs no advice.
+    /// `fd_advise(fd, offset, len, advice)`: a tree in memory ignores advice.
     pub(super) fn fd_advise(&self, args: &Args) -> Outcome {
         self.fd_check(args)?;
         if args.u32(3) < ADVICES { Ok(()) } else { Err(Errno::Invalid.into()) }
@@ -69,7 +69,7 @@ impl Guest {
 
     /// `fd_prestat_get(fd, prestat)`; a program asks for 3, 4, … until it gets `badf`.
     pub(super) fn fd_prestat_get(&self, args: &Args, cx: &mut Context<'_>) -> Outcome {
-        // The tag 0 of a folder, and the length of its name.
+        // Tag 0 for a folder, and the length of its name.
         let prestat = u64::from(self.preopened(args)?.len() as u32) << 32;
         Ok(cx.host.write_u64(args.u32(1), prestat)?)
     }
@@ -124,7 +124,7 @@ impl Guest {
         Ok(cx.host.write_u32(args.u32(4), count)?)
     }
 
-    /// The `(pointer, length)` pairs of arguments 1 and 2, for a descriptor that is open.
+    /// The `(pointer, length)` pairs of arguments 1 and 2, after checking that the descriptor is open.
     fn scatter_list(&self, args: &Args, cx: &Context<'_>) -> Result<Vec<(u32, u32)>, Stop> {
         self.fd_check(args)?;
         if args.u32(2) > MAX_LIST {
@@ -135,8 +135,8 @@ impl Guest {
 
     /// `fd_readdir(fd, buf, buf_len, cookie, used)`
     ///
-    /// A buffer that is filled to its end says that there is more: the last entry is cut there, and the program asks
-    /// again, after the last cookie it has whole or with a larger buffer.
+    /// A full buffer means that there are more entries: the last one is truncated, and the program calls again, with
+    /// the cookie of the last complete entry or with a larger buffer.
     pub(super) fn fd_readdir(&self, args: &Args, cx: &mut Context<'_>) -> Outcome {
         let (buffer, size) = (args.u32(1), args.u32(2));
         cx.host.check(buffer, size.into())?;
@@ -149,7 +149,7 @@ impl Guest {
             dirent[20] = file_type(entry.kind);
             dirent.extend(entry.name.as_bytes());
             dirent.truncate((size - used) as usize);
-            // Not written at the very end of memory, where there is no address.
+            // Not written at the end of a full memory of 4 GiB, where no address is valid.
             if dirent.is_empty() {
                 break;
             }

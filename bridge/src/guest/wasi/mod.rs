@@ -1,11 +1,11 @@
 //! WASI preview 1: arguments, environment, clocks, random bytes, files, waiting, and exit. No sockets, no signals.
 //!
-//! Follows the `wasi_snapshot_preview1` specification; error numbers and structure layouts are its own. Pointers outside
-//! memory give `errno` 21 (`fault`), not a trap.
+//! Follows the `wasi_snapshot_preview1` specification, including its error numbers and structure layouts. Pointers
+//! outside memory result in `errno` 21 (`fault`), not in a trap.
 //!
-//! One folder is preopened twice, the root of the run's own file tree: as descriptor 3 with the name `/`, by which C libraries
-//! resolve absolute paths, and as descriptor 4 with the name `.`, for relative ones. `/tmp` is there. A path relative to any other
-//! open folder does not leave it (`notcapable`); the parent of the root is the root.
+//! One folder is preopened twice, the root of the run's own file tree: as descriptor 3 with the name `/`, with which C
+//! libraries resolve absolute paths, and as descriptor 4 with the name `.`, for relative ones. `/tmp` exists. A path
+//! relative to any other open folder cannot leave it (`notcapable`); the parent of the root is the root.
 
 mod descriptors;
 mod paths;
@@ -24,7 +24,7 @@ pub(super) use process::{clock, fill_random};
 
 const SUCCESS: i32 = 0;
 
-/// Most entries a scatter list or a poll may have; a guest that asks for more gets `inval`.
+/// Most entries of a scatter list or a poll; more result in `inval`.
 const MAX_LIST: u32 = 1024;
 
 pub(super) fn is_wasi(call: HostCall) -> bool {
@@ -60,7 +60,7 @@ impl Guest {
             C::FdAdvise => self.fd_advise(args),
             C::FdAllocate => self.fd_allocate(args, cx),
             C::FdClose => self.files.close(args.u32(0)).map_err(Stop::from),
-            // Nothing is kept that could be written through.
+            // Files are in memory: there is nothing to write through.
             C::FdDatasync | C::FdSync => self.fd_check(args),
             C::FdFdstatGet => self.fd_fdstat_get(args, cx),
             C::FdFdstatSetFlags => self.fd_fdstat_set_flags(args),
@@ -130,7 +130,7 @@ const FILESTAT_BYTES: usize = 64;
 
 /// `filestat` of the specification.
 fn filestat(stat: &Stat) -> [u8; FILESTAT_BYTES] {
-    // Files of the tree are on a device of their own; streams are on none.
+    // Files of the tree have a device of their own; streams have none.
     let device = u64::from(stat.kind != FileType::CharacterDevice);
     let words = [
         device,
@@ -149,7 +149,7 @@ fn filestat(stat: &Stat) -> [u8; FILESTAT_BYTES] {
     bytes
 }
 
-/// What `fstflags` says of the times of access and of modification.
+/// Interprets `fstflags` for the times of access and modification.
 fn time_changes(
     accessed: u64,
     modified: u64,
@@ -167,7 +167,7 @@ fn time_changes(
     Ok((change(flags, accessed)?, change(flags >> 2, modified)?))
 }
 
-/// The time that files get.
+/// The time recorded in files.
 fn now(cx: &Context<'_>) -> u64 {
     cx.host.now(Clock::Realtime)
 }

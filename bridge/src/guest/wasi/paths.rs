@@ -14,7 +14,7 @@ const O_TRUNCATE: u32 = 1 << 3;
 const O_ALL: u32 = 0b1111;
 
 impl Guest {
-    /// The folder a descriptor argument names, and the path of the two arguments from `path` on.
+    /// The folder of a descriptor argument, and the path of the two arguments from `path` on.
     fn path_at(
         &self,
         args: &Args,
@@ -71,13 +71,13 @@ impl Guest {
             flags: Flags::new(args.u32(7))?,
             rights: Rights { base: args.u64(5), inheriting: args.u64(6) },
         };
-        // Before anything is opened that nobody would know of.
+        // Before the file is opened, since the descriptor could not be reported.
         cx.host.check(opened, 4)?;
         let descriptor = self.files.open(base, &path, &options, now(cx))?;
         Ok(cx.host.write_u32(opened, descriptor)?)
     }
 
-    /// `path_readlink(fd, path, len, buf, buf_len, used)`; what does not fit is cut off.
+    /// `path_readlink(fd, path, len, buf, buf_len, used)`; truncates a target that does not fit.
     pub(super) fn path_readlink(&self, args: &Args, cx: &mut Context<'_>) -> Outcome {
         let (base, path) = self.path_at(args, 0, 1, cx)?;
         let target = self.files.read_link(base, &path)?.as_bytes();

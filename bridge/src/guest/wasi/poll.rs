@@ -14,8 +14,8 @@ const EVENT_READ: u8 = 1;
 const EVENT_WRITE: u8 = 2;
 const CLOCK_ABSOLUTE: u16 = 1;
 
-/// Room that a stream is said to have, bytes.
-const WRITE_ROOM: u64 = 64 << 10;
+/// Number of bytes that a stream is reported to accept.
+const WRITE_BYTES: u64 = 64 << 10;
 
 impl Guest {
     /// `poll_oneoff(in, out, count, n_events)`
@@ -40,16 +40,16 @@ impl Guest {
         }
     }
 
-    /// Second half: a clock of a poll has run out. Who wrote to the guest's memory meanwhile has not changed what it waits for.
+    /// Second half: a clock of a poll has expired. The subscriptions are those read in the first half.
     pub(super) fn poll_slept(&mut self, args: &Args, cx: &mut Context<'_>) -> Outcome {
         let polled = std::mem::take(&mut self.polled);
         self.report(&polled, args, cx)
     }
 
-    /// Writes the events of all that are ready by now.
+    /// Writes the events of all subscriptions that are ready.
     fn report(&self, polled: &Polled, args: &Args, cx: &mut Context<'_>) -> Outcome {
         let left = |end: &Option<End>| end.and_then(|end| left(end, cx)).unwrap_or(0);
-        // One was due when the sleep ended. Where its clock was set back since then, it is the first to come.
+        // One was due when the sleep ended. If its clock was set back since, the earliest is reported.
         let least = polled.iter().map(|(end, _)| left(end)).min().unwrap_or(0);
         let ready = polled.iter().filter(|(end, _)| left(end) == least);
         let events: Vec<u8> =
@@ -72,11 +72,11 @@ impl Guest {
         event
     }
 
-    /// How many bytes can be read, or written, without waiting.
+    /// Number of bytes that can be read or written without waiting.
     fn ready_bytes(&self, subscription: &Subscription) -> Result<u64, Errno> {
         let open = self.files.descriptor(subscription.subject)?;
         if subscription.kind == EVENT_WRITE {
-            return Ok(WRITE_ROOM);
+            return Ok(WRITE_BYTES);
         }
         let size = match open.target {
             Target::Stdin => self.invocation.input.len() as u64,
@@ -86,13 +86,13 @@ impl Guest {
     }
 }
 
-/// What a poll waits for, and when each of it is ready.
+/// The subscriptions of a poll, and when each is ready.
 pub(in crate::guest) type Polled = Vec<(Option<End>, Subscription)>;
 
 pub(in crate::guest) struct Subscription {
     user_data: [u8; 8],
     kind: u8,
-    /// The clock, or the descriptor.
+    /// The id of the clock, or the descriptor.
     subject: u32,
     timeout: u64,
     flags: u16,
@@ -114,7 +114,7 @@ impl Subscription {
         }
     }
 
-    /// When this is ready; none where it is so at once.
+    /// When this is ready; `None` if it is ready at once.
     fn end(&self, cx: &Context<'_>) -> Result<Option<End>, Errno> {
         match self.kind {
             EVENT_CLOCK => {}
@@ -130,7 +130,7 @@ impl Subscription {
     }
 }
 
-/// Nanoseconds until then; none once it is due.
+/// Nanoseconds until then; `None` once it is due.
 fn left(end: End, cx: &Context<'_>) -> Option<u64> {
     end.left(|clock| cx.host.now(clock))
 }

@@ -1,10 +1,10 @@
-//! What a program learns of where it runs: arguments, environment, clocks, random bytes.
+//! A program's environment: arguments, environment variables, clocks, random bytes.
 
 use super::Outcome;
 use crate::guest::errno::Errno;
 use crate::guest::{Args, Clock, Context, Fault, Guest, GuestMemoryExt};
 
-/// `argv[0]` of every function: a cluster does not tell a function its name.
+/// `argv[0]` of every function: a Faasm cluster passes the same to every function.
 const PROGRAM: &str = "function.wasm";
 
 impl Guest {
@@ -39,7 +39,7 @@ pub(super) fn string_sizes(strings: &[String], args: &Args, cx: &mut Context<'_>
 pub(in crate::guest) fn clock(id: u32) -> Result<Clock, Errno> {
     match id {
         0 => Ok(Clock::Realtime),
-        // CPU time of a run is not measured apart; the specification lets it be the monotonic clock.
+        // The CPU time of a run is not measured; the specification allows the monotonic clock instead.
         1..=3 => Ok(Clock::Monotonic),
         _ => Err(Errno::Invalid),
     }

@@ -8,7 +8,7 @@ use crate::guest::{Completion, GuestMemoryExt, Operation};
 use crate::host::HostCall::{self, self as C};
 
 const ROOT: u64 = 3;
-/// Where the tests put paths, lists, bytes and results.
+/// Addresses at which the tests put paths, lists, bytes and results.
 const PATH: u32 = 1000;
 const OTHER: u32 = 6000;
 const LIST: u32 = 12000;
@@ -88,7 +88,7 @@ fn the_root_is_preopened() {
     }
     assert_eq!(run.call(C::FdFdstatGet, &[3, 0]), Ok(0));
     assert_eq!(run.host.memory[0], 3);
-    // What the older wasi-libc asks for is limited to what this descriptor lets it inherit.
+    // The rights that older wasi-libc requests are limited to those this descriptor inherits.
     assert_eq!(run.host.read_u64(16).unwrap() & 0x3fff_ffff, 0x0fff_ffff);
 }
 
@@ -141,7 +141,7 @@ fn rights_and_flags() {
     assert_eq!(write(&mut run, fd, b"ab"), 0);
     run.call(C::FdSeek, &[fd, 0, 0, RESULT.into()]).unwrap();
     assert_eq!(write(&mut run, fd, b"cd"), 0);
-    assert_eq!(stat(&mut run, "f", 1).unwrap()[4], 4, "written at the end");
+    assert_eq!(stat(&mut run, "f", 1).unwrap()[4], 4, "appended");
     assert_eq!(run.call(C::FdFdstatSetFlags, &[fd, 0]), Ok(0));
     assert_eq!(run.call(C::FdFdstatSetFlags, &[fd, 32]), Ok(28));
     run.call(C::FdSeek, &[fd, 1, 0, RESULT.into()]).unwrap();
@@ -157,13 +157,13 @@ fn rights_and_flags() {
     assert_eq!(open_with(&mut run, "f", 0, READ, 64), Err(28));
     assert_eq!(open(&mut run, "f", 16), Err(28));
     assert_eq!(open(&mut run, "f", DIRECTORY), Err(54));
-    assert_eq!(open(&mut run, ".", 0), Err(31), "a folder is not opened for writing");
+    assert_eq!(open(&mut run, ".", 0), Err(31), "a folder cannot be opened for writing");
     assert_eq!(write(&mut run, ROOT, b"x"), 8);
     assert_eq!(read(&mut run, ROOT, 1), Err(31));
 }
 
 #[test]
-fn names_come_and_go() {
+fn names_are_created_and_removed() {
     let mut run = Run::new(b"");
     assert_eq!(on_path(&mut run, C::PathCreateDirectory, "d"), 0);
     assert_eq!(on_path(&mut run, C::PathCreateDirectory, "d"), 20);
@@ -237,8 +237,8 @@ fn renumbering_moves_a_descriptor() {
     assert_eq!(run.call(C::FdClose, &[1]), Ok(0));
 }
 
-/// Reads a folder as wasi-libc does: whole entries are taken, a cut one is asked for again with its predecessor's cookie;
-/// a buffer too small for one entry is doubled.
+/// Reads a folder as wasi-libc does: takes complete entries, reads a truncated one again with its predecessor's cookie,
+/// and doubles a buffer that is too small for one entry.
 fn list_folder(run: &mut Run, fd: u64, mut size: u32) -> Vec<(String, u8)> {
     let (mut names, mut cookie) = (Vec::new(), 0);
     loop {
@@ -303,7 +303,7 @@ fn shared_files_are_fetched_once() {
     let found = Completion::Bytes(b"shared".to_vec());
     assert_eq!(run.waits(C::PathFilestatGet, &args, fetch, found), 0);
     assert_eq!(run.host.read_u64(RESULT + 32), Ok(6));
-    assert_eq!(open(&mut run, "faasm://a/b", 0), Err(69), "nobody writes to it");
+    assert_eq!(open(&mut run, "faasm://a/b", 0), Err(69), "shared files are read-only");
     let fd = open_with(&mut run, "/faasm:/a/b", 0, READ, 0).unwrap();
     assert_eq!(read(&mut run, fd, 9), Ok(b"shared".to_vec()));
     assert_eq!(on_path(&mut run, C::PathUnlinkFile, "faasm://a/b"), 69);
@@ -312,7 +312,7 @@ fn shared_files_are_fetched_once() {
     let fetch = Operation::ReadFile { path: "none".into() };
     let args = [ROOT, 1, at, length, 0, READ, 0, 0, RESULT.into()];
     assert_eq!(run.waits(C::PathOpen, &args, fetch.clone(), Completion::Missing), 44);
-    assert_eq!(run.ready(C::PathOpen, &args), 44, "that it is missing is known");
+    assert_eq!(run.ready(C::PathOpen, &args), 44, "its absence is cached");
 
     // The path changed under the call: an error, not a second wait.
     let [at, length] = path(&mut run, PATH, "faasm://one");
@@ -341,7 +341,7 @@ fn state_is_written_from_files() {
     assert_eq!(run.waits(C::WriteStateFromFile, &[key, name], fetch, bytes), 3);
     assert_eq!(run.tier.get("l").unwrap().read(0..3), b"xyz");
 
-    // Key and path lie in memory that has changed by the time the file is here.
+    // The guest overwrites key and path before the file arrives.
     run.put(PATH, b"m\0");
     run.put(OTHER, b"faasm://y\0");
     run.begin(C::WriteStateFromFile, &[key, name]).unwrap();

@@ -104,6 +104,7 @@ pub(crate) fn room_for(sessions: usize) -> Vec<String> {
     let room = [
         ("limits.connections", sessions),
         ("limits.connections_per_address", sessions),
+        ("limits.handshakes_per_address", 0),
         ("limits.sessions", sessions),
         ("limits.sessions_per_user", sessions),
         ("limits.calls_per_second", 0),

@@ -1,23 +1,31 @@
 //! How long others wait while somebody loads the relay as a hostile user would: `/healthz`, and a call of another user that does
 //! nothing.
 //!
-//! Each load has a relay of its own, with [`MEMORY_BYTES`] for users and default limits otherwise. A load is a function that goes on
-//! until it is dropped.
+//! Each load has a relay of its own, with default limits but for the memory that it has for users. A load goes on until it is dropped.
 
-use super::load::{Answers, Talk, histogram, load};
+use super::load::{Answers, Talk, histogram, load, open_session};
 use super::{NOTHING, USER};
+use crate::figure::Figure;
 use crate::process::resident;
 use crate::table::Table;
 use anyhow::{Context as _, Result, ensure};
+use faasm_bridge::wire::Request;
 use faasm_browser_tests::Relay;
+use futures_util::SinkExt as _;
 use std::path::Path;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio_tungstenite::tungstenite::Message;
 
 /// For users, of a relay with 4 GiB.
 const MEMORY_BYTES: u64 = (4 << 30) / 5 * 3;
+
+/// Of the slowest in a hundred answers, milliseconds, on two processors that do nothing else.
+const SLOWEST: f64 = 250.0;
 
 /// Whose functions load the relay.
 const EVE: &str = "eve";
@@ -43,9 +51,13 @@ enum Load {
     Bodies,
     /// First frames of 64 MiB over WebSockets.
     Frames,
+    /// Values that sessions ask for, and do not read.
+    Replies,
+    /// Functions that take long to compile.
+    Uploads,
 }
 
-const LOADS: [(&str, Load); 10] = [
+const LOADS: [(&str, Load); 12] = [
     ("nothing", Load::None),
     ("state that is written and not pushed", Load::Calls("hoard", 4)),
     ("trees of calls that compute", Load::Calls("bomb", 2)),
@@ -56,18 +68,49 @@ const LOADS: [(&str, Load); 10] = [
     ("a static file that is not read", Load::Unread("/big.bin")),
     ("bodies that do not end", Load::Bodies),
     ("first frames of 64 MiB", Load::Frames),
+    ("replies that are not read", Load::Replies),
+    ("functions that take long to compile", Load::Uploads),
 ];
 
+/// Long values of hers, and their bytes: one that a reply has room for, and one that takes several.
+const VALUES: [(&str, usize); 2] = [("reply", 8 << 20), ("transfer", 60 << 20)];
+
+/// Most of what one function may have, in calls.
+static LARGE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let calls = "(call $f)".repeat(100_000);
+    let module = format!(
+        r#"(module (memory (export "memory") 1) (func $f) (func (export "_start") {calls}))"#
+    );
+    wat::parse_str(module).unwrap_or_default()
+});
+
+/// Tells one upload from the next, so that each is compiled.
+static UPLOADS: AtomicU32 = AtomicU32::new(0);
+
 /// Measures under each load for so long. It fails where an answer does.
-pub(super) async fn measure(seconds: f64) -> Result<Table> {
+pub(super) async fn measure(seconds: f64) -> Result<(Table, Vec<Figure>)> {
+    under_each(Duration::from_secs_f64(seconds), MEMORY_BYTES).await
+}
+
+async fn under_each(lasting: Duration, bytes: u64) -> Result<(Table, Vec<Figure>)> {
+    let mut figures = Vec::new();
     let heading = ["load", "/healthz p50 ms", "p99", "a call p50 ms", "p99", "memory MiB"];
     let mut table = Table::new(&heading);
     for (name, what) in LOADS {
         eprintln!("hostile: {name}");
-        let measured = under(what, Duration::from_secs_f64(seconds)).await;
+        let measured = under(what, lasting, bytes).await;
         let (health, calls, memory) = measured.with_context(|| name.to_owned())?;
         let shown =
             |answers: &Answers, quantile| format!("{:.1}", answers.quantile(quantile) / 1000.0);
+        for (who, answers) in [("/healthz", &health), ("a call of another user", &calls)] {
+            let middle = answers.quantile(0.5) / 1000.0;
+            let slowest = answers.quantile(0.99) / 1000.0;
+            let figure = |quantile, value| {
+                Figure::new(format!("{quantile} of {who} under {name}"), value, "ms")
+            };
+            figures.push(figure("p50", middle).note(load_of_machine()));
+            figures.push(figure("p99", slowest).at_most(SLOWEST).note(load_of_machine()));
+        }
         table.row([
             name.to_owned(),
             shown(&health, 0.5),
@@ -77,14 +120,20 @@ pub(super) async fn measure(seconds: f64) -> Result<Table> {
             (memory >> 20).to_string(),
         ]);
     }
-    Ok(table)
+    Ok((table, figures))
+}
+
+/// How busy the machine was: who measures alone on two processors sees what targets are for.
+fn load_of_machine() -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    format!("load average {}", load.split(' ').next().unwrap_or("unknown"))
 }
 
 /// Times of `/healthz` and of a call, and the most memory that the relay had.
-async fn under(what: Load, lasting: Duration) -> Result<(Answers, Answers, u64)> {
+async fn under(what: Load, lasting: Duration, bytes: u64) -> Result<(Answers, Answers, u64)> {
     let web = tempfile::tempdir().context("a temporary folder")?;
     std::fs::write(web.path().join("big.bin"), vec![7; 60 << 20]).context("a static file")?;
-    let memory = format!("budget.relay_bytes={MEMORY_BYTES}");
+    let memory = format!("budget.relay_bytes={bytes}");
     let relay = Relay::start_with(web.path(), &["--set", &memory]).await?;
     prepare(&relay).await?;
     let address = relay.url().strip_prefix("http://").context("the relay's address")?.to_owned();
@@ -115,9 +164,17 @@ async fn prepare(relay: &Relay) -> Result<()> {
         upload(relay, folder.path(), EVE, name, text).await?;
     }
     let address = relay.url().strip_prefix("http://").context("the relay's address")?;
-    let mut stream = ask(address, "PUT /files/big", 60 << 20).await?;
-    stream.write_all(&vec![7; 60 << 20]).await?;
-    ensure!(status(&mut stream).await? == 200, "the shared file is not stored");
+    let put = async |path: String, length: usize| {
+        let mut stream = ask(address, &format!("PUT {path}"), length).await?;
+        stream.write_all(&vec![7; length]).await?;
+        let status = status(&mut stream).await?;
+        ensure!(status == 200, "{path} is not stored: status {status}");
+        Ok(())
+    };
+    put("/files/big".to_owned(), 60 << 20).await?;
+    for (key, length) in VALUES {
+        put(format!("/s/{EVE}/{key}"), length).await?;
+    }
     Ok(())
 }
 
@@ -137,6 +194,8 @@ fn begin(what: Load, address: &str) -> JoinSet<()> {
         Load::Unread(_) => (120, 0),
         Load::Bodies => (200, (16 << 20) - 1),
         Load::Frames => (80, 64 << 20),
+        Load::Replies => (24, 0),
+        Load::Uploads => (16, 0),
     };
     for _ in 0..count {
         let address = address.to_owned();
@@ -184,6 +243,35 @@ async fn once(what: Load, address: &str, size: usize) -> std::io::Result<()> {
             frame.extend([0; 4]);
             stream.write_all(&frame).await?;
             send(&mut stream, size).await;
+        }
+        Load::Replies => {
+            let opened = open_session(&format!("ws://{address}/ws"), EVE).await;
+            let (mut socket, mut session) = opened.map_err(std::io::Error::other)?;
+            let [(short, _), (long, _)] = VALUES.map(|(key, bytes)| (key.to_owned(), bytes));
+            for read in 0..40 {
+                let (key, offset, length) = (short.clone(), 0, None);
+                let request = Request::ReadState { key, offset, length };
+                session.request(request, &[]).map_err(std::io::Error::other)?;
+                if read < 4 {
+                    let request = Request::ReadWhole { key: long.clone(), offset, length, read };
+                    session.request(request, &[]).map_err(std::io::Error::other)?;
+                }
+            }
+            while let Some(message) = session.transmit_message() {
+                let sent = socket.send(Message::binary(message)).await;
+                sent.map_err(std::io::Error::other)?;
+            }
+            std::future::pending::<()>().await;
+        }
+        Load::Uploads => {
+            let number = UPLOADS.fetch_add(1, Ordering::Relaxed).to_le_bytes();
+            // A custom section of that number, without a name.
+            let section = [&[0, 5, 0][..], &number].concat();
+            let length = LARGE.len() + section.len();
+            let mut stream = ask(address, &format!("PUT /f/{EVE}/large"), length).await?;
+            stream.write_all(&LARGE).await?;
+            stream.write_all(&section).await?;
+            status(&mut stream).await?;
         }
     }
     Ok(())
@@ -240,4 +328,17 @@ async fn health(address: String, lasting: Duration) -> Result<Answers> {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     Ok(Answers { seconds: start.elapsed().as_secs_f64(), times })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How long answers take is for `cargo xtask bench relay --hostile`.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn no_request_of_others_fails_under_any_load() {
+        let (_, figures) = under_each(Duration::from_secs(2), 1 << 30).await.unwrap();
+        assert_eq!(figures.len(), 4 * LOADS.len());
+        assert!(figures.iter().all(|figure| figure.value > 0.0), "{figures:?}");
+    }
 }

@@ -61,8 +61,8 @@ pub(crate) struct Opts {
 #[tokio::main]
 pub(crate) async fn run(opts: &Opts) -> Result<()> {
     if let Some(seconds) = opts.hostile {
-        println!("{}", hostile::measure(seconds).await.context("hostile loads")?);
-        return Ok(());
+        let (table, figures) = hostile::measure(seconds).await.context("hostile loads")?;
+        return report(opts, &[table], &figures);
     }
     let wants = |group: &str| {
         opts.filter.as_deref().is_none_or(|text| group.contains(&text.to_lowercase()))
@@ -95,11 +95,16 @@ pub(crate) async fn run(opts: &Opts) -> Result<()> {
         "no measurement has a name that contains `{}`",
         opts.filter.as_deref().unwrap_or_default()
     );
-    let targets = figure::table(&figures);
+    report(opts, &tables, &figures)
+}
+
+/// Prints what was measured, and writes it where that is asked for.
+fn report(opts: &Opts, tables: &[Table], figures: &[Figure]) -> Result<()> {
+    let targets = figure::table(figures);
     let tables: Vec<String> = tables.iter().map(Table::to_string).collect();
     println!("{}\n{targets}", tables.join("\n"));
     if let Some(path) = &opts.json {
-        figure::write(&figures, path)?;
+        figure::write(figures, path)?;
     }
     if let Some(path) = &opts.markdown {
         let text = format!("{}.\n\n{}\n{targets}", figure::machine(), tables.join("\n"));

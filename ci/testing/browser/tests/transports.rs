@@ -296,7 +296,8 @@ async fn all_requests_fail_once_reconnecting_times_out() -> Result<()> {
     let world = World::new().await?;
     for transport in ["websocket", "fetch", "auto"] {
         let page = world.page().await?;
-        let options = json!({ "reconnectTimeout": 300 });
+        // Long enough for the script below to be there before it is over.
+        let options = json!({ "reconnectTimeout": 5000 });
         run(&page, ENTER, vec![json!(transport), json!(false), options]).await?;
         world.proxy.cut_and_refuse(u32::MAX);
         let body = r#"

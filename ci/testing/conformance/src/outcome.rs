@@ -10,44 +10,8 @@ pub const MAX_SHOWN_BYTES: usize = 1024 * 1024;
 /// Maximum length of text in a message.
 const MAX_MESSAGE: usize = 1500;
 
-macro_rules! codes {
-    ($($variant:ident $code:literal,)*) => {
-        /// Why a run did not return; one code for each reason, the same everywhere.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Code {
-            $(#[doc = concat!("`", $code, "`")] $variant,)*
-        }
-
-        impl Code {
-            /// The code as programs see it.
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Code::$variant => $code,)*
-                }
-            }
-        }
-    };
-}
-
-codes! {
-    Trap "trap",
-    StackExhausted "stack-exhausted",
-    BadPointer "bad-pointer",
-    NotImplemented "not-implemented",
-    ClusterOnly "cluster-only",
-    UnknownImport "unknown-import",
-    State "state",
-    OperationFailed "operation-failed",
-    OutOfMemory "out-of-memory",
-    OverBudget "over-budget",
-    Deadlock "deadlock",
-    NoMalloc "no-malloc",
-    Timeout "timeout",
-    MissingFunction "missing-function",
-    CannotLoad "cannot-load",
-    BadOptions "bad-options",
-    OutcomeUnknown "outcome-unknown",
-}
+/// Why a run did not return; one code for each reason, the same everywhere.
+pub use faasm_bridge::ErrorCode as Code;
 
 /// The result of a run as a column observed it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -76,6 +76,9 @@ pub(crate) struct Args {
     /// Number of measurements of each column
     #[arg(long, value_name = "N")]
     rounds: Option<u32>,
+    /// Measure what others wait while a hostile user loads the relay, so many seconds for each load (only for `relay`)
+    #[arg(long, value_name = "SECONDS")]
+    hostile: Option<f64>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -108,6 +111,9 @@ impl Args {
         }
         if let Some(rounds) = self.rounds {
             command.arg("--rounds").arg(rounds.to_string());
+        }
+        if let Some(seconds) = self.hostile {
+            command.arg("--hostile").arg(seconds.to_string());
         }
         run(&mut command)
     }

@@ -1,72 +1,78 @@
-//! `cargo xtask lint`: formatting, clippy with warnings denied, and `cargo deny` where installed.
+//! `cargo xtask lint`: formatting, clippy with warnings denied, documents, and dependencies.
 
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::docs;
-use crate::process::{run, succeeds};
-use crate::setup;
-use crate::unify;
+use super::{build, docs};
+use crate::process::run;
+use crate::stages::Stages;
 use crate::workspace::Workspace;
+use crate::{deny, documents, setup, unify};
 
 const DENY_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
 
-/// Check formatting, lints, and licences where cargo-deny is installed
+/// Check formatting, lints, what documents name, and dependencies
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Only check documents and removed words, with rewriter and relay as they were built last
+    #[arg(long)]
+    documents: bool,
+}
 
 impl Args {
-    pub(crate) fn run(self, workspace: &Workspace) -> Result<()> {
-        setup::rust_components(workspace)?;
-        setup::rust_targets(workspace, &[setup::WASI, setup::WEB])?;
+    /// `xtask` is this program's own command line, for the commands that documents name.
+    pub(crate) fn run(self, workspace: &Workspace, xtask: clap::Command) -> Result<()> {
+        if self.documents {
+            return documents::check(workspace, xtask);
+        }
+        let mut stages = Stages::new();
+        stages.run("set up", || {
+            setup::rust_components(workspace)?;
+            setup::rust_targets(workspace, &[setup::WASI, setup::WEB])
+        })?;
         // Functions have workspaces of their own.
         let functions = [
             workspace.functions_source(),
             workspace.root().join("ci/testing/conformance/functions/rust"),
         ];
-        let in_functions = functions.each_ref().map(|folder| {
-            let mut command = workspace.cargo();
-            command.current_dir(folder);
-            command
-        });
-
-        for mut cargo in in_functions.into_iter().chain([workspace.cargo()]) {
-            run(cargo.args(["fmt", "--all", "--check"]))
-                .context("formatting; `cargo fmt --all` in that folder corrects it")?;
-        }
-        clippy(workspace.cargo().args([
-            "clippy",
-            "--workspace",
-            "--exclude",
-            "faasm-runtime-web",
-            "--all-targets",
-        ]))?;
-        clippy(workspace.cargo().args([
-            "clippy",
-            "-p",
-            "faasm-runtime-web",
-            "--target",
-            setup::WEB,
-        ]))?;
-        for folder in &functions {
-            clippy(
-                workspace
-                    .cargo()
-                    .current_dir(folder)
-                    .args(["clippy", "--release", "--target", setup::WASI, "--target-dir"])
-                    .arg(workspace.target().join("functions/lint")),
-            )?;
-        }
-
-        docs::Args { check: true }.run(workspace)?;
-        unify::check(workspace)?;
-
-        if succeeds(workspace.cargo().args(["deny", "--version"])) {
-            run(workspace.cargo().args(["deny", "check"]))?;
-        } else {
-            eprintln!("skipped `cargo deny check`: `cargo install cargo-deny` adds it");
-        }
+        stages.run("formatting", || {
+            let in_functions = functions.each_ref().map(|folder| {
+                let mut command = workspace.cargo();
+                command.current_dir(folder);
+                command
+            });
+            for mut cargo in in_functions.into_iter().chain([workspace.cargo()]) {
+                run(cargo.args(["fmt", "--all", "--check"]))
+                    .context("formatting; `cargo fmt --all` in that folder corrects it")?;
+            }
+            Ok(())
+        })?;
+        stages.run("clippy", || {
+            let native =
+                ["clippy", "--workspace", "--exclude", "faasm-runtime-web", "--all-targets"];
+            clippy(workspace.cargo().args(native))?;
+            let web = ["clippy", "-p", "faasm-runtime-web", "--target", setup::WEB];
+            clippy(workspace.cargo().args(web))?;
+            for folder in &functions {
+                let wasi = ["clippy", "--release", "--target", setup::WASI, "--target-dir"];
+                let target = workspace.target().join("functions/lint");
+                clippy(workspace.cargo().current_dir(folder).args(wasi).arg(target))?;
+            }
+            Ok(())
+        })?;
+        stages.run("generated documents and features", || {
+            docs::Args { check: true }.run(workspace)?;
+            unify::check(workspace)
+        })?;
+        // Documents name commands of these; the tests need them, too.
+        stages.run("build rewriter and relay", || build::native(workspace))?;
+        stages.run("documents and words", || documents::check(workspace, xtask))?;
+        stages
+            .run("dependencies (the first time with compiling cargo-deny, some minutes)", || {
+                deny::check(workspace)
+            })?;
+        stages.print();
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! How much all functions on the stack can save together.
+//! The largest total size of the frames that all functions on the stack can save.
 
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,15 +10,15 @@ use std::collections::{BTreeMap, BTreeSet};
 pub enum Bound {
     /// No more than so many bytes.
     Bytes(u64),
-    /// Any size: each of these functions can call the next, and the last one the first, before the function suspends.
+    /// Unbounded: these functions form a cycle of calls that can suspend; each calls the next, and the last the first.
     Recursion(Vec<String>),
-    /// What a function saves could not be told from what Binaryen made of it.
+    /// The frame size of this function could not be determined from Binaryen's output.
     Unknown(String),
 }
 
-/// The most that a path along calls adds up to, from any of `starts`.
+/// The heaviest path of calls from any of `starts`.
 ///
-/// `frame` gives the bytes of a step, `next` the steps that can follow it.
+/// `frame` gives the bytes of a node, `next` its successors.
 ///
 /// # Errors
 /// A cycle, in the order of its calls.
@@ -28,7 +28,7 @@ pub(super) fn longest_path<N: Copy + Ord>(
     next: impl Fn(N) -> Vec<N>,
 ) -> Result<u64, Vec<N>> {
     let mut longest: BTreeMap<N, u64> = BTreeMap::new();
-    // Depth first; on the path are the steps of which not all that follows is known yet.
+    // Depth first; the path holds the nodes whose successors are not all measured yet.
     for start in starts {
         let mut path = Vec::new();
         let mut on_path = BTreeSet::new();
@@ -64,7 +64,7 @@ pub(super) fn longest_path<N: Copy + Ord>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    /// Functions with these frames, and who calls whom.
+    /// Functions with these frames, and the calls between them.
     fn longest(frames: &[u32], calls: &[(usize, usize)]) -> Result<u64, Vec<usize>> {
         let next = |caller| {
             let mine = calls.iter().filter(|(from, _)| *from == caller);
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cycle_is_named_without_what_leads_to_it() {
+    fn a_cycle_excludes_the_path_that_leads_to_it() {
         assert_eq!(longest(&[1; 4], &[(0, 1), (1, 2), (2, 3), (3, 1)]), Err(vec![1, 2, 3]));
     }
 }

@@ -1,4 +1,4 @@
-//! Who calls whom: every call of every function, and where it can lead.
+//! The call graph: every call of every function, and its possible callees.
 
 use super::targets::{Signature, Targets};
 use super::{CallKind, Edge};
@@ -123,7 +123,7 @@ impl CallGraph {
         })
     }
 
-    /// The call that an instruction is; `index` is the constant that precedes it, if one does.
+    /// The call site of an instruction, if it is a call; `index` is the constant that directly precedes it, if any.
     pub(crate) fn site(&self, instr: &Instr, index: Option<i32>) -> Option<Site> {
         match Called::by(instr)? {
             Called::Function(function) => Some(Site::Function(function)),

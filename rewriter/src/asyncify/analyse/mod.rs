@@ -1,24 +1,27 @@
-//! Which functions can be on the stack when the function suspends: exactly those that Asyncify has to instrument.
+//! Finds the functions that can be on the stack during a suspension: exactly those that Asyncify has to instrument.
 //!
-//! One function too few is a crash, one too many costs size and time. So the answer is an over-approximation, as narrow as
-//! can be proven on the bytes that Binaryen gets:
+//! A missing function causes a crash, a superfluous one costs size and time. So the analysis over-approximates, as
+//! narrowly as can be proven from the bytes that Binaryen receives:
 //!
 //! * A function can suspend if it calls one that can, down to `faasm_bridge.suspend`.
-//! * A direct call leads to its callee; so does a tail call, for it becomes a plain one where its function can suspend.
-//! * A call through a table leads to the functions of its signature that are in that table. Where no instruction writes to
-//!   the table, those are the functions of its element segments, and a constant index leads to the one in its slot.
-//! * What is in any other table is a function of the signature that *a reference can exist of*: those in element segments,
-//!   active, passive or declared, and those of `ref.func`, in code or in initialisers. Whatever `table.set`, `table.copy`,
-//!   `table.init`, `table.fill` and `table.grow` put into a table is one of these.
-//! * A call through a reference leads to the functions of the signature that `ref.func` takes, or to all of the above where
-//!   the module reads references from tables.
-//! * If references can come from outside (an imported table, an imported global or function with references in its type),
-//!   exported and imported functions count too. Our own export of the table is no such way: the host only reads it.
+//! * A direct call leads to its callee. So does a tail call, because it is lowered to a plain call in a function that
+//!   can suspend.
+//! * A call through a table leads to the functions of its signature in that table. If no instruction writes to the
+//!   table, these are the functions of its element segments, and a constant index selects the one in its slot.
+//! * Any other table can hold every function of the signature *that a reference can exist of*: those in element
+//!   segments (active, passive or declared), and those of `ref.func`, in code or in initialisers. `table.set`,
+//!   `table.copy`, `table.init`, `table.fill` and `table.grow` can put only these into a table.
+//! * A call through a reference leads to the functions of the signature that `ref.func` takes, or to all of the above
+//!   if the module reads references from tables.
+//! * If references can enter from outside (an imported table, an imported global or function with references in its
+//!   type), exported and imported functions count too. Our own export of the table does not matter, because the host
+//!   only reads it.
 //!
-//! Function pointers in data segments, "never overwritten", would narrow further, but nothing proves that no store
-//! reaches them; so they are not looked at.
+//! Function pointers in data segments that are never overwritten would narrow the result further, but nothing proves
+//! that no store reaches them, so the analysis ignores them.
 //!
-//! Each function that can suspend keeps the call by which it was found, which makes a witness path to the import.
+//! Each function that can suspend records the call by which it was found; these calls form a witness path to the
+//! import.
 
 mod bound;
 mod calls;
@@ -39,7 +42,7 @@ use walrus::{ExportItem, FunctionId, ImportKind, Module};
 #[serde(rename_all = "kebab-case")]
 pub enum CallKind {
     Direct,
-    /// By a constant index into a table that nobody writes to.
+    /// By a constant index into a table that no instruction writes to.
     Table,
     /// By a function pointer, to any function of the signature in its table.
     Indirect,
@@ -55,31 +58,32 @@ pub struct Step {
     pub callee: String,
 }
 
-/// What of a module can suspend.
+/// The functions and exports of a module that can suspend.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reach {
-    /// Names of the functions that can be on the stack during a suspension, else of their exports, else `#index`; sorted.
+    /// Names of the functions that can be on the stack during a suspension, sorted; else of their exports, else
+    /// `#index`.
     pub functions: Vec<String>,
     /// Names of the exports that can suspend, sorted.
     pub exports: Vec<String>,
     /// Number of functions with a body.
     pub total: usize,
-    /// How many it would be if every indirect call could lead anywhere, as Binaryen takes it.
+    /// How many it would be if every indirect call could reach any function, as Binaryen assumes.
     pub by_default: usize,
 }
 
-/// One way from a function to another.
+/// An edge of the call graph.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Edge {
     pub(crate) caller: FunctionId,
     pub(crate) callee: FunctionId,
     pub(crate) kind: CallKind,
-    /// Of a call by pointer or reference, as `(i32) -> i32`.
+    /// The signature of a call by pointer or reference, as `(i32) -> i32`.
     pub(crate) signature: Option<String>,
 }
 
-/// A step of a path along calls.
+/// A node of a path of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Node {
     Function(FunctionId),
@@ -87,13 +91,13 @@ enum Node {
     Class(usize),
 }
 
-/// The result, on a module in memory.
+/// The analysis of a module in memory.
 pub(crate) struct Analysis {
     graph: CallGraph,
-    /// Each function that can suspend, with the call by which it can.
+    /// Each function that can suspend, with the call that leads to the suspension.
     found: BTreeMap<FunctionId, (CallKind, FunctionId)>,
     suspend: Option<FunctionId>,
-    /// The functions of each class that can suspend, or the import; by the index of the class.
+    /// By class index: the functions of the class that can suspend, or the import.
     classes: Vec<Vec<FunctionId>>,
 }
 
@@ -130,7 +134,7 @@ impl Analysis {
         }
     }
 
-    /// Whether a function can suspend, or is what suspends.
+    /// Whether a function can suspend, or is the suspending import.
     pub(crate) fn suspends(&self, function: FunctionId) -> bool {
         self.found.contains_key(&function) || Some(function) == self.suspend
     }
@@ -142,7 +146,7 @@ impl Analysis {
         self.suspending().filter(move |id| self.graph.sites(*id).any(is_one))
     }
 
-    /// How many functions can suspend that one function calls, by name, and nothing else refers to.
+    /// The number of functions that can suspend, have a single direct caller, and are referenced nowhere else.
     pub(crate) fn called_once(&self, module: &Module) -> usize {
         let callers = self.graph.callers();
         let exported = module.exports.iter().filter_map(|export| match export.item {
@@ -178,7 +182,7 @@ impl Analysis {
         Reach { functions, exports, total: self.graph.functions().count(), by_default }
     }
 
-    /// The worst case of what all functions on the stack save, where `frames` says what each does.
+    /// The largest number of bytes that all functions on the stack save; `frames` gives the frame size of each.
     pub(crate) fn bound(&self, frames: &BTreeMap<FunctionId, u32>) -> Result<u64, Vec<FunctionId>> {
         let starts = frames.keys().map(|function| Node::Function(*function));
         let frame = |node| match node {
@@ -195,7 +199,7 @@ impl Analysis {
         })
     }
 
-    /// Where the calls of a function lead that can suspend. A class is a step of its own: it can have as many callers as
+    /// The successors of a node that can suspend. A class is a node of its own, because it can have as many callers as
     /// functions.
     fn next(&self, node: Node) -> Vec<Node> {
         let function = |id: FunctionId| self.found.contains_key(&id).then_some(Node::Function(id));
@@ -218,7 +222,7 @@ impl Analysis {
         }
     }
 
-    /// The calls from a function to the suspending import; none where it cannot suspend.
+    /// The witness path from a function to the suspending import; empty if the function cannot suspend.
     fn witness(&self, labels: &Labels<'_>, from: FunctionId) -> Vec<Step> {
         let mut steps = Vec::new();
         let mut at = from;
@@ -249,18 +253,18 @@ pub fn why(shimmed: &[u8], function: &str) -> Result<Vec<Step>, Error> {
     Ok(Analysis::of(&module).witness(&labels, id))
 }
 
-/// What of a shimmed module can suspend.
+/// The functions and exports of a shimmed module that can suspend.
 pub(crate) fn reach(shimmed: &[u8]) -> Result<Reach, Error> {
     let module = parse(shimmed)?;
     Ok(Analysis::of(&module).reach(&module))
 }
 
-/// All ways from function to function, each once.
+/// All edges of the call graph, without duplicates.
 pub(crate) fn edges(module: &Module) -> BTreeSet<Edge> {
     CallGraph::of(module).edges().collect()
 }
 
-/// What messages and reports call functions.
+/// Names of functions in messages and reports.
 pub(crate) struct Labels<'a> {
     module: &'a Module,
     /// The first export of each function.
@@ -278,7 +282,7 @@ impl<'a> Labels<'a> {
         Self { module, exports }
     }
 
-    /// A function's debug name, else what it is exported as, else its index.
+    /// A function's debug name, else the name of its first export, else its index.
     pub(crate) fn get(&self, id: FunctionId) -> String {
         let name = self.module.funcs.get(id).name.as_deref();
         let name = name.or_else(|| self.exports.get(&id).copied());
@@ -286,12 +290,12 @@ impl<'a> Labels<'a> {
     }
 }
 
-/// Breadth first from the import backwards, so that witness paths are shortest.
+/// Searches breadth first from the import backwards, so that witness paths are shortest.
 fn search(graph: &CallGraph, import: FunctionId) -> BTreeMap<FunctionId, (CallKind, FunctionId)> {
     let callers = graph.callers();
     let mut found = BTreeMap::new();
     let mut pending = VecDeque::from([import]);
-    // All callers of a class are found at its first callee.
+    // The first callee found of a class yields all callers of the class.
     let mut exhausted = BTreeSet::new();
     while let Some(callee) = pending.pop_front() {
         for (site, kind) in graph.sites_to(callee) {
@@ -309,7 +313,7 @@ fn search(graph: &CallGraph, import: FunctionId) -> BTreeMap<FunctionId, (CallKi
     found
 }
 
-/// How many functions lead by direct calls to the import or to any indirect call.
+/// The number of functions from which direct calls lead to the import or to any indirect call.
 fn by_default(graph: &CallGraph, import: FunctionId) -> usize {
     let callers = graph.callers();
     let is_indirect = |site: &Site| !matches!(site, Site::Function(_));
@@ -330,7 +334,7 @@ fn by_default(graph: &CallGraph, import: FunctionId) -> usize {
 mod tests {
     use super::*;
 
-    /// Functions that all call through the table, and as many in the table.
+    /// `count` functions that call through the table, and `count` functions in the table.
     fn through_table(count: usize) -> String {
         let callers =
             "(func (call_indirect (type $t) (i32.const 0) (global.get $g)))".repeat(count);
@@ -364,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_grow_with_the_functions_not_with_callers_times_callees() {
+    fn edges_grow_linearly_with_the_number_of_functions() {
         let steps = |count| {
             let module = parse(&wat::parse_str(through_table(count)).unwrap()).unwrap();
             let analysis = Analysis::of(&module);

@@ -1,4 +1,4 @@
-//! What a call by reference can lead to.
+//! The possible callees of a call by reference.
 
 use crate::module::references::function_of;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +8,7 @@ use walrus::{
     RefType, TableId, TypeId, ValType,
 };
 
-/// The number of a signature by its structure, as `(i32) -> i32`: two equal types can be written down twice.
+/// The number of a signature, by structure as in `(i32) -> i32`: a module can declare equal types twice.
 pub(super) type Signature = usize;
 
 /// Functions by their signature.
@@ -52,27 +52,27 @@ impl Signatures {
     }
 }
 
-/// The functions that references can lead to, by where a reference comes from.
+/// The functions that references can refer to, by the origin of a reference.
 #[derive(Debug)]
 pub(super) struct Targets {
-    /// Tables that nobody writes to.
+    /// Tables that no instruction writes to.
     fixed: BTreeMap<TableId, Contents>,
-    /// Tables in which an instruction can replace what is in a slot.
+    /// Tables with slots that an instruction can overwrite.
     overwritten: BTreeSet<TableId>,
-    /// Functions that a reference can exist of: what all other tables can hold.
+    /// Functions that a reference can exist of: the possible contents of all other tables.
     referenced: Grouped,
-    /// Functions that a reference on the operand stack can be of.
+    /// Functions that a reference on the operand stack can refer to.
     loose: Grouped,
     signatures: Signatures,
-    /// Some type has subtypes, so that a function can be called by another signature than its own.
+    /// Some type has subtypes, so that a function can be called with a signature other than its own.
     has_subtypes: bool,
 }
 
-/// What is in a table that nobody writes to.
+/// The contents of a table that no instruction writes to.
 #[derive(Debug, Default)]
 struct Contents {
     functions: Grouped,
-    /// By slot; none where some slots cannot be known.
+    /// By slot; `None` if the positions of some functions are unknown.
     slots: Option<BTreeMap<u64, Option<FunctionId>>>,
 }
 
@@ -134,7 +134,7 @@ impl Targets {
             .map_or("", String::as_str)
     }
 
-    /// The function in a slot, where that can be known; none in the slot where calling it traps.
+    /// The function in a slot: `None` if it is unknown, `Some(None)` if calling it traps.
     pub(super) fn in_slot(
         &self,
         table: TableId,
@@ -146,7 +146,7 @@ impl Targets {
         Some(function.filter(|function| self.has_signature(*function, ty)))
     }
 
-    /// Whatever a call through a table can lead to, or one through a reference.
+    /// Possible callees of a `call_indirect` or `call_ref` of this type.
     pub(super) fn of_signature(&self, table: Option<TableId>, ty: TypeId) -> BTreeSet<FunctionId> {
         let all = match table {
             None => &self.loose,
@@ -160,7 +160,7 @@ impl Targets {
         self.signature(ty).and_then(|signature| all.get(&signature)).cloned().unwrap_or_default()
     }
 
-    /// Whether the function in a slot of this table can be replaced.
+    /// Whether an instruction can overwrite slots of this table.
     pub(super) fn is_overwritten(&self, table: TableId) -> bool {
         self.overwritten.contains(&table)
     }
@@ -176,7 +176,7 @@ impl Contents {
         let mut functions: BTreeSet<FunctionId> =
             initial.and_then(function_of).into_iter().collect();
         let mut slots = initial.is_none().then(BTreeMap::new);
-        // In the order of the module: later segments write over earlier ones.
+        // In the order of the module: later segments overwrite earlier ones.
         for element in module.elements.iter() {
             let ElementKind::Active { table: into, offset } = &element.kind else { continue };
             if *into != table.id() {
@@ -195,13 +195,13 @@ impl Contents {
     }
 }
 
-/// What the code of a module does with tables and references.
+/// How the code of a module uses tables and references.
 #[derive(Default)]
 struct Uses {
     overwritten: BTreeSet<TableId>,
     grown: BTreeSet<TableId>,
     reads_tables: bool,
-    /// Functions it takes a reference of.
+    /// Functions whose reference it takes.
     references: BTreeSet<FunctionId>,
 }
 
@@ -237,7 +237,7 @@ fn items(items: &ElementItems) -> Vec<Option<FunctionId>> {
     }
 }
 
-/// Whether references to functions can come from outside.
+/// Whether references to functions can enter from outside.
 fn is_open(module: &Module) -> bool {
     let is_reference = |ty: &ValType| matches!(ty, ValType::Ref(ty) if *ty != RefType::EXTERNREF);
     module.imports.iter().any(|import| match import.kind {

@@ -1,4 +1,4 @@
-//! Encodes functions with other indices: those of the original, and those of the support.
+//! Re-encodes functions of the original and of the support with new indices.
 
 use super::super::generated::Types;
 use super::super::module::Sections;
@@ -9,11 +9,11 @@ use wasm_encoder::reencode::{self, Reencode};
 use wasm_encoder::{GlobalSection, Instruction};
 use wasmparser::{Operator, TypeRef};
 
-/// Reencodes the original.
+/// Re-encodes the original.
 pub(super) struct Guest {
     /// New indices of its functions.
     pub(super) functions: Vec<u32>,
-    /// What `memory.size` and `memory.grow` become.
+    /// Replacements of `memory.size` and `memory.grow`.
     pub(super) memory: Option<[u32; 2]>,
 }
 
@@ -36,15 +36,15 @@ impl Reencode for Guest {
     }
 }
 
-/// Reencodes functions of the support.
+/// Re-encodes support functions.
 pub(super) struct SupportCode {
     functions: HashMap<u32, u32>,
-    /// New indices of its globals, of which the first are imported.
+    /// New indices of its globals; imported ones come first.
     globals: Vec<u32>,
     constants: Vec<Option<i32>>,
     /// New indices of the types of indirect calls.
     types: HashMap<u32, u32>,
-    /// Those of its own that it can reach, in order.
+    /// Globals of its own that it can reach, in order.
     used: Vec<u32>,
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::generated::{self, Types};
 use super::code::{Guest, SupportCode};
-use super::{Added, Linker, MORE_PAGES, Place, reencoded};
+use super::{Added, Linker, MORE_PAGES, Replacement, reencoded};
 use crate::Error;
 use crate::module::layout::Layout;
 use wasm_encoder::reencode::Reencode;
@@ -17,7 +17,7 @@ impl Linker<'_, '_> {
     pub(super) fn encode(
         &mut self,
         wasm: &[u8],
-        places: &[Option<u32>],
+        replacements: &[Option<u32>],
         finish: Option<(u32, u32, u32)>,
         entry: Option<(u32, u32)>,
         memory: Option<[u32; 2]>,
@@ -25,15 +25,15 @@ impl Linker<'_, '_> {
     ) -> Result<Vec<u8>, Error> {
         let original = self.original;
         self.raw.sort_unstable();
-        let kept = places.iter().filter(|place| place.is_none()).count() as u32;
+        let kept = replacements.iter().filter(|replacement| replacement.is_none()).count() as u32;
         let imports = kept + self.raw.len() as u32;
         let defined = original.function_count() - original.imported();
         let first_added = imports + defined;
-        // The original's functions, by their index there.
+        // New indices of the original's functions, by their old indices.
         let mut functions = Vec::new();
         let mut next = 0;
-        for place in places {
-            functions.push(match place {
+        for replacement in replacements {
+            functions.push(match replacement {
                 Some(number) => first_added + number,
                 None => {
                     next += 1;
@@ -59,7 +59,7 @@ impl Linker<'_, '_> {
         for import in &original.imports {
             if matches!(import.ty, TypeRef::Func(_) | TypeRef::FuncExact(_)) {
                 position += 1;
-                if places[position - 1].is_some() {
+                if replacements[position - 1].is_some() {
                     continue;
                 }
             }
@@ -247,7 +247,7 @@ impl Linker<'_, '_> {
                 code.function(*to),
             ),
             Added::Stop { import } => match &self.plan.imports[*import as usize] {
-                Place::Stop(Some(text)) => {
+                Replacement::Stop(Some(text)) => {
                     let begin = self.support.need(&[], "fault.begin")?;
                     let end = self.support.need(&[], "fault.end")?;
                     generated::stop(
@@ -272,12 +272,12 @@ impl Linker<'_, '_> {
         Ok(())
     }
 
-    /// Names of functions; of everything else none.
+    /// Writes the names of functions, and no other names.
     fn names(&self, module: &mut Module, guest: &Guest, first_added: u32) {
         let of_guest = self.original.names.iter().filter_map(|(index, name)| {
             let is_own = *index >= self.original.imported();
             let mapped = guest.functions.get(*index as usize)?;
-            // Of imports only those that are still there.
+            // Of imports, only those that remain imports.
             (is_own || *mapped < first_added).then(|| (*mapped, (*name).to_owned()))
         });
         let of_support = (first_added..).zip(&self.added).map(|(index, added)| {

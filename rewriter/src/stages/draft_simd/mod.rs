@@ -1,7 +1,7 @@
-//! Stage 0: the SIMD of 2019 becomes today's.
+//! Stage 0: re-encodes the draft SIMD of 2019.
 //!
-//! Functions of the 2019/20 toolchain use the proposal as it was then: the same prefix and immediates as today, other
-//! numbers.
+//! Functions of the 2019/20 toolchain use the proposal of that time: prefix and immediates are those of today, numbers
+//! differ.
 //!
 //! ```text
 //! before   fd 03 + 16 lanes  v8x16.shuffle       after   fd 0d + 16 lanes   i8x16.shuffle
@@ -9,18 +9,18 @@
 //!          fd 79             i32x4.add                   fd ae 01           i32x4.add
 //! ```
 //!
-//! The bytes are patched, below any library that would read the module: to such a reader, draft code is noise. A number
-//! from 128 on takes two bytes, so the sizes of bodies and of the code section are written anew; every other byte stays.
-//! What refers to code by offset (DWARF) is wrong afterwards, and is dropped by [`crate::normalise()`].
+//! The bytes are patched, without a library that parses the module, because none can read draft code. A number from 128
+//! on takes two bytes, so the sizes of bodies and of the code section are encoded again; every other byte stays.
+//! References to code by offset (DWARF) are wrong afterwards, and are dropped by [`crate::normalise()`].
 //!
-//! Why it is safe. Nothing in a binary says which SIMD it has, so [`crate::stages::input`] comes here only with a module that does
-//! *not* validate, and takes the result only if that *does*. Every instruction with a counterpart takes the same operands
-//! in the same order, and gives the same result.
+//! Why it is safe. A binary does not state which SIMD it uses, so [`crate::stages::input`] runs this stage only on a
+//! module that does *not* validate, and accepts the result only if it *does*. Every instruction with a counterpart has
+//! the same operands in the same order, and the same result.
 //!
-//! One gap: a draft's module that happens to validate as it is stays as it is, and means something else. For that, all
-//! its SIMD must lie where the wrong reading is harmless to validity: code that only loads, compares and tests vectors
-//! (`i8x16.all_true` has the number of `v128.any_true`), or zeros stored with less than full alignment and with a jump
-//! behind (their bytes read as `unreachable`). Any other store, lane or constant in the module is enough to tell.
+//! One gap: a draft module that happens to validate unchanged stays unchanged, and means something else. For that, the
+//! wrong reading of all its SIMD must be valid: code that only loads, compares and tests vectors (`i8x16.all_true` has
+//! the number of `v128.any_true`), or zeros stored with less than full alignment and followed by a jump (their bytes
+//! read as `unreachable`). Any other store, lane or constant in the module reveals the draft.
 
 mod reader;
 mod table;
@@ -33,24 +33,24 @@ use table::Today;
 const HEADER: usize = 8;
 const CODE_SECTION: u8 = 10;
 
-/// A module read as one of 2019.
+/// A module decoded as one of 2019.
 #[derive(Debug)]
 pub(crate) struct Translated {
     pub(crate) wasm: Vec<u8>,
-    /// The first instruction without a counterpart; `wasm` then has others in their places, and only its validity means
-    /// anything.
+    /// The first instruction without a counterpart; `wasm` then has substitutes, and only its validity is meaningful.
     pub(crate) gone: Option<Gone>,
 }
 
-/// An instruction that today's WebAssembly does not have.
+/// An instruction that current WebAssembly does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gone {
     pub(crate) name: &'static str,
-    /// In the original.
+    /// Offset in the original.
     pub(crate) offset: usize,
 }
 
-/// Translates a module, whose sections may be anything; none if its code cannot be read as a draft's, or has no SIMD.
+/// Translates a module, whose sections may be anything; `None` if its code cannot be read as draft code, or has no
+/// SIMD.
 pub(crate) fn translate(wasm: &[u8]) -> Option<Translated> {
     let mut out = wasm.get(..HEADER)?.to_vec();
     let mut gone = None;
@@ -101,7 +101,7 @@ impl Patch<'_> {
         code.is_at_end().then_some(out)
     }
 
-    /// A function body: locals, and instructions to the end; the inner none is a body without SIMD.
+    /// A function body: locals, and instructions to the end; the inner `None` is a body without SIMD.
     fn body(&mut self, mut code: Reader<'_>) -> Option<Option<Vec<u8>>> {
         let mut out = Vec::new();
         let mut copied = code.position();

@@ -1,13 +1,13 @@
-//! Reads function bodies of 2019: far enough to know where each instruction ends, and which are SIMD.
+//! Reads function bodies of 2019, far enough to find the end of each instruction, and the SIMD instructions.
 //!
-//! A reader for today's WebAssembly cannot, for draft SIMD desynchronises it. This one knows the first version of
-//! WebAssembly, sign extension, conversions that saturate, bulk memory, reference types and tail calls; whatever comes out
-//! of a translation is validated anyway, so that it need not be strict.
+//! A reader for current WebAssembly cannot, because draft SIMD desynchronises it. This one supports WebAssembly 1.0,
+//! sign extension, saturating conversions, bulk memory, reference types and tail calls. It need not be strict, because
+//! the result of a translation is validated.
 
 use super::table::{self, Row};
 use std::ops::Range;
 
-/// What follows the number of a SIMD instruction.
+/// The immediates of a SIMD instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Immediate {
     Nothing,
@@ -19,11 +19,11 @@ pub(super) enum Immediate {
     Bytes16,
 }
 
-/// The longest encodings of numbers of 32 and of 64 bits.
+/// The longest encodings of 32-bit and 64-bit numbers.
 const LEB32: usize = 5;
 const LEB64: usize = 10;
 
-/// A position in some bytes; nothing is ever read past their end.
+/// A position in some bytes; no read passes their end.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],
@@ -34,7 +34,7 @@ pub(super) struct Reader<'a> {
 #[derive(Debug)]
 pub(super) struct Simd {
     pub(super) row: &'static Row,
-    /// Where its number is encoded, after the prefix.
+    /// The range of its number, after the prefix.
     pub(super) number: Range<usize>,
 }
 
@@ -58,7 +58,7 @@ impl<'a> Reader<'a> {
         Some(byte)
     }
 
-    /// Skips bytes, and gives where they are.
+    /// Skips bytes, and returns their range.
     pub(super) fn skip(&mut self, count: usize) -> Option<Range<usize>> {
         let end = self.position.checked_add(count).filter(|end| *end <= self.bytes.len())?;
         let start = std::mem::replace(&mut self.position, end);
@@ -91,14 +91,14 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
-    /// Skips one instruction, and gives it if it is SIMD; the outer none is an instruction of another time.
+    /// Skips one instruction, and returns it if it is SIMD; the outer `None` is an unknown instruction.
     pub(super) fn instruction(&mut self) -> Option<Option<Simd>> {
         let opcode = self.byte()?;
         if opcode == 0xfd {
             return self.simd().map(Some);
         }
         match opcode {
-            // Control without immediates, `drop`, `select`, everything numeric, `ref.is_null`.
+            // Control without immediates, `drop`, `select`, all numeric instructions, `ref.is_null`.
             0x00 | 0x01 | 0x05 | 0x0b | 0x0f | 0x1a | 0x1b | 0x45..=0xc4 | 0xd1 => {}
             // `block`, `loop`, `if`: a type; `br`, `br_if`, `call`, `return_call`: an index.
             0x02..=0x04 | 0x0c | 0x0d | 0x10 | 0x12 => self.skip_numbers(1)?,
@@ -140,7 +140,7 @@ impl<'a> Reader<'a> {
     /// After the prefix `0xfc`.
     fn skip_miscellaneous(&mut self) -> Option<()> {
         match self.number()? {
-            // Conversions that saturate.
+            // Saturating conversions.
             0..=7 => Some(()),
             // `memory.init`, `memory.copy`, `table.init`, `table.copy`.
             8 | 10 | 12 | 14 => self.skip_numbers(2),

@@ -1,28 +1,28 @@
-//! The instructions of the SIMD proposal as it was in 2019, and what became of them.
+//! The instructions of the SIMD proposal of 2019, and their counterparts.
 //!
-//! Names and numbers are those of LLVM 8 to 10 and of the proposal's text at the time. Immediates have not changed since,
-//! and an instruction that has a counterpart takes and gives the same values. Four forms of `any_true` are one today; two
-//! numbers, of different years, mean the shuffle.
+//! Names and numbers are those of LLVM 8 to 10 and of the proposal's text at the time. Immediates have not changed
+//! since, and an instruction with a counterpart has the same operands and results. Four forms of `any_true` are one
+//! today; two numbers, of different years, mean the shuffle.
 
 use super::reader::Immediate::{self, Bytes16, Lane, Memarg, Nothing};
 
 /// One instruction of the draft.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Row {
-    /// Number after the prefix `0xfd`, then.
+    /// Number after the prefix `0xfd` in 2019.
     pub(super) draft: u32,
-    /// Name, then.
+    /// Name in 2019.
     pub(super) name: &'static str,
     pub(super) immediate: Immediate,
     pub(super) today: Today,
 }
 
-/// The number after the prefix `0xfd`, today.
+/// The current number after the prefix `0xfd`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Today {
     Is(u8),
-    /// It was taken out of the proposal. The other instruction takes and gives the same types, and only serves to find
-    /// out whether the rest of a module is a draft's.
+    /// Removed from the proposal. The other instruction has the same type, and only serves to determine whether the
+    /// rest of a module is a draft's.
     Gone {
         same_type: u8,
     },
@@ -42,7 +42,7 @@ const fn gone(draft: u32, name: &'static str, same_type: u8) -> Row {
     Row { draft, name, immediate: Nothing, today: Today::Gone { same_type } }
 }
 
-/// All of them, by number.
+/// All instructions, by number.
 #[rustfmt::skip]
 pub(super) const ROWS: &[Row] = &[
     is(0, "v128.load", Memarg, 0),

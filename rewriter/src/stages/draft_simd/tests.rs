@@ -1,4 +1,4 @@
-//! Every instruction of the draft by itself, all other instructions between them, and damaged modules.
+//! Each instruction of the draft alone, all other instructions between them, and damaged modules.
 
 use super::table::{self, ROWS, Today};
 use super::*;
@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::path::Path;
 use wasmparser::{Operator, Parser, Payload};
 
-/// The instruction's name today, told from its name then and not from its number; none where it is gone.
+/// The current name of an instruction, derived from its name in 2019 and not from its number; `None` if it was removed.
 fn todays_name(name: &str) -> Option<String> {
     if let Some((lanes, "any_true")) = name.split_once('.') {
         assert!(lanes.starts_with('i'));
@@ -32,7 +32,7 @@ fn todays_name(name: &str) -> Option<String> {
     Some(renamed.replace("widen", "extend"))
 }
 
-/// What an instruction takes and gives, told from its name today.
+/// The parameters and result of an instruction, derived from its current name.
 fn signature(name: &str) -> (Vec<&'static str>, Option<&'static str>) {
     let (shape, operation) = name.split_once('.').unwrap();
     let scalar = match shape {
@@ -75,8 +75,8 @@ fn immediate(row: &table::Row) -> &'static str {
     }
 }
 
-/// A function that does one instruction, in today's encoding, assembled from its name; and before it one with a constant and
-/// a store, without which some drafts would validate as they are.
+/// A function of one instruction in the current encoding, assembled from its name; before it, a function with a
+/// constant and a store, without which some drafts would validate unchanged.
 fn module_with(name: &str, immediate: &str) -> Vec<u8> {
     let (params, result) = signature(name);
     let mut wat = r#"(module (memory 1) (func (export "_start")
@@ -89,8 +89,8 @@ fn module_with(name: &str, immediate: &str) -> Vec<u8> {
     wat::parse_str(wat).unwrap()
 }
 
-/// The same module as a toolchain of 2019 would have encoded it: an independent reader finds the SIMD instructions, and
-/// `choose` says for each number which draft it shall be.
+/// The same module as a toolchain of 2019 would encode it: an independent reader finds the SIMD instructions, and
+/// `choose` maps each number to a draft's.
 fn as_draft(wasm: &[u8], mut choose: impl FnMut(u32) -> u32) -> Vec<u8> {
     let mut bodies = Vec::new();
     let mut section = 0..0;
@@ -119,7 +119,7 @@ fn as_draft(wasm: &[u8], mut choose: impl FnMut(u32) -> u32) -> Vec<u8> {
     let mut code = Vec::new();
     write_number(&mut code, bodies.len() as u32);
     bodies.iter().for_each(|body| write_sized(&mut code, body).unwrap());
-    // The section's size was written in the fewest bytes, before which comes its id.
+    // The section's size is in its shortest encoding; its id precedes it.
     let mut size = Vec::new();
     write_number(&mut size, section.len() as u32);
     let mut out = wasm[..section.start - size.len()].to_vec();
@@ -214,7 +214,7 @@ fn each_instruction_becomes_todays() {
 }
 
 #[test]
-fn numbers_between_the_drafts_are_nobodys() {
+fn unassigned_numbers_are_not_translated() {
     let wanted = module_with("v128.not", "");
     let numbers = (0..300).filter(|number| ROWS.iter().all(|row| row.draft != *number));
     for number in numbers.chain([0x3fff_ffff, u32::MAX]) {
@@ -222,7 +222,7 @@ fn numbers_between_the_drafts_are_nobodys() {
     }
 }
 
-/// Every instruction that is not SIMD, each followed by SIMD that would desynchronise a reader that took a wrong end.
+/// Every instruction that is not SIMD, each followed by SIMD that desynchronises a reader which found a wrong end.
 fn mixed() -> Vec<u8> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/modules");
     let instructions = std::fs::read_to_string(folder.join("instructions.txt")).unwrap();
@@ -251,7 +251,7 @@ fn mixed() -> Vec<u8> {
 }
 
 #[test]
-fn all_other_instructions_are_stepped_over() {
+fn all_other_instructions_are_skipped() {
     let today = mixed();
     wasmparser::validate(&today).unwrap();
     let draft = as_draft(&today, first_draft);
@@ -281,7 +281,7 @@ fn the_list_of_other_instructions_is_complete() {
 }
 
 #[test]
-fn what_validates_stays_untouched() {
+fn a_valid_module_is_unchanged() {
     for today in [mixed(), module_with("i32x4.add", ""), module_with("v128.load", "")] {
         let checked = input::check(&today).unwrap();
         assert!(matches!(checked, Cow::Borrowed(bytes) if bytes == today));
@@ -322,8 +322,8 @@ fn a_function_without_counterpart_is_named() {
 }
 
 #[test]
-fn what_no_reading_makes_valid_keeps_its_own_error() {
-    // Today's SIMD, with a number that the draft took back, in a function that lacks a result.
+fn a_module_that_is_invalid_as_a_draft_keeps_its_own_error() {
+    // Current SIMD, whose number had another meaning in the draft, in a function that lacks a result.
     let wasm = wat::parse_str(
         "(module (memory 1) (func (export \"_start\")) (func $f (result i32) (drop (v128.load64_zero (i32.const 0)))))",
     );

@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use wasmtime::Engine;
 
-/// Most files kept; the ones used longest ago go first.
+/// Most files kept, and bytes of them; the ones used longest ago go first.
 const MAX_FILES: usize = 512;
+const MAX_BYTES: u64 = 4 << 30;
 
 const HASH_BYTES: usize = 32;
 
@@ -46,7 +47,7 @@ impl Compiled {
     /// What was made of this original before.
     pub(super) fn load(&self, original: &[u8]) -> Option<Made> {
         let folder = self.folder.as_ref()?;
-        Made::read(&load(&folder.join(hex(&Sha256::digest(original))))?)
+        Made::read(load(&folder.join(hex(&Sha256::digest(original))))?)
     }
 
     /// Keeps what was made of it.
@@ -54,7 +55,7 @@ impl Compiled {
         let Some(folder) = &self.folder else { return };
         let path = folder.join(hex(&Sha256::digest(original)));
         let kept = made.bytes().and_then(|bytes| keep(&path, &bytes));
-        if let Err(error) = kept.and_then(|()| make_room(folder)) {
+        if let Err(error) = kept.and_then(|()| make_room(folder, MAX_FILES, MAX_BYTES)) {
             tracing::warn!(%error, path = %path.display(), "a compiled function is not kept");
         }
     }
@@ -113,15 +114,24 @@ fn keep(path: &Path, code: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-fn make_room(folder: &Path) -> io::Result<()> {
+/// Removes files until there are no more than so many, of so many bytes together.
+fn make_room(folder: &Path, most_files: usize, most_bytes: u64) -> io::Result<()> {
     let mut files = Vec::new();
+    let mut bytes = 0;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        files.push((entry.metadata()?.modified()?, entry.path()));
+        let metadata = entry.metadata()?;
+        bytes += metadata.len();
+        files.push((metadata.modified()?, entry.path(), metadata.len()));
     }
     files.sort();
-    for (_, path) in files.iter().take(files.len().saturating_sub(MAX_FILES)) {
+    let mut count = files.len();
+    for (_, path, length) in files {
+        if count <= most_files && bytes <= most_bytes {
+            break;
+        }
         fs::remove_file(path)?;
+        (count, bytes) = (count - 1, bytes - length);
     }
     Ok(())
 }
@@ -129,6 +139,7 @@ fn make_room(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn files(folder: &Path) -> Vec<PathBuf> {
         let inner = fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
@@ -162,6 +173,30 @@ mod tests {
         assert_eq!(fs::read(path).unwrap(), whole);
         let again = compiled.load(&wasm).unwrap();
         assert_eq!((again.head, again.code), (made.head, made.code));
+    }
+
+    #[test]
+    fn the_files_used_longest_ago_make_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let begun = SystemTime::UNIX_EPOCH;
+        for (age, name) in ["a", "b", "c", "d"].iter().enumerate() {
+            let path = folder.path().join(name);
+            fs::write(&path, [0; 100]).unwrap();
+            let file = fs::File::options().append(true).open(&path).unwrap();
+            file.set_modified(begun + Duration::from_secs(age as u64)).unwrap();
+        }
+        let left = || {
+            let names = fs::read_dir(folder.path()).unwrap();
+            let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        make_room(folder.path(), 4, 400).unwrap();
+        assert_eq!(left(), ["a", "b", "c", "d"]);
+        make_room(folder.path(), 3, 400).unwrap();
+        assert_eq!(left(), ["b", "c", "d"]);
+        make_room(folder.path(), 3, 299).unwrap();
+        assert_eq!(left(), ["c", "d"]);
     }
 
     #[test]

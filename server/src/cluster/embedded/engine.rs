@@ -17,10 +17,14 @@ const FIBER_STACK_BYTES: usize = 2 * MAX_WASM_STACK_BYTES;
 /// Most tables a function may have.
 pub(super) const MAX_TABLES: u32 = 8;
 
-/// Of a place, as much stays with it when an instance ends: clearing it costs less than giving it back.
+/// Of a place, as much stays with it when an instance ends: clearing it costs less than giving it back. It stays for good, with
+/// every place that was ever used, so all of them together keep no more than [`KEPT_BYTES`].
 const KEPT_MEMORY_BYTES: usize = 128 * 1024;
 const KEPT_STACK_BYTES: usize = 32 * 1024;
 const KEPT_TABLE_BYTES: usize = 16 * 1024;
+const KEPT_BYTES: usize = 40 * 1024 * 1024;
+
+const PAGE_BYTES: usize = 4096;
 
 /// Fibers for each instance: its own, and one for calls of its `malloc` during a host call.
 const STACKS: u32 = 2;
@@ -62,6 +66,8 @@ fn settings() -> Config {
         .epoch_interruption(true)
         .max_wasm_stack(MAX_WASM_STACK_BYTES)
         .async_stack_size(FIBER_STACK_BYTES)
+        // Or else a place keeps as much of its stack as any function has used of it.
+        .async_stack_zeroing(true)
         .wasm_memory64(false)
         .wasm_multi_memory(false)
         .wasm_gc(false);
@@ -70,6 +76,9 @@ fn settings() -> Config {
 
 fn places(config: &EmbeddedConfig) -> PoolingAllocationConfig {
     let instances = u32::try_from(config.max_instances).unwrap_or(u32::MAX);
+    let each = KEPT_BYTES / config.max_instances.max(1);
+    // In pages.
+    let part = |parts: usize, most: usize| (each / 5 * parts / PAGE_BYTES * PAGE_BYTES).min(most);
     let mut places = PoolingAllocationConfig::new();
     places
         .total_core_instances(instances)
@@ -81,8 +90,8 @@ fn places(config: &EmbeddedConfig) -> PoolingAllocationConfig {
         .max_memories_per_module(1)
         .max_memory_size(config.max_memory)
         .table_elements(config.max_table_elements)
-        .linear_memory_keep_resident(KEPT_MEMORY_BYTES)
-        .async_stack_keep_resident(KEPT_STACK_BYTES)
-        .table_keep_resident(KEPT_TABLE_BYTES);
+        .linear_memory_keep_resident(part(3, KEPT_MEMORY_BYTES))
+        .async_stack_keep_resident(part(1, KEPT_STACK_BYTES))
+        .table_keep_resident(part(1, KEPT_TABLE_BYTES));
     places
 }

@@ -2,6 +2,7 @@
 
 use super::Printing;
 use crate::cluster::failures::{Callee, MAX_NAMED, shown};
+use faasm_bridge::explain::{link, with_link};
 use faasm_bridge::wire::CallEntry;
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,11 +35,14 @@ impl Failures {
         let (callee, reason) = (Callee(function, entry), shown(reason));
         match self.printing {
             Printing::Inherit => {
-                warn(&format!("{caller}: its chained call of {callee} failed ({code}): {reason}"));
+                let what =
+                    format!("{caller}: its chained call of {callee} failed ({code}): {reason}");
+                warn(&with_link(what, code));
             }
             Printing::Log | Printing::Capture(_) => {
                 let user = &self.user;
-                tracing::warn!(%user, function = %caller, %callee, code, reason, "a chained call failed");
+                let see = link(code).unwrap_or_default();
+                tracing::warn!(%user, function = %caller, %callee, code, reason, see, "a chained call failed");
             }
         }
     }

@@ -2,6 +2,7 @@
 //! ([`child`]).
 
 use super::engine;
+use crate::budget::Account;
 use crate::cluster::ClusterError;
 use crate::cluster::builds::BuildConfig;
 use crate::cluster::child::{self, BOUNDS, Job};
@@ -53,11 +54,14 @@ impl Made {
     }
 
     /// What [`Made::bytes`] gave.
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn read(mut bytes: Vec<u8>) -> Option<Self> {
         let (length, rest) = bytes.split_first_chunk()?;
         let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-        let (head, code) = rest.split_at_checked(length)?;
-        Some(Self { head: serde_json::from_slice(head).ok()?, code: code.to_vec() })
+        let (head, _) = rest.split_at_checked(length)?;
+        let head = serde_json::from_slice(head).ok()?;
+        // In its place, and not a copy: it may be long.
+        bytes.drain(..size_of::<u32>() + length);
+        Some(Self { head, code: bytes })
     }
 }
 
@@ -77,10 +81,11 @@ fn cluster_only(warnings: &[Warning]) -> Option<String> {
 pub(super) async fn by_child(
     program: &Path,
     config: &BuildConfig,
+    account: &Account,
     original: &[u8],
 ) -> Result<Made, ClusterError> {
-    let made = child::run(program, config, Job::Compile, original).await?;
-    Made::read(&made)
+    let made = child::run(program, config, account, Job::Compile, original).await?;
+    Made::read(made)
         .ok_or_else(|| ClusterError::Internal("what was compiled was cut off".to_owned()))
 }
 
@@ -103,11 +108,11 @@ mod tests {
         let wasm = wat::parse_str(r#"(module (memory 1) (func (export "_start")))"#).unwrap();
         let made = Made::of(&engine, &wasm).unwrap();
         let bytes = made.bytes().unwrap();
-        let again = Made::read(&bytes).unwrap();
+        let again = Made::read(bytes.clone()).unwrap();
         assert_eq!((&again.head, &again.code), (&made.head, &made.code));
         assert_eq!(again.head.entry.main, ["_start"]);
-        assert!(Made::read(&bytes[..20]).is_none());
-        assert!(Made::read(&[0xff; 8]).is_none());
+        assert!(Made::read(bytes[..20].to_vec()).is_none());
+        assert!(Made::read(vec![0xff; 8]).is_none());
     }
 
     #[test]
@@ -116,6 +121,6 @@ mod tests {
         let loops = "loop ".repeat(501) + &"end ".repeat(501);
         let wat = format!(r#"(module (memory 1) (func $deep (export "_start") {loops}))"#);
         let refused = Made::of(&engine, &wat::parse_str(wat).unwrap()).err().unwrap();
-        assert!(refused.contains("501 loops inside each other in function `deep`"), "{refused}");
+        assert!(refused.contains("501 nested loops in function `deep`"), "{refused}");
     }
 }

@@ -178,7 +178,7 @@ impl std::fmt::Debug for Embedded {
 struct Inner {
     config: EmbeddedConfig,
     engine: Engine,
-    programs: Programs,
+    programs: Arc<Programs>,
     stores: Stores,
     /// Room for instances.
     places: Arc<Places>,
@@ -202,7 +202,8 @@ impl Embedded {
         tick(&engine).map_err(|error| ClusterError::Internal(error.to_string()))?;
         let compiled = Compiled::open(&engine, config.compiled.as_deref());
         let is_shared = stores.functions.is_shared();
-        let programs = Programs::new(engine.clone(), compiled, config.builds.clone(), is_shared);
+        let (builds, budget) = (config.builds.clone(), config.budget.clone());
+        let programs = Programs::new(engine.clone(), compiled, builds, budget, is_shared);
         let tiers = Tiers::new(config.budget.clone(), config.unsent_kept);
         Tiers::keep_tidy(&tiers).map_err(|error| ClusterError::Internal(error.to_string()))?;
         let holding = Holding::new(stores.locks.clone())?;
@@ -250,11 +251,17 @@ impl Inner {
             None => {}
         }
         let uploads = self.programs.uploads();
-        let Some(stored) = self.stores.functions.get(user, function).await? else {
-            return Ok(None);
+        let functions = &self.stores.functions;
+        let Some(integrity) = functions.integrity(user, function).await? else { return Ok(None) };
+        let original = async {
+            match functions.get(user, function).await? {
+                Some(stored) if stored.integrity == integrity => Ok(Arc::new(stored.wasm)),
+                _ => Err(ClusterError::Busy(format!(
+                    "another version of `{function}` was uploaded just now: try again"
+                ))),
+            }
         };
-        let integrity = stored.integrity.clone();
-        let program = self.programs.compile(user, stored.integrity, stored.wasm).await?;
+        let program = self.programs.compile(user, integrity.clone(), original).await?;
         self.programs.learn(user, function, integrity, uploads);
         Ok(Some(program))
     }
@@ -277,7 +284,10 @@ impl Cluster for Embedded {
             let uploaded = Uploaded::of(&wasm);
             let integrity = uploaded.integrity.clone();
             // Compiled before it is stored, so that what is stored can run.
-            inner.programs.compile(&user, integrity.clone(), wasm.clone()).await?;
+            let wasm = Arc::new(wasm);
+            let original = std::future::ready(Ok(Arc::clone(&wasm)));
+            inner.programs.compile(&user, integrity.clone(), original).await?;
+            let wasm = Arc::unwrap_or_clone(wasm);
             inner
                 .stores
                 .functions

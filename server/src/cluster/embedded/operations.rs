@@ -21,10 +21,10 @@ pub(super) async fn perform(run: &mut RunState, operation: Operation) -> Result<
     let taken: usize = operation.bytes();
     let brought = match brought(run, &operation).await {
         Ok(brought) => brought,
-        Err(error) => return Ok(failed(&error)),
+        Err(error) => return failed(error),
     };
     run.moving.set(taken as u64 + brought).map_err(over)?;
-    let completion = performed(run, operation).await;
+    let completion = performed(run, operation).await?;
     let bytes = completion.bytes() as u64;
     // More than it was expected to be.
     run.moving.set(bytes).map_err(over)?;
@@ -33,8 +33,15 @@ pub(super) async fn perform(run: &mut RunState, operation: Operation) -> Result<
 
 /// How much a read brings.
 async fn brought(run: &RunState, operation: &Operation) -> Result<u64, StoreError> {
+    let (user, stores) = (run.chain.user.as_str(), &run.chain.inner.stores);
     let key = match operation {
         Operation::ReadState { length: Some(length), .. } => return Ok(*length),
+        Operation::ReadAppended { key, count } => {
+            return stores.state.appended_bytes(user, key, *count).await;
+        }
+        Operation::ReadFile { path } => {
+            return Ok(stores.files.file_bytes(path).await?.unwrap_or(0));
+        }
         Operation::ReadState { key, length: None, .. } | Operation::ExchangeState { key, .. } => {
             key
         }
@@ -45,23 +52,22 @@ async fn brought(run: &RunState, operation: &Operation) -> Result<u64, StoreErro
     if let Some(size) = known {
         return Ok(size);
     }
-    let chain = &run.chain;
-    let read = chain.inner.stores.state.read(&chain.user, key, 0, Some(0)).await?;
+    let read = stores.state.read(user, key, 0, Some(0)).await?;
     Ok(read.size.unwrap_or(0))
 }
 
-async fn performed(run: &mut RunState, operation: Operation) -> Completion {
+async fn performed(run: &mut RunState, operation: Operation) -> Result<Completion, Fault> {
     match &operation {
         Operation::WriteState { key, .. } | Operation::ExchangeState { key, .. }
             if run.locks.has_lost(key) =>
         {
-            return Completion::Missing;
+            return Ok(Completion::Missing);
         }
         _ => {}
     }
     let chain = &mut run.chain;
     let (user, stores) = (chain.user.as_str(), &chain.inner.stores);
-    match operation {
+    Ok(match operation {
         Operation::AwaitCall(id) => match chain.results.remove(&id) {
             Some(result) => match result.await {
                 Ok(kept) => Completion::Call(chain.deliver(kept)),
@@ -83,44 +89,49 @@ async fn performed(run: &mut RunState, operation: Operation) -> Completion {
         Operation::LockGlobal { key } => run.locks.take(key).await,
         Operation::UnlockGlobal { key } => run.locks.release(&key).await,
         Operation::ReadState { key, offset, length } => {
-            state(stores.state.read(user, &key, offset, length).await)
+            state(stores.state.read(user, &key, offset, length).await)?
         }
         Operation::WriteState { key, size, chunks } => {
-            done(stores.state.write(user, &key, size, chunks).await)
+            done(stores.state.write(user, &key, size, chunks).await)?
         }
         Operation::ExchangeState { key, size, chunks } => {
             match stores.state.write(user, &key, size, chunks).await {
-                Ok(()) => state(stores.state.read(user, &key, 0, None).await),
-                Err(error) => failed(&error),
+                Ok(()) => state(stores.state.read(user, &key, 0, None).await)?,
+                Err(error) => failed(error)?,
             }
         }
-        Operation::AppendState { key, bytes } => done(stores.state.append(user, &key, bytes).await),
+        Operation::AppendState { key, bytes } => {
+            done(stores.state.append(user, &key, bytes).await)?
+        }
         Operation::ReadAppended { key, count } => {
             match stores.state.read_appended(user, &key, count).await {
                 Ok(bytes) => Completion::Bytes(bytes),
-                Err(error) => failed(&error),
+                Err(error) => failed(error)?,
             }
         }
-        Operation::ClearAppended { key } => done(stores.state.clear_appended(user, &key).await),
+        Operation::ClearAppended { key } => done(stores.state.clear_appended(user, &key).await)?,
         Operation::ReadFile { path } => match stores.files.read_file(&path).await {
             Ok(Some(bytes)) => Completion::Bytes(bytes),
             Ok(None) => Completion::Missing,
-            Err(error) => failed(&error),
+            Err(error) => failed(error)?,
         },
+    })
+}
+
+fn failed(error: StoreError) -> Result<Completion, Fault> {
+    match error {
+        StoreError::OverDisk(over) => Err(Fault::OverBudget { why: over.to_string() }),
+        error => Ok(Completion::Failed(error.to_string())),
     }
 }
 
-fn failed(error: &StoreError) -> Completion {
-    Completion::Failed(error.to_string())
+fn done(result: Result<(), StoreError>) -> Result<Completion, Fault> {
+    result.map_or_else(failed, |()| Ok(Completion::Done))
 }
 
-fn done(result: Result<(), StoreError>) -> Completion {
-    result.map_or_else(|error| failed(&error), |()| Completion::Done)
-}
-
-fn state(result: Result<StateRead, StoreError>) -> Completion {
+fn state(result: Result<StateRead, StoreError>) -> Result<Completion, Fault> {
     match result {
-        Ok(StateRead { size, chunk }) => Completion::State { size, chunk },
-        Err(error) => failed(&error),
+        Ok(StateRead { size, chunk }) => Ok(Completion::State { size, chunk }),
+        Err(error) => failed(error),
     }
 }

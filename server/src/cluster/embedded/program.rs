@@ -5,11 +5,12 @@ use super::linker;
 use super::lock;
 use super::making::{self, Made};
 use super::run::RunState;
+use crate::budget::{Account, Budget, Charge, Frees, Kind};
 use crate::cluster::ClusterError;
 use crate::cluster::builds::{BuildConfig, Builds};
 use faasm_bridge::manifest::Entry;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 use wasmtime::{Engine, InstancePre, Module};
@@ -28,13 +29,16 @@ pub(super) struct Program {
     pub(super) entry: Entry,
     /// What of its imports only a Faasm cluster has, for people; such a function is not run.
     pub(super) cluster_only: Option<String>,
+    /// Whose they are that had it compiled.
+    charge: Charge,
 }
 
 impl Program {
     /// Loads and links what was made.
-    fn load(engine: &Engine, made: Made) -> Result<Self, ClusterError> {
+    fn load(engine: &Engine, account: &Account, made: Made) -> Result<Self, ClusterError> {
         let refused = |error: wasmtime::Error| ClusterError::NotAFunction(format!("{error:#}"));
         let Made { head, code } = made;
+        let charge = account.charge(Kind::Code, code.len())?;
         // SAFETY: the bytes are those that `Engine::precompile_module` gave, here, in a child that is this very program, or
         // in a folder that only this user can write to; see `compiled.rs`.
         let module = unsafe { Module::deserialize(engine, &code) }.map_err(|error| {
@@ -49,7 +53,7 @@ impl Program {
             }
         })?;
         let pre = linker::link(engine, &module).map_err(refused)?;
-        Ok(Self { pre, entry: head.entry, cluster_only: head.cluster_only })
+        Ok(Self { pre, entry: head.entry, cluster_only: head.cluster_only, charge })
     }
 }
 
@@ -59,23 +63,34 @@ struct Builder {
     compiled: Arc<Compiled>,
     builds: Builds,
     config: BuildConfig,
+    budget: Budget,
 }
 
 impl Builder {
-    /// For this user, when it is their turn.
-    async fn build(&self, user: &str, original: Vec<u8>) -> Result<Arc<Program>, ClusterError> {
+    /// For this user, when it is their turn: nothing is there of the original before.
+    async fn build(
+        &self,
+        user: &str,
+        original: impl Future<Output = Result<Arc<Vec<u8>>, ClusterError>>,
+    ) -> Result<Arc<Program>, ClusterError> {
         let place = self.builds.place(user).await?;
-        let original = Arc::new(original);
-        let (engine, compiled, wasm) =
-            (self.engine.clone(), Arc::clone(&self.compiled), Arc::clone(&original));
+        let original = original.await?;
+        let account = self.budget.user(user);
+        let _charge = account.charge(Kind::Build, original.len())?;
+        let (engine, compiled, wasm, payer) = (
+            self.engine.clone(),
+            Arc::clone(&self.compiled),
+            Arc::clone(&original),
+            account.clone(),
+        );
         let kept = Builds::on_thread(&place, move || {
-            compiled.load(&wasm).map(|made| Program::load(&engine, made))
+            compiled.load(&wasm).map(|made| Program::load(&engine, &payer, made))
         });
         if let Some(Ok(program)) = kept.await? {
             return Ok(Arc::new(program));
         }
         let made = match &self.config.program {
-            Some(program) => making::by_child(program, &self.config, &original).await?,
+            Some(program) => making::by_child(program, &self.config, &account, &original).await?,
             None => {
                 let (engine, wasm) = (self.engine.clone(), Arc::clone(&original));
                 let made = Builds::on_thread(&place, move || Made::of(&engine, &wasm)).await?;
@@ -85,7 +100,7 @@ impl Builder {
         let (engine, compiled) = (self.engine.clone(), Arc::clone(&self.compiled));
         let program = Builds::on_thread(&place, move || {
             compiled.keep(&original, &made);
-            Program::load(&engine, made)
+            Program::load(&engine, &account, made)
         });
         Ok(Arc::new(program.await??))
     }
@@ -130,11 +145,15 @@ impl Programs {
         engine: Engine,
         compiled: Compiled,
         config: BuildConfig,
+        budget: Budget,
         is_shared: bool,
-    ) -> Self {
+    ) -> Arc<Self> {
         let (builds, compiled) = (Builds::new(&config), Arc::new(compiled));
-        let builder = Builder { engine, compiled, builds, config };
-        Self { builder, is_shared, cache: Mutex::default() }
+        let builder = Builder { engine, compiled, builds, config, budget: budget.clone() };
+        let programs = Arc::new(Self { builder, is_shared, cache: Mutex::default() });
+        let frees: Arc<dyn Frees> = Arc::clone(&programs) as _;
+        budget.ask(Arc::downgrade(&frees));
+        programs
     }
 
     /// The function of that name, where it is compiled and nobody has uploaded another one here since.
@@ -187,12 +206,12 @@ impl Programs {
         }
     }
 
-    /// Builds it for this user, unless that is done or under way already: then it waits for that.
+    /// Builds it for this user of its original, which is asked for when it is their turn, unless that is done or under way already: then it waits for that.
     pub(super) async fn compile(
         &self,
         user: &str,
         integrity: String,
-        original: Vec<u8>,
+        original: impl Future<Output = Result<Arc<Vec<u8>>, ClusterError>>,
     ) -> Result<Arc<Program>, ClusterError> {
         let slot = self.slot(&integrity);
         let built = slot.get_or_try_init(|| self.builder.build(user, original)).await.cloned();
@@ -215,5 +234,21 @@ impl Programs {
         let (used, slot) = cache.slots.entry(integrity.to_owned()).or_default();
         *used = clock;
         Arc::clone(slot)
+    }
+}
+
+/// Compiled functions that nothing runs go, of this user or of all: they are loaded again when they are called.
+impl Frees for Programs {
+    fn free(&self, user: Option<&str>) {
+        let mut cache = match self.cache.try_lock() {
+            Ok(cache) => cache,
+            Err(TryLockError::Poisoned(poisoned)) => PoisonError::into_inner(poisoned),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        cache.slots.retain(|_, (_, slot)| {
+            let Some(program) = slot.get() else { return true };
+            let is_meant = user.is_none_or(|user| program.charge.account().is(user));
+            !is_meant || Arc::strong_count(program) > 1 || Arc::strong_count(slot) > 1
+        });
     }
 }

@@ -322,7 +322,10 @@ mod tests {
         let wat = r#"(module (memory (export "memory") 1) (func (export "_start")))"#;
         let wasm = wat::parse_str(wat).unwrap();
         let inner = Arc::clone(&cluster.inner);
-        let program = inner.programs.compile("ada", "f".into(), wasm).await.unwrap();
+        let program = {
+            let original = std::future::ready(Ok(Arc::new(wasm)));
+            inner.programs.compile("ada", "f".into(), original).await.unwrap()
+        };
         let call = Call::new("u", "f", vec![]);
         let (origin, _root) = Origin::root(&cluster.inner.config, &call);
         let state = RunState::new(inner, Arc::clone(&program), call, origin).unwrap();

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
     use std::future::{pending, ready};
 
-    const TIME: Duration = Duration::from_millis(100);
+    const TIME: Duration = Duration::from_secs(2);
 
     #[tokio::test]
     async fn what_begins_late_has_what_is_left() {

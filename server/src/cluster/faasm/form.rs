@@ -139,6 +139,6 @@ mod tests {
             r#"(module (memory (export "memory") 1) (func $deep (export "_start") {loops}))"#
         );
         let refused = prepared(&wat, true).unwrap_err();
-        assert!(refused.contains("501 loops inside each other in function `deep`"), "{refused}");
+        assert!(refused.contains("501 nested loops in function `deep`"), "{refused}");
     }
 }

@@ -64,6 +64,7 @@ pub use self::workers::WorkerLook;
 use super::builds::{BuildConfig, Builds};
 use super::child::{self, Job};
 use super::{Call, Cluster, ClusterError, Outcome, Uploaded, Usage, failure};
+use crate::budget::{Bounds, Budget};
 use crate::metrics::FaasmCounts;
 use crate::store::{FunctionStore, StateStore, StoredFunction};
 use app::{App, Apps, Asking, CallEnd};
@@ -124,6 +125,8 @@ pub struct FaasmConfig {
     pub only_stored: bool,
     /// How functions that are uploaded are checked and guarded.
     pub builds: BuildConfig,
+    /// What the memory of their builds is charged to.
+    pub budget: Budget,
 }
 
 impl FaasmConfig {
@@ -147,6 +150,7 @@ impl FaasmConfig {
             trusted: Trusted::default(),
             only_stored: true,
             builds: BuildConfig::default(),
+            budget: Budget::new(Bounds::NONE),
         }
     }
 }
@@ -419,7 +423,8 @@ impl Inner {
         let prepared = match &self.config.builds.program {
             Some(program) => {
                 let job = Job::ForFaasm { is_trusted, check_names };
-                let made = child::run(program, &self.config.builds, job, &wasm).await?;
+                let account = self.config.budget.user(&user);
+                let made = child::run(program, &self.config.builds, &account, job, &wasm).await?;
                 let cut_off = || ClusterError::Internal("what was guarded was cut off".to_owned());
                 Prepared::read(&made).ok_or_else(cut_off)?
             }

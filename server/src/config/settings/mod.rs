@@ -15,7 +15,7 @@ pub use value::{Field, Setting};
 
 use super::{Limits, Timings};
 use crate::auth::{Authority, KeyFile, TokenSettings};
-use crate::budget::{Bounds, Budget};
+use crate::budget::{Bounds, Budget, Disk};
 use crate::cluster::BuildConfig;
 use crate::cluster::embedded::EmbeddedConfig;
 use crate::cluster::faasm::{Endpoint, FaasmConfig, Trusted};
@@ -75,11 +75,19 @@ pub struct State {
     pub tier_kept: Duration,
 }
 
-/// Memory that users make the relay hold; 0 is a part of what there is.
-#[derive(Clone, Copy, Debug, Default)]
+/// Memory that users make the relay hold, where 0 is a part of what there is; and what each of them keeps on disk, where 0 is any
+/// number of bytes.
+#[derive(Clone, Copy, Debug)]
 pub struct BudgetSettings {
     pub relay_bytes: usize,
     pub user_bytes: usize,
+    pub user_disk_bytes: usize,
+}
+
+impl Default for BudgetSettings {
+    fn default() -> Self {
+        Self { relay_bytes: 0, user_bytes: 0, user_disk_bytes: 4 << 30 }
+    }
 }
 
 impl BudgetSettings {
@@ -90,6 +98,13 @@ impl BudgetSettings {
         };
         let relay = given(self.relay_bytes, Bounds::default().relay);
         Bounds { relay, user: given(self.user_bytes, relay / 4) }
+    }
+
+    fn disk(self) -> Disk {
+        match self.user_disk_bytes {
+            0 => Disk::default(),
+            bytes => Disk::new(bytes as u64),
+        }
     }
 }
 
@@ -265,7 +280,7 @@ impl Settings {
 
     /// Memory that users make the relay hold: one for the cluster and for everything in front of it.
     pub fn budget(&self) -> Budget {
-        Budget::new(self.budget.bounds())
+        Budget::with_disk(self.budget.bounds(), self.budget.disk())
     }
 
     /// For the embedded cluster.
@@ -318,7 +333,14 @@ impl Settings {
             }
         });
         let password = password.transpose()?;
-        Ok(Some(RedisConfig { address, password, session_kept: self.timings.session_kept }))
+        let config = RedisConfig::new(address);
+        let part = usize::try_from(self.budget.bounds().relay / 8).unwrap_or(usize::MAX);
+        Ok(Some(RedisConfig {
+            password,
+            session_kept: self.timings.session_kept,
+            waiting_bytes: config.waiting_bytes.min(part),
+            ..config
+        }))
     }
 
     /// Reads the keys, if tokens are asked for.

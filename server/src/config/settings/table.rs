@@ -80,6 +80,11 @@ pub const TABLE: &[Setting] = &[
         field: Field::Number(0..=usize::MAX / 2, |s| &mut s.budget.user_bytes),
     },
     Setting {
+        key: "budget.user_disk_bytes",
+        about: "What one user keeps on disk: functions, state values, lists, bytes; 0 is any number",
+        field: Field::Number(0..=usize::MAX / 2, |s| &mut s.budget.user_disk_bytes),
+    },
+    Setting {
         key: "tokens.secret_file",
         about: "Secret that tokens are signed with by HS256",
         field: Field::Path(|s| &mut s.tokens.secret_file),
@@ -123,6 +128,11 @@ pub const TABLE: &[Setting] = &[
         key: "limits.connections_per_address",
         about: "Of these, from one address; more of them are closed",
         field: Field::Number(1..=MANY, |s| &mut s.limits.connections_per_address),
+    },
+    Setting {
+        key: "limits.handshakes_per_address",
+        about: "Sessions that one address begins or resumes in a second; 0 is any number",
+        field: Field::Number(0..=MANY, |s| &mut s.limits.handshakes_per_address),
     },
     Setting {
         key: "limits.header_bytes",

@@ -90,11 +90,12 @@ impl std::fmt::Debug for Job {
 }
 
 impl Committer {
-    pub(super) fn start(handle: Arc<DatabaseHandle>) -> io::Result<Self> {
+    /// For a relay that may hold so many bytes for users.
+    pub(super) fn start(handle: Arc<DatabaseHandle>, relay: u64) -> io::Result<Self> {
         let forgettable = Arc::<Mutex<Forgettable>>::default();
         let waiting = Arc::clone(&forgettable);
         let work = move |jobs| commit(&handle, jobs, &waiting);
-        Ok(Self { queue: Queue::start("commit", BOUNDS, work)?, forgettable })
+        Ok(Self { queue: Queue::start("commit", BOUNDS.within(relay), work)?, forgettable })
     }
 
     /// Makes a change, all of it or nothing, and lasting. Dropping the future does not undo it once it is in the queue.
@@ -118,7 +119,7 @@ impl Committer {
         work: impl FnOnce(&WriteTransaction) -> Checked<()> + Send + 'static,
     ) {
         let (done, _) = oneshot::channel();
-        self.queue.try_push(0, Job { action, bytes: 0, work: Box::new(work), done });
+        self.queue.try_push(0, || Job { action, bytes: 0, work: Box::new(work), done });
     }
 
     /// Forgets marks with a later commit.
@@ -132,9 +133,8 @@ impl Committer {
         drop(forgettable);
         let (done, _) = oneshot::channel();
         let work: Work = Box::new(|_| Ok(Ok(())));
-        let job = Job { action: "forget marks", bytes: 0, work, done };
         // Where there is no room, there are commits to come.
-        self.queue.try_push(0, job);
+        self.queue.try_push(0, || Job { action: "forget marks", bytes: 0, work, done });
     }
 
     /// How many ranges of marks wait to be forgotten.

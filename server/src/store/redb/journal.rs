@@ -187,7 +187,7 @@ impl Journal for RedbStore {
         let marked = move |transaction: &WriteTransaction, work: &dyn Fn() -> Checked<()>| {
             if is_kept { self::mark(transaction, &mark, work) } else { work() }
         };
-        let user = user.to_owned();
+        let (user, disk) = (user.to_owned(), self.inner.disk.clone());
         match change {
             Change::Write { key, size, chunks } => {
                 if let Err(error) = values::check(&key, size, &chunks) {
@@ -195,13 +195,13 @@ impl Journal for RedbStore {
                 }
                 let bytes = chunks.iter().map(|chunk| chunk.bytes.len()).sum();
                 self.commit("write state", bytes, move |transaction| {
-                    let write = || values::write(transaction, (&user, &key), size, &chunks);
+                    let write = || values::write(transaction, (&user, &key), size, &chunks, &disk);
                     marked(transaction, &write)
                 })
             }
             Change::Append { key, element } => {
                 self.commit("append to a list", element.len(), move |transaction| {
-                    let append = || lists::append(transaction, (&user, &key), &element);
+                    let append = || lists::append(transaction, (&user, &key), &element, &disk);
                     marked(transaction, &append)
                 })
             }

@@ -18,8 +18,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// By user and key: owner, run and attempt of the taker.
-const LOCKS: TableDefinition<'_, (&str, &str), (&[u8; 32], u64, u64)> =
-    TableDefinition::new("locks");
+pub(super) const NAME: &str = "locks";
+
+const LOCKS: TableDefinition<'_, (&str, &str), (&[u8; 32], u64, u64)> = TableDefinition::new(NAME);
 
 /// User and key.
 type Name = (String, String);

@@ -11,6 +11,7 @@
 //! | `numbers` | `last` | the last number given to a value or list |
 //! | | `commits` | how many commits there were |
 //! | `marks` | session, request | what a change of state is answered, once it was made |
+//! | `disk` | user, or none for files | bytes that they take up |
 //! | `locks` | user, key | who holds the lock: owner, run, attempt |
 //!
 //! Changes wait in a queue and share commits (`commit.rs`). The journal's log of sessions and calls is a file beside the
@@ -19,6 +20,7 @@
 //! Numbers keep keys of blocks short: a state key has up to 64 KiB.
 
 mod commit;
+mod disk;
 mod image;
 mod journal;
 mod lists;
@@ -32,6 +34,7 @@ mod values;
 use super::{
     FileStore, FunctionStore, StateRead, StateStore, StoreError, StoredFunction, is_valid_path,
 };
+use crate::budget::{Budget, Disk};
 use commit::Committer;
 use faasm_bridge::state::Chunk;
 use futures_util::future::BoxFuture;
@@ -40,7 +43,7 @@ use record::Recorder;
 use redb::backends::InMemoryBackend;
 use redb::{
     Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
-    WriteTransaction,
+    TableHandle, WriteTransaction,
 };
 use reopen::DatabaseHandle;
 use std::path::{Path, PathBuf};
@@ -56,10 +59,10 @@ const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 const LAST: &str = "last";
 
 /// How many tables there are.
-const TABLES: usize = 9;
+const TABLES: usize = 10;
 
-/// Most bytes of the file that are kept in memory.
-const CACHE_BYTES: usize = 128 * 1024 * 1024;
+/// Most bytes of the file that are kept in memory, for good: the system keeps more of it as long as there is room.
+const CACHE_BYTES: usize = 32 * 1024 * 1024;
 
 /// What is put behind the database's name for the journal's log.
 const LOG_EXTENSION: &str = "journal";
@@ -80,6 +83,8 @@ struct Inner {
     recorder: Option<Recorder>,
     handle: Arc<DatabaseHandle>,
     locks: locks::Shared,
+    /// How much each user may keep.
+    disk: Disk,
 }
 
 impl RedbStore {
@@ -88,15 +93,16 @@ impl RedbStore {
     /// # Errors
     /// When the files cannot be used, for one because another relay has them open.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Self::open_for(path, crate::config::Limits::default().sessions)
+        Self::open_for(path, crate::config::Limits::default().sessions, &Budget::default())
     }
 
     /// The same for a relay of so many sessions, of which the journal has room for twice as many: those that are carried,
-    /// and as many that nobody came back to yet.
+    /// and as many that nobody came back to yet. The budget tells how much may wait to be written, and how much each user may
+    /// keep.
     ///
     /// # Errors
     /// As [`RedbStore::open`].
-    pub fn open_for(path: &Path, sessions: usize) -> Result<Self, StoreError> {
+    pub fn open_for(path: &Path, sessions: usize, budget: &Budget) -> Result<Self, StoreError> {
         warn_of_a_lone_journal(path);
         let file = path.to_owned();
         let opening = move || Self::builder().create(&file);
@@ -107,10 +113,11 @@ impl RedbStore {
         // Those that nobody takes up are held for a lease all the same: their page may not know yet.
         let held = Self::held(&database)?;
         Self::prepare(&database, |session| image.contains(session))?;
-        let recorder = Recorder::start(log, image, sessions.saturating_mul(2))
+        let relay = budget.bounds().relay;
+        let recorder = Recorder::start(log, image, sessions.saturating_mul(2), relay)
             .map_err(backend("start its journal"))?;
         let folder = path.parent().map(Path::to_owned);
-        Self::start(database, Some(Box::new(opening)), folder, Some(recorder), held)
+        Self::start(database, Some(Box::new(opening)), folder, Some(recorder), held, budget)
     }
 
     /// A store that is gone with the process.
@@ -121,7 +128,7 @@ impl RedbStore {
         let database = Self::builder().create_with_backend(InMemoryBackend::new());
         let database = database.map_err(backend("start"))?;
         Self::prepare(&database, |_| false)?;
-        Self::start(database, None, None, None, locks::Table::default())
+        Self::start(database, None, None, None, locks::Table::default(), &Budget::default())
     }
 
     fn start(
@@ -130,6 +137,7 @@ impl RedbStore {
         folder: Option<PathBuf>,
         recorder: Option<Recorder>,
         locks: locks::Table,
+        budget: &Budget,
     ) -> Result<Self, StoreError> {
         // A name alone is in the folder that is called nothing.
         let folder = folder.map(|folder| match folder.as_os_str().is_empty() {
@@ -137,10 +145,10 @@ impl RedbStore {
             false => folder,
         });
         let handle = Arc::new(DatabaseHandle::new(database, opening, folder));
-        let committer = Committer::start(Arc::clone(&handle)).map_err(backend("start"))?;
-        Ok(Self {
-            inner: Arc::new(Inner { committer, recorder, handle, locks: Arc::new(locks.into()) }),
-        })
+        let committer = Committer::start(Arc::clone(&handle), budget.bounds().relay);
+        let committer = committer.map_err(backend("start"))?;
+        let (locks, disk) = (Arc::new(locks.into()), budget.disk().clone());
+        Ok(Self { inner: Arc::new(Inner { committer, recorder, handle, locks, disk }) })
     }
 
     fn builder() -> redb::Builder {
@@ -154,7 +162,7 @@ impl RedbStore {
         let read = || -> Result<_, redb::Error> {
             let transaction = database.begin_read()?;
             // A new database has no tables, and an older one not this one.
-            if transaction.list_tables()?.count() < TABLES {
+            if !transaction.list_tables()?.any(|table| table.name() == locks::NAME) {
                 return Ok(Vec::new());
             }
             locks::left(&transaction)
@@ -190,6 +198,7 @@ impl RedbStore {
             locks::prepare(&transaction)?;
             journal::keep_marks(&transaction, &is_there)?;
             locks::keep(&transaction, &is_there)?;
+            disk::prepare(&transaction)?;
             transaction.commit()?;
             Ok(())
         };
@@ -286,11 +295,20 @@ impl FunctionStore for RedbStore {
         stored: StoredFunction,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         let (user, function) = (user.to_owned(), function.to_owned());
-        let bytes = stored.wasm.len();
+        let (bytes, disk) = (stored.wasm.len(), self.inner.disk.clone());
         self.commit("store a function", bytes, move |transaction| {
             let key = (user.as_str(), function.as_str());
             let value = (stored.integrity.as_str(), stored.wasm.as_slice());
-            transaction.open_table(FUNCTIONS)?.insert(key, value)?;
+            let mut table = transaction.open_table(FUNCTIONS)?;
+            let taken = |bytes: usize| disk::row(&function) + bytes as u64;
+            let went = table.get(key)?.map_or(0, |found| taken(found.value().1.len()));
+            let came = taken(bytes);
+            let more = |_| Ok(came.saturating_sub(went));
+            if let Err(over) = disk::check(transaction, &disk, &user, more)? {
+                return Ok(Err(over));
+            }
+            table.insert(key, value)?;
+            disk::count(transaction, &user, came, went)?;
             Ok(Ok(()))
         })
     }
@@ -311,15 +329,32 @@ impl FileStore for RedbStore {
         })
     }
 
+    fn file_bytes<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Option<u64>, StoreError>> {
+        let path = path.to_owned();
+        self.look("look up a file", move |transaction| {
+            let table = transaction.open_table(FILES)?;
+            Ok(table.get(path.as_str())?.map(|found| found.value().len() as u64))
+        })
+    }
+
     fn write_file<'a>(
         &'a self,
         path: &'a str,
         bytes: Vec<u8>,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         let path = path.to_owned();
-        let length = bytes.len();
+        let (length, disk) = (bytes.len(), self.inner.disk.clone());
         self.commit("store a file", length, move |transaction| {
-            transaction.open_table(FILES)?.insert(path.as_str(), bytes.as_slice())?;
+            let mut table = transaction.open_table(FILES)?;
+            let taken = |bytes: usize| disk::row(&path) + bytes as u64;
+            let went = table.get(path.as_str())?.map_or(0, |found| taken(found.value().len()));
+            let came = taken(length);
+            let more = |_| Ok(came.saturating_sub(went));
+            if let Err(over) = disk::check(transaction, &disk, disk::ANYBODY, more)? {
+                return Ok(Err(over));
+            }
+            table.insert(path.as_str(), bytes.as_slice())?;
+            disk::count(transaction, disk::ANYBODY, came, went)?;
             Ok(Ok(()))
         })
     }
@@ -351,8 +386,9 @@ impl StateStore for RedbStore {
         }
         let (user, key) = (user.to_owned(), key.to_owned());
         let bytes = chunks.iter().map(|chunk| chunk.bytes.len()).sum();
+        let disk = self.inner.disk.clone();
         self.commit("write state", bytes, move |transaction| {
-            values::write(transaction, (&user, &key), size, &chunks)
+            values::write(transaction, (&user, &key), size, &chunks, &disk)
         })
     }
 
@@ -363,8 +399,9 @@ impl StateStore for RedbStore {
         element: Vec<u8>,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         let (user, key) = (user.to_owned(), key.to_owned());
+        let disk = self.inner.disk.clone();
         self.commit("append to a list", element.len(), move |transaction| {
-            lists::append(transaction, (&user, &key), &element)
+            lists::append(transaction, (&user, &key), &element, &disk)
         })
     }
 
@@ -376,6 +413,18 @@ impl StateStore for RedbStore {
     ) -> BoxFuture<'a, Result<Vec<u8>, StoreError>> {
         let (user, key) = (user.to_owned(), key.to_owned());
         self.look("read a list", move |transaction| lists::read(&transaction, (&user, &key), count))
+    }
+
+    fn appended_bytes<'a>(
+        &'a self,
+        user: &'a str,
+        key: &'a str,
+        count: u32,
+    ) -> BoxFuture<'a, Result<u64, StoreError>> {
+        let (user, key) = (user.to_owned(), key.to_owned());
+        self.look("look up a list", move |transaction| {
+            lists::bytes(&transaction, (&user, &key), count)
+        })
     }
 
     fn clear_appended<'a>(

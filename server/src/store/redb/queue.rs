@@ -21,6 +21,18 @@ pub(super) struct Bounds {
     pub(super) batch_bytes: usize,
 }
 
+/// Of the memory that the relay may hold for users, a queue takes up no more than this part, and no less than [`LEAST_BYTES`].
+const PART: u64 = 8;
+const LEAST_BYTES: usize = 8 * 1024 * 1024;
+
+impl Bounds {
+    /// No more than suits a relay that may hold so many bytes for users.
+    pub(super) fn within(self, relay: u64) -> Self {
+        let most = usize::try_from(relay / PART).unwrap_or(usize::MAX).max(LEAST_BYTES);
+        Self { waiting_bytes: self.waiting_bytes.min(most), ..self }
+    }
+}
+
 /// An item, and the room it takes up while it waits.
 struct Item<T> {
     what: T,
@@ -72,10 +84,12 @@ impl<T: Send + 'static> Queue<T> {
         }
     }
 
-    /// Adds an item if there is room; whether there was.
-    pub(super) fn try_push(&self, bytes: usize, what: T) -> bool {
+    /// Adds an item if there is room; whether there was. It is made once there is.
+    pub(super) fn try_push(&self, bytes: usize, what: impl FnOnce() -> T) -> bool {
         let room = Arc::clone(&self.room).try_acquire_many_owned(self.cost(bytes));
-        room.is_ok_and(|room| self.sender.send(Some(Item { what, bytes, _room: room })).is_ok())
+        room.is_ok_and(|room| {
+            self.sender.send(Some(Item { what: what(), bytes, _room: room })).is_ok()
+        })
     }
 }
 
@@ -107,5 +121,32 @@ impl<T> Drop for Queue<T> {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_bounded_by_the_memory_of_the_relay() {
+        let bounds = Bounds { waiting_bytes: 512 << 20, batch: 1, batch_bytes: 1 };
+        let waiting = |relay| bounds.within(relay).waiting_bytes;
+        assert_eq!(waiting(u64::MAX), 512 << 20);
+        assert_eq!(waiting(1 << 30), 128 << 20);
+        assert_eq!(waiting(0), LEAST_BYTES);
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_not_made() {
+        let bounds = Bounds { waiting_bytes: 2 * ITEM_BYTES, batch: 1, batch_bytes: 1 };
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let work = move |_: Vec<Vec<u8>>| {
+            let _ = wait.recv();
+        };
+        let queue = Queue::start("test", bounds, work).unwrap();
+        let _all = Arc::clone(&queue.room).try_acquire_many_owned(2).unwrap();
+        assert!(!queue.try_push(ITEM_BYTES, || panic!("it is not to be made")));
+        drop(go);
     }
 }

@@ -43,16 +43,23 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// With room for so many sessions; those that nobody came back to make room, the oldest first.
-    pub(super) fn start(log: Log, image: Image, most_sessions: usize) -> io::Result<Self> {
+    /// With room for so many sessions; those that nobody came back to make room, the oldest first. For a relay that may hold so
+    /// many bytes for users.
+    pub(super) fn start(
+        log: Log,
+        image: Image,
+        most_sessions: usize,
+        relay: u64,
+    ) -> io::Result<Self> {
         let ended = Ended::default();
         let mut writer = Writer { log, image, most_sessions, ended };
-        Ok(Self { queue: Queue::start("journal", BOUNDS, move |batch| writer.write(batch))? })
+        let work = move |batch| writer.write(batch);
+        Ok(Self { queue: Queue::start("journal", BOUNDS.within(relay), work)? })
     }
 
     /// Notes something later. Where there is no room for it, it is left out; see [`crate::store::Journal`].
     pub(super) fn note(&self, record: Record, reply: &[u8]) {
-        if !self.queue.try_push(reply.len(), Entry::Note(record, reply.to_vec())) {
+        if !self.queue.try_push(reply.len(), || Entry::Note(record, reply.to_vec())) {
             tracing::warn!("the journal cannot keep up, and leaves something out");
         }
     }
@@ -80,7 +87,7 @@ impl Recorder {
     }
 
     pub(super) fn end_left_over(&self) {
-        self.queue.try_push(0, Entry::EndLeftOver);
+        self.queue.try_push(0, || Entry::EndLeftOver);
     }
 
     pub(super) async fn settle(&self) {

@@ -1,11 +1,13 @@
 //! The stores' behaviour, in memory and over a restart.
 
 use super::*;
+use crate::budget::{Bounds, OverDisk};
 use crate::store::laws::{self, chunk};
 use crate::store::{Asked, Journal, LockStore, Owner, SessionKey, journal_laws, lock_laws};
 use faasm_bridge::state::MAX_VALUE_BYTES;
 use faasm_bridge::wire::SessionId;
 use redb::ReadableTableMetadata;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 #[tokio::test]
@@ -17,6 +19,90 @@ async fn it_keeps_the_laws_of_all_stores() {
     laws::lists_are_bounded_and_cleared(store, "u5", "u6").await;
     laws::files_and_functions_are_replaced(store, "u7", "a/b").await;
     laws::a_random_history_agrees_with_a_model(store, "u8").await;
+}
+
+/// What users take up, as it is counted and as it is.
+fn kept(store: &RedbStore) -> [BTreeMap<String, u64>; 2] {
+    let looked = store.inner.handle.with(|database| {
+        let transaction = database.begin_write()?;
+        let found = disk::counted(&transaction)?;
+        let mut counted = BTreeMap::new();
+        for row in transaction.open_table(disk::DISK)?.iter()? {
+            let (user, bytes) = row?;
+            counted.insert(user.value().to_owned(), bytes.value());
+        }
+        transaction.abort()?;
+        Ok([counted, found])
+    });
+    looked.unwrap_or_else(|failed| panic!("{}", failed.reason()))
+}
+
+#[tokio::test]
+async fn what_users_keep_on_disk_is_counted_whatever_becomes_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("relay.redb");
+    let counted = {
+        let store = &RedbStore::open(&path).unwrap();
+        laws::a_write_is_all_or_nothing(store, "u1").await;
+        laws::lists_are_bounded_and_cleared(store, "u2", "u3").await;
+        laws::files_and_functions_are_replaced(store, "u4", "a/b").await;
+        laws::a_random_history_agrees_with_a_model(store, "u5").await;
+        let size = 3 * values::BLOCK_BYTES as u64;
+        let write = |byte: u8, from: u64, bytes: u64| {
+            store.write("u6", "k", size, vec![chunk(from, &vec![byte; bytes as usize])])
+        };
+        write(7, 0, size).await.unwrap();
+        let full = kept(store)[0]["u6"];
+        assert_eq!(full, size + 4 * disk::ROW_BYTES + 1);
+        let block = values::BLOCK_BYTES as u64;
+        write(0, block - 10, block + 20).await.unwrap();
+        assert_eq!(kept(store)[0]["u6"], full - block - disk::ROW_BYTES, "zeros are not there");
+        let [counted, found] = kept(store);
+        assert_eq!(counted, found);
+        assert!(["", "u1", "u4", "u5"].iter().all(|user| counted[*user] > 0), "{counted:?}");
+        // As an earlier relay left it.
+        let forgotten = store.inner.handle.with(|database| {
+            let transaction = database.begin_write()?;
+            transaction.delete_table(disk::DISK)?;
+            transaction.commit()?;
+            Ok(())
+        });
+        assert!(forgotten.is_ok());
+        counted
+    };
+    assert_eq!(kept(&RedbStore::open(&path).unwrap())[0], counted);
+}
+
+#[tokio::test]
+async fn more_than_a_user_may_keep_is_refused_and_nothing_is_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let block = values::BLOCK_BYTES;
+    let most = 2 * block as u64 + 1000;
+    let budget = Budget::with_disk(Bounds::NONE, Disk::new(most));
+    let store = RedbStore::open_for(&folder.path().join("relay.redb"), 8, &budget).unwrap();
+    let size = 4 * block as u64;
+    let write = |at: usize, blocks: usize| {
+        let chunks = vec![chunk((at * block) as u64, &vec![7; blocks * block])];
+        store.write("u", "k", size, chunks)
+    };
+    write(0, 2).await.unwrap();
+    let over = write(1, 2).await.unwrap_err();
+    let StoreError::OverDisk(OverDisk { bytes, most: told, .. }) = over else { panic!("{over}") };
+    assert_eq!((bytes, told), (block as u64 + disk::ROW_BYTES, most), "one block is there");
+    let read = store.read("u", "k", 2 * block as u64, Some(1)).await.unwrap();
+    assert_eq!(read.chunk.bytes, [0]);
+    write(0, 2).await.unwrap();
+    for refused in [
+        store.write("u", "l", 1000, vec![chunk(0, &[7; 1000])]).await,
+        store.append("u", "l", vec![7; 1000]).await,
+        store.put("u", "f", StoredFunction { integrity: "i".into(), wasm: vec![7; 1000] }).await,
+    ] {
+        assert!(matches!(refused, Err(StoreError::OverDisk(_))), "{refused:?}");
+    }
+    assert_eq!(store.read("u", "l", 0, None).await.unwrap().size, None);
+    assert_eq!(budget.disk().refused(), 4);
+    let [counted, found] = kept(&store);
+    assert_eq!(counted, found);
 }
 
 #[tokio::test]
@@ -49,7 +135,7 @@ async fn it_keeps_the_laws_of_all_locks() {
 
 #[tokio::test]
 async fn a_lock_is_held_over_a_restart_by_a_session_that_is_there_and_for_a_lease_by_others() {
-    const LEASE: Duration = Duration::from_millis(300);
+    const LEASE: Duration = Duration::from_secs(3);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("relay.redb");
     let [session, gone]: [SessionKey; 2] = [1, 2].map(|number| SessionId([number; 16]).into());
@@ -138,4 +224,35 @@ async fn a_write_touches_only_the_blocks_concerned() {
     assert_eq!(store.read("u", "k", size - 2, None).await.unwrap().chunk.bytes, b"\0z");
     store.write("u", "k", size, vec![chunk(size - 1, &[0])]).await.unwrap();
     assert_eq!(rows(&store, values::BLOCKS), 2);
+}
+
+/// Opens a store, and gives what the log says meanwhile.
+fn opened(path: &Path) -> (RedbStore, String) {
+    let log = path.with_extension("log");
+    let file = Arc::new(std::fs::File::create(&log).unwrap());
+    let subscriber = tracing_subscriber::fmt().with_writer(file).finish();
+    let store = tracing::subscriber::with_default(subscriber, || RedbStore::open(path).unwrap());
+    (store, std::fs::read_to_string(log).unwrap())
+}
+
+#[tokio::test]
+async fn an_empty_database_beside_a_journal_is_warned_of_and_nothing_else() {
+    const WARNING: &str = "the database is empty or missing";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("relay.redb");
+    for made in ["fresh", "again"] {
+        let (store, log) = opened(&path);
+        assert!(!log.contains(WARNING), "{made}: {log}");
+        store.begin(SessionKey::from(SessionId([1; 16])), "u").await.unwrap();
+        store.settle().await;
+    }
+    for is_missing in [false, true] {
+        if is_missing {
+            std::fs::remove_file(&path).unwrap();
+        } else {
+            std::fs::write(&path, "").unwrap();
+        }
+        let (_store, log) = opened(&path);
+        assert!(log.contains(WARNING) && log.contains("relay.redb"), "{log}");
+    }
 }

@@ -1,6 +1,7 @@
 //! State values in blocks: a write touches only the blocks concerned, and a read only those asked for.
 
-use super::{Checked, new_number};
+use super::{Checked, disk, new_number};
+use crate::budget::Disk;
 use crate::store::StateRead;
 use faasm_bridge::state::{Chunk, LocalTier, MAX_VALUE_BYTES, StateError};
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
@@ -60,21 +61,14 @@ pub(super) fn write(
     name: (&str, &str),
     size: u64,
     chunks: &[Chunk],
+    bound: &Disk,
 ) -> Checked<()> {
     let mut values = transaction.open_table(VALUES)?;
     let found = values.get(name)?.map(|found| found.value());
-    let number = match found {
-        Some((number, have)) if have == size => number,
-        Some((_, have)) => {
-            let key = name.1.to_owned();
-            return Ok(Err(StateError::SizeMismatch { key, have, asked: size }.into()));
-        }
-        None => {
-            let number = new_number(transaction)?;
-            values.insert(name, (number, size))?;
-            number
-        }
-    };
+    if let Some((_, have)) = found.filter(|(_, have)| *have != size) {
+        let key = name.1.to_owned();
+        return Ok(Err(StateError::SizeMismatch { key, have, asked: size }.into()));
+    }
     // Many small chunks may lie in one block: each block is written once.
     let mut changes: BTreeMap<u32, Vec<(usize, &[u8])>> = BTreeMap::new();
     for chunk in chunks {
@@ -86,22 +80,72 @@ pub(super) fn write(
         }
     }
     let mut blocks = transaction.open_table(BLOCKS)?;
+    let length_of = |position: u32| {
+        (size - u64::from(position) * BLOCK_BYTES as u64).min(BLOCK_BYTES as u64) as usize
+    };
+    let row = if found.is_none() { disk::row(name.1) } else { 0 };
+    let more = |room: u64| {
+        let of_block = |position: &u32| length_of(*position) as u64 + disk::ROW_BYTES;
+        let most = row + changes.keys().map(of_block).sum::<u64>();
+        let Some((number, _)) = found.filter(|_| most > room) else { return Ok(most) };
+        // Those that are there already take no more.
+        let mut more = row;
+        for position in changes.keys() {
+            if blocks.get((number, *position))?.is_none() {
+                more += of_block(position);
+            }
+        }
+        Ok(more)
+    };
+    if let Err(over) = disk::check(transaction, bound, name.0, more)? {
+        return Ok(Err(over));
+    }
+    let number = match found {
+        Some((number, _)) => number,
+        None => {
+            let number = new_number(transaction)?;
+            values.insert(name, (number, size))?;
+            number
+        }
+    };
+    let (mut came, mut went) = (row, 0);
     for (position, changes) in changes {
-        let start = u64::from(position) * BLOCK_BYTES as u64;
-        let length = (size - start).min(BLOCK_BYTES as u64) as usize;
+        let length = length_of(position);
         let key = (number, position);
         let found = blocks.get(key)?.map(|found| found.value().to_vec());
         let mut block = found.unwrap_or_else(|| vec![0; length]);
         for (start, bytes) in changes {
             block[start..start + bytes.len()].copy_from_slice(bytes);
         }
-        if block.iter().all(|byte| *byte == 0) {
-            blocks.remove(key)?;
+        let taken = block.len() as u64 + disk::ROW_BYTES;
+        let before = if block.iter().all(|byte| *byte == 0) {
+            blocks.remove(key)?.is_some()
         } else {
-            blocks.insert(key, block.as_slice())?;
-        }
+            came += taken;
+            blocks.insert(key, block.as_slice())?.is_some()
+        };
+        went += if before { taken } else { 0 };
     }
+    disk::count(transaction, name.0, came, went)?;
     Ok(Ok(()))
+}
+
+/// Adds up what users' values take up.
+pub(super) fn counted(
+    transaction: &WriteTransaction,
+    add: &mut impl FnMut(&str, u64),
+) -> Result<(), redb::Error> {
+    let blocks = transaction.open_table(BLOCKS)?;
+    for entry in transaction.open_table(VALUES)?.iter()? {
+        let (name, value) = entry?;
+        let ((user, key), (number, _)) = (name.value(), value.value());
+        let mut bytes = disk::row(key);
+        for block in blocks.range((number, 0)..=(number, u32::MAX))? {
+            bytes += block?.1.value().len() as u64 + disk::ROW_BYTES;
+        }
+        add(user, bytes);
+    }
+    Ok(())
 }
 
 /// The blocks that `length` bytes from `offset` touch, and which of their bytes.

@@ -193,11 +193,11 @@ async fn what_a_relay_ran_that_is_gone_is_unknown_for_good() {
         if let Some(verdict) = decided(&second, session, 1).await {
             break verdict;
         }
-        assert!(begun.elapsed() < Duration::from_secs(20), "it is decided");
+        assert!(begun.elapsed() < Duration::from_secs(60), "it is decided");
     };
     assert_eq!(verdict, InFlight::Unknown);
     // Its last words arrive after all.
-    let notes = Notes::start(late, name.into());
+    let notes = Notes::start(late, name.into(), usize::MAX);
     notes.push(Note::Finish {
         session,
         claim,

@@ -98,13 +98,16 @@ pub struct RedisConfig {
     pub password: Option<String>,
     /// How long a session is kept that nobody carries.
     pub session_kept: Duration,
+    /// Most bytes of results that wait for Redis; more of them are unknown to other relays.
+    pub waiting_bytes: usize,
 }
 
 impl RedisConfig {
     /// Without a password, and with sessions kept as long as by default.
     pub fn new(address: impl Into<String>) -> Self {
         let session_kept = crate::config::Timings::default().session_kept;
-        Self { address: address.into(), password: None, session_kept }
+        let waiting_bytes = notes::MAX_NOTE_BYTES;
+        Self { address: address.into(), password: None, session_kept, waiting_bytes }
     }
 
     /// Whether this can be an address.
@@ -166,7 +169,7 @@ impl RedisStore {
         let inner = Arc::new(Inner {
             presence,
             session_kept,
-            notes: Notes::start(Arc::clone(&link), Arc::clone(&relay)),
+            notes: Notes::start(Arc::clone(&link), Arc::clone(&relay), config.waiting_bytes),
             link,
             relay,
             changes,
@@ -296,6 +299,18 @@ impl FileStore for RedisStore {
             let question = Question::Command(Cmd::get(file_key(path)));
             let bytes = super::MAX_FILE_BYTES as u64;
             self.link().ask("read a file", Repeat::Reads, bytes, question).await
+        })
+    }
+
+    fn file_bytes<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Option<u64>, StoreError>> {
+        Box::pin(async move {
+            if !is_valid_path(path) {
+                return Ok(None);
+            }
+            let question = Question::Command(Cmd::strlen(file_key(path)));
+            // An empty file is as long as none: reading tells.
+            let bytes: u64 = self.link().ask("look up a file", Repeat::Reads, 0, question).await?;
+            Ok(Some(bytes))
         })
     }
 

@@ -30,7 +30,7 @@ static END: LazyLock<Script> = script!("end.lua");
 const MAX_NOTES: usize = 256 * 1024;
 
 /// Most bytes of results that wait; one that has no room is noted as unknown.
-const MAX_NOTE_BYTES: usize = 256 * 1024 * 1024;
+pub(super) const MAX_NOTE_BYTES: usize = 256 * 1024 * 1024;
 
 /// Notes told at once.
 const AT_ONCE: usize = 64;
@@ -116,6 +116,7 @@ impl Note {
 pub(super) struct Notes {
     sender: mpsc::Sender<Note>,
     waiting: Arc<Waiting>,
+    most_bytes: usize,
 }
 
 /// What has not been told yet.
@@ -142,7 +143,7 @@ impl Waiting {
 
 impl Notes {
     /// A queue, and the task that tells Redis what is in it, until the queue is dropped.
-    pub(super) fn start(link: Arc<Links>, relay: Arc<str>) -> Self {
+    pub(super) fn start(link: Arc<Links>, relay: Arc<str>, most_bytes: usize) -> Self {
         let (sender, receiver) = mpsc::channel::<Note>(MAX_NOTES);
         let waiting = Arc::new(Waiting::default());
         let told = Arc::clone(&waiting);
@@ -156,12 +157,12 @@ impl Notes {
                 told.remove(&note);
             }
         }));
-        Self { sender, waiting }
+        Self { sender, waiting, most_bytes }
     }
 
     pub(super) fn push(&self, mut note: Note) {
         let waiting = self.waiting.bytes.load(Ordering::SeqCst);
-        if waiting.saturating_add(note.bytes()) > MAX_NOTE_BYTES
+        if waiting.saturating_add(note.bytes()) > self.most_bytes
             && let Note::Finish { request, reply, .. } = &mut note
         {
             tracing::warn!("too many results wait for Redis: one would be unknown to other relays");

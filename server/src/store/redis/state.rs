@@ -30,6 +30,7 @@ const SLICED_READS: usize = 3;
 
 static CHANGE: LazyLock<Script> = script!("forgotten.lua", "lists.lua", "change.lua");
 static READ_LIST: LazyLock<Script> = script!("lists.lua", "read_list.lua");
+static LIST_BYTES: LazyLock<Script> = script!("lists.lua", "list_bytes.lua");
 
 /// What is done to a value or a list, and how that is called.
 #[derive(Clone, Copy)]
@@ -325,6 +326,21 @@ impl StateStore for RedisStore {
                 }
                 other => Err(unexpected(ACTION, other)),
             }
+        })
+    }
+
+    fn appended_bytes<'a>(
+        &'a self,
+        user: &'a str,
+        key: &'a str,
+        count: u32,
+    ) -> BoxFuture<'a, Result<u64, StoreError>> {
+        Box::pin(async move {
+            let mut invocation = LIST_BYTES.key(state_key(user, key)?);
+            invocation.arg(MAX_LIST_BYTES);
+            let question = Question::Script(invocation);
+            let bytes: u64 = self.link().ask("look up a list", Repeat::Reads, 0, question).await?;
+            Ok(bytes.min(u64::from(count).saturating_mul(MAX_ELEMENT_BYTES)))
         })
     }
 

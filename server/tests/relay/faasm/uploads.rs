@@ -186,7 +186,7 @@ async fn an_upload_is_checked_and_guarded_in_a_process_that_is_ended_where_it_ta
     let loops = "loop ".repeat(501) + &"end ".repeat(501);
     let deep = format!(r#"(module (memory (export "memory") 1) (func (export "_start") {loops}))"#);
     let (status, why) = put(front.address, "/f/ada/f", wat::parse_str(deep).unwrap()).await;
-    assert!(status == 422 && why.contains("501 loops inside each other"), "{status} {why}");
+    assert!(status == 422 && why.contains("501 nested loops"), "{status} {why}");
     let (status, answer) = put(front.address, "/f/ada/f", wasm.clone()).await;
     assert_eq!(status, 200, "{answer}");
     let by_child = cluster.stores.functions.get(USER, "f").await.unwrap().unwrap();

@@ -1,5 +1,5 @@
-//! Random sequences of what opens, closes, duplicates and moves descriptors, those that a run starts with included, against a model
-//! that knows for each descriptor which open file it has.
+//! Random sequences of opening, closing, duplicating and moving descriptors, including the initial ones, against a
+//! model that records the open file of each descriptor.
 
 use super::model::Random;
 use super::*;
@@ -9,7 +9,7 @@ const SEQUENCES: u64 = 2000;
 const STEPS: usize = 80;
 const FILES: [&str; 3] = ["a/f", "a/b", "tmp"];
 
-/// An open file: its number, and the path it was opened by; none for a stream.
+/// An open file: its number, and the path by which it was opened; `None` for a stream.
 type Opened = (usize, Option<&'static str>);
 
 struct Model {
@@ -99,7 +99,7 @@ fn descriptors_agree_with_a_plain_model() {
                 check(&mut files, &model, fd, &format!("seed {seed}, {fd}: {trace:#?}"));
             }
         }
-        // Whatever is still open can be closed, and leaves a tree as before.
+        // All open descriptors can be closed, and the tree is then as before.
         for fd in model.slots.keys() {
             assert_eq!(files.close(*fd), Ok(()), "seed {seed}: {trace:#?}");
         }
@@ -110,7 +110,7 @@ fn descriptors_agree_with_a_plain_model() {
     }
 }
 
-/// A descriptor refers to what the model says, and those that share an open file share its offset.
+/// Checks that a descriptor refers to the model's file, and that descriptors of one open file share its offset.
 fn check(files: &mut Files, model: &Model, fd: u32, at: &str) {
     let Ok((number, path)) = model.get(fd) else {
         assert_eq!(files.stat(fd).err(), Some(Errno::BadDescriptor), "{at}");

@@ -1,4 +1,4 @@
-//! Random sequences of file operations, against a model that keeps whole paths in one map.
+//! Random sequences of file operations, against a model that keeps full paths in one map.
 
 use super::*;
 use std::collections::BTreeMap;
@@ -36,13 +36,13 @@ enum Thing {
     File(usize),
 }
 
-/// Folders and files by whole path, `/a/b`; the root is the empty path.
+/// Folders and files by full path, `/a/b`; the root is the empty path.
 struct Model {
     things: BTreeMap<String, Thing>,
     contents: Vec<Vec<u8>>,
 }
 
-/// Where a path leads in the model: its whole path, whether a name is its last part, and whether it must be a folder.
+/// A resolved path in the model: its full path, whether its last part is a name, and whether it must be a folder.
 struct Led {
     whole: String,
     named: bool,

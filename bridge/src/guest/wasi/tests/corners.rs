@@ -1,9 +1,9 @@
-//! What closes, moves and replaces descriptors, and a slash at the end of a path.
+//! Closing, moving and replacing descriptors, and slashes at the end of a path.
 
 use super::*;
 
 #[test]
-fn whatever_is_open_can_be_closed_once() {
+fn every_open_descriptor_can_be_closed_once() {
     let mut run = Run::new(b"input");
     let file = open(&mut run, "f", CREATE).unwrap();
     for descriptor in [3, 0, 1, 2, file] {
@@ -20,7 +20,7 @@ fn the_root_is_replaced_and_moved() {
     let mut run = Run::new(b"");
     on_path(&mut run, C::PathCreateDirectory, "d");
     let folder = open_with(&mut run, "d", DIRECTORY, READ, 0).unwrap();
-    // The root moves; the name of its descriptor goes along.
+    // The root moves; its descriptor's name moves with it.
     assert_eq!(run.call(C::FdRenumber, &[ROOT, folder]), Ok(0));
     assert_eq!(run.call(C::FdPrestatGet, &[ROOT, 0]), Ok(8));
     let [at, length] = path(&mut run, PATH, "d");
@@ -42,7 +42,7 @@ fn a_slash_after_a_link_asks_for_what_it_leads_to() {
             (path(&mut run, PATH, target), path(&mut run, OTHER, name));
         let args = [target, target_length, ROOT, new, new_length];
         assert_eq!(run.call(C::PathSymlink, &args), Ok(0));
-        // What is to be made is not followed, and is there.
+        // A link to be created is not followed, and the name exists.
         let [new, new_length] = path(&mut run, OTHER, &format!("{name}/"));
         assert_eq!(
             run.call(C::PathSymlink, &[target, target_length, ROOT, new, new_length]),
@@ -75,7 +75,7 @@ fn a_slash_after_a_link_asks_for_what_it_leads_to() {
     };
     assert_eq!(readlink(&mut run, "link/"), Ok(invalid));
     assert_eq!(readlink(&mut run, "dangling/"), Ok(not_there));
-    // What is to go away is not followed, and is no folder.
+    // A link to be removed is not followed, and is not a folder.
     for call in [C::PathUnlinkFile, C::PathRemoveDirectory] {
         assert_eq!(on_path(&mut run, call, "link/"), not_a_folder, "{call}");
     }

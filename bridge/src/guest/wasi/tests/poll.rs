@@ -20,7 +20,7 @@ fn polling_descriptors() {
     assert_eq!(run.ready(C::PollOneoff, &[0, 400, 3, 300]), 28);
 }
 
-/// Puts a subscription to a clock, with its number as user data.
+/// Writes a subscription to a clock, with its number as user data.
 fn clock(run: &mut Run, number: u32, clock: Clock, timeout: u64, absolute: bool) {
     let (at, id) = (number * 48, u32::from(clock == Clock::Monotonic));
     run.put(at, &u64::from(number).to_le_bytes());
@@ -36,7 +36,7 @@ fn begin(run: &mut Run, count: u32) -> Sleep {
     }
 }
 
-/// Sleeps while that takes, by clocks that move on by `tick` at a time; gives the user data of the events.
+/// Performs the sleep, with clocks that advance by `tick` at a time; returns the user data of the events.
 fn poll(run: &mut Run, count: u32, tick: u64) -> Vec<u64> {
     let sleep = begin(run, count);
     while sleep.left(|clock| run.host.now(clock)).is_some() {
@@ -63,10 +63,10 @@ fn polling_reports_the_clocks_that_are_due() {
     assert_eq!(run.host.now, 1_060);
     assert_eq!(poll(&mut run, 3, 1), [1]);
     assert_eq!(run.host.now, 1_100);
-    // Its clocks tick rarely: two are due at once, and not the third.
+    // The clocks tick rarely: two subscriptions are due at once, and the third is not.
     clock(&mut run, 1, Clock::Monotonic, 1_150, true);
     assert_eq!(poll(&mut run, 3, 70), [0, 1]);
-    // One that is due already does not wait, whatever else there is.
+    // If one subscription is due already, the poll does not wait.
     clock(&mut run, 1, Clock::Monotonic, 1_000, true);
     assert_eq!(run.ready(C::PollOneoff, &[0, 400, 3, 300]), 0);
     assert_eq!((run.host.read_u32(300), run.host.read_u64(400)), (Ok(1), Ok(1)));
@@ -81,12 +81,12 @@ fn a_wall_clock_that_is_set_back_makes_nothing_due() {
     let sleep = begin(&mut run, 2);
     assert_eq!(sleep.left(|clock| run.host.now(clock)), Some(50));
     (run.host.now, run.host.wall) = (1_050, 0);
-    // Fifty nanoseconds have passed, and neither of the two is due.
+    // Fifty nanoseconds have passed, and neither subscription is due.
     assert_eq!(sleep.left(|clock| run.host.now(clock)), Some(10));
     run.host.now = 1_060;
     assert_eq!(sleep.left(|clock| run.host.now(clock)), None);
     assert_eq!(events(&mut run), [0]);
-    // It is set back after the sleep has ended with it: the poll reports the first to come, not nothing.
+    // The clock is set back after it ended the sleep: the poll reports the earliest subscription, not none.
     (run.host.now, run.host.wall) = (2_000, 1 << 40);
     clock(&mut run, 1, Clock::Realtime, (1 << 40) + 2_050, true);
     clock(&mut run, 0, Clock::Realtime, (1 << 40) + 2_070, true);
@@ -102,7 +102,7 @@ fn a_poll_does_not_read_its_subscriptions_again() {
     clock(&mut run, 1, Clock::Monotonic, 80, false);
     begin(&mut run, 2);
     run.host.now = 60;
-    // Mapped state, or an output, has come to where they were.
+    // Mapped state or an output has overwritten the subscriptions.
     run.host.memory[..96].fill(0xff);
     assert_eq!(events(&mut run), [0]);
 }

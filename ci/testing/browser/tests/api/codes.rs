@@ -1,14 +1,12 @@
 //! The error codes are the same in the types, in the runtime, and in the document that describes the cluster's codes.
 
-#[path = "../../../../../runtime-web/src/error/code.rs"]
-mod code;
-
-use code::Code;
+use faasm_bridge::ErrorCode as Code;
 use std::collections::BTreeSet;
 
 const TYPES: &str = include_str!("../../../../../runtime-web/src/types.d.ts");
 const WIRE: &str = include_str!("../../../../../docs/wire.md");
 
+/// The codes that the runtime uses, which are those that all of the project shares.
 fn of_the_runtime() -> BTreeSet<&'static str> {
     Code::ALL.iter().map(|code| code.as_str()).collect()
 }

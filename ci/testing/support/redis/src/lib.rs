@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ pub const REDIS_URL: &str = "FAASM_REDIS_URL";
 /// Looked up in `PATH`; Debian's package has the same name.
 const PROGRAM: &str = "redis-server";
 
+/// Ports of servers that are restarted: below Linux's range of ephemeral ports, so that no connection takes one meanwhile.
+const LASTING_PORTS: std::ops::Range<u32> = 10_000..32_000;
+
 /// How often another port is tried: another process may bind a port after it was found free.
 const ATTEMPTS: usize = 10;
 
@@ -24,6 +28,25 @@ const STARTS_WITHIN: Duration = Duration::from_secs(30);
 
 /// Redis logs this once it accepts connections.
 const READY: &str = "Ready to accept connections";
+
+/// A port that is free, and stays free while its server is restarted.
+///
+/// # Errors
+/// When all ports of the range are in use.
+pub fn lasting_port() -> Result<u16> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let count = LASTING_PORTS.end - LASTING_PORTS.start;
+    // Concurrent test programs start at different ports.
+    let first = std::process::id().wrapping_mul(127);
+    for _ in 0..count {
+        let offset = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % count;
+        let port = u16::try_from(LASTING_PORTS.start + offset)?;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("every port from {} to {} is in use", LASTING_PORTS.start, LASTING_PORTS.end)
+}
 
 /// A running Redis.
 #[derive(Debug)]
@@ -55,7 +78,7 @@ impl RedisServer {
     fn start_with(is_durable: bool) -> Result<Self> {
         let folder = tempfile::tempdir().context("creating a folder for Redis")?;
         for _ in 0..ATTEMPTS {
-            let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+            let port = lasting_port()?;
             if let Some(process) = spawn(port, folder.path(), is_durable)? {
                 return Ok(Self { process, port, folder, is_durable });
             }

@@ -1,8 +1,7 @@
 //! Errors as pages see them: `Error` objects with a `name` of `FaasmError` and a stable `code`.
 
-mod code;
-
-pub(crate) use code::Code;
+/// The codes that programs go by; `types.d.ts` lists the same ones.
+pub(crate) use faasm_bridge::ErrorCode as Code;
 
 use faasm_bridge::state::StateError;
 use js_sys::{Error, Reflect};
