@@ -98,7 +98,7 @@ pub(crate) async fn run(opts: &Opts) -> Result<()> {
     report(opts, &tables, &figures)
 }
 
-/// Prints what was measured, and writes it where that is asked for.
+/// Prints the results, and writes the requested files.
 fn report(opts: &Opts, tables: &[Table], figures: &[Figure]) -> Result<()> {
     let targets = figure::table(figures);
     let tables: Vec<String> = tables.iter().map(Table::to_string).collect();

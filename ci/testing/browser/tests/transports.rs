@@ -296,7 +296,7 @@ async fn all_requests_fail_once_reconnecting_times_out() -> Result<()> {
     let world = World::new().await?;
     for transport in ["websocket", "fetch", "auto"] {
         let page = world.page().await?;
-        // Long enough for the script below to be there before it is over.
+        // Long enough for the script below to run before it expires.
         let options = json!({ "reconnectTimeout": 5000 });
         run(&page, ENTER, vec![json!(transport), json!(false), options]).await?;
         world.proxy.cut_and_refuse(u32::MAX);

@@ -76,7 +76,8 @@ pub(crate) struct Args {
     /// Number of measurements of each column
     #[arg(long, value_name = "N")]
     rounds: Option<u32>,
-    /// Measure what others wait while a hostile user loads the relay, so many seconds for each load (only for `relay`)
+    /// Measure how long other users wait while a hostile user loads the relay, this many seconds for each load (only
+    /// for `relay`)
     #[arg(long, value_name = "SECONDS")]
     hostile: Option<f64>,
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 const TYPES: &str = include_str!("../../../../../runtime-web/src/types.d.ts");
 const WIRE: &str = include_str!("../../../../../docs/wire.md");
 
-/// The codes that the runtime uses, which are those that all of the project shares.
+/// The codes that the runtime uses, which are the project's shared codes.
 fn of_the_runtime() -> BTreeSet<&'static str> {
     Code::ALL.iter().map(|code| code.as_str()).collect()
 }
