@@ -1,9 +1,9 @@
-// Runs one module in Node: `node driver.mjs MODULE OPTIONS`, with options as JSON:
-//   rounds   how many rounds the workload is to do
+// Runs one module in Node: `node driver.mjs MODULE OPTIONS`, where OPTIONS is JSON with these fields:
+//   rounds   number of rounds of the workload
 //   entry    the exports that make up its entry, in order
-//   suspend  for an instrumented module: { buffer: bytes at the end of memory, or null where the guest's malloc gives them }
-// What the workload prints goes to standard output; with `suspend`, a last line on standard error says how often it was
-// suspended.
+//   suspend  for an instrumented module: { buffer: bytes at the end of memory, or null if the guest's malloc provides them }
+// The workload's output goes to standard output. With `suspend`, the last line on standard error is the number of
+// suspensions.
 
 import { readFileSync } from "node:fs";
 import { WASI } from "node:wasi";
@@ -16,7 +16,7 @@ const { rounds, entry, suspend } = JSON.parse(json);
 const wasi = new WASI({ version: "preview1", args: ["workload", String(rounds)] });
 const memory = { of: undefined };
 const env = blockingCalls(() => memory.of.buffer);
-// The processor time of this thread for every clock: what other programs do while a round runs is none of its time.
+// Every clock returns the CPU time of this thread, so that other programs do not affect the time of a round.
 const THREAD_CLOCK = 3;
 const clock_time_get = (_clock, precision, to) =>
   wasi.wasiImport.clock_time_get(THREAD_CLOCK, precision, to);
@@ -29,7 +29,7 @@ const instance = new WebAssembly.Instance(module, imports);
 memory.of = instance.exports.memory;
 driver?.attach(instance.exports);
 
-// Node starts commands by `_start`, which is not all of every entry.
+// Node starts commands by `_start`, but some entries consist of several exports.
 const _start = () => {
   for (const name of entry) driver ? driver.run(instance.exports[name]) : instance.exports[name]();
 };

@@ -1,11 +1,11 @@
-// The calls of Faasm's host interface that the workloads make, answered at once and from memory.
+// The calls of Faasm's host interface that the workloads make, answered immediately from memory.
 
 const decoder = new TextDecoder();
 
-/** Imports of module `env`, over the guest's memory as it is at each call. */
+/** Imports of module `env`; `buffer` returns the guest's current memory. */
 export function blockingCalls(buffer) {
   const values = new Map();
-  // By address: the workloads' keys are constants, and a call should cost little beside what is measured.
+  // Keyed by address: the workloads' keys are constants, and a call should cost little compared with the measured work.
   const known = new Map();
   const find = (key, total) => {
     const bytes = new Uint8Array(buffer(), key);

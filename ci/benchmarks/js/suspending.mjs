@@ -1,4 +1,4 @@
-// Asyncify, driven as plainly as can be: every host call that may wait does, and is resumed at once.
+// A minimal Asyncify driver: every host call that may block suspends, and is resumed at once.
 
 const HEADER = 8;
 const MALLOCED = 1 << 20;
@@ -12,13 +12,13 @@ export class Suspending {
   #waiting;
   #rewinding = false;
 
-  /** `buffer` is as in the driver's options. */
+  /** `buffer` as in the driver's options. */
   constructor(host, buffer) {
     this.#host = host;
     this.#buffer = buffer;
   }
 
-  /** What the shim imports. */
+  /** The shim's imports. */
   imports(module) {
     const imports = {};
     for (const { module: from, name } of WebAssembly.Module.imports(module)) {

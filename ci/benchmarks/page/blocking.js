@@ -1,4 +1,4 @@
-// Calls the function `nothing`, one after the other, each by a request that blocks this worker.
+// Calls the function `nothing` repeatedly, each time by a synchronous request that blocks this worker.
 
 onmessage = ({ data: { relay, user, times } }) => {
   const message = JSON.stringify({ user, function: "nothing", async: false });

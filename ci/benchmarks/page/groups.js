@@ -1,4 +1,4 @@
-// What is measured, in groups whose columns take turns.
+// The measurements, in groups whose columns take turns.
 
 import { measure } from "./measure.js";
 import * as peers from "./peers.js";
@@ -7,7 +7,7 @@ const USER = "bench";
 const hasJspi = "Suspending" in WebAssembly;
 const u32 = (number) => new Uint8Array(Uint32Array.of(number).buffer);
 
-/** Suspends and resumes, with nothing to wait for. */
+/** A suspension that is resumed at once. */
 export async function suspension(site, options) {
   const ready = () => Promise.resolve();
   const columns = {
@@ -22,7 +22,7 @@ export async function suspension(site, options) {
   return measure(columns, options);
 }
 
-/** Reads 8 bytes of state that are there. */
+/** A read of 8 bytes of state that the page already has. */
 export async function ready(site, options) {
   const runtime = await connect();
   await runtime.state.put("counter", new Uint8Array(8));
@@ -36,17 +36,17 @@ export async function ready(site, options) {
   return found;
 }
 
-/** A call of a function that does nothing, and its answer. */
+/** A call of a function that does nothing, until its reply. */
 export async function call(site, options) {
   const runtime = await connect();
-  // As many bytes as a call's request has.
+  // As many bytes as the request of a call.
   const bare = await peers.echo(site.echo, 24);
   const found = await measure({ echo: bare, call: await runner(runtime, "chain", "auto") }, options);
   runtime.dispose();
   return found;
 }
 
-/** A hundred of them: all at once, one after the other, and as messages only. */
+/** A hundred such calls: concurrently, one after the other, and as bare messages. */
 export async function fan(site, options) {
   const FAN = 100;
   const runtime = await connect();
@@ -67,7 +67,7 @@ async function connect() {
   return connect({ user: USER });
 }
 
-/** Runs a function that takes from its input how often it does something. */
+/** Runs a function whose input is the number of repetitions. */
 async function runner(runtime, name, engine) {
   const loaded = await runtime.load(`/functions/${name}.json`, { engine });
   return async (times) => {

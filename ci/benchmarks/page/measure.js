@@ -1,14 +1,14 @@
-// Measures columns in turns: whatever else the machine does meets all of them, and the fastest time of each counts.
+// Measures columns in turns, so that other load affects all of them; the fastest time of each counts.
 
 /**
- * @param {Record<string, (times: number) => Promise<unknown>>} columns  each does its work so many times
- * @param {{ rounds: number, sample: number }} options  `sample`: how long one measurement lasts, milliseconds
- * @returns {Promise<Record<string, number[]>>}  microseconds for each time, by round
+ * @param {Record<string, (times: number) => Promise<unknown>>} columns  each repeats its work this many times
+ * @param {{ rounds: number, sample: number }} options  `sample`: duration of one measurement in milliseconds
+ * @returns {Promise<Record<string, number[]>>}  microseconds for each repetition, by round
  */
 export async function measure(columns, { rounds, sample }) {
   const plans = [];
   for (const [name, work] of Object.entries(columns)) {
-    // As often as fills a sample. The first time that takes long may have been compiling.
+    // As many repetitions as fill a sample. The first slow run may have included compilation.
     let times = 1, took = 0;
     for (let long = 0; long < 2;) {
       took = await timed(work, times);

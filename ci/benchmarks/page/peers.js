@@ -1,8 +1,8 @@
-// What functions are compared with: the same guests, driven by others.
+// Baselines: the same guests with other drivers.
 
 const bytesOf = async (url) => new Uint8Array(await (await fetch(url)).arrayBuffer());
 
-/** A driver for Asyncify as one writes it in an afternoon. */
+/** A minimal driver for Asyncify. */
 export async function minimalDriver(url, wait) {
   const START = 16, END = 1024;
   let sleeping = false;
@@ -51,7 +51,7 @@ export async function npmDriver(url, wait) {
   };
 }
 
-/** JavaScript Promise Integration with nothing around it. */
+/** JavaScript Promise Integration without a runtime. */
 export async function rawJspi(url, wait) {
   const imports = { env: { __faasm_await_call: new WebAssembly.Suspending(async (call) => (await wait(), call)) } };
   const { exports } = (await WebAssembly.instantiate(await bytesOf(url), imports)).instance;
@@ -63,7 +63,7 @@ export async function rawJspi(url, wait) {
   };
 }
 
-/** The engines of the runtime, driven without the rest of it: the host call has always to wait. */
+/** The engines of the runtime, without the rest of it: the host call always suspends. */
 export async function ours(kind, { engine, functions }, wait) {
   const { asyncify, jspi } = await import(engine);
   const manifest = await (await fetch(`${functions}/suspend.json`)).json();
@@ -85,7 +85,7 @@ export async function ours(kind, { engine, functions }, wait) {
   };
 }
 
-/** `__faasm_read_state` by hand: a decoder, a map, a copy. `promising` has it give a promise, as a host without state at hand would. */
+/** `__faasm_read_state` by hand: decoder, map, copy. With `promising` it returns a promise, like a host without local state. */
 export async function plainRead(url, promising) {
   const state = new Map([["counter", Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8)]]);
   const decoder = new TextDecoder();
@@ -111,7 +111,7 @@ export async function plainRead(url, promising) {
   };
 }
 
-/** Messages to and fro over a bare WebSocket: so many, with so many on the way at a time. */
+/** Echoes messages over a bare WebSocket: a number of them, with a number in flight. */
 export async function echo(url, size) {
   const socket = new WebSocket(url);
   socket.binaryType = "arraybuffer";
@@ -129,7 +129,7 @@ export async function echo(url, size) {
     });
 }
 
-/** A synchronous request for each call, in a worker, as the proof of concept of 2020 made them. */
+/** A synchronous request for each call, in a worker, as in the proof of concept of 2020. */
 export function blockingRequests(relay, user) {
   const worker = new Worker("/blocking.js");
   return (times) =>

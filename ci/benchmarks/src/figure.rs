@@ -1,11 +1,11 @@
-//! Figures: measured numbers, beside what they are to be.
+//! Figures: measured numbers and their targets.
 
 use crate::table::Table;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// What a number is to be.
+/// The target of a number.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Target {
     AtMost(f64),
@@ -79,7 +79,7 @@ impl Figure {
     }
 }
 
-/// All of them for people.
+/// All figures, for people.
 pub(crate) fn table(figures: &[Figure]) -> Table {
     let mut table = Table::new(&["figure", "value", "target", "met"]);
     for figure in figures {
@@ -93,7 +93,7 @@ pub(crate) fn table(figures: &[Figure]) -> Table {
     table
 }
 
-/// Writes them for programs.
+/// Writes the figures, for programs.
 pub(crate) fn write(figures: &[Figure], path: &Path) -> Result<()> {
     let list: Value = figures.iter().map(Figure::json).collect();
     write_file(path, &format!("{list:#}\n"))
@@ -103,7 +103,7 @@ pub(crate) fn write_file(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
 }
 
-/// What it was measured on.
+/// The machine that the figures were measured on.
 pub(crate) fn machine() -> String {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));

@@ -1,4 +1,5 @@
-//! `faasm-bench`: measures what functions and the runtime cost. `cargo xtask bench` builds what it needs and calls it.
+//! `faasm-bench`: measures the cost of functions and of the runtime. `cargo xtask bench` builds what it needs and
+//! starts it.
 
 mod figure;
 mod measured;
@@ -14,7 +15,7 @@ use clap::{Parser, Subcommand};
 use rewriter::{build, optimise, shapes, suite};
 use std::process::ExitCode;
 
-/// Measures what functions and the runtime cost
+/// Measures the cost of functions and of the runtime
 #[derive(Debug, Parser)]
 #[command(name = "faasm-bench", version)]
 struct Cli {
@@ -28,10 +29,10 @@ enum Command {
     Shapes(shapes::Opts),
     Runtime(runtime::Opts),
     Relay(relay::Opts),
-    /// The process in which one artefact is made and measured
+    /// The process that builds and measures one artefact
     #[command(name = build::SUBCOMMAND, hide = true)]
     Build(build::Opts),
-    /// The process between this program and one that is measured
+    /// The process between this program and a measured program
     #[command(name = measured::SUBCOMMAND, hide = true)]
     Measured(measured::Opts),
     /// The process that runs Binaryen

@@ -1,7 +1,8 @@
-//! What a program takes, with all processes that it starts and waits for: processor time, and the memory of the largest.
+//! Resources that a program uses, including all processes that it starts and waits for: CPU time, and the memory of the
+//! largest process.
 //!
-//! The system counts both for the children that a process has waited for, and never forgets; so each program is started by a
-//! process of its own.
+//! The system accumulates both over all children that a process has waited for, so each program is started by a process
+//! of its own.
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::resource::{UsageWho, getrusage};
@@ -12,35 +13,35 @@ use std::process::{Command, Stdio};
 
 pub(crate) const SUBCOMMAND: &str = "__measured";
 
-/// The process in between.
+/// The intermediate process.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Opts {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
     command: Vec<OsString>,
 }
 
-/// What a program took.
+/// Resources that a program used.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Taken {
-    /// Processor time of all processes.
+    /// CPU time of all processes.
     pub(crate) seconds: f64,
-    /// Most memory of the process that had most of it.
+    /// Peak memory of the largest process.
     pub(crate) bytes: u64,
 }
 
 /// Runs a program to its end.
 ///
 /// # Errors
-/// It cannot be started, or fails.
+/// When the program cannot be started, or fails.
 pub(crate) fn measured(command: &Command) -> Result<Taken> {
     let mut between = Command::new(std::env::current_exe().context("own program")?);
     between.arg(SUBCOMMAND).arg(command.get_program()).args(command.get_args());
     let output = between.stderr(Stdio::inherit()).output().context("starting this program")?;
     ensure!(output.status.success(), "{command:?} failed");
-    serde_json::from_slice(&output.stdout).context("reading what a program took")
+    serde_json::from_slice(&output.stdout).context("parsing the resources that a program used")
 }
 
-/// The side of the process in between.
+/// Entry of the intermediate process.
 pub(crate) fn run(opts: &Opts) -> Result<()> {
     let (program, arguments) = opts.command.split_first().context("no program")?;
     let mut command = Command::new(program);

@@ -1,4 +1,4 @@
-//! Servers as processes of their own, and what they weigh.
+//! Servers as separate processes, and their memory.
 
 use anyhow::{Context as _, Result};
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-/// A server that prints its address; it ends with this value.
+/// A server that prints its address. Dropping this value ends it.
 pub(crate) struct Server {
     _child: Child,
     url: String,
@@ -21,7 +21,7 @@ impl Server {
             .with_context(|| format!("starting {}", program.display()))?;
         let stdout = child.stdout.take().context("its output is piped")?;
         let line = BufReader::new(stdout).lines().next_line().await?;
-        let url = line.with_context(|| format!("{} ended at once", program.display()))?;
+        let url = line.with_context(|| format!("{} exited at once", program.display()))?;
         Ok(Server { _child: child, url })
     }
 
@@ -30,7 +30,7 @@ impl Server {
     }
 }
 
-/// Bytes of memory that a process has.
+/// Resident memory of a process, in bytes.
 pub(crate) fn resident(process: u32) -> Result<u64> {
     let path = format!("/proc/{process}/status");
     let status = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;

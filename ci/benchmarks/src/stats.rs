@@ -1,6 +1,6 @@
 //! Medians, and ratios of columns that were measured side by side.
 
-/// The middle of these; of an even number, the mean of the two in the middle. NaN for none.
+/// The median; of an even number of values, the mean of the two in the middle. NaN if there are none.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -12,24 +12,24 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// Of positive numbers. NaN for none.
+/// The geometric mean of positive numbers. NaN if there are none.
 pub(crate) fn geometric_mean(values: &[f64]) -> f64 {
     let sum: f64 = values.iter().map(|value| value.ln()).sum();
     (sum / values.len() as f64).exp()
 }
 
-/// How much slower one thing is than another, both measured several times.
+/// Ratio of two times that were each measured several times.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ratio {
-    /// Of the fastest measurement to the fastest: other programs only ever make one slower.
+    /// Ratio of the fastest measurements: other programs can only slow one down.
     pub(crate) value: f64,
-    /// Of the repetitions, each its own ratio.
+    /// Minimum of the ratios within each repetition.
     pub(crate) least: f64,
     pub(crate) most: f64,
 }
 
 impl Ratio {
-    /// The two measurements of a repetition were made one soon after the other.
+    /// The two measurements of a repetition were made directly one after the other.
     pub(crate) fn of(values: &[f64], bases: &[f64]) -> Ratio {
         let ratios = || values.iter().zip(bases).map(|(value, base)| value / base);
         Ratio {
@@ -40,7 +40,7 @@ impl Ratio {
     }
 }
 
-/// Infinity for none.
+/// The minimum; infinity if there are no values.
 pub(crate) fn least(values: impl Iterator<Item = f64>) -> f64 {
     values.fold(f64::INFINITY, f64::min)
 }

@@ -1,6 +1,6 @@
-//! Tables that are read on a terminal and in Markdown alike.
+//! Tables that are readable both on a terminal and as Markdown.
 
-/// Rows of cells, the first one the heading.
+/// Rows of cells; the first row is the heading.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,

@@ -1,4 +1,4 @@
-;; What follows a tail call is dead. It can suspend, and is gone once the tail call is outlined.
+;; The code after a tail call is dead. It contains a suspension, which disappears once the tail call is outlined.
 (module
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
   (memory 1)

@@ -1,4 +1,4 @@
-;; Segments as expressions, with a null reference: Binaryen 116 loses its place in them.
+;; Segments as expressions, with a null reference: Binaryen 116 fails to parse them.
 (module
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
   (memory 1)

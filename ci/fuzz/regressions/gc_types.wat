@@ -1,4 +1,4 @@
-;; Garbage collection is accepted at the door, and cannot be read further in.
+;; The first check accepts garbage collection, but a later stage cannot parse it.
 (module
   (type $struct (struct (field i32)))
   (memory 1)

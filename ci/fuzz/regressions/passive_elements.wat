@@ -1,4 +1,4 @@
-;; A passive segment of functions needs bulk operations, but to Binaryen reference types.
+;; A passive segment of functions requires bulk operations, but Binaryen requires reference types for it.
 (module
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
   (memory 1)

@@ -1,4 +1,4 @@
-;; A table that nobody uses: Binaryen drops it, with what is in it.
+;; An unused table: Binaryen drops it together with its contents.
 (module
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
   (memory 1)

@@ -1,4 +1,4 @@
-;; A function puts another one into the slot it was called by, and waits. Rewinding calls that slot again.
+;; A function replaces the slot through which it was called, and suspends. Rewinding calls that slot again.
 (module
   (type $f (func (result i32)))
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))

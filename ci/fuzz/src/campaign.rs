@@ -1,4 +1,4 @@
-//! A run of the fuzzer: what is kept, then new inputs on every job until time is up.
+//! A run of the fuzzer: first the kept inputs, then new inputs in every job until the time is up.
 
 use crate::corpus::{self, Input, Novelty};
 use crate::decoders::{self, DECODERS, Decoder, Kept};
@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// What inputs are for.
+/// The target of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     Differential,
@@ -32,40 +32,40 @@ pub struct Settings {
     pub target: Target,
     pub seed: u64,
     pub jobs: usize,
-    /// Ends the run, whichever comes first; what is kept is always run to its end.
+    /// Ends the run, whichever comes first; kept inputs are always all checked.
     pub time: Duration,
     pub inputs: u64,
-    /// Whether errors that explain nothing are findings.
+    /// Whether unexplained errors are findings.
     pub strict: bool,
-    /// Whether inputs that meet something new are candidates for the corpus.
+    /// Whether inputs with new coverage are candidates for the corpus.
     pub grow: bool,
 }
 
 /// Damaged modules for each function: they take a fraction of its time.
 const DAMAGED_FOR_EACH: u64 = 10;
-/// One in so many of them is built, if it comes that far.
+/// One in this many damaged modules is built, if it gets that far.
 const BUILT: u64 = 7;
 /// Inputs for each decoder, for each function: they take a fraction of its time.
 const DECODED_FOR_EACH: u64 = 20;
-/// For those that are slow.
+/// The same for slow decoders.
 const SLOW_FOR_EACH: u64 = 2;
 const STATUS_EVERY: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Longer than any bound inside: Binaryen's, the guest's.
+/// Above all inner time limits, those of Binaryen and of the guest.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// The input that a job is at, how its file ends, and since when.
+/// The current input of a job, the extension of its file, and its start time.
 type Busy = Option<(Instant, Vec<u8>, &'static str)>;
 
 struct Campaign {
     settings: Settings,
     tools: Tools,
-    /// Kept inputs, which come first, and how many of them were taken; the first ones are regressions.
+    /// Kept inputs, which are checked first, and how many of them were taken; regressions come first.
     kept: Vec<Input>,
     regressions: usize,
     taken: AtomicU64,
     modules: Vec<Vec<u8>>,
-    /// What decoders went wrong on once, and how many of these were taken.
+    /// Inputs on which decoders once failed, and how many of them were taken.
     decoded: Vec<Kept>,
     decoded_taken: AtomicU64,
     next: AtomicU64,
@@ -73,14 +73,14 @@ struct Campaign {
     stop: AtomicBool,
     totals: Mutex<Totals>,
     novelty: Mutex<Novelty>,
-    /// What each job is at.
+    /// The current input of each job.
     busy: Vec<Mutex<Busy>>,
 }
 
-/// Runs until time is up, and reports as it goes to `status`.
+/// Runs until the time is up, and reports progress to `status`.
 ///
 /// # Errors
-/// What is kept cannot be read, or what is found cannot be written.
+/// When kept inputs cannot be read, or findings cannot be written.
 pub fn run(
     settings: Settings,
     tools: Tools,
@@ -118,7 +118,7 @@ pub fn run(
             status(&lock(&campaign.totals));
         }
         if campaign.find_hang()? {
-            // Its thread cannot be ended; the process can.
+            // A thread cannot be terminated, so terminate the process.
             campaign.stop.store(true, Ordering::Relaxed);
             break;
         }
@@ -228,7 +228,7 @@ impl Campaign {
         })
     }
 
-    /// Notes what came of a damaged module.
+    /// Records the result of a damaged module.
     fn endure(&self, outcome: Result<Outcome, Finding>, wasm: &[u8], strict: bool) -> Result<()> {
         let mut totals = lock(&self.totals);
         totals.damaged += 1;
@@ -248,7 +248,7 @@ impl Campaign {
         Ok(())
     }
 
-    /// Notes what came of a function.
+    /// Records the result of a function.
     fn differ(&self, result: CaseResult, wasm: &[u8], keep: bool) -> Result<()> {
         let report = match &result {
             CaseResult::Alike(report)
@@ -266,7 +266,7 @@ impl Campaign {
         lock(&self.totals).add(result, wasm)
     }
 
-    /// Works on one input. A crash of the whole process leaves it in `findings`.
+    /// Checks one input. If the whole process crashes, the input stays in `findings`.
     fn at(
         &self,
         job: usize,
@@ -284,7 +284,7 @@ impl Campaign {
         checked
     }
 
-    /// Whether a job has been at one input for too long, which is then a finding.
+    /// Whether a job has worked on one input for too long, which is a finding.
     fn find_hang(&self) -> Result<bool> {
         for busy in &self.busy {
             if let Some((since, input, ending)) = &*lock(busy)

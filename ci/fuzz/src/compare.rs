@@ -1,13 +1,13 @@
-//! Whether two runs are alike, and if not, in what.
+//! Whether two runs are equal, and otherwise where they differ.
 
 use crate::run::{Ending, Event, FinalState, Observed};
 use wasmtime::Trap;
 
-/// What came of a comparison.
+/// The result of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Comparison {
     Alike,
-    /// They cannot be compared to the end, for a reason that is documented.
+    /// They cannot be compared completely, for a documented reason.
     Inconclusive(&'static str),
     Differ(String),
 }
@@ -57,7 +57,7 @@ fn events(original: &[Event], other: &[Event]) -> Option<String> {
 
 fn ending(original: &Ending, other: &Ending) -> Option<String> {
     if let (Ending::Trapped(_), Ending::Trapped(Trap::UnreachableCodeReached)) = (original, other) {
-        // Binaryen makes `unreachable` of what it knows to trap.
+        // Binaryen replaces code that it knows to trap by `unreachable`.
         return None;
     }
     (original != other).then(|| format!("it ended as {original:?} and ends as {other:?}"))
@@ -76,7 +76,7 @@ fn memory(original: &[u8], other: &[u8]) -> Option<String> {
     if original.len() != other.len() {
         return Some(format!("memory had {} bytes and has {}", original.len(), other.len()));
     }
-    // Whole slices first: most are the same.
+    // Compare whole slices first: most are equal.
     if original == other {
         return None;
     }
@@ -84,7 +84,7 @@ fn memory(original: &[u8], other: &[u8]) -> Option<String> {
     Some(format!("memory at {at:#x} was {:#x} and is {:#x}", original[at], other[at]))
 }
 
-/// Compares what has the same name; the other form exports more.
+/// Compares items of the same name; the other form exports more.
 fn listed<T: PartialEq + std::fmt::Debug>(
     kind: &str,
     original: &[(String, T)],

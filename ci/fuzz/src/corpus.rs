@@ -1,4 +1,4 @@
-//! Functions that are kept: each met something, at a suspension, that the others did not.
+//! The corpus: functions with coverage at a suspension that no other function has.
 
 use crate::random::hash;
 use crate::scenario::Scenario;
@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Bounds of what is checked in.
+/// Limits of the checked-in corpus.
 const MOST_BYTES_EACH: usize = 2048;
 const MOST_BYTES: usize = 480 * 1024;
 
@@ -19,7 +19,7 @@ pub struct Input {
     pub scenarios: Vec<Scenario>,
 }
 
-/// Scenarios of a module that carries none.
+/// Scenarios of a module that contains none.
 const SCENARIOS: std::ops::Range<u64> = 0..8;
 
 /// The folders of this crate.
@@ -62,23 +62,23 @@ pub fn read_all(name: &str) -> Result<Vec<Input>> {
     paths.iter().map(|path| read(path)).collect()
 }
 
-/// What inputs have met so far, and those that met something first.
+/// The coverage of all inputs so far, and the inputs that added to it.
 #[derive(Clone, Debug, Default)]
 pub struct Novelty {
     met: BTreeSet<String>,
-    /// Of that, what the corpus meets.
+    /// The part of it that the corpus covers.
     known: BTreeSet<String>,
     candidates: Vec<(Vec<u8>, BTreeSet<String>)>,
 }
 
 impl Novelty {
-    /// Takes note of what an input met; keeps a small one that met something new.
+    /// Records the coverage of an input; keeps the input if it is small and its coverage is new.
     pub fn add(&mut self, wasm: &[u8], features: &BTreeSet<String>, keep: bool) {
         if features.is_subset(&self.met) {
             return;
         }
         if keep && wasm.len() > MOST_BYTES_EACH {
-            // A smaller one may come.
+            // A smaller input with the same coverage may follow.
             return;
         }
         self.met.extend(features.iter().cloned());
@@ -89,12 +89,12 @@ impl Novelty {
         }
     }
 
-    /// How many different things were met.
+    /// Number of covered features.
     pub fn count(&self) -> usize {
         self.met.len()
     }
 
-    /// Writes the candidates that add something to the corpus, smallest first; gives how many.
+    /// Writes the candidates that add coverage to the corpus, smallest first; returns their number.
     ///
     /// # Errors
     /// The folder cannot be read or written to.

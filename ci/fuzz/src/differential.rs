@@ -1,4 +1,4 @@
-//! The first target: an original and all that is built of it behave alike.
+//! The first target: an original and all artefacts built from it behave alike.
 
 use crate::compare::{Comparison, compare};
 use crate::finding::{Finding, Kind, guarded};
@@ -21,11 +21,11 @@ pub struct Tools {
     pub binaryen: Binaryen,
 }
 
-/// After this, Binaryen counts as one that does not end: small functions take it a fraction of a second.
+/// Time limit of Binaryen: small functions take a fraction of a second.
 const BINARYEN_TIMEOUT: Duration = Duration::from_secs(120);
 
 impl Tools {
-    /// An engine, and the rewriter's binary: where `FAASM_ASYNCIFY_BIN` says, or beside this program.
+    /// Finds an engine and the rewriter's binary, which `FAASM_ASYNCIFY_BIN` names or which is beside this program.
     ///
     /// # Errors
     /// There is no such binary, or no engine on this machine.
@@ -42,20 +42,20 @@ impl Tools {
     }
 }
 
-/// What came of checking one function.
+/// The result of checking one function.
 #[derive(Clone, Debug)]
 pub enum CaseResult {
     Alike(Report),
-    /// Nothing was wrong as far as it could be compared.
+    /// No difference in the part that could be compared.
     Inconclusive(&'static str, Report),
-    /// Not built for Asyncify, for a reason that is an answer; what was built was alike.
+    /// Not built for Asyncify, for an accepted reason; the other forms are alike.
     Refused(String, Report),
-    /// It does not run here at all.
+    /// This engine cannot run it.
     Skipped(String),
     Finding(Finding),
 }
 
-/// What a run was like.
+/// Statistics of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     pub suspensions: u64,
@@ -172,7 +172,7 @@ fn run_artefact(
         .map_err(|message| Finding::new(Kind::Artefact, format!("{name}: {message}")))
 }
 
-/// Compares; a reason where that cannot be done to the end.
+/// Compares two runs; returns the reason if they cannot be compared completely.
 fn result(
     name: &str,
     expected: &Observed,

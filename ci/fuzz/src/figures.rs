@@ -1,4 +1,4 @@
-//! What a run of the fuzzer counted.
+//! The counts of a run of the fuzzer.
 
 use crate::corpus;
 use crate::decoders::Decoder;
@@ -11,12 +11,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// Inputs kept of each class of findings.
+/// Maximum number of saved inputs for each class of findings.
 const MOST_SAVED: usize = 5;
-/// Of the functions, so many have to suspend: else the generator does not do its work.
+/// Percentage of the functions that must suspend; below it, the generator is broken.
 const SUSPENDING_TARGET: u64 = 60;
 
-/// Counts, by what is counted.
+/// Counts by name.
 pub type Counts = BTreeMap<String, u64>;
 
 /// What was counted so far.
@@ -26,7 +26,7 @@ pub struct Totals {
     /// Functions that ran.
     pub functions: u64,
     pub suspensions: u64,
-    /// Functions that suspended, and those among them by what was on a stack then.
+    /// Functions that suspended, and how many of them in each situation.
     pub suspended: u64,
     pub deep: u64,
     pub indirect: u64,
@@ -39,11 +39,11 @@ pub struct Totals {
     pub inconclusive: Counts,
     /// Functions that do not run here, by the reason.
     pub skipped: Counts,
-    /// Damaged modules, the errors they met, and those that explain nothing.
+    /// Damaged modules, the rewriter's errors for them, and those of the errors that explain nothing.
     pub damaged: u64,
     pub errors: Counts,
     pub unexplained: Counts,
-    /// Inputs of decoders: how many each was given, and how many of them it took.
+    /// Inputs of decoders: how many each received, and how many it accepted.
     pub decoded: BTreeMap<&'static str, (u64, u64)>,
     /// Findings by class: how many, and the inputs that were saved.
     pub findings: BTreeMap<String, (u64, Vec<PathBuf>)>,
@@ -92,7 +92,7 @@ impl Totals {
                 self.ran(&report);
             }
             CaseResult::Skipped(reason) => {
-                // What comes first is where.
+                // The message starts with its location.
                 let reason = reason.rsplit(": ").next().unwrap_or_default().split(" (at").next();
                 let reason = reason.unwrap_or_default().to_owned();
                 *self.skipped.entry(reason).or_default() += 1;
@@ -105,7 +105,7 @@ impl Totals {
         Ok(())
     }
 
-    /// Counts what a decoder was given; saves a finding.
+    /// Counts an input of a decoder; saves a finding.
     ///
     /// # Errors
     /// It cannot be saved.
@@ -148,7 +148,7 @@ impl Totals {
         *count += 1;
         if saved.len() < MOST_SAVED {
             let path = finding.save(&corpus::folder("findings"), wasm)?;
-            // A module that carries no scenario shows the same under several.
+            // A module without a scenario shows the same finding under several.
             if !saved.contains(&path) {
                 eprintln!("finding: {:?}: {}\n  {}", finding.kind, finding.message, path.display());
                 saved.push(path);
@@ -157,7 +157,7 @@ impl Totals {
         Ok(())
     }
 
-    /// How many findings there were, of whatever class.
+    /// Number of findings of all classes.
     pub fn found(&self) -> u64 {
         self.findings.values().map(|(count, _)| count).sum()
     }
@@ -173,7 +173,7 @@ impl Totals {
         let share = |name: &str, part: u64, target: Option<u64>| {
             figure(name, self.percent(part), "%", target, "of the functions that ran")
         };
-        // A run of other targets alone has none.
+        // A run of the other targets only has no functions.
         let suspending = (self.functions > 0).then_some(SUSPENDING_TARGET);
         let mut figures = vec![
             count("functions run", self.functions, "three forms of each"),

@@ -1,4 +1,4 @@
-//! A finding: what was wrong, and the module or other input with which it can be seen again.
+//! A finding: what is wrong, and the module or other input that reproduces it.
 
 use crate::random::hash;
 use anyhow::{Context as _, Result};
@@ -7,20 +7,20 @@ use std::fs;
 use std::panic::{UnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-/// What is wrong.
+/// The kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// A form of the function does not behave like the original.
     Difference,
     /// The rewriter or a decoder panicked.
     Panic,
-    /// The rewriter refused what it has to accept, or with an error that asks for a report.
+    /// The rewriter rejected valid input, or reported an internal error.
     Error,
-    /// What the rewriter made is not valid, or is not the same twice.
+    /// The rewriter's output is invalid, or not deterministic.
     Artefact,
-    /// A decoder took what it must not, or made something else of it.
+    /// A decoder accepted invalid input, or changed its meaning.
     Law,
-    /// It took too long.
+    /// The time limit was exceeded.
     Hang,
 }
 
@@ -29,11 +29,11 @@ pub enum Kind {
 pub struct Finding {
     pub kind: Kind,
     pub message: String,
-    /// How the file of its input ends: [`MODULE`], or the name of a decoder.
+    /// Extension of its input's file: [`MODULE`], or the name of a decoder.
     pub ending: &'static str,
 }
 
-/// How files of modules end.
+/// Extension of modules' files.
 pub const MODULE: &str = "wasm";
 
 impl Finding {
@@ -41,13 +41,13 @@ impl Finding {
         Self { kind, message: message.into(), ending: MODULE }
     }
 
-    /// The same, with an input that is not a module.
+    /// The same finding for an input that is not a module.
     #[must_use]
     pub fn of(self, ending: &'static str) -> Self {
         Self { ending, ..self }
     }
 
-    /// Saves the input and the message; gives the input's path.
+    /// Saves the input and the message; returns the input's path.
     ///
     /// # Errors
     /// The folder cannot be written to.
@@ -62,8 +62,8 @@ impl Finding {
         Ok(path)
     }
 
-    /// What findings of one cause have in common: the message without numbers and types, and of a difference only where
-    /// it is.
+    /// The common part of findings with one cause: the message without numbers and types, and for a difference only its
+    /// location.
     pub fn class(&self) -> String {
         let first = self.message.lines().next().unwrap_or_default();
         let first = first.split(" from ").next().unwrap_or_default();
@@ -79,7 +79,7 @@ thread_local! {
     static LAST_PANIC: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Makes panics inside of [`guarded`] quiet, which reports them.
+/// Suppresses the output of panics inside [`guarded`], which reports them.
 pub fn keep_panics() {
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
@@ -94,7 +94,7 @@ pub fn keep_panics() {
 /// Runs a stage of the rewriter, in which a panic is a finding.
 ///
 /// # Errors
-/// [`Kind::Panic`], with the message and its place.
+/// [`Kind::Panic`], with the message and its location.
 pub fn guarded<T>(stage: &str, run: impl FnOnce() -> T + UnwindSafe) -> Result<T, Finding> {
     let was_guarded = IS_GUARDED.replace(true);
     let result = catch_unwind(run);

@@ -1,12 +1,14 @@
-//! Fuzzes the rewriter, and everything that decodes bytes from outside. `cargo xtask fuzz` runs it.
+//! Fuzzes the rewriter and all decoders of external bytes. `cargo xtask fuzz` runs it.
 //!
-//! * [`differential`]: functions full of host calls ([`generate`]) run as the original, shimmed and instrumented ([`run`]),
-//!   under a host that decides by a seed ([`scenario`]); all that the host sees has to be the same ([`compare`]).
-//! * [`mutate`]: damaged modules of every proposal; nothing may crash.
-//! * [`decoders`]: damaged frames, tokens, settings and documents; none may crash what reads it, or mean something else.
+//! * [`differential`]: functions with many host calls ([`generate`]) run as the original, shimmed and instrumented
+//! ([`run`]), under a host whose behaviour depends on a seed ([`scenario`]); everything that the host observes must be
+//! equal ([`compare`]).
+//! * [`mutate`]: damaged modules of every proposal, which must not crash the rewriter.
+//! * [`decoders`]: damaged frames, tokens, settings and documents, which must neither crash their decoders nor change
+//! their meaning.
 //!
-//! A finding can be seen again, and made smaller ([`single`], [`reduce`]). A run is worth keeping if it met something new
-//! ([`sites`]); the small ones are the [`corpus`].
+//! A finding can be reproduced and reduced ([`single`], [`reduce`]). A run is worth keeping if it has new coverage
+//! ([`sites`]); the small ones form the [`corpus`].
 
 pub mod campaign;
 pub mod compare;

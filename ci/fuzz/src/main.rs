@@ -1,4 +1,4 @@
-//! `faasm-fuzz`: fuzzes the rewriter and whatever decodes bytes from outside. `cargo xtask fuzz` builds what it needs.
+//! `faasm-fuzz`: fuzzes the rewriter and all decoders of external bytes. `cargo xtask fuzz` builds what it needs.
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};
@@ -15,13 +15,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[derive(Debug, Parser)]
 #[command(name = "faasm-fuzz", version)]
 struct Opts {
-    /// How long to run
+    /// Duration of the run in seconds
     #[arg(long, value_name = "N", default_value_t = 3600)]
     seconds: u64,
-    /// Threads; by default one for each processor
+    /// Number of threads; by default one for each processor
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
-    /// Where inputs begin; by default another one every time
+    /// Seed of the inputs; by default a different one each time
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     #[arg(long, value_enum, default_value_t = Choice::All)]
@@ -29,16 +29,16 @@ struct Opts {
     /// Write figures to this file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Errors that explain nothing are findings also for damaged modules
+    /// Treat unexplained errors as findings for damaged modules, too
     #[arg(long)]
     strict: bool,
-    /// Add small functions that met something new to the corpus
+    /// Add small functions with new coverage to the corpus
     #[arg(long)]
     grow_corpus: bool,
-    /// Check this input only, which a finding has left
+    /// Check only this input, saved by a finding
     #[arg(long, value_name = "FILE")]
     reproduce: Option<PathBuf>,
-    /// Make this input smaller, as long as it shows the same; the result lies beside it
+    /// Reduce this input as long as it shows the same finding; the result is written beside it
     #[arg(long, value_name = "FILE", conflicts_with = "reproduce")]
     reduce: Option<PathBuf>,
 }
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether nothing was found.
+/// Whether there were no findings.
 fn run(opts: &Opts) -> Result<bool> {
     let tools = Tools::find()?;
     finding::keep_panics();
@@ -115,7 +115,7 @@ fn tell(totals: &Totals) {
         }
     }
     for (name, (given, taken)) in &totals.decoded {
-        println!("decoded {given}, {taken} of them taken: {name}");
+        println!("decoded {given}, {taken} of them accepted: {name}");
     }
     for (class, (count, saved)) in &totals.findings {
         println!("\nfound {count}: {class}");

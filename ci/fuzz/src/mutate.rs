@@ -1,7 +1,8 @@
-//! The second target: no input crashes the tool.
+//! The second target: no input crashes the rewriter.
 //!
-//! Inputs are modules of every proposal and what is left of them after damage: to bytes, and to whole sections, which keeps
-//! more of them valid. (The crate `wasm-mutate` would add rewriting by equivalences, and drags in unmaintained crates.)
+//! Inputs are modules of every proposal, unchanged and damaged. Damage affects bytes, or whole sections, which keeps
+//! more modules valid. (The crate `wasm-mutate` could also rewrite by equivalences, but depends on unmaintained
+//! crates.)
 
 use crate::differential::Tools;
 use crate::finding::{Finding, Kind, guarded};
@@ -9,7 +10,7 @@ use crate::random::Rng;
 use crate::{generate, refusal};
 use faasm_asyncify::{Error, Options, build, inspect, normalise, shim, why};
 
-/// What came of an input: the names of the errors it met, and those that explain nothing.
+/// The result of an input: the names of the errors, and the unexplained errors.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     pub errors: Vec<String>,
@@ -32,7 +33,7 @@ fn base(corpus: &[Vec<u8>], rng: &mut Rng) -> Vec<u8> {
         0 | 1 => rng.pick(corpus).cloned(),
         2 => generate::function(rng.number()),
         3 => generate::any_module(rng),
-        // Without an entry, little is done with a module.
+        // The rewriter does little with a module without an entry.
         _ => generate::any_function(rng),
     };
     made.unwrap_or_default()
@@ -46,7 +47,7 @@ fn damage(wasm: &mut Vec<u8>, other: &[u8], rng: &mut Rng) {
     }
 }
 
-/// Changes, takes away or adds a few bytes.
+/// Changes, removes or inserts a few bytes.
 pub(crate) fn edit(bytes: &mut Vec<u8>, other: &[u8], rng: &mut Rng) {
     const TELLING: [u8; 8] = [0, 1, 0x0b, 0x40, 0x70, 0x7f, 0x80, 0xff];
     let (at, length) = (rng.below(bytes.len()), 1 + rng.below(16));
@@ -100,7 +101,7 @@ fn replace_section(wasm: &mut Vec<u8>, other: &[u8], rng: &mut Rng) {
     wasm.splice(section.start..section.end, replacement.iter().copied()).for_each(drop);
 }
 
-/// Where a section begins, where its size ends, and where it ends itself.
+/// Offsets of a section: its start, the end of its size field, and its end.
 #[derive(Clone, Debug)]
 struct Section {
     start: usize,
@@ -125,7 +126,7 @@ fn sections(wasm: &[u8]) -> Vec<Section> {
     sections
 }
 
-/// Gives an input to every part of the tool; the slow ones only where it is to be `built`.
+/// Passes an input to every stage of the rewriter; to the slow ones only if it is to be `built`.
 ///
 /// # Errors
 /// A panic, or a result that is not valid.

@@ -1,4 +1,4 @@
-//! Pseudo-random numbers that are the same everywhere: a seed is a whole experiment.
+//! Deterministic pseudo-random numbers: a seed determines a whole experiment.
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ impl Rng {
         (self.number() % (end.max(1) as u64)) as usize
     }
 
-    /// Whether something happens that does so in `percent` of all cases.
+    /// True with this probability in percent.
     pub fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
@@ -41,7 +41,7 @@ pub fn mix(parts: &[u64]) -> u64 {
     parts.iter().fold(0, |hash, part| Rng::new(hash ^ part).number())
 }
 
-/// A number that stands for these bytes.
+/// A hash of these bytes.
 pub fn hash(bytes: &[u8]) -> u64 {
     // FNV-1a.
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {

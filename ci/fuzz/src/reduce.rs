@@ -1,7 +1,7 @@
-//! Makes the module of a finding smaller, as long as it shows the same.
+//! Reduces the module of a finding as long as it shows the same finding.
 //!
-//! Takes things away, large ones first: bodies, runs of instructions, segments, exports, names. A module that is not valid
-//! any more shows something else, so nothing here has to know about types.
+//! Removes items, large ones first: bodies, runs of instructions, segments, exports, names. An invalid module shows
+//! another finding, so this module need not handle types.
 
 use crate::finding::guarded;
 use crate::random::hash;
@@ -10,7 +10,7 @@ use std::panic::AssertUnwindSafe;
 use walrus::ir::{Instr, InstrSeqId, Unreachable, Visitor, dfs_in_order};
 use walrus::{ElementItems, FunctionId, ImportKind, LocalFunction, Module, ModuleConfig};
 
-/// One way to make a module smaller; whether there was something to do.
+/// One kind of reduction; returns whether it changed anything.
 type Edit<'a> = &'a dyn Fn(&mut Module) -> bool;
 
 /// The smallest module found for which `shows` still holds.
@@ -54,7 +54,7 @@ impl<F: Fn(&[u8]) -> bool> Reducer<F> {
         });
     }
 
-    /// Tries an edit at each of its places.
+    /// Tries an edit at each of its positions.
     fn each(&mut self, edit: &dyn Fn(&mut Module, usize) -> bool) {
         let mut nth = 0;
         loop {
@@ -66,13 +66,13 @@ impl<F: Fn(&[u8]) -> bool> Reducer<F> {
             if !is_place.get() {
                 return;
             }
-            // What comes after something that went is now in its place.
+            // After a successful removal, the next item is at the same position.
             nth += usize::from(!kept);
         }
     }
 
     fn attempt(&mut self, edit: Edit<'_>) -> bool {
-        // walrus panics where something is still used that is not there any more.
+        // walrus panics if a removed item is still used.
         let edited = guarded(
             "reduce",
             AssertUnwindSafe(|| {
@@ -214,7 +214,7 @@ fn drop_instrs(module: &mut Module, nth: usize, length: usize) -> bool {
     false
 }
 
-/// Puts the inside of a block in its place.
+/// Replaces a block by its contents.
 fn unwrap_block(module: &mut Module, nth: usize) -> bool {
     let mut left = nth;
     for (id, seq, _) in sequences(module) {

@@ -1,12 +1,12 @@
-//! Which errors of the rewriter are an answer, and which are a finding.
+//! Which errors of the rewriter are legitimate, and which are findings.
 
 use faasm_asyncify::Error;
 use std::fmt::Debug;
 
-/// Whether a function that runs may be refused with this error.
+/// Whether the rewriter may reject a runnable function with this error.
 ///
-/// Asyncify by Binaryen 116 does not know everything that runs in a cluster; whatever it does not know has to be refused
-/// by an error of ours that says so. Binaryen's own word is not that.
+/// Asyncify in Binaryen 116 does not support everything that a cluster can run; the rewriter must reject the rest with
+/// an explanation of its own. Passing on Binaryen's error is not enough.
 pub fn is_allowed(error: &Error) -> bool {
     matches!(
         error,
@@ -18,13 +18,13 @@ pub fn is_allowed(error: &Error) -> bool {
     )
 }
 
-/// The name of an enum's variant, without what it holds.
+/// The name of an enum's variant, without its fields.
 pub fn variant(value: &impl Debug) -> String {
     let text = format!("{value:?}");
     text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
 }
 
-/// Whether an error only says that something went wrong inside: Binaryen's own, and those that ask for a report.
+/// Whether an error only reports an internal failure: Binaryen's own errors, and those that ask for a report.
 pub fn is_unexplained(error: &Error) -> bool {
     matches!(
         error,

@@ -1,7 +1,7 @@
-//! What the host does in one run: every answer, every suspension, every change of memory, as a function of a seed and of how
-//! many calls came before.
+//! The host's behaviour in one run: every answer, suspension and change of memory is a function of a seed and the
+//! number of earlier calls.
 //!
-//! The seed lies in the module, in a custom section, so that one file is a whole experiment.
+//! The seed is stored in a custom section of the module, so that one file describes a whole experiment.
 
 use crate::random::{hash, mix};
 use wasmparser::{Parser, Payload};
@@ -15,7 +15,7 @@ pub struct Scenario {
     seed: u64,
 }
 
-/// What else a host does in a call, before or after the guest waits.
+/// Side effects of a host in a call, before or after the guest waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
     Nothing,
@@ -24,18 +24,18 @@ pub(crate) enum Effect {
         address: u64,
         bytes: u64,
     },
-    /// Makes memory grow by so many pages.
+    /// Grows memory by this many pages.
     Grow {
         pages: u32,
     },
-    /// Calls the guest's allocator, if there is one, and writes to what it gives.
+    /// Calls the guest's allocator, if there is one, and writes to the allocated memory.
     Allocate {
         size: u32,
         bytes: u64,
     },
 }
 
-/// The two moments at which a host acts.
+/// The two points at which the host has side effects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Moment {
     Begin,
@@ -47,7 +47,7 @@ impl Scenario {
         Self { seed }
     }
 
-    /// The scenario that a module carries; without one, that of seed 0.
+    /// The scenario stored in a module; that of seed 0 if there is none.
     pub fn of(wasm: &[u8]) -> Self {
         let section = Parser::new(0).parse_all(wasm).find_map(|payload| match payload {
             Ok(Payload::CustomSection(section)) if section.name() == SECTION => {
@@ -58,10 +58,10 @@ impl Scenario {
         Self { seed: section.unwrap_or(0) }
     }
 
-    /// The module, with this scenario in it.
+    /// The module with this scenario stored in it.
     pub fn carried_by(self, wasm: &[u8]) -> Vec<u8> {
         let mut carrier = wasm.to_vec();
-        // A section is short enough for lengths of one byte.
+        // The section is short, so its lengths take one byte.
         carrier.extend([0, 1 + SECTION.len() as u8 + 8, SECTION.len() as u8]);
         carrier.extend(SECTION.as_bytes());
         carrier.extend(self.seed.to_le_bytes());
@@ -72,12 +72,12 @@ impl Scenario {
         mix(&[self.seed, what, call])
     }
 
-    /// A number for anything else that is to differ between scenarios, by name.
+    /// A number for another property that should differ between scenarios, by name.
     pub(crate) fn draw(self, what: &str) -> u64 {
         mix(&[self.seed, hash(what.as_bytes())])
     }
 
-    /// Whether the guest has to wait for the result of its `call`th call, if that is one that may wait.
+    /// Whether the guest must wait for the result of call number `call`, if that call may block.
     pub(crate) fn suspends(self, call: u64) -> bool {
         let percent = match self.draw("waiting") % 16 {
             0 => 0,
@@ -88,7 +88,7 @@ impl Scenario {
         self.at(1, call) % 100 < percent
     }
 
-    /// What a call gives back.
+    /// The result of a call.
     pub(crate) fn answer(self, call: u64) -> i32 {
         let answer = self.at(2, call);
         match answer % 4 {

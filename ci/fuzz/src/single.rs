@@ -1,4 +1,4 @@
-//! One input, looked at closely: what it shows, and the smallest that shows the same.
+//! Examines one input: shows its finding, and reduces it.
 
 use crate::decoders::Decoder;
 use crate::differential::{self, CaseResult, Tools};
@@ -8,7 +8,8 @@ use anyhow::{Context as _, Result, bail};
 use std::fs;
 use std::path::Path;
 
-/// Checks a module in every way, under every scenario it is for, and anything else by its decoder; whether nothing was found.
+/// Checks a module with every target, under every scenario it is for, and other inputs with their decoder; returns
+/// whether there was no finding.
 ///
 /// # Errors
 /// It cannot be read.
@@ -36,7 +37,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("reading {}", path.display()))
 }
 
-/// Makes the input of a finding smaller; writes it beside, a module as text.
+/// Reduces the input of a finding; writes the result beside it, a module as text.
 ///
 /// # Errors
 /// It cannot be read, or shows nothing.
@@ -70,7 +71,7 @@ pub fn reduce(tools: &Tools, path: &Path) -> Result<()> {
     })
 }
 
-/// Takes away ever smaller pieces, as long as the decoder goes wrong in the same way.
+/// Removes ever smaller pieces, as long as the decoder shows the same finding.
 fn reduce_bytes(decoder: &Decoder, path: &Path) -> Result<()> {
     let mut bytes = read(path)?;
     let before = bytes.len();

@@ -1,7 +1,7 @@
-//! What a suspension meets: the calls on the stack, and what is around each of them.
+//! The coverage of a suspension: the calls on the stack, and the code around each of them.
 //!
-//! A stack names each call by its place in the module. What kind of call that is, inside what, with which operands waiting
-//! below its arguments, comes from validating the function once more.
+//! A stack identifies each call by its offset in the module. Validating the function again yields the kind of call, its
+//! enclosing block, and the operands below its arguments.
 
 use crate::refusal::variant;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,28 +19,28 @@ struct Site {
     /// The innermost block, loop or arm, and whether it has a result.
     inside: String,
     in_loop: bool,
-    /// Values on the stack, arguments included.
+    /// Types of the values on the stack, including arguments.
     operands: Vec<ValType>,
-    /// Values the call takes.
+    /// Number of arguments of the call.
     arguments: usize,
     before: String,
     after: String,
 }
 
-/// What was met in one run.
+/// The coverage of one run.
 #[derive(Clone, Debug, Default)]
 pub struct Coverage {
-    /// Everything that makes a run different from others, as text.
+    /// The features that distinguish runs, as text.
     pub features: BTreeSet<String>,
-    /// Most functions of the guest on the stack at a suspension.
+    /// Maximum number of the guest's functions on the stack at a suspension.
     pub deepest: usize,
-    /// Whether a call on such a stack was indirect, inside a loop, or had other values waiting.
+    /// Whether a call on such a stack was indirect, inside a loop, or had other operands below its arguments.
     pub indirect: bool,
     pub in_loop: bool,
     pub operands: bool,
 }
 
-/// Looks up stacks in the shimmed module that they are of.
+/// Looks up stacks in their shimmed module.
 ///
 /// # Errors
 /// The module is not valid.
@@ -49,7 +49,7 @@ pub fn coverage(shimmed: &[u8], stacks: &[Vec<(u32, usize)>]) -> Result<Coverage
     let wanted = stacks.iter().flatten().map(|(function, _)| *function).collect();
     let sites = sites(shimmed, &wanted)?;
     for stack in stacks {
-        // The innermost is the shim's function, which is the same for all.
+        // The innermost frame is the shim's function, which is always the same.
         let calls = stack.get(1..).unwrap_or_default();
         coverage.deepest = coverage.deepest.max(calls.len());
         coverage.features.insert(format!("depth {}", bucket(calls.len())));
@@ -63,7 +63,7 @@ pub fn coverage(shimmed: &[u8], stacks: &[Vec<(u32, usize)>]) -> Result<Coverage
     Ok(coverage)
 }
 
-/// Numbers that count as the same.
+/// Numbers in one bucket count as equal.
 pub fn bucket(number: usize) -> usize {
     if number < 4 { number } else { number.next_power_of_two() }
 }
@@ -133,7 +133,7 @@ fn calls_of(
                 .collect();
             let frames = (0..).map_while(|depth| validator.get_control_frame(depth));
             let in_loop = frames.clone().any(|frame| frame.kind == FrameKind::Loop);
-            // The outermost frame is the function's own.
+            // The outermost frame is the function itself.
             let mut frames = frames.take(validator.control_stack_height() as usize - 1);
             let inside = frames.next().map(|frame| show(frame.kind, frame.block_type));
             let inside = inside.unwrap_or_else(|| "Function".to_owned());
@@ -154,7 +154,7 @@ fn calls_of(
     Ok((sites, validator.into_allocations()))
 }
 
-/// How many values the call gives that was just validated.
+/// Number of results of the call that was just validated.
 fn results(
     operator: &Operator<'_>,
     validator: &wasmparser::FuncValidator<ValidatorResources>,

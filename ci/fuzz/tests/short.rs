@@ -1,5 +1,5 @@
-//! A short run of the fuzzer, the same every time: regressions, the corpus, and a few new inputs; and proof that it would
-//! see a difference.
+//! A short, deterministic run of the fuzzer: regressions, the corpus, and a few new inputs; and proof that the fuzzer
+//! detects differences.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
@@ -27,12 +27,12 @@ fn nothing_is_found() {
     };
     let (totals, novelty) = campaign::run(settings, Tools::find().unwrap(), |_| {}).unwrap();
     assert!(totals.findings.is_empty(), "{totals}: {:#?}", totals.findings);
-    // What makes a run worth anything.
+    // Minimum coverage that makes a run meaningful.
     assert!(2 * totals.suspended > totals.functions, "{totals}");
     assert!(totals.deepest > 10 && novelty.count() > 100, "{totals}");
 }
 
-/// Each decoder takes some of what it is given, and refuses some: else the damage is none, or all there is.
+/// Each decoder accepts some inputs and rejects some; otherwise there is too little or too much damage.
 #[test]
 fn no_decoder_goes_wrong() {
     finding::keep_panics();
@@ -116,7 +116,7 @@ fn a_shim_that_waits_in_the_wrong_place_is_seen() {
     let Normalised { wasm, entry, .. } = normalise(&wat::parse_str(WAITS).unwrap()).unwrap();
     let text = wasmprinter::print_bytes(shim(&wasm).unwrap()).unwrap();
     let scenario = waiting();
-    // Never waits, or whatever `begin` says.
+    // The shim never waits, or waits regardless of `begin`.
     for constant in [0, 1] {
         let (from, to) = ("    if ", format!("    drop i32.const {constant} if "));
         assert!(text.contains(from), "{text}");

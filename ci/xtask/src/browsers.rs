@@ -1,4 +1,4 @@
-//! The browsers that tests run in, with their WebDriver servers: what is missing, and what installs it.
+//! The browsers of the tests with their WebDriver servers: which are missing, and what installs them.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::process::{find_program, run};
 use crate::workspace::Workspace;
 
-/// Programs, any of which will do, and the Debian package that has one.
+/// Alternative programs, and the Debian package that contains one of them.
 struct Needed {
     programs: &'static [&'static str],
     package: &'static str,
@@ -23,16 +23,16 @@ const CHROMIUM: [Needed; 2] = [
 
 const OTHERS: [Needed; 3] = [
     Needed { programs: &["firefox-esr", "firefox"], package: "firefox-esr" },
-    // Its package depends on the browser's.
+    // The driver's package depends on the browser's.
     Needed { programs: &["WebKitWebDriver"], package: "webkit2gtk-driver" },
     // WebKit has no headless mode.
     Needed { programs: &["Xvfb"], package: "xvfb" },
 ];
 
-/// Firefox's WebDriver server is in no Debian package.
+/// No Debian package contains Firefox's WebDriver server.
 const GECKODRIVER: (&str, &str) = ("geckodriver", "0.37.1");
 
-/// An error that says how to install a browser, unless there is one with its driver.
+/// Returns an error that says how to install a browser, unless one is installed with its driver.
 pub(crate) fn require_one() -> Result<()> {
     let packages = missing(&CHROMIUM);
     if packages.is_empty() {
@@ -45,7 +45,7 @@ pub(crate) fn require_one() -> Result<()> {
     )
 }
 
-/// Debian packages of the browsers that are not here.
+/// Debian packages of the browsers that are not installed.
 pub(crate) fn missing_packages() -> Vec<&'static str> {
     let mut packages = missing(&CHROMIUM);
     packages.extend(missing(&OTHERS));
@@ -57,14 +57,14 @@ fn missing(needed: &[Needed]) -> Vec<&'static str> {
     missing.map(|needed| needed.package).collect()
 }
 
-/// Builds geckodriver where there is none, beside what cargo builds; the tests look for it there.
+/// Builds geckodriver in the target folder if it is missing; the tests look for it there.
 pub(crate) fn geckodriver(workspace: &Workspace) -> Result<()> {
     let (name, version) = GECKODRIVER;
     let tools = workspace.target().join("tools");
     if find_program(&[name]).is_some() || tools.join("bin").join(name).is_file() {
         return Ok(());
     }
-    // A target folder of its own, since it is built with features of its own.
+    // A separate target folder, because its features differ.
     let build = tools.join("build");
     let mut install = workspace.cargo();
     install.args(["install", name, "--version", version, "--locked", "--root"]).arg(&tools);

@@ -1,4 +1,4 @@
-//! `cargo deny`: licences, bans and sources of dependencies, and advisories where their database can be fetched.
+//! `cargo deny`: licences, bans and sources of dependencies, and advisories if their database can be fetched.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use crate::process::{find_program, run, succeeds};
 use crate::workspace::Workspace;
 
-/// What is installed where there is none. Compiling it takes three minutes of one processor, once for each target folder.
+/// Installed if it is missing. Compiling it takes three minutes of CPU time, once for each target folder.
 const CARGO_DENY: (&str, &str) = ("cargo-deny", "0.20.2");
 
 /// Checks everything in `deny.toml`.
@@ -20,7 +20,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
         command.current_dir(workspace.root()).args(["--log-level", "error"]);
         command
     };
-    // Several versions of a dependency are a warning, without the paths to each.
+    // Reports multiple versions of a dependency as a warning, without the paths to each.
     let kinds = ["check", "--hide-inclusion-graph", "licenses", "bans", "sources"];
     run(deny().args(kinds)).context("dependencies; deny.toml says what is allowed")?;
     if succeeds(deny().args(["fetch", "db"])) {
@@ -31,7 +31,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// The program on the `PATH`, or else in the tools folder, where it is compiled if it is missing.
+/// The program on the `PATH`, or the one in the tools folder, which is compiled if it is missing.
 fn install(workspace: &Workspace) -> Result<PathBuf> {
     let (name, version) = CARGO_DENY;
     if let Some(program) = find_program(&[name]) {
@@ -42,7 +42,7 @@ fn install(workspace: &Workspace) -> Result<PathBuf> {
     if program.is_file() {
         return Ok(program);
     }
-    // A target folder of its own, since it is built with features of its own.
+    // A separate target folder, because its features differ.
     let build = tools.join("build-deny");
     let mut install = workspace.cargo();
     install.args(["install", name, "--version", version, "--locked", "--root"]).arg(&tools);

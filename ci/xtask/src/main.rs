@@ -1,5 +1,5 @@
-//! `cargo xtask`: the one door to building, demonstrating and testing this project. Each subcommand
-//! is one file in `commands`.
+//! `cargo xtask`: the entry point for building, demonstrating and testing this project. Each subcommand is one file in
+//! `commands`.
 
 mod browsers;
 mod commands;

@@ -1,4 +1,4 @@
-//! Running other programs: each command is shown before it runs, and a failure names it.
+//! Runs other programs: prints each command before it runs, and names it if it fails.
 
 use std::env;
 use std::io::{BufRead as _, BufReader};
@@ -7,7 +7,7 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
-/// Runs a command to its end; an error unless it succeeds.
+/// Runs a command to its end; fails unless it succeeds.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = status(command)?;
     if !status.success() {
@@ -16,20 +16,20 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command to its end and gives its status.
+/// Runs a command to its end and returns its status.
 pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
     show(command);
     command.status().with_context(|| format!("starting `{}`", line(command)))
 }
 
-/// Runs a command to its end, passing each line of its standard output on and to `on_line`.
+/// Runs a command to its end; passes each line of its standard output to standard output and to `on_line`.
 pub(crate) fn stream(command: &mut Command, mut on_line: impl FnMut(&str)) -> Result<ExitStatus> {
     show(command);
     let shown = line(command);
     let context = || format!("running `{shown}`");
     let mut child = command.stdout(Stdio::piped()).spawn().with_context(context)?;
     let stdout = child.stdout.take().context("no standard output")?;
-    // Not `lines()`: what tests print need not be UTF-8.
+    // Not `lines()`, because output of tests need not be UTF-8.
     for line in BufReader::new(stdout).split(b'\n') {
         let line = line.with_context(context)?;
         let line = String::from_utf8_lossy(&line);
@@ -39,13 +39,13 @@ pub(crate) fn stream(command: &mut Command, mut on_line: impl FnMut(&str)) -> Re
     child.wait().with_context(context)
 }
 
-/// Whether a command can be started and succeeds; shows nothing.
+/// Whether a command can be started and succeeds; its output is discarded.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     quiet.status().is_ok_and(|status| status.success())
 }
 
-/// The first of these programs that is on the `PATH`.
+/// The first of these programs that the `PATH` contains.
 pub(crate) fn find_program(names: &[&str]) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     let folders: Vec<PathBuf> = env::split_paths(&path).collect();
@@ -55,12 +55,12 @@ pub(crate) fn find_program(names: &[&str]) -> Option<PathBuf> {
     })
 }
 
-/// Shows a command that is about to run.
+/// Prints a command before it runs.
 pub(crate) fn show(command: &Command) {
     eprintln!("  $ {}", line(command));
 }
 
-/// A command as one would type it, without the folders of the program.
+/// A command as one would type it, without the path of the program.
 pub(crate) fn line(command: &Command) -> String {
     let program = PathBuf::from(command.get_program());
     let mut line = program.file_name().unwrap_or_default().to_string_lossy().into_owned();

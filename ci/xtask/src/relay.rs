@@ -11,18 +11,18 @@ use anyhow::{Context as _, Result, bail};
 use crate::process::{show, succeeds};
 use crate::workspace::{Workspace, remove_folder};
 
-/// How long a relay may take to end by itself.
+/// Time that a relay gets to shut down.
 const GRACE_PERIOD: Duration = Duration::from_secs(5);
 
-/// A running relay with its own embedded cluster; dropping it ends it.
+/// A running relay with its own embedded cluster. Dropping this value ends it.
 pub(crate) struct Relay {
     child: Child,
     url: String,
 }
 
 impl Relay {
-    /// Starts a relay with an empty cluster on a port of 127.0.0.1 (0: any free one) that serves
-    /// `dist/web`, and waits until it listens.
+    /// Starts a relay with an empty cluster on a port of 127.0.0.1 (0: any free one) that serves `dist/web`, and waits
+    /// until it listens.
     pub(crate) fn start(workspace: &Workspace, port: u16) -> Result<Relay> {
         let data = workspace.data();
         remove_folder(&data)?;
@@ -47,19 +47,19 @@ impl Relay {
                 relay.child.wait().context("waiting for the relay")?
             ),
         };
-        // Goes on reading, or the relay would block once the pipe is full.
+        // Keeps reading, because the relay would block on a full pipe.
         thread::spawn(move || lines.map_while(Result::ok).for_each(|line| println!("{line}")));
         Ok(relay)
     }
 
-    /// Where it listens, without a slash at the end.
+    /// The relay's URL, without a trailing slash.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// The status if it has ended.
+    /// The exit status, if the relay has ended.
     pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
-        self.child.try_wait().context("asking whether the relay runs")
+        self.child.try_wait().context("checking whether the relay runs")
     }
 
     fn ends_within(&mut self, time: Duration) -> bool {
@@ -79,13 +79,13 @@ impl Drop for Relay {
         if !matches!(self.ended(), Ok(None)) {
             return;
         }
-        // The standard library only kills, which gives the relay no time to put things away.
+        // The standard library can only kill, which gives the relay no time to shut down.
         let asked = cfg!(unix)
             && succeeds(Command::new("kill").arg("-TERM").arg(self.child.id().to_string()));
         if asked && self.ends_within(GRACE_PERIOD) {
             return;
         }
-        // Nothing is left to be done about an error here.
+        // An error here has no consequence.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -102,7 +102,7 @@ fn wait_for_url(lines: &mut Lines<BufReader<ChildStdout>>) -> Result<Option<Stri
     Ok(None)
 }
 
-/// The address in the line by which a relay says that it listens.
+/// The URL in the line that a relay prints once it listens.
 fn listening_url(line: &str) -> Option<&str> {
     line.trim().strip_prefix("listening on ").map(|url| url.trim_end_matches('/'))
 }

@@ -1,5 +1,5 @@
-//! Results of test runs, read from what they print: how many tests passed and failed, and the output of
-//! those that failed, which is printed once more at the end, since a CI log may keep only its last lines.
+//! Results of test runs, parsed from their output: how many tests passed and failed, and the output of those that
+//! failed, which is repeated at the end, because a CI log may keep only its last lines.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use crate::process::stream;
 
-/// Lines kept of one failed test's output: the panic message comes first.
+/// Number of lines kept of one failed test's output: the panic message comes first.
 const LINES_PER_FAILURE: usize = 30;
 
 /// Test results over several runs.
@@ -15,15 +15,15 @@ const LINES_PER_FAILURE: usize = 30;
 pub(crate) struct Results {
     pub passed: u64,
     pub failed: u64,
-    /// The failed tests, each with the head of its output.
+    /// The failed tests, each with the beginning of its output.
     failures: Vec<Vec<String>>,
-    /// Whether the lines that come now are output of the last of the failures.
+    /// Whether the following lines are output of the last of the failures.
     in_output: bool,
 }
 
 impl Results {
-    /// Runs tests and adds their results. A run that fails without a failed test (it did not
-    /// compile, or crashed) counts as one failure.
+    /// Runs tests and adds their results. A run that fails without a failed test (a compile error or a crash) counts as
+    /// one failure.
     pub(crate) fn run(&mut self, command: &mut Command) -> Result<()> {
         let failed_before = self.failed;
         let status = stream(command, |line| self.add(line)).context("running tests")?;
@@ -34,7 +34,7 @@ impl Results {
         Ok(())
     }
 
-    /// Adds a failure that is not a test's.
+    /// Adds a failure that does not belong to a test.
     pub(crate) fn fail(&mut self, reason: String) {
         eprintln!("{reason}");
         self.failed += 1;
@@ -55,9 +55,9 @@ impl Results {
         println!("\n{} passed, {} failed", self.passed, self.failed);
     }
 
-    /// Takes one line of output: libtest's results (`test result: ok. 5 passed; 0 failed; ...`) and the output of
-    /// failed tests (`---- name stdout ----` and what follows), and those of the conformance suite
-    /// (`360 cases, 1000 passed, 0 failed`, `failed: COLUMN: CASE`). Other lines change nothing.
+    /// Parses one line of output: libtest's results (`test result: ok. 5 passed; 0 failed; ...`), the output of failed
+    /// tests (`---- name stdout ----` and the lines after it), and the results of the conformance suite (`360 cases,
+    /// 1000 passed, 0 failed`, `failed: COLUMN: CASE`). Ignores other lines.
     fn add(&mut self, line: &str) {
         if let Some(name) =
             line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----"))

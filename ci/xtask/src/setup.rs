@@ -1,5 +1,5 @@
-//! What must be on the machine: Rust targets and components, browsers, a compiler for C and C++
-//! functions. Missing parts are installed where that is safe; otherwise the error says how.
+//! Requirements on the machine: Rust targets and components, browsers, a compiler for C and C++ functions. Installs
+//! missing parts if that is safe; otherwise the error says how to.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,13 +26,13 @@ pub(crate) const CLANG_PACKAGES: &[&str] = &[
     "libc++abi-19-dev-wasm32",
 ];
 
-/// Both a program and Debian's package with it.
+/// A program and the Debian package of the same name.
 const REDIS: &str = "redis-server";
 
-/// The same; what is used of it is its library.
+/// A Debian package, of which only the library is used.
 const FAKETIME: &str = "faketime";
 
-/// The same; its compiler makes the functions of a toolchain that has a C library of its own.
+/// A Debian package, whose compiler builds functions with another C library.
 const EMSCRIPTEN: &str = "emscripten";
 
 fn sysroot(workspace: &Workspace) -> Result<PathBuf> {
@@ -44,12 +44,12 @@ fn sysroot(workspace: &Workspace) -> Result<PathBuf> {
     Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
 }
 
-/// LLVM's code generator as Rust's toolchain has it, which is added where it is missing; none where there is no rustup.
+/// LLVM's code generator of Rust's toolchain, installed if missing; `None` without rustup.
 pub(crate) fn llc(workspace: &Workspace) -> Result<Option<PathBuf>> {
     let name = format!("llc{}", env::consts::EXE_SUFFIX);
     let rustlib = sysroot(workspace)?.join("lib/rustlib");
     let find = || -> Result<Option<PathBuf>> {
-        for host in fs::read_dir(&rustlib).context("the parts of Rust's toolchain")? {
+        for host in fs::read_dir(&rustlib).context("listing the parts of Rust's toolchain")? {
             let program = host?.path().join("bin").join(&name);
             if program.is_file() {
                 return Ok(Some(program));
@@ -67,7 +67,7 @@ pub(crate) fn llc(workspace: &Workspace) -> Result<Option<PathBuf>> {
     find()
 }
 
-/// Adds Rust targets that are missing.
+/// Installs missing Rust targets.
 pub(crate) fn rust_targets(workspace: &Workspace, targets: &[&str]) -> Result<()> {
     let sysroot = sysroot(workspace)?;
     for target in targets {
@@ -78,7 +78,7 @@ pub(crate) fn rust_targets(workspace: &Workspace, targets: &[&str]) -> Result<()
     Ok(())
 }
 
-/// Adds rustfmt and clippy where they are missing.
+/// Installs rustfmt and clippy if they are missing.
 pub(crate) fn rust_components(workspace: &Workspace) -> Result<()> {
     for (component, subcommand) in [("rustfmt", "fmt"), ("clippy", "clippy")] {
         if !succeeds(workspace.cargo().args([subcommand, "--version"])) {
@@ -91,16 +91,16 @@ pub(crate) fn rust_components(workspace: &Workspace) -> Result<()> {
 fn rustup(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
     if find_program(&["rustup"]).is_none() {
         bail!(
-            "missing: what `rustup {}` adds, and rustup itself; install it from https://rustup.rs, \
-             or add the same with your system's Rust packages",
+            "rustup, which is needed for `rustup {}`, is not installed: install it from \
+             https://rustup.rs, or install the same part with your system's Rust packages",
             arguments.join(" ")
         );
     }
     run(Command::new("rustup").args(arguments).current_dir(workspace.root()))
 }
 
-/// Installs what the tests need besides Rust, on Debian and Ubuntu as root; elsewhere an error
-/// that says what is missing.
+/// Installs everything that the tests need besides Rust, on Debian and Ubuntu as root; elsewhere returns an error that
+/// says what is missing.
 pub(crate) fn test_packages(workspace: &Workspace) -> Result<()> {
     require_node()?;
     let mut packages = browsers::missing_packages();
@@ -110,7 +110,7 @@ pub(crate) fn test_packages(workspace: &Workspace) -> Result<()> {
     if find_program(&[REDIS]).is_none() {
         packages.push(REDIS);
     }
-    // For clocks that jump in the chaos test.
+    // Makes clocks jump in the chaos test.
     if find_program(&[FAKETIME]).is_none() {
         packages.push(FAKETIME);
     }
@@ -126,7 +126,7 @@ pub(crate) fn test_packages(workspace: &Workspace) -> Result<()> {
     browsers::geckodriver(workspace)
 }
 
-/// The web server that the relay is compared with.
+/// Installs the web server that the relay is compared with.
 pub(crate) fn nginx() -> Result<()> {
     if find_program(&["nginx"]).is_none() {
         install(&["nginx-light"])?;
@@ -134,7 +134,7 @@ pub(crate) fn nginx() -> Result<()> {
     Ok(())
 }
 
-/// The store of several relays.
+/// Installs the store of several relays.
 pub(crate) fn redis() -> Result<()> {
     if find_program(&[REDIS]).is_none() {
         install(&[REDIS])?;
@@ -142,7 +142,7 @@ pub(crate) fn redis() -> Result<()> {
     Ok(())
 }
 
-/// Python that can make environments, for the checks of the HTTP routes.
+/// Installs Python with venv, for the checks of the HTTP routes.
 pub(crate) fn python() -> Result<()> {
     if !succeeds(Command::new("python3").args(["-c", "import ensurepip, venv"])) {
         install(&["python3", "python3-venv"])?;
@@ -150,14 +150,14 @@ pub(crate) fn python() -> Result<()> {
     Ok(())
 }
 
-/// Installs Debian packages, or says which ones are needed.
+/// Installs Debian packages, or returns an error that names them.
 fn install(packages: &[&str]) -> Result<()> {
     let install = ["install", "-y", "--no-install-recommends"];
     if !Path::new("/etc/debian_version").is_file() || find_program(&["apt-get"]).is_none() {
         bail!(
             "the tests need Chromium with chromedriver, Firefox, WebKitGTK with WebKitWebDriver, Xvfb, \
-             Python with venv, redis-server, faketime, emcc of Emscripten, and a clang that builds for wasm32-wasi (set WASI_SDK_PATH to a WASI SDK); what is missing \
-             here is in these packages of Debian: {}",
+             Python with venv, redis-server, faketime, emcc of Emscripten, and a clang that builds for wasm32-wasi (set WASI_SDK_PATH to a WASI SDK); the missing ones \
+             are in these packages of Debian: {}",
             packages.join(" ")
         );
     }
@@ -178,9 +178,9 @@ fn install(packages: &[&str]) -> Result<()> {
     run(apt_get().args(install).args(packages))
 }
 
-/// An error that says how to get Node.js, unless there is one for Vite, and npm.
+/// Returns an error that says how to get Node.js, unless it is new enough for Vite and has npm.
 ///
-/// Not installed here: Debian's is too old, and its users have their own way to have another.
+/// Not installed here: Debian's version is too old, and developers have their own ways to install a newer one.
 fn require_node() -> Result<()> {
     let new_enough = "const [major, minor] = process.versions.node.split('.').map(Number); \
          process.exit(major > 22 || (major === 22 && minor >= 12) || (major === 20 && minor >= 19) ? 0 : 1)";
@@ -207,8 +207,8 @@ pub(crate) struct Clang {
 }
 
 impl Clang {
-    /// The first that links a C++ program: of `WASI_SDK_PATH`, else `clang-19`, else `clang` with
-    /// the libraries where Debian puts them. Where `WASI_SDK_PATH` is set it has to work.
+    /// The first of these that links a C++ program: the clang of `WASI_SDK_PATH`; `clang-19`; `clang`; the last two
+    /// with Debian's library paths. Fails if `WASI_SDK_PATH` is set but does not work.
     pub(crate) fn find(workspace: &Workspace) -> Result<Option<Clang>> {
         if let Some(sdk) = env::var_os("WASI_SDK_PATH").map(PathBuf::from) {
             let program = sdk.join("bin").join(format!("clang{}", env::consts::EXE_SUFFIX));
@@ -233,7 +233,7 @@ impl Clang {
         Ok(None)
     }
 
-    /// The compiler; for C++ its driver that also links the C++ library.
+    /// The compiler driver; the C++ driver also links the C++ library.
     pub(crate) fn command(&self, cpp: bool) -> Command {
         let mut command = Command::new(&self.program);
         command.arg(format!("--target={}", self.target));

@@ -1,4 +1,4 @@
-//! Stages of a longer command: each is announced, timed, and listed in the end.
+//! Stages of a longer command: each is announced, timed, and listed at the end.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 /// The stages so far, with their times.
 pub(crate) struct Stages {
     started: Instant,
-    /// What had passed before, while cargo built this program.
+    /// Time before this program started, in which cargo built it.
     before: Duration,
     done: Vec<(&'static str, Duration)>,
 }
@@ -22,7 +22,7 @@ impl Stages {
         Stages { started, before, done: vec![("starting, with building xtask", before)] }
     }
 
-    /// Runs a stage; an error gets the stage's name.
+    /// Runs a stage; adds the stage's name to an error.
     pub(crate) fn run<T>(
         &mut self,
         name: &'static str,
@@ -37,7 +37,7 @@ impl Stages {
         Ok(result)
     }
 
-    /// From the start of the command, building this program included, to now.
+    /// Time since the command started, including the build of this program.
     pub(crate) fn total(&self) -> Duration {
         self.before + self.started.elapsed()
     }
@@ -57,7 +57,7 @@ impl Stages {
     }
 }
 
-/// One measured time, as the lists of figures have it.
+/// A time in the format of the lists of figures.
 pub(crate) fn figure(name: &str, took: Duration, target: Option<Duration>, note: &str) -> Value {
     json!({
         "name": name,
@@ -75,7 +75,7 @@ pub(crate) fn write_figures(path: &Path, figures: &[Value]) -> Result<()> {
     fs::write(path, text).with_context(|| format!("writing figures to {}", path.display()))
 }
 
-/// A time as people say it.
+/// A time in a form for people.
 pub(crate) fn in_words(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     if seconds < 60.0 {
@@ -85,8 +85,8 @@ pub(crate) fn in_words(time: Duration) -> String {
     }
 }
 
-/// How long ago this process began. `cargo run` becomes the program that it runs, so this is how
-/// long ago cargo was started, before it built anything. Only on Linux.
+/// Time since this process started. `cargo run` replaces itself by the program that it runs, so this includes the time
+/// in which cargo built it. Only on Linux.
 fn since_process_start() -> Option<Duration> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     let uptime = fs::read_to_string("/proc/uptime").ok()?;
@@ -95,9 +95,9 @@ fn since_process_start() -> Option<Duration> {
 
 /// The age of a process from its `stat` file and the system's `uptime` file.
 fn process_age(stat: &str, uptime: &str) -> Option<Duration> {
-    /// What Linux shows to programs on every architecture in use.
+    /// The value that Linux reports to programs on every architecture in use.
     const TICKS_PER_SECOND: f64 = 100.0;
-    // The second field, in parentheses, may contain blanks; field 22 is the start.
+    // The second field, in parentheses, may contain blanks; field 22 is the start time.
     let (_, fields) = stat.rsplit_once(") ")?;
     let start: f64 = fields.split(' ').nth(22 - 3)?.parse().ok()?;
     let uptime: f64 = uptime.split(' ').next()?.parse().ok()?;

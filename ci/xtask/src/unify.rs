@@ -1,5 +1,5 @@
-//! Checks that the costly dependencies are the same in every selection of packages that somebody builds, so that each is
-//! built once. `ci/unify/Cargo.toml` makes them so.
+//! Checks that the expensive dependencies have the same features in every usual selection of packages, so that each is
+//! built only once. `ci/unify/Cargo.toml` unifies them.
 
 use std::collections::BTreeSet;
 
@@ -7,13 +7,13 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::workspace::Workspace;
 
-/// What takes minutes to build.
+/// Dependencies that take minutes to build.
 const COSTLY: [&str; 4] = ["wasm-opt-sys", "wasm-opt-cxx-sys", "wasmtime", "walrus"];
 
-/// What `cargo xtask test` builds.
+/// The selection of `cargo xtask test`.
 const ALL: &[&str] = &["--workspace", "--exclude", "faasm-runtime-web"];
 
-/// What `cargo xtask conformance` and `cargo xtask demo` build, and people at work.
+/// The selections of `cargo xtask conformance`, `cargo xtask demo` and developers.
 const OTHERS: [&[&str]; 5] = [
     &["-p", "faasm-asyncify", "-p", "faasm-conformance"],
     &["-p", "faasm-asyncify", "-p", "faasm-relay"],
@@ -32,7 +32,8 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
             let differing: Vec<_> = there.difference(&here).collect();
             ensure!(
                 differing.is_empty(),
-                "`cargo build {}` builds {name} again, since below it these have other features than in the workspace: {}; add the missing ones to ci/unify/Cargo.toml",
+                "`cargo build {}` builds {name} again, because these of its dependencies have other features \
+                 than in the workspace: {}; add the missing ones to ci/unify/Cargo.toml",
                 selection.join(" "),
                 differing.into_iter().cloned().collect::<Vec<_>>().join(", ")
             );
@@ -61,7 +62,7 @@ fn tree(workspace: &Workspace, selection: &[&str]) -> Result<String> {
     String::from_utf8(output.stdout).context("the output of cargo tree")
 }
 
-/// Every package with its features that a tree has below a package of this name.
+/// Every package, with its features, below a package of this name in a tree.
 fn below(tree: &str, name: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut inside = None;

@@ -1,5 +1,4 @@
-//! The demo's web site in `dist/web`: the pages, the runtime, and the functions that
-//! `cargo xtask build` has put there.
+//! The demo's web site in `dist/web`: the pages, the runtime, and the functions that `cargo xtask build` has put there.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,7 +10,7 @@ use crate::workspace::{Workspace, copy_file, copy_folder, create_folder, remove_
 /// The example page.
 const PAGES: [&str; 4] = ["index.html", "app.js", "style.css", "worker.js"];
 
-/// Puts pages and runtime beside the functions; what was there of an earlier time goes.
+/// Copies pages and runtime beside the functions; deletes earlier copies.
 pub(crate) fn assemble(workspace: &Workspace) -> Result<()> {
     let web = workspace.web();
     create_folder(&web)?;
@@ -23,7 +22,7 @@ pub(crate) fn assemble(workspace: &Workspace) -> Result<()> {
             remove_folder(&path)?;
         }
     }
-    // Single files: the app beside them has a bundler of its own.
+    // Copies single files, because the app in the same folder has a bundler of its own.
     for file in PAGES {
         copy_file(&workspace.root().join("examples/web").join(file), &web.join(file))?;
     }

@@ -1,4 +1,4 @@
-//! Where things are: sources, what cargo builds, and `dist` with everything that this crate makes.
+//! Paths: sources, cargo's output, and `dist` with everything that this crate creates.
 
 use std::env;
 use std::ffi::OsStr;
@@ -15,10 +15,10 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// The checkout that `cargo xtask` was called in.
+    /// The checkout in which `cargo xtask` was called.
     ///
-    /// Cargo says so when it runs this. Where this was built says something else if checkouts share a target folder, since
-    /// then cargo may take the binary of another one.
+    /// Taken from cargo's environment at run time. The path at build time may differ: if checkouts share a target
+    /// folder, cargo may run a binary that another checkout built.
     pub(crate) fn find() -> Result<Workspace> {
         let package =
             env::var_os("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").into());
@@ -43,12 +43,12 @@ impl Workspace {
         &self.root
     }
 
-    /// Cargo's target folder, which every cargo that is started from here uses.
+    /// Cargo's target folder, which all cargo commands started here share.
     pub(crate) fn target(&self) -> &Path {
         &self.target
     }
 
-    /// A binary of the workspace, as `cargo build` leaves it.
+    /// Path of a binary of the workspace built with `cargo build`.
     pub(crate) fn binary(&self, name: &str) -> PathBuf {
         self.target.join("debug").join(format!("{name}{}", env::consts::EXE_SUFFIX))
     }
@@ -57,12 +57,12 @@ impl Workspace {
         self.root.join("examples/functions")
     }
 
-    /// Functions as compiled: what goes to the cluster.
+    /// The compiled functions, for the cluster.
     pub(crate) fn functions(&self) -> PathBuf {
         self.root.join("dist/functions")
     }
 
-    /// Functions as built for web pages.
+    /// The functions built for web pages.
     pub(crate) fn web_functions(&self) -> PathBuf {
         self.web().join("functions")
     }
@@ -82,27 +82,27 @@ impl Workspace {
         self.root.join("dist/data")
     }
 
-    /// The cargo that runs this, in the root of the checkout.
+    /// The cargo that runs this program, in the root of the checkout.
     pub(crate) fn cargo(&self) -> Command {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);
         command
     }
 
-    /// A path as messages show it: from the root of the checkout where it is inside.
+    /// A path for messages: relative to the root of the checkout if it is inside.
     pub(crate) fn show<'a>(&self, path: &'a Path) -> std::path::Display<'a> {
         path.strip_prefix(&self.root).unwrap_or(path).display()
     }
 }
 
-/// `TARGET` where this is `TARGET/debug/xtask`, which holds with `cargo --target-dir` too.
+/// `TARGET` if this program is `TARGET/debug/xtask`, which also holds with `cargo --target-dir`.
 fn own_target_folder() -> Option<PathBuf> {
     let own = env::current_exe().ok()?;
     let profile = own.parent()?;
     (profile.file_name() == Some(OsStr::new("debug"))).then(|| profile.parent())?.map(Into::into)
 }
 
-/// The wasm modules in a folder, in order of their names.
+/// The wasm modules in a folder, sorted by name.
 pub(crate) fn wasm_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
@@ -119,10 +119,10 @@ pub(crate) fn wasm_files(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 pub(crate) fn create_folder(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("making folder {}", folder.display()))
+    fs::create_dir_all(folder).with_context(|| format!("creating folder {}", folder.display()))
 }
 
-/// Deletes a folder if it is there.
+/// Deletes a folder if it exists.
 pub(crate) fn remove_folder(folder: &Path) -> Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -132,7 +132,7 @@ pub(crate) fn remove_folder(folder: &Path) -> Result<()> {
     }
 }
 
-/// Copies a folder with everything in it into another, which is made if necessary.
+/// Copies a folder recursively into another one, which is created if necessary.
 pub(crate) fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     create_folder(to)?;
     for entry in fs::read_dir(from).with_context(|| format!("reading {}", from.display()))? {

@@ -1,8 +1,8 @@
-/* What every C workload shares: a main that waits for its host once, rounds that are timed inside, and a source of bytes
- * that is memory (form A: only main blocks) or a state value (form B, with -DPULL: every read is a host call that may
- * block, from wherever it is called).
+/* Shared by the C workloads: a main that makes one blocking host call, rounds that time themselves, and a source of
+ * bytes: memory (form A: only main blocks) or a state value (form B, with -DPULL: every read is a host call that may
+ * block, at any depth of the call stack).
  *
- * Prints `checksum HEX` once and `round NANOSECONDS` for each round; the argument is how many rounds. */
+ * Prints `checksum HEX` once and `round NANOSECONDS` for each round; the argument is the number of rounds. */
 #ifndef BENCH_H
 #define BENCH_H
 
@@ -17,7 +17,7 @@
 
 #include "faasm_host.h"
 
-/* Each workload has these two. A round is the same work every time and gives a checksum of its results. */
+/* Each workload defines these two. Every round does the same work and returns a checksum of its results. */
 static void prepare(void);
 static uint64_t run_round(void);
 
@@ -34,13 +34,13 @@ static inline uint64_t hash_number(uint64_t hash, int64_t number) {
     return hash_bytes(hash, &number, sizeof number);
 }
 
-/* A small generator, so that data is the same everywhere. */
+/* A small generator, so that the data is the same on every platform. */
 static inline uint32_t next_random(uint32_t *seed) {
     *seed = *seed * 1664525u + 1013904223u;
     return *seed >> 8;
 }
 
-/* The bytes that a workload reads. Their size never changes. */
+/* The bytes that a workload reads. Their number never changes. */
 enum { SOURCE_BYTES = 8 << 20 };
 
 #ifdef PULL
@@ -71,7 +71,7 @@ static uint64_t now(void) {
 
 int main(int argc, char **argv) {
     int rounds = argc > 1 ? atoi(argv[1]) : 1;
-    /* Whatever it answers: there need be no such function. */
+    /* The result does not matter: the function need not exist. */
     __faasm_await_call(__faasm_chain_name("nobody", NULL, 0));
     prepare();
     uint64_t checksum = 0;
@@ -87,7 +87,7 @@ int main(int argc, char **argv) {
         printf("round %llu\n", (unsigned long long)took);
     }
     printf("checksum %016llx\n", (unsigned long long)checksum);
-    /* Debian's wasi-libc leaves it undone at the end, which shows where standard output is no terminal. */
+    /* Debian's wasi-libc does not flush at exit, which loses output if standard output is not a terminal. */
     return fflush(stdout);
 }
 

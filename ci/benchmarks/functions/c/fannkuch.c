@@ -1,4 +1,4 @@
-/* Fannkuch: permutations and reversals of a small array. All of it is in functions that cannot suspend. */
+/* Fannkuch: permutations and reversals of a small array, entirely in functions that cannot suspend. */
 #include "bench.h"
 
 enum { N = 10 };

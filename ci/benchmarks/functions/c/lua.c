@@ -1,7 +1,7 @@
-/* Lua runs a script. In it `read(i)` is a C function that reads eight bytes of the source: in form B a host call that may
- * block, called by the interpreter's main loop.
+/* Lua runs a script in which `read(i)` is a C function that reads eight bytes of the source: in form B a host call that
+ * may block, called by the interpreter's main loop.
  *
- * Without exceptions an error of the script cannot be caught and ends the program, so the script makes none. */
+ * Without exceptions, errors of the script cannot be caught and would end the program; the script raises none. */
 #include "bench.h"
 
 #define LUAI_THROW(L, c) abort()
@@ -11,11 +11,12 @@
 #define luai_makeseed(L) 1
 #define l_randomizePivot() 1
 
-/* No files: opening one may block, and `dofile` is called like any function of a script, so that all of Lua could. */
+/* No files: opening one may block, and since `dofile` is called like any function of a script, all of Lua could
+ * suspend. */
 #define fopen(path, mode) ((FILE *)NULL)
 #define freopen(path, mode, file) ((FILE *)NULL)
 
-/* All of Lua in one unit, so that what is unused goes. */
+/* All of Lua in one translation unit, so that unused code is removed. */
 #define LUA_CORE
 #define LUA_LIB
 #define ltable_c

@@ -1,5 +1,5 @@
-/* SQLite answers queries over a database of some megabytes with a cache much smaller than that, so that it reads pages all
- * the time: in form B by host calls that may block, below everything that SQLite does. */
+/* SQLite answers queries over a database of several megabytes with a much smaller cache, so that it reads pages
+ * constantly: in form B by host calls that may block, at the bottom of every SQLite call stack. */
 #include "bench.h"
 
 #include "sqlite3.c"
@@ -55,7 +55,7 @@ static void prepare(void) {
     run("COMMIT; ANALYZE");
 }
 
-/* All rows of a query, as text. */
+/* Hashes all rows of a query, as text. */
 static uint64_t hash_rows(uint64_t hash, sqlite3_stmt *query) {
     int code;
     while ((code = sqlite3_step(query)) == SQLITE_ROW) {

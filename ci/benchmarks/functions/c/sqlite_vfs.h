@@ -1,4 +1,4 @@
-/* A file system for SQLite with one file in it, the database, whose content is the source of `bench.h`. Journals and
+/* A file system for SQLite with a single file, the database, whose content is the source of `bench.h`. Journals and
  * temporary files stay in SQLite's memory. */
 #ifndef SQLITE_VFS_H
 #define SQLITE_VFS_H
@@ -121,7 +121,7 @@ static int vfs_time(sqlite3_vfs *vfs, double *days) {
     return SQLITE_OK;
 }
 
-/* SQLite calls these two where it is built with SQLITE_OS_OTHER. */
+/* SQLite calls these two if it is built with SQLITE_OS_OTHER. */
 int sqlite3_os_init(void) {
     static sqlite3_vfs vfs = {
         .iVersion = 1,

@@ -1,4 +1,4 @@
-;; Calls another function as often as its input, a u32, says, one after the other.
+;; Calls another function as many times as its input, a u32, says, one after the other.
 (module
   (import "env" "__faasm_read_input" (func $input (param i32 i32) (result i32)))
   (import "env" "__faasm_chain_name" (func $chain (param i32 i32 i32) (result i32)))

@@ -1,4 +1,4 @@
-;; Calls another function as often as its input, a u32, says, all at once, and then awaits them all.
+;; Calls another function as many times as its input, a u32, says, all concurrently, and then awaits all calls.
 (module
   (import "env" "__faasm_read_input" (func $input (param i32 i32) (result i32)))
   (import "env" "__faasm_chain_name" (func $chain (param i32 i32 i32) (result i32)))

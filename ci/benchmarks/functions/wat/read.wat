@@ -1,4 +1,4 @@
-;; Reads 8 bytes of state as often as its input, a u32, says.
+;; Reads 8 bytes of state as many times as its input, a u32, says.
 (module
   (import "env" "__faasm_read_input" (func $input (param i32 i32) (result i32)))
   (import "env" "__faasm_read_state" (func $read (param i32 i32 i32) (result i32)))

@@ -1,4 +1,4 @@
-;; Suspends as often as the input says, two calls below the entry, with something to keep in each.
+;; Suspends as many times as the input says, two calls below the entry, with live locals in each function.
 (module
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
   (memory (export "memory") 1)

@@ -1,5 +1,5 @@
-//! Calls through the Faasm backend, against the same calls asked of the planner directly; and how often the relay asks what
-//! became of them. The cluster is the stand-in, whose functions are real.
+//! Calls through the Faasm backend, compared with the same calls sent directly to the planner; and how often the relay
+//! polls the status of its calls. The cluster is the stand-in, whose functions really run.
 
 use super::load::{histogram, open_session};
 use super::{NOTHING, USER, figures, middle};
@@ -26,7 +26,7 @@ const SECOND: &str = include_str!("../../functions/wat/second.wat");
 /// Calls of a column in a round.
 const CALLS: usize = 1000;
 
-/// Of one run, at the same time.
+/// Concurrent calls of one run.
 const TOGETHER: usize = 50;
 
 /// The stand-in, as a process of its own.
@@ -101,7 +101,7 @@ pub(super) async fn measure(rounds: u32) -> Result<(Table, Vec<Figure>)> {
             times[1].saturating_record(began.elapsed().as_nanos() as u64);
         }
         let asked = (standin.polls().await? - before) as f64 / CALLS as f64;
-        // The first round warms.
+        // The first round is a warm-up.
         if round > 0 {
             polls.push(asked);
             found.iter_mut().zip(times).for_each(|(all, times)| all.push(times));
@@ -161,7 +161,7 @@ impl Direct {
         }
     }
 
-    /// JSON, or nothing where the answer is none.
+    /// The answer as JSON, or null if it is not JSON.
     async fn ask(&mut self, kind: &str, payload: &Value) -> Result<Value> {
         let body = json!({"http_type": kind, "payload": payload.to_string()}).to_string();
         let head = format!("POST / HTTP/1.1\r\nHost: p\r\nContent-Length: {}\r\n\r\n", body.len());
@@ -195,7 +195,7 @@ impl Page {
         Ok(Self { socket, session })
     }
 
-    /// So many calls of one run at the same time, from the first to the last of them.
+    /// Makes this many concurrent calls in one run, and waits for all of them.
     async fn calls(&mut self, function: &str, count: usize) -> Result<()> {
         let mut first: Option<RequestId> = None;
         for _ in 0..count {

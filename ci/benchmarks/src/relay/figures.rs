@@ -12,20 +12,20 @@ pub(crate) const ECHO: &str = "echo, tokio-tungstenite";
 pub(crate) const ECHO_FAST: &str = "echo, fastwebsockets";
 pub(crate) const CALL: &str = "call of an embedded function";
 
-/// Of the echo's messages in a second.
+/// Calls per second, relative to messages of the echo.
 const CALLS: f64 = 0.4;
-/// Of the echo's 99th percentile.
+/// 99th percentile of calls, relative to the echo's.
 const SLOWEST: f64 = 3.0;
-/// Of an idle session, KiB.
+/// Memory of an idle session, in KiB.
 const IDLE: f64 = 24.0;
-/// Of nginx's throughput.
+/// Throughput of a pull, relative to nginx.
 const PULL: f64 = 0.7;
-/// Bytes that a push of 4 KiB sends.
+/// Bytes sent for a push of 4 KiB.
 const PUSH: f64 = 4096.0 + 256.0;
-/// Microseconds, in the middle.
+/// Median warm start, in microseconds.
 const START: f64 = 100.0;
 
-/// All columns, the middle of their rounds.
+/// All columns, with the median of their rounds.
 pub(crate) fn answers(found: &BTreeMap<&str, Vec<Answers>>) -> Table {
     let mut table = Table::new(&["", "answers/s", "p50, µs", "p99, µs"]);
     for (name, rounds) in found {
@@ -77,11 +77,11 @@ pub(crate) fn warm_start(microseconds: f64) -> Figure {
     Figure::new("warm start, p50", microseconds, "µs").at_most(START).note("of 20 000 calls")
 }
 
-/// Microseconds that a relay adds to a call of a Faasm cluster, in the middle: a planner tells nobody that a call has ended, and
-/// between two questions is at least a millisecond.
+/// Median time that the relay adds to a call of a Faasm cluster, in microseconds: a planner does not report the end of
+/// a call, and polls are at least a millisecond apart.
 const ADDED: f64 = 1500.0;
-/// Status requests of a call that does nothing, and of each of many calls of one run, which share them; and of a call alone that
-/// takes a second.
+/// Status requests for a call that does nothing, and for each of many concurrent calls of one run, which share them;
+/// and for a single call that takes a second.
 const POLLS: f64 = 2.0;
 const POLLS_SECOND: f64 = 35.0;
 
@@ -99,7 +99,7 @@ pub(crate) fn polls(of_nothing: f64, of_a_second: f64, of_each: f64) -> Vec<Figu
     ]
 }
 
-/// Settings of a relay with room for so many connections and sessions of one user, and any number of calls.
+/// Settings of a relay that allows this many connections and sessions of one user, and any number of calls.
 pub(crate) fn room_for(sessions: usize) -> Vec<String> {
     let room = [
         ("limits.connections", sessions),

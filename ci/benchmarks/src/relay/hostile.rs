@@ -1,7 +1,8 @@
-//! How long others wait while somebody loads the relay as a hostile user would: `/healthz`, and a call of another user that does
-//! nothing.
+//! How long other users wait while one user loads the relay maliciously: for `/healthz`, and for a call of a function
+//! that does nothing.
 //!
-//! Each load has a relay of its own, with default limits but for the memory that it has for users. A load goes on until it is dropped.
+//! Each load has a relay of its own with default limits, except for the memory of users. A load is a set of tasks that
+//! run until it is dropped.
 
 use super::load::{Answers, Talk, histogram, load, open_session};
 use super::{NOTHING, USER};
@@ -24,7 +25,7 @@ use tokio_tungstenite::tungstenite::Message;
 /// For users, of a relay with 4 GiB.
 const MEMORY_BYTES: u64 = (4 << 30) / 5 * 3;
 
-/// Of the slowest in a hundred answers, milliseconds, on two processors that do nothing else.
+/// Target of the 99th percentile in milliseconds, on two otherwise idle processors.
 const SLOWEST: f64 = 250.0;
 
 /// Whose functions load the relay.
@@ -43,15 +44,15 @@ const FUNCTIONS: [(&str, &str); 5] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Load {
     None,
-    /// Calls of one of [`FUNCTIONS`], so many at once, again and again.
+    /// Calls of one of [`FUNCTIONS`], this many concurrently, in a loop.
     Calls(&'static str, usize),
-    /// Answers that nobody reads, of this path.
+    /// Requests for this path whose responses are not read.
     Unread(&'static str),
-    /// Bodies of messages, all but their last byte.
+    /// Message bodies without their last byte.
     Bodies,
     /// First frames of 64 MiB over WebSockets.
     Frames,
-    /// Values that sessions ask for, and do not read.
+    /// Reads of values in sessions that do not read the replies.
     Replies,
     /// Functions that take long to compile.
     Uploads,
@@ -72,10 +73,10 @@ const LOADS: [(&str, Load); 12] = [
     ("functions that take long to compile", Load::Uploads),
 ];
 
-/// Long values of hers, and their bytes: one that a reply has room for, and one that takes several.
+/// Long state values of that user with their sizes: one that fits into a reply, and one that takes several replies.
 const VALUES: [(&str, usize); 2] = [("reply", 8 << 20), ("transfer", 60 << 20)];
 
-/// Most of what one function may have, in calls.
+/// A function of the maximum size, filled with calls.
 static LARGE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let calls = "(call $f)".repeat(100_000);
     let module = format!(
@@ -84,10 +85,10 @@ static LARGE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     wat::parse_str(module).unwrap_or_default()
 });
 
-/// Tells one upload from the next, so that each is compiled.
+/// Number of the upload, which makes each upload different, so that each is compiled.
 static UPLOADS: AtomicU32 = AtomicU32::new(0);
 
-/// Measures under each load for so long. It fails where an answer does.
+/// Measures under each load for this duration. Fails if a request of the other user fails.
 pub(super) async fn measure(seconds: f64) -> Result<(Table, Vec<Figure>)> {
     under_each(Duration::from_secs_f64(seconds), MEMORY_BYTES).await
 }
@@ -123,7 +124,7 @@ async fn under_each(lasting: Duration, bytes: u64) -> Result<(Table, Vec<Figure>
     Ok((table, figures))
 }
 
-/// How busy the machine was: who measures alone on two processors sees what targets are for.
+/// The machine's load, because the targets apply to two otherwise idle processors.
 fn load_of_machine() -> String {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     format!("load average {}", load.split(' ').next().unwrap_or("unknown"))
@@ -184,10 +185,10 @@ async fn upload(relay: &Relay, folder: &Path, user: &str, name: &str, text: &str
     relay.upload(user, &[path]).await
 }
 
-/// Loads the relay until what this gives is dropped.
+/// Loads the relay until the returned set is dropped.
 fn begin(what: Load, address: &str) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    // The connections that one address may have, but for those that measure.
+    // All connections that one address may have, except those of the measurement.
     let (count, size) = match what {
         Load::None => (0, 0),
         Load::Calls(_, count) => (count, 0),
@@ -201,7 +202,7 @@ fn begin(what: Load, address: &str) -> JoinSet<()> {
         let address = address.to_owned();
         tasks.spawn(async move {
             loop {
-                // What the relay refuses is tried again.
+                // Retry what the relay rejects.
                 let _ = once(what, &address, size).await;
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
@@ -227,7 +228,7 @@ async fn once(what: Load, address: &str, size: usize) -> std::io::Result<()> {
         Load::Bodies => {
             let mut stream = ask(address, "POST /", size + 1).await?;
             send(&mut stream, size).await;
-            // Answered where it is refused, which a connection that is closed is, too.
+            // A response means that the message was rejected; a closed connection too.
             let _ = status(&mut stream).await;
         }
         Load::Frames => {
@@ -265,7 +266,7 @@ async fn once(what: Load, address: &str, size: usize) -> std::io::Result<()> {
         }
         Load::Uploads => {
             let number = UPLOADS.fetch_add(1, Ordering::Relaxed).to_le_bytes();
-            // A custom section of that number, without a name.
+            // A custom section that contains this number and has an empty name.
             let section = [&[0, 5, 0][..], &number].concat();
             let length = LARGE.len() + section.len();
             let mut stream = ask(address, &format!("PUT /f/{EVE}/large"), length).await?;
@@ -277,7 +278,7 @@ async fn once(what: Load, address: &str, size: usize) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Sends so many bytes, as far as they are taken.
+/// Sends this many bytes, as far as the relay accepts them.
 async fn send(stream: &mut TcpStream, size: usize) {
     let piece = [b' '; 64 << 10];
     let mut left = size;
@@ -303,7 +304,7 @@ async fn status(stream: &mut TcpStream) -> std::io::Result<u16> {
     let mut line = [0; 12];
     stream.read_exact(&mut line).await?;
     let digits = std::str::from_utf8(&line[9..]).ok().and_then(|digits| digits.parse().ok());
-    digits.ok_or_else(|| std::io::Error::other("the answer is no HTTP"))
+    digits.ok_or_else(|| std::io::Error::other("the answer is not HTTP"))
 }
 
 /// Asks whether the relay is there, over one connection.
@@ -334,7 +335,7 @@ async fn health(address: String, lasting: Duration) -> Result<Answers> {
 mod tests {
     use super::*;
 
-    /// How long answers take is for `cargo xtask bench relay --hostile`.
+    /// `cargo xtask bench relay --hostile` measures the latencies.
     #[tokio::test(flavor = "multi_thread")]
     async fn no_request_of_others_fails_under_any_load() {
         let (_, figures) = under_each(Duration::from_secs(2), 1 << 30).await.unwrap();

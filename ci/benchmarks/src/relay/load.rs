@@ -15,7 +15,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 /// Slowest answer that is told apart, nanoseconds.
 const SLOWEST: u64 = 60_000_000_000;
 
-/// What is sent, and what has to come back.
+/// The message to send, and the expected answer.
 #[derive(Clone, Debug)]
 pub(crate) enum Talk {
     /// A message of so many bytes, and its echo.
@@ -24,7 +24,7 @@ pub(crate) enum Talk {
     Call { user: String, function: String },
 }
 
-/// What came of it.
+/// The measured answers.
 pub(crate) struct Answers {
     pub(crate) seconds: f64,
     /// Of each answer, in nanoseconds.
@@ -42,7 +42,7 @@ impl Answers {
     }
 }
 
-/// Talks over so many connections for a while.
+/// Sends messages over this many connections for a while.
 pub(crate) async fn load(
     url: &str,
     talk: &Talk,
@@ -143,13 +143,13 @@ async fn echo(socket: &mut Socket, bytes: usize) -> Result<()> {
     loop {
         match socket.next().await.context("the server hung up")?? {
             Message::Binary(back) if back.len() == bytes => return Ok(()),
-            Message::Binary(back) => bail!("{} bytes came back of {bytes}", back.len()),
+            Message::Binary(back) => bail!("the echo has {} bytes instead of {bytes}", back.len()),
             _ => {}
         }
     }
 }
 
-/// A call from beginning to end; its reply is acknowledged with the next one.
+/// Makes a call and waits for its reply, which the next call acknowledges.
 async fn call(socket: &mut Socket, session: &mut ClientSession, function: &str) -> Result<()> {
     let request = Request::Call {
         function: function.to_owned(),

@@ -41,13 +41,13 @@ pub(crate) struct Opts {
     /// How often each column is measured
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
-    /// Sessions that are open and do nothing
+    /// Number of idle sessions
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     idle: usize,
     /// Only what contains this: calls, idle, state, start, faasm
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// Only how long /healthz and a call of another user take while somebody loads the relay, this long under each load
+    /// Measure only the latency of /healthz and of another user's call under hostile load, this long under each load
     #[arg(long, value_name = "SECONDS")]
     hostile: Option<f64>,
     /// Write the figures to this file, as JSON
@@ -92,13 +92,13 @@ pub(crate) async fn run(opts: &Opts) -> Result<()> {
     }
     ensure!(
         !figures.is_empty(),
-        "nothing contains `{}`",
+        "no measurement has a name that contains `{}`",
         opts.filter.as_deref().unwrap_or_default()
     );
     report(opts, &tables, &figures)
 }
 
-/// Prints what was measured, and writes it where that is asked for.
+/// Prints the results, and writes the requested files.
 fn report(opts: &Opts, tables: &[Table], figures: &[Figure]) -> Result<()> {
     let targets = figure::table(figures);
     let tables: Vec<String> = tables.iter().map(Table::to_string).collect();
@@ -113,7 +113,7 @@ fn report(opts: &Opts, tables: &[Table], figures: &[Figure]) -> Result<()> {
     Ok(())
 }
 
-/// A relay with a folder of its own and room for so many sessions.
+/// A relay with a folder of its own that allows this many sessions.
 async fn relay(sessions: usize) -> Result<(Relay, String)> {
     let web = tempfile::tempdir().context("a temporary folder")?;
     let options = figures::room_for(sessions);
@@ -155,13 +155,13 @@ async fn calls(opts: &Opts) -> Result<(Table, Vec<Figure>)> {
     Ok((figures::answers(&found), figures::calls(&found)))
 }
 
-/// What a session weighs whose page does nothing.
+/// Memory of an idle session.
 async fn idle(count: usize) -> Result<Figure> {
     // Inherited by the relay.
     figures::raise_file_limit(2 * count as u64 + 1000)?;
     let (relay, url) = relay(count + 200).await?;
     let process = relay.id().context("the relay has ended")?;
-    // What the first sessions bring about stays.
+    // Allocations of the first sessions are permanent.
     let mut sessions = Vec::with_capacity(count);
     for _ in 0..100 {
         sessions.push(open_session(&url, USER).await?);
@@ -193,7 +193,7 @@ fn warm_start() -> Result<(Table, Figure)> {
     Ok((table, figures::warm_start(*middle)))
 }
 
-/// The middle of what rounds gave.
+/// The median of the rounds.
 fn middle(values: impl Iterator<Item = f64>) -> f64 {
     median(&values.collect::<Vec<_>>())
 }

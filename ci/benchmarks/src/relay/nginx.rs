@@ -24,7 +24,7 @@ impl Nginx {
     /// Serves these bytes.
     pub(crate) async fn start(bytes: &[u8]) -> Result<Nginx> {
         let folder = tempfile::tempdir().context("a temporary folder")?;
-        // Its workers are another user's.
+        // Its workers run as another user.
         open_to_all(folder.path())?;
         fs::write(folder.path().join(FILE), bytes).context("writing a file")?;
         let port = StdListener::bind("127.0.0.1:0")?.local_addr()?.port();

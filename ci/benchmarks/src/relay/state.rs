@@ -38,12 +38,12 @@ pub(crate) async fn measure(rounds: u32) -> Result<Vec<Figure>> {
         let began = Instant::now();
         let pulled = page.pull().await?;
         let pull = began.elapsed().as_secs_f64();
-        ensure!(pulled == value, "what was pulled is not what was pushed");
+        ensure!(pulled == value, "the pulled value differs from the pushed one");
         let mut stream = nginx.connect().await?;
         let began = Instant::now();
         let fetched = nginx.fetch(&mut stream, VALUE_BYTES).await?;
         let fetch = began.elapsed().as_secs_f64();
-        ensure!(fetched == value, "what nginx gave is not the file");
+        ensure!(fetched == value, "nginx's response differs from the file");
         if round > 0 {
             pulls.push(pull);
             fetches.push(fetch);
@@ -60,7 +60,7 @@ pub(crate) async fn measure(rounds: u32) -> Result<Vec<Figure>> {
 struct Page {
     socket: Socket,
     session: ClientSession,
-    /// Of the last message, that nobody has taken yet.
+    /// Unprocessed events of the last message.
     events: VecDeque<ClientEvent>,
 }
 

@@ -1,4 +1,4 @@
-//! From an original to the artefact of a column. All begin alike; what differs is what Binaryen is asked for.
+//! Builds the artefact of a column from an original. All columns start alike; they differ in what Binaryen does.
 
 use super::column::Column;
 use super::optimise;
@@ -7,13 +7,13 @@ use faasm_asyncify::{Binaryen, Normalised, Options, features, normalise, shim};
 use std::path::Path;
 use walrus::{Module, ModuleConfig};
 
-/// What running an artefact takes.
+/// What it takes to run an artefact.
 #[derive(Clone, Debug)]
 pub(crate) struct Artefact {
     pub(crate) wasm: Vec<u8>,
-    /// Size of the buffer at the end of memory for the unwound stack; none where the host has to allocate one.
+    /// Size of the unwind buffer at the end of memory; `None` if the host has to allocate one.
     pub(crate) buffer: Option<u32>,
-    /// How many functions can be on the stack during a suspension, of how many; only known of ours.
+    /// How many of the functions can be on the stack during a suspension; known only for our artefacts.
     pub(crate) reach: Option<Reach>,
 }
 
@@ -25,7 +25,7 @@ pub(crate) struct Reach {
     pub(crate) total: usize,
 }
 
-/// Makes it. `asyncify` is the `faasm-asyncify` binary.
+/// Builds an artefact. `asyncify` is the `faasm-asyncify` binary.
 pub(crate) fn make(original: &[u8], column: Column, asyncify: &Path) -> Result<Artefact> {
     if column == Column::Ours {
         return ours(original, asyncify);
@@ -47,13 +47,14 @@ fn ours(original: &[u8], asyncify: &Path) -> Result<Artefact> {
         by_default: built.reach.by_default,
         total: built.reach.total,
     };
-    let wasm = built.asyncify.context("it has no Asyncify artefact")?;
+    let wasm = built.asyncify.context("the build has no Asyncify artefact")?;
     let asyncify = built.manifest.engines.asyncify.artefact();
     let buffer = asyncify.and_then(|asyncify| asyncify.buffer).map(|buffer| buffer.bytes);
     Ok(Artefact { wasm, buffer, reach: Some(reach) })
 }
 
-/// Functions get names without meaning and data none, as in the rewriter: Binaryen can fail over those in the wild.
+/// Replaces function names by meaningless ones and removes data names, as in the rewriter: some real-world names make
+/// Binaryen fail.
 fn without_names(wasm: &[u8]) -> Result<Vec<u8>> {
     let mut module = read(wasm)?;
     for (position, function) in module.funcs.iter_mut().enumerate() {
@@ -66,7 +67,7 @@ fn without_names(wasm: &[u8]) -> Result<Vec<u8>> {
     Ok(module.emit_wasm())
 }
 
-/// Reads a module so that it is written again without additions.
+/// Parses a module such that writing it adds nothing.
 pub(crate) fn read(wasm: &[u8]) -> Result<Module> {
     ModuleConfig::new()
         .generate_producers_section(false)

@@ -1,4 +1,4 @@
-//! Measures how long an artefact takes to make, and how much memory: each time in a process that does nothing else.
+//! Measures the time and memory of building an artefact, each time in a process of its own.
 
 use super::artefact::{self, Artefact, Reach};
 use super::column::Column;
@@ -20,17 +20,17 @@ pub(crate) struct Opts {
     asyncify: PathBuf,
 }
 
-/// What one build took.
+/// Resources of one build.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Cost {
-    /// Of processors, in this process and Binaryen's, from the original in memory to the artefact in memory: what other
-    /// programs do meanwhile does not count.
+    /// CPU time of this process and Binaryen's, from the original in memory to the artefact in memory; it does not
+    /// include other programs.
     pub(crate) seconds: f64,
-    /// The most that this process had, and the most that Binaryen's had: they live at the same time.
+    /// Sum of the peaks of this process and of Binaryen's, which run at the same time.
     pub(crate) kibibytes: u64,
 }
 
-/// What the child prints.
+/// The output of the child process.
 #[derive(Serialize, Deserialize)]
 struct Report {
     cost: Cost,
@@ -38,7 +38,7 @@ struct Report {
     reach: Option<Reach>,
 }
 
-/// Makes the artefact in a child.
+/// Builds the artefact in a child process.
 pub(crate) fn measure(
     original: &Path,
     column: Column,
@@ -52,12 +52,12 @@ pub(crate) fn measure(
     let child = command.output().context("starting a build")?;
     ensure!(child.status.success(), "building {} failed: {}", original.display(), child.status);
     let Report { cost, buffer, reach } =
-        serde_json::from_slice(&child.stdout).context("what a build reports")?;
+        serde_json::from_slice(&child.stdout).context("parsing the report of a build")?;
     let wasm = std::fs::read(&output).context("reading an artefact")?;
     Ok((Artefact { wasm, buffer, reach }, cost))
 }
 
-/// The child's side.
+/// Entry of the child process.
 pub(crate) fn run(opts: &Opts) -> Result<()> {
     let original = std::fs::read(&opts.original)
         .with_context(|| format!("reading {}", opts.original.display()))?;
@@ -82,10 +82,10 @@ fn processor_seconds(usage: &Usage) -> f64 {
     time.num_microseconds() as f64 / 1e6
 }
 
-/// KiB. Not from `getrusage`: its figure for a process itself includes what the parent had when it was started.
+/// In KiB. Not from `getrusage`, whose value for a process includes the peak that the parent had at the fork.
 fn own_peak() -> Result<u64> {
-    let status =
-        std::fs::read_to_string("/proc/self/status").context("memory, as Linux tells it")?;
+    let status = std::fs::read_to_string("/proc/self/status")
+        .context("reading the memory use from /proc")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let number = line.and_then(|line| line.split_whitespace().next()).context("no VmHWM")?;
     number.parse().context("VmHWM")

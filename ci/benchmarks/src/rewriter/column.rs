@@ -1,24 +1,24 @@
-//! What is compared: four artefacts of the same shimmed module.
+//! The columns: four artefacts of the same shimmed module.
 
 use clap::ValueEnum;
 
-/// How an artefact is made.
+/// How an artefact is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Column {
     /// Binaryen's `-O2`, without Asyncify: it cannot suspend.
     O2,
-    /// Binaryen's Asyncify, told which import suspends, then `-O2`.
+    /// Binaryen's Asyncify with the import that suspends, then `-O2`.
     Default,
     /// `faasm-asyncify build`.
     Ours,
-    /// As the default, but no indirect call is taken for one that may suspend: wrong in general.
+    /// Like the default, but assumes that no indirect call suspends, which is wrong in general.
     Floor,
 }
 
 impl Column {
     pub(crate) const ALL: [Column; 4] = [Column::O2, Column::Default, Column::Ours, Column::Floor];
 
-    /// For tables.
+    /// Title in tables.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Column::O2 => "`-O2` only",
@@ -28,7 +28,7 @@ impl Column {
         }
     }
 
-    /// As the command line has it.
+    /// Name on the command line.
     pub(crate) fn id(self) -> &'static str {
         match self {
             Column::O2 => "o2",

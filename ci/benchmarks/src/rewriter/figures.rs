@@ -1,4 +1,4 @@
-//! The figures that have targets, and whether these are met.
+//! The figures with targets, and whether the targets are met.
 
 use super::column::Column;
 use super::small::Small;
@@ -7,11 +7,12 @@ use super::workload::{Form, KERNEL};
 use crate::figure::{Figure, Target};
 use crate::stats::{Ratio, geometric_mean, least, median};
 
-/// Of `-O2`, where only `main` can block.
+/// Targets relative to `-O2`, where only `main` can block.
 const MAIN_SIZE: f64 = 1.01;
 const MAIN_TIME: f64 = 1.05;
 const KERNEL_TIME: f64 = 1.02;
-/// Of what Binaryen's default adds, where a callback deep inside can block; for so many of the programs.
+/// Target relative to the growth by Binaryen's default, where a callback deep inside can block; for this many of the
+/// programs.
 const DEEP_GROWTH: f64 = 0.8;
 const DEEP_PROGRAMS: usize = 2;
 const BUILD_TIME: f64 = 1.3;
@@ -42,7 +43,7 @@ impl Measured {
         Ratio::of(&seconds(column), &seconds(Column::O2))
     }
 
-    /// What is compared with `-O2`: size, and time in both engines.
+    /// The measurements relative to `-O2`: size, and time in both engines.
     fn measures(&self, column: Column) -> [(&'static str, f64); 3] {
         [
             ("size", self.size(column)),
@@ -62,7 +63,7 @@ impl MeasuredColumn {
     }
 }
 
-/// All of them, in the order of the report.
+/// All figures, in the order of the report.
 pub(crate) fn all(measured: &[Measured], small: &[Small]) -> Vec<Figure> {
     let mut figures = Vec::new();
     for one in measured {
@@ -92,7 +93,7 @@ pub(crate) fn all(measured: &[Measured], small: &[Small]) -> Vec<Figure> {
     figures
 }
 
-/// How much of the default's growth is left, and for how many programs little enough.
+/// Our growth relative to the default's, and for how many programs it is low enough.
 fn growth(measured: &[Measured]) -> Vec<Figure> {
     let deep: Vec<&Measured> =
         measured.iter().filter(|one| one.workload.form == Form::Deep).collect();

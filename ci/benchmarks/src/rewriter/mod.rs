@@ -1,4 +1,4 @@
-//! What the rewriter's output costs: size, time and build time, compared with Binaryen's own Asyncify.
+//! The cost of the rewriter's output: size, time and build time, compared with Binaryen's own Asyncify.
 
 mod artefact;
 pub(crate) mod build;

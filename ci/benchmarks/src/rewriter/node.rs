@@ -1,4 +1,4 @@
-//! Runs modules under V8: each in a Node process of its own, with the driver in `js`.
+//! Runs modules under V8, each in a separate Node process with the driver in `js`.
 
 use super::run::Run;
 use anyhow::{Context as _, Result, ensure};
@@ -12,7 +12,7 @@ const SCRIPTS: [(&str, &str); 3] = [
     ("suspending.mjs", include_str!("../../js/suspending.mjs")),
 ];
 
-/// Only V8's optimising compiler: else it depends on what else the machine does when a function gets there.
+/// Only V8's optimising compiler: otherwise it depends on the machine's load when a function is optimised.
 const FLAGS: [&str; 2] = ["--no-warnings", "--no-liftoff"];
 
 pub(crate) struct Node {
@@ -20,7 +20,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Puts the driver into this folder.
+    /// Writes the driver to this folder.
     pub(crate) fn new(folder: &Path) -> Result<Node> {
         for (name, text) in SCRIPTS {
             std::fs::write(folder.join(name), text).context("writing the driver")?;
@@ -28,7 +28,7 @@ impl Node {
         Ok(Node { driver: folder.join("driver.mjs") })
     }
 
-    /// As `node --version` has it.
+    /// The output of `node --version`.
     pub(crate) fn version() -> Result<String> {
         let output = Command::new("node")
             .arg("--version")
@@ -43,8 +43,8 @@ impl Node {
         Run::parse(&stdout)
     }
 
-    /// Runs an instrumented module for one round, suspended at every host call that may wait; gives its checksum and how
-    /// often that was.
+    /// Runs an instrumented module for one round, suspended at every host call that may block; returns its checksum and
+    /// the number of suspensions.
     pub(crate) fn suspend(
         &self,
         module: &Path,
@@ -55,7 +55,10 @@ impl Node {
         let (stdout, stderr) = self.run(module, &options)?;
         let count = stderr.lines().find_map(|line| line.strip_prefix("suspensions "));
         let count = count.and_then(|count| count.parse().ok());
-        Ok((Run::parse(&stdout)?.checksum, count.context("no number of suspensions")?))
+        Ok((
+            Run::parse(&stdout)?.checksum,
+            count.context("the driver printed no number of suspensions")?,
+        ))
     }
 
     fn run(&self, module: &Path, options: &Value) -> Result<(String, String)> {

@@ -1,5 +1,5 @@
-//! Binaryen for the columns that are not ours, in a process of its own: the same two runs as in the rewriter, Asyncify as
-//! it comes and then `-O2`.
+//! Binaryen for the columns that are not ours, in a separate process: the same two runs as in the rewriter, default
+//! Asyncify and then `-O2`.
 
 use super::column::Column;
 use anyhow::{Context as _, Result, bail, ensure};
@@ -22,18 +22,19 @@ pub(crate) struct Opts {
     /// The import that suspends.
     #[arg(long, default_value = SUSPENDING)]
     suspending: String,
-    /// `-O2` and then Asyncify, in one run, as `wasm-opt -O2 --asyncify` does.
+    /// Run `-O2` and then Asyncify in one pass, like `wasm-opt -O2 --asyncify`.
     #[arg(long)]
     first: bool,
 }
 
-/// Binaryen's Asyncify as it comes, and `-O2`, for a module with an import that suspends, as `module.name`.
+/// Runs Binaryen's default Asyncify and then `-O2` on a module; `suspending` is the import that suspends, as
+/// `module.name`.
 pub(crate) fn asyncified(wasm: &[u8], suspending: &str) -> Result<Vec<u8>> {
     run_child(wasm, Column::Default, &["--suspending", suspending])
 }
 
-/// What this program is called with to do as `wasm-opt -O2 --asyncify` does to a module with an import that suspends, as
-/// `module.name`.
+/// The command that makes this program act like `wasm-opt -O2 --asyncify` on a module; `suspending` is the import that
+/// suspends, as `module.name`.
 pub(crate) fn optimised_first(files: [&Path; 3], suspending: &str) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe().context("own program")?);
     command.args([SUBCOMMAND, Column::Default.id()]).args(files);
@@ -60,12 +61,12 @@ fn run_child(wasm: &[u8], column: Column, more: &[&str]) -> Result<Vec<u8>> {
     std::fs::read(&output).context("reading Binaryen's output")
 }
 
-/// The child's side.
+/// Entry of the child process.
 pub(crate) fn run(opts: &Opts) -> Result<()> {
     let features = opts
         .features
         .iter()
-        .map(|name| name.parse().with_context(|| format!("feature {name} is not known")))
+        .map(|name| name.parse().with_context(|| format!("unknown feature {name}")))
         .collect::<Result<Vec<Feature>>>()?;
     if opts.first {
         let mut asyncify = asyncify(&features, opts);
@@ -79,7 +80,7 @@ pub(crate) fn run(opts: &Opts) -> Result<()> {
             asyncify(&features, opts).run(&opts.input, &opts.scratch)?;
             &opts.scratch
         }
-        Column::Ours => bail!("faasm-asyncify makes this column"),
+        Column::Ours => bail!("faasm-asyncify builds this column"),
     };
     options(&features).run(instrumented, &opts.output)?;
     Ok(())

@@ -15,7 +15,7 @@ use std::path::Path;
 /// The major version that the workspace depends on.
 const WASMTIME: &str = "48";
 
-/// Prints what concerns all workloads, and writes the files that were asked for.
+/// Prints the summary of all workloads, and writes the requested files.
 pub(crate) fn write(
     measured: &[Measured],
     small: &[Small],

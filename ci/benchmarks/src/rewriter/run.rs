@@ -1,4 +1,4 @@
-//! What a workload prints: the time of each round, and a checksum of its results.
+//! The output of a workload: the time of each round, and a checksum of its results.
 
 use crate::stats::least;
 use anyhow::{Context as _, Result, ensure};
@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 /// One run of a workload in one instance.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Run {
-    /// Nanoseconds of the fastest round: engines compile while the first ones run, and other programs take their share.
+    /// Nanoseconds of the fastest round: earlier rounds include compilation, and other programs slow rounds down.
     pub(crate) fastest: f64,
     pub(crate) checksum: String,
 }
@@ -18,15 +18,17 @@ impl Run {
         for line in printed.lines() {
             match line.split_once(' ') {
                 Some(("round", time)) => {
-                    rounds.push(time.parse::<f64>().with_context(|| format!("time of `{line}`"))?);
+                    rounds.push(
+                        time.parse::<f64>()
+                            .with_context(|| format!("parsing the time in `{line}`"))?,
+                    );
                 }
                 Some(("checksum", sum)) => checksum = Some(sum.to_owned()),
                 _ => {}
             }
         }
-        let checksum =
-            checksum.with_context(|| format!("no checksum in what it printed: {printed}"))?;
-        ensure!(!rounds.is_empty(), "no rounds in what it printed: {printed}");
+        let checksum = checksum.with_context(|| format!("no checksum in the output: {printed}"))?;
+        ensure!(!rounds.is_empty(), "no rounds in the output: {printed}");
         Ok(Run { fastest: least(rounds.into_iter()), checksum })
     }
 }

@@ -1,5 +1,5 @@
-//! How the rewriter's time and memory grow with a module of one shape: n, 2n and 4n, its own time and Binaryen's apart, and all
-//! of it beside what the same Binaryen takes for `wasm-opt -O2 --asyncify` alone.
+//! How the rewriter's time and memory grow with a module of one shape: at n, 2n and 4n, separately for the rewriter and
+//! Binaryen; and the total relative to `wasm-opt -O2 --asyncify` with the same Binaryen.
 
 use super::optimise;
 use crate::figure::{self, Figure};
@@ -11,16 +11,16 @@ use nix::sys::time::TimeValLike as _;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// What takes less than this measures the machine.
+/// Shorter times are dominated by noise.
 const LEAST_SECONDS: f64 = 0.05;
 
-/// Of 4n to n, where linear is 4; the rest is for what is sorted, for caches, and for a machine that does other things.
+/// Maximum ratio of 4n to n. Linear growth is 4; the rest allows for sorting, caches, and load on the machine.
 const MOST_GROWTH: f64 = 6.0;
 
-/// Of a build to Binaryen alone.
+/// Maximum ratio of a build to Binaryen alone.
 const MOST_OF_BINARYEN: f64 = 3.0;
 
-/// How often each is measured; the fastest counts.
+/// Number of measurements of each; the fastest counts.
 const ROUNDS: usize = 2;
 
 const SUSPENDING: &str = "wasi_snapshot_preview1.poll_oneoff";
@@ -121,7 +121,7 @@ fn imports(n: usize) -> String {
     format!(r#"(module {imports} (memory (export "memory") 2) (func (export "_start") {calls}))"#)
 }
 
-/// An exported function of constructors that nobody calls, and many calls on three levels; nothing waits.
+/// An exported constructor function without callers, and many calls on three levels; nothing suspends.
 fn calls_of_start(n: usize) -> String {
     let [f, g, h] = ["f", "g", "h"].map(|name| format!("(call ${name})").repeat(n));
     format!(
@@ -143,7 +143,7 @@ pub(crate) fn run(opts: &Opts) -> Result<()> {
     }
 }
 
-/// What a build takes and Binaryen alone, for each size, then what is made of it.
+/// The time of a build and of Binaryen alone, for each size, and the figures derived from it.
 fn measure(shape: &Shape, binaryen: &Binaryen) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     let mut ours = Vec::new();
@@ -186,7 +186,7 @@ fn measure(shape: &Shape, binaryen: &Binaryen) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// What `faasm-asyncify build` takes, and what Binaryen alone does: each the least of some rounds.
+/// The resources of `faasm-asyncify build` and of Binaryen alone: the minimum of several rounds for each.
 fn beside(wasm: &[u8], binaryen: &Binaryen) -> Result<[Taken; 2]> {
     let folder = tempfile::tempdir().context("a temporary folder")?;
     let [input, scratch, output, out] =
@@ -211,7 +211,7 @@ fn mebibytes(taken: Taken) -> f64 {
     taken.bytes as f64 / f64::from(1 << 20)
 }
 
-/// Processor time of this process so far.
+/// CPU time of this process so far.
 fn seconds() -> Result<f64> {
     let usage = getrusage(UsageWho::RUSAGE_SELF)?;
     Ok((usage.user_time() + usage.system_time()).num_microseconds() as f64 / 1e6)

@@ -1,4 +1,4 @@
-//! How large a module is without what no engine needs.
+//! The size of a module without sections that no engine needs.
 
 use super::artefact::read;
 use anyhow::{Context as _, Result};
@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result};
 const HEADER: usize = 8;
 const CUSTOM: u8 = 0;
 
-/// Bytes without names and other custom sections, in the encoding that the same writer gives to every column.
+/// Bytes without names and other custom sections, in the encoding of one writer for all columns.
 pub(crate) fn of(wasm: &[u8]) -> Result<usize> {
-    sections(&read(wasm)?.emit_wasm()).context("a module that walrus wrote cannot be read")
+    sections(&read(wasm)?.emit_wasm()).context("parsing a module that walrus wrote")
 }
 
 fn sections(wasm: &[u8]) -> Option<usize> {
@@ -26,7 +26,7 @@ fn sections(wasm: &[u8]) -> Option<usize> {
     Some(total)
 }
 
-/// An unsigned number, and where it ends.
+/// A LEB128 number, and the position after it.
 fn leb128(bytes: &[u8], start: usize) -> Option<(usize, usize)> {
     let mut value = 0usize;
     for (i, byte) in bytes.get(start..)?.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Small functions: what instrumentation adds to the size of each one that can suspend.
+//! Small functions: how much instrumentation adds to the size of each function that can suspend.
 
 use super::artefact;
 use super::column::Column;
@@ -7,13 +7,13 @@ use anyhow::{Context as _, Result};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// Those that a compiler made have at least this many bytes; those assembled by hand to test one thing, a few hundred.
+/// Compiled functions have at least this many bytes; those assembled by hand for a single test have a few hundred.
 pub(crate) const COMPILED: usize = 4096;
 
 /// One function.
 pub(crate) struct Small {
     pub(crate) name: String,
-    /// With `-O2` only.
+    /// Size with `-O2` only.
     pub(crate) plain: usize,
     pub(crate) ours: usize,
 }
@@ -28,7 +28,7 @@ impl Small {
     }
 }
 
-/// Measures every function in these folders that can suspend. Some are there to be refused; these are left out.
+/// Measures every function in these folders that can suspend, except those that are meant to be rejected.
 pub(crate) fn measure(folders: &[PathBuf], asyncify: &Path) -> Result<Vec<Small>> {
     eprintln!("\n== small functions");
     let mut measured = Vec::new();

@@ -11,13 +11,13 @@ use anyhow::{Context as _, Result, ensure};
 use faasm_asyncify::normalise;
 use std::path::{Path, PathBuf};
 
-/// Of each artefact.
+/// Builds of each artefact.
 const BUILDS: usize = 3;
 
-/// How often a callback deep inside has to suspend for the check to mean something.
+/// Minimum number of suspensions for which the check of a callback deep inside is meaningful.
 const MANY: u64 = 1000;
 
-/// Compare the rewriter's output with Binaryen's own Asyncify, and with none
+/// Compare the rewriter's output with Binaryen's own Asyncify, and with no Asyncify
 #[derive(Debug, clap::Args)]
 pub(crate) struct Opts {
     /// Folder of the workloads, compiled
@@ -32,7 +32,7 @@ pub(crate) struct Opts {
     /// Only workloads whose names contain this, or `small functions`
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// How often each column is run
+    /// Number of runs of each column
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
     /// Write the figures to this file, as JSON
@@ -43,7 +43,7 @@ pub(crate) struct Opts {
     markdown: Option<PathBuf>,
 }
 
-/// What was measured of one workload.
+/// The measurements of one workload.
 pub(crate) struct Measured {
     pub(crate) workload: Workload,
     /// In the order of [`Column::ALL`].
@@ -58,7 +58,7 @@ pub(crate) struct MeasuredColumn {
     /// Nanoseconds of each repetition's fastest round.
     pub(crate) v8: Vec<f64>,
     pub(crate) wasmtime: Vec<f64>,
-    /// In the run that checks it, where there was one.
+    /// Number of suspensions in the run that checks the column, if there is one.
     pub(crate) suspensions: Option<u64>,
 }
 
@@ -90,7 +90,7 @@ pub(crate) fn run(opts: &Opts) -> Result<()> {
     };
     ensure!(
         !measured.is_empty() || !small.is_empty(),
-        "no workload contains `{}`",
+        "no workload has a name that contains `{}`",
         opts.filter.as_deref().unwrap_or_default()
     );
     report::write(&measured, &small, opts.json.as_deref(), opts.markdown.as_deref())
@@ -105,7 +105,7 @@ struct TestBed<'a> {
 
 /// One column, ready to run.
 struct Ready {
-    /// With its original imports.
+    /// Module with its original imports.
     path: PathBuf,
     /// Compiled for wasmtime.
     module: ::wasmtime::Module,
@@ -177,7 +177,7 @@ impl TestBed<'_> {
         ready.collect()
     }
 
-    /// Runs the columns in turn, in both engines; gives the checksum that all of them have.
+    /// Runs the columns in turn, in both engines; returns the checksum, which must be the same in all.
     fn time(
         &self,
         workload: Workload,
@@ -197,17 +197,17 @@ impl TestBed<'_> {
                 for (engine, run) in [("V8", &v8), ("wasmtime", &wasmtime)] {
                     ensure!(
                         run.checksum == *expected,
-                        "{} gives {} in {engine}, where {expected} was given before",
+                        "{} has checksum {} in {engine}, but earlier runs had {expected}",
                         column.column.id(),
                         run.checksum
                     );
                 }
             }
         }
-        checksum.context("nothing was run")
+        checksum.context("no column was run")
     }
 
-    /// Suspends an instrumented column for real; gives how often.
+    /// Runs an instrumented column with real suspensions; returns their number.
     fn check(
         &self,
         workload: Workload,
@@ -218,9 +218,12 @@ impl TestBed<'_> {
         let path = self.folder.join("suspended.wasm");
         std::fs::write(&path, &artefact.wasm).context("writing a module")?;
         let (sum, count) = self.node.suspend(&path, entry, artefact.buffer)?;
-        ensure!(sum == checksum, "suspended {count} times it gives {sum}, and {checksum} without");
+        ensure!(
+            sum == checksum,
+            "the checksum is {sum} with {count} suspensions, and {checksum} without"
+        );
         let least = if workload.form == Form::Deep { MANY } else { 1 };
-        ensure!(count >= least, "it was suspended {count} times only");
+        ensure!(count >= least, "the run had only {count} suspensions");
         Ok(count)
     }
 }

@@ -1,4 +1,4 @@
-//! Gives a shimmed module its original imports back, so that any host can run it, without suspending it.
+//! Restores the original imports of a shimmed module, so that any host can run it without suspending it.
 //!
 //! ```wat
 //! ;; before                                             ;; after
@@ -9,8 +9,8 @@
 //!                                                        (func $suspend unreachable)
 //! ```
 //!
-//! The instrumented code stays as it is, and no engine can know that the state is always "normal": it is in a mutable
-//! global, and the functions that would change it are still there.
+//! The instrumented code is unchanged, and no engine can infer that the state is always "normal": it is in a mutable
+//! global, and the functions that could change it are still present.
 
 use super::artefact::read;
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -18,8 +18,8 @@ use faasm_asyncify::{BRIDGE_MODULE, SUSPEND};
 use std::collections::BTreeMap;
 use walrus::{ConstExpr, ExportItem, FunctionId, GlobalId, ImportKind, Module, ValType, ir::Value};
 
-/// Rewrites the module. Names go, and exported functions other than the entry: those of Asyncify, and constructors, which
-/// Binaryen may have moved into the entry.
+/// Rewrites the module. Removes names, and exported functions other than the entry: those of Asyncify, and
+/// constructors, which Binaryen may have moved into the entry.
 pub(crate) fn unshim(wasm: &[u8], entry: &[String]) -> Result<Vec<u8>> {
     let mut module = read(wasm)?;
     let bridge: BTreeMap<String, FunctionId> = module
@@ -35,7 +35,8 @@ pub(crate) fn unshim(wasm: &[u8], entry: &[String]) -> Result<Vec<u8>> {
         match name.split_once(':') {
             Some(("begin", call)) => {
                 let finish = bridge.get(&format!("finish:{call}"));
-                let finish = *finish.with_context(|| format!("{name} has no finish"))?;
+                let finish = *finish
+                    .with_context(|| format!("the shim imports {name} without finish:{call}"))?;
                 call_at_once(&mut module, call, *function, finish)?;
             }
             Some(("finish", _)) => {}
@@ -43,7 +44,7 @@ pub(crate) fn unshim(wasm: &[u8], entry: &[String]) -> Result<Vec<u8>> {
             _ if name == SUSPEND => replace(&mut module, *function, |body, _| {
                 body.unreachable();
             })?,
-            _ => bail!("the shim imports `{name}`, which nobody knows"),
+            _ => bail!("unknown import of the shim: `{name}`"),
         }
     }
     let exports: Vec<_> = module
@@ -81,7 +82,7 @@ fn call_at_once(
             false,
             ConstExpr::Value(Value::I32(0)),
         )),
-        _ => bail!("`{call}` gives something other than one i32"),
+        _ => bail!("`{call}` does not return exactly one i32"),
     };
     let ty = module.types.add(&params, &results);
     let (original, _) = module.add_import_func(from, name, ty);
@@ -143,7 +144,7 @@ mod tests {
         assert_eq!(imports, ["env.__faasm_await_call", "env.__faasm_pull_state"]);
         let exports: Vec<_> = module.exports.iter().map(|export| export.name.as_str()).collect();
         assert_eq!(exports, ["memory", "_start"]);
-        // It validates: what `normalise` refuses is no valid module.
+        // The module is valid: `normalise` rejects invalid ones.
         normalise(&unshimmed).unwrap();
     }
 }

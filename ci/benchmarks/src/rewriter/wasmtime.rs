@@ -1,5 +1,5 @@
-//! Runs modules under wasmtime, with as little of a host as the workloads need: host calls should cost little beside what
-//! is measured, as in `js/host.mjs`.
+//! Runs modules under wasmtime with a minimal host: host calls should cost little compared with the measured work, as
+//! in `js/host.mjs`.
 
 use super::run::Run;
 use anyhow::{Result, anyhow};
@@ -13,7 +13,7 @@ const BAD_DESCRIPTOR: i32 = 8;
 const CHARACTER_DEVICE: u8 = 2;
 const STANDARD_OUTPUT: i32 = 1;
 
-/// What a run holds.
+/// State of the host in a run.
 struct Host {
     /// Command line, each argument with its NUL.
     args: Vec<Vec<u8>>,
@@ -82,7 +82,7 @@ fn linker(engine: &Engine) -> Call<Linker<Host>> {
     })?;
     linker.func_wrap(WASI, "environ_get", |_: i32, _: i32| SUCCESS)?;
     linker.func_wrap(WASI, "clock_time_get", |mut guest: Guest<'_>, _: i32, _: i64, to: i32| {
-        // The processor time of this thread for every clock, as in `js/driver.mjs`.
+        // Every clock returns the CPU time of this thread, as in `js/driver.mjs`.
         let now = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?;
         let now = now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64;
         memory(&mut guest)?.write(&mut guest, to as usize, &now.to_le_bytes())?;
@@ -102,7 +102,7 @@ fn linker(engine: &Engine) -> Call<Linker<Host>> {
 
 fn memory(guest: &mut Guest<'_>) -> Call<Memory> {
     let memory = guest.get_export("memory").and_then(|export| export.into_memory());
-    // An error takes a backtrace when it is made, so only where there is one.
+    // Creating an error captures a backtrace, so create it only on failure.
     memory.ok_or_else(|| Trap::MemoryOutOfBounds.into())
 }
 
@@ -141,7 +141,7 @@ fn fd_write(mut guest: Guest<'_>, descriptor: i32, parts: i32, count: i32, to: i
     Ok(SUCCESS)
 }
 
-/// A chunk of a state value, and the guest's memory for it.
+/// A chunk of a state value, and the guest memory for it.
 fn chunk<'a>(
     guest: &'a mut Guest<'_>,
     [key, total, offset, at, length]: [i32; 5],

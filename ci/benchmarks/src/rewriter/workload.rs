@@ -1,4 +1,4 @@
-//! The programs that are measured; their sources are in `functions`.
+//! The measured programs; their sources are in `functions`.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use std::fmt;
 pub(crate) enum Form {
     /// Only `main`.
     Main,
-    /// A callback below everything.
+    /// A callback at the bottom of every call stack.
     Deep,
 }
 
@@ -25,13 +25,13 @@ impl fmt::Display for Form {
 pub(crate) struct Workload {
     pub(crate) program: &'static str,
     pub(crate) form: Form,
-    /// Name of its file, without extension.
+    /// File name without extension.
     pub(crate) file: &'static str,
-    /// How many rounds make about a second in V8.
+    /// Number of rounds that take about a second in V8.
     pub(crate) rounds: u32,
 }
 
-/// The program that is all kernel, in form A only.
+/// The program without library code, in form A only.
 pub(crate) const KERNEL: &str = "fannkuch";
 
 const fn workload(program: &'static str, form: Form, file: &'static str, rounds: u32) -> Workload {

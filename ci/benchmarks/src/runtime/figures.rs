@@ -1,22 +1,22 @@
-//! The figures that have targets.
+//! The figures with targets.
 
 use super::Measured;
 use crate::figure::Figure;
 use crate::stats::Ratio;
 use std::fmt;
 
-/// What a page should have to download at most, bytes.
+/// Maximum number of bytes that a page should download.
 const DOWNLOAD: f64 = 120.0 * 1024.0;
-/// Suspending and resuming, of a driver written by hand.
+/// Suspending and resuming, relative to a hand-written driver.
 const SUSPENSION: f64 = 1.5;
-/// A ready read, of the same in plain JavaScript.
+/// A ready read, relative to the same in plain JavaScript.
 const READY: f64 = 2.5;
-/// A call and its answer, of a message and its echo.
+/// A call and its reply, relative to a message and its echo.
 const CALL: f64 = 1.3;
-/// A hundred calls at once: so many times faster than blocking requests.
+/// A hundred concurrent calls: how many times faster than blocking requests.
 const FAN: f64 = 20.0;
 
-/// What is measured side by side.
+/// Groups of columns that are measured side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Group {
     Suspension,
@@ -28,7 +28,7 @@ pub(crate) enum Group {
 impl Group {
     pub(crate) const ALL: [Group; 4] = [Group::Suspension, Group::Ready, Group::Call, Group::Fan];
 
-    /// As the page calls it.
+    /// Name of the group in the page.
     pub(crate) fn id(self) -> &'static str {
         match self {
             Group::Suspension => "suspension",
@@ -50,12 +50,12 @@ impl fmt::Display for Group {
     }
 }
 
-/// What the runtime comes to.
+/// The figure of the runtime's download size.
 pub(crate) fn download(bytes: u64) -> Figure {
     Figure::new("download, brotli", bytes as f64, "bytes").at_most(DOWNLOAD)
 }
 
-/// Those of one browser.
+/// The figures of one browser.
 pub(crate) fn of(measured: &Measured) -> Vec<Figure> {
     let browser = measured.browser;
     let ratio = |group: Group, column: &str, base: &str| {

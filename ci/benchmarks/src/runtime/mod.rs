@@ -1,4 +1,4 @@
-//! What the browser runtime costs: in each browser, beside others that do the same, in one page and one run.
+//! The cost of the browser runtime: in each browser, compared with alternatives in one page and one run.
 
 mod figures;
 mod npm;
@@ -18,32 +18,32 @@ use std::path::PathBuf;
 /// The user whose functions these are.
 const USER: &str = "bench";
 
-/// How long one measurement lasts, milliseconds: clocks of browsers tick once in one.
+/// Duration of one measurement in milliseconds: browser clocks have a resolution of one millisecond.
 const SAMPLE: u32 = 60;
 
-/// Has the page measure a group.
+/// Makes the page measure a group.
 const MEASURE: &str = r#"
 const [group, site, options, done] = arguments;
 import("/groups.js").then((groups) => groups[group](site, options)).then(
   (found) => done({ found }), (error) => done({ error: `${error}\n${error?.stack}` }));
 "#;
 
-/// Compare the browser runtime with others that do the same
+/// Compare the browser runtime with alternatives
 #[derive(Debug, clap::Args)]
 pub(crate) struct Opts {
     /// The runtime's npm package, as a folder
     #[arg(long, value_name = "FOLDER")]
     package: PathBuf,
-    /// What a page downloads of it, bytes
+    /// Number of bytes that a page downloads of it
     #[arg(long, value_name = "BYTES")]
     download: Option<u64>,
-    /// Where npm puts what the runtime is compared with
+    /// Folder in which npm installs the alternatives
     #[arg(long, value_name = "FOLDER")]
     npm: PathBuf,
     /// Only browsers whose names contain this
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// How often each column is measured
+    /// Number of measurements of each column
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
     /// Write the figures to this file, as JSON
@@ -54,7 +54,7 @@ pub(crate) struct Opts {
     markdown: Option<PathBuf>,
 }
 
-/// What was measured in one browser: microseconds by group and column, one for each round.
+/// Measurements in one browser: microseconds by group and column, one for each round.
 pub(crate) struct Measured {
     pub(crate) browser: Kind,
     pub(crate) groups: Vec<(Group, BTreeMap<String, Vec<f64>>)>,
@@ -69,7 +69,7 @@ pub(crate) async fn run(opts: &Opts) -> Result<()> {
     let browsers: Vec<Kind> = Kind::ALL.into_iter().filter(wanted).collect();
     ensure!(
         !browsers.is_empty(),
-        "no browser contains `{}`",
+        "no browser has a name that contains `{}`",
         opts.filter.as_deref().unwrap_or_default()
     );
     let site = Site::new(&opts.package, &npm::asyncify_wasm(&opts.npm)?)?;
@@ -122,10 +122,10 @@ fn found(answer: Value) -> Result<BTreeMap<String, Vec<f64>>> {
     if let Some(error) = answer["error"].as_str() {
         anyhow::bail!("{error}");
     }
-    serde_json::from_value(answer["found"].clone()).context("what the page measured")
+    serde_json::from_value(answer["found"].clone()).context("parsing the page's measurements")
 }
 
-/// Everything of a browser, in microseconds.
+/// All measurements of a browser, in microseconds.
 fn columns(measured: &Measured) -> Table {
     let heading = measured.browser.to_string();
     let mut table = Table::new(&[&heading, "µs, least", "µs, most"]);

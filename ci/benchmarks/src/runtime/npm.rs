@@ -1,13 +1,13 @@
-//! What the runtime is compared with, from npm.
+//! The alternative from npm that the runtime is compared with.
 
 use anyhow::{Context as _, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The driver for Asyncify that most pages take.
+/// The most widely used driver for Asyncify.
 const ASYNCIFY_WASM: &str = "asyncify-wasm@1.2.1";
 
-/// Installs it into this folder, and gives its module.
+/// Installs it into this folder, and returns its module.
 pub(crate) fn asyncify_wasm(folder: &Path) -> Result<PathBuf> {
     let module = folder.join("node_modules/asyncify-wasm/dist/asyncify.mjs");
     if !module.is_file() {

@@ -1,4 +1,4 @@
-//! The site that measures: pages, the runtime, functions, and others who drive the same functions.
+//! The site of the benchmark: pages, the runtime, functions, and other drivers of the same functions.
 
 use crate::rewriter::optimise;
 use anyhow::{Context as _, Result, ensure};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
-/// What the host call that suspends is called.
+/// The host call that suspends.
 const SUSPENDING: &str = "env.__faasm_await_call";
 
 macro_rules! texts {
@@ -29,7 +29,7 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// With the runtime from this package, and the module of `asyncify-wasm`.
+    /// Creates the site with the runtime from this package, and the module of `asyncify-wasm`.
     pub(crate) fn new(package: &Path, asyncify_wasm: &Path) -> Result<Site> {
         let site = Site { folder: tempfile::tempdir().context("a temporary folder")? };
         for (name, text) in PAGES {
@@ -40,7 +40,8 @@ impl Site {
             fs::create_dir(site.path().join(folder)).with_context(|| format!("making {folder}"))?;
         }
         for (name, text) in FUNCTIONS {
-            let wasm = wat::parse_str(text).with_context(|| format!("text of {name}"))?;
+            let wasm =
+                wat::parse_str(text).with_context(|| format!("parsing the text of {name}"))?;
             let path = site.original(name);
             fs::write(&path, wasm).with_context(|| format!("writing {}", path.display()))?;
         }
@@ -61,12 +62,12 @@ impl Site {
         self.path().join("originals").join(name).with_extension("wasm")
     }
 
-    /// Functions as a cluster runs them.
+    /// Original binaries of the functions.
     pub(crate) fn originals(&self) -> Vec<PathBuf> {
         FUNCTIONS.iter().map(|(name, _)| self.original(name)).collect()
     }
 
-    /// Address of the package's engines.
+    /// Path of the package's engines.
     pub(crate) fn engine(&self) -> Result<String> {
         let snippets = self.path().join("runtime/snippets");
         let entries = fs::read_dir(&snippets).context("listing the package's snippets")?;

@@ -1,9 +1,9 @@
-//! What happens to valid bytes: what [`crate::mutate`] does to modules, and numbers at their bounds.
+//! Damages valid bytes: like [`crate::mutate`] for modules, and by replacing numbers with extreme ones.
 
 use crate::mutate;
 use crate::random::Rng;
 
-/// Numbers as texts have them, around the bounds of their types and beyond.
+/// Numbers in text form, around the limits of their types and beyond.
 const TEXTS: [&str; 12] = [
     "0",
     "-1",
@@ -22,7 +22,7 @@ const TEXTS: [&str; 12] = [
 pub(super) fn damage(bytes: &mut Vec<u8>, other: &[u8], rng: &mut Rng) {
     match rng.below(8) {
         0 => {
-            // Little-endian, over what is there.
+            // Little-endian, overwriting existing bytes.
             let number = extreme(rng).to_le_bytes();
             let width = [2, 4, 8][rng.below(3)];
             let at = rng.below(bytes.len());
@@ -55,7 +55,7 @@ fn varint(mut number: u64) -> Vec<u8> {
     bytes
 }
 
-/// Puts another number in the place of one that is written in digits.
+/// Replaces a number in decimal digits by another one.
 fn replace_number(bytes: &mut Vec<u8>, rng: &mut Rng) {
     let from = rng.below(bytes.len());
     let Some(start) = bytes[from..].iter().position(u8::is_ascii_digit).map(|at| from + at) else {

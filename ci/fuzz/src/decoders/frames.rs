@@ -1,4 +1,4 @@
-//! Frames, handshakes and batches: what was taken can be sent again, and means the same.
+//! Frames, handshakes and batches: a decoded message can be encoded again, and then decodes to the same message.
 
 use crate::random::{Rng, hash};
 use faasm_bridge::session::greet;
@@ -23,16 +23,17 @@ pub(super) fn server_message(frame: &[u8]) -> Result<bool, String> {
     Ok(twice::<ServerMessage>(frame)?.is_some())
 }
 
-/// Decodes a frame, and what it is encoded as again.
+/// Decodes a frame, and encodes the result again.
 fn twice<M>(frame: &[u8]) -> Result<Option<(M, &[u8])>, String>
 where
     M: Serialize + DeserializeOwned + PartialEq + Debug,
 {
     let Ok((message, payload)) = decode::<M>(frame) else { return Ok(None) };
-    let again = encode(&message, payload).map_err(|error| format!("taken, not sent: {error}"))?;
+    let again =
+        encode(&message, payload).map_err(|error| format!("decoded, but not encoded: {error}"))?;
     match decode::<M>(&again) {
         Ok((same, rest)) if (&same, rest) == (&message, payload) => Ok(Some((message, payload))),
-        other => Err(format!("sent again it is another message: {message:?} and {other:?}")),
+        other => Err(format!("decodes differently after encoding: {message:?} and {other:?}")),
     }
 }
 
@@ -61,21 +62,22 @@ fn same_handshake<M>(message: &M) -> Result<(), String>
 where
     M: Serialize + DeserializeOwned + PartialEq + Debug,
 {
-    let frame = encode_handshake(message).map_err(|error| format!("taken, not sent: {error}"))?;
+    let frame =
+        encode_handshake(message).map_err(|error| format!("decoded, but not encoded: {error}"))?;
     match decode_handshake::<M>(&frame) {
         Ok(same) if same == *message => Ok(()),
-        other => Err(format!("sent again it is another one: {message:?} and {other:?}")),
+        other => Err(format!("decodes differently after encoding: {message:?} and {other:?}")),
     }
 }
 
-/// What comes out of a batch: the frames, and whether the last one is complete.
+/// The content of a batch: the frames, and whether the last one is complete.
 type Taken = Result<(Vec<Vec<u8>>, bool), WireError>;
 
 pub(super) fn batch(bytes: &[u8]) -> Result<bool, String> {
     let frames = match bytes.split_first_chunk::<BATCH_HEADER_BYTES>() {
         Some((header, frames)) => {
             if BatchHeader::from_bytes(*header).to_bytes() != *header {
-                return Err("a header is not what it was read from".to_owned());
+                return Err("a header encodes to other bytes than it was decoded from".to_owned());
             }
             frames
         }
@@ -92,7 +94,7 @@ pub(super) fn batch(bytes: &[u8]) -> Result<bool, String> {
     });
     for (how, cut) in [("at random", read(pieces)), ("everywhere", read(frames.chunks(1)))] {
         if cut != whole {
-            return Err(format!("cut {how} it is {cut:?}, and in one piece {whole:?}"));
+            return Err(format!("cut {how}, it decodes to {cut:?}, in one piece to {whole:?}"));
         }
     }
     let message: Result<Vec<_>, _> = frames_of(frames, true).collect();
@@ -100,7 +102,9 @@ pub(super) fn batch(bytes: &[u8]) -> Result<bool, String> {
         (Ok((read, true)), Ok(message)) if *read == message => {}
         (Ok((_, false)) | Err(_), Err(_)) => {}
         (whole, message) => {
-            return Err(format!("as a message it is {message:?}, and in pieces {whole:?}"));
+            return Err(format!(
+                "as one message it decodes to {message:?}, in pieces to {whole:?}"
+            ));
         }
     }
     let Ok((frames, is_complete)) = &whole else { return Ok(false) };
@@ -108,7 +112,7 @@ pub(super) fn batch(bytes: &[u8]) -> Result<bool, String> {
     frames.iter().for_each(|frame| append_frame(&mut again, frame));
     match read([again.as_slice()].into_iter()) {
         Ok((same, true)) if same == *frames => Ok(*is_complete),
-        other => Err(format!("batched again: {other:?}")),
+        other => Err(format!("after encoding, the batch decodes to {other:?}")),
     }
 }
 

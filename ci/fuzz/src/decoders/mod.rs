@@ -1,10 +1,10 @@
-//! The third target: whatever reads bytes that come from outside takes them or refuses them, and never panics.
+//! The third target: every decoder of external bytes accepts or rejects them, and never panics.
 //!
-//! * `seeds.rs`: bytes that are as they should be.
-//! * `damage.rs`: what becomes of them.
-//! * `frames.rs`, `sessions.rs`, `tokens.rs`, `texts.rs`: the decoders, and the laws that hold for what they take.
+//! * `seeds.rs`: valid bytes.
+//! * `damage.rs`: damages them.
+//! * `frames.rs`, `sessions.rs`, `tokens.rs`, `texts.rs`: the decoders, and the laws that hold for accepted input.
 //!
-//! An input is bytes and the name of its decoder, by which the file of a finding ends.
+//! An input is bytes and the name of its decoder, which is also the extension of a finding's file.
 
 mod damage;
 mod frames;
@@ -22,28 +22,28 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 use tempfile::TempDir;
 
-/// Of all inputs, so many are noise, percent.
+/// Percentage of inputs that are noise.
 const NOISE: usize = 10;
-/// Longest noise, bytes.
+/// Maximum length of noise in bytes.
 const NOISE_BYTES: usize = 300;
-/// Of the others, so many stay as they are, percent.
+/// Percentage of the other inputs that stay undamaged.
 const UNDAMAGED: usize = 10;
-/// Most times one input is damaged.
+/// Maximum number of damages of one input.
 const MOST_DAMAGE: usize = 6;
 
-/// Something that reads bytes from outside.
+/// A decoder of external bytes.
 #[derive(Debug)]
 pub struct Decoder {
     pub name: &'static str,
-    /// It reads files, and gets fewer inputs than the others.
+    /// Whether it reads files, and therefore gets fewer inputs.
     pub is_slow: bool,
-    /// Valid bytes.
+    /// Creates valid bytes.
     seed: fn(&mut Rng) -> Vec<u8>,
-    /// Whether it takes them, or the law that is broken.
+    /// Whether the bytes are accepted, or the violated law.
     check: fn(&[u8]) -> Result<bool, String>,
 }
 
-/// All of them.
+/// All decoders.
 pub static DECODERS: [Decoder; 13] = [
     Decoder {
         name: "client-message",
@@ -91,16 +91,16 @@ pub static DECODERS: [Decoder; 13] = [
 ];
 
 impl Decoder {
-    /// The one by which such a file ends.
+    /// The decoder that a file's extension names.
     pub fn of(path: &Path) -> Option<&'static Self> {
         let ending = path.extension()?;
         DECODERS.iter().find(|decoder| ending == decoder.name)
     }
 
-    /// Gives it bytes; whether it takes them.
+    /// Decodes bytes; returns whether they are accepted.
     ///
     /// # Errors
-    /// A panic, or a law that does not hold.
+    /// A panic, or a violated law.
     pub fn check(&self, bytes: &[u8]) -> Result<bool, Finding> {
         let check = self.check;
         let finding = match guarded(self.name, || check(bytes)) {
@@ -111,8 +111,7 @@ impl Decoder {
         Err(finding.of(self.name))
     }
 
-    /// The input of a seed: noise, or something valid and what is left of it after damage. `kept` are inputs that found
-    /// something once.
+    /// The input of a seed: noise, or valid bytes with random damage. `kept` are inputs of earlier findings.
     pub fn input(&self, seed: u64, kept: &[Kept]) -> Vec<u8> {
         let mut rng = Rng::new(seed);
         if rng.chance(NOISE) {
@@ -138,7 +137,7 @@ impl Decoder {
 }
 
 thread_local! {
-    /// For what is only read from files.
+    /// For decoders that read only files.
     static FOLDER: OnceCell<TempDir> = const { OnceCell::new() };
 }
 
@@ -146,7 +145,7 @@ thread_local! {
 fn file(name: &str, bytes: &[u8]) -> Result<PathBuf, String> {
     let written = FOLDER.with(|folder| {
         if folder.get().is_none() {
-            // Nobody else sets it: this is its thread.
+            // The cell belongs to this thread, so no other thread sets it.
             let _ = folder.set(tempfile::tempdir()?);
         }
         let folder = folder.get().ok_or_else(|| io::Error::other("there is no folder"))?;
@@ -156,12 +155,12 @@ fn file(name: &str, bytes: &[u8]) -> Result<PathBuf, String> {
     written.map_err(|error| format!("the fuzzer cannot write `{name}`: {error}"))
 }
 
-/// A message to operators or peers says something.
+/// A message to operators or peers must not be empty.
 fn told(message: &str) -> Result<(), String> {
-    if message.trim().is_empty() { Err("a mistake without a text".to_owned()) } else { Ok(()) }
+    if message.trim().is_empty() { Err("an error without a message".to_owned()) } else { Ok(()) }
 }
 
-/// An input that is run again every time.
+/// An input that every run checks.
 #[derive(Clone, Debug)]
 pub struct Kept {
     pub decoder: &'static Decoder,

@@ -1,4 +1,4 @@
-//! Bytes that are as they should be: every message of the wire, and the texts of operators and old clients.
+//! Valid bytes: every message of the wire, and the texts of operators and old clients.
 
 use crate::random::Rng;
 use faasm_bridge::faasm::BYTES as ENCODED;
@@ -261,7 +261,7 @@ pub(super) fn call_message(rng: &mut Rng) -> Vec<u8> {
     message.to_string().into_bytes()
 }
 
-/// What a planner says of an app, of its workers, or of what is in flight.
+/// A planner's report on an app, on its workers, or on the calls in flight.
 pub(super) fn planner_answer(rng: &mut Rng) -> Vec<u8> {
     let outputs = [
         "text".to_owned(),

@@ -1,7 +1,7 @@
 //! Both ends of a session, fed with frames of a peer that does not keep to the protocol.
 //!
-//! An input is a row of frames, each after its length in two bytes. One that is longer than what is left is cut; one of
-//! length 0 is a connection that breaks and comes back.
+//! An input is a sequence of frames, each after its length in two bytes. A length beyond the end is cut; a length of 0
+//! is a connection that breaks and is resumed.
 
 use super::seeds;
 use crate::random::{Rng, hash};
@@ -59,13 +59,13 @@ fn frames(mut input: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Every request is started once, also by a relay that takes the session up after this one; but one for a lock again after
-/// each loss of the connection, with which its answer may be lost.
+/// Every request is started once, even if another relay restores the session. The exception is a request for a lock,
+/// which may be started again after each loss of the connection, because its reply may be lost.
 pub(super) fn server(input: &[u8]) -> Result<bool, String> {
     let mut session = ServerSession::new(SESSION, "demo".to_owned());
     let mut started = BTreeSet::new();
     let mut locks = BTreeSet::new();
-    // Requests for locks, and those of them that may be started again.
+    // `asked`: started requests for locks. `locks`: those that may be started again.
     let mut asked = BTreeSet::new();
     let mut replies = Vec::new();
     let mut recovered = RecoveredSession::default();
@@ -88,7 +88,7 @@ pub(super) fn server(input: &[u8]) -> Result<bool, String> {
                     Request::Unwatch { key } => session.unwatch(key),
                     request => request.state_key().into_iter().for_each(|key| session.changed(key)),
                 }
-                // Some go on for longer than the input.
+                // Some requests are still running at the end of the input.
                 if !hash(frame).is_multiple_of(3) {
                     let reply = session.reply(id, Reply::Bytes, &payload);
                     replies.push((id, reply.map(<[u8]>::to_vec)));
@@ -96,7 +96,7 @@ pub(super) fn server(input: &[u8]) -> Result<bool, String> {
             }
             Ok(Some(ServerEvent::Forget { ids })) => recovered.acked.push(ids),
             Ok(Some(ServerEvent::Cancel { id })) if !started.contains(&id) => {
-                return Err(format!("{id:?} is cancelled, and was never started"));
+                return Err(format!("{id:?} is cancelled, but was never started"));
             }
             Ok(_) | Err(_) => {}
         }
@@ -109,7 +109,7 @@ pub(super) fn server(input: &[u8]) -> Result<bool, String> {
         while let Some(message) = session.transmit_message() {
             for frame in session.frames_of(&message) {
                 let read = frame.and_then(|frame| decode::<ServerMessage>(frame));
-                read.map_err(|error| format!("it sends {error}"))?;
+                read.map_err(|error| format!("it sends an invalid frame: {error}"))?;
             }
         }
         if session.watched().count() > MAX_WATCHED {
@@ -142,7 +142,7 @@ pub(super) fn server(input: &[u8]) -> Result<bool, String> {
     Ok(is_clean)
 }
 
-/// A reply comes once, and only to what was asked.
+/// A reply is delivered once, and only for an open request.
 pub(super) fn client(input: &[u8]) -> Result<bool, String> {
     let mut session = ClientSession::new("demo", None);
     let said = |error: SessionError| error.to_string();
@@ -160,7 +160,7 @@ pub(super) fn client(input: &[u8]) -> Result<bool, String> {
             Ok(Some(ClientEvent::Reply { id, .. })) => {
                 let was_open = usize::try_from(id.0).ok().and_then(|id| open.get(id));
                 if was_open != Some(&true) || session.is_open(id) {
-                    return Err(format!("a reply to {id:?}, for which nobody waits"));
+                    return Err(format!("a reply to {id:?}, which is not open"));
                 }
             }
             Ok(Some(ClientEvent::Open { lost })) => {
@@ -186,7 +186,7 @@ pub(super) fn client(input: &[u8]) -> Result<bool, String> {
     Ok(is_clean && session.has_begun())
 }
 
-/// What it sends is what the relay reads.
+/// The client sends only frames that the relay can decode.
 fn sent(session: &mut ClientSession) -> Result<(), String> {
     while let Some(message) = session.transmit_message() {
         for frame in session.frames_of(&message) {
@@ -194,7 +194,7 @@ fn sent(session: &mut ClientSession) -> Result<(), String> {
                 Phase::Greeting => decode_handshake::<Hello>(frame).map(drop),
                 _ => decode::<ClientMessage>(frame).map(drop),
             });
-            read.map_err(|error| format!("it sends {error}"))?;
+            read.map_err(|error| format!("it sends an invalid frame: {error}"))?;
         }
     }
     Ok(())

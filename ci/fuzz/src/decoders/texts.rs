@@ -8,7 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 
-/// As a file, and line by line as flags. Settings without a mistake are shown as a configuration that means the same.
+/// Reads settings as a file, and line by line as flags. Valid settings, displayed, are a configuration with the same
+/// meaning.
 pub(super) fn settings(bytes: &[u8]) -> Result<bool, String> {
     let path = file("relay.toml", bytes)?;
     let read = Sources { file: Some(path), ..Sources::default() }.read();
@@ -30,7 +31,10 @@ fn sound(read: &Read) -> Result<(), String> {
     let path = file("shown.toml", read.shown().as_bytes())?;
     let again = Sources { file: Some(path), ..Sources::default() }.read();
     if !again.mistakes.0.is_empty() {
-        return Err(format!("what is shown is no configuration: {}", again.mistakes));
+        return Err(format!(
+            "the displayed settings are not a valid configuration: {}",
+            again.mistakes
+        ));
     }
     for setting in TABLE {
         let (was, is) = (setting.value(&read.settings), setting.value(&again.settings));
@@ -58,11 +62,11 @@ where
     T: Serialize + DeserializeOwned + PartialEq + Debug,
 {
     let Ok(document) = serde_json::from_slice::<T>(json) else { return Ok(None) };
-    let again =
-        serde_json::to_vec(&document).map_err(|error| format!("read, not written: {error}"))?;
+    let again = serde_json::to_vec(&document)
+        .map_err(|error| format!("decoded, but not encoded: {error}"))?;
     match serde_json::from_slice::<T>(&again) {
         Ok(same) if same == document => Ok(Some(document)),
-        other => Err(format!("written again it is another one: {document:?} and {other:?}")),
+        other => Err(format!("decodes differently after encoding: {document:?} and {other:?}")),
     }
 }
 

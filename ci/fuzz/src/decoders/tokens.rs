@@ -1,4 +1,5 @@
-//! Tokens and the keys they are checked with. No damage makes a token good: what is accepted was signed as it is.
+//! Tokens and the keys that verify them. Damage never makes a token valid: an accepted token is exactly one that was
+//! signed.
 
 use super::{file, told};
 use crate::random::Rng;
@@ -15,7 +16,7 @@ const SECRET: &[u8] = b"a secret of the fuzzer, and of nobody else";
 const OTHER_SECRET: &[u8] = b"what somebody else signs tokens with: not us";
 const ED25519_SEED: [u8; 32] = [42; 32];
 
-/// What is before the seed in PKCS #8, and before the public key in X.509 (RFC 8410).
+/// The bytes before the seed in PKCS #8, and before the public key in X.509 (RFC 8410).
 const PRIVATE_PREFIX: [u8; 16] =
     [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
 const PUBLIC_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
@@ -23,20 +24,20 @@ const PUBLIC_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3,
 /// In 2100, seconds since 1970.
 const LATE: u64 = 4_102_444_800;
 
-/// Keys as their files have them.
+/// Keys in their file formats.
 struct Keys {
     private: String,
     public: String,
     set: String,
 }
 
-/// What tokens are checked with, and tokens.
+/// Keys that verify tokens, and tokens.
 struct World {
     authorities: Vec<Authority>,
     good: Vec<String>,
-    /// Expired, of others, or of nobody.
+    /// Expired, signed by another key, or unsigned.
     bad: Vec<String>,
-    /// What was signed of the good ones.
+    /// The signed part of the good tokens.
     signed: BTreeSet<String>,
 }
 
@@ -66,7 +67,7 @@ fn authority(key: KeyFile) -> Result<Authority, String> {
     Authority::load(settings).map_err(|error| error.to_string())
 }
 
-/// Signs by HS256 whatever the header says.
+/// Signs with HS256 regardless of the header.
 fn forged(header: &str, claims: &str, key: &[u8]) -> String {
     let text = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".");
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes());
@@ -116,7 +117,7 @@ fn make_world() -> Result<World, String> {
     let claims = format!(r#"{{"sub":"demo","exp":{LATE}}}"#);
     let hs256 = r#"{"alg":"HS256","typ":"JWT"}"#;
     bad.push(forged(hs256, &claims, OTHER_SECRET));
-    // The public key as a secret that everybody knows.
+    // Signed with the public key as a shared secret.
     bad.push(forged(hs256, &claims, keys.public.as_bytes()));
     bad.push(forged(r#"{"alg":"HS256","kid":"ed"}"#, &claims, keys.public.as_bytes()));
     bad.push(forged(r#"{"alg":"EdDSA","kid":"hs"}"#, &claims, SECRET));
@@ -125,7 +126,7 @@ fn make_world() -> Result<World, String> {
     Ok(World { authorities, signed: signed.collect(), good, bad })
 }
 
-/// A token; one that is not good every third time.
+/// A token; every third one is invalid.
 pub(super) fn token(rng: &mut Rng) -> Vec<u8> {
     let Ok(world) = world() else { return Vec::new() };
     let from = if rng.chance(70) { &world.good } else { &world.bad };
@@ -145,7 +146,7 @@ pub(super) fn verify(bytes: &[u8]) -> Result<bool, String> {
     let was_signed =
         token.rsplit_once('.').is_some_and(|(signed, _)| world.signed.contains(signed));
     if is_accepted && !was_signed {
-        return Err("a token is accepted that nobody signed".to_owned());
+        return Err("an unsigned token is accepted".to_owned());
     }
     if !is_accepted && world.good.iter().any(|good| **good == *token) {
         return Err("a good token is not accepted".to_owned());
@@ -164,7 +165,7 @@ pub(super) fn key_file(rng: &mut Rng) -> Vec<u8> {
     }
 }
 
-/// Reads it as every kind of key. Whatever key comes of it, a token of nobody is not good.
+/// Reads bytes as every kind of key. No resulting key accepts an unsigned token.
 pub(super) fn load(bytes: &[u8]) -> Result<bool, String> {
     let unsigned = world()?.bad.last().map(String::as_str).unwrap_or_default();
     let path = file("keys", bytes)?;

@@ -1,4 +1,4 @@
-//! Makes every run end: functions and loops draw on one budget.
+//! Makes every run terminate: functions and loops consume one budget.
 //!
 //! At the start of each function and of each loop's body:
 //!
@@ -7,7 +7,7 @@
 //! (if (i32.lt_s (global.get $budget) (i32.const 0)) (then …zeros…  (return)))
 //! ```
 //!
-//! A loop that does not end would leave nothing for others, so loops also count their turns.
+//! An endless loop would use up the whole budget, so loops also count their iterations.
 //!
 //! ```wat
 //! (local.set $turns (i32.add (local.get $turns) (i32.const 1)))
@@ -20,10 +20,10 @@ use walrus::ir::{
 };
 use walrus::{FunctionBuilder, FunctionId, GlobalId, LocalFunction, Module, ValType};
 
-/// Turns that a loop may take in one call of its function.
+/// Maximum number of iterations of a loop in one call of its function.
 const MOST_TURNS: i32 = 9;
 
-/// Puts the bounds into one function.
+/// Adds the limits to one function.
 pub(super) fn limit(module: &mut Module, function: FunctionId, budget: GlobalId) {
     let results = module.types.results(module.funcs.get(function).ty()).to_vec();
     let function = module.funcs.get_mut(function).kind.unwrap_local_mut();
@@ -45,7 +45,7 @@ pub(super) fn limit(module: &mut Module, function: FunctionId, budget: GlobalId)
     insert(function.builder_mut(), entry, drawn(budget), &results);
 }
 
-/// Takes one from the budget, and says whether it is used up.
+/// Decrements the budget, and tests whether it is used up.
 fn drawn(budget: GlobalId) -> [Instr; 7] {
     [
         GlobalGet { global: budget }.into(),
@@ -71,7 +71,7 @@ fn loops(function: &LocalFunction) -> Vec<InstrSeqId> {
     loops.0
 }
 
-/// Makes the function return at a place if a condition holds.
+/// Inserts a return at a position, taken if a condition holds.
 fn insert(
     function: &mut FunctionBuilder,
     place: InstrSeqId,

@@ -53,7 +53,7 @@ impl Coder<'_> {
     fn callee(&mut self, fits: impl Fn(&Callee) -> bool) -> Option<Callee> {
         let world = self.world;
         let lists = [&world.waiting, &world.immediate, &world.functions];
-        // In a list with nothing that fits, the next one has something.
+        // If no function in this list fits, a function in the next one does.
         let first = match self.rng.below(100) {
             draw if draw < self.habits.to_host => 0,
             draw if draw < self.habits.to_host + 10 => 1,
@@ -83,7 +83,7 @@ impl Coder<'_> {
         }
     }
 
-    /// One of these slots, as a constant or found out while running.
+    /// One of these slots, as a constant or computed at run time.
     fn slot(&mut self, slots: &[(u32, FunctionId)]) {
         let any = |coder: &mut Self| slots[coder.rng.below(slots.len())].0 as i32;
         if self.rng.chance(50) || self.room == 0 {

@@ -7,10 +7,10 @@ use walrus::ir::{
 };
 use walrus::{FunctionBuilder, InstrSeqBuilder, LocalId, ModuleLocals, ModuleTypes, ValType};
 
-/// A place in a function, and what can be used there.
+/// A position in a function, and what code there may use.
 pub(super) struct Coder<'a> {
     pub(super) function: &'a mut FunctionBuilder,
-    /// Where the next instruction goes: to the end of this sequence.
+    /// The sequence to which instructions are appended.
     pub(super) at: InstrSeqId,
     pub(super) locals: &'a mut ModuleLocals,
     pub(super) types: &'a mut ModuleTypes,
@@ -18,21 +18,21 @@ pub(super) struct Coder<'a> {
     pub(super) world: &'a World,
     /// Locals with values.
     pub(super) variables: Vec<(LocalId, ValType)>,
-    /// What the function returns.
+    /// The function's result types.
     pub(super) results: Vec<ValType>,
-    /// How many more nodes the code may have.
+    /// Number of nodes that the code may still have.
     pub(super) room: usize,
     pub(super) habits: Habits,
 }
 
-/// How a function calls. Without differences, every function would lead to a suspension in every way.
+/// How a function makes calls. If all were alike, every function would suspend in every way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Habits {
-    /// How many of its expressions are calls, of a hundred.
+    /// Percentage of its expressions that are calls.
     pub(super) calls: usize,
-    /// How many of its calls go to the host, of a hundred.
+    /// Percentage of its calls that go to the host.
     pub(super) to_host: usize,
-    /// How many of its calls go by a slot of the table, of a hundred, where there is one.
+    /// Percentage of its calls that go through a table slot, if there is one.
     pub(super) indirect: usize,
 }
 
@@ -44,17 +44,17 @@ impl Habits {
         Self { calls, to_host, indirect }
     }
 
-    /// Of a function that leads to the host whatever others do.
+    /// For a function that calls the host even if no other function does.
     pub(super) fn of_last(rng: &mut Rng) -> Self {
         Self { calls: 40, to_host: 80, ..Self::random(rng) }
     }
 
-    /// Of a function that calls nothing.
+    /// For a function that makes no calls.
     pub(super) fn of_leaf() -> Self {
         Self { calls: 0, to_host: 0, indirect: 0 }
     }
 
-    /// An entry calls the module's own functions, so that these are on the stack.
+    /// For an entry, which calls the module's own functions so that they are on the stack.
     pub(super) fn of_entry(rng: &mut Rng) -> Self {
         Self { calls: 30, to_host: 0, ..Self::random(rng) }
     }
@@ -93,7 +93,7 @@ impl Coder<'_> {
         self.push(LocalSet { local });
     }
 
-    /// A new local, which nothing reads until it is said to be a variable.
+    /// A new local, which no code reads until it becomes a variable.
     pub(super) fn local(&mut self, ty: ValType) -> LocalId {
         self.locals.add(ty)
     }
@@ -103,9 +103,9 @@ impl Coder<'_> {
         types[self.rng.below(types.len())]
     }
 
-    /// Writes a sequence of its own: the inside of a block, a loop or an arm.
+    /// Writes a nested sequence: the body of a block, a loop or an arm.
     ///
-    /// Locals that become variables inside are forgotten after it: they might not have been set.
+    /// Variables that are added inside are removed afterwards, because they might not have been set.
     pub(super) fn sequence(
         &mut self,
         ty: InstrSeqType,
@@ -120,7 +120,7 @@ impl Coder<'_> {
         inside
     }
 
-    /// Turns the value on the stack into an `i64`, without losing what differs.
+    /// Converts the value on the stack to an `i64` without loss of information.
     pub(super) fn widen(&mut self, from: ValType) {
         match from {
             ValType::I32 => self.unary(UnaryOp::I64ExtendUI32),
@@ -137,8 +137,8 @@ impl Coder<'_> {
         }
     }
 
-    /// Turns the `i64` on the stack into a value of a type. Floats get every bit pattern, NaNs too: nothing computes with
-    /// them, so they have to stay as they are.
+    /// Converts the `i64` on the stack to a value of a type. Floats get arbitrary bit patterns, including NaNs: no code
+    /// computes with them, so they must not change.
     pub(super) fn narrow(&mut self, to: ValType) {
         match to {
             ValType::I32 => self.unary(UnaryOp::I32WrapI64),

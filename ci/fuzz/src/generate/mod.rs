@@ -1,12 +1,13 @@
-//! Functions to fuzz with: what `wasm-smith` gives, with host calls woven in.
+//! Generates functions to fuzz with: modules from `wasm-smith`, with host calls added.
 //!
-//! `wasm-smith` knows every instruction, but its modules rarely call anything, and never the way a compiler's do. So each
-//! module gets imports of the host interface, functions of its own and a table of both (`world`), and expressions and
-//! statements full of calls (`code`), at random places of its functions, with whatever values lie on the stack there. What
-//! was read by calls ends up in exported globals and in memory, where a difference shows.
+//! `wasm-smith` uses every instruction, but its modules contain few calls, and none like those of a compiler. So this
+//! adds imports of the host interface, functions and a table of both to each module (`world`), and inserts expressions
+//! and statements with many calls (`code`) at random positions of its functions, whatever values are on the stack
+//! there. The results of calls reach exported globals and memory, where differences are visible.
 //!
-//! It has to end: each function and each turn of a loop costs one unit of a budget, and with none left functions return at
-//! once (`bounds`). That keeps the end of most runs regular, where `wasm-smith`'s own fuel would make it a trap.
+//! Every run must terminate: each function call and loop iteration consumes one unit of a budget, and once it is used
+//! up, functions return at once (`bounds`). Most runs then end normally, whereas `wasm-smith`'s own fuel would make
+//! them trap.
 
 mod bounds;
 mod calls;
@@ -24,7 +25,7 @@ use std::panic::AssertUnwindSafe;
 
 pub use smith::{Profile, any_module};
 
-/// A module of whatever proposal, with host calls woven in. It need not be valid.
+/// A module with any proposal, with host calls inserted. It may be invalid.
 pub fn any_function(rng: &mut Rng) -> Option<Vec<u8>> {
     let base = any_module(rng)?;
     let profile = Profile::random(rng);
@@ -32,7 +33,7 @@ pub fn any_function(rng: &mut Rng) -> Option<Vec<u8>> {
     guarded("weave", AssertUnwindSafe(|| program::weave(&base, &profile, rng))).ok()?
 }
 
-/// A function to fuzz with, which carries its scenario; none where `wasm-smith` gives up on the seed.
+/// A function to fuzz with, which contains its scenario; `None` if `wasm-smith` fails for the seed.
 pub fn function(seed: u64) -> Option<Vec<u8>> {
     let mut rng = Rng::new(seed);
     let profile = Profile::random(&mut rng);

@@ -11,7 +11,7 @@ use walrus::{
     ValType, ir::Value,
 };
 
-/// Makes a function of a module that has a memory and no imports.
+/// Turns a module with a memory and without imports into a function.
 pub(super) fn weave(base: &[u8], profile: &Profile, rng: &mut Rng) -> Option<Vec<u8>> {
     let mut module = ModuleConfig::new().generate_producers_section(false).parse(base).ok()?;
     let given: Vec<FunctionId> = module.funcs.iter_local().map(|(id, _)| id).collect();
@@ -52,7 +52,7 @@ fn place(function: &LocalFunction, rng: &mut Rng) -> (InstrSeqId, usize) {
     }
     let mut places = Places(Vec::new());
     dfs_in_order(&mut places, function, function.entry_block());
-    // A position after a branch is never reached.
+    // A position after a branch is unreachable.
     places.0.retain(|(seq, position)| {
         let instrs = &function.block(*seq).instrs[..*position];
         !instrs.iter().any(|(instr, _)| {
@@ -65,7 +65,7 @@ fn place(function: &LocalFunction, rng: &mut Rng) -> (InstrSeqId, usize) {
     rng.pick(&places.0).copied().unwrap_or((function.entry_block(), 0))
 }
 
-/// Writes code into a block of its own at a place of a function.
+/// Writes code into a new block at a position of a function.
 fn write(
     module: &mut Module,
     world: &World,
@@ -102,7 +102,7 @@ fn arguments(args: &[LocalId], locals: &walrus::ModuleLocals) -> Vec<(LocalId, V
     typed.filter(|(_, ty)| is_number(ty)).collect()
 }
 
-/// The body of a function that has none: statements, and its results.
+/// Writes the body of a declared function: statements, and its results.
 fn body(module: &mut Module, world: &World, function: FunctionId, habits: Habits, rng: &mut Rng) {
     let results = module.types.results(module.funcs.get(function).ty()).to_vec();
     let local = module.funcs.get_mut(function).kind.unwrap_local_mut();
@@ -176,7 +176,7 @@ fn plain(module: &mut Module, world: &World, calls: usize, rng: &mut Rng) -> Fun
     function
 }
 
-/// The guest's `malloc`, for host calls that hand out memory: never waits, never gives back.
+/// The guest's `malloc`, for host calls that allocate memory: it never suspends and never frees.
 fn allocator(module: &mut Module) {
     let next = ConstExpr::Value(Value::I32(0x6000));
     let next: GlobalId = module.globals.add_local(ValType::I32, true, false, next);
@@ -195,7 +195,7 @@ fn allocator(module: &mut Module) {
     export_free(module, "malloc", malloc);
 }
 
-/// Lets the host see what the module's own instructions left.
+/// Exports globals, so that the host sees the results of the module's own instructions.
 fn export_globals(module: &mut Module, rng: &mut Rng) {
     if rng.chance(30) {
         return;
@@ -207,7 +207,7 @@ fn export_globals(module: &mut Module, rng: &mut Rng) {
     }
 }
 
-/// Names as sources have them: none, the same twice, and such as mean something to Binaryen.
+/// Names as in real sources: missing, duplicate, and with a meaning for Binaryen.
 fn name_functions(module: &mut Module, rng: &mut Rng) {
     const NAMES: [&str; 10] = [
         "f",

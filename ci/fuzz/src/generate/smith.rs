@@ -1,10 +1,10 @@
-//! What `wasm-smith` is asked for.
+//! The configuration of `wasm-smith`.
 
 use crate::random::Rng;
 use arbitrary::Unstructured;
 use wasm_smith::{Config, MemoryOffsetChoices, Module};
 
-/// What a module is made of.
+/// The ingredients of a module.
 #[derive(Clone, Debug)]
 pub struct Profile {
     pub simd: bool,
@@ -13,9 +13,9 @@ pub struct Profile {
     pub references: bool,
     /// Code that writes to the table.
     pub moves: bool,
-    /// What Binaryen 116 cannot read: blocks with parameters, bulk operations on tables.
+    /// Constructs that Binaryen 116 cannot read: blocks with parameters, bulk operations on tables.
     pub unreadable: bool,
-    /// Tail calls, which the rewriter makes plain ones where they can suspend.
+    /// Tail calls, which the rewriter turns into plain calls if they can suspend.
     pub tail_calls: bool,
     /// `main` as the entry, as the toolchain of 2019/20 has it.
     pub legacy: bool,
@@ -72,7 +72,7 @@ pub(super) fn module(profile: &Profile, rng: &mut Rng) -> Option<Vec<u8>> {
         min_funcs: 1,
         min_memories: 1,
         min_types: 1,
-        // It is fond of blocks with parameters.
+        // `wasm-smith` often generates blocks with parameters.
         multi_value_enabled: profile.multi_value && unreadable,
         reference_types_enabled: profile.references,
         saturating_float_to_int_enabled: rng.chance(80),
@@ -84,7 +84,7 @@ pub(super) fn module(profile: &Profile, rng: &mut Rng) -> Option<Vec<u8>> {
     generate(config, rng)
 }
 
-/// A module of whatever proposal, for those who only look that nothing crashes.
+/// A module with any proposal, for tests that only look for crashes.
 pub fn any_module(rng: &mut Rng) -> Option<Vec<u8>> {
     let all = Config {
         custom_descriptors_enabled: rng.chance(10),
@@ -99,7 +99,7 @@ pub fn any_module(rng: &mut Rng) -> Option<Vec<u8>> {
         wide_arithmetic_enabled: rng.chance(20),
         ..Config::default()
     };
-    // With everything on, hardly a module is without something that is refused early.
+    // With all proposals enabled, almost every module has something that is rejected early.
     let config = match rng.below(4) {
         0 => all,
         1 => Config { max_imports: 0, threads_enabled: false, memory64_enabled: false, ..all },

@@ -1,4 +1,4 @@
-//! Statements: each writes instructions that leave the stack as it was.
+//! Statements: each writes instructions that leave the stack unchanged.
 
 use super::code::Coder;
 use super::world::is_number;
@@ -38,13 +38,14 @@ impl Coder<'_> {
         }
     }
 
-    /// Mixes a value into the global that the host sees in the end; what was there lies on the stack meanwhile, or not.
+    /// Mixes a value into the global that the host compares at the end. The global's old value is on the stack
+    /// meanwhile, or not.
     fn mix(&mut self) {
         let ty = self.any_type();
         self.mix_with(ty, |coder| coder.value(ty));
     }
 
-    /// The same, with what a call gives.
+    /// Like [`Self::mix`], with the result of a call.
     pub(super) fn call_and_mix(&mut self) {
         let ty = self.any_type();
         self.mix_with(ty, |coder| coder.call_for(ty));
@@ -123,7 +124,7 @@ impl Coder<'_> {
         self.push(Loop { seq });
     }
 
-    /// Nested blocks, of which one is left by number.
+    /// Nested blocks, one of which is left by a branch table.
     fn switch(&mut self) {
         let cases = 2 + self.rng.below(3);
         self.cases(cases, &mut Vec::new());
@@ -145,7 +146,7 @@ impl Coder<'_> {
         self.push(Block { seq });
     }
 
-    /// A block whose rest is skipped, or not.
+    /// A block whose rest is conditionally skipped.
     fn skip(&mut self) {
         let seq = self.sequence(NOTHING, |coder| {
             let block = coder.at;
@@ -194,7 +195,7 @@ impl Coder<'_> {
         });
     }
 
-    /// Does something where the mixed global has one of every sixteen values.
+    /// Runs code for one in sixteen values of the mixed global.
     fn rarely(&mut self, write: impl FnOnce(&mut Self)) {
         self.push(GlobalGet { global: self.world.mixed });
         self.narrow(ValType::I32);
@@ -222,7 +223,7 @@ impl Coder<'_> {
         }
     }
 
-    /// Puts a function of the same type into a slot, or any: then calls trap.
+    /// Writes a function into a slot: one of the same type, or any, which makes calls trap.
     fn move_slot(&mut self) {
         let world = self.world;
         let all: Vec<_> = world.slots.values().collect();

@@ -51,7 +51,7 @@ impl Coder<'_> {
         }
     }
 
-    /// A value that nothing has to be computed for.
+    /// A value without computation.
     pub(super) fn leaf(&mut self, ty: ValType) {
         let known: Vec<_> = self.variables.iter().filter(|(_, other)| *other == ty).collect();
         if let Some((local, _)) = self.rng.pick(&known).copied().copied()
@@ -94,7 +94,7 @@ impl Coder<'_> {
         self.instrs().load(memory, kind, ALIGNED);
     }
 
-    /// Two values on the stack become one. The first is there while the second is computed.
+    /// Combines two values on the stack. The first stays on the stack while the second is computed.
     fn combination(&mut self, ty: ValType) {
         self.value(ty);
         self.value(ty);
@@ -116,7 +116,7 @@ impl Coder<'_> {
             ValType::I32 => SMALL[self.rng.below(SMALL.len())],
             ValType::I64 => LARGE[self.rng.below(LARGE.len())],
             ValType::V128 => VECTOR[self.rng.below(VECTOR.len())],
-            // These only move a sign, and leave the payload of a NaN as it is.
+            // These only change the sign, and keep the payload of a NaN.
             ValType::F32 => BinaryOp::F32Copysign,
             ValType::F64 | ValType::Ref(_) => BinaryOp::F64Copysign,
         };
@@ -130,7 +130,7 @@ impl Coder<'_> {
         self.push(IfElse { consequent, alternative });
     }
 
-    /// A block with a result, which is left early, or not.
+    /// A block with a result, which may be left early.
     fn block(&mut self, ty: ValType) {
         let always = self.rng.chance(20);
         let seq = self.sequence(ty.into(), |coder| {
@@ -147,7 +147,7 @@ impl Coder<'_> {
         self.push(Block { seq });
     }
 
-    /// A loop that computes with what its last turn left.
+    /// A loop that uses the value of its previous iteration.
     fn turns(&mut self, ty: ValType) {
         let (left, sum) = (self.local(ValType::I32), self.local(ty));
         let turns = 1 + self.rng.below(4) as i32;
@@ -172,7 +172,7 @@ impl Coder<'_> {
         self.push(Loop { seq });
     }
 
-    /// A block or an arm that begins with values on the stack.
+    /// A block or an arm with values on the stack as parameters.
     fn with_params(&mut self, ty: ValType) {
         let other = self.any_type();
         self.value(ty);

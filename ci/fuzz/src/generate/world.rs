@@ -1,4 +1,4 @@
-//! What generated code can name: imports, functions, table slots, globals.
+//! The items that generated code can refer to: imports, functions, table slots, globals.
 
 use super::smith::Profile;
 use crate::random::Rng;
@@ -22,11 +22,11 @@ pub(super) struct Callee {
 /// Slots by type.
 pub(super) type Slots = BTreeMap<TypeId, Vec<(u32, FunctionId)>>;
 
-/// Everything that generated code can name.
+/// All items that generated code can refer to.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) memory: MemoryId,
-    /// What calls gave, mixed: an exported global.
+    /// Accumulates the results of calls: an exported global.
     pub(super) mixed: GlobalId,
     pub(super) budget: GlobalId,
     pub(super) table: TableId,
@@ -35,18 +35,18 @@ pub(super) struct World {
     pub(super) immediate: Vec<Callee>,
     /// The module's own functions.
     pub(super) functions: Vec<Callee>,
-    /// Those of [`World::functions`] that have no body yet.
+    /// Members of [`World::functions`] without a body so far.
     pub(super) unwritten: Vec<FunctionId>,
     /// Slots of [`World::table`], and the functions there, by their type.
     pub(super) slots: Slots,
     pub(super) profile: Profile,
 }
 
-/// Imports that nobody answers in a page, which trap by name.
+/// Imports that no host provides in a page, which trap by name.
 const UNANSWERED: [&str; 2] = ["mystery", "MPI_Barrier"];
 
 impl World {
-    /// Adds it all to a module that has a memory.
+    /// Adds all items to a module that has a memory.
     pub(super) fn settle(module: &mut Module, profile: &Profile, rng: &mut Rng) -> Option<World> {
         let memory = module.memories.iter_mut().next()?;
         memory.initial = memory.initial.max(1);
@@ -61,7 +61,7 @@ impl World {
             .collect();
         let (waiting, immediate) = host_calls(module, profile, rng);
         let unwritten = own_functions(module, &waiting, profile, rng);
-        // Three times: calls of these lead further than calls of what was there.
+        // Three times each: calls of these lead further than calls of the original functions.
         for _ in 0..3 {
             functions.extend(unwritten.iter().map(|id| callee(module, *id)));
         }
@@ -105,9 +105,9 @@ pub(super) fn is_number(ty: &ValType) -> bool {
     !matches!(ty, ValType::Ref(_))
 }
 
-/// Exports an item, in place of whatever else has the name.
+/// Exports an item, replacing another export of this name.
 pub(super) fn export_free(module: &mut Module, name: &str, item: impl Into<walrus::ExportItem>) {
-    // An error says that there is no such export.
+    // It fails if the export does not exist.
     let _ = module.exports.remove(name);
     module.exports.add(name, item);
 }
@@ -121,8 +121,8 @@ fn callee(module: &Module, id: FunctionId) -> Callee {
 /// Imports some rows of the host interface.
 fn host_calls(module: &mut Module, profile: &Profile, rng: &mut Rng) -> (Vec<Callee>, Vec<Callee>) {
     let rows = |may: bool| {
-        // Neither what calls the guest nor numbers with fractions, which the fuzzer's host does not know, nor what only the
-        // rewriter puts there.
+        // Excludes rows that call the guest or have floating-point results, which the fuzzer's host does not support,
+        // and rows that only the rewriter imports.
         let wanted = if may { Suspends::May } else { Suspends::Never };
         let fits = move |call: &&HostCall| {
             let row = call.row();
@@ -169,8 +169,8 @@ fn host_calls(module: &mut Module, profile: &Profile, rng: &mut Rng) -> (Vec<Cal
     (waiting, immediate)
 }
 
-/// Declares functions, without bodies. Some have the type of a host call, some that of each other: what a call by a slot
-/// leads to is then open.
+/// Declares functions without bodies. Some have the type of a host call, some share a type with each other, which makes
+/// the callee of an indirect call ambiguous.
 fn own_functions(
     module: &mut Module,
     waiting: &[Callee],
@@ -238,7 +238,7 @@ fn put(module: &mut Module, table: TableId, slot: u32, functions: Vec<FunctionId
     module.tables.get_mut(table).elem_segments.insert(element);
 }
 
-/// A segment that writes over a slot of another one, mostly with a function of the same type; else calls trap.
+/// A segment that overwrites a slot of another one, mostly with a function of the same type; otherwise calls trap.
 fn write_over(module: &mut Module, table: TableId, slots: &Slots, rng: &mut Rng) {
     let all: Vec<&Vec<(u32, FunctionId)>> = slots.values().collect();
     let (Some(into), Some(other)) = (rng.pick(&all).copied(), rng.pick(&all).copied()) else {

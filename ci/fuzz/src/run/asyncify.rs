@@ -1,4 +1,4 @@
-//! Suspension as the browser's engine does it: `runtime-web/glue/engine.js`, for wasmtime.
+//! Suspension as in the browser's engine, `runtime-web/glue/engine.js`, for wasmtime.
 
 use super::Ending;
 use super::host::{Host, Stop, broken};
@@ -6,7 +6,7 @@ use wasmtime::{
     AsContextMut, Caller, Error, Func, Instance, Memory, Result, Store, Trap, TypedFunc, Val,
 };
 
-/// What the module is doing, as the host has it.
+/// The state of the module as the host tracks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Normal,
@@ -20,7 +20,7 @@ pub(super) struct Asyncify {
     bytes: usize,
     /// Its address during the last suspension.
     offset: usize,
-    /// Most bytes that were unwound, with the header.
+    /// Maximum number of unwound bytes, including the header.
     pub(super) most_unwound: usize,
     state: State,
     get_state: TypedFunc<(), i32>,
@@ -69,7 +69,7 @@ pub(super) fn is_rewinding(host: &Host) -> bool {
     host.asyncify.as_ref().is_some_and(|engine| engine.state == State::Rewinding)
 }
 
-/// Ends rewinding, in the import where it began.
+/// Ends rewinding, in the import in which unwinding began.
 pub(super) fn stop_rewind(caller: &mut Caller<'_, Host>) -> Result<()> {
     let stop = engine(caller.data_mut())?.stop_rewind.clone();
     stop.call(&mut *caller, ())?;
@@ -107,7 +107,7 @@ pub(super) fn call(store: &mut Store<Host>, function: &Func, results: usize) -> 
             check_state(store)?;
             return Ok(values);
         }
-        // The buffer ends where memory ends, so unwinding traps where it does not fit.
+        // The buffer ends at the end of memory, so unwinding traps if it does not fit.
         match ended {
             Ok(()) if !overflowed(store)? => {}
             Err(error) if error.downcast_ref() != Some(&Trap::MemoryOutOfBounds) => {
@@ -127,7 +127,7 @@ pub(super) fn call(store: &mut Store<Host>, function: &Func, results: usize) -> 
     }
 }
 
-/// Whether more was unwound than there is room for, which need not trap.
+/// Whether the unwound stack exceeds the buffer, which need not trap.
 fn overflowed(store: &mut Store<Host>) -> Result<bool> {
     let memory = memory(store.data())?;
     let offset = engine(store.data_mut())?.offset;
@@ -139,7 +139,7 @@ fn overflowed(store: &mut Store<Host>) -> Result<bool> {
     Ok(unwound > engine.bytes)
 }
 
-/// The module has to be in the state that the host takes it for.
+/// Checks that the module's own state matches the tracked one.
 fn check_state(store: &mut Store<Host>) -> Result<()> {
     let Some(engine) = &store.data().asyncify else { return Ok(()) };
     let (state, get) = (engine.state, engine.get_state.clone());

@@ -1,4 +1,4 @@
-//! wasmtime, as the embedded cluster uses it, with bounds that fit a fuzzer.
+//! wasmtime as in the embedded cluster, with limits for fuzzing.
 
 use anyhow::{Context as _, Result};
 use std::num::NonZeroUsize;
@@ -7,15 +7,15 @@ use wasmtime::{Config, Engine, OptLevel, StoreLimits, StoreLimitsBuilder};
 
 /// Stack of a running guest. Budgets bound recursion, so that no run comes near it.
 const STACK_BYTES: usize = 8 << 20;
-/// What a thread needs that runs guests.
+/// Stack size of a thread that runs guests.
 pub const THREAD_STACK_BYTES: usize = STACK_BYTES + (8 << 20);
-/// Pages to which a guest's memory can grow, without what is hidden from it.
+/// Maximum number of pages of a guest's memory, without the hidden part.
 const MOST_PAGES: usize = 32;
 const MOST_ELEMENTS: usize = 10_000;
-/// Frames of a stack that are looked at.
+/// Maximum number of captured stack frames.
 const MOST_FRAMES: usize = 400;
 const TICK: Duration = Duration::from_millis(100);
-/// Ticks after which a run counts as one that does not end: budgets allow a fraction of a second.
+/// Ticks after which a run counts as endless: budgets allow a fraction of a second.
 pub(super) const MOST_TICKS: u64 = 300;
 
 /// An engine whose epoch advances for as long as it lives.
@@ -46,7 +46,7 @@ pub fn engine() -> Result<Engine> {
     Ok(engine)
 }
 
-/// The same limits to every form of a function: what is hidden from the guest comes on top.
+/// The same limits for every form of a function; the hidden part is added.
 pub(super) fn limits(hidden: usize) -> StoreLimits {
     StoreLimitsBuilder::new()
         .memory_size(MOST_PAGES * 65536 + hidden)

@@ -1,4 +1,4 @@
-//! The host side: answers imports as a scenario has it, in whichever form they come.
+//! The host side: answers imports according to a scenario, in every form.
 
 use super::{Asyncify, Ending, Event, FinalState, Form, Observed};
 use crate::scenario::{Effect, Moment, Scenario};
@@ -11,21 +11,21 @@ use wasmtime::{
     Val, WasmBacktrace,
 };
 
-/// Suspensions at which memory is kept, and stacks.
+/// Maximum number of suspensions at which memory and stacks are recorded.
 const MOST_MEMORIES: usize = 4;
 const MOST_STACKS: usize = 40;
-/// Host calls after which a run is stopped; budgets make it less in practice.
+/// Maximum number of host calls of a run; budgets keep it lower in practice.
 const MOST_CALLS: u64 = 20_000;
 
-/// What the host knows of one run.
+/// The host's state in one run.
 pub(super) struct Host {
     scenario: Scenario,
     pub(super) limits: StoreLimits,
-    /// Bytes at the end of memory that the guest does not know of.
+    /// Number of bytes at the end of memory that are hidden from the guest.
     pub(super) hidden: usize,
     pub(super) memory: Option<Memory>,
     malloc: Option<TypedFunc<i32, i32>>,
-    /// The export by which memory grows, where there is one.
+    /// The export that grows memory, if there is one.
     grow: Option<TypedFunc<i32, i32>>,
     pub(super) asyncify: Option<Asyncify>,
     events: Vec<Event>,
@@ -40,7 +40,7 @@ pub(super) struct Host {
 struct Pending {
     import: String,
     call: u64,
-    /// Whether `begin` said that the guest has to wait.
+    /// Whether `begin` returned that the guest must wait.
     waits: bool,
     waited: bool,
 }
@@ -87,9 +87,9 @@ impl Host {
     }
 }
 
-/// What each import of a module is.
+/// The role of an import.
 enum Role {
-    /// A call of the original that is answered at once, waiting or not.
+    /// A call of the original, answered at once even if it may block.
     Whole {
         import: String,
         may_wait: bool,
@@ -101,7 +101,7 @@ enum Role {
         import: String,
     },
     Suspend,
-    /// Nobody answers it: `MODULE.NAME`.
+    /// An unsupported import, `MODULE.NAME`.
     Trap {
         import: String,
     },
@@ -131,12 +131,12 @@ impl Role {
     }
 }
 
-/// Something for each import of a module.
+/// An implementation of each import of a module.
 pub(super) fn imports(store: &mut Store<Host>, module: &Module) -> Vec<Extern> {
     let wanted: Vec<_> = module
         .imports()
         .filter_map(|import| {
-            // Whatever is not a function, the rewriter refuses or makes the module's own.
+            // The rewriter rejects imports that are not functions, or turns them into definitions of the module.
             Some((Role::of(import.module(), import.name()), import.ty().func()?.clone()))
         })
         .collect();
@@ -155,7 +155,7 @@ pub(super) fn imports(store: &mut Store<Host>, module: &Module) -> Vec<Extern> {
         .collect()
 }
 
-/// Finds what the host needs of an instance.
+/// Looks up the exports of an instance that the host needs.
 pub(super) fn attach(
     store: &mut Store<Host>,
     instance: &Instance,
@@ -237,7 +237,7 @@ fn suspend(caller: &mut Caller<'_, Host>) -> Result<()> {
         return broken("suspended outside a call");
     };
     if !pending.waits {
-        return broken("suspended where the result was there");
+        return broken("suspended although the result was available");
     }
     if super::asyncify::is_rewinding(caller.data()) {
         return super::asyncify::stop_rewind(caller);
@@ -263,13 +263,13 @@ fn suspend(caller: &mut Caller<'_, Host>) -> Result<()> {
     Ok(())
 }
 
-/// Bytes of memory that the guest knows of.
+/// Size of the memory that the guest sees.
 fn seen_bytes(caller: &mut Caller<'_, Host>) -> usize {
     let (memory, hidden) = (caller.data().memory, caller.data().hidden);
     memory.map_or(0, |memory| memory.data_size(&*caller).saturating_sub(hidden))
 }
 
-/// Keeps what the guest's memory is while it waits, the first few times.
+/// Records the guest's memory while it waits, the first few times.
 pub(super) fn keep_memory(caller: &mut Caller<'_, Host>) {
     let seen = seen_bytes(caller);
     if caller.data().memories >= MOST_MEMORIES {

@@ -1,9 +1,9 @@
-//! Runs one form of a function under a scenario, and writes down all that its host sees.
+//! Runs one form of a function under a scenario, and records everything that its host observes.
 //!
 //! Three forms answer the same calls in the same way:
 //!
 //! * the *original*, normalised: host calls are answered at once, as by the cluster's fibers;
-//! * the *shimmed* one: calls ask first, and `suspend` comes back when the guest may go on, as with JSPI;
+//! * the *shimmed* one: calls are split by the shim, and `suspend` returns when the guest may continue, as with JSPI;
 //! * the *instrumented* one: `suspend` unwinds and rewinds the guest's stack, as the browser's engine does.
 
 mod asyncify;
@@ -23,22 +23,22 @@ use wasmtime::{Engine, Extern, Instance, Module, Ref, Store, Trap, Val};
 pub struct Form<'a> {
     pub wasm: &'a [u8],
     pub entry: &'a Entry,
-    /// Bytes of the unwind buffer, where the form is instrumented.
+    /// Size of the unwind buffer in bytes, if the form is instrumented.
     pub buffer: Option<u32>,
 }
 
-/// One moment at which the host sees the guest.
+/// One event that the host observes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     Call {
         import: String,
         arguments: Vec<i64>,
-        /// The guest's memory, as the guest sees it.
+        /// Size of the guest's memory, as the guest sees it.
         pages: u64,
     },
     /// The guest's memory while the guest waits.
     Waiting { memory: Vec<u8> },
-    /// What the guest's allocator gave.
+    /// The result of the guest's allocator.
     Allocated { address: i32 },
     /// Whether the host could make memory grow.
     Grown { before: i32 },
@@ -47,24 +47,24 @@ pub enum Event {
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// With what the entries returned.
+    /// The return values of the entries.
     Returned(Vec<Option<i32>>),
     Exited(i32),
     Trapped(Trap),
-    /// The guest called what no host answers.
+    /// The guest called an unsupported import.
     Unanswered(String),
-    /// It was not even instantiated.
+    /// The module was not instantiated.
     NotStarted(String),
     /// The unwound stack did not fit into its buffer.
     BufferFull,
-    /// The guest, or what was made of it, did not keep to the protocol of the form.
+    /// The artefact violated the protocol of its form.
     Broken(String),
 }
 
-/// What is left of a guest.
+/// The final state of a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FinalState {
-    /// As the guest sees it.
+    /// The memory that the guest sees.
     pub memory: Vec<u8>,
     /// Exported globals by name: numbers as bits, references by whether they are null.
     pub globals: Vec<(String, String)>,
@@ -72,12 +72,12 @@ pub struct FinalState {
     pub tables: Vec<(String, Vec<String>)>,
 }
 
-/// Everything that was seen of a run.
+/// Everything that was observed in a run.
 #[derive(Clone, Debug)]
 pub struct Observed {
     pub events: Vec<Event>,
     pub ending: Ending,
-    /// None where there was no instance.
+    /// `None` if there was no instance.
     pub final_state: Option<FinalState>,
     pub suspensions: u64,
     /// Most bytes that an instrumented form unwound at once.
@@ -125,7 +125,7 @@ fn enter(store: &mut Store<Host>, instance: &Instance, entry: &Entry) -> Ending 
     Ending::Returned(returned)
 }
 
-/// Why an instance ended, from the error that ended it.
+/// The end of an instance, derived from its error.
 fn ending(error: &wasmtime::Error) -> Ending {
     if let Some(ending) = error.downcast_ref::<host::Stop>() {
         return ending.0.clone();

@@ -1,4 +1,4 @@
-//! A real browser with one window, driven over WebDriver; which one makes no difference to whoever uses it.
+//! A real browser with one window, driven over WebDriver. Callers need not know which browser it is.
 
 use crate::driver::Driver;
 use crate::{chromium, firefox, webkit};
@@ -9,7 +9,7 @@ use std::fmt;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
-/// Until a script that does not answer fails, milliseconds.
+/// Time limit of a script that does not answer, in milliseconds.
 pub(crate) const SCRIPT_TIMEOUT: u32 = 60_000;
 
 /// The browsers that tests run in.
@@ -23,7 +23,7 @@ pub enum Kind {
 impl Kind {
     pub const ALL: [Kind; 3] = [Kind::Chromium, Kind::Firefox, Kind::WebKit];
 
-    /// The engines that functions can run with in it. Debian's WebKit has no JavaScript Promise Integration.
+    /// The engines that can run functions in this browser. Debian's WebKit has no JavaScript Promise Integration.
     pub fn engines(self) -> &'static [&'static str] {
         match self {
             Kind::Chromium | Kind::Firefox => &["asyncify", "jspi"],
@@ -42,29 +42,29 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What is started for a browser, before there is a session.
+/// The processes of a browser, before it has a session.
 pub(crate) struct Started {
     pub(crate) driver: Driver,
     pub(crate) port: u16,
     pub(crate) capabilities: Value,
-    /// Where the browser draws, if it cannot do without.
+    /// The display that the browser draws on, if it needs one.
     pub(crate) display: Option<Driver>,
 }
 
-/// A browser with an empty profile; it ends with this value.
+/// A browser with an empty profile. Dropping this value ends the browser.
 #[derive(Debug)]
 pub struct Browser {
     kind: Kind,
     client: Client,
-    // In the order in which they have to end.
+    // Dropped in this order.
     driver: Driver,
     _display: Option<Driver>,
     _profile: TempDir,
 }
 
 impl Browser {
-    /// Starts a browser, without a window that anybody sees. One that does not come up, as happens where several start at
-    /// once on few cores, is given a second try.
+    /// Starts a headless browser. Tries again once if the browser does not start, which happens when several start at
+    /// the same time on few cores.
     pub async fn start(kind: Kind) -> Result<Self> {
         match Self::try_start(kind).await {
             Ok(started) => Ok(started),
@@ -101,7 +101,7 @@ impl Browser {
         &self.client
     }
 
-    /// Ends the browser in order; a test that fails just kills it.
+    /// Ends the session and the browser; if a test fails instead, dropping kills the browser.
     pub async fn close(self) -> Result<()> {
         self.client.close().await?;
         drop(self.driver);
@@ -109,7 +109,7 @@ impl Browser {
     }
 }
 
-/// The first of these programs that is on the `PATH`.
+/// The first of these programs that the `PATH` contains.
 pub(crate) fn find(names: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();

@@ -7,10 +7,10 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-/// What chromedriver prints before its port.
+/// The text that chromedriver prints before its port.
 const STARTED: &str = "started successfully on port ";
 
-/// Browsers by their names on the `PATH`, best first.
+/// Program names of the browser, in order of preference.
 const BROWSERS: [&str; 4] =
     ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 

@@ -1,21 +1,21 @@
-//! A WebDriver server: a process that starts browsers, in a process group of its own with all that it starts.
+//! A WebDriver server: a process that starts browsers, in a process group of its own with all its children.
 
 use anyhow::{Context as _, Result, bail};
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 
-/// How often a program is started until one finds a port, or a display.
+/// How often a program is started before the search for a free port or display fails.
 const ATTEMPTS: u32 = 5;
 
-/// A running program, with all the processes it starts; they end with this value.
+/// A running program and all its child processes. Dropping this value ends them.
 #[derive(Debug)]
 pub(crate) struct Driver(Child);
 
 impl Drop for Driver {
     fn drop(&mut self) {
         if let Some(group) = self.0.id() {
-            // Fails where all of them have ended already.
+            // Fails if all of them have ended already.
             let _ = std::process::Command::new("kill")
                 .args(["-KILL", "--", &format!("-{group}")])
                 .stderr(Stdio::null())
@@ -25,10 +25,11 @@ impl Drop for Driver {
 }
 
 impl Driver {
-    /// Starts a program until one says what `found` looks for in a line of its output, and gives that: where it listens.
+    /// Starts a program and waits until `found` matches a line of its output; returns the match, which says where it
+    /// listens.
     ///
-    /// A driver that is asked for any port takes a free one on one address family and then asks for the same on the other,
-    /// where another process may have it: it then says so and ends, and is started again.
+    /// A driver that is started with port 0 binds a free port of one address family and then the same port of the
+    /// other, where another process may have it. The driver then reports that and exits, and is started again.
     pub(crate) async fn start<T>(
         mut command: impl FnMut() -> Result<Command>,
         found: impl Fn(&str) -> Option<T>,
@@ -42,16 +43,17 @@ impl Driver {
                 return Ok((driver, found));
             }
         }
-        bail!("ended {ATTEMPTS} times without telling where it listens; {said}")
+        bail!("exited {ATTEMPTS} times without printing where it listens; {said}")
     }
 
-    /// The same for a program that has to be told its port, and says nothing: it listens when a connection succeeds.
+    /// Like [`Driver::start`], for a program that needs a port and prints nothing: it listens once a connection
+    /// succeeds.
     pub(crate) async fn start_at(
         mut command: impl FnMut(u16) -> Result<Command>,
     ) -> Result<(Self, u16)> {
         let mut program = String::new();
         for _ in 0..ATTEMPTS {
-            // Another process may take it meanwhile; the program then ends.
+            // If another process binds the port first, the program exits.
             let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
             let mut driver;
             (driver, program) = Self::spawn(command(port)?)?;
@@ -62,7 +64,7 @@ impl Driver {
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
         }
-        bail!("{program} ended {ATTEMPTS} times, with another port each time")
+        bail!("{program} exited {ATTEMPTS} times, each time with a different port")
     }
 
     fn spawn(mut command: Command) -> Result<(Self, String)> {
@@ -78,7 +80,7 @@ impl Driver {
     }
 }
 
-/// What is found in the output; none where it ends before, with what it `said` instead.
+/// Returns what `found` matches in the output; `None` if the program ends first, and then its output is in `said`.
 async fn listen<T>(
     stdout: ChildStdout,
     found: &impl Fn(&str) -> Option<T>,
@@ -87,7 +89,7 @@ async fn listen<T>(
     let mut lines = BufReader::new(stdout).lines();
     while let Some(line) = lines.next_line().await? {
         if let Some(found) = found(&line) {
-            // Whoever writes to a closed pipe is ended by it.
+            // Keep reading: a program that writes to a closed pipe is killed by SIGPIPE.
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
             return Ok(Some(found));
         }

@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-/// What geckodriver prints before its port.
+/// The text that geckodriver prints before its port.
 const STARTED: &str = "Listening on 127.0.0.1:";
 
-/// Browsers by their names on the `PATH`, best first.
+/// Program names of the browser, in order of preference.
 const BROWSERS: [&str; 2] = ["firefox-esr", "firefox"];
 
 pub(crate) async fn start(profile: &TempDir) -> Result<Started> {
@@ -20,7 +20,7 @@ pub(crate) async fn start(profile: &TempDir) -> Result<Started> {
     let command = || {
         let mut command = Command::new(geckodriver()?);
         command.args(["--host", "127.0.0.1", "--port", "0", "--websocket-port", "0"]);
-        // Where it makes the profile, and what Firefox takes for its home.
+        // geckodriver creates the profile here, and Firefox uses it as its home.
         command.arg("--profile-root").arg(profile.path()).env("HOME", profile.path());
         Ok(command)
     };
@@ -31,7 +31,7 @@ pub(crate) async fn start(profile: &TempDir) -> Result<Started> {
             "binary": binary,
             "args": ["-headless", "--width=1200", "--height=1000"],
             "prefs": {
-                // Nothing but the tests' pages is fetched.
+                // Firefox must fetch only the pages of the tests.
                 "app.update.enabled": false,
                 "browser.safebrowsing.malware.enabled": false,
                 "browser.safebrowsing.phishing.enabled": false,
@@ -45,7 +45,7 @@ pub(crate) async fn start(profile: &TempDir) -> Result<Started> {
     Ok(Started { driver, port, capabilities, display: None })
 }
 
-/// Where `cargo xtask test` installs it, which is beside what cargo builds; or on the `PATH`.
+/// The geckodriver that `cargo xtask test` installs in cargo's target folder, or the one on the `PATH`.
 fn geckodriver() -> Result<PathBuf> {
     let this = std::env::current_exe()?;
     let installed = this.ancestors().map(|folder| folder.join("tools/bin/geckodriver"));

@@ -1,4 +1,4 @@
-//! What browser tests are made of: a real browser, a real relay, and functions built for the test.
+//! Building blocks of browser tests: a real browser, a real relay, and functions built for the test.
 
 mod browser;
 mod chromium;

@@ -10,7 +10,7 @@ enum Command {
     Check {
         /// Address of a relay with the example site and functions
         url: String,
-        /// Whose functions
+        /// User whose functions are checked
         #[arg(long, default_value = "demo")]
         user: String,
     },
@@ -21,7 +21,7 @@ async fn main() -> Result<()> {
     let Command::Check { url, user } = Command::parse();
     let functions = Site::new()?.functions(&["_rust", "_c", "_cpp"]);
     if functions.is_empty() {
-        bail!("there are no functions: run `cargo xtask demo`");
+        bail!("the relay's site has no functions: run `cargo xtask demo`");
     }
     let browser = Browser::start(Kind::Chromium).await?;
     let page = Page::open(&browser, &url, &user).await?;
@@ -45,8 +45,11 @@ async fn main() -> Result<()> {
     }
     browser.close().await?;
     if wrong > 0 {
-        bail!("{wrong} of {} functions are wrong", functions.len());
+        bail!(
+            "{wrong} of {} functions gave a different result in page and cluster",
+            functions.len()
+        );
     }
-    println!("{} functions gave the same in the page and in the cluster", functions.len());
+    println!("{} functions gave the same result in the page and in the cluster", functions.len());
     Ok(())
 }

@@ -1,11 +1,11 @@
-//! A page that uses the runtime as any page would: it imports the package and runs functions.
+//! A page that uses the runtime like any other page: it imports the package and runs functions.
 
 use crate::Browser;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Runs one function and reports; `arguments[0]` is the [`Run`], as JSON.
+/// Runs one function and reports the result; `arguments[0]` is the [`Run`] as JSON.
 const RUN: &str = r#"
 const [{ name, input, where, worker, user, engine }, done] = arguments;
 (async () => {
@@ -19,7 +19,7 @@ const [{ name, input, where, worker, user, engine }, done] = arguments;
     const manifest = new URL(`/functions/${name}.json`, location.href).href;
     let result;
     if (worker) {
-      // One for all runs: Firefox makes connections wait after one whose worker was ended.
+      // One runtime for all runs: Firefox delays connections that follow one whose worker was terminated.
       const threads = window.faasmTestThreads ??= {};
       const ask = (message) => new Promise((resolve, reject) => {
         threads[engine].onmessage = ({ data }) => data.error ? reject(Object.assign(new Error(), data.error)) : resolve(data.result);
@@ -47,7 +47,7 @@ const [{ name, input, where, worker, user, engine }, done] = arguments;
 })().then(done);
 "#;
 
-/// Where a function is run from.
+/// Where a function runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     Page,
@@ -71,12 +71,12 @@ pub struct Finished {
     pub output: Vec<u8>,
     /// Empty for runs in a worker or in the cluster.
     pub stdout: String,
-    /// `asyncify` or `jspi`; none for runs in the cluster.
+    /// `asyncify` or `jspi`; `None` for runs in the cluster.
     pub engine: Option<String>,
     pub suspensions: u32,
     pub chained_calls: u32,
     pub suspended_ms: f64,
-    /// How often a timer of the page ran meanwhile, and the longest time it did not, in milliseconds.
+    /// How often a timer of the page fired during the run, and the longest interval between two ticks, in milliseconds.
     pub ticks: u32,
     pub longest_tick: f64,
 }
@@ -87,7 +87,7 @@ impl Finished {
     }
 }
 
-/// What a page was told when a run failed: the error's code and message.
+/// The error that a page received for a failed run: its code and message.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Failed {
     pub code: String,
@@ -101,7 +101,7 @@ enum Report {
     Error(Failed),
 }
 
-/// A page of a relay in a browser.
+/// A page of the relay's site, open in a browser.
 #[derive(Debug)]
 pub struct Page<'a> {
     browser: &'a Browser,
@@ -110,13 +110,13 @@ pub struct Page<'a> {
 }
 
 impl<'a> Page<'a> {
-    /// Opens the relay's example page, for scripts of tests.
+    /// Opens the relay's example page, in which scripts of tests run.
     pub async fn open(browser: &'a Browser, url: &str, user: &'a str) -> Result<Self> {
         browser.client().goto(url).await.with_context(|| format!("opening {url}"))?;
         Ok(Self { browser, user, engine: "auto" })
     }
 
-    /// The same page, with another engine for what it runs from now on.
+    /// The same page with another engine for the runs that follow.
     pub fn with_engine(self, engine: &'a str) -> Self {
         Self { engine, ..self }
     }
@@ -139,12 +139,12 @@ impl<'a> Page<'a> {
         })
     }
 
-    /// Runs a script in the page.
+    /// Runs a script in the page and returns its result.
     pub async fn script(&self, script: &str, arguments: Vec<Value>) -> Result<Value> {
         Ok(self.browser.client().execute(script, arguments).await?)
     }
 
-    /// Runs a script that calls its last argument when it is done.
+    /// Runs a script that calls its last argument with its result.
     pub async fn script_async(&self, script: &str, arguments: Vec<Value>) -> Result<Value> {
         Ok(self.browser.client().execute_async(script, arguments).await?)
     }

@@ -1,4 +1,4 @@
-//! A relay of the test's own, as the real program on a free port.
+//! A relay for one test: the real program, on a free port.
 
 use anyhow::{Context as _, Result, ensure};
 use std::ffi::OsString;
@@ -8,12 +8,12 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-/// A running relay with a store of its own; it ends with this value.
+/// A running relay with a store of its own. Dropping this value ends it.
 #[derive(Debug)]
 pub struct Relay {
     child: Child,
     url: String,
-    /// What it was started with.
+    /// Arguments it was started with.
     arguments: Vec<OsString>,
     _data: TempDir,
 }
@@ -24,7 +24,7 @@ impl Relay {
         Self::start_with(web, &[]).await
     }
 
-    /// The same with further options for `faasm-relay serve`.
+    /// Like [`Relay::start`], with further options of `faasm-relay serve`.
     pub async fn start_with(web: &Path, options: &[&str]) -> Result<Self> {
         let data = tempfile::tempdir()?;
         let mut arguments: Vec<OsString> =
@@ -35,7 +35,7 @@ impl Relay {
         Ok(Self { child, url, arguments, _data: data })
     }
 
-    /// Ends it without a chance to say goodbye, and starts it again on the same store and another port.
+    /// Kills the relay without a shutdown, and starts it again on the same store and another port.
     pub async fn restart(&mut self) -> Result<()> {
         self.child.kill().await?;
         (self.child, self.url) = spawn(&self.arguments).await?;
@@ -47,7 +47,7 @@ impl Relay {
         &self.url
     }
 
-    /// Its process.
+    /// Process id.
     pub fn id(&self) -> Option<u32> {
         self.child.id()
     }
@@ -57,7 +57,7 @@ impl Relay {
         self.upload_with(user, None, functions).await
     }
 
-    /// The same with a token that allows it.
+    /// Like [`Relay::upload`], with a token.
     pub async fn upload_with(
         &self,
         user: &str,
@@ -77,13 +77,13 @@ impl Relay {
         Ok(())
     }
 
-    /// Ends it without a chance to say goodbye.
+    /// Kills the relay without a shutdown.
     pub async fn kill(mut self) -> Result<()> {
         Ok(self.child.kill().await?)
     }
 }
 
-/// The program, and the address that it says it listens on.
+/// The process, and the address that it prints.
 async fn spawn(arguments: &[OsString]) -> Result<(Child, String)> {
     let program = program("FAASM_RELAY_BIN", "faasm-relay")?;
     let mut child = Command::new(&program)
@@ -95,17 +95,17 @@ async fn spawn(arguments: &[OsString]) -> Result<(Child, String)> {
     let stdout = child.stdout.take().context("the relay's output is piped")?;
     let mut lines = BufReader::new(stdout).lines();
     let line =
-        lines.next_line().await?.context("the relay ended at once; see its message above")?;
+        lines.next_line().await?.context("the relay exited at once; see its message above")?;
     let url = line
         .strip_prefix("listening on ")
-        .with_context(|| format!("the relay said `{line}`"))?
+        .with_context(|| format!("expected the relay's address, but it printed `{line}`"))?
         .trim_end_matches('/')
         .to_owned();
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     Ok((child, url))
 }
 
-/// A program of this workspace: where the variable says, or beside this one.
+/// Path of a program of this workspace: the value of the environment variable, or the program beside this one.
 pub fn program(variable: &str, name: &str) -> Result<PathBuf> {
     if let Some(path) = std::env::var_os(variable) {
         return Ok(path.into());

@@ -1,4 +1,4 @@
-//! The web folder of a test: the example site, with functions of the test's own beside it.
+//! The web folder of a test: the example site, plus functions of the test.
 
 use crate::relay::program;
 use anyhow::{Context as _, Result, ensure};
@@ -11,12 +11,12 @@ use tokio::process::Command;
 #[derive(Debug)]
 pub struct Site {
     folder: TempDir,
-    /// Original binaries, to upload.
+    /// Original binaries to upload.
     originals: Vec<PathBuf>,
 }
 
 impl Site {
-    /// The site that `cargo xtask test` built, with every function whose original is there.
+    /// Copies the site that `cargo xtask test` built, with every function whose original exists.
     pub fn new() -> Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
         let from = |variable: &str, default: &str| {
@@ -40,12 +40,12 @@ impl Site {
         self.folder.path()
     }
 
-    /// Original binaries, to upload.
+    /// Original binaries to upload.
     pub fn originals(&self) -> &[PathBuf] {
         &self.originals
     }
 
-    /// Names of the functions of one language, by the ends of their names.
+    /// Names of the functions of some languages, selected by the suffix of the name.
     pub fn functions(&self, endings: &[&str]) -> Vec<String> {
         let names = self.originals.iter().filter_map(|path| path.file_stem()?.to_str());
         names
@@ -54,17 +54,20 @@ impl Site {
             .collect()
     }
 
-    /// Builds a function given as text and puts it on the site.
+    /// Builds a function from its text and adds it to the site.
     pub async fn add(&mut self, name: &str, text: &str) -> Result<()> {
         self.add_with(name, text, &[]).await
     }
 
-    /// The same with further options for `faasm-asyncify build`.
+    /// Like [`Site::add`], with further options of `faasm-asyncify build`.
     pub async fn add_with(&mut self, name: &str, text: &str, options: &[&str]) -> Result<()> {
         let original = self.folder.path().join(format!("{name}.original.wasm"));
         let renamed = self.folder.path().join("originals").join(format!("{name}.wasm"));
         fs::create_dir_all(self.folder.path().join("originals"))?;
-        fs::write(&original, wat::parse_str(text).with_context(|| format!("text of {name}"))?)?;
+        fs::write(
+            &original,
+            wat::parse_str(text).with_context(|| format!("parsing the text of {name}"))?,
+        )?;
         fs::rename(&original, &renamed)?;
         let output = Command::new(program("FAASM_ASYNCIFY_BIN", "faasm-asyncify")?)
             .arg("build")
@@ -85,7 +88,7 @@ impl Site {
     }
 }
 
-/// Copies a folder with all that is in it.
+/// Copies a folder recursively.
 pub fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from).with_context(|| format!("reading {}", from.display()))? {

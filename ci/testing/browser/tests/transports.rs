@@ -1,6 +1,6 @@
-//! A page whose network breaks, in real Chromium: its runs take longer, and what they do is done once.
+//! A page whose network breaks, in real Chromium: its runs take longer, and every effect happens exactly once.
 
-// The relay's own tests break the network in the same way.
+// Shared with the relay's own tests.
 #[path = "../../../../server/tests/relay/proxy.rs"]
 mod proxy;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 const USER: &str = "demo";
 
-/// Calls that are in flight at once.
+/// Number of concurrent calls.
 const MANY: usize = 1000;
 
 const FUNCTIONS: [(&str, &str); 7] = [
@@ -24,13 +24,13 @@ const FUNCTIONS: [(&str, &str); 7] = [
     ("ticks", include_str!("functions/ticks.wat")),
 ];
 
-/// What the scripts of these tests share; `begin` starts something that `end` waits for later.
+/// Shared by the scripts of these tests; `begin` starts an operation that `end` later waits for.
 const TOOLS: &str = r#"
 window.tools = {
   async connect(options) {
     const { connect } = await import("/runtime/index.js");
     const runtime = await connect({ user: "demo", ...options });
-    // Before the network breaks.
+    // Loaded before the network breaks.
     const loaded = {};
     for (const name of ["big", "enter", "fan", "gate", "open", "tick", "ticks"]) {
       loaded[name] = await runtime.load(new URL(`/functions/${name}.json`, location.href));
@@ -56,7 +56,7 @@ window.tools = {
     };
   },
   number: (value) => new Uint8Array(Uint32Array.of(value).buffer),
-  /** Numbers of list "ticks" that are there more than once or not at all, of those that are expected. */
+  /** Expected numbers that list "ticks" contains more than once or not at all. */
   async wrong(runtime, expected) {
     const { output } = await runtime.run("ticks", { where: "cluster" });
     const times = new Map();
@@ -65,7 +65,7 @@ window.tools = {
     }
     return expected.filter((value) => times.get(value) !== 1).concat([...times.keys()].filter((value) => !expected.includes(value)));
   },
-  /** Waits until "gate" has begun, once. */
+  /** Waits until "gate" has started exactly once. */
   async entered(runtime) {
     for (;;) {
       const { output } = await runtime.run("ticks", { where: "cluster" });
@@ -73,12 +73,12 @@ window.tools = {
     }
   },
   failure: (promise) => promise.then(() => "no error", (error) => `${error.code}: ${error.message}`),
-  /** Whether this page's runtimes have used this part of the relay's HTTP interface. */
+  /** Whether this page's runtimes have used this path of the relay's HTTP interface. */
   used: (path) => performance.getEntriesByType("resource").some(({ name }) => name.endsWith(path)),
 };
 "#;
 
-/// A browser, and a relay behind a network that breaks.
+/// A browser, and a relay behind a proxy that simulates broken networks.
 struct World {
     relay: Relay,
     proxy: Proxy,
@@ -104,7 +104,7 @@ impl World {
     }
 }
 
-/// The relay's page, through the proxy.
+/// Opens the relay's page through the proxy.
 async fn open<'a>(browser: &'a Browser, proxy: &Proxy) -> Result<Page<'a>> {
     let page = Page::open(browser, &format!("http://{}", proxy.address()), USER).await?;
     page.script(TOOLS, vec![]).await?;
@@ -128,7 +128,7 @@ async fn run(page: &Page<'_>, body: &str, arguments: Vec<Value>) -> Result<Value
 }
 
 #[tokio::test]
-async fn every_transport_carries_the_same() -> Result<()> {
+async fn every_transport_gives_the_same_results() -> Result<()> {
     let world = World::new().await?;
     for (round, (mode, transport, over_http)) in [
         (Mode::Pass, "websocket", false),
@@ -150,11 +150,11 @@ async fn every_transport_carries_the_same() -> Result<()> {
             const wrong = await tools.wrong(runtime, expected);
             await runtime.run("big");
             const there = await runtime.run("big", { where: "cluster", input: "read" });
-            // Another runtime has nothing of it yet.
+            // The other runtime does not have the value yet.
             const other = await tools.connect({ transport });
             const here = await other.run("big", { input: "read" });
             return { good: fan.returnValue, wrong, there: there.returnValue, here: here.returnValue, http: tools.used("/session/send") };"#;
-        // Each round goes on counting.
+        // Each round continues the count.
         let found = run(&page, body, vec![json!(transport), json!(200 * round)]).await?;
         let expected =
             json!({ "good": 200, "wrong": [], "there": 0, "here": 0, "http": over_http });
@@ -164,7 +164,7 @@ async fn every_transport_carries_the_same() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_thousand_calls_and_a_run_are_done_once_however_often_the_network_breaks() -> Result<()> {
+async fn a_thousand_calls_and_a_run_happen_exactly_once_over_a_breaking_network() -> Result<()> {
     let world = World::new().await?;
     let page = world.page().await?;
     for transport in ["websocket", "fetch", "auto"] {
@@ -179,7 +179,7 @@ async fn a_thousand_calls_and_a_run_are_done_once_however_often_the_network_brea
               window.finished++;
               return new Uint32Array(output.slice().buffer)[0] === number;
             }));
-            // A rejection is reported by whoever awaits them later.
+            // The rejection is reported where the calls are awaited later.
             fan.catch(() => {}), calls.catch(() => {});"#;
         run(&page, begin, vec![json!(transport), json!(MANY)]).await?;
         for at in (100..MANY).step_by(200) {
@@ -200,7 +200,8 @@ async fn a_thousand_calls_and_a_run_are_done_once_however_often_the_network_brea
     world.browser.close().await
 }
 
-/// Begins a run that waits for a gate in the cluster, as `runtime` and `entering`, and waits until it is there.
+/// Starts a run that waits for a gate in the cluster, as `runtime` and `entering`, and waits until the gate was
+/// entered.
 const ENTER: &str = r#"
     const [transport, worker, more] = parameters;
     const options = { transport, ...more };
@@ -210,7 +211,7 @@ const ENTER: &str = r#"
     entering.catch(() => {});
     return tools.entered(runtime);"#;
 
-/// Opens the gate, and gives what the run returned and how often the gate was entered.
+/// Opens the gate, and returns the run's return value and how often the gate was entered.
 const LEAVE: &str = r#"
     await runtime.run("open", { where: "cluster" });
     const { returnValue } = await entering;
@@ -246,7 +247,7 @@ async fn a_session_goes_on_by_http_where_the_next_network_breaks_websockets() ->
 }
 
 #[tokio::test]
-async fn a_network_that_keeps_answers_back_is_asked_for_short_ones() -> Result<()> {
+async fn a_network_that_buffers_responses_makes_the_page_poll() -> Result<()> {
     let world = World::new().await?;
     world.proxy.set(Mode::HoldBack);
     let page = world.page().await?;
@@ -257,7 +258,7 @@ async fn a_network_that_keeps_answers_back_is_asked_for_short_ones() -> Result<(
 }
 
 #[tokio::test]
-async fn a_connection_that_died_in_silence_is_noticed_when_the_network_changes() -> Result<()> {
+async fn a_silently_dead_connection_is_detected_when_the_network_changes() -> Result<()> {
     let world = World::new().await?;
     let page = world.page().await?;
     assert_eq!(run(&page, ENTER, vec![json!("websocket"), json!(false)]).await?, json!(1));
@@ -270,7 +271,7 @@ async fn a_connection_that_died_in_silence_is_noticed_when_the_network_changes()
 }
 
 #[tokio::test]
-async fn a_relay_that_starts_again_leaves_an_unknown_outcome_and_a_good_connection() -> Result<()> {
+async fn after_a_relay_restart_the_outcome_is_unknown_and_the_page_reconnects() -> Result<()> {
     let mut world = World::new().await?;
     for transport in ["websocket", "fetch"] {
         let World { relay, proxy, browser, .. } = &mut world;
@@ -291,16 +292,16 @@ async fn a_relay_that_starts_again_leaves_an_unknown_outcome_and_a_good_connecti
 }
 
 #[tokio::test]
-async fn a_relay_that_does_not_come_back_ends_everything_after_a_while() -> Result<()> {
+async fn all_requests_fail_once_reconnecting_times_out() -> Result<()> {
     let world = World::new().await?;
     for transport in ["websocket", "fetch", "auto"] {
         let page = world.page().await?;
-        // Long enough for the script below to be there before it is over.
+        // Long enough for the script below to run before it expires.
         let options = json!({ "reconnectTimeout": 5000 });
         run(&page, ENTER, vec![json!(transport), json!(false), options]).await?;
         world.proxy.cut_and_refuse(u32::MAX);
         let body = r#"
-            // Some of these are made while the page knows that there is no connection.
+            // Some of these requests are made while the page knows that it has no connection.
             const later = [];
             const timer = setInterval(() => later.push(tools.failure(runtime.run("tick", { where: "cluster" }))), 20);
             const entered = await tools.failure(entering);

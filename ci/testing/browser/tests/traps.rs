@@ -1,14 +1,15 @@
-//! What a page hears of a trap, in every browser: the functions on the stack by the names of the source, wherever these
-//! are kept.
+//! The stack that a page receives for a trap, in every browser: functions by their names in the source, wherever the
+//! names are stored.
 
 use anyhow::{Context as _, Result};
 use faasm_browser_tests::{Browser, Kind, Page, Relay, Site};
 use serde_json::{Value, json};
 
-/// Sleeps, then traps in `crate::fails_here` where its input is not empty.
+/// Sleeps; if its input is not empty, then traps in `crate::fails_here`.
 const FAULT: &str = include_str!("functions/fault.wat");
 
-/// Runs a function twice, without and with a trap; gives the error, and which names were fetched after each run.
+/// Runs a function twice, without and with a trap; returns the error, and which files with names were fetched after
+/// each run.
 const TRAP: &str = r#"
 const [name, engine, done] = arguments;
 (async () => {
@@ -71,7 +72,7 @@ async fn a_trap_names_functions_of_the_source(kind: Kind) -> Result<()> {
         for (name, named, fetched) in [
             ("fault_keep", true, 0),
             ("fault_strip", false, 0),
-            // The same bytes, which Chromium shows under the address it had them from first.
+            // The same bytes; Chromium shows them under the address from which it loaded them first.
             ("fault_move", true, 1),
             ("fault_tampered", false, 1),
         ] {
@@ -84,9 +85,9 @@ async fn a_trap_names_functions_of_the_source(kind: Kind) -> Result<()> {
             assert_eq!(
                 report["before"],
                 json!([]),
-                "{name}: names are fetched for a trap only: {report}"
+                "{name}: names are fetched only for a trap: {report}"
             );
-            let after = report["after"].as_array().context("what was fetched")?;
+            let after = report["after"].as_array().context("files fetched after the run")?;
             assert_eq!(!after.is_empty(), fetched > 0, "{name}: {report}");
             assert_eq!(report["same"], json!(true), "{name}: {report}");
             let stack = report["stack"].as_str().context("a stack")?.to_owned();
@@ -95,7 +96,8 @@ async fn a_trap_names_functions_of_the_source(kind: Kind) -> Result<()> {
             assert!(!stack.contains("elsewhere"), "{name}: {stack}");
             stacks.push(stack);
         }
-        // Below the guest is what called it. A guest with a stack of its own has nothing below, and WebKit shows no addresses.
+        // The frames below the guest belong to its caller. A guest with a stack of its own has none below, and WebKit
+        // shows no addresses.
         if *engine == "asyncify" && kind != Kind::WebKit {
             assert!(stacks.iter().all(|stack| stack.contains("/glue/engine.js")), "{stacks:?}");
         }

@@ -1,7 +1,7 @@
-//! One run: pages at work, and relays, a network, and a disk or a Redis that fail, until everything was asked; then calm, and
-//! the count.
+//! One run: pages at work while relays, the network, and the disk or Redis fail; then, without faults, the check of the
+//! ledger.
 
-use crate::client::{Client, Told, USER};
+use crate::client::{Answer, Client, USER};
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::faults::{Events, Faults, Site};
@@ -21,37 +21,37 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// Pages at work.
+/// Number of pages.
 const CLIENTS: u64 = 12;
 
-/// How many relays share a Redis.
+/// Number of relays that share a Redis.
 const RELAYS_WITH_REDIS: usize = 2;
 
-/// Calls that each has open at once.
+/// Number of concurrent calls of each page.
 const CALLERS: u64 = 3;
 
-/// Longest that everything may take to come to its end once nothing fails any more.
+/// Time limit for all requests to finish once no more faults happen.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
-/// More than any list has.
+/// Above the length of any list.
 const ALL: u32 = 1_000_000;
 
-/// How to run.
+/// Settings of a run.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub seed: u64,
     pub calls: u64,
     pub operations: u64,
-    /// Nothing is asked after this time.
+    /// Pages start no request after this time.
     pub time: Duration,
-    /// Two relays over one Redis, instead of one with a disk.
+    /// Two relays over one Redis, instead of one relay with a disk.
     pub redis: bool,
 }
 
-/// Runs in this folder, which is empty.
+/// Runs in this folder, which must be empty.
 ///
 /// # Errors
-/// When a relay does not start or end as it should, or a page is answered what makes no sense.
+/// When a relay does not start or end as it should, or a page receives an invalid answer.
 pub async fn run(settings: &Settings, folder: &Path) -> Result<(Arc<Ledger>, Events)> {
     let began = Instant::now();
     let clock = Clock::find(folder)?;
@@ -72,7 +72,7 @@ pub async fn run(settings: &Settings, folder: &Path) -> Result<(Arc<Ledger>, Eve
         let relay = Relay::start(&place, 0).await?;
         sites.push(Site { place, relay });
     }
-    let relay = &sites.first().context("there is no relay")?.relay;
+    let relay = &sites.first().context("no relay is configured")?.relay;
     for (name, wasm) in functions::all()? {
         relay.upload(USER, name, &wasm).await?;
     }
@@ -105,12 +105,12 @@ pub async fn run(settings: &Settings, folder: &Path) -> Result<(Arc<Ledger>, Eve
     match tokio::time::timeout(TIME_LIMIT, ending).await {
         Ok(ended) => ended?,
         Err(_) => {
-            let what = format!("{} tasks of pages wait for something", pages.len());
-            ledger.violate(Violation::Untold, what);
+            let what = format!("{} tasks of pages still wait", pages.len());
+            ledger.violate(Violation::Unanswered, what);
         }
     }
-    ledger.check_told();
-    // What was acknowledged has to outlive this, too.
+    ledger.check_answered();
+    // Acknowledged effects must survive this kill as well.
     faults.end_all_at_once().await?;
     for address in addresses {
         ledger.check(Kind::Call, &list(address, functions::CALLS).await?);
@@ -150,12 +150,12 @@ fn start(
     pages
 }
 
-/// A whole list, past the proxy.
+/// Reads a whole list, bypassing the proxy.
 async fn list(address: std::net::SocketAddr, key: &str) -> Result<Vec<u8>> {
     let client = Client::start(address, Random::of(&[0]));
     let request = Request::ReadAppended { key: key.into(), count: ALL };
-    match client.ask(request, vec![]).await? {
-        Told::Reply(Reply::Bytes, bytes) => Ok(bytes),
-        told => bail!("reading list `{key}` was answered {told:?}"),
+    match client.request(request, vec![]).await? {
+        Answer::Reply(Reply::Bytes, bytes) => Ok(bytes),
+        answer => bail!("reading list `{key}`: unexpected answer {answer:?}"),
     }
 }

@@ -1,4 +1,4 @@
-//! A page without a browser: the session and the link that pages have, over a WebSocket.
+//! A page without a browser: the session and the link of a real page, over a WebSocket.
 
 use crate::random::Random;
 use anyhow::{Context as _, Result, bail};
@@ -17,95 +17,95 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 
-/// Whose functions and state these are.
+/// User of the functions and state.
 pub const USER: &str = "chaos";
 
-/// How much faster the link's clock goes: it waits for half a minute until it gives up a connection that is half open.
-const HASTE: u32 = 25;
+/// Speed of the link's clock: the link waits for half a minute before it gives up a half-open connection.
+const CLOCK_SPEEDUP: u32 = 25;
 
-/// Longest handshake, by the link's clock.
-const HANDSHAKE: Duration = Duration::from_secs(50);
+/// Time limit of a handshake, by the link's clock.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(50);
 
-/// How long a client tries to come back, by the link's clock.
-const GIVES_UP_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// Time limit for reconnecting, by the link's clock.
+const RECONNECT_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
-/// Longest that sending a frame may take.
-const SENDS_WITHIN: Duration = Duration::from_secs(2);
+/// Time limit for sending a frame.
+const SEND_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Requests that wait until the client takes them.
-const WAITING: usize = 64;
+/// Capacity of the queue of requests that the client has not taken yet.
+const QUEUE_CAPACITY: usize = 64;
 
 type Socket = WebSocketStream<TcpStream>;
 
-/// How a request ended, as far as its page knows.
+/// Outcome of a request, as far as its page knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum Answer {
     Reply(Reply, Vec<u8>),
-    /// The session was gone: nobody can tell.
+    /// The session was lost: the outcome is unknown.
     Lost,
 }
 
-impl Told {
-    /// Whether it was not performed.
+impl Answer {
+    /// Whether the request was certainly not performed.
     pub fn is_refused(&self) -> bool {
         use FailureCode::{BadRequest, Busy, State, Unauthorised, Unavailable};
-        let Told::Reply(Reply::Failed { code, .. }, _) = self else { return false };
+        let Answer::Reply(Reply::Failed { code, .. }, _) = self else { return false };
         matches!(code, BadRequest | Busy | State | Unauthorised | Unavailable)
     }
 }
 
-struct Ask {
+struct QueuedRequest {
     request: Request,
     payload: Vec<u8>,
     cancel_after: Option<Duration>,
-    told: oneshot::Sender<Told>,
+    answer: oneshot::Sender<Answer>,
 }
 
-/// Asks a relay; clones are the same page.
+/// Sends requests to a relay; clones share one page.
 #[derive(Clone, Debug)]
 pub struct Client {
-    asks: mpsc::Sender<Ask>,
+    queue: mpsc::Sender<QueuedRequest>,
 }
 
 impl Client {
-    /// A client that connects to this address and goes on until the last clone is gone.
+    /// A client that connects to this address and runs until the last clone is dropped.
     pub fn start(address: SocketAddr, random: Random) -> Self {
-        let (asks, asked) = mpsc::channel(WAITING);
+        let (queue, requests) = mpsc::channel(QUEUE_CAPACITY);
         let driver = Driver {
             address,
             random,
             began: Instant::now(),
             session: ClientSession::new(USER, None),
-            reconnect: ReconnectTimer::new(GIVES_UP_AFTER),
+            reconnect: ReconnectTimer::new(RECONNECT_TIMEOUT),
             socket: None,
             opening: None,
-            told: HashMap::new(),
+            waiting: HashMap::new(),
             cancels: Vec::new(),
         };
         tokio::spawn(async move {
-            if let Err(error) = driver.run(asked).await {
+            if let Err(error) = driver.run(requests).await {
                 eprintln!("a client ended: {error:#}");
             }
         });
-        Self { asks }
+        Self { queue }
     }
 
-    /// What a request comes to, however long that takes.
-    pub async fn ask(&self, request: Request, payload: Vec<u8>) -> Result<Told> {
-        self.ask_and_cancel(request, payload, None).await
+    /// The outcome of a request, however long it takes.
+    pub async fn request(&self, request: Request, payload: Vec<u8>) -> Result<Answer> {
+        self.request_with_cancel(request, payload, None).await
     }
 
-    /// The same, and nobody waits for it any more after a while.
-    pub async fn ask_and_cancel(
+    /// Like [`Client::request`], but cancels the request after a while.
+    pub async fn request_with_cancel(
         &self,
         request: Request,
         payload: Vec<u8>,
         cancel_after: Option<Duration>,
-    ) -> Result<Told> {
-        let (told, telling) = oneshot::channel();
-        let ask = Ask { request, payload, cancel_after, told };
-        self.asks.send(ask).await.ok().context("the client has ended")?;
-        telling.await.context("the client ended before it told")
+    ) -> Result<Answer> {
+        let (answer, answered) = oneshot::channel();
+        let queued = QueuedRequest { request, payload, cancel_after, answer };
+        self.queue.send(queued).await.ok().context("the client has ended")?;
+        answered.await.context("the client ended before it reported the outcome")
     }
 }
 
@@ -117,7 +117,7 @@ struct Driver {
     reconnect: ReconnectTimer,
     socket: Option<Socket>,
     opening: Option<BoxFuture<'static, Result<Socket>>>,
-    told: HashMap<RequestId, oneshot::Sender<Told>>,
+    waiting: HashMap<RequestId, oneshot::Sender<Answer>>,
     cancels: Vec<(Instant, RequestId)>,
 }
 
@@ -125,29 +125,29 @@ enum Event {
     Time,
     Opened(Result<Socket>),
     Message(Option<Message>),
-    Asked(Option<Ask>),
+    Queued(Option<QueuedRequest>),
 }
 
 impl Driver {
-    async fn run(mut self, mut asked: mpsc::Receiver<Ask>) -> Result<()> {
+    async fn run(mut self, mut requests: mpsc::Receiver<QueuedRequest>) -> Result<()> {
         loop {
             let until = match self.reconnect.step(self.now(), self.session.is_awaiting()) {
                 Step::Connect => {
-                    self.reconnect.connecting(self.now(), HANDSHAKE);
+                    self.reconnect.connecting(self.now(), HANDSHAKE_TIMEOUT);
                     self.opening = Some(open(self.address).boxed());
                     continue;
                 }
                 Step::Ping => {
                     self.session.ping();
-                    // It goes out below, when the link says how long to wait for its answer.
+                    // It is sent below, when the link says how long to wait for its answer.
                     continue;
                 }
                 Step::Drop => {
                     self.lose();
                     continue;
                 }
-                Step::GiveUp => bail!("it tried to connect for too long"),
-                Step::Wait(until) => until.map(|until| self.began + until / HASTE),
+                Step::GiveUp => bail!("could not reconnect within the time limit"),
+                Step::Wait(until) => until.map(|until| self.began + until / CLOCK_SPEEDUP),
             };
             if !self.flush().await {
                 self.lose();
@@ -158,7 +158,7 @@ impl Driver {
                 () = at(due) => Event::Time,
                 opened = opened(&mut self.opening) => Event::Opened(opened),
                 message = message(&mut self.socket) => Event::Message(message),
-                ask = asked.recv() => Event::Asked(ask),
+                queued = requests.recv() => Event::Queued(queued),
             };
             match event {
                 Event::Time => self.cancel(),
@@ -182,21 +182,21 @@ impl Driver {
                     self.reconnect.heard(self.now());
                 }
                 Event::Message(_) => self.lose(),
-                Event::Asked(Some(ask)) => {
-                    let id = self.session.request(ask.request, &ask.payload)?;
-                    self.told.insert(id, ask.told);
-                    if let Some(after) = ask.cancel_after {
+                Event::Queued(Some(queued)) => {
+                    let id = self.session.request(queued.request, &queued.payload)?;
+                    self.waiting.insert(id, queued.answer);
+                    if let Some(after) = queued.cancel_after {
                         self.cancels.push((Instant::now() + after, id));
                     }
                 }
-                Event::Asked(None) => return self.leave().await,
+                Event::Queued(None) => return self.leave().await,
             }
         }
     }
 
-    /// What the link takes for the time.
+    /// The link's clock.
     fn now(&self) -> Duration {
-        self.began.elapsed() * HASTE
+        self.began.elapsed() * CLOCK_SPEEDUP
     }
 
     fn lose(&mut self) {
@@ -207,11 +207,11 @@ impl Driver {
         self.reconnect.lost(self.now(), random);
     }
 
-    /// Whether everything could be sent.
+    /// Whether all pending frames were sent.
     async fn flush(&mut self) -> bool {
         let Some(socket) = &mut self.socket else { return true };
         while let Some(message) = self.session.transmit_message() {
-            let sent = tokio::time::timeout(SENDS_WITHIN, socket.send(Message::binary(message)));
+            let sent = tokio::time::timeout(SEND_TIMEOUT, socket.send(Message::binary(message)));
             if !matches!(sent.await, Ok(Ok(()))) {
                 return false;
             }
@@ -222,19 +222,19 @@ impl Driver {
     fn cancel(&mut self) {
         let now = Instant::now();
         let session = &mut self.session;
-        let told = &mut self.told;
+        let waiting = &mut self.waiting;
         self.cancels.retain(|(due, id)| {
             if *due > now {
                 return true;
             }
             session.cancel(*id);
-            // One that was never sent is forgotten without a word.
+            // A cancelled request that was never sent gets no reply.
             if !session.is_open(*id)
-                && let Some(told) = told.remove(id)
+                && let Some(sender) = waiting.remove(id)
             {
-                let message = "taken back before it was sent".to_owned();
+                let message = "cancelled before it was sent".to_owned();
                 let reply = Reply::Failed { code: FailureCode::Busy, message };
-                let _ = told.send(Told::Reply(reply, Vec::new()));
+                let _ = sender.send(Answer::Reply(reply, Vec::new()));
             }
             false
         });
@@ -243,34 +243,34 @@ impl Driver {
     fn receive(&mut self, message: &[u8]) -> Result<()> {
         for frame in self.session.frames_of(message) {
             match self.session.receive(frame?)? {
-                // Nothing is watched.
+                // This client watches no state.
                 None | Some(ClientEvent::Changed { .. }) => {}
                 Some(ClientEvent::Open { lost }) => {
                     self.reconnect.opened(self.now());
                     for id in lost {
-                        self.tell(id, Told::Lost);
+                        self.answer(id, Answer::Lost);
                     }
                 }
                 Some(ClientEvent::Reply { id, reply, payload }) => {
-                    self.tell(id, Told::Reply(reply, payload));
+                    self.answer(id, Answer::Reply(reply, payload));
                 }
-                // A relay that stops, or has no room: as pages do, it tries again.
+                // The relay is stopping or at its limit: retry, as pages do.
                 Some(ClientEvent::Refused { message, .. }) => bail!("refused: {message}"),
             }
         }
         Ok(())
     }
 
-    fn tell(&mut self, id: RequestId, told: Told) {
-        if let Some(waiting) = self.told.remove(&id) {
-            let _ = waiting.send(told);
+    fn answer(&mut self, id: RequestId, answer: Answer) {
+        if let Some(waiting) = self.waiting.remove(&id) {
+            let _ = waiting.send(answer);
         }
     }
 
     async fn leave(self) -> Result<()> {
         if let Some(mut socket) = self.socket {
             let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
-            let _ = tokio::time::timeout(SENDS_WITHIN, socket.close(Some(frame))).await;
+            let _ = tokio::time::timeout(SEND_TIMEOUT, socket.close(Some(frame))).await;
         }
         Ok(())
     }

@@ -1,13 +1,13 @@
-//! The clock that processes see, which jumps: `libfaketime` in front of them reads it from a file. Only the time of day, for
-//! a monotonic clock does not jump.
+//! A clock that jumps: `libfaketime` is preloaded into the processes and reads the offset from a file. It affects only
+//! the time of day, because a monotonic clock does not jump.
 
 use anyhow::{Context as _, Result};
 use std::path::{Path, PathBuf};
 
-/// Where Debian's package `faketime` has the library, below the folder of the machine's kind.
+/// Path of the library in Debian's package `faketime`, below the folder of the architecture.
 const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
 
-/// A clock, and what shows it to processes.
+/// A clock, and the library that shows it to processes.
 #[derive(Debug)]
 pub struct Clock {
     library: PathBuf,
@@ -15,7 +15,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Right at first; `None` where there is no `libfaketime`.
+    /// A clock without offset; `None` if `libfaketime` is not installed.
     pub fn find(folder: &Path) -> Result<Option<Self>> {
         let kinds = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
         let library = kinds.map(|kind| kind.path().join(LIBRARY)).find(|path| path.is_file());
@@ -25,22 +25,22 @@ impl Clock {
         Ok(Some(clock))
     }
 
-    /// Goes so many seconds wrong from now on.
+    /// Sets the offset of the clock.
     pub fn set(&self, seconds: i64) -> Result<()> {
-        // Renamed, so that nobody reads half of it.
+        // Renamed, so that processes never read a partial file.
         let next = self.file.with_extension("next");
         std::fs::write(&next, format!("{seconds:+}"))
             .and_then(|()| std::fs::rename(&next, &self.file))
             .with_context(|| format!("writing {}", self.file.display()))
     }
 
-    /// What a process needs in its environment to see it.
+    /// Environment variables that make a process see this clock.
     pub fn environment(&self) -> Vec<(String, String)> {
         let variables = [
             ("LD_PRELOAD", self.library.display().to_string()),
             ("FAKETIME_TIMESTAMP_FILE", self.file.display().to_string()),
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-            // Seconds until the file is read again.
+            // Seconds between two reads of the file.
             ("FAKETIME_CACHE_DURATION", "1".to_owned()),
         ];
         variables.map(|(name, value)| (name.to_owned(), value)).into()

@@ -1,4 +1,4 @@
-//! A small disk of our own, which can be full.
+//! A small disk of its own for the relay, which can be filled up.
 
 use anyhow::{Context as _, Result};
 use std::fs::File;
@@ -6,20 +6,20 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Its size, as `mount` takes it: some times what a run writes.
+/// Its size as an option of `mount`: several times what a run writes.
 const SIZE: &str = "size=96m";
 
-/// Bytes written at once while it is filled.
+/// Number of bytes of each write that fills the disk.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// A mounted tmpfs; it is gone when this is dropped.
+/// A mounted tmpfs; dropping it unmounts it.
 #[derive(Debug)]
 pub struct Disk {
     folder: PathBuf,
 }
 
 impl Disk {
-    /// `None` where this system does not let us: one has to be root for it.
+    /// `None` if mounting is not permitted: it requires root.
     pub fn mount(folder: &Path) -> Result<Option<Self>> {
         std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
         let mut mount = Command::new("mount");
@@ -33,19 +33,19 @@ impl Disk {
         self.folder.join("ballast")
     }
 
-    /// Leaves no room at all.
+    /// Fills the disk completely.
     pub fn fill(&self) -> Result<()> {
         let mut file = File::create(self.ballast()).context("filling the disk")?;
         let piece = vec![0x5a; PIECE_BYTES];
-        // Until there is an error, which is what this is for.
+        // Stops at the error that says that the disk is full.
         while file.write_all(&piece).is_ok() {}
         while file.write_all(&[0x5a; 512]).is_ok() {}
         Ok(())
     }
 
-    /// Gives the room back.
+    /// Frees the filled space.
     pub fn empty(&self) -> Result<()> {
-        std::fs::remove_file(self.ballast()).context("making room on the disk")
+        std::fs::remove_file(self.ballast()).context("freeing space on the disk")
     }
 }
 

@@ -1,4 +1,4 @@
-//! What fails besides the network: relays, their disk or their Redis, and their clocks.
+//! Faults other than those of the network: of relays, their disk or Redis, and their clocks.
 
 use crate::clock::Clock;
 use crate::disk::Disk;
@@ -12,50 +12,51 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Time between two faults.
-const BETWEEN: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(700)];
+const FAULT_INTERVAL: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(700)];
 
-/// The same with Redis: a call of a relay that is killed is waited for until the others know.
-const BETWEEN_WITH_REDIS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(1200)];
+/// The same with Redis, longer because a call of a killed relay must wait until the other relays know.
+const FAULT_INTERVAL_WITH_REDIS: [Duration; 2] =
+    [Duration::from_millis(100), Duration::from_millis(1200)];
 
-/// How long a disk is full, or Redis away.
-const AWAY: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(700)];
+/// How long the disk stays full, or Redis unavailable.
+const OUTAGE: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(700)];
 
-/// How long Redis is away now and then: longer than relays give signs of life, and than they wait for an answer.
-const LONG_AWAY: [Duration; 2] = [Duration::from_millis(4000), Duration::from_millis(7000)];
+/// An occasional longer outage of Redis: longer than the relays' heartbeats stay valid and than they wait for a reply.
+const LONG_OUTAGE: [Duration; 2] = [Duration::from_millis(4000), Duration::from_millis(7000)];
 
-/// How often connections to Redis are cut in a row, and the time between.
-const MOST_CUTS: u64 = 40;
-const BETWEEN_CUTS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(30)];
+/// Maximum number of consecutive cuts of connections to Redis, and the time between them.
+const MAX_CUTS: u64 = 40;
+const CUT_INTERVAL: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(30)];
 
-/// Longest that a relay is tried to be started while its disk is full.
-const STARTS_WITHIN: Duration = Duration::from_secs(30);
+/// Time limit for starting a relay while its disk is full.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How far the relays' clocks are wrong, seconds.
+/// Possible clock offsets of the relays, in seconds.
 const JUMPS: [i64; 5] = [0, 45, -45, 3600, -86_400];
 
-/// What happened.
+/// Counts of faults.
 #[derive(Debug, Default)]
 pub struct Events {
     pub kills: u64,
     pub terminations: u64,
     pub full: u64,
-    /// Why the disk was never full.
+    /// Whether the disk was never full because none could be mounted.
     pub no_disk: bool,
-    /// Relays that did not start at once, for their disk was full.
+    /// Relays that did not start at once because their disk was full.
     pub late: u64,
     pub redis_kills: u64,
     pub redis_pauses: u64,
-    /// Times that all connections to Redis were cut.
+    /// Number of times that all connections to Redis were cut.
     pub redis_cuts: u64,
     pub jumps: u64,
-    /// Why clocks were right.
+    /// Whether clocks never jumped because `libfaketime` is missing.
     pub no_clock: bool,
     pub network: proxy::Counts,
     pub connections: u64,
     pub took: Duration,
 }
 
-/// A relay, and where the next one starts.
+/// A relay, and where its next process starts.
 #[derive(Debug)]
 pub struct Site {
     pub place: Place,
@@ -79,7 +80,7 @@ enum Fault {
     Store,
 }
 
-/// Dealt one after the other in random order, again and again, so that a short run has some of each kind, too.
+/// Drawn in random order and then refilled, so that even a short run has faults of each kind.
 const DECK: [Fault; 7] = [
     Fault::Kill,
     Fault::Kill,
@@ -90,7 +91,7 @@ const DECK: [Fault; 7] = [
     Fault::Store,
 ];
 
-/// What can fail.
+/// Injects faults.
 pub struct Faults<'a> {
     sites: Vec<Site>,
     disk: Option<&'a Disk>,
@@ -99,7 +100,7 @@ pub struct Faults<'a> {
     random: Random,
     ledger: &'a Ledger,
     pub events: Events,
-    /// Those that are still to be dealt.
+    /// Faults of the deck that are not drawn yet.
     deck: Vec<Fault>,
 }
 
@@ -132,19 +133,20 @@ impl<'a> Faults<'a> {
         self.deck.swap_remove(which)
     }
 
-    /// Waits a little, and lets something fail.
+    /// Waits for a random time, and injects a fault.
     ///
     /// # Errors
     /// When a relay or Redis does not end or start as it should.
     pub async fn next(&mut self) -> Result<()> {
-        let [from, to] = if self.redis.is_some() { BETWEEN_WITH_REDIS } else { BETWEEN };
+        let [from, to] =
+            if self.redis.is_some() { FAULT_INTERVAL_WITH_REDIS } else { FAULT_INTERVAL };
         tokio::time::sleep(self.random.within(from, to)).await;
         let which = self.random.below(self.sites.len() as u64) as usize;
         match self.deal() {
             Fault::Kill => self.kill(which).await,
             Fault::Terminate => self.terminate(which).await,
             Fault::Jump => self.jump(),
-            Fault::Store if self.redis.is_some() => self.hold_redis_up().await,
+            Fault::Store if self.redis.is_some() => self.disturb_redis().await,
             Fault::Store => self.fill(which).await,
         }
     }
@@ -164,13 +166,13 @@ impl<'a> Faults<'a> {
         self.events.terminations += 1;
         let status = self.sites[which].relay.terminate().await?;
         if !status.success() {
-            let what = format!("a relay that was asked to end did so with {status}");
+            let what = format!("a relay exited with {status} on SIGTERM");
             self.ledger.violate(Violation::Wrong, what);
         }
         Ok(())
     }
 
-    /// Kills everything there is, and starts it again.
+    /// Kills all relays and Redis, and restarts them.
     ///
     /// # Errors
     /// As [`Faults::next`].
@@ -190,7 +192,7 @@ impl<'a> Faults<'a> {
         Ok(())
     }
 
-    /// Asks all relays to end.
+    /// Terminates all relays.
     ///
     /// # Errors
     /// As [`Faults::next`].
@@ -207,19 +209,19 @@ impl<'a> Faults<'a> {
         clock.set(JUMPS[self.random.below(JUMPS.len() as u64) as usize])
     }
 
-    async fn hold_redis_up(&mut self) -> Result<()> {
+    async fn disturb_redis(&mut self) -> Result<()> {
         let Some(redis) = &mut self.redis else { return Ok(()) };
         if self.random.chance(40) {
-            for _ in 0..1 + self.random.below(MOST_CUTS) {
+            for _ in 0..1 + self.random.below(MAX_CUTS) {
                 self.events.redis_cuts += 1;
                 redis.cut_connections()?;
-                let [from, to] = BETWEEN_CUTS;
+                let [from, to] = CUT_INTERVAL;
                 tokio::time::sleep(self.random.within(from, to)).await;
             }
             return Ok(());
         }
         let is_long = self.random.chance(20);
-        let [from, to] = if is_long { LONG_AWAY } else { AWAY };
+        let [from, to] = if is_long { LONG_OUTAGE } else { OUTAGE };
         let away = self.random.within(from, to);
         if self.random.chance(50) {
             self.events.redis_kills += 1;
@@ -238,12 +240,12 @@ impl<'a> Faults<'a> {
         let Some(disk) = self.disk else { return Ok(()) };
         self.events.full += 1;
         disk.fill()?;
-        let [from, to] = AWAY;
+        let [from, to] = OUTAGE;
         tokio::time::sleep(self.random.within(from, to)).await;
         if !self.random.chance(30) {
             return disk.empty();
         }
-        // It comes back to a disk that is full.
+        // The relay restarts while its disk is full.
         self.events.kills += 1;
         let site = &mut self.sites[which];
         site.relay.kill().await?;
@@ -252,7 +254,7 @@ impl<'a> Faults<'a> {
         disk.empty()?;
         match started {
             Ok(relay) => site.relay = relay,
-            Err(error) if begun.elapsed() > STARTS_WITHIN => return Err(error),
+            Err(error) if begun.elapsed() > START_TIMEOUT => return Err(error),
             Err(_) => {
                 self.events.late += 1;
                 site.start().await?;

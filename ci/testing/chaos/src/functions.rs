@@ -1,15 +1,15 @@
-//! The functions that are called. Each adds its input, which names the call, to the list `calls` once, and does nothing else
-//! that lasts; so the list says how often each call ran.
+//! The functions to call. Each appends its input, which names the call, to the list `calls` once, and has no other
+//! lasting effect; so the list says how often each call ran.
 
 use anyhow::{Context as _, Result};
 
-/// The list they add to.
+/// The list they append to.
 pub const CALLS: &str = "calls";
 
-/// Bytes of a name.
+/// Length of a name in bytes.
 pub const NAME_BYTES: usize = 16;
 
-/// By name, as text.
+/// The functions by name, as text.
 const FUNCTIONS: [(&str, &str); 3] = [("note", NOTE), ("slow", SLOW), ("chain", CHAIN)];
 
 /// Returns 7.
@@ -25,7 +25,7 @@ const NOTE: &str = r#"(module
         (call $write (i32.const 16) (i32.const 16))
         (i32.const 7)))"#;
 
-/// The same, with a pause before and after: a relay often ends while it runs.
+/// The same with a pause before and after, so that a relay often ends during the call.
 const SLOW: &str = r#"(module
     (import "env" "__faasm_read_input" (func $read (param i32 i32) (result i32)))
     (import "env" "__faasm_append_state" (func $append (param i32 i32 i32)))
@@ -44,7 +44,7 @@ const SLOW: &str = r#"(module
         (call $write (i32.const 16) (i32.const 16))
         (i32.const 7)))"#;
 
-/// Has `note` do it, and returns what that returns.
+/// Chains `note`, and returns its return value.
 const CHAIN: &str = r#"(module
     (import "env" "__faasm_read_input" (func $read (param i32 i32) (result i32)))
     (import "env" "__faasm_chain_name" (func $chain (param i32 i32 i32) (result i32)))
@@ -57,7 +57,7 @@ const CHAIN: &str = r#"(module
         (call $write (i32.const 16) (i32.const 16))
         (call $await (call $chain (i32.const 0) (i32.const 16) (i32.const 16)))))"#;
 
-/// What a function returns that did what it should.
+/// Return value of a function that succeeded.
 pub const RETURNS: i32 = 7;
 
 /// Every function, as bytes.

@@ -1,65 +1,65 @@
-//! What was asked and what was told, and what must be there then.
+//! The requests and their reported outcomes, and the check of the final state against them.
 
 use crate::functions::NAME_BYTES;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Most violations that are told in words.
-const MOST_SHOWN: usize = 20;
+/// Maximum number of violations that are described.
+const MAX_DESCRIBED: usize = 20;
 
-/// What adds its name to which list.
+/// Which list a request appends its name to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// A call, to the list of calls.
+    /// A call: the list of calls.
     Call,
-    /// A page, to the list of pages.
+    /// An append by a page: the list of pages.
     Append,
 }
 
-/// What a page knows of a request.
+/// The outcome that a page knows of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
-    /// It happened: exactly once.
+    /// Performed: exactly once.
     Done,
-    /// Nobody can tell: at most once.
+    /// Outcome unknown: at most once.
     Unknown,
-    /// It did not happen: never.
+    /// Not performed: never.
     Refused,
 }
 
-/// What went wrong.
+/// Kinds of violations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Violation {
-    /// Done, and not there.
+    /// Reported as done, but missing.
     Lost,
-    /// There more than once.
+    /// Performed more than once.
     Twice,
-    /// Refused, and there.
+    /// Reported as refused, but performed.
     RefusedAndDone,
     /// Neither answered nor given up.
-    Untold,
-    /// A reply that belongs to something else, or state that is none of those it can be.
+    Unanswered,
+    /// A reply that belongs to another request, or state that no possible history explains.
     Wrong,
 }
 
-/// Everything that was asked so far.
+/// All requests so far.
 #[derive(Debug, Default)]
 pub struct Ledger(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     entries: Vec<(Kind, Option<Outcome>)>,
-    /// Operations on state besides appends, by outcome.
+    /// Operations on state other than appends, by outcome.
     others: BTreeMap<Outcome, u64>,
     violations: BTreeMap<Violation, u64>,
-    shown: Vec<String>,
+    descriptions: Vec<String>,
 }
 
 impl Inner {
     fn violate(&mut self, violation: Violation, what: String) {
         *self.violations.entry(violation).or_default() += 1;
-        if self.shown.len() < MOST_SHOWN {
-            self.shown.push(format!("{violation:?}: {what}"));
+        if self.descriptions.len() < MAX_DESCRIBED {
+            self.descriptions.push(format!("{violation:?}: {what}"));
         }
     }
 }
@@ -69,24 +69,24 @@ impl Ledger {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A name that no other request has.
-    pub fn ask(&self, kind: Kind) -> [u8; NAME_BYTES] {
+    /// Registers a request under a unique name.
+    pub fn register(&self, kind: Kind) -> [u8; NAME_BYTES] {
         let mut inner = self.lock();
         let number = inner.entries.len() as u64;
         inner.entries.push((kind, None));
         name(number)
     }
 
-    pub fn tell(&self, name: [u8; NAME_BYTES], outcome: Outcome) {
+    pub fn record(&self, name: [u8; NAME_BYTES], outcome: Outcome) {
         let mut inner = self.lock();
         let entry = number(&name).and_then(|number| inner.entries.get_mut(number));
-        if let Some((_, told)) = entry {
-            *told = Some(outcome);
+        if let Some((_, reported)) = entry {
+            *reported = Some(outcome);
         }
     }
 
-    /// An operation that adds no name.
-    pub fn note(&self, outcome: Outcome) {
+    /// Counts an operation that appends no name.
+    pub fn count_other(&self, outcome: Outcome) {
         *self.lock().others.entry(outcome).or_default() += 1;
     }
 
@@ -94,19 +94,25 @@ impl Ledger {
         self.lock().violate(violation, what);
     }
 
-    /// Compares with a list as it is in the end.
+    /// Compares the requests with the final list.
     pub fn check(&self, kind: Kind, list: &[u8]) {
         let mut inner = self.lock();
         let mut counts = vec![0_u64; inner.entries.len()];
         if !list.len().is_multiple_of(NAME_BYTES) {
-            inner.violate(Violation::Wrong, format!("the list of {kind:?}s has a part of a name"));
+            inner.violate(
+                Violation::Wrong,
+                format!("the list of {kind:?}s ends with a partial name"),
+            );
         }
         for element in list.chunks(NAME_BYTES) {
             match number(element) {
                 Some(number) if inner.entries.get(number).is_some_and(|e| e.0 == kind) => {
                     counts[number] += 1;
                 }
-                _ => inner.violate(Violation::Wrong, format!("{element:?} among the {kind:?}s")),
+                _ => inner.violate(
+                    Violation::Wrong,
+                    format!("unknown element {element:?} in the list of {kind:?}s"),
+                ),
             }
         }
         for (number, count) in counts.into_iter().enumerate() {
@@ -122,20 +128,22 @@ impl Ledger {
             };
             inner.violate(
                 violation,
-                format!("{kind:?} {number}: told {outcome:?}, {count} times there"),
+                format!("{kind:?} {number}: reported as {outcome:?}, {count} times in the list"),
             );
         }
     }
 
-    /// Notes those that nobody was told about.
-    pub fn check_told(&self) {
+    /// Records a violation for each request without a reported outcome.
+    pub fn check_answered(&self) {
         let mut inner = self.lock();
         let entries = inner.entries.iter().enumerate();
-        let untold: Vec<usize> =
-            entries.filter(|(_, (_, told))| told.is_none()).map(|(number, _)| number).collect();
+        let untold: Vec<usize> = entries
+            .filter(|(_, (_, reported))| reported.is_none())
+            .map(|(number, _)| number)
+            .collect();
         for number in untold {
             let kind = inner.entries[number].0;
-            inner.violate(Violation::Untold, format!("{kind:?} {number}"));
+            inner.violate(Violation::Unanswered, format!("{kind:?} {number}"));
         }
     }
 
@@ -143,24 +151,25 @@ impl Ledger {
         self.lock().violations.get(&violation).copied().unwrap_or(0)
     }
 
-    /// Some of the violations, in words.
-    pub fn shown(&self) -> Vec<String> {
-        self.lock().shown.clone()
+    /// Descriptions of some of the violations.
+    pub fn descriptions(&self) -> Vec<String> {
+        self.lock().descriptions.clone()
     }
 
-    /// How many calls, or operations on state, came to what.
+    /// Number of calls or appends with this outcome.
     pub fn count(&self, kind: Kind, outcome: Outcome) -> u64 {
         let inner = self.lock();
-        let told = inner.entries.iter().filter(|entry| **entry == (kind, Some(outcome))).count();
+        let reported =
+            inner.entries.iter().filter(|entry| **entry == (kind, Some(outcome))).count();
         let others = match kind {
             Kind::Call => 0,
             Kind::Append => inner.others.get(&outcome).copied().unwrap_or(0),
         };
-        told as u64 + others
+        reported as u64 + others
     }
 }
 
-/// A number, and the same mixed with a constant: no other bytes are a name.
+/// A number, and the same number mixed with a constant, so that no other bytes are a valid name.
 fn name(number: u64) -> [u8; NAME_BYTES] {
     let mut name = [0; NAME_BYTES];
     name[..8].copy_from_slice(&number.to_le_bytes());
@@ -181,23 +190,23 @@ mod tests {
     fn what_is_told_is_compared_with_what_is_there() {
         let ledger = Ledger::default();
         let tell = |outcome| {
-            let name = ledger.ask(Kind::Call);
-            ledger.tell(name, outcome);
+            let name = ledger.register(Kind::Call);
+            ledger.record(name, outcome);
             name
         };
         let done = [tell(Outcome::Done), tell(Outcome::Done), tell(Outcome::Done)];
         let unknown = [tell(Outcome::Unknown), tell(Outcome::Unknown), tell(Outcome::Unknown)];
         let refused = [tell(Outcome::Refused), tell(Outcome::Refused)];
-        ledger.ask(Kind::Append);
+        ledger.register(Kind::Append);
         let twice = [done[1], done[1], unknown[1], unknown[1]];
         let list = [&[done[0], unknown[0], refused[0]][..], &twice].concat().concat();
         ledger.check(Kind::Call, &list);
-        ledger.check_told();
+        ledger.check_answered();
         let found = |violation| ledger.violations(violation);
         assert_eq!((found(Violation::Lost), found(Violation::Twice)), (1, 2));
-        assert_eq!((found(Violation::RefusedAndDone), found(Violation::Untold)), (1, 1));
+        assert_eq!((found(Violation::RefusedAndDone), found(Violation::Unanswered)), (1, 1));
         assert_eq!(found(Violation::Wrong), 0);
         ledger.check(Kind::Append, &done[0][..9]);
-        assert_eq!(found(Violation::Wrong), 2, "a part of a name is none");
+        assert_eq!(found(Violation::Wrong), 2, "a partial name is not a name");
     }
 }

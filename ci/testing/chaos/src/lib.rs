@@ -1,15 +1,15 @@
-//! Chaos: real relay processes that are killed and started again, a network that breaks, a disk that is full; and pages that
-//! count what came of what they asked for.
+//! Chaos test: real relay processes that are killed and restarted, a network that breaks, a disk that fills up; and
+//! pages that check the outcome of their requests.
 //!
-//! Each effect names its request, so that in the end the lists say how often each happened: exactly once where the page was
-//! told that it is done, at most once where it was told that nobody knows, never where it was refused.
+//! Each effect names its request, so the final lists say how often each happened: exactly once if the page was told
+//! that it is done, at most once if its outcome is unknown, never if it was refused.
 //!
-//! The seed decides what happens to which connection and to the relay; what meets what depends on the machine's load too.
-//! The relays' clocks jump, too, where there is `libfaketime`. That of Redis does not: its allocator and that library do not
-//! go together.
+//! The seed decides which faults hit which connection and relay; how they coincide also depends on the machine's load.
+//! If `libfaketime` is installed, the relays' clocks jump as well. The clock of Redis does not: its allocator is
+//! incompatible with that library.
 //!
-//! There are two forms: one relay with its data in a folder, whose disk is full now and then; and two relays over one Redis,
-//! which is killed and stopped as well, and pages that come back to either.
+//! There are two forms: one relay with its data in a folder, whose disk is sometimes full; and two relays over one
+//! Redis, which is also killed and paused, while pages reconnect to either relay.
 
 pub mod campaign;
 pub mod client;

@@ -1,6 +1,6 @@
-//! How much a relay carries: pages that do one thing after the other, over connections that hold.
+//! Throughput of a relay: pages that send one request after the other over stable connections.
 
-use crate::client::{Client, Told, USER};
+use crate::client::{Answer, Client, USER};
 use crate::random::Random;
 use crate::relay::{Place, Relay};
 use anyhow::{Context as _, Result, bail};
@@ -12,16 +12,16 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// Does nothing.
+/// A function that does nothing.
 const NOTHING: &str = r#"(module (memory 1) (func (export "_start")))"#;
 
-/// Bytes that each append adds.
+/// Number of bytes of each append.
 const ELEMENT_BYTES: usize = 16;
 
-/// Calls, and appends, per second of so many sessions with a relay of its own.
+/// Calls and appends per second of this many sessions with a relay of their own.
 ///
 /// # Errors
-/// When the relay does not start, or answers what it should not.
+/// When the relay does not start, or gives an unexpected answer.
 pub async fn measure(
     sessions: u64,
     time: Duration,
@@ -60,9 +60,9 @@ async fn rate(
         let count = Arc::clone(&count);
         pages.spawn(async move {
             while began.elapsed() < time {
-                match client.ask(request.clone(), payload.clone()).await? {
-                    Told::Reply(Reply::Done | Reply::Call { return_value: 0 }, _) => {}
-                    told => bail!("{request:?} was answered {told:?}"),
+                match client.request(request.clone(), payload.clone()).await? {
+                    Answer::Reply(Reply::Done | Reply::Call { return_value: 0 }, _) => {}
+                    answer => bail!("{request:?}: unexpected answer {answer:?}"),
                 }
                 count.fetch_add(1, Ordering::Relaxed);
             }

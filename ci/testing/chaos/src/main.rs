@@ -1,4 +1,4 @@
-//! `faasm-chaos`: looks for what a relay loses or does twice. `cargo xtask chaos` builds what it needs.
+//! `faasm-chaos`: searches for effects that a relay loses or duplicates. `cargo xtask chaos` builds what it needs.
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
@@ -10,35 +10,35 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// What the short form asks, and for how long.
+/// Calls, operations and time limit of the short form.
 const SHORT: (u64, u64, Duration) = (4000, 4000, Duration::from_secs(18));
 
-/// Look for what a relay loses or does twice
+/// Find effects that a relay loses or duplicates
 #[derive(Debug, Parser)]
 #[command(name = "faasm-chaos", version)]
 struct Opts {
-    /// Where the faults begin; by default another one every time
+    /// Seed of the faults; by default a different one each time
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// How many calls
+    /// Number of calls
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     calls: u64,
-    /// How many operations on state
+    /// Number of operations on state
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     operations: u64,
-    /// Longest time for them
+    /// Time limit for them
     #[arg(long, value_name = "N", default_value_t = 900)]
     seconds: u64,
-    /// Fewer of each, for less than 20 s
+    /// Fewer of each, in less than 20 s
     #[arg(long, conflicts_with_all = ["calls", "operations", "seconds"])]
     short: bool,
-    /// Two relays over one Redis, which fails too
+    /// Two relays over one Redis, which also fails
     #[arg(long)]
     redis: bool,
     /// Write figures to this file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Measure calls and appends per second of so many sessions instead, without faults
+    /// Measure calls and appends per second of this many sessions instead, without faults
     #[arg(long, value_name = "SESSIONS")]
     load: Option<u64>,
 }
@@ -55,9 +55,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether nothing went wrong.
+/// Whether no violation was found.
 async fn run(opts: &Opts) -> Result<bool> {
-    let folder = tempfile::tempdir().context("making a folder")?;
+    let folder = tempfile::tempdir().context("creating a folder")?;
     if let Some(sessions) = opts.load {
         let time = Duration::from_secs(opts.seconds.min(10));
         let redis = opts.redis.then(RedisServer::start_durable).transpose()?;

@@ -1,8 +1,8 @@
-//! A network that breaks: it passes TCP connections on to any of some relays, knows WebSocket frames well enough to find their ends,
-//! and does to each connection what its number and the seed say.
+//! A proxy that simulates a network that breaks. It forwards TCP connections to one of several relays, parses WebSocket
+//! frames far enough to find their ends, and injects faults into each connection according to its number and the seed.
 //!
-//! What no network does is not done here: bytes are not changed, for TCP finds that. A frame that is cut off is the last of
-//! its connection.
+//! It does only what networks do: it never changes bytes, because TCP detects that, and a truncated frame is the last
+//! of its connection.
 
 use crate::random::Random;
 use std::collections::BTreeMap;
@@ -14,34 +14,34 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What can happen to a connection.
+/// Faults of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// It ends between two frames.
+    /// It closes between two frames.
     Cut,
-    /// It ends in the middle of a frame.
+    /// It closes in the middle of a frame.
     Truncate,
-    /// A frame comes twice.
+    /// A frame is delivered twice.
     Duplicate,
-    /// Nothing gets through for a while, and then everything.
+    /// Nothing is delivered for a while, and then everything.
     Delay,
-    /// What one side sends vanishes from here on, and nobody is told.
+    /// From here on everything that one side sends is lost silently.
     HalfOpen,
 }
 
 const FAULTS: [Fault; 5] =
     [Fault::Cut, Fault::Truncate, Fault::Duplicate, Fault::Delay, Fault::HalfOpen];
 
-/// Longest delay.
-const LONGEST_DELAY: Duration = Duration::from_millis(400);
+/// Maximum delay.
+const MAX_DELAY: Duration = Duration::from_millis(400);
 
-/// Most frames one way before the next fault.
-const MOST_FRAMES: u64 = 120;
+/// Maximum number of frames in one direction before the next fault.
+const MAX_FRAMES: u64 = 120;
 
-/// Longest frame that is looked at as one.
+/// Maximum length of a frame that is parsed as a frame.
 const MAX_FRAME_BYTES: usize = 1 << 20;
 
-/// How often each fault happened.
+/// Number of faults of each kind.
 pub type Counts = BTreeMap<Fault, u64>;
 
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl World {
     }
 }
 
-/// The network; it ends with this value.
+/// The network. Dropping this value ends it.
 #[derive(Debug)]
 pub struct Proxy {
     pub address: SocketAddr,
@@ -86,7 +86,7 @@ impl Proxy {
         Ok(Self { address, world, accepting })
     }
 
-    /// From here on nothing breaks that is not broken.
+    /// Injects no further faults; broken connections stay broken.
     pub fn calm(&self) {
         self.world.is_calm.store(true, Ordering::Relaxed);
     }
@@ -110,7 +110,7 @@ async fn accept(listener: TcpListener, world: Arc<World>) {
     while let Ok((page, _)) = listener.accept().await {
         let number = world.connections.fetch_add(1, Ordering::Relaxed);
         let world = Arc::clone(&world);
-        // Either side ending is what this is for.
+        // Errors are expected: either side may close the connection.
         tokio::spawn(async move { drop(pass(page, number, &world).await) });
     }
 }
@@ -146,7 +146,7 @@ impl Way<'_> {
         mut to: OwnedWriteHalf,
     ) -> std::io::Result<()> {
         let mut piece = vec![0; 64 * 1024];
-        let mut left = 1 + self.random.below(MOST_FRAMES);
+        let mut left = 1 + self.random.below(MAX_FRAMES);
         loop {
             let length = from.read(&mut piece).await?;
             if length == 0 {
@@ -160,7 +160,7 @@ impl Way<'_> {
                     to.write_all(&frame).await?;
                     continue;
                 }
-                left = 1 + self.random.below(MOST_FRAMES);
+                left = 1 + self.random.below(MAX_FRAMES);
                 let fault = FAULTS[self.random.below(FAULTS.len() as u64) as usize];
                 self.world.count(fault);
                 match fault {
@@ -176,12 +176,12 @@ impl Way<'_> {
                         to.write_all(&frame).await?;
                     }
                     Fault::Delay => {
-                        let delay = self.random.within(Duration::ZERO, LONGEST_DELAY);
+                        let delay = self.random.within(Duration::ZERO, MAX_DELAY);
                         tokio::time::sleep(delay).await;
                         to.write_all(&frame).await?;
                     }
                     Fault::HalfOpen => loop {
-                        // Read, so that the sender does not notice.
+                        // Read and discarded, so that the sender does not notice.
                         if from.read(&mut piece).await? == 0 {
                             return Ok(());
                         }
@@ -192,7 +192,7 @@ impl Way<'_> {
     }
 }
 
-/// Finds the ends of frames: of the HTTP head first, then of WebSocket frames.
+/// Finds the ends of frames: first of the HTTP head, then of WebSocket frames.
 #[derive(Debug, Default)]
 struct Frames {
     bytes: Vec<u8>,
@@ -209,7 +209,7 @@ impl Frames {
             true => frame_length(&self.bytes)?,
             false => self.bytes.windows(4).position(|end| end == b"\r\n\r\n")? + 4,
         };
-        // Longer ones pass as they come.
+        // Longer frames pass unparsed.
         let length = if length > MAX_FRAME_BYTES { self.bytes.len() } else { length };
         if length == 0 || self.bytes.len() < length {
             return None;
@@ -219,7 +219,7 @@ impl Frames {
     }
 }
 
-/// RFC 6455, section 5.2.
+/// Length of the first frame (RFC 6455, section 5.2).
 fn frame_length(bytes: &[u8]) -> Option<usize> {
     let second = *bytes.get(1)?;
     let mask = if second & 0x80 == 0 { 0 } else { 4 };

@@ -6,7 +6,7 @@ use std::time::Duration;
 pub struct Random(u64);
 
 impl Random {
-    /// Numbers that depend on all of these.
+    /// A generator seeded by all of these numbers.
     pub fn of(parts: &[u64]) -> Self {
         let mixed = parts.iter().fold(0, |state, part| Self(state ^ part).number());
         Self(mixed)
@@ -20,7 +20,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number below `end`; 0 where `end` is 0.
+    /// A number below `end`; 0 if `end` is 0.
     pub fn below(&mut self, end: u64) -> u64 {
         self.number() % end.max(1)
     }
@@ -29,13 +29,13 @@ impl Random {
         self.below(100) < percent
     }
 
-    /// A time up to this one.
+    /// A duration between these two.
     pub fn within(&mut self, from: Duration, to: Duration) -> Duration {
         let span = u64::try_from(to.saturating_sub(from).as_micros()).unwrap_or(u64::MAX);
         from + Duration::from_micros(self.below(span + 1))
     }
 
-    /// From 0 to 1.
+    /// A number from 0 to 1.
     pub fn fraction(&mut self) -> f64 {
         self.below(1 << 20) as f64 / (1 << 20) as f64
     }

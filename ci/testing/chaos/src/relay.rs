@@ -1,4 +1,4 @@
-//! A real relay, as a process that is ended and started again on the same port and the same data, or the same Redis.
+//! A real relay: a process that can be ended and restarted on the same port with the same data, or the same Redis.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use std::net::SocketAddr;
@@ -9,36 +9,36 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-/// Longest a relay may take to listen: it may have to repair its store first.
-const STARTS_WITHIN: Duration = Duration::from_secs(60);
+/// Time limit for a relay to listen, which includes repairing its store.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Longest a relay may take to end when it is asked to: longer than it lets calls run.
-const ENDS_WITHIN: Duration = Duration::from_secs(60);
+/// Time limit for a relay to end on SIGTERM: longer than it lets running calls continue.
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Where relays keep their data and find what they need.
+/// Paths and settings of relay processes.
 #[derive(Clone, Debug)]
 pub struct Place {
     pub program: PathBuf,
     pub data: PathBuf,
-    /// A folder without anything in it.
+    /// An empty folder.
     pub web: PathBuf,
-    /// Where the relays' logs go, one after the other.
+    /// Log file to which all relays append.
     pub log: PathBuf,
-    /// A name that clients reach it by, besides its own: they come through a proxy.
+    /// A host name that the relay accepts besides its own, because clients connect through a proxy.
     pub host: String,
-    /// Address of the Redis where they keep everything instead.
+    /// Address of the Redis that stores everything instead of the folder.
     pub redis: Option<String>,
-    /// Further variables in their environment.
+    /// Additional environment variables.
     pub environment: Vec<(String, String)>,
 }
 
 impl Place {
-    /// The relay that `FAASM_RELAY_BIN` names, or that was built beside this program; and a folder.
+    /// Uses the relay that `FAASM_RELAY_BIN` names, or the one beside this program.
     pub fn new(folder: &Path, data: &Path) -> Result<Self> {
         let named = std::env::var_os("FAASM_RELAY_BIN").map(PathBuf::from);
         let program = named
             .or_else(beside)
-            .context("there is no relay: run `cargo xtask chaos`, which builds it")?;
+            .context("no relay program: run `cargo xtask chaos`, which builds it")?;
         let web = folder.join("web");
         std::fs::create_dir_all(&web).with_context(|| format!("making {}", web.display()))?;
         let (data, log) = (data.join("data"), folder.join("relay.log"));
@@ -47,14 +47,14 @@ impl Place {
     }
 }
 
-/// In the folder of this program, or above it: tests are one below.
+/// The program in the folder of this one, or in the parent folder, because test programs are one level deeper.
 fn beside() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
     let name = format!("faasm-relay{}", std::env::consts::EXE_SUFFIX);
     program.ancestors().skip(1).take(2).map(|folder| folder.join(&name)).find(|path| path.is_file())
 }
 
-/// A running relay; it is killed when this is dropped.
+/// A running relay. Dropping this value kills it.
 #[derive(Debug)]
 pub struct Relay {
     child: Child,
@@ -83,31 +83,32 @@ impl Relay {
         let stdout = child.stdout.take().context("the relay has no standard output")?;
         let mut line = String::new();
         let reading = async { BufReader::new(stdout).read_line(&mut line).await };
-        tokio::time::timeout(STARTS_WITHIN, reading)
+        tokio::time::timeout(START_TIMEOUT, reading)
             .await
-            .context("the relay does not listen")?
+            .context("the relay does not listen in time")?
             .context("reading what the relay prints")?;
         let address = line.trim().strip_prefix("listening on http://");
         let address = address.map(|address| address.trim_end_matches('/'));
         let Some(address) = address else {
             bail!("the relay ended before it listened; its log is {}", place.log.display());
         };
-        let address = address.parse().with_context(|| format!("the address `{address}`"))?;
+        let address =
+            address.parse().with_context(|| format!("parsing the address `{address}`"))?;
         Ok(Self { child, address })
     }
 
-    /// As if its machine took it away: `kill -9`.
+    /// Kills the process with SIGKILL.
     pub async fn kill(&mut self) -> Result<()> {
         self.child.kill().await.context("killing the relay")
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Sends SIGTERM, and waits until the process has ended.
     pub async fn terminate(&mut self) -> Result<ExitStatus> {
         let id = self.child.id().context("the relay has ended already")?;
-        let asked = Command::new("kill").args(["-TERM", &id.to_string()]).status().await;
-        ensure!(asked.context("running kill")?.success(), "kill -TERM {id} failed");
-        let ended = tokio::time::timeout(ENDS_WITHIN, self.child.wait()).await;
-        ended.context("the relay does not end")?.context("waiting for the relay")
+        let sent = Command::new("kill").args(["-TERM", &id.to_string()]).status().await;
+        ensure!(sent.context("running kill")?.success(), "kill -TERM {id} failed");
+        let ended = tokio::time::timeout(STOP_TIMEOUT, self.child.wait()).await;
+        ended.context("the relay does not end in time")?.context("waiting for the relay")
     }
 
     /// Uploads a function.

@@ -1,4 +1,4 @@
-//! What a run came to, for people and for programs.
+//! The report of a run, for people and for programs.
 
 use crate::campaign::Settings;
 use crate::faults::Events;
@@ -6,25 +6,25 @@ use crate::ledger::{Kind, Ledger, Outcome, Violation};
 use serde_json::{Value, json};
 
 const VIOLATIONS: [(Violation, &str, &str); 5] = [
-    (Violation::Lost, "lost", "told done, and not there"),
-    (Violation::Twice, "twice", "there more than once"),
-    (Violation::RefusedAndDone, "refused and done", "told refused, and there"),
-    (Violation::Untold, "untold", "neither answered nor given up"),
-    (Violation::Wrong, "wrong", "state, a reply or an exit status that cannot be"),
+    (Violation::Lost, "lost", "reported as done, but missing"),
+    (Violation::Twice, "twice", "performed more than once"),
+    (Violation::RefusedAndDone, "refused and done", "reported as refused, but performed"),
+    (Violation::Unanswered, "untold", "neither answered nor given up"),
+    (Violation::Wrong, "wrong", "an impossible state, reply or exit status"),
 ];
 
 const OUTCOMES: [(Outcome, &str); 3] =
     [(Outcome::Done, "done"), (Outcome::Unknown, "unknown"), (Outcome::Refused, "refused")];
 
 /// Why no clock jumped.
-const NO_CLOCK: &str = "there is no libfaketime; Debian's package is faketime";
+const NO_CLOCK: &str = "libfaketime is not installed; Debian's package is faketime";
 
-/// Whether nothing went wrong.
+/// Whether no violation was found.
 pub fn is_clean(ledger: &Ledger) -> bool {
     VIOLATIONS.iter().all(|(violation, ..)| ledger.violations(*violation) == 0)
 }
 
-/// As the lists of figures have it.
+/// In the format of the lists of figures.
 pub fn figures(settings: &Settings, ledger: &Ledger, events: &Events) -> Vec<Value> {
     let figure = |name: String, value: u64, target: Option<u64>, note: &str| {
         let met = target.map(|target| value <= target);
@@ -56,7 +56,7 @@ pub fn figures(settings: &Settings, ledger: &Ledger, events: &Events) -> Vec<Val
         }
     }
     let disk = match (settings.redis, events.no_disk) {
-        (false, true) => "skipped: mounting a small disk takes root",
+        (false, true) => "skipped: mounting a small disk requires root",
         _ => "",
     };
     let clock = if events.no_clock { NO_CLOCK } else { "" };
@@ -80,7 +80,7 @@ pub fn figures(settings: &Settings, ledger: &Ledger, events: &Events) -> Vec<Val
     figures
 }
 
-/// The same for people.
+/// Prints the report for people.
 pub fn print(settings: &Settings, ledger: &Ledger, events: &Events) {
     println!("seed {}, {:.1} s", settings.seed, events.took.as_secs_f64());
     for (kind, what) in [(Kind::Call, "calls"), (Kind::Append, "operations")] {
@@ -104,17 +104,18 @@ pub fn print(settings: &Settings, ledger: &Ledger, events: &Events) {
         println!("skipped: clock jumps ({NO_CLOCK})");
     }
     if events.no_disk && !settings.redis {
-        println!("skipped: full disks, for mounting a small one takes root");
+        println!("skipped: full disks (mounting a small disk requires root)");
     }
     for (violation, name, note) in VIOLATIONS {
         println!("{:>6}  {name}: {note}", ledger.violations(violation));
     }
-    for line in ledger.shown() {
+    for line in ledger.descriptions() {
         println!("  {line}");
     }
     if !is_clean(ledger) {
         println!(
-            "again: cargo xtask chaos {}--seed {} --calls {} --operations {} (what meets what differs with the machine's load)",
+            "to repeat: cargo xtask chaos {}--seed {} --calls {} --operations {} \
+             (how faults coincide depends on the machine's load)",
             if settings.redis { "--redis " } else { "" },
             settings.seed,
             settings.calls,

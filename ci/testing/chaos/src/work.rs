@@ -1,6 +1,6 @@
-//! What the pages do: calls, appends, and state of their own that they know the value of.
+//! The work of the pages: calls, appends, and operations on state values of their own, whose content they know.
 
-use crate::client::{Client, Told};
+use crate::client::{Answer, Client};
 use crate::functions::RETURNS;
 use crate::ledger::{Kind, Ledger, Outcome, Violation};
 use crate::random::Random;
@@ -11,22 +11,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-/// The list that pages add to.
+/// The list that pages append to.
 pub const PAGES: &str = "pages";
 
-/// The value that pages share, each a part of it.
+/// The value that pages share; each owns a part of it.
 const GRID: &str = "grid";
 
-/// Bytes of a page's part.
+/// Number of bytes of a page's part.
 const CELL_BYTES: u64 = 64;
 
-/// How long a page waits after it was refused.
+/// How long a page waits after a refused request.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// More than any list of a page has.
+/// Above the length of any list of a page.
 const ALL: u32 = 1_000_000;
 
-/// How much is still to be asked, of both kinds.
+/// Number of remaining requests, of both kinds.
 #[derive(Debug)]
 pub struct Quota {
     pub calls: AtomicI64,
@@ -39,7 +39,7 @@ impl Quota {
         left(&self.calls) <= 0 && left(&self.operations) <= 0
     }
 
-    /// Nothing more is asked.
+    /// Pages start no further requests.
     pub fn stop(&self) {
         self.calls.store(0, Ordering::Relaxed);
         self.operations.store(0, Ordering::Relaxed);
@@ -50,12 +50,12 @@ impl Quota {
     }
 }
 
-/// A page, as one of its tasks sees it.
+/// A page, as seen by one of its tasks.
 #[derive(Clone, Debug)]
 pub struct Page {
     pub client: Client,
     pub number: u64,
-    /// How many pages there are.
+    /// Number of pages.
     pub pages: u64,
     pub ledger: Arc<Ledger>,
     pub quota: Arc<Quota>,
@@ -66,7 +66,7 @@ impl Page {
     /// Calls functions, one after the other.
     pub async fn call(mut self) -> Result<()> {
         while Quota::take(&self.quota.calls) {
-            let name = self.ledger.ask(Kind::Call);
+            let name = self.ledger.register(Kind::Call);
             let function = ["note", "note", "note", "slow", "chain"][self.random.below(5) as usize];
             let request = Request::Call {
                 function: function.into(),
@@ -78,43 +78,43 @@ impl Page {
                 .random
                 .chance(4)
                 .then(|| self.random.within(Duration::ZERO, Duration::from_millis(60)));
-            let told = self.client.ask_and_cancel(request, name.to_vec(), cancel).await?;
-            let outcome = match &told {
-                Told::Reply(Reply::Call { return_value: RETURNS }, output) => {
+            let answer = self.client.request_with_cancel(request, name.to_vec(), cancel).await?;
+            let outcome = match &answer {
+                Answer::Reply(Reply::Call { return_value: RETURNS }, output) => {
                     if *output != name {
-                        self.wrong(format!("{function} was answered what another call was"));
+                        self.wrong(format!("{function} received the answer of another call"));
                     }
                     Outcome::Done
                 }
-                told if told.is_refused() => Outcome::Refused,
-                // It ended early, or what it chained did.
+                answer if answer.is_refused() => Outcome::Refused,
+                // The function ended early, or the one that it chained did.
                 _ => Outcome::Unknown,
             };
-            self.ledger.tell(name, outcome);
+            self.ledger.record(name, outcome);
             self.rest(outcome).await;
         }
         Ok(())
     }
 
-    /// Adds to the list of all pages.
+    /// Appends to the list of all pages.
     pub async fn append(mut self) -> Result<()> {
         while Quota::take(&self.quota.operations) {
-            let name = self.ledger.ask(Kind::Append);
+            let name = self.ledger.register(Kind::Append);
             let request = Request::AppendState { key: PAGES.into() };
-            let told = self.client.ask(request, name.to_vec()).await?;
-            let outcome = self.changed(&told)?;
-            self.ledger.tell(name, outcome);
+            let answer = self.client.request(request, name.to_vec()).await?;
+            let outcome = self.changed(&answer)?;
+            self.ledger.record(name, outcome);
             self.rest(outcome).await;
         }
         Ok(())
     }
 
-    /// Changes state that is this page's alone, and reads what became of it.
+    /// Changes state that only this page uses, and reads it back.
     pub async fn keep(mut self) -> Result<()> {
         let mut cell = Known::of(vec![0; CELL_BYTES as usize]);
         let mut list = Known::of(Vec::new());
         let mut value = 0_u64;
-        // So that there is a value to read.
+        // Creates the value to read.
         while self.write(&mut cell, 0).await? != Outcome::Done {}
         while Quota::take(&self.quota.operations) {
             value += 1;
@@ -124,7 +124,7 @@ impl Page {
                 6..9 => self.append_own(&mut list, value).await?,
                 _ => self.clear_own(&mut list).await?,
             };
-            // Or there would be more and more that it can be.
+            // Otherwise the number of possible contents would grow without bound.
             if outcome == Outcome::Unknown {
                 self.read_cell(&mut cell).await?;
                 self.read_list(&mut list).await?;
@@ -135,7 +135,7 @@ impl Page {
         self.read_list(&mut list).await.map(drop)
     }
 
-    /// Both halves of the cell at once.
+    /// Writes both halves of the cell at once.
     async fn write(&mut self, cell: &mut Known, value: u64) -> Result<Outcome> {
         let start = self.number * CELL_BYTES;
         let half = CELL_BYTES / 2;
@@ -143,32 +143,33 @@ impl Page {
         let size = self.pages * CELL_BYTES;
         let request = Request::WriteState { key: GRID.into(), size, chunks: chunks.to_vec() };
         let bytes = value.to_le_bytes();
-        let told = self.client.ask(request, [bytes, bytes].concat()).await?;
+        let answer = self.client.request(request, [bytes, bytes].concat()).await?;
         let mut written = vec![0; CELL_BYTES as usize];
         written[..8].copy_from_slice(&bytes);
         written[half as usize..][..8].copy_from_slice(&bytes);
-        let outcome = self.changed(&told)?;
+        let outcome = self.changed(&answer)?;
         cell.change(outcome, |_| written.clone());
-        self.ledger.note(outcome);
+        self.ledger.count_other(outcome);
         Ok(outcome)
     }
 
     async fn append_own(&mut self, list: &mut Known, value: u64) -> Result<Outcome> {
-        let told = self
+        let answer = self
             .client
-            .ask(Request::AppendState { key: self.own_list() }, value.to_le_bytes().to_vec())
+            .request(Request::AppendState { key: self.own_list() }, value.to_le_bytes().to_vec())
             .await?;
-        let outcome = self.changed(&told)?;
+        let outcome = self.changed(&answer)?;
         list.change(outcome, |before| [before, &value.to_le_bytes()].concat());
-        self.ledger.note(outcome);
+        self.ledger.count_other(outcome);
         Ok(outcome)
     }
 
     async fn clear_own(&mut self, list: &mut Known) -> Result<Outcome> {
-        let told = self.client.ask(Request::ClearAppended { key: self.own_list() }, vec![]).await?;
-        let outcome = self.changed(&told)?;
+        let answer =
+            self.client.request(Request::ClearAppended { key: self.own_list() }, vec![]).await?;
+        let outcome = self.changed(&answer)?;
         list.change(outcome, |_| Vec::new());
-        self.ledger.note(outcome);
+        self.ledger.count_other(outcome);
         Ok(outcome)
     }
 
@@ -187,17 +188,17 @@ impl Page {
         Ok(Outcome::Done)
     }
 
-    /// Until there is an answer: reading does no harm.
+    /// Repeats until there is an answer: reads have no effect.
     async fn read(&mut self, request: Request) -> Result<Vec<u8>> {
         loop {
-            match self.client.ask(request.clone(), vec![]).await? {
-                Told::Reply(Reply::State { .. } | Reply::Bytes, bytes) => {
-                    self.ledger.note(Outcome::Done);
+            match self.client.request(request.clone(), vec![]).await? {
+                Answer::Reply(Reply::State { .. } | Reply::Bytes, bytes) => {
+                    self.ledger.count_other(Outcome::Done);
                     return Ok(bytes);
                 }
-                // The store is being opened again.
-                told if told.is_refused() => self.rest(Outcome::Refused).await,
-                told => bail!("a read was answered {told:?}"),
+                // The store is being reopened.
+                answer if answer.is_refused() => self.rest(Outcome::Refused).await,
+                answer => bail!("a read: unexpected answer {answer:?}"),
             }
         }
     }
@@ -207,7 +208,7 @@ impl Page {
             let tail = |bytes: &[u8]| bytes[bytes.len().saturating_sub(40)..].to_vec();
             let can_be: Vec<_> = known.can_be.iter().map(|bytes| tail(bytes)).collect();
             self.wrong(format!(
-                "the {what} of page {} ends with {:?} and can end with {can_be:?}",
+                "the {what} of page {} ends with {:?}; possible are {can_be:?}",
                 self.number,
                 tail(&found)
             ));
@@ -215,14 +216,14 @@ impl Page {
         *known = Known::of(found);
     }
 
-    fn changed(&self, told: &Told) -> Result<Outcome> {
-        Ok(match told {
-            Told::Reply(Reply::Done, _) => Outcome::Done,
-            Told::Lost | Told::Reply(Reply::Failed { code: FailureCode::Unknown, .. }, _) => {
+    fn changed(&self, answer: &Answer) -> Result<Outcome> {
+        Ok(match answer {
+            Answer::Reply(Reply::Done, _) => Outcome::Done,
+            Answer::Lost | Answer::Reply(Reply::Failed { code: FailureCode::Unknown, .. }, _) => {
                 Outcome::Unknown
             }
-            told if told.is_refused() => Outcome::Refused,
-            told => bail!("a change was answered {told:?}"),
+            answer if answer.is_refused() => Outcome::Refused,
+            answer => bail!("a change: unexpected answer {answer:?}"),
         })
     }
 
@@ -241,7 +242,7 @@ impl Page {
     }
 }
 
-/// What some state can be, as far as its page was told.
+/// The possible contents of a piece of state, according to the outcomes that its page knows.
 #[derive(Debug)]
 struct Known {
     can_be: BTreeSet<Vec<u8>>,

@@ -1,4 +1,4 @@
-//! A case: a function with its input and surroundings, and what must come of it.
+//! A case: a function with its input and initial state, and its required result.
 
 use crate::column::is_among;
 use crate::outcome::Code;
@@ -6,10 +6,10 @@ use crate::outcome::Code;
 /// How bytes are compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Text {
-    /// Not at all: places differ, or it does not matter.
+    /// Ignored, because places differ or the bytes do not matter.
     Any,
     Exactly(Vec<u8>),
-    /// As text, where `*` stands for anything.
+    /// As text, where `*` matches anything.
     Like(&'static str),
 }
 
@@ -20,7 +20,7 @@ pub enum End {
     Fails(Code),
 }
 
-/// What is in the cluster before the run. Values and lists are the case's own, shared files are everybody's.
+/// Content of the cluster before the run. Values and lists belong to one case, shared files to all.
 #[derive(Clone, Debug, Default)]
 pub struct Before {
     pub values: Vec<(&'static str, Vec<u8>)>,
@@ -28,28 +28,28 @@ pub struct Before {
     pub files: Vec<(&'static str, Vec<u8>)>,
 }
 
-/// What is in the global tier after the run.
+/// Content of the global tier after the run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum After {
     Value(&'static str, Vec<u8>),
-    /// There is no such value.
+    /// The value does not exist.
     Missing(&'static str),
-    /// Elements one after the other.
+    /// The elements, concatenated.
     List(&'static str, Vec<u8>),
 }
 
-/// What a column that cannot run a case must give instead.
+/// The required result in a column that cannot run a case as it is.
 #[derive(Clone, Debug)]
 pub enum Instead {
-    /// It ends with this code.
+    /// It fails with this code.
     Fails(Code),
     Returns {
         value: i32,
         output: Text,
     },
-    /// It ends as the case says, and leaves something else.
+    /// It ends as the case requires, but leaves other content in the global tier.
     Leaves(Vec<After>),
-    /// What it gives depends on chance: the case is not run.
+    /// The result is not deterministic: the case is not run.
     Anything,
 }
 
@@ -58,13 +58,13 @@ pub enum Instead {
 pub struct Limit {
     pub columns: &'static [&'static str],
     pub instead: Instead,
-    /// Whether what the case says it leaves is compared where it ends in another way.
+    /// Whether the final state of the case is compared although the run ends differently.
     pub leaves: bool,
-    /// Why, for people.
+    /// The reason, for people.
     pub reason: &'static str,
 }
 
-/// One row of the matrix. Made by [`case`] or a function beside it, and completed by its methods.
+/// One row of the matrix. Create it with [`case`] or a function like it, and complete it with its methods.
 #[derive(Clone, Debug)]
 pub struct Case {
     /// `group/what-it-shows`; unique.
@@ -78,17 +78,17 @@ pub struct Case {
     pub stdout: Text,
     pub stderr: Text,
     pub after: Vec<After>,
-    /// The columns it makes sense in, as [`is_among`] reads them; empty for all.
+    /// Columns that run the case, as [`is_among`] reads them; empty for all.
     pub only: &'static [&'static str],
-    /// Columns that cannot run it, and what they must give instead; the first that fits counts.
+    /// Columns that cannot run it as it is, and the required result there; the first match applies.
     pub limits: Vec<Limit>,
     /// Whether its calls may take only [`crate::test_bed::SHORT_TIMEOUT`].
-    pub impatient: bool,
-    /// What has to be installed to build the function; without it the case is skipped.
+    pub short_timeout: bool,
+    /// Toolchain that the function needs; without it the case is skipped.
     pub needs: Option<&'static str>,
 }
 
-/// A function that returns 0 and leaves no trace, until the methods say otherwise.
+/// A function that must return 0 and leave no state, unless methods require something else.
 pub fn case(name: &str, function: &'static str, input: impl Into<Vec<u8>>) -> Case {
     Case {
         name: name.to_owned(),
@@ -103,23 +103,23 @@ pub fn case(name: &str, function: &'static str, input: impl Into<Vec<u8>>) -> Ca
         after: Vec::new(),
         only: &[],
         limits: Vec::new(),
-        impatient: false,
+        short_timeout: false,
         needs: None,
     }
 }
 
-/// A script of host calls, one in a line; see `functions/c/probe.c` for the commands.
+/// A script of host calls, one per line; see `functions/c/probe.c` for the commands.
 pub fn probe(name: &str, script: &[&str]) -> Case {
     case(name, "probe", script.join("\n"))
 }
 
-/// A script of file calls, one in a line; see `functions/c/files.c` for the commands.
+/// A script of file calls, one per line; see `functions/c/files.c` for the commands.
 pub fn files(name: &str, script: &[&str]) -> Case {
     case(name, "files", script.join("\n"))
 }
 
 impl Case {
-    /// It must return this.
+    /// Requires this return value.
     pub fn returns(mut self, wanted: i32) -> Self {
         match &mut self.end {
             End::Returns { value, .. } => *value = wanted,
@@ -135,42 +135,42 @@ impl Case {
         self
     }
 
-    /// Its output must be these bytes.
+    /// Requires these bytes as output.
     pub fn output(self, bytes: impl Into<Vec<u8>>) -> Self {
         self.output_text(Text::Exactly(bytes.into()))
     }
 
-    /// Its output must be these lines, each with its end: what a script gives.
+    /// Requires these lines as output, each with a line feed, as scripts write them.
     pub fn lines(self, lines: &[&str]) -> Self {
         let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
         self.output(text)
     }
 
-    /// Its output must be like this, where `*` stands for anything.
+    /// Requires an output that matches the pattern, where `*` matches anything.
     pub fn output_like(self, pattern: &'static str) -> Self {
         self.output_text(Text::Like(pattern))
     }
 
-    /// It must not return, but end with this code.
+    /// Requires that the run fails with this code.
     pub fn fails(mut self, code: Code) -> Self {
         self.end = End::Fails(code);
         self.stdout = Text::Any;
         self
     }
 
-    /// What it prints.
+    /// Requires this text on standard output.
     pub fn stdout(mut self, text: impl Into<Vec<u8>>) -> Self {
         self.stdout = Text::Exactly(text.into());
         self
     }
 
-    /// What it prints must be like this, where `*` stands for anything.
+    /// Requires standard output to match the pattern, where `*` matches anything.
     pub fn stdout_like(mut self, pattern: &'static str) -> Self {
         self.stdout = Text::Like(pattern);
         self
     }
 
-    /// What it prints to standard error, which is not looked at otherwise.
+    /// Requires standard error to match the pattern; otherwise it is not compared.
     pub fn stderr_like(mut self, pattern: &'static str) -> Self {
         self.stderr = Text::Like(pattern);
         self
@@ -186,53 +186,54 @@ impl Case {
         self
     }
 
-    /// A value of the global tier before the run.
+    /// Writes a value to the global tier before the run.
     pub fn with_value(mut self, key: &'static str, bytes: impl Into<Vec<u8>>) -> Self {
         self.before.values.push((key, bytes.into()));
         self
     }
 
-    /// A list of the global tier before the run.
+    /// Writes a list to the global tier before the run.
     pub fn with_list(mut self, key: &'static str, elements: &[&[u8]]) -> Self {
         let elements = elements.iter().map(|element| element.to_vec()).collect();
         self.before.lists.push((key, elements));
         self
     }
 
-    /// A file that the cluster shares, which functions read as `faasm://PATH`. No other case may share another one under
-    /// the same path.
+    /// Adds a shared file of the cluster, which functions read as `faasm://PATH`. No other case may share different
+    /// content under the same path.
     pub fn with_file(mut self, path: &'static str, bytes: impl Into<Vec<u8>>) -> Self {
         self.before.files.push((path, bytes.into()));
         self
     }
 
-    /// The global tier has this value after the run.
+    /// Requires this value in the global tier after the run.
     pub fn leaves(mut self, key: &'static str, bytes: impl Into<Vec<u8>>) -> Self {
         self.after.push(After::Value(key, bytes.into()));
         self
     }
 
-    /// The global tier has no such value after the run.
+    /// Requires that the global tier has no such value after the run.
     pub fn leaves_no(mut self, key: &'static str) -> Self {
         self.after.push(After::Missing(key));
         self
     }
 
-    /// The global tier has this list after the run; elements one after the other.
+    /// Requires this list in the global tier after the run; `bytes` are the concatenated elements.
     pub fn leaves_list(mut self, key: &'static str, bytes: impl Into<Vec<u8>>) -> Self {
         self.after.push(After::List(key, bytes.into()));
         self
     }
 
-    /// It runs only in these columns. Say why where you use it.
+    /// Restricts the case to these columns. State the reason where you use it.
     pub fn only(mut self, columns: &'static [&'static str]) -> Self {
         self.only = columns;
         self
     }
 
-    /// These columns cannot run it, and must say so with this code; the matrix shows it as a limit. `docs/conformance.md` says why.
+    /// Requires this error code in columns that cannot run the case; the matrix shows a limit. `docs/conformance.md`
+    /// gives the reason.
     pub fn limit(self, columns: &'static [&'static str], code: Code) -> Self {
-        // What is not loaded leaves nothing.
+        // A function that is not loaded leaves no state.
         let leaves = code != Code::CannotLoad;
         self.limited(Limit { columns, instead: Instead::Fails(code), leaves, reason: "" })
     }
@@ -242,12 +243,12 @@ impl Case {
         self
     }
 
-    /// What is asked of a column: the case itself, or what its limit says, which is given with it.
+    /// The requirement for a column: the case itself, or its variant according to a limit, which is returned too.
     pub fn in_column(&self, column: &str) -> (Self, Option<&Limit>) {
         let limit = self.limits.iter().find(|limit| is_among(column, limit.columns));
         let Some(limit) = limit else { return (self.clone(), None) };
         let mut case = self.clone();
-        // What it prints until then is its own affair.
+        // Standard error up to the failure is not compared.
         case.stderr = Text::Any;
         match &limit.instead {
             Instead::Fails(code) => case = case.fails(*code),
@@ -264,7 +265,7 @@ impl Case {
         (case, Some(limit))
     }
 
-    /// Whether it makes sense in a column.
+    /// Whether the case runs in a column.
     pub fn is_for(&self, column: &str) -> bool {
         let places_calls = is_among(column, &["pool", "auto"]);
         (self.only.is_empty() || is_among(column, self.only)) && (self.chains() || !places_calls)
@@ -275,15 +276,15 @@ impl Case {
         ["probe", "files"].contains(&self.function)
     }
 
-    /// All words of its input, those in scripts for chained calls included.
+    /// All words of its input, including scripts for chained calls.
     pub fn words(&self) -> Vec<String> {
-        // As scripts for chained calls have it.
+        // Scripts for chained calls escape their line feeds.
         let text = String::from_utf8_lossy(&self.input).replace("\\n", "\n");
         let words = text.split(|c: char| !(c.is_alphanumeric() || c == '_'));
         words.map(str::to_owned).collect()
     }
 
-    /// The commands of its script, those of scripts for chained calls aside.
+    /// The commands of its script, without those of scripts for chained calls.
     pub fn commands(&self) -> Vec<String> {
         let text = String::from_utf8_lossy(&self.input);
         let command = |line: &str| {
@@ -297,20 +298,20 @@ impl Case {
         text.lines().filter_map(command).collect()
     }
 
-    /// Whether calls of its function are in question.
+    /// Whether its function may chain calls.
     fn chains(&self) -> bool {
         let groups = ["chain/", "cpp/", "exceptions/", "start/"];
         groups.iter().any(|group| self.name.starts_with(group))
             || self.input.windows(5).any(|word| word == b"chain")
     }
 
-    /// Its calls may take only [`crate::test_bed::SHORT_TIMEOUT`].
-    pub fn impatient(mut self) -> Self {
-        self.impatient = true;
+    /// Limits its calls to [`crate::test_bed::SHORT_TIMEOUT`].
+    pub fn short_timeout(mut self) -> Self {
+        self.short_timeout = true;
         self
     }
 
-    /// Its function is built with something that is not everywhere.
+    /// Names a toolchain that not every machine has and that its function needs.
     pub fn needs(mut self, what: &'static str) -> Self {
         self.needs = Some(what);
         self

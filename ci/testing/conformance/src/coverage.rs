@@ -1,4 +1,5 @@
-//! Whether the suite's functions import every row of the host table: a row that none imports is a row that no case can compare.
+//! Checks that the suite's functions import every row of the host table: no case can compare a row that no function
+//! imports.
 
 use crate::functions::Folders;
 use anyhow::{Result, ensure};
@@ -26,7 +27,7 @@ pub fn check(folders: &Folders) -> Result<()> {
         .collect();
     let is_answered = |call: &&HostCall| {
         let row = call.row();
-        // What the rewriter adds is in no original.
+        // No original imports the host calls that the rewriter adds.
         row.status == Status::Ready
             && row.available == Available::Everywhere
             && row.module != BRIDGE_MODULE

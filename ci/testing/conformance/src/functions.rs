@@ -1,4 +1,4 @@
-//! The suite's functions: from text and hexadecimal to modules, and from all originals to what pages load.
+//! The suite's functions: assembles modules from text and hexadecimal, and builds all originals for pages.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use faasm_bridge::manifest::Manifest;
@@ -9,29 +9,29 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
-/// The page of the site; the script does everything.
+/// The page of the site, which only loads the script.
 const PAGE: &str = "<!doctype html><meta charset=\"utf-8\"><title>Conformance</title>\n";
 
-/// Folder of the site with what was built of the originals.
+/// Folder of the site with the built functions.
 pub(crate) const FUNCTIONS: &str = "functions";
-/// The same, built with Asyncify's asserts.
+/// Folder of the functions that were built with Asyncify's asserts.
 pub(crate) const FUNCTIONS_WITH_ASSERTS: &str = "functions-with-asserts";
-/// The originals, for pages that load them as they are.
+/// Folder of the originals, for pages that load them directly.
 pub(crate) const ORIGINALS: &str = "originals";
 
-/// Where originals, and the site with what was built of them, are.
+/// Folders of the originals, and of the site with the built functions.
 #[derive(Clone, Debug)]
 pub struct Folders {
     pub originals: PathBuf,
     pub web: PathBuf,
     /// The npm package of the runtime.
     runtime: PathBuf,
-    /// Text and hexadecimal.
+    /// Sources in text and hexadecimal.
     sources: PathBuf,
 }
 
 impl Folders {
-    /// In `dist/conformance` of the checkout, where `cargo xtask conformance` has put what it compiled.
+    /// The folders in `dist/conformance` of the checkout, where `cargo xtask conformance` puts the compiled functions.
     pub fn of_checkout() -> Self {
         let crate_root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let dist = crate_root.join("../../../dist");
@@ -52,7 +52,7 @@ impl Folders {
     /// The manifest of every function that could be built for pages.
     pub fn manifests(&self) -> Result<Vec<Manifest>> {
         let files = files(&self.web.join(FUNCTIONS), "json")?.into_iter();
-        // Names of functions are beside them.
+        // The same folder has files with names of functions.
         let manifests = files.filter(|path| !path.to_string_lossy().ends_with(".names.json"));
         manifests
             .map(|path| {
@@ -62,14 +62,14 @@ impl Folders {
             .collect()
     }
 
-    /// Makes everything that is not there or out of date. Gives the functions that could not be built for pages, and why:
-    /// cases that need them will not run in any.
+    /// Builds everything that is missing or out of date. Returns the functions that could not be built for pages, with
+    /// the reason: cases that need them fail in every page.
     pub fn build(&self) -> Result<Vec<(String, String)>> {
         fs::create_dir_all(&self.originals)?;
         self.assemble()?;
         self.site()?;
         let problems = self.build_to(FUNCTIONS, &[])?;
-        // What cannot be built is the same with asserts.
+        // The same functions fail with asserts.
         self.build_to(FUNCTIONS_WITH_ASSERTS, &["--asserts"])?;
         Ok(problems)
     }
@@ -86,7 +86,7 @@ impl Folders {
             if built.is_some() && built > modified(&original).max(modified(&asyncify)) {
                 continue;
             }
-            // Nothing of an earlier build may be taken for this one.
+            // A manifest of an earlier build must not remain.
             if built.is_some() {
                 fs::remove_file(&manifest)?;
             }
@@ -102,7 +102,7 @@ impl Folders {
         Ok(problems)
     }
 
-    /// Modules from WebAssembly text, and from hexadecimal where no text says what is meant.
+    /// Assembles modules from WebAssembly text, and from hexadecimal if text cannot express them.
     fn assemble(&self) -> Result<()> {
         for path in files(&self.sources.join("wat"), "wat")? {
             let wasm = wat::parse_file(&path).with_context(|| format!("{}", path.display()))?;
@@ -116,7 +116,7 @@ impl Folders {
         Ok(())
     }
 
-    /// Written only where it changes, so that what is built of it stays good.
+    /// Writes the file only if it changes, so that builds of it stay up to date.
     fn original(&self, source: &Path, wasm: &[u8]) -> Result<()> {
         let path = self.originals.join(format!("{}.wasm", stem(source)?));
         if fs::read(&path).is_ok_and(|there| there == wasm) {
@@ -125,7 +125,7 @@ impl Folders {
         fs::write(&path, wasm).with_context(|| format!("writing {}", path.display()))
     }
 
-    /// The page, its script, the runtime, and the originals.
+    /// Writes the page, its script, the runtime, and the originals.
     fn site(&self) -> Result<()> {
         fs::create_dir_all(&self.web)?;
         fs::write(self.web.join("index.html"), PAGE)?;
@@ -146,7 +146,7 @@ impl Folders {
     }
 }
 
-/// The bytes of hexadecimal text, in which `;` begins a comment.
+/// Parses hexadecimal text, in which `;` starts a comment.
 fn bytes(text: &str) -> Result<Vec<u8>> {
     let code = |line: &'_ str| line.split(';').next().unwrap_or_default().to_owned();
     let digits: Vec<char> =
@@ -177,7 +177,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 fn stem(path: &Path) -> Result<String> {
     match path.file_stem().and_then(OsStr::to_str) {
         Some(stem) => Ok(stem.to_owned()),
-        None => bail!("{} has no name that a function can have", path.display()),
+        None => bail!("{}: the file name is not a valid function name", path.display()),
     }
 }
 

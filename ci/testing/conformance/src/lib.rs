@@ -1,11 +1,12 @@
-//! The conformance suite: one table of cases, run in every place a function can run, against what each must give.
+//! The conformance suite: one table of cases, each run in every place a function can run, and compared with its
+//! required result.
 //!
-//! * [`cases`]: the table. A case is a function with its input, and what it returns, writes and leaves behind.
-//! * [`column`]: the places. A column runs a case and tells what happened.
-//! * [`bed`]: what columns share: a relay with an embedded cluster in this process, and its stores.
+//! * [`cases`]: the table. A case is a function with its input, and its required return value, output and final state.
+//! * [`column`]: the places. A column runs a case and reports the result.
+//! * [`test_bed`]: shared by the columns: relays with embedded clusters in this process, and their stores.
 //! * [`matrix`]: every case in every column, and the differences.
 //! * `page`: a page without a browser.
-//! * [`functions`]: the suite's functions, from text to what pages load.
+//! * [`functions`]: the suite's functions, from source text to the files that pages load.
 
 pub mod case;
 pub mod cases;

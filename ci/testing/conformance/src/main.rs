@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Run the same functions everywhere, and compare
+/// Run the same functions everywhere, and compare the results
 #[derive(Debug, Parser)]
 #[command(name = "faasm-conformance", version)]
 struct Opts {
@@ -23,13 +23,13 @@ struct Opts {
     /// Only columns whose names contain this: embedded, faasm, chromium, firefox, webkit, asyncify, jspi, page, worker
     #[arg(long, value_name = "NAME")]
     column: Option<String>,
-    /// Run the columns of a Faasm cluster, and no others, on a real one: its planner
+    /// Run only the columns of a Faasm cluster, on the real cluster with this planner
     #[arg(long, value_name = "URL", requires_all = ["upload", "redis"])]
     faasm: Option<String>,
-    /// Its upload server
+    /// Upload server of the real cluster
     #[arg(long, value_name = "URL", requires = "faasm")]
     upload: Option<String>,
-    /// The Redis that it keeps state in
+    /// Redis of the real cluster
     #[arg(long, value_name = "URL", requires = "faasm")]
     redis: Option<String>,
     /// Write the figures of each column to this file, as JSON
@@ -54,7 +54,7 @@ async fn run(opts: Opts) -> Result<bool> {
     let folders = Folders::of_checkout();
     let cases = cases::all();
     for (function, problem) in folders.build()? {
-        // Some are made to be refused.
+        // Some functions are meant to be rejected.
         let refused = |case: &&Case| {
             case.end == End::Fails(Code::CannotLoad)
                 || case
@@ -77,8 +77,16 @@ async fn run(opts: Opts) -> Result<bool> {
         .into_iter()
         .filter(|case| opts.filter.as_deref().is_none_or(|text| case.name.contains(text)))
         .collect();
-    ensure!(!columns.is_empty(), "no column is called `{}`", opts.column.unwrap_or_default());
-    ensure!(!chosen.is_empty(), "no case contains `{}`", opts.filter.unwrap_or_default());
+    ensure!(
+        !columns.is_empty(),
+        "no column has a name that contains `{}`",
+        opts.column.unwrap_or_default()
+    );
+    ensure!(
+        !chosen.is_empty(),
+        "no case has a name that contains `{}`",
+        opts.filter.unwrap_or_default()
+    );
 
     let unbuilt = Unbuilt::by_environment(std::env::var("CI").ok().as_deref());
     let mut out = std::io::stdout();

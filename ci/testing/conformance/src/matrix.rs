@@ -1,4 +1,4 @@
-//! The matrix: every case in every column, printed as it fills, and summed up.
+//! The matrix: every case in every column, printed row by row, and summarised.
 
 use crate::case::{Case, Instead, Limit, Text};
 use crate::column::Column;
@@ -14,12 +14,13 @@ use std::io::Write;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cell {
     Ok,
-    /// It cannot run in this column as it is, and gives what it must instead; why, where that is said.
+    /// The column cannot run the case as it is, and gave the result that its limit requires; with the reason, if there
+    /// is one.
     Limit(&'static str),
     Differs(Vec<Difference>),
-    /// It is not run in this column, for this reason: what it gives there depends on chance, or ends a cluster.
+    /// Not run in this column, for this reason: its result is not deterministic there, or it ends a cluster.
     LeftOut(&'static str),
-    /// The case is not for this column, or its function could not be built here.
+    /// The case is not for this column, or its function could not be built on this machine.
     Skipped,
 }
 
@@ -34,7 +35,7 @@ impl Cell {
     }
 }
 
-/// How each column did.
+/// The results of each column.
 #[derive(Debug, Default)]
 pub struct Summary {
     columns: Vec<&'static str>,
@@ -50,7 +51,7 @@ impl Summary {
             Cell::Limit(reason) => {
                 *self.passed.entry(column).or_default() += 1;
                 let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-                self.notes.push(format!("{} is beyond the limits of {column}{why}", case.name));
+                self.notes.push(format!("{} is a limit of {column}{why}", case.name));
             }
             Cell::Differs(differences) => {
                 let what: Vec<_> = differences.iter().map(|it| it.what.as_str()).collect();
@@ -64,12 +65,12 @@ impl Summary {
         }
     }
 
-    /// Over all columns.
+    /// Passed cases in all columns.
     pub fn passed(&self) -> u64 {
         self.passed.values().sum()
     }
 
-    /// Over all columns.
+    /// Failed cases in all columns.
     pub fn failed(&self) -> u64 {
         self.failed.values().map(|cases| cases.len() as u64).sum()
     }
@@ -107,17 +108,17 @@ impl Summary {
     }
 }
 
-/// What becomes of a case whose function could not be built, for want of a compiler.
+/// What happens to a case whose function could not be built because a compiler is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unbuilt {
-    /// It is skipped, which the notes say.
+    /// The case is skipped, with a note.
     Skip,
-    /// It fails: where everything is to be installed, something that is not would go unnoticed.
+    /// The case fails: in CI everything must be installed, and a missing compiler must not go unnoticed.
     Fail,
 }
 
 impl Unbuilt {
-    /// By the environment variable `CI`, which continuous integration sets.
+    /// Decides by the environment variable `CI`, which continuous integration sets.
     pub fn by_environment(ci: Option<&str>) -> Self {
         if ci.is_some_and(|ci| !matches!(ci, "" | "0" | "false")) {
             Unbuilt::Fail
@@ -138,9 +139,9 @@ impl Unbuilt {
     }
 }
 
-/// Runs cases in columns, and prints each row when it is known.
+/// Runs cases in columns, and prints each row as soon as it is complete.
 ///
-/// A case is in all columns at once, but those that share a browser wait for each other.
+/// A case runs in all columns concurrently, except that columns that share a browser take turns.
 pub async fn fill(
     bed: &TestBed,
     columns: &[Box<dyn Column>],
@@ -193,10 +194,10 @@ async fn run(bed: &TestBed, column: &dyn Column, case: &Case) -> Cell {
         (limited.stdout, limited.stderr) = (Text::Any, Text::Any);
     }
     let case = &limited;
-    if let Some(reason) = column.leaves_out(case) {
+    if let Some(reason) = column.skip_reason(case) {
         return Cell::LeftOut(reason);
     }
-    // Its own user: its own state in both tiers.
+    // A user of its own, hence state of its own in both tiers.
     let user = column.user(case);
     let ran = async {
         let state = column.state().await?.unwrap_or_else(|| bed.state());

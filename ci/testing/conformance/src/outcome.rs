@@ -1,23 +1,23 @@
-//! What a run gave, how it differs from what it must give, and the codes of runs that did not return.
+//! The result of a run, its differences from the required one, and the error codes.
 
 use crate::case::{After, Case, End, Text};
 use sha2::{Digest, Sha256};
 use std::fmt;
 
-/// Longest bytes that are compared and shown as they are; longer ones by their hash.
+/// Maximum length of bytes that are compared and shown verbatim; longer ones are replaced by their hash.
 pub const MAX_SHOWN_BYTES: usize = 1024 * 1024;
 
-/// Longest text in a message.
+/// Maximum length of text in a message.
 const MAX_MESSAGE: usize = 1500;
 
-/// Why a run did not return; one word for one reason, the same everywhere.
+/// Why a run did not return; one code for each reason, the same everywhere.
 pub use faasm_bridge::ErrorCode as Code;
 
-/// What a column saw of a run.
+/// The result of a run as a column observed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
     pub ended: Ended,
-    /// As text; what is not UTF-8 is replaced.
+    /// As text; invalid UTF-8 is replaced.
     pub stdout: String,
     pub stderr: String,
 }
@@ -33,11 +33,11 @@ pub enum Ended {
         code: String,
         message: String,
     },
-    /// The place itself failed: it crashed, hung, or did something nobody expects.
+    /// The place itself failed: it crashed, hung, or behaved unexpectedly.
     Broken(String),
 }
 
-/// What the global tier has after a run, in the order of [`Case::after`].
+/// The content of the global tier after a run, in the order of [`Case::after`].
 pub type Left = Vec<Option<Vec<u8>>>;
 
 /// Bytes as they are compared: long ones become a line with their length and hash.
@@ -49,7 +49,7 @@ pub fn shortened(bytes: &[u8]) -> Vec<u8> {
     format!("[{} bytes, sha256 {hash}]", bytes.len()).into_bytes()
 }
 
-/// One thing that is not as it must be.
+/// One difference from the required result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     pub what: String,
@@ -64,7 +64,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// All that is not as the case says.
+/// All differences from the result that the case requires.
 pub fn differences(case: &Case, observed: &Observed, left: &Left) -> Vec<Difference> {
     let mut found = Vec::new();
     let mut differs = |what: &str, expected: String, got: String| {
@@ -118,7 +118,7 @@ fn matches(wanted: &Text, got: &[u8]) -> bool {
     }
 }
 
-/// Whether a text fits a pattern, where `*` stands for anything.
+/// Whether a text matches a pattern, where `*` matches anything.
 fn is_like(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A page without a browser: a session over a WebSocket, which can go on over another relay.
+//! A page without a browser: a session over a WebSocket, which can be resumed over another relay.
 
 use anyhow::{Context as _, Result, bail};
 use faasm_bridge::session::{ClientEvent, ClientSession};
@@ -12,14 +12,14 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use crate::outcome::{Ended, shortened};
 
-/// A session, and what carries it.
+/// A session, and its WebSocket.
 pub(crate) struct Page {
     session: ClientSession,
     socket: WebSocketStream<TcpStream>,
 }
 
 impl Page {
-    /// A new session of this user.
+    /// Opens a session of this user.
     pub(crate) async fn open(relay: SocketAddr, user: &str) -> Result<Self> {
         let socket = socket(relay).await?;
         let mut page = Self { session: ClientSession::new(user, None), socket };
@@ -27,7 +27,7 @@ impl Page {
         Ok(page)
     }
 
-    /// Leaves its connection without a word, and goes on over this relay.
+    /// Drops its connection without closing it, and resumes the session over this relay.
     pub(crate) async fn go_on_over(&mut self, relay: SocketAddr) -> Result<()> {
         self.session.disconnected();
         self.socket = socket(relay).await?;
@@ -42,7 +42,7 @@ impl Page {
         }
     }
 
-    /// Sends a request; the relay has its bytes then, or will have them.
+    /// Sends a request, which reaches the relay even if the connection is dropped afterwards.
     pub(crate) async fn send(&mut self, request: Request, payload: &[u8]) -> Result<RequestId> {
         let id = self.session.request(request, payload)?;
         self.flush().await?;
@@ -59,12 +59,13 @@ impl Page {
     async fn event(&mut self) -> Result<ClientEvent> {
         loop {
             self.flush().await?;
-            let message = match self.socket.next().await.context("the relay hung up")?? {
-                Message::Binary(message) => message,
-                Message::Close(frame) => bail!("the relay hung up: {frame:?}"),
-                _ => continue,
-            };
-            // At most one of its frames is an event: there is one request at a time.
+            let message =
+                match self.socket.next().await.context("the relay closed the connection")?? {
+                    Message::Binary(message) => message,
+                    Message::Close(frame) => bail!("the relay closed the connection: {frame:?}"),
+                    _ => continue,
+                };
+            // At most one of its frames is an event, because there is one request at a time.
             let mut event = None;
             for frame in self.session.frames_of(&message) {
                 event = self.session.receive(frame?)?.or(event);
@@ -76,13 +77,13 @@ impl Page {
         }
     }
 
-    /// How a call ended, in the words of the runtime.
+    /// The end of a call, in the terms of the runtime.
     pub(crate) async fn ended(&mut self, id: RequestId) -> Result<Ended> {
         let (reply, payload) = match self.event().await? {
             ClientEvent::Reply { id: answered, reply, payload } if answered == id => {
                 (reply, payload)
             }
-            event => bail!("instead of a reply came {event:?}"),
+            event => bail!("expected a reply, got {event:?}"),
         };
         let message = String::from_utf8_lossy(&payload).into_owned();
         Ok(match reply {

@@ -1,4 +1,4 @@
-//! What all columns share: relays with embedded clusters in this process, over one set of stores, in which every user
+//! Shared by all columns: relays with embedded clusters in this process, over one set of stores, in which every user
 //! has the suite's functions.
 
 use crate::case::{After, Case};
@@ -21,16 +21,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 
-/// Longest a call may take, above what any case needs on a slow machine.
+/// Time limit of a call, more than any case needs on a slow machine.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The same for cases that wait for it.
+/// Time limit of calls in cases that wait for it to expire.
 pub const SHORT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// More than any list of a case.
+/// Above the length of any list of a case.
 const ALL: u32 = 1_000_000;
 
-/// How a function is called that is another one without what a Faasm cluster cannot do.
+/// Suffix of a variant of a function that omits everything a Faasm cluster does not support.
 const FOR_FAASM: &str = "_for_faasm";
 
 /// The suite's functions by name; the same for every user.
@@ -70,7 +70,7 @@ impl FunctionStore for Functions {
     }
 }
 
-/// What functions printed in the cluster, by user, function and stream.
+/// The output that functions printed in the cluster, by user, function and stream.
 #[derive(Default)]
 struct Printed(Mutex<HashMap<(String, String, bool), Vec<u8>>>);
 
@@ -94,18 +94,18 @@ struct Relay {
     url: String,
 }
 
-/// Relays, stores, and what was printed.
+/// Relays, stores, and captured output.
 pub struct TestBed {
     stores: Stores,
     originals: HashMap<String, StoredFunction>,
     printed: Arc<Printed>,
-    patient: Relay,
-    impatient: Relay,
+    long_timeout: Relay,
+    short_timeout: Relay,
 }
 
 impl std::fmt::Debug for TestBed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TestBed").field("url", &self.patient.url).finish_non_exhaustive()
+        f.debug_struct("TestBed").field("url", &self.long_timeout.url).finish_non_exhaustive()
     }
 }
 
@@ -122,40 +122,40 @@ impl TestBed {
             stores.files.write_file(path, bytes.clone()).await?;
         }
         let printed: Arc<Printed> = Arc::default();
-        let patient = relay(folders, &stores, &printed, TIMEOUT, Vec::new()).await?;
-        let origin = vec![patient.url.clone()];
-        let impatient = relay(folders, &stores, &printed, SHORT_TIMEOUT, origin).await?;
-        Ok(Self { stores, originals, printed, patient, impatient })
+        let long_timeout = relay(folders, &stores, &printed, TIMEOUT, Vec::new()).await?;
+        let origin = vec![long_timeout.url.clone()];
+        let short_timeout = relay(folders, &stores, &printed, SHORT_TIMEOUT, origin).await?;
+        Ok(Self { stores, originals, printed, long_timeout, short_timeout })
     }
 
-    /// Whether there is such a function.
+    /// Whether this function exists.
     pub fn has(&self, function: &str) -> bool {
         self.originals.contains_key(function)
     }
 
-    /// Where pages are served.
+    /// URL of the site with the suite's pages.
     pub fn url(&self) -> &str {
-        &self.patient.url
+        &self.long_timeout.url
     }
 
-    /// Where the relay of a case is.
+    /// URL of the relay for a case.
     pub fn relay_of(&self, case: &Case) -> &str {
-        if case.impatient { &self.impatient.url } else { &self.patient.url }
+        if case.short_timeout { &self.short_timeout.url } else { &self.long_timeout.url }
     }
 
-    /// The cluster of a case.
+    /// The cluster for a case.
     pub fn cluster_of(&self, case: &Case) -> &dyn Cluster {
-        let relay = if case.impatient { &self.impatient } else { &self.patient };
+        let relay = if case.short_timeout { &self.short_timeout } else { &self.long_timeout };
         relay.cluster.as_ref()
     }
 
-    /// What the function printed since the last time somebody asked: standard output, and standard error.
+    /// The output of the function since the last call: standard output, and standard error.
     pub fn take_printed(&self, user: &str, function: &str) -> (String, String) {
         let take = |stream| self.printed.take(user, function, stream);
         (take(Stream::Stdout), take(Stream::Stderr))
     }
 
-    /// Where the columns keep state that have no place of their own.
+    /// State store of the columns without one of their own.
     pub fn state(&self) -> Arc<dyn StateStore> {
         Arc::clone(&self.stores.state)
     }
@@ -165,8 +165,9 @@ impl TestBed {
         Arc::clone(&self.stores.files)
     }
 
-    /// Name and original of a case's function, if there is one, and of those that its input names. With `for_faasm` they are
-    /// those without what a Faasm cluster cannot do, where there are such and the case wants nothing of it.
+    /// Name and original of a case's function, if it exists, and of the functions that its input names. With
+    /// `for_faasm`, uses the variants without unsupported host calls if they exist and the case does not need such
+    /// calls.
     pub(crate) fn functions_of(&self, case: &Case, for_faasm: bool) -> Vec<(String, Vec<u8>)> {
         let input = String::from_utf8_lossy(&case.input);
         let words: HashSet<&str> = input.split_whitespace().collect();
@@ -186,15 +187,15 @@ impl TestBed {
         needed.map(|(name, stored)| (name.clone(), wasm(name, stored))).collect()
     }
 
-    /// Keeps what functions print.
+    /// Captures the output of functions.
     pub(crate) fn printing(&self) -> Printing {
         printing(&self.printed)
     }
 
-    /// Puts into the global tier what has to be there before.
+    /// Writes the initial state of a case to the global tier.
     pub async fn prepare(&self, state: &dyn StateStore, case: &Case, user: &str) -> Result<()> {
-        if case.needs.is_none() && !self.has(case.function) && case.function != NOWHERE {
-            bail!("there is no function {}: `cargo xtask conformance` builds it", case.function);
+        if case.needs.is_none() && !self.has(case.function) && case.function != MISSING_FUNCTION {
+            bail!("function {} does not exist: `cargo xtask conformance` builds it", case.function);
         }
         for (key, bytes) in &case.before.values {
             let chunks = vec![Chunk { offset: 0, bytes: bytes.clone() }];
@@ -208,7 +209,7 @@ impl TestBed {
         Ok(())
     }
 
-    /// What the global tier has of the keys that the case names.
+    /// The content of the global tier for the keys that the case names.
     pub async fn left(&self, state: &dyn StateStore, case: &Case, user: &str) -> Result<Left> {
         let mut left = Vec::new();
         for after in &case.after {
@@ -224,8 +225,8 @@ impl TestBed {
     }
 }
 
-/// A function that nobody has.
-pub const NOWHERE: &str = "nowhere";
+/// A name under which no function exists.
+pub const MISSING_FUNCTION: &str = "nowhere";
 
 fn printing(printed: &Arc<Printed>) -> Printing {
     let sink = Arc::clone(printed);
@@ -244,7 +245,7 @@ async fn relay(
     let printing = printing(printed);
     let config = EmbeddedConfig { call_timeout, printing, ..EmbeddedConfig::default() };
     let app = App::embedded(config, stores.clone()).context("starting an embedded cluster")?;
-    let listener = TcpListener::bind("127.0.0.1:0").await.context("a port for a relay")?;
+    let listener = TcpListener::bind("127.0.0.1:0").await.context("binding a port for a relay")?;
     let url = format!("http://{}", listener.local_addr()?);
     let cluster = Arc::clone(&app.cluster);
     let config = Config { web: Some(folders.web.clone()), allow_origins, ..Config::default() };

@@ -1,4 +1,4 @@
-//! `cargo xtask api`: holds a relay to what it says about its HTTP routes, with Schemathesis.
+//! `cargo xtask api`: tests with Schemathesis that a relay conforms to its description of the HTTP routes.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,13 +14,13 @@ use crate::workspace::Workspace;
 /// The version that the settings in `ci/xtask/api.toml` are for.
 const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 
-/// Check the relay's HTTP routes against the document at /openapi.json, with requests that fit it and others that do not
+/// Check the relay's HTTP routes against the document at /openapi.json, with valid and invalid requests
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Most requests of each kind for each operation
+    /// Maximum number of requests of each kind for each operation
     #[arg(long, value_name = "N", default_value_t = 30)]
     examples: u32,
-    /// Where the requests begin
+    /// Seed of the requests
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 }
@@ -37,10 +37,10 @@ impl Args {
         self.check(workspace)
     }
 
-    /// The same for a relay that was built.
+    /// Checks a relay that is already built.
     pub(crate) fn check(self, workspace: &Workspace) -> Result<()> {
         let program = schemathesis(workspace)?;
-        // The relay serves it; there need not be anything in it.
+        // The relay serves this folder, which may be empty.
         fs::create_dir_all(workspace.web()).context("folder of the web site")?;
         let relay = Relay::start(workspace, 0)?;
         let mut command = Command::new(program);
@@ -50,18 +50,18 @@ impl Args {
         command.args(["--max-examples", &self.examples.to_string()]);
         command.arg(format!("{}/openapi.json", relay.url()));
         run(&mut command)
-            .context("the relay does not do what it says; the output above has the requests")
+            .context("the relay violates its own description; the output above shows the requests")
     }
 }
 
-/// Schemathesis in a folder of its own, installed if it is not there.
+/// Schemathesis in a folder of its own, installed if missing.
 fn schemathesis(workspace: &Workspace) -> Result<PathBuf> {
     let folder = workspace.target().join(SCHEMATHESIS.replace("==", "-"));
     let program = folder.join("bin/schemathesis");
     if !succeeds(Command::new(&program).arg("--version")) {
         setup::python()?;
         run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))
-            .context("making a Python environment")?;
+            .context("creating a Python environment")?;
         run(Command::new(folder.join("bin/pip")).args(["install", "--quiet", SCHEMATHESIS]))
             .context("installing Schemathesis")?;
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: makes what is measured, and has it measured.
+//! `cargo xtask bench`: builds everything that a benchmark measures, and runs the benchmark.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,20 +15,20 @@ use crate::process::run;
 use crate::setup::{self, Clang};
 use crate::workspace::{Workspace, copy_file, create_folder};
 
-/// A workload in C: its source, its name, and what it is compiled with besides.
+/// A workload in C: its source, its name, and additional options of the compiler.
 struct Source {
     file: &'static str,
     name: &'static str,
-    /// Package whose C files it includes, and the folder of these in it.
+    /// Package whose C files it includes, and their folder in the package.
     package: Option<(&'static str, &'static str)>,
     defines: &'static [&'static [&'static str]],
 }
 
-/// For form B.
+/// Options of form B.
 const PULL: &[&str] = &["-DPULL"];
-/// Other people's code has warnings.
+/// Suppresses warnings in third-party code.
 const FOREIGN: &[&str] = &["-w"];
-/// What distributions build in, without files, threads and loading of code.
+/// The usual options of distributions, without files, threads and loading of code.
 const SQLITE_OPTIONS: &[&str] = &[
     "-DSQLITE_OS_OTHER=1",
     "-DSQLITE_THREADSAFE=0",
@@ -45,7 +45,8 @@ const SQLITE_OPTIONS: &[&str] = &[
 const SQLITE: Option<(&str, &str)> = Some(("libsqlite3-sys", "sqlite3"));
 const LUA: Option<(&str, &str)> = Some(("lua-src", "lua-5.4.9"));
 
-/// A folder in `ci/benchmarks/functions`, named unlike those of other workspaces of functions: their target folders have these names.
+/// A folder in `ci/benchmarks/functions`. Its name must differ from those of other workspaces of functions, because it
+/// also names the target folder.
 const RUST: &str = "rust_workload";
 
 /// In `ci/benchmarks/functions/c`.
@@ -58,7 +59,7 @@ const SOURCES: [Source; 5] = [
     Source { file: "fannkuch.c", name: "fannkuch", package: None, defines: &[] },
 ];
 
-/// Measure what functions and the runtime cost, beside others that do the same
+/// Measure the cost of functions and of the runtime, compared with alternatives
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// What to measure
@@ -72,17 +73,18 @@ pub(crate) struct Args {
     /// Only workloads whose names contain this, or `small functions`; only browsers, for the runtime
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// How often each column is measured
+    /// Number of measurements of each column
     #[arg(long, value_name = "N")]
     rounds: Option<u32>,
-    /// Measure what others wait while a hostile user loads the relay, so many seconds for each load (only for `relay`)
+    /// Measure how long other users wait while a hostile user loads the relay, this many seconds for each load (only
+    /// for `relay`)
     #[arg(long, value_name = "SECONDS")]
     hostile: Option<f64>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum What {
-    /// The rewriter's output, against Binaryen's own Asyncify and none
+    /// The rewriter's output, against Binaryen's own Asyncify and no Asyncify
     Rewriter,
     /// How the rewriter's time and memory grow with modules of some shapes, against Binaryen's `-O2` and Asyncify alone
     Shapes,
@@ -143,11 +145,11 @@ fn shapes(workspace: &Workspace) -> Result<Command> {
     Ok(command)
 }
 
-/// The relay is built with optimisation: how long its answers take is measured, too.
+/// Builds the relay with optimisation, because its response times are measured, too.
 fn runtime(workspace: &Workspace) -> Result<Command> {
     setup::test_packages(workspace)?;
     run(workspace.cargo().args(["build", "-p", "faasm-asyncify", "-p", "faasm-bench"]))
-        .context("rewriter and benchmark")?;
+        .context("building rewriter and benchmark")?;
     run(workspace.cargo().args([
         "build",
         "-p",
@@ -183,10 +185,10 @@ fn optimised_relay(workspace: &Workspace) -> Result<()> {
     let relay = ["build", "-p", "faasm-relay", "--release", "--bins", "--examples"];
     run(workspace.cargo().args(relay)).context("relay")?;
     let standin = ["build", "-p", "faasm-standin", "--release"];
-    run(workspace.cargo().args(standin)).context("stand-in of a cluster")
+    run(workspace.cargo().args(standin)).context("building the stand-in of a cluster")
 }
 
-/// Where the benchmark finds the servers that it measures.
+/// Environment variables with the servers that the benchmark measures.
 fn servers(workspace: &Workspace) -> [(&'static str, PathBuf); 5] {
     let release = workspace.target().join("release");
     [
@@ -198,7 +200,7 @@ fn servers(workspace: &Workspace) -> [(&'static str, PathBuf); 5] {
     ]
 }
 
-/// Compiles the workloads into this folder.
+/// Compiles the workloads to this folder.
 fn compile(workspace: &Workspace, workloads: &Path) -> Result<()> {
     let sources = workspace.root().join("ci/benchmarks/functions");
     let objects = workspace.target().join("functions/bench");
@@ -236,7 +238,7 @@ fn compile(workspace: &Workspace, workloads: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What cargo says of the packages below a manifest; it downloads them for that.
+/// The output of `cargo metadata` for a manifest; it downloads the packages.
 fn packages(workspace: &Workspace, folder: &Path) -> Result<Value> {
     let output = workspace
         .cargo()
@@ -247,7 +249,7 @@ fn packages(workspace: &Workspace, folder: &Path) -> Result<Value> {
     if !output.status.success() {
         bail!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
     }
-    serde_json::from_slice(&output.stdout).context("what cargo metadata says")
+    serde_json::from_slice(&output.stdout).context("parsing the output of cargo metadata")
 }
 
 fn folder_of(packages: &Value, name: &str) -> Result<PathBuf> {
@@ -255,5 +257,5 @@ fn folder_of(packages: &Value, name: &str) -> Result<PathBuf> {
     let package = list.iter().find(|package| package["name"] == name);
     let manifest = package.and_then(|package| package["manifest_path"].as_str());
     let folder = manifest.and_then(|manifest| Path::new(manifest).parent());
-    folder.map(Path::to_path_buf).with_context(|| format!("no package {name}"))
+    folder.map(Path::to_path_buf).with_context(|| format!("cargo metadata lists no package {name}"))
 }

@@ -19,13 +19,13 @@ impl Args {
     }
 }
 
-/// Rewriter and relay, in one cargo so that what they share is built once.
+/// Builds rewriter and relay in one cargo command, so that shared dependencies are built once.
 pub(crate) fn native(workspace: &Workspace) -> Result<()> {
     run(workspace.cargo().args(["build", "-p", "faasm-asyncify", "-p", "faasm-relay"]))
-        .context("rewriter and relay")
+        .context("building rewriter and relay")
 }
 
-/// What pages load of each function; replaces what was there.
+/// Builds the functions for web pages; replaces earlier output.
 pub(crate) fn web_functions(workspace: &Workspace) -> Result<()> {
     let output = workspace.web_functions();
     remove_folder(&output)?;
@@ -35,5 +35,5 @@ pub(crate) fn web_functions(workspace: &Workspace) -> Result<()> {
         .args(wasm_files(&workspace.functions())?)
         .arg("-o")
         .arg(&output))
-    .context("functions for web pages")
+    .context("building functions for web pages")
 }

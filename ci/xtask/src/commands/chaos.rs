@@ -1,4 +1,4 @@
-//! `cargo xtask chaos`: builds the relay and what breaks it, and runs it.
+//! `cargo xtask chaos`: builds the relay and the chaos test, and runs the test.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,31 +9,31 @@ use crate::process::run;
 use crate::setup;
 use crate::workspace::Workspace;
 
-/// Kill relays, break networks and fill disks, and count what was lost or done twice
+/// Kill relays, break networks and fill disks, and count lost and duplicated effects
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Where the faults begin; by default another one every time
+    /// Seed of the faults; by default a different one each time
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// How many calls
+    /// Number of calls
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     calls: u64,
-    /// How many operations on state
+    /// Number of operations on state
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     operations: u64,
-    /// Longest time for them
+    /// Time limit for them
     #[arg(long, value_name = "N", default_value_t = 900)]
     seconds: u64,
-    /// Fewer of each, for less than 20 s
+    /// Fewer of each, in less than 20 s
     #[arg(long, conflicts_with_all = ["calls", "operations", "seconds"])]
     short: bool,
-    /// Two relays over one Redis, which fails too, instead of one relay with a disk
+    /// Two relays over one Redis, which also fails, instead of one relay with a disk
     #[arg(long)]
     redis: bool,
     /// Write figures to this file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Measure calls and appends per second of so many sessions instead, without faults
+    /// Measure calls and appends per second of this many sessions instead, without faults
     #[arg(long, value_name = "SESSIONS")]
     load: Option<u64>,
 }
@@ -44,7 +44,7 @@ impl Args {
             setup::redis()?;
         }
         run(workspace.cargo().args(["build", "-p", "faasm-relay", "-p", "faasm-chaos"]))
-            .context("relay and chaos")?;
+            .context("building relay and chaos test")?;
         let mut command = Command::new(workspace.binary("faasm-chaos"));
         command.env("FAASM_RELAY_BIN", workspace.binary("faasm-relay"));
         if self.short {

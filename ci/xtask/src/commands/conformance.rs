@@ -1,4 +1,4 @@
-//! `cargo xtask conformance`: builds the suite and its functions, and runs them everywhere.
+//! `cargo xtask conformance`: builds the suite and its functions, and runs the suite.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,17 +14,17 @@ use crate::process::{find_program, run};
 use crate::setup::{self, Clang};
 use crate::workspace::{Workspace, copy_file, create_folder};
 
-/// A function in C or C++: its source, its name, what it is compiled and linked with.
+/// A function in C or C++: its source, its name, and its options of compiler and linker.
 struct Source {
     file: &'static str,
     name: &'static str,
     malloc: bool,
     constructors: bool,
-    /// Without any library, but for `faasm/libc.h`: as Faasm's own toolchain makes programs.
+    /// Linked without libraries, using only `faasm/libc.h`, like programs of Faasm's own toolchain.
     alone: bool,
-    /// Further options of the compiler.
+    /// Additional options of the compiler.
     compile: &'static [&'static str],
-    /// Further options of the linker.
+    /// Additional options of the linker.
     link: &'static [&'static str],
 }
 
@@ -37,7 +37,7 @@ const fn both(file: &'static str, name: &'static str) -> Source {
     Source { malloc: true, constructors: true, ..program(file, name) }
 }
 
-/// The same program, by what is exported.
+/// The same program with different exports.
 const fn start(name: &'static str, malloc: bool, constructors: bool) -> Source {
     Source { malloc, constructors, ..program("cpp/start.cpp", name) }
 }
@@ -57,7 +57,7 @@ impl Source {
     }
 
     fn link_options(&self) -> Vec<&'static str> {
-        // Without names, as released binaries are, so that no allocator can be found by its name.
+        // Without names, as in release binaries, so that no allocator can be found by its name.
         let alone: &[&str] = match self.alone {
             true => &["-nostdlib", "-Wl,--no-entry", "-Wl,--strip-all"],
             false => &[],
@@ -69,18 +69,18 @@ impl Source {
 }
 
 const STRIP: &[&str] = &["-Wl,--strip-all"];
-/// What the compiler calls, and the host answers.
+/// Allows calls that the host implements.
 const UNDEFINED: &[&str] = &["-Wl,--allow-undefined"];
-/// So that memory ends at the same size in all places.
+/// Limits memory to the same size in all places.
 const BOUNDED: &[&str] = &["-Wl,--max-memory=67108864"];
 const OPENMP: &[&str] = &["-fopenmp", "-Wno-openmp"];
-/// Without what a Faasm cluster cannot do.
+/// Omits everything that a Faasm cluster does not support.
 const FOR_FAASM: &[&str] = &["-DFOR_FAASM"];
 const HEAP_SBRK: &[&str] = &["-DHEAP_SBRK"];
 const HEAP_223: &[&str] = &["-DHEAP_223"];
 const HEAP_MMAP: &[&str] = &["-DHEAP_MMAP"];
 
-/// In `ci/testing/conformance/functions`.
+/// Paths in `ci/testing/conformance/functions`.
 const SOURCES: [Source; 27] = [
     both("c/probe.c", "probe"),
     Source { compile: FOR_FAASM, ..both("c/probe.c", "probe_for_faasm") },
@@ -111,7 +111,7 @@ const SOURCES: [Source; 27] = [
     Source { constructors: false, ..both("faasm/zygote.cpp", "faasm_zygote_wrapped") },
 ];
 
-/// Run the same functions in the cluster and in browsers, and compare
+/// Run the same functions in the cluster and in browsers, and compare the results
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Only cases whose names contain this
@@ -120,13 +120,13 @@ pub(crate) struct Args {
     /// Only columns whose names contain this: embedded, faasm, chromium, firefox, webkit, asyncify, jspi, page, worker
     #[arg(long, value_name = "NAME")]
     column: Option<String>,
-    /// Run the columns of a Faasm cluster, and no others, on a real one: the URL of its planner
+    /// Run only the columns of a Faasm cluster, on the real cluster whose planner has this URL
     #[arg(long, value_name = "URL", requires_all = ["upload", "redis"])]
     faasm: Option<String>,
-    /// Its upload server
+    /// Upload server of the real cluster
     #[arg(long, value_name = "URL", requires = "faasm")]
     upload: Option<String>,
-    /// The Redis that it keeps state in
+    /// Redis of the real cluster
     #[arg(long, value_name = "URL", requires = "faasm")]
     redis: Option<String>,
     /// Write the figures of each column to this file, as JSON
@@ -138,7 +138,7 @@ impl Args {
     pub(crate) fn run(self, workspace: &Workspace) -> Result<()> {
         setup::test_packages(workspace)?;
         run(workspace.cargo().args(["build", "-p", "faasm-asyncify", "-p", "faasm-conformance"]))
-            .context("rewriter and suite")?;
+            .context("building rewriter and suite")?;
         package::Args {}.run(workspace)?;
         functions(workspace)?;
         let mut command = suite(workspace);
@@ -158,14 +158,15 @@ impl Args {
     }
 }
 
-/// The program, which has to be built.
+/// The suite's program, which must be built.
 pub(crate) fn suite(workspace: &Workspace) -> Command {
     let mut command = Command::new(workspace.binary("faasm-conformance"));
     command.env("FAASM_ASYNCIFY_BIN", workspace.binary("faasm-asyncify"));
     command
 }
 
-/// Compiles the suite's functions to `dist/conformance/originals`; the suite itself assembles those in WebAssembly text.
+/// Compiles the suite's functions to `dist/conformance/originals`, except those in WebAssembly text, which the suite
+/// itself assembles.
 pub(crate) fn functions(workspace: &Workspace) -> Result<()> {
     let sources = workspace.root().join("ci/testing/conformance/functions");
     let originals = workspace.root().join("dist/conformance/originals");
@@ -194,11 +195,11 @@ pub(crate) fn functions(workspace: &Workspace) -> Result<()> {
     emscripten(&sources, &objects, &originals)
 }
 
-/// Functions of one program, and whether its exceptions are in the draft's encoding.
+/// Names of the builds of one program, and whether they use the draft encoding of exceptions.
 const EXCEPTIONS: [(&str, bool); 2] = [("exceptions_cpp", false), ("exceptions_cpp_draft", true)];
 
-/// The program that throws, with each encoding of exceptions. Debian's clang writes the draft's only, and not of this program,
-/// so what it makes of C++ goes through the code generator that belongs to Rust's toolchain.
+/// Builds the program that throws in each encoding of exceptions. Debian's clang emits only the draft encoding, and
+/// fails for this program, so it emits bitcode for the code generator of Rust's toolchain.
 fn exceptions(
     workspace: &Workspace,
     clang: &Clang,
@@ -212,7 +213,7 @@ fn exceptions(
     let mut compile = clang.command(true);
     compile.args(["-O2", "-std=c++17", "-fwasm-exceptions", "-emit-llvm"]).args(WARNINGS);
     run(compile.arg("-I").arg(include).arg("-c").arg(source).arg("-o").arg(&bitcode))
-        .context("program with exceptions")?;
+        .context("compiling the program with exceptions")?;
     for (name, draft) in EXCEPTIONS {
         let object = objects.join(name).with_extension("o");
         let output = objects.join(name).with_extension("wasm");
@@ -230,10 +231,11 @@ fn exceptions(
     Ok(())
 }
 
-/// Emscripten is not everywhere; the suite says which cases it skips, and fails for them where `CI` is set.
+/// Builds the functions of Emscripten if it is installed. Without it the suite skips their cases with a note, or fails
+/// them if `CI` is set.
 fn emscripten(sources: &Path, objects: &Path, originals: &Path) -> Result<()> {
     let plain: &[&str] = &[];
-    // Its exceptions are the draft's.
+    // Emscripten emits the draft encoding of exceptions.
     let throwing: &[&str] = &[
         "-std=c++17",
         "-fwasm-exceptions",
@@ -257,7 +259,7 @@ fn emscripten(sources: &Path, objects: &Path, originals: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Copies a module only where it changed, so that what was built of it stays good.
+/// Copies a module only if it changed, so that builds of it stay up to date.
 fn keep(module: &Path, originals: &Path) -> Result<()> {
     let to = originals.join(module.file_name().context("a module without a name")?);
     let read = |path: &Path| fs::read(path).ok();

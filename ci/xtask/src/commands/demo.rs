@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: from a fresh checkout to example functions running in a web page, with a
+//! `cargo xtask demo`: builds everything from a fresh checkout, and runs the example functions in a web page with a
 //! cluster on this machine.
 
 use std::path::PathBuf;
@@ -18,17 +18,17 @@ use crate::{browsers, setup, web};
 /// The user whose functions the demo's pages run.
 const USER: &str = "demo";
 
-/// What a first run on a fresh machine may take until the page can be opened.
+/// Target for the first run on a fresh machine until the page can be opened.
 const FIRST_RUN: Duration = Duration::from_secs(15 * 60);
 
 /// Build everything and run the example functions in a web page
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Run the functions in a headless Chromium instead of waiting for you, and end with its result
+    /// Run the functions in a headless Chromium instead of waiting for Ctrl-C, and exit with its result
     #[arg(long)]
     check: bool,
 
-    /// Port on 127.0.0.1; 0 takes any free one, as --check does [default: 8080]
+    /// Port on 127.0.0.1; 0 chooses a free port, and is the default with --check [default: 8080]
     #[arg(long)]
     port: Option<u16>,
 
@@ -42,7 +42,7 @@ impl Args {
         let mut stages = Stages::new();
         let was_built = workspace.binary("faasm-relay").is_file();
         if self.check {
-            // Now rather than after minutes of building.
+            // Fail now rather than after minutes of building.
             browsers::require_one()?;
         }
 
@@ -86,7 +86,7 @@ impl Args {
     }
 }
 
-/// Gives the cluster the functions as compiled.
+/// Uploads the compiled functions to the cluster.
 fn upload(workspace: &Workspace, relay: &Relay) -> Result<()> {
     run(Command::new(workspace.binary("faasm-asyncify"))
         .arg("upload")
@@ -95,18 +95,18 @@ fn upload(workspace: &Workspace, relay: &Relay) -> Result<()> {
     .context("uploading functions to the relay")
 }
 
-/// Until Ctrl-C, SIGTERM, or the end of the relay.
+/// Waits for Ctrl-C, SIGTERM, or the end of the relay.
 fn wait(relay: &mut Relay) -> Result<()> {
     let (stop, stopped) = mpsc::channel();
     ctrlc::set_handler(move || {
-        // Fails only where nobody waits any more.
+        // Sending fails only if the receiver is gone.
         let _ = stop.send(());
     })
     .context("waiting for Ctrl-C")?;
     println!("\nOpen {}/ in a browser. Ctrl-C ends the demo.", relay.url());
     while stopped.recv_timeout(Duration::from_millis(200)).is_err() {
         if let Some(status) = relay.ended()? {
-            bail!("the relay ended by itself: {status}");
+            bail!("the relay exited unexpectedly: {status}");
         }
     }
     Ok(())

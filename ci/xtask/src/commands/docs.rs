@@ -12,13 +12,13 @@ use crate::workspace::Workspace;
 
 const HEAD: &str = "# The host interface
 
-What a function can import, and whether it runs yet: the same in the page and in the embedded cluster, since both drive one
-implementation. Written by `cargo xtask docs` from `bridge/src/host/table.rs`; do not edit.
+The imports that a function may use, and their status. It is the same in the page and in the embedded cluster, because both
+drive one implementation. Written by `cargo xtask docs` from `bridge/src/host/table.rs`; do not edit.
 
-*Waits*: the call can keep the function waiting; in a page it then suspends the function. *What it calls*: it calls a function of
-the guest, which can. *Era*: `current` are WASI commands
-(2021 onward), `legacy` those of the 2019/20 toolchain. `i32?`: toolchains declare the result or leave it out, both work.
-Each WASI call is also taken from `env` under the name that C libraries have for it, `__wasi_fd_read` for one.
+*Waits*: the call may block; in a page it then suspends the function. *What it calls*: the call itself does not block, but it
+calls a function of the guest, which may. *Era*: `current` are WASI commands (2021 onward), `legacy` are functions of the
+2019/20 toolchain. `i32?`: a function may declare the result or omit it. Each WASI call may also be imported from `env` under
+the name that C libraries use for it, for example `__wasi_fd_read`.
 ";
 
 /// Write docs/host-interface.md from the table of host calls
@@ -47,7 +47,7 @@ fn document() -> String {
     for module in ["env", "wasi_snapshot_preview1"] {
         section(&mut text, module);
     }
-    text.push_str("\n## Only in a Faasm cluster, by name\n\nA function that imports one of these is not run in a page or by the embedded cluster: `cluster-only`.\n\n| imports of `env` | |\n|---|---|\n");
+    text.push_str("\n## Only in a Faasm cluster, by name\n\nPages and the embedded cluster reject a function that imports one of these, with the code `cluster-only`.\n\n| imports of `env` | |\n|---|---|\n");
     for family in FAMILIES {
         let names = family.prefixes.iter().map(|prefix| format!("`{prefix}*`"));
         let names: Vec<_> =
@@ -73,7 +73,7 @@ fn section(text: &mut String, module: &str) {
             Era::Current => "current",
             Era::Legacy => "legacy",
         };
-        // Those of WASI follow one rule, which the head gives.
+        // The aliases of WASI calls follow one rule, which the introduction states.
         let alias = call.alias().filter(|_| row.module == "env");
         let also = alias.map(|alias| format!("; also imported as `{alias}`")).unwrap_or_default();
         writeln!(
@@ -89,10 +89,10 @@ fn section(text: &mut String, module: &str) {
     }
 }
 
-/// Both columns drive one implementation, so they have one status.
+/// The status, which is the same in both columns, because both drive one implementation.
 fn status(row: &Row) -> String {
     match (row.available, row.status) {
-        (Available::Cluster, _) => "told: only in Faasm".to_owned(),
+        (Available::Cluster, _) => "rejected: only in Faasm".to_owned(),
         (_, Status::Ready) => "**runs**".to_owned(),
         (_, Status::Planned(reason)) => format!("not yet: {reason}"),
     }

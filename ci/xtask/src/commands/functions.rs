@@ -1,5 +1,5 @@
-//! `cargo xtask functions`: compiles the example functions to `dist/functions/NAME.wasm`, the
-//! binaries that run unmodified in the cluster and are the input of everything for the web.
+//! `cargo xtask functions`: compiles the example functions to `dist/functions/NAME.wasm`, the binaries that run
+//! unmodified in the cluster and from which everything for the web is built.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::process::run;
 use crate::setup::{self, CLANG_PACKAGES, Clang};
 use crate::workspace::{Workspace, copy_file, create_folder, wasm_files};
 
-/// Sources in `examples/functions/c`, and the names of the functions they become.
+/// Sources in `examples/functions/c`, and the names of the functions built from them.
 const C_FUNCTIONS: [(&str, &str); 4] = [
     ("hello.c", "hello_c"),
     ("state.c", "state_c"),
@@ -21,23 +21,22 @@ const C_FUNCTIONS: [(&str, &str); 4] = [
 
 pub(crate) const WARNINGS: [&str; 3] = ["-Wall", "-Wextra", "-Werror"];
 
-/// What hosts call.
+/// Exports that hosts call.
 pub(crate) const EXPORT_MALLOC: [&str; 2] = ["-Wl,--export=malloc", "-Wl,--export=free"];
 pub(crate) const EXPORT_CONSTRUCTORS: &str = "-Wl,--export=__wasm_call_ctors";
 
-/// The optimiser's flag is left out on purpose: with it the driver also runs whatever `wasm-opt` is
-/// on the PATH.
+/// Does not pass the optimiser's flag: with it the driver would also run any `wasm-opt` on the PATH.
 pub(crate) const LAYOUT: [&str; 3] = [
     "-Wl,--stack-first",
     "-Wl,-z,stack-size=1048576",
-    // wasi-libc's debug information, most of the file otherwise; names stay.
+    // Strips wasi-libc's debug information, which is most of the file; names stay.
     "-Wl,--strip-debug",
 ];
 
 /// Compile the example functions to dist/functions
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only the functions of one language
+    /// Compile only the functions of one language
     #[arg(long)]
     only: Option<Language>,
 }
@@ -72,7 +71,7 @@ impl Args {
     }
 }
 
-/// All functions that this machine can compile.
+/// Compiles all functions for which this machine has a compiler.
 pub(crate) fn build_all(workspace: &Workspace) -> Result<()> {
     Args { only: None }.run(workspace)
 }
@@ -92,10 +91,11 @@ fn build_rust(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Compiles a workspace of functions in Rust; gives the modules.
+/// Compiles a workspace of functions in Rust; returns the modules.
 pub(crate) fn compile_rust(workspace: &Workspace, source: &Path) -> Result<Vec<PathBuf>> {
     setup::rust_targets(workspace, &[setup::WASI])?;
-    // Beside the other builds, so that this waits for no other cargo; apart by the folder's name.
+    // A separate target folder, so that this does not wait for other cargo processes; the workspace's name keeps it
+    // unique.
     let name = source.file_name().context("a folder without a name")?;
     let target = workspace.target().join("functions").join(name);
     run(workspace
@@ -128,10 +128,10 @@ fn build_c(workspace: &Workspace, clang: &Clang) -> Result<()> {
 pub(crate) struct CFunction<'a> {
     pub(crate) source: &'a Path,
     pub(crate) output: &'a Path,
-    /// Folder for what is made in between.
+    /// Folder for intermediate files.
     pub(crate) objects: &'a Path,
     pub(crate) defines: &'a [&'a str],
-    /// Exports, and whatever else the linker is to know.
+    /// Exports, and other options of the linker.
     pub(crate) link: &'a [&'a str],
 }
 

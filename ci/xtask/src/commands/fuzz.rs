@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: builds the fuzzer and the rewriter, and runs it.
+//! `cargo xtask fuzz`: builds the fuzzer and the rewriter, and runs the fuzzer.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,34 +8,34 @@ use anyhow::{Context as _, Result};
 use crate::process::run;
 use crate::workspace::Workspace;
 
-/// Look for functions that the rewriter builds wrongly, and for bytes that something crashes on
+/// Search for functions that the rewriter builds wrongly, and for inputs that crash a decoder
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How long to run
+    /// Duration of the run in seconds
     #[arg(long, value_name = "N", default_value_t = 3600)]
     seconds: u64,
-    /// Threads; by default one for each processor
+    /// Number of threads; by default one for each processor
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
-    /// Where inputs begin; by default another one every time
+    /// Seed of the inputs; by default a different one each time
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// What for: differential, mutate, decoders, all
+    /// Targets to fuzz: differential, mutate, decoders, all
     #[arg(long, value_name = "NAME", default_value = "all")]
     target: String,
     /// Write figures to this file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Errors that explain nothing are findings also for damaged modules
+    /// Treat unexplained errors as findings for damaged modules, too
     #[arg(long)]
     strict: bool,
-    /// Add small functions that met something new to `ci/fuzz/corpus`
+    /// Add small functions with new coverage to `ci/fuzz/corpus`
     #[arg(long)]
     grow_corpus: bool,
-    /// Check only this input, which a finding has left
+    /// Check only this input, saved by a finding
     #[arg(long, value_name = "FILE")]
     reproduce: Option<PathBuf>,
-    /// Make this input smaller, as long as it shows the same; the result lies beside it
+    /// Reduce this input as long as it shows the same finding; the result is written beside it
     #[arg(long, value_name = "FILE")]
     reduce: Option<PathBuf>,
 }
@@ -43,7 +43,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, workspace: &Workspace) -> Result<()> {
         run(workspace.cargo().args(["build", "-p", "faasm-asyncify", "-p", "faasm-fuzz"]))
-            .context("rewriter and fuzzer")?;
+            .context("building rewriter and fuzzer")?;
         let mut command = Command::new(workspace.binary("faasm-fuzz"));
         command.env("FAASM_ASYNCIFY_BIN", workspace.binary("faasm-asyncify"));
         command.args(["--seconds", &self.seconds.to_string(), "--target", &self.target]);

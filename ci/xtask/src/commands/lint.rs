@@ -12,16 +12,16 @@ use crate::{deny, documents, setup, unify};
 
 const DENY_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
 
-/// Check formatting, lints, what documents name, and dependencies
+/// Check formatting, lints, references in documents, and dependencies
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only check documents and removed words, with rewriter and relay as they were built last
+    /// Only check documents and removed words, using the existing builds of rewriter and relay
     #[arg(long)]
     documents: bool,
 }
 
 impl Args {
-    /// `xtask` is this program's own command line, for the commands that documents name.
+    /// `xtask` is the command line of this program, to check commands in documents against it.
     pub(crate) fn run(self, workspace: &Workspace, xtask: clap::Command) -> Result<()> {
         if self.documents {
             return documents::check(workspace, xtask);
@@ -65,7 +65,7 @@ impl Args {
             docs::Args { check: true }.run(workspace)?;
             unify::check(workspace)
         })?;
-        // Documents name commands of these; the tests need them, too.
+        // Documents name commands of rewriter and relay; the tests need both programs, too.
         stages.run("build rewriter and relay", || build::native(workspace))?;
         stages.run("documents and words", || documents::check(workspace, xtask))?;
         stages

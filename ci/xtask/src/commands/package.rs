@@ -1,4 +1,4 @@
-//! `cargo xtask package`: builds the browser runtime and makes the npm package in `dist/npm`.
+//! `cargo xtask package`: builds the browser runtime and creates the npm package in `dist/npm`.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -12,10 +12,10 @@ use crate::process::{find_program, run};
 use crate::setup;
 use crate::workspace::{Workspace, copy_file, copy_folder, create_folder, remove_folder};
 
-/// The stem of the package's files.
+/// Base name of the package's files.
 const NAME: &str = "faasm_runtime";
 
-/// The order of conditions in `exports` matters: the first that fits is taken.
+/// The order of conditions in `exports` matters: the first match applies.
 const PACKAGE_JSON: &str = r#"{
   "name": "@faasm/runtime-web",
   "version": "VERSION",
@@ -35,14 +35,14 @@ const PACKAGE_JSON: &str = r#"{
 }
 "#;
 
-/// Prints what the files given as arguments come to, each compressed as a server would.
+/// Prints the total size of the files given as arguments, each compressed as by a server.
 const BROTLI: &str = r#"
 const { brotliCompressSync } = require("zlib");
 const { readFileSync } = require("fs");
 console.log(process.argv.slice(1).reduce((sum, file) => sum + brotliCompressSync(readFileSync(file)).length, 0));
 "#;
 
-/// Make the npm package of the browser runtime in dist/npm
+/// Create the npm package of the browser runtime in dist/npm
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
@@ -53,7 +53,8 @@ impl Args {
         let npm = workspace.npm();
         remove_folder(&npm)?;
         create_folder(&npm)?;
-        bind(&module, &npm).with_context(|| format!("bindings of {}", module.display()))?;
+        bind(&module, &npm)
+            .with_context(|| format!("generating bindings of {}", module.display()))?;
         let runtime = workspace.root().join("runtime-web");
         copy_folder(&runtime.join("npm"), &npm)?;
         copy_file(&runtime.join("src/types.d.ts"), &npm.join("index.d.ts"))?;
@@ -62,14 +63,14 @@ impl Args {
             println!("{size:>9} bytes  {}", workspace.show(&file));
         }
         match download(workspace)? {
-            None => println!("compressed size: not measured, since there is no node"),
+            None => println!("compressed size: not measured, because node is not installed"),
             Some(bytes) => println!("{bytes:>9} bytes  to download, compressed with brotli"),
         }
         Ok(())
     }
 }
 
-/// What a page downloads of the package from a server that compresses, where node is there to compress it.
+/// Number of bytes that a page downloads of the package from a server that compresses; `None` if node is not installed.
 pub(crate) fn download(workspace: &Workspace) -> Result<Option<u64>> {
     if find_program(&["node"]).is_none() {
         return Ok(None);
@@ -105,16 +106,15 @@ fn compile(workspace: &Workspace) -> Result<PathBuf> {
     Ok(workspace.target().join(setup::WEB).join("web/faasm_runtime_web.wasm"))
 }
 
-/// JavaScript around the module, for pages that load it without a bundler; bundlers
-/// take it too.
+/// Generates JavaScript around the module for pages that load it without a bundler; bundlers accept it, too.
 fn bind(module: &Path, folder: &Path) -> Result<()> {
     Bindgen::new()
         .input_path(module)
         .out_name(NAME)
         .web(true)?
-        // The types are written by hand, with their documentation.
+        // The types are hand-written, with their documentation.
         .typescript(false)
-        // `init()` finds the module beside the script.
+        // `init()` looks for the module beside the script.
         .omit_default_module_path(false)
         .remove_name_section(true)
         .remove_producers_section(true)
@@ -126,7 +126,7 @@ fn describe(workspace: &Workspace, npm: &Path) -> Result<()> {
     let path = npm.join("package.json");
     fs::write(&path, package).with_context(|| format!("writing {}", path.display()))?;
 
-    // npm shows the readme of the package, or else the project's.
+    // npm shows the package's readme, otherwise the project's.
     let readmes = ["runtime-web/README.md", "README.md"].map(|name| workspace.root().join(name));
     for (from, to) in [
         (readmes.into_iter().find(|path| path.is_file()), "README.md"),
@@ -134,13 +134,13 @@ fn describe(workspace: &Workspace, npm: &Path) -> Result<()> {
     ] {
         match from {
             Some(from) => copy_file(&from, &npm.join(to))?,
-            None => eprintln!("the package has no {to}: there is none in the checkout"),
+            None => eprintln!("the package has no {to}: the checkout has none"),
         }
     }
     Ok(())
 }
 
-/// What is fetched with the first call that runs in a worker.
+/// Files that are fetched with the first call that runs in a worker.
 const LATER: [&str; 2] = ["pool.js", "worker.js"];
 
 /// Whether every page downloads the file.

@@ -1,5 +1,5 @@
-//! `cargo xtask test`: installs what the tests need, builds everything, runs all tests (native, in
-//! wasm, in browsers), and ends with how many passed and failed.
+//! `cargo xtask test`: installs what the tests need, builds everything, runs all tests (native, in wasm, in browsers),
+//! and prints how many passed and failed.
 
 use anyhow::{Result, bail};
 
@@ -10,7 +10,7 @@ use crate::stages::Stages;
 use crate::workspace::Workspace;
 use crate::{setup, web};
 
-/// The runtime's code runs in browsers only, where the browser tests run it.
+/// The runtime's code runs only in browsers, where the browser tests cover it.
 const NATIVE: [&str; 3] = ["--workspace", "--exclude", "faasm-runtime-web"];
 
 /// Install what the tests need, build everything, and run all tests
@@ -29,8 +29,8 @@ impl Args {
             functions::build_all(workspace)?;
             conformance::functions(workspace)
         })?;
-        // The same packages as are tested then, tests included, so that cargo chooses the same
-        // features of dependencies and builds those once.
+        // Builds the packages that are tested below, including tests, so that cargo selects the same features of
+        // dependencies and builds them once.
         stages.run("build", || {
             run(workspace.cargo().args(["build", "--bins", "--tests"]).args(NATIVE))
         })?;
@@ -71,7 +71,7 @@ impl Args {
         stages.print();
         results.print();
         if results.failed > 0 {
-            bail!("tests failed; the output above has the reasons");
+            bail!("tests failed; see the output above");
         }
         if results.passed == 0 {
             bail!("no tests were run");

@@ -1,6 +1,7 @@
-//! Commands that a document names: each subcommand and option has to exist.
+//! Commands in documents: each subcommand and option must exist.
 //!
-//! What `cargo xtask` has is known here; what the other programs have is read from the help that they print.
+//! The subcommands and options of `cargo xtask` are known here; those of other programs are parsed from their help
+//! output.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -11,11 +12,11 @@ use super::markdown::{Document, Piece};
 use crate::process::line;
 use crate::workspace::Workspace;
 
-/// Programs whose commands are checked, as they are written.
+/// Programs whose commands are checked, as documents write them.
 const XTASK: &str = "cargo xtask";
 const BINARIES: [&str; 2] = ["faasm-relay", "faasm-asyncify"];
 
-/// Options of other programs that documents name on their own, without a command before them.
+/// Options of other programs that documents mention without a command.
 const FOREIGN: &str = include_str!("foreign-options.txt");
 
 type Options = BTreeSet<String>;
@@ -24,7 +25,7 @@ type Options = BTreeSet<String>;
 pub(super) struct Programs(BTreeMap<&'static str, BTreeMap<String, Options>>);
 
 impl Programs {
-    /// Of this checkout, whose binaries are built.
+    /// The programs of this checkout, which must be built.
     pub(super) fn of(workspace: &Workspace, xtask: clap::Command) -> Result<Programs> {
         let mut programs = BTreeMap::from([(XTASK, of_clap(xtask))]);
         for name in BINARIES {
@@ -48,7 +49,7 @@ impl Programs {
         Ok(Programs(programs))
     }
 
-    /// Commands and options that a document names and that do not exist.
+    /// Commands and options in a document that do not exist.
     pub(super) fn check(&self, document: &Document) -> Vec<String> {
         let pieces = document.code.iter().chain(&document.spans);
         let of_commands = pieces.flat_map(|piece| self.problems(piece));
@@ -72,10 +73,11 @@ impl Programs {
                     continue;
                 };
                 let Some(options) = known.get(subcommand) else {
-                    problems.push((piece.line, format!("`{program} {subcommand}` is no command")));
+                    problems
+                        .push((piece.line, format!("`{program} {subcommand}` is not a command")));
                     continue;
                 };
-                // What is after it belongs to the function that is run.
+                // Arguments after `--` belong to the function.
                 for word in words.take_while(|word| *word != "--") {
                     let option = option(word);
                     if option.starts_with("--") && !options.contains(option) {
@@ -90,7 +92,7 @@ impl Programs {
         problems
     }
 
-    /// A span that is nothing but an option, which no program has.
+    /// The problem of a span that consists of an option only, if no program has this option.
     fn unknown_option(&self, span: &Piece) -> Option<(usize, String)> {
         let option = span
             .text
@@ -108,7 +110,7 @@ impl Programs {
     }
 }
 
-/// What follows each mention of a program, to the end of the command.
+/// The text after each mention of a program, to the end of the command.
 fn calls<'a>(text: &'a str, program: &'a str) -> impl Iterator<Item = &'a str> {
     let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '/' | '.');
     let found = text.match_indices(program).filter(move |(at, _)| {
@@ -150,7 +152,7 @@ fn of_clap(mut command: clap::Command) -> BTreeMap<String, Options> {
     command.build();
     let subcommands = command.get_subcommands().map(|subcommand| {
         let options = subcommand.get_arguments().filter_map(|argument| argument.get_long());
-        // One of a subcommand's own subcommand is taken for one of the subcommand.
+        // An option of a nested subcommand counts as an option of the subcommand.
         let below = subcommand.get_subcommands().flat_map(clap::Command::get_arguments);
         let below = below.filter_map(|argument| argument.get_long());
         let options = options.chain(below).map(|long| format!("--{long}")).collect();
@@ -159,17 +161,17 @@ fn of_clap(mut command: clap::Command) -> BTreeMap<String, Options> {
     subcommands.collect()
 }
 
-/// The subcommands that a help lists, without `help`.
+/// The subcommands in a help output, without `help`.
 fn subcommands(help: &str) -> Vec<String> {
     let section = help.lines().skip_while(|line| line.trim() != "Commands:").skip(1);
     let rows = section.take_while(|line| !line.trim().is_empty());
-    // Continued descriptions are further to the right.
+    // Continuation lines of descriptions are indented further.
     let names = rows.filter(|row| row.starts_with("  ") && !row.starts_with("   "));
     let names = names.filter_map(|row| row.split_whitespace().next());
     names.filter(|name| *name != "help").map(str::to_owned).collect()
 }
 
-/// The long options that a help lists.
+/// The long options in a help output.
 fn options(help: &str) -> Options {
     let rows = help.lines().map(str::trim_start).filter(|row| row.starts_with('-'));
     rows.filter_map(|row| row.find("--").and_then(|at| option_name(&row[at..])))
@@ -212,7 +214,7 @@ mod tests {
             assert_eq!(problems(good), "", "{good}");
         }
         for (bad, what) in [
-            ("\n`faasm-relay walk`", "a.md:2: `faasm-relay walk` is no command"),
+            ("\n`faasm-relay walk`", "a.md:2: `faasm-relay walk` is not a command"),
             ("`cargo xtask test --fast`", "`cargo xtask test` has no option `--fast`"),
             (
                 "```sh\nfaasm-relay serve \\\n  --wib w\n```",

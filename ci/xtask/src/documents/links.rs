@@ -1,9 +1,9 @@
-//! Relative links: the file and the heading they lead to.
+//! Relative links: the target file and heading must exist.
 
 use super::markdown::Document;
 use super::paths::Tree;
 
-/// Links of a document that lead nowhere. `other` gives a document by its path.
+/// Broken links of a document. `other` returns a document by its path.
 pub(super) fn check(
     document: &Document,
     other: impl Fn(&str) -> Option<Document>,
@@ -47,7 +47,7 @@ pub(super) fn check(
     problems
 }
 
-/// A path relative to the folder of a document, from the root; `None` outside of it.
+/// The path from the root for a path relative to a document's folder; `None` if it is outside of the checkout.
 fn resolve(document: &str, target: &str) -> Option<String> {
     let mut folders: Vec<&str> = document.split('/').collect();
     folders.pop();

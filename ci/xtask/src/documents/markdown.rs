@@ -1,6 +1,7 @@
-//! As much of Markdown as the checks need: inline code, links, headings and fenced code, each with its line.
+//! A parser for the parts of Markdown that the checks need: inline code, links, headings and fenced code, each with its
+//! line.
 
-/// A piece of a document.
+/// A part of a document.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Piece {
     pub(super) line: usize,
@@ -11,13 +12,13 @@ pub(super) struct Piece {
 #[derive(Debug)]
 pub(super) struct Document {
     pub(super) path: String,
-    /// What is between backticks.
+    /// Text between backticks.
     pub(super) spans: Vec<Piece>,
     /// Targets of links.
     pub(super) links: Vec<Piece>,
-    /// Anchors of headings, as GitHub makes them.
+    /// Anchors of headings, as GitHub generates them.
     pub(super) anchors: Vec<String>,
-    /// Lines of fenced code, those that end in a backslash joined with what follows.
+    /// Lines of fenced code; a line that ends in a backslash is joined with the next one.
     pub(super) code: Vec<Piece>,
 }
 
@@ -31,7 +32,7 @@ impl Document {
             code: Vec::new(),
         };
         let mut in_code = false;
-        // Spans and links may go over a line's end.
+        // Spans and links may continue on the next line.
         let mut paragraph: Vec<(usize, &str)> = Vec::new();
         for (number, line) in text.lines().enumerate().map(|(number, line)| (number + 1, line)) {
             if line.trim_start().starts_with("```") {
@@ -62,7 +63,7 @@ impl Document {
         document
     }
 
-    /// The comments of a Rust source, each line where it is.
+    /// The comments of a Rust source, with their original line numbers.
     pub(super) fn of_comments(path: &str, source: &str) -> Document {
         let comment = |line: &str| {
             let line = line.trim_start();
@@ -102,7 +103,7 @@ impl Document {
             };
             self.spans.push(piece(open, &joined[begin..close]));
             prose.push_str(&joined[rest..open]);
-            // So that a link whose text is code stays one.
+            // Keeps the link if its text is code.
             prose.extend(
                 joined[open..close + ticks].chars().map(|c| if c == '\n' { c } else { '_' }),
             );
@@ -120,7 +121,7 @@ impl Document {
     }
 }
 
-/// The anchor that GitHub gives a heading.
+/// The anchor that GitHub generates for a heading.
 fn anchor(heading: &str) -> String {
     let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
     kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect()

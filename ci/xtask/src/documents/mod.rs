@@ -1,4 +1,4 @@
-//! Checks of documents: what they name exists, and words that were removed stay removed.
+//! Checks of documents: everything that they name exists, and removed words do not return.
 
 mod commands;
 mod links;
@@ -18,10 +18,10 @@ use markdown::Document;
 use names::Names;
 use paths::Tree;
 
-/// Tells of the past, where names were others.
+/// Describes the past, in which names differed.
 const HISTORY: &str = "CHANGELOG.md";
 
-/// Checks documents and words; an error lists everything that is wrong, with file and line.
+/// Checks documents and words; the error follows a list of all problems with file and line.
 pub(crate) fn check(workspace: &Workspace, xtask: clap::Command) -> Result<()> {
     let files = files(workspace)?;
     let programs = Programs::of(workspace, xtask)?;
@@ -61,10 +61,10 @@ pub(crate) fn check(workspace: &Workspace, xtask: clap::Command) -> Result<()> {
     for problem in &problems {
         eprintln!("{problem}");
     }
-    bail!("{} places in documents or words to correct; they are listed above", problems.len())
+    bail!("{} problems in documents or words; they are listed above", problems.len())
 }
 
-/// Every file of the checkout that is not ignored, from its root.
+/// Every file of the checkout that is not ignored, relative to its root.
 fn files(workspace: &Workspace) -> Result<Vec<String>> {
     let mut git = Command::new("git");
     git.current_dir(workspace.root());
@@ -72,9 +72,9 @@ fn files(workspace: &Workspace) -> Result<Vec<String>> {
     let output = git.output().context("starting git, which lists the files of the checkout")?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "git cannot list the files of the checkout: {stderr}");
-    let listed = String::from_utf8(output.stdout).context("the names of files")?;
+    let listed = String::from_utf8(output.stdout).context("decoding the names of files")?;
     let mut files: Vec<String> = listed.split_terminator('\0').map(str::to_owned).collect();
-    // Deleted, and not yet removed from the index.
+    // Deleted, but still in the index.
     files.retain(|path| workspace.root().join(path).is_file());
     files.sort();
     files.dedup();
@@ -86,7 +86,7 @@ fn read(workspace: &Workspace, path: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Codes without a page, and pages without a code.
+/// Error codes without a page, and pages without an error code.
 fn error_pages(files: &[String]) -> Vec<String> {
     const FOLDER: &str = "docs/errors/";
     let page = |code: &str| format!("{FOLDER}{code}.md");
@@ -97,5 +97,5 @@ fn error_pages(files: &[String]) -> Vec<String> {
     let found =
         files.iter().filter(|path| path.starts_with(FOLDER) && !path.ends_with("README.md"));
     let extra = found.filter(|path| !expected.contains(path));
-    missing.chain(extra.map(|path| format!("{path} is a page of no error code"))).collect()
+    missing.chain(extra.map(|path| format!("{path}: no error code has this name"))).collect()
 }

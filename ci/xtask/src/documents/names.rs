@@ -1,22 +1,22 @@
-//! Identifiers of the code that a document names in code spans: `Type::member` and `snake_case`.
+//! Identifiers in code spans of a document, `Type::member` and `snake_case`: each must exist in the code.
 
 use std::collections::HashSet;
 
 use super::markdown::Document;
 
-/// Endings of files whose identifiers are known.
+/// Extensions of files whose identifiers are collected.
 const ENDINGS: [&str; 12] =
     [".rs", ".js", ".ts", ".wat", ".lua", ".c", ".cpp", ".h", ".json", ".toml", ".yaml", ".sh"];
 
-/// What the metrics library adds to names: the unit, and that it is a counter.
+/// Suffixes that the metrics library adds to names: the unit, and `_total` for counters.
 const METRIC_ENDINGS: [&str; 3] = ["_total", "_seconds", "_bytes"];
 
-/// Every word of the code that can be an identifier.
+/// Every word of the code that may be an identifier.
 #[derive(Default)]
 pub(super) struct Names(HashSet<String>);
 
 impl Names {
-    /// Takes in a file, if it is code.
+    /// Collects the words of a file, if it is code.
     pub(super) fn add(&mut self, path: &str, text: &str) {
         if ENDINGS.iter().any(|ending| path.ends_with(ending)) {
             let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
@@ -24,13 +24,13 @@ impl Names {
         }
     }
 
-    /// Identifiers that a document names and that no code has.
+    /// Identifiers in a document that do not exist in the code.
     pub(super) fn check(&self, document: &Document) -> Vec<String> {
         let spans = document.spans.iter();
         let missing = spans.filter_map(|span| Some((span, self.missing(&span.text)?)));
         missing
             .map(|(span, name)| {
-                format!("{}:{}: no code has the name `{name}`", document.path, span.line)
+                format!("{}:{}: `{name}` does not exist in the code", document.path, span.line)
             })
             .collect()
     }
@@ -71,7 +71,7 @@ mod tests {
         let problems = |text: &str| names.check(&Document::parse("a.md", text)).join("\n");
         let good = "`Guest::begin`, `take_dirty`, `WebAssembly`, `a_b.c`, `NOT_OURS`, `a::`, `clippy::all`, `calls_started_total`";
         assert_eq!(problems(good), "");
-        assert_eq!(problems("\n`Guest::handle`"), "a.md:2: no code has the name `handle`");
+        assert_eq!(problems("\n`Guest::handle`"), "a.md:2: `handle` does not exist in the code");
         assert_eq!(problems("`Veil::begin` `put_back`").lines().count(), 2);
     }
 }

@@ -1,19 +1,20 @@
-//! Paths of the checkout that a document names in code spans.
+//! Paths of the checkout in code spans of a document: each must exist.
 //!
-//! A span is one where it begins with a folder of the root, or where it ends as sources do: `store/laws.rs` stands for any file
-//! whose path ends so. `*` is anything but a slash, a name in capitals (`wat/NAME.wat`) is, too, and `{a,b}` is each of the two.
+//! A span is a path if it starts with a folder of the root, or has the extension of a source file: `store/laws.rs`
+//! stands for any file whose path ends like this. `*` matches anything except a slash, as does a name in capitals
+//! (`wat/NAME.wat`), and `{a,b}` stands for both alternatives.
 
 use std::collections::BTreeSet;
 
 use super::markdown::Document;
 
-/// Endings of files that only the checkout has, also without a folder before them.
+/// Extensions of files that must be in the checkout, even without a folder in the path.
 const SOURCES: [&str; 3] = [".rs", ".lua", ".wat"];
 
-/// Endings of files that the checkout has when there is a folder before them.
+/// Extensions of files that must be in the checkout if the path has a folder.
 const OTHERS: [&str; 6] = [".js", ".ts", ".md", ".toml", ".yaml", ".cpp"];
 
-/// Everything that is in the checkout.
+/// All paths of the checkout.
 pub(super) struct Tree<'a> {
     files: Vec<&'a str>,
     folders: BTreeSet<&'a str>,
@@ -27,12 +28,12 @@ impl<'a> Tree<'a> {
         Self { files, folders }
     }
 
-    /// Whether there is a file or folder with this path.
+    /// Whether a file or folder with this path exists.
     pub(super) fn has(&self, path: &str) -> bool {
         path.is_empty() || self.folders.contains(path) || self.files.contains(&path)
     }
 
-    /// Paths that a document names and that do not exist.
+    /// Paths in a document that do not exist.
     pub(super) fn check(&self, document: &Document) -> Vec<String> {
         let spans = document.spans.iter();
         let missing = spans.filter(|span| self.is_missing(&span.text));
@@ -74,7 +75,7 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// Each path that a pattern with braces stands for.
+/// The paths that a pattern with braces stands for.
 fn expand(pattern: &str) -> Vec<String> {
     let parts =
         pattern.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?)));
@@ -82,7 +83,7 @@ fn expand(pattern: &str) -> Vec<String> {
     choices.split(',').flat_map(|choice| expand(&format!("{before}{choice}{after}"))).collect()
 }
 
-/// A path with `*` for names in capitals.
+/// A path with `*` instead of names in capitals.
 fn placeholders(path: &str) -> String {
     let part = |part: &str| {
         let (stem, ending) = part.find('.').map_or((part, ""), |at| part.split_at(at));
@@ -92,7 +93,7 @@ fn placeholders(path: &str) -> String {
     path.split('/').map(part).collect::<Vec<_>>().join("/")
 }
 
-/// Whether a path is the pattern's, in which `*` is anything but a slash.
+/// Whether a path matches the pattern, in which `*` is anything except a slash.
 fn matches(pattern: &str, path: &str) -> bool {
     let Some((before, after)) = pattern.split_once('*') else { return pattern == path };
     let Some(rest) = path.strip_prefix(before) else { return false };
@@ -118,7 +119,7 @@ mod tests {
             "docs/bench-*.md",
             "docs/NAME.md",
             "server/src/{store}",
-            // Not of the checkout.
+            // Not paths of the checkout.
             "dist/npm",
             "/f/USER/FUNCTION",
             "NAME.json",

@@ -1,20 +1,20 @@
-//! Words that were replaced, and must not come back.
+//! Replaced words, which must not return.
 
 use anyhow::{Context as _, Result, ensure};
 
-/// The list: `WORD → REPLACEMENT`, or `WORD @ FOLDER → REPLACEMENT`, one on a line.
+/// The list: `WORD → REPLACEMENT` or `WORD @ FOLDER → REPLACEMENT` on each line.
 pub(super) const LIST: &str = "ci/xtask/removed-words.txt";
 
-/// Endings of files that are looked at.
+/// Extensions of the files that are checked.
 const ENDINGS: [&str; 12] =
     [".rs", ".md", ".js", ".ts", ".toml", ".wat", ".lua", ".html", ".yaml", ".yml", ".c", ".cpp"];
 
-/// Files that may have them: the list, and what tells of the past.
+/// Files that may contain the words: the list, and those that describe the past.
 const EXEMPT: [&str; 2] = [LIST, super::HISTORY];
 
 struct Removed {
     word: String,
-    /// Where it must not be.
+    /// The folder or file in which the word is forbidden.
     folder: String,
     replacement: String,
 }
@@ -27,7 +27,7 @@ impl Words {
         let lines = list.lines().enumerate().map(|(number, line)| (number + 1, line.trim()));
         let rows = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
         let removed = rows.map(|(number, row)| {
-            let context = || format!("{LIST}:{number}: give it as `WORD → REPLACEMENT` or `WORD @ FOLDER → REPLACEMENT`");
+            let context = || format!("{LIST}:{number}: write it as `WORD → REPLACEMENT` or `WORD @ FOLDER → REPLACEMENT`");
             let (word, replacement) = row.split_once('→').with_context(context)?;
             let (word, folder) = word.split_once(" @ ").unwrap_or((word, ""));
             let [word, folder, replacement] = [word, folder, replacement].map(|part| part.trim().to_owned());
@@ -37,12 +37,12 @@ impl Words {
         removed.collect::<Result<_>>().map(Words)
     }
 
-    /// Whether a file is looked at.
+    /// Whether a file is checked.
     pub(super) fn apply_to(&self, path: &str) -> bool {
         !EXEMPT.contains(&path) && ENDINGS.iter().any(|ending| path.ends_with(ending))
     }
 
-    /// Where they are in a file.
+    /// Occurrences of the words in a file.
     pub(super) fn check(&self, path: &str, text: &str) -> Vec<String> {
         let here: Vec<_> = self.0.iter().filter(|removed| is_in(path, &removed.folder)).collect();
         let mut problems = Vec::new();
@@ -57,13 +57,13 @@ impl Words {
     }
 }
 
-/// Whether a path is the folder or file, or below it.
+/// Whether a path is this folder or file, or below it.
 fn is_in(path: &str, folder: &str) -> bool {
     let rest = path.strip_prefix(folder.trim_end_matches('/'));
     folder.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Whether a line has the word as a whole: not as part of a longer word or identifier.
+/// Whether a line contains the word as a whole, not as part of a longer word or identifier.
 fn has_word(line: &str, word: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     let (begins, ends) = (word.starts_with(is_part), word.ends_with(is_part));
@@ -103,6 +103,6 @@ mod tests {
     #[test]
     fn a_line_that_is_no_pair_is_an_error() {
         let error = Words::parse("ok → fine\nveil\n").err().unwrap();
-        assert!(format!("{error:#}").contains("removed-words.txt:2: give it as"), "{error:#}");
+        assert!(format!("{error:#}").contains("removed-words.txt:2: write it as"), "{error:#}");
     }
 }

@@ -1,2 +1,2 @@
-/* wasi-libc has none without exceptions, and with sysroot /usr the compiler would take the native one. Lua is built with a
- * LUAI_TRY of its own and needs only the name of the header. */
+/* wasi-libc has no setjmp.h without exceptions, and with sysroot /usr the compiler would use the native one. Lua is
+ * built with its own LUAI_TRY and only needs the header to exist. */

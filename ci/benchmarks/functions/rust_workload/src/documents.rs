@@ -1,4 +1,4 @@
-//! What is read and written.
+//! The documents that the workload parses and serialises.
 
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -22,7 +22,7 @@ pub(crate) enum Part {
     Table { rows: Vec<Vec<i64>> },
 }
 
-/// The same documents every time.
+/// Generates the same documents every time.
 pub(crate) fn generate(count: u32) -> Vec<Document> {
     let mut random = Random(7);
     (0..count).map(|id| document(id, &mut random)).collect()

@@ -1,8 +1,8 @@
-//! A workload in Rust: documents are read with `serde_json` from a `dyn` source, go through a pipeline of `dyn` stages, and
-//! are written again. In form A the source is memory; in form B it is a state value, and each read of it a host call that
-//! may block, below all of the parser.
+//! A workload in Rust: `serde_json` parses documents from a `dyn` source; they pass through a pipeline of `dyn` stages,
+//! and are serialised again. In form A the source is memory; in form B it is a state value, and each read of it is a
+//! host call that may block, below the whole parser.
 //!
-//! The rounds, the timing and what is printed are as in `c/bench.h`.
+//! The rounds, the timing and the output are as in `c/bench.h`.
 
 mod documents;
 mod pipeline;
@@ -11,22 +11,22 @@ use documents::{Document, generate};
 use std::io::{BufReader, Read, Write};
 use std::time::Instant;
 
-/// Where the text comes from. Its size never changes.
+/// Where the text is stored. Its size never changes.
 pub trait Source {
-    /// Keeps the text that is to be read.
+    /// Stores the text to parse.
     fn store(&mut self, text: &[u8]);
     /// Fills `part` from `offset`.
     fn read_at(&self, offset: usize, part: &mut [u8]);
 }
 
 const DOCUMENTS: u32 = 2000;
-/// Of one read.
+/// Number of bytes of one read.
 const CHUNK_BYTES: usize = 512;
 
-/// Runs the rounds that the command line asks for.
+/// Runs the number of rounds that the command line gives.
 pub fn main(mut source: Box<dyn Source>) {
     let rounds = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(1);
-    // Whatever it answers: there need be no such function.
+    // The result does not matter: the function need not exist.
     faasm_host::chain_name("nobody", &[]).wait();
     let text = serde_json::to_vec(&generate(DOCUMENTS)).expect("documents become JSON");
     source.store(&text);
@@ -43,10 +43,10 @@ pub fn main(mut source: Box<dyn Source>) {
 fn run_round(source: &dyn Source, len: usize) -> u64 {
     let reader = BufReader::with_capacity(CHUNK_BYTES, Text { source, at: 0, len });
     let documents: Vec<Document> =
-        serde_json::from_reader(reader).expect("the text is that of documents");
+        serde_json::from_reader(reader).expect("the text was generated from documents");
     let documents = pipeline::run(documents);
     let mut hash = Hash(14695981039346656037);
-    serde_json::to_writer(&mut hash, &documents).expect("a hash takes everything");
+    serde_json::to_writer(&mut hash, &documents).expect("writing to a hash cannot fail");
     hash.0
 }
 
@@ -66,7 +66,7 @@ impl Read for Text<'_> {
     }
 }
 
-/// FNV-1a of what is written.
+/// FNV-1a of the written bytes.
 struct Hash(u64);
 
 impl Write for Hash {

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
 trait Stage {
-    /// What becomes of a document; nothing where it is dropped.
+    /// The processed document, or `None` if the stage drops it.
     fn apply(&mut self, document: Document) -> Option<Document>;
 }
 
-/// The same order everywhere, for it has no random seed.
+/// Iterates in the same order on every platform, because it has no random seed.
 type Counts = HashMap<String, u32, BuildHasherDefault<DefaultHasher>>;
 
 struct Capitals;

@@ -1,4 +1,4 @@
-;; Chains itself twice, as all that it chains do, and goes on for ever.
+;; Chains itself twice, as do all its chained calls, and loops for ever.
 (module
     (import "env" "__faasm_chain_ptr" (func $chain (param i32 i32 i32) (result i32)))
     (memory (export "memory") 1)

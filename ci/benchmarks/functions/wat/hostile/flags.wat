@@ -1,4 +1,4 @@
-;; Maps 64 MiB of state and flags it as changed, for ever: each time all of it is compared.
+;; Maps 64 MiB of state and flags it as changed in an endless loop; each flag compares all of it.
 (module
     (import "env" "__faasm_read_state_ptr" (func $map (param i32 i32) (result i32)))
     (import "env" "__faasm_write_state" (func $write (param i32 i32 i32)))

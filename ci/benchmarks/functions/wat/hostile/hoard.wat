@@ -1,4 +1,4 @@
-;; Writes 16 MiB to one value after the other, and pushes none.
+;; Writes 16 MiB to one value after the other, and never pushes.
 (module
     (import "env" "__faasm_write_state" (func $write (param i32 i32 i32)))
     (memory (export "memory") 260)

@@ -1,4 +1,4 @@
-;; Chains a thousand calls that sleep, with 16 MiB of input each.
+;; Chains a thousand sleeping calls with 16 MiB of input each.
 (module
     (import "env" "__faasm_chain_ptr" (func $chain (param i32 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))

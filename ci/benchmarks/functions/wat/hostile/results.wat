@@ -1,4 +1,4 @@
-;; Chains sixty calls one after the other, each with 64 MiB of output that nobody awaits.
+;; Chains sixty calls one after the other, each with 64 MiB of output, and awaits none of them.
 (module
     (import "env" "__faasm_chain_ptr" (func $chain (param i32 i32 i32) (result i32)))
     (import "env" "__faasm_write_output" (func $out (param i32 i32)))

@@ -1,16 +1,16 @@
-//! Callbacks of the page run in the middle of a host call, while the runtime is at work. Everything that a page can call, it can call
-//! from there.
+//! Callbacks of the page run inside a host call, while the runtime is active. They may call everything that a page may
+//! call.
 
 use super::TestBed;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-/// Gives its input as output.
+/// Outputs its input.
 const TINY: &str = include_str!("../functions/tiny.wat");
-/// Chains a call that leaves behind one that sleeps for a minute, and says that it has awaited the first.
+/// Chains a call that chains a one-minute sleep without awaiting it; reports when it has awaited the first.
 const TREE: &str = include_str!("../functions/tree.wat");
 
-/// What there is to call, by class and name; a test compares the names with what the classes have.
+/// The interface by class and name; a test compares the names with the members of the classes.
 const API: &str = r#"
   const api = {
     Runtime: {
@@ -35,7 +35,7 @@ const API: &str = r#"
       subscribe: ({ state }) => state.subscribe("k", () => {})(),
     },
   };
-  // Of every object that bindings make, and of runtimes in workers; what ends everything has a test of its own.
+  // All methods of objects that the bindings create, also of runtimes in workers. `dispose` has a test of its own.
   const others = ["constructor", "free", "dispose", "renew"];
   const names = (object) => Object.getOwnPropertyNames(Object.getPrototypeOf(object))
     .filter((name) => !name.startsWith("__") && !others.includes(name)).sort();
@@ -53,7 +53,7 @@ async fn everything_can_be_called_from_inside_a_callback() -> Result<()> {
         r#"
   const results = {};
   for (const place of ["stdout", "event", "where", "subscription"]) {
-    // The first time only: what is called here has callbacks, too.
+    // Call the interface from the first callback only: the calls made here have callbacks, too.
     let act;
     const once = () => { const now = act; act = undefined; now?.(); };
     const here = await connect({ user: "demo", where: () => { if (place === "where") once(); return "cluster"; } });
@@ -76,7 +76,7 @@ async fn everything_can_be_called_from_inside_a_callback() -> Result<()> {
     if (place === "subscription") await state.put("k", "x");
     while (!wasCalled()) await new Promise((resolve) => setTimeout(resolve));
     const failed = (await Promise.all(ended)).filter(Boolean);
-    // The runtime is as good as before.
+    // The runtime still works.
     const after = text((await tiny.run({ input: "after" })).output);
     here.dispose();
     results[place] = { returnValue, calls: ended.length, failed, after };

@@ -1,4 +1,4 @@
-//! The codes of errors are the same in the types, in the runtime, and where the cluster's are described.
+//! The error codes are the same in the types, in the runtime, and in the document that describes the cluster's codes.
 
 use faasm_bridge::ErrorCode as Code;
 use std::collections::BTreeSet;
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 const TYPES: &str = include_str!("../../../../../runtime-web/src/types.d.ts");
 const WIRE: &str = include_str!("../../../../../docs/wire.md");
 
-/// The codes that the runtime uses, which are those that all of the project shares.
+/// The codes that the runtime uses, which are the project's shared codes.
 fn of_the_runtime() -> BTreeSet<&'static str> {
     Code::ALL.iter().map(|code| code.as_str()).collect()
 }

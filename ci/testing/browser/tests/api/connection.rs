@@ -1,4 +1,4 @@
-//! Tokens, and the end of a runtime.
+//! Tokens, and disposing of a runtime.
 
 use super::{TestBed, USER};
 use anyhow::Result;
@@ -6,9 +6,9 @@ use serde_json::json;
 
 /// Sleeps for a minute.
 const NAP: &str = include_str!("../functions/nap.wat");
-/// Gives its input as output.
+/// Outputs its input.
 const TINY: &str = include_str!("../functions/tiny.wat");
-/// Chains a call that sleeps for a minute in the cluster, says so, and awaits it.
+/// Chains a call that sleeps for a minute in the cluster, reports that, and awaits it.
 const WAIT: &str = include_str!("../functions/wait.wat");
 
 #[tokio::test]
@@ -39,8 +39,12 @@ async fn tokens_are_fetched_and_renewed_before_they_expire() -> Result<()> {
         )
         .await?;
     let asked: Vec<f64> = serde_json::from_value(result["renewed"].clone())?;
-    assert_eq!(asked.len(), 4, "at first, a failure, another attempt, and before the next expires");
-    assert!(asked[2] < 1500.0, "before the first expires: {asked:?}");
+    assert_eq!(
+        asked.len(),
+        4,
+        "first token, failed renewal, retry, renewal before the next expires"
+    );
+    assert!(asked[2] < 1500.0, "renewed before the first expires: {asked:?}");
     assert_eq!(result["failed"]["code"], "no-token", "{result}");
     assert_eq!(result["failed"]["cause"], "Error: signed out", "{result}");
     assert_eq!(result["others"], json!(["no-token", "no-token", "bad-options"]), "{result}");
@@ -71,7 +75,7 @@ async fn dispose_ends_everything_with_closed() -> Result<()> {
   try { state.subscribe("k", () => {}); } catch (error) { thrown = error.code; }
   await loading.catch(() => {});
 
-  // From inside a host call; and another runtime is not touched.
+  // `one` is disposed of inside a host call; `two` must not be affected.
   const [one, two] = [await connect({ user: "demo" }), await connect({ user: "demo" })];
   const [first, second] = [await load("nap", one), await load("tiny", two)];
   const inside = await failure(first.run({ onStdout: () => one[Symbol.dispose ?? "dispose"]() }));
@@ -87,7 +91,7 @@ async fn dispose_ends_everything_with_closed() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_page_that_has_another_version_than_the_cluster_is_told() -> Result<()> {
+async fn a_version_that_differs_from_the_clusters_is_reported() -> Result<()> {
     let bed = TestBed::new(&[("tiny", TINY), ("nap", NAP)]).await?;
     let folder = tempfile::tempdir()?;
     let other = folder.path().join("tiny.wasm");
@@ -98,7 +102,7 @@ async fn a_page_that_has_another_version_than_the_cluster_is_told() -> Result<()
             r#"
   const told = [];
   const warned = new Promise((resolve) => { console.warn = (message) => { told.push(message); resolve(); }; });
-  // Asked in this order, and answered before what follows.
+  // The relay receives this first, and answers it before the requests that follow.
   await load("nap");
   await load("tiny");
   await warned;

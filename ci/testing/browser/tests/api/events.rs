@@ -1,4 +1,4 @@
-//! What `onEvent` tells of a run.
+//! The events that `onEvent` receives for a run.
 
 use super::TestBed;
 use anyhow::{Context as _, Result};
@@ -24,7 +24,7 @@ async fn events(bed: &TestBed, function: &str, input: &str) -> Result<Vec<Value>
 }
 
 #[tokio::test]
-async fn events_tell_what_happens_to_a_run() -> Result<()> {
+async fn a_run_reports_events() -> Result<()> {
     let bed = TestBed::new(&[]).await?;
 
     let chain = events(&bed, "chain_rust", "Ada").await?;

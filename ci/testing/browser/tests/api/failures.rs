@@ -1,22 +1,22 @@
-//! What a page hears of calls that fail, and of what a function does that it should not.
+//! The errors and warnings that a page receives for calls that fail and for misbehaving functions.
 
 use super::TestBed;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-/// Chains a function by name as often as its input says, and awaits each.
+/// Chains a named function as often as its input says, and awaits each call.
 const CALLS: &str = include_str!("../functions/calls.wat");
 /// Polls the clock until 200 ms have passed.
 const CLOCK_LOOP: &str = include_str!("../functions/clock_loop.wat");
-/// Chains a function that is not there, and ends without awaiting it.
+/// Chains a function that does not exist, and ends without awaiting it.
 const HEEDLESS: &str = include_str!("../functions/heedless.wat");
-/// Calls what nobody has.
+/// Calls an import that no host provides.
 const MYSTERY: &str = include_str!("../functions/mystery.wat");
-/// Gives its input as output.
+/// Outputs its input.
 const TINY: &str = include_str!("../functions/tiny.wat");
 
 #[tokio::test]
-async fn calls_that_fail_are_named() -> Result<()> {
+async fn failed_calls_are_reported_with_their_code() -> Result<()> {
     let functions =
         [("calls", CALLS), ("heedless", HEEDLESS), ("mystery", MYSTERY), ("tiny", TINY)];
     let bed = TestBed::new(&functions).await?;
@@ -61,7 +61,7 @@ async fn calls_that_fail_are_named() -> Result<()> {
             assert!(failure["message"].as_str().is_some_and(|text| text.contains(part)), "{event}");
         }
         let warned = texts(&result[kind]["warned"]);
-        assert_eq!(warned.len(), 1, "once for each function: {result}");
+        assert_eq!(warned.len(), 1, "one warning for each function: {result}");
         for part in ["`calls`", code, part] {
             assert!(warned[0].contains(part), "{part}: {result}");
         }
@@ -76,7 +76,7 @@ fn texts(value: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_function_that_polls_the_clock_leaves_the_page_its_thread() -> Result<()> {
+async fn a_function_that_polls_the_clock_does_not_block_the_page() -> Result<()> {
     let bed = TestBed::new(&[("clock_loop", CLOCK_LOOP)]).await?;
     let result = bed
         .run(

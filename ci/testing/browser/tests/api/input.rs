@@ -1,14 +1,14 @@
-//! What a function can be given as input.
+//! The types of input that a function accepts.
 
 use super::TestBed;
 use anyhow::Result;
 use serde_json::json;
 
-/// Gives its input as output.
+/// Outputs its input.
 const TINY: &str = include_str!("../functions/tiny.wat");
 
 #[tokio::test]
-async fn input_comes_in_every_form_that_pages_have_bytes_in() -> Result<()> {
+async fn input_may_have_any_type_that_holds_bytes() -> Result<()> {
     let bed = TestBed::new(&[("tiny", TINY)]).await?;
     let result = bed
         .run(

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 const USER: &str = "demo";
 
-/// What every script has before its own text: `connect`, `load`, `failure`, and functions for bytes and text.
+/// Prelude of every script: `connect`, `load`, `failure`, and functions for bytes and text.
 const BEFORE: &str = r#"
 const done = arguments[0];
 const text = (bytes) => bytes && new TextDecoder().decode(bytes);
@@ -39,7 +39,7 @@ const AFTER: &str = r"
   (error) => done({ error: `${error.code ?? error.name}: ${error.message}\n${error.stack}` }));
 ";
 
-/// A relay with the functions of a test, and a page of it.
+/// A relay with the functions of a test, and a page that it serves.
 struct TestBed {
     browser: Browser,
     relay: Relay,
@@ -47,7 +47,7 @@ struct TestBed {
 }
 
 impl TestBed {
-    /// Builds functions given as text, and uploads them.
+    /// Builds functions from their text and uploads them.
     async fn new(functions: &[(&str, &str)]) -> Result<Self> {
         let mut site = Site::new()?;
         for (name, text) in functions {
@@ -59,7 +59,7 @@ impl TestBed {
         Ok(Self { browser, relay, _site: site })
     }
 
-    /// What the body of an async function returns in a fresh page.
+    /// Runs the body of an async function in a fresh page and returns its result.
     async fn run(&self, body: &str) -> Result<Value> {
         let page = Page::open(&self.browser, self.relay.url(), USER).await?;
         let result = page.script_async(&format!("{BEFORE}{body}{AFTER}"), vec![]).await?;

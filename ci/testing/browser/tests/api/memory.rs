@@ -1,4 +1,4 @@
-//! A page that runs functions all day: nothing of a run is left when it is over.
+//! A page that runs functions all day: a run leaves no memory behind.
 
 use super::{TestBed, USER};
 use anyhow::{Context as _, Result};
@@ -7,19 +7,20 @@ use fantoccini::Client;
 use fantoccini::wd::WebDriverCompatibleCommand;
 use serde_json::{Value, json};
 
-/// Gives its input as output.
+/// Outputs its input.
 const TINY: &str = include_str!("../functions/tiny.wat");
 /// Suspends once, for a millisecond.
 const FAULT: &str = include_str!("../functions/fault.wat");
 
-/// Runs in all, and before the first look.
+/// Total number of runs, and the number before the first measurement.
 const RUNS: u32 = 10_000;
 const WARM_UP: u32 = 2_000;
 
-/// A run is a few hundred bytes of closures and results at least; this is far below what leaking any of it would come to.
+/// A run allocates at least a few hundred bytes of closures and results; leaking any of them would exceed this limit by
+/// far.
 const MOST_HEAP_GROWTH: f64 = 1_500_000.0;
 
-/// A command of the browser's own protocol, which chromedriver passes on.
+/// A command of the Chrome DevTools Protocol, which chromedriver forwards.
 #[derive(Debug)]
 struct DevTools(&'static str);
 
@@ -38,7 +39,7 @@ impl WebDriverCompatibleCommand for DevTools {
     }
 }
 
-/// Bytes that are in use after a collection: JavaScript objects, and buffers and closures beside them.
+/// Bytes in use after a garbage collection: JavaScript objects, and the buffers and closures outside the heap.
 async fn heap(client: &Client) -> Result<f64> {
     client.issue_cmd(DevTools("HeapProfiler.collectGarbage")).await?;
     let usage: Value = client.issue_cmd(DevTools("Runtime.getHeapUsage")).await?;
@@ -46,7 +47,7 @@ async fn heap(client: &Client) -> Result<f64> {
     Ok(bytes("usedSize").context("a size")? + bytes("backingStorageSize").unwrap_or(0.0))
 }
 
-/// Runs a function some times, 20 runs at once; gives the size of the runtime's own memory.
+/// Runs a function a number of times, 20 at once; returns the size of the runtime's own memory.
 const RUN: &str = r#"
 const [name, times, done] = arguments;
 (async () => {
@@ -95,7 +96,7 @@ async fn memory_stays_flat_over_ten_thousand_runs() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_runtime_that_was_disposed_of_leaves_nothing() -> Result<()> {
+async fn a_disposed_runtime_is_freed() -> Result<()> {
     const CYCLE: &str = r#"
 const [times, done] = arguments;
 (async () => {
@@ -118,7 +119,7 @@ const [times, done] = arguments;
         assert_eq!(page.script_async(CYCLE, vec![json!(times)]).await?, Value::Null);
         sizes.push(heap(client).await?);
     }
-    // A hundred runtimes with what they keep would be ten megabytes.
+    // A hundred leaked runtimes would take ten megabytes.
     assert!(sizes[1] - sizes[0] < MOST_HEAP_GROWTH, "{sizes:?}");
     bed.browser.close().await
 }

@@ -1,11 +1,11 @@
-//! Chained calls in workers of the page: the pool, and who decides.
+//! Chained calls in workers of the page: the worker pool, and where each call is placed.
 
 use super::{TestBed, USER};
 use anyhow::Result;
 use faasm_browser_tests::{Browser, Kind, Relay, Site};
 use serde_json::{Value, json};
 
-/// Chains a function by name as often as its input says.
+/// Chains a named function as often as its input says.
 const CALLS: &str = include_str!("../functions/calls.wat");
 /// Appends a byte to the list `ticks`.
 const APPEND: &str = include_str!("../functions/append.wat");
@@ -19,14 +19,14 @@ const LEAVE: &str = include_str!("../functions/leave.wat");
 const NAP: &str = include_str!("../functions/nap.wat");
 /// Computes for some tenths of a second.
 const SPIN: &str = include_str!("../functions/spin.wat");
-/// Gives its input as output.
+/// Outputs its input.
 const TINY: &str = include_str!("../functions/tiny.wat");
-/// Chains a call that leaves behind one that sleeps for a minute; returns, or sleeps where its input is not empty.
+/// Chains a call that chains a one-minute sleep without awaiting it; returns, or sleeps if its input is not empty.
 const TREE: &str = include_str!("../functions/tree.wat");
-/// Chains a call that sleeps for a minute, says so, and awaits it.
+/// Chains a call that sleeps for a minute, reports that, and awaits it.
 const WAIT: &str = include_str!("../functions/wait.wat");
 
-/// What the scripts have: workers that can be looked at, whatever the machine has, and where the calls of a run ran.
+/// Shared by the scripts: observable workers, a fixed number of cores, and the place where each call of a run ran.
 const BEFORE: &str = r#"
   Object.defineProperty(navigator, "hardwareConcurrency", { value: 4, configurable: true });
   const workers = [];
@@ -48,7 +48,7 @@ const BEFORE: &str = r#"
     }
   };
   const open = (where) => connect({ user: "demo", where });
-  // Where the calls of a run ran, in the order in which they ended, and what they returned.
+  // Where the calls of a run ran, in the order in which they ended, and their return values.
   const places = async (fn, options = {}) => {
     const ran = [];
     const onEvent = ({ type, where }) => { if (type === "callFinished") ran.push(where); };
@@ -92,13 +92,13 @@ async fn workers_start_with_the_first_call_and_run_side_by_side() -> Result<()> 
   const [calls, tiny] = [await load("calls", here), await load("tiny", here)];
   await tiny.run();
   const before = workers.length;
-  // One that never ends has a worker for itself; what needs a thread meanwhile has another one.
+  // A call that never ends blocks its worker; calls that arrive meanwhile use another worker.
   const controller = new AbortController();
   const { run: stuck } = await begun(calls, { input: "1endless", signal: controller.signal });
   await until(() => workers.length > 0);
   const beside = [await places(calls, { input: "3tiny" }), await places(calls, { input: "2spin" })];
   const started = workers.length;
-  // It hears of nothing: its worker is ended.
+  // The blocked call receives no message: its worker is terminated.
   controller.abort();
   const aborted = (await failure(stuck)).code;
   const gone = await workers[0].gone;
@@ -154,7 +154,7 @@ async fn the_page_stays_responsive_while_calls_compute() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_worker_that_dies_leaves_its_calls_unknown_and_others_alone() -> Result<()> {
+async fn a_dead_worker_makes_only_its_calls_outcome_unknown() -> Result<()> {
     let bed = bed().await?;
     let result = run(
         &bed,
@@ -179,12 +179,12 @@ async fn a_worker_that_dies_leaves_its_calls_unknown_and_others_alone() -> Resul
 }
 
 #[tokio::test]
-async fn a_call_that_computes_beyond_its_time_has_failed() -> Result<()> {
+async fn a_call_that_exceeds_its_time_limit_fails() -> Result<()> {
     let bed = bed().await?;
     let result = run(
         &bed,
         r#"
-  // The minute that a call may take, and the second after it, pass sooner.
+  // Shortens the one-minute time limit of a call and the extra second after it.
   const later = setTimeout;
   globalThis.setTimeout = (act, delay, ...more) => later(act, delay === 61_000 ? 300 : delay, ...more);
   const here = await open("browser");
@@ -264,13 +264,13 @@ async fn calls_chain_as_deep_as_in_the_cluster() -> Result<()> {
   return [browser.returnValue, cluster.returnValue];"#,
     )
     .await?;
-    // The page's run and 64 calls, each of which adds 1; the one after is refused with 1.
+    // The page's run and 64 calls add 1 each; the next call is rejected with 1.
     assert_eq!(result, json!([66, 66]));
     bed.browser.close().await
 }
 
 #[tokio::test]
-async fn disposing_ends_workers_and_a_call_that_nobody_awaits_goes_on() -> Result<()> {
+async fn disposing_ends_workers_and_unawaited_calls_complete() -> Result<()> {
     let bed = bed().await?;
     let result = run(
         &bed,
@@ -328,7 +328,7 @@ async fn rules_are_by_name_by_function_and_in_the_manifest() -> Result<()> {
       const fn = await load(name, here);
       for (const callee of ["tiny", "spin"]) results[kind].push((await places(fn, { input: `1${callee}` })).ran[0]);
     }
-    // Nobody has it: as in the cluster.
+    // A missing function fails as in the cluster.
     const missing = await places(await load("rules", here), { input: "1nowhere" });
     results[kind].push(missing.ran[0], missing.values[0]);
     here.dispose();
@@ -343,14 +343,14 @@ async fn rules_are_by_name_by_function_and_in_the_manifest() -> Result<()> {
   return { results, wrong, odd };"#,
     )
     .await?;
-    // Of `calls`, which has no rules of its own, and of `rules`, which has: where tiny and spin ran, and then what is missing.
+    // First `calls`, which has no rules, then `rules`, which has: where tiny and spin ran. Then the missing function.
     let expected = json!({
         "none": ["c", "c", "b", "c", "c", 1],
         "cluster": ["c", "c", "c", "c", "c", 1],
         "names": ["c", "b", "c", "b", "c", 1],
         "only": ["c", "c", "c", "c", "c", 1],
         "chosen": ["c", "b", "b", "b", "c", 1],
-        // The first call goes to the cluster, the second is tried here.
+        // The first call runs in the cluster; the second is tried in the page.
         "auto": ["c", "c", "b", "b", "c", 1],
     });
     assert_eq!(result["results"], expected, "{result}");
@@ -382,8 +382,8 @@ async fn workers_get_new_tokens() -> Result<()> {
     bed.browser.close().await
 }
 
-/// Stands between page and workers as a blocked thread does: what workers say is kept back until `release()`, and timers of one
-/// length fire when `fire()` says so.
+/// Simulates a blocked page thread: messages of workers are withheld until `release()`, and timers of one length fire
+/// on `fire()`.
 const BLOCKED: &str = r#"
   let kept = [], timers = [], length;
   const block = (milliseconds) => { [kept, timers, length] = [[], [], milliseconds]; };
@@ -420,7 +420,7 @@ async fn a_call_runs_once_where_its_worker_starts_while_the_page_is_blocked() ->
   const calls = await load("calls", here);
   block(20_000);
   const run = places(calls, { input: "1append" });
-  // If the worker has the call it has run it, too, by the time the page goes on.
+  // If the worker has the call, it has also run it by the time the page continues.
   await until(() => said("ready") && (said("ended") || !workers[0].sent.some(({ run }) => run)));
   fire();
   release();
@@ -436,7 +436,7 @@ async fn a_call_runs_once_where_its_worker_starts_while_the_page_is_blocked() ->
 }
 
 #[tokio::test]
-async fn a_worker_that_never_says_that_it_is_ready_has_run_nothing() -> Result<()> {
+async fn a_worker_that_is_never_ready_has_run_no_call() -> Result<()> {
     let bed = bed().await?;
     let result = run(
         &bed,
@@ -525,7 +525,7 @@ async fn workers_are_tried_again_after_one_could_not_be_started() -> Result<()> 
     bed.browser.close().await
 }
 
-/// Runs of `tree`, whose last call is in a worker, and timers of more than a minute, which `fire()` has pass.
+/// Runs of `tree`, whose last call is in a worker, and timers of more than a minute, which fire on `fire()`.
 const TREES: &str = r#"
   const timers = new Map();
   const [realTimeout, realClear] = [setTimeout, clearTimeout];
@@ -540,7 +540,7 @@ const TREES: &str = r#"
   const here = await open("browser");
   const tree = await load("tree", here);
   const sent = () => workers.flatMap(({ sent }) => sent);
-  // What no run has had before.
+  // Runs that an earlier `leaf()` has not returned.
   const seen = new Set();
   const leaf = async () => {
     const found = () => sent().find(({ run, options }) => run && options.pointer === 2 && !seen.has(run));
@@ -552,7 +552,7 @@ const TREES: &str = r#"
 "#;
 
 #[tokio::test]
-async fn a_run_that_is_stopped_ends_all_calls_that_follow_from_it() -> Result<()> {
+async fn ending_a_run_cancels_its_whole_call_tree() -> Result<()> {
     let bed = bed().await?;
     let result = run(
         &bed,
@@ -586,7 +586,7 @@ async fn a_run_that_is_stopped_ends_all_calls_that_follow_from_it() -> Result<()
 }
 
 #[tokio::test]
-async fn what_a_run_has_left_behind_goes_on_within_its_deadline() -> Result<()> {
+async fn unawaited_calls_continue_until_the_deadline_of_their_run() -> Result<()> {
     let bed = bed().await?;
     let result = run(
         &bed,
@@ -598,7 +598,7 @@ async fn what_a_run_has_left_behind_goes_on_within_its_deadline() -> Result<()> 
   const free = await leaf();
   returned.push((await tree.run({ timeout: 77_777 })).returnValue);
   const bound = await leaf();
-  // It has returned: there is nothing to abort any more.
+  // The run has returned, so aborting it has no effect.
   controller.abort();
   returned.push((await tree.run()).returnValue);
   const other = await leaf();
@@ -618,7 +618,7 @@ async fn what_a_run_has_left_behind_goes_on_within_its_deadline() -> Result<()> 
 }
 
 #[tokio::test]
-async fn what_a_lost_call_has_chained_ends() -> Result<()> {
+async fn calls_chained_by_a_lost_call_are_cancelled() -> Result<()> {
     let bed = bed().await?;
     let result = run(
         &bed,

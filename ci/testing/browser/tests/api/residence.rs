@@ -1,15 +1,15 @@
-//! Where state values live: pinned to the page, fetched ahead, or in the page alone.
+//! Where state values live: pinned to the page, prefetched, or page-only.
 
 use super::{TestBed, USER};
 use anyhow::Result;
 use faasm_browser_tests::{Browser, Kind, Relay, Site};
 use serde_json::json;
 
-/// Chains a function by name as often as its input says.
+/// Chains a named function as often as its input says.
 const CALLS: &str = include_str!("../functions/calls.wat");
 /// Pulls state `mine/k`, and returns its first byte.
 const FOUND: &str = include_str!("../functions/found.wat");
-/// Pulls the value named by its input and gives it as output.
+/// Pulls the state value named by its input and outputs it.
 const PEEK: &str = include_str!("../functions/peek.wat");
 /// Writes its input to state `k`, and pushes it.
 const SHOUT: &str = include_str!("../functions/shout.wat");
@@ -17,17 +17,17 @@ const SHOUT: &str = include_str!("../functions/shout.wat");
 const SPARSE: &str = include_str!("../functions/sparse.wat");
 /// Writes its input to state `mine/k` and list `mine/l`, and pushes.
 const STASH: &str = include_str!("../functions/stash.wat");
-/// Gives the value of state `k` as output.
+/// Outputs the value of state `k`.
 const TAKE: &str = include_str!("../functions/take.wat");
-/// Makes state `vast` one of 257 MiB.
+/// Creates state `vast` with 257 MiB.
 const VAST: &str = include_str!("../functions/vast.wat");
 
-/// What the scripts have: another page of the user, and how to know that a value was pulled here.
+/// Shared by the scripts: a second page of the user, and a way to wait for a pull.
 const BEFORE: &str = r#"
   const { state } = runtime;
   const other = await connect({ user: "demo" });
   const write = async (key, value) => { await other.state.put(key, value); await other.state.push(key); };
-  // Once `act` has led to a value being pulled.
+  // Resolves once `act` has led to a pull of the value.
   const pulled = (act, tier = state, key = "k") => new Promise((resolve, reject) => {
     const end = tier.subscribe(key, ({ type }) => { if (type === "pulled") { end(); resolve(); } });
     Promise.resolve(act()).catch(reject);
@@ -41,7 +41,7 @@ async fn run(bed: &TestBed, body: &str) -> Result<serde_json::Value> {
 }
 
 #[tokio::test]
-async fn a_pinned_value_is_fresh_whoever_pushes_and_reads_never_wait() -> Result<()> {
+async fn a_pinned_value_is_kept_fresh_and_reads_never_wait() -> Result<()> {
     let bed = TestBed::new(&[("shout", SHOUT), ("take", TAKE)]).await?;
     let result = run(
         &bed,
@@ -57,7 +57,7 @@ async fn a_pinned_value_is_fresh_whoever_pushes_and_reads_never_wait() -> Result
   seen.http = await ran(take);
   await pulled(() => shout.run({ input: "ten", where: "cluster" }));
   seen.cluster = await ran(take);
-  // What is written here and unsent stays, and what is sent is not brought back.
+  // Unpushed local writes stay, and the page's own push is not pulled back.
   await state.put("k", "own");
   await pulled(() => write("k", "foe"));
   seen.unsent = await ran(take);
@@ -67,7 +67,7 @@ async fn a_pinned_value_is_fresh_whoever_pushes_and_reads_never_wait() -> Result
   seen.sent = text(await other.state.pull("k"));
   seen.changes = changes;
   end();
-  // It is there before it exists.
+  // A value can be pinned before it exists.
   await state.pin("late");
   await pulled(() => write("late", "here"), state, "late");
   seen.late = text(await state.get("late"));
@@ -75,7 +75,7 @@ async fn a_pinned_value_is_fresh_whoever_pushes_and_reads_never_wait() -> Result
   await write("k", "new");
   await state.get("nothing");
   seen.unpinned = await ran(take);
-  // As many as there may be.
+  // The maximum number of pins.
   const many = Array.from({ length: 256 }, (_, number) => `many ${number}`);
   seen.bounds = await codes([...many.slice(0, 255).map((key) => state.pin(key)), state.pin("more"), state.pin(1)]);
   seen.bounds = seen.bounds.slice(254);
@@ -91,14 +91,14 @@ async fn a_pinned_value_is_fresh_whoever_pushes_and_reads_never_wait() -> Result
 }
 
 #[tokio::test]
-async fn a_value_pinned_while_it_is_pushed_is_the_pushed_one() -> Result<()> {
+async fn a_value_pinned_during_a_push_is_the_pushed_value() -> Result<()> {
     let bed = TestBed::new(&[("sparse", SPARSE)]).await?;
     let result = run(
         &bed,
         r#"
   await write("k", "o".repeat(131072));
   await (await load("sparse")).run();
-  // The push takes sixteen requests, one after the other; reading the value takes one.
+  // The push takes sixteen consecutive requests; reading the value takes one.
   const pushing = state.push("k");
   await Promise.all([state.pin("k"), pushing]);
   const expected = "no".repeat(65536);
@@ -110,12 +110,12 @@ async fn a_value_pinned_while_it_is_pushed_is_the_pushed_one() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_pin_that_cannot_be_had_at_first_is_tried_again() -> Result<()> {
+async fn a_failed_pin_is_retried() -> Result<()> {
     let bed = TestBed::new(&[("take", TAKE)]).await?;
     let result = run(
         &bed,
         r#"
-  // The relay watches keys of 64 KiB together.
+  // The relay watches keys with a total length of at most 64 KiB.
   const [long, longer] = ["l".repeat(10_000), "m".repeat(60_000)];
   await write(long, "one");
   await state.pin(longer);
@@ -132,7 +132,7 @@ async fn a_pin_that_cannot_be_had_at_first_is_tried_again() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_a_page_fetches_ahead_is_bounded() -> Result<()> {
+async fn prefetching_is_bounded() -> Result<()> {
     let bed = TestBed::new(&[("vast", VAST)]).await?;
     let result = run(
         &bed,
@@ -142,7 +142,7 @@ async fn what_a_page_fetches_ahead_is_bounded() -> Result<()> {
   await (await load("vast")).run({ where: "cluster" });
   await write("k", "one");
   const seen = { codes: await codes([state.prefetch(["vast"]), state.pin("vast"), state.prefetch(["k"])]) };
-  // Of what `connect` and manifests say, the others are fetched all the same.
+  // If one value in the options of `connect` or in a manifest is too large, the others are still prefetched.
   const late = await connect({ user: "demo", state: { prefetch: ["vast", "k"] } });
   seen.k = text(await late.state.get("k"));
   while (!warned.length) await late.state.get("absent");
@@ -168,7 +168,7 @@ async fn pins_outlive_a_connection_and_a_session() -> Result<()> {
   globalThis.WebSocket = class extends Real {
     constructor(...args) { super(...args); sockets.push(this); }
     send(frame) {
-      // The first frame says what is spoken.
+      // The first frame contains the protocol version.
       if (version && !this.greeted) (frame = frame.slice())[5] = version;
       this.greeted = true;
       super.send(frame);
@@ -178,7 +178,7 @@ async fn pins_outlive_a_connection_and_a_session() -> Result<()> {
   const here = await connect({ user: "demo", transport: "websocket", state: { pin: ["k"] } });
   await here.state.pin("k");
   const seen = [text(await here.state.get("k"))];
-  // The connection breaks, and a value is written while it is away; then the session ends with it.
+  // First the connection breaks and the value is written meanwhile; then the session ends as well.
   for (const [code, value] of [[4000, "two"], [1000, "six"]]) {
     const count = sockets.length;
     await pulled(() => { sockets.at(-1).close(code); return write("k", value); }, here.state);
@@ -186,7 +186,7 @@ async fn pins_outlive_a_connection_and_a_session() -> Result<()> {
     await pulled(() => write("k", "own"), here.state);
     seen.push(text(await here.state.get("k")));
   }
-  // A relay of before: it is pulled once, and the page is told.
+  // A relay of an older version: the value is pulled once, and the page logs a warning.
   const warned = [];
   console.warn = (message) => warned.push(message);
   version = 3;
@@ -205,7 +205,7 @@ async fn pins_outlive_a_connection_and_a_session() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_prefetched_is_there_when_it_is_read() -> Result<()> {
+async fn prefetched_values_are_read_without_a_request() -> Result<()> {
     let bed = TestBed::new(&[("take", TAKE)]).await?;
     let result = run(
         &bed,
@@ -216,7 +216,7 @@ async fn what_is_prefetched_is_there_when_it_is_read() -> Result<()> {
   await state.put("v1", "V!");
   await state.prefetch([...keys, "absent", "k", "k"]);
   const seen = { run: await ran(take), own: text(await state.get("v1")), wrong: [] };
-  // Nothing is asked for what is here.
+  // Reading a prefetched value sends no request.
   runtime.dispose();
   const here = await connect({ user: "demo", state: { prefetch: ["k"] } });
   await pulled(() => {}, here.state).then(async () => { seen.connect = await ran(await load("take", here)); });
@@ -236,7 +236,7 @@ async fn what_is_prefetched_is_there_when_it_is_read() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_of_the_page_alone_never_leaves_it() -> Result<()> {
+async fn page_only_state_never_leaves_the_page() -> Result<()> {
     let bed = TestBed::new(&[("calls", CALLS), ("found", FOUND), ("peek", PEEK), ("stash", STASH)])
         .await?;
     let result = run(
@@ -251,7 +251,7 @@ async fn what_is_of_the_page_alone_never_leaves_it() -> Result<()> {
   const events = [];
   seen.stash = (await stash.run({ input: "s", onEvent: ({ type }) => events.push(type) })).returnValue;
   seen.events = events.filter((type) => type.startsWith("state"));
-  // Another function of the page, the page, and workers of the page find it.
+  // Other functions of the page, the page itself, and its workers see the value.
   seen.run = await at("browser");
   seen.page = [text(await here.state.get("mine/k")), text(await here.state.pull("mine/k")), text(await here.state.readAppended("mine/l", 9))];
   const called = async (input) => {
@@ -263,11 +263,11 @@ async fn what_is_of_the_page_alone_never_leaves_it() -> Result<()> {
   await here.state.put("mine/k", "t");
   await here.state.push("mine/k");
   seen.workerAgain = await called("1found");
-  // What a worker writes is in the page.
+  // Writes of a worker reach the page.
   await here.state.clearAppended("mine/l");
   await called("7stash");
   seen.back = [text(await here.state.get("mine/k")), text(await here.state.readAppended("mine/l", 9)), await at("browser")];
-  // The cluster has nothing of it, and does not see it.
+  // The cluster has neither value nor list.
   seen.heard = [...new Set(heard)];
   seen.status = [await status("mine/k"), await status("mine/l"), await at("cluster"), await other.state.get("mine/k") === undefined];
   seen.list = (await other.state.readAppended("mine/l", 9)).length;
@@ -285,7 +285,7 @@ async fn what_is_of_the_page_alone_never_leaves_it() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_manifest_says_it_for_the_page() -> Result<()> {
+async fn rules_in_a_manifest_apply_to_the_page() -> Result<()> {
     let mut site = Site::new()?;
     site.add_with("take", TAKE, &["--state-pin", "k", "--state-local", "mine/*"]).await?;
     site.add("stash", STASH).await?;
@@ -303,11 +303,11 @@ async fn a_manifest_says_it_for_the_page() -> Result<()> {
   const seen = { first: await ran(take) };
   await pulled(() => write("k", "two"));
   seen.second = await ran(take);
-  // What one function says holds for all of the page.
+  // Rules in the manifest of one function apply to the whole page.
   await stash.run({ input: "s" });
   seen.status = await status("mine/k");
   seen.page = text(await state.get("mine/k"));
-  // What cannot be of the page alone is not run there.
+  // Loading fails if a page-only rule cannot be applied.
   const many = Array.from({ length: 257 }, (_, number) => `${number}`);
   const full = await connect({ user: "demo", state: { local: many.slice(1) } });
   seen.refused = await codes([load("take", full), load("stash", full)]);

@@ -1,4 +1,4 @@
-//! `runtime.state`: the page's own code on the state that its runs work on.
+//! `runtime.state`: the page's own code uses the state that its runs use.
 
 use super::TestBed;
 use anyhow::Result;
@@ -8,9 +8,9 @@ use serde_json::json;
 const EVEN: &str = include_str!("../functions/even.wat");
 /// Writes `held` to state `k`.
 const HOLD: &str = include_str!("../functions/hold.wat");
-/// Pulls the value named by its input and gives it as output.
+/// Pulls the state value named by its input and outputs it.
 const PEEK: &str = include_str!("../functions/peek.wat");
-/// Gives the value of state `k` as output.
+/// Outputs the value of state `k`.
 const TAKE: &str = include_str!("../functions/take.wat");
 
 #[tokio::test]
@@ -34,7 +34,7 @@ async fn page_and_runs_work_on_the_same_two_tiers() -> Result<()> {
   seen.written = text(await state.get("k"));
   seen.unsent = await cluster("k");
   seen.pulled = text(await state.pull("k"));
-  // Another page of the same user.
+  // A second page of the same user.
   const other = await connect({ user: "demo" });
   seen.other = text(await other.state.get("k"));
   await other.state.put("k", new TextEncoder().encode("else").buffer);
@@ -98,7 +98,7 @@ async fn subscribers_hear_what_happens_in_the_page() -> Result<()> {
     run: await during(() => hold.run()),
     read: await during(() => take.run()),
   };
-  // From inside a host call, where the kernel has the state in its hands.
+  // Inside a host call, while the kernel uses the state.
   let inside;
   told.inside = await during(() => hold.run({ onStdout: () => { inside = state.subscribe("k", () => heard.push({ type: "inside", key: "k" })); } }));
   inside();
@@ -136,7 +136,7 @@ async fn a_value_of_several_transfers_is_never_seen_in_part() -> Result<()> {
     for (let byte = 2; byte < 8; byte++) await write(byte);
     done = true;
   })();
-  // The cluster reads at once, so what it sees in part was written so.
+  // The cluster reads in one step, so a partial value would come from a partial write.
   const look = async (kind, options) => {
     while (!done) {
       const { returnValue } = await even.run(options);

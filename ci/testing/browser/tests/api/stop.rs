@@ -1,4 +1,4 @@
-//! Runs that are ended before their function ends: by a signal, by a timeout.
+//! Runs that end before their function ends: aborted by a signal, or by a timeout.
 
 use super::TestBed;
 use anyhow::Result;
@@ -10,19 +10,19 @@ const CHATTER: &str = include_str!("../functions/chatter.wat");
 const DOZE: &str = include_str!("../functions/doze.wat");
 /// Holds the write lock of state `k` while it sleeps.
 const HOLD: &str = include_str!("../functions/hold.wat");
-/// The same with the lock of `k` for the whole cluster.
+/// The same with the cluster-wide lock of `k`.
 const HOLD_GLOBAL: &str = include_str!("../functions/hold_global.wat");
 /// Chains a call that writes state `left`, and ends without awaiting it.
 const LEAVE: &str = include_str!("../functions/leave.wat");
 /// Sleeps for a minute.
 const NAP: &str = include_str!("../functions/nap.wat");
-/// Waits for the lock that `hold` has.
+/// Waits for the lock that `hold` holds.
 const TAKE: &str = include_str!("../functions/take.wat");
-/// Waits for the lock that `hold_global` has.
+/// Waits for the lock that `hold_global` holds.
 const TAKE_GLOBAL: &str = include_str!("../functions/take_global.wat");
-/// Gives its input as output.
+/// Outputs its input.
 const TINY: &str = include_str!("../functions/tiny.wat");
-/// Chains a call that sleeps for a minute in the cluster, says so, and awaits it.
+/// Chains a call that sleeps for a minute in the cluster, reports that, and awaits it.
 const WAIT: &str = include_str!("../functions/wait.wat");
 
 #[tokio::test]
@@ -36,8 +36,8 @@ async fn a_signal_ends_a_run_and_the_calls_it_has_chained() -> Result<()> {
   const dead = AbortSignal.abort(new Error("changed my mind"));
   const never = await failure(wait.run({ signal: dead, onStdout: (text) => { printed += text; } }));
 
-  // As many calls as the relay performs at once for a page, each of which takes a minute. There is room for another one
-  // only if all of them were cancelled.
+  // Starts as many one-minute calls as the relay performs concurrently for one page. Another call gets a permit only if
+  // all of them were cancelled.
   const rounds = [];
   const begin = [
     (signal, onStdout) => wait.run({ signal, onStdout }), (signal, onStdout) => doze.run({ signal, onStdout }),
@@ -79,14 +79,14 @@ async fn a_run_ends_wherever_its_function_is() -> Result<()> {
     const controller = new AbortController();
     return fn.run({ ...options, signal: controller.signal, [event]: () => controller.abort() });
   };
-  // Suspended, and inside a host call of a function that never waits; a timer is not needed for the latter.
+  // Suspended, and inside a host call of a function that never waits; the latter needs no timer.
   const signals = await codes([abortOn(nap, "onEvent"), abortOn(nap, "onStdout"), abortOn(chatter, "onStdout")]);
   const timeouts = await codes([
     nap.run({ timeout: 50 }), chatter.run({ timeout: 50 }), nap.run({ timeout: 50, where: "cluster" }),
     nap.run({ timeout: 50, engine: "jspi" }), chatter.run({ timeout: 50, engine: "jspi" }),
     nap.run({ timeout: 50, engine: "asyncify" }), chatter.run({ timeout: 50, engine: "asyncify" }),
   ]);
-  // What a run held is free once it is aborted.
+  // An aborted run releases its locks.
   const held = await failure(abortOn(hold, "onStdout"));
   const taken = (await take.run()).returnValue;
   const fine = await tiny.run({ timeout: 1e12, signal: new AbortController().signal });
@@ -131,7 +131,7 @@ async fn a_run_that_ends_frees_its_locks_of_the_cluster_and_its_place_in_their_q
         .await?;
     assert_eq!(result["codes"], json!(["aborted", "aborted"]), "{result}");
     assert_eq!(result["taken"], json!([0, 0]), "{result}");
-    // Less than a lease.
+    // Shorter than a lease.
     assert!(result["took"].as_f64().is_some_and(|took| took < 8000.0), "{result}");
     bed.browser.close().await
 }

@@ -1,4 +1,4 @@
-//! A page of a relay that asks for tokens.
+//! A page of a relay that requires tokens.
 
 use super::USER;
 use anyhow::{Context as _, Result};
@@ -6,16 +6,16 @@ use faasm_browser_tests::{Browser, Kind, Page, Relay, Site, program};
 use serde_json::json;
 use std::process::Command;
 
-/// Chains "gate" in the cluster, awaits it, and returns what it returned.
+/// Chains "gate" in the cluster, awaits it, and returns its return value.
 const ENTER: &str = include_str!("../functions/enter.wat");
 /// Waits in the cluster until state `gate` is not 0.
 const GATE: &str = include_str!("../functions/gate.wat");
 /// Writes 7 to state `gate`.
 const OPEN: &str = include_str!("../functions/open.wat");
-/// Gives its input as output.
+/// Outputs its input.
 const TINY: &str = include_str!("../functions/tiny.wat");
 
-/// Makes tokens with a secret.
+/// Issues tokens signed with a secret.
 struct Issuer(tempfile::TempDir);
 
 impl Issuer {
@@ -41,7 +41,7 @@ impl Issuer {
 }
 
 #[tokio::test]
-async fn a_page_may_what_its_token_says_for_as_long_as_it_gets_fresh_ones() -> Result<()> {
+async fn a_page_has_the_rights_of_its_token_while_tokens_are_renewed() -> Result<()> {
     let mut site = Site::new()?;
     for (name, text) in [("enter", ENTER), ("gate", GATE), ("open", OPEN), ("tiny", TINY)] {
         site.add(name, text).await?;
@@ -56,7 +56,7 @@ async fn a_page_may_what_its_token_says_for_as_long_as_it_gets_fresh_ones() -> R
     let reader = issuer.token(&["--user", USER, "--rights", "state:read"])?;
     let one = issuer.token(&["--user", USER, "--function", "tiny"])?;
     let other = issuer.token(&["--user", "ada"])?;
-    // Each is a little longer good than the one before.
+    // Each token is valid a little longer than the one before.
     let many: Vec<String> = (0..6)
         .map(|n| issuer.token(&["--user", USER, "--for", &format!("{}s", 2 * (n + 1))]))
         .collect::<Result<_>>()?;
@@ -71,7 +71,7 @@ async fn a_page_may_what_its_token_says_for_as_long_as_it_gets_fresh_ones() -> R
           for (const token of [undefined, "nonsense", other]) {
             refused.push(await failure(connect({ user: "demo", token })));
           }
-          // Rights, and functions.
+          // Rights, and the functions that they cover.
           const reads = await connect({ user: "demo", token: reader });
           const may = [
             await failure(reads.state.get("gate")),
@@ -83,10 +83,10 @@ async fn a_page_may_what_its_token_says_for_as_long_as_it_gets_fresh_ones() -> R
             await failure((await calls.load(url("tiny"))).run({ where: "cluster" })),
             await failure((await calls.load(url("open"))).run({ where: "cluster" })),
           );
-          // A function that chains what it may not sees a call that failed.
+          // If a function chains a call that the token does not allow, it sees a failed call.
           may.push((await (await calls.load(url("enter"))).run()).returnValue);
 
-          // A run that is suspended for longer than each of its tokens is good.
+          // A run that is suspended for longer than any of its tokens is valid.
           const given = [];
           const began = performance.now();
           const token = () => { given.push(performance.now() - began); return many[given.length - 1] ?? full; };

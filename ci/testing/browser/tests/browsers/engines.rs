@@ -1,4 +1,4 @@
-//! Which engine runs a function, what is fetched for it, and functions that were never built.
+//! Which engine runs a function, which files it fetches, and functions that were not built.
 
 use crate::{USER, in_every_browser, site};
 use anyhow::Result;
@@ -6,13 +6,13 @@ use faasm_browser_tests::{Browser, Kind, Page, Place, Relay, Run, copy_folder};
 use serde_json::{Value, json};
 
 in_every_browser! {
-    the_engine_is_measured_or_asked_for,
+    the_engine_is_measured_or_requested,
     a_module_is_fetched_once_and_kept_for_the_next_visit,
     an_original_runs_where_the_browser_can_suspend_it,
-    a_store_past_memory_does_not_reach_what_a_suspension_keeps,
+    a_store_past_memory_does_not_corrupt_a_suspension,
 }
 
-/// What a script of a test begins with.
+/// Prelude of each script.
 const PRELUDE: &str = r#"
 const done = arguments[0];
 const failure = (promise) => promise.then(() => "no error", (e) => [e.code, e.message]);
@@ -27,7 +27,7 @@ async fn script(page: &Page<'_>, body: &str) -> Result<Value> {
     page.script_async(&format!("{PRELUDE}{body}{end}"), vec![]).await
 }
 
-async fn the_engine_is_measured_or_asked_for(kind: Kind) -> Result<()> {
+async fn the_engine_is_measured_or_requested(kind: Kind) -> Result<()> {
     let site = site().await?;
     let relay = Relay::start(site.path()).await?;
     let browser = Browser::start(kind).await?;
@@ -45,7 +45,7 @@ async fn the_engine_is_measured_or_asked_for(kind: Kind) -> Result<()> {
         "jspi" => "/functions/sleep.wasm",
         _ => "/functions/sleep.asyncify.wasm",
     };
-    // Only what the engine needs.
+    // Only the files that the engine needs are fetched.
     assert_eq!(found["fetched"], json!([file(engine)]), "{found}");
 
     let asked = r#"
@@ -73,9 +73,9 @@ async fn a_module_is_fetched_once_and_kept_for_the_next_visit(kind: Kind) -> Res
     let site = site().await?;
     let relay = Relay::start(site.path()).await?;
     let browser = Browser::start(kind).await?;
-    // An automated session of WebKit forgets between two pages what the first one kept.
+    // An automated session of WebKit clears the cache between two pages.
     let keeps = kind != Kind::WebKit;
-    // It is kept without anybody waiting for that.
+    // The runtime fills the cache without delaying the run.
     let kept = r#"
   const url = new URL("/functions/sleep.asyncify.wasm", location.href).href;
   while (!(await (await caches.open("faasm-modules")).match(url))) await new Promise((next) => setTimeout(next, 10));
@@ -97,7 +97,7 @@ async fn a_module_is_fetched_once_and_kept_for_the_next_visit(kind: Kind) -> Res
         let found = script(&page, load).await?;
         assert_eq!(found, json!({ "values": [7, 7], "fetched": expected }));
     }
-    // What was kept and is not what the manifest says is not used, and replaced.
+    // A cached module that does not match the manifest is ignored and replaced.
     let page = Page::open(&browser, relay.url(), USER).await?;
     let spoil = r#"
   const spoilt = new URL("/functions/sleep.asyncify.wasm", location.href).href;
@@ -106,7 +106,7 @@ async fn a_module_is_fetched_once_and_kept_for_the_next_visit(kind: Kind) -> Res
     let found = script(&page, &format!("{spoil}{load}")).await?;
     assert_eq!(found, json!({ "values": [7, 7], "fetched": module }));
 
-    // The manifest may name another file than the one that was guessed.
+    // The manifest may name another file than the one that the runtime guessed.
     let functions = site.path().join("functions");
     let manifest = std::fs::read_to_string(functions.join("sleep.json"))?;
     std::fs::rename(functions.join("sleep.asyncify.wasm"), functions.join("renamed.wasm"))?;
@@ -133,7 +133,7 @@ async fn an_original_runs_where_the_browser_can_suspend_it(kind: Kind) -> Result
     let run = r#"
   const runtime = await connect({ user: "demo" });
   const url = "/site-originals/sleep.wasm";
-  // Of the page itself, not of the sandbox that scripts of tests run in.
+  // An array buffer of the page itself, not of the sandbox that scripts of tests run in.
   const bytes = new Uint8Array(await (await fetch(url)).arrayBuffer()).slice().buffer;
   const load = (source, options) => runtime.load(source, options).then(async (loaded) => {
     const { returnValue, stats } = await loaded.run();
@@ -171,8 +171,8 @@ async fn an_original_runs_where_the_browser_can_suspend_it(kind: Kind) -> Result
     browser.close().await
 }
 
-/// A store past the end traps in the cluster; in the page, where it falls into the unwind buffer, it does no harm.
-async fn a_store_past_memory_does_not_reach_what_a_suspension_keeps(kind: Kind) -> Result<()> {
+/// A store past the end of memory traps in the cluster. In a page it hits the unwind buffer, and does no harm.
+async fn a_store_past_memory_does_not_corrupt_a_suspension(kind: Kind) -> Result<()> {
     let mut site = site().await?;
     site.add("past", include_str!("../functions/past.wat")).await?;
     let relay = Relay::start(site.path()).await?;

@@ -1,4 +1,4 @@
-//! The main promises, in every browser and with every engine that it has.
+//! The main guarantees, in every browser and with each of its engines.
 
 use crate::{USER, examples, in_every_browser, site};
 use anyhow::{Context as _, Result};
@@ -72,7 +72,7 @@ async fn the_page_stays_responsive_while_a_function_is_suspended(kind: Kind) -> 
         let finished = page.run(run).await?.expect("sleep runs");
         assert_eq!((finished.return_value, finished.suspensions), (7, 1), "{finished:?}");
         assert!(finished.suspended_ms >= 290.0, "{finished:?}");
-        // A timer of 4 ms could run 75 times; a blocked page would have run it not once.
+        // A timer of 4 ms could fire 75 times; in a blocked page it would not fire at all.
         assert!(finished.ticks >= 20, "{finished:?}");
         assert!(finished.longest_tick < finished.suspended_ms / 2.0, "{finished:?}");
 
@@ -92,7 +92,7 @@ async fn many_functions_are_suspended_at_once(kind: Kind) -> Result<()> {
         let all = page.script_async(MANY, vec![json!(engine)]).await?;
         assert_eq!(all["values"], json!(vec![7; 50]), "{all}");
         let took = all["took"].as_f64().context("a time")?;
-        assert!(took < 50.0 * 300.0 / 2.0, "they wait side by side: {took} ms");
+        assert!(took < 50.0 * 300.0 / 2.0, "they wait concurrently: {took} ms");
     }
     browser.close().await
 }
@@ -132,7 +132,7 @@ async fn errors_have_codes_and_say_what_to_do(kind: Kind) -> Result<()> {
                    badUrl: await failure(connect({ user: "demo", url: "http://" })),
                    missing: await failure(load("missing")),
                    future: await failure(load("future")),
-                   // Not by the runtime that has the right bytes already.
+                   // The engine that already has the right bytes would not notice.
                    tampered: await failure((await connect({ user: "demo", engine: "asyncify" })).load("/functions/tampered.json")),
                    badInput: await failure(sleep.run({ input: 7 })),
                    badWhere: await failure(sleep.run({ where: "moon" })),

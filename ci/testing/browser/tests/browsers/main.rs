@@ -1,5 +1,5 @@
-//! The main promises, in real browsers: the same function gives the same in the page and in the cluster, and the page
-//! never stops.
+//! The main guarantees, in real browsers: a function gives the same result in the page and in the cluster, and never
+//! blocks the page.
 
 mod engines;
 mod everywhere;
@@ -10,7 +10,7 @@ use faasm_browser_tests::Site;
 
 const USER: &str = "demo";
 
-/// Outputs the example functions must give for an input, whatever the place and language.
+/// Outputs that the example functions must give for an input, in every place and language.
 const EXPECTED: [(&str, &str, i32, &str); 4] = [
     ("hello", "Ada", 0, "Hello, Ada!"),
     (
@@ -23,18 +23,18 @@ const EXPECTED: [(&str, &str, i32, &str); 4] = [
     ("state", "counter", 122, "counter: steps 2, sum 122, callee returned 2"),
 ];
 
-/// Reads the state value named by the input, as the cluster has it.
+/// Outputs the state value named by the input, as the cluster has it.
 const PEEK: &str = include_str!("../functions/peek.wat");
 /// Sleeps for 300 ms by `poll_oneoff`.
 const SLEEP: &str = include_str!("../functions/sleep.wat");
-/// Chains a call that sleeps for a minute, says so, and awaits it.
+/// Chains a call that sleeps for a minute, reports that, and awaits it.
 const WAIT: &str = include_str!("../functions/wait.wat");
-/// Suspends deep inside a recursion, with values on every level.
+/// Suspends deep inside a recursion, with live values on every level.
 const DEEP: &str = include_str!("../functions/deep.wat");
 
-/// Holds the write lock of a state value for a while, then writes it; or traps with the lock in its hands.
+/// Holds the write lock of a state value for a while, then writes the value; or traps while it holds the lock.
 const HOLD: &str = include_str!("../functions/hold.wat");
-/// Waits for that lock and gives the value.
+/// Waits for that lock and outputs the value.
 const TAKE: &str = include_str!("../functions/take.wat");
 
 async fn site() -> Result<Site> {
@@ -53,7 +53,7 @@ async fn site() -> Result<Site> {
     Ok(site)
 }
 
-/// The example functions with what is expected of them.
+/// The example functions with their expected results.
 fn examples(site: &Site) -> Vec<(String, &'static str, i32, &'static str)> {
     let mut examples = Vec::new();
     for function in site.functions(&["_rust", "_c", "_cpp"]) {
@@ -65,7 +65,7 @@ fn examples(site: &Site) -> Vec<(String, &'static str, i32, &'static str)> {
     examples
 }
 
-/// Tests that take a browser, in each of them.
+/// Runs tests that take a browser in each browser.
 macro_rules! in_every_browser {
     ($($test:ident,)*) => {
         in_every_browser!(@ chromium Chromium $($test)*);

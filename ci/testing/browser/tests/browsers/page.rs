@@ -1,4 +1,4 @@
-//! What is the same whatever the browser, in Chromium.
+//! Behaviour that does not depend on the browser, tested in Chromium.
 
 use crate::{DEEP, USER, examples, site};
 use anyhow::Result;
@@ -60,7 +60,7 @@ async fn runs_of_one_page_share_state_and_its_locks() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_relay_that_dies_ends_the_function_and_not_the_page() -> Result<()> {
+async fn a_dead_relay_ends_the_run_but_not_the_page() -> Result<()> {
     let site = site().await?;
     let relay = Relay::start(site.path()).await?;
     relay.upload(USER, site.originals()).await?;
@@ -93,7 +93,7 @@ async fn a_relay_that_dies_ends_the_function_and_not_the_page() -> Result<()> {
     let message = ended["message"].as_str().unwrap_or_default();
     assert!(message.contains("connection to the relay was lost"), "{message}");
 
-    // The page lives: what needs no relay still runs.
+    // The page still works: functions that need no relay run.
     let after = page
         .script_async(
             "const done = arguments[0]; sleep.run().then((r) => done(r.returnValue), (e) => done(String(e)));",
@@ -105,7 +105,7 @@ async fn a_relay_that_dies_ends_the_function_and_not_the_page() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_person_runs_every_function_on_the_example_page() -> Result<()> {
+async fn every_function_runs_on_the_example_page() -> Result<()> {
     let site = site().await?;
     let relay = Relay::start(site.path()).await?;
     relay.upload(USER, site.originals()).await?;
@@ -117,7 +117,7 @@ async fn a_person_runs_every_function_on_the_example_page() -> Result<()> {
         .at_most(Duration::from_secs(20))
         .for_element(Locator::Css("#connection.good"))
         .await?;
-    // In the page; in a worker; what it chains in workers of the page; and the same from the page again.
+    // In the page, in a worker, with chained calls in workers of the page, and in the page again.
     let changes = ["", "#worker", "#where option[value=browser]", "#worker"];
     for (round, change) in changes.into_iter().enumerate() {
         if !change.is_empty() {

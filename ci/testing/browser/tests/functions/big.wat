@@ -1,5 +1,5 @@
 ;; Without an input: writes state "big", 24 MiB of the byte 7, and pushes it. With one: pulls it, and returns how many
-;; bytes are something else.
+;; bytes differ from 7.
 (module
   (import "env" "__faasm_read_input" (func $input (param i32 i32) (result i32)))
   (import "env" "__faasm_write_state" (func $write (param i32 i32 i32)))

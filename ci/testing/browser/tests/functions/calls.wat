@@ -1,5 +1,5 @@
-;; Chains the function whose name follows a digit in its input, so many times, with the digit as input; awaits them in order, and
-;; gives what they return as output, four bytes each.
+;; The input is a digit and a function name. Chains the function as many times as the digit says, with the digit as
+;; input, awaits the calls in order, and outputs their return values, four bytes each.
 (module
   (import "env" "__faasm_read_input" (func $read_input (param i32 i32) (result i32)))
   (import "env" "__faasm_write_output" (func $write_output (param i32 i32)))

@@ -1,4 +1,4 @@
-;; Sleeps for 200 ms as a standalone program of Emscripten does: it reads the clock until they have passed.
+;; Sleeps for 200 ms like a standalone program of Emscripten: it reads the clock until they have passed.
 (module
   (import "wasi_snapshot_preview1" "clock_time_get" (func $clock_time_get (param i32 i64 i32) (result i32)))
   (memory (export "memory") 1)

@@ -1,4 +1,4 @@
-;; Chains itself, without end, and returns one more than that call.
+;; Chains itself without end, and returns one more than the return value of that call.
 (module
   (import "env" "__faasm_chain_ptr" (func $chain (param i32 i32 i32) (result i32)))
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))

@@ -1,4 +1,5 @@
-;; Chains a call that sleeps for a minute in the cluster, says so, and sleeps for a minute itself without awaiting it.
+;; Chains a call that sleeps for a minute in the cluster, reports that, and sleeps for a minute itself without awaiting
+;; it.
 (module
   (import "env" "__faasm_chain_ptr" (func $chain (param i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))

@@ -1,4 +1,4 @@
-;; Chains "gate" in the cluster, awaits it, and returns what it returned.
+;; Chains "gate" in the cluster, awaits it, and returns its return value.
 (module
   (import "env" "__faasm_chain_name" (func $chain (param i32 i32 i32) (result i32)))
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))

@@ -1,4 +1,5 @@
-;; Chains "tick" 200 times, with the numbers from that of its input on, awaits all, and returns how many returned 0.
+;; Chains "tick" 200 times with consecutive numbers, starting at the one in its input, awaits all calls, and returns how
+;; many returned 0.
 (module
   (import "env" "__faasm_read_input" (func $read (param i32 i32) (result i32)))
   (import "env" "__faasm_chain_name" (func $chain (param i32 i32 i32) (result i32)))

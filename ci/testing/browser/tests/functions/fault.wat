@@ -1,4 +1,4 @@
-;; Sleeps for a millisecond, then traps in `crate::fails_here`, by a pointer, if its input is not empty.
+;; Sleeps for a millisecond; if its input is not empty, then traps in `crate::fails_here`, called through a pointer.
 (module
   (import "env" "__faasm_read_input" (func $read_input (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
@@ -10,7 +10,7 @@
   (func $"crate::fails_here" (param i32) (if (local.get 0) (then unreachable)))
   (func $_start (export "_start")
     (drop (call $poll (i32.const 1024) (i32.const 2048) (i32.const 1) (i32.const 4096)))
-    ;; The slot is 1, and no optimiser can know it.
+    ;; The slot is 1, and no optimiser can derive that.
     (call_indirect (param i32)
       (call $read_input (i32.const 0) (i32.const 0))
       (i32.load (i32.const 4096)))))

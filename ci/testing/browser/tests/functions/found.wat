@@ -1,4 +1,4 @@
-;; Pulls state `mine/k`, and returns its first byte; 0 where there is none.
+;; Pulls state `mine/k`, and returns its first byte; 0 if the value does not exist.
 (module
   (import "env" "__faasm_pull_state" (func $pull_state (param i32 i32)))
   (import "env" "__faasm_read_state" (func $read_state (param i32 i32 i32) (result i32)))

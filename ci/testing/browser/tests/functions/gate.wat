@@ -1,4 +1,4 @@
-;; Appends a byte to list "ticks", then pulls state "gate" (1 byte) until it is not 0, and returns that.
+;; Appends a byte to list "ticks", then pulls state "gate" (1 byte) until it is not 0, and returns it.
 (module
   (import "env" "__faasm_append_state" (func $append (param i32 i32 i32)))
   (import "env" "__faasm_pull_state" (func $pull (param i32 i32)))

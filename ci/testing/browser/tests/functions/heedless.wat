@@ -1,4 +1,4 @@
-;; Chains a function that is not there, and ends without awaiting it.
+;; Chains a function that does not exist, and ends without awaiting it.
 (module
   (import "env" "__faasm_chain_name" (func $chain (param i32 i32 i32) (result i32)))
   (memory (export "memory") 1)

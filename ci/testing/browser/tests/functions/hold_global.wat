@@ -1,5 +1,5 @@
-;; Takes the lock of `k` for the whole cluster, says so, sleeps for 150 ms, writes the value, and gives the lock back; traps instead
-;; of that where its input is not empty.
+;; Takes the cluster-wide lock of `k`, reports that, sleeps for 150 ms, writes the value, and releases the lock; if its
+;; input is not empty, it traps instead of writing.
 (module
   (import "env" "__faasm_lock_state_global" (func $lock (param i32)))
   (import "env" "__faasm_unlock_state_global" (func $unlock (param i32)))

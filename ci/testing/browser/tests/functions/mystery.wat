@@ -1,4 +1,4 @@
-;; Calls what nobody has.
+;; Calls an import that no host provides.
 (module
   (import "env" "mystery" (func $mystery))
   (memory (export "memory") 1)

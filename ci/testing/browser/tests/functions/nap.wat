@@ -1,4 +1,4 @@
-;; Says so, and sleeps for a minute.
+;; Reports that it sleeps, and sleeps for a minute.
 (module
   (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))

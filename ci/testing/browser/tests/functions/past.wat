@@ -1,5 +1,5 @@
-;; Stores past the end of its memory between suspensions, where an unwind buffer begins. Exits with 0 where that has changed neither
-;; its memory nor its locals; 1: memory, 2: a local.
+;; Stores past the end of its memory between suspensions, where an unwind buffer starts. Exits with 0 if neither its
+;; memory nor its locals changed; with 1 if memory did, with 2 if a local did.
 (module
   (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
@@ -10,7 +10,7 @@
   (func $sleep (param $kept i64) (result i64)
     (drop (call $poll (i32.const 1024) (i32.const 2048) (i32.const 1) (i32.const 4096)))
     (i64.add (local.get $kept) (i64.const 1)))
-  ;; Both pointers: where the stack goes, and up to where.
+  ;; Both pointers of Asyncify's data structure: the top of the saved stack, and its limit.
   (func $damage
     (local $end i32)
     (local.set $end (i32.shl (memory.size) (i32.const 16)))
@@ -22,7 +22,7 @@
     (local.set $kept (call $sleep (local.get $kept)))
     (call $damage)
     (local.set $kept (call $sleep (local.get $kept)))
-    ;; Memory that grew has its buffer elsewhere.
+    ;; If memory grew, the unwind buffer is elsewhere.
     (drop (memory.grow (i32.const 1)))
     (local.set $kept (call $sleep (local.get $kept)))
     (call $damage)

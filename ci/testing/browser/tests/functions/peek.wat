@@ -1,4 +1,4 @@
-;; Pulls the state value named by the input and gives it as output.
+;; Pulls the state value named by the input and outputs it.
 (module
   (import "env" "__faasm_read_input" (func $read_input (param i32 i32) (result i32)))
   (import "env" "__faasm_write_output" (func $write_output (param i32 i32)))

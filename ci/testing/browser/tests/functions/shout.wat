@@ -1,4 +1,4 @@
-;; Makes its input the value of state `k`, and pushes it.
+;; Writes its input to state `k`, and pushes it.
 (module
   (import "env" "__faasm_read_input" (func $read_input (param i32 i32) (result i32)))
   (import "env" "__faasm_write_state" (func $write_state (param i32 i32 i32)))

@@ -1,4 +1,4 @@
-;; Writes every second one of the 131072 bytes of state `k`, and does not push them.
+;; Writes every second byte of the 131072 bytes of state `k`, and does not push them.
 (module
   (import "env" "__faasm_write_state_offset" (func $write (param i32 i32 i32 i32 i32)))
   (memory (export "memory") 1)

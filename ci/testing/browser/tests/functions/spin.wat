@@ -7,5 +7,5 @@
     (loop $more
       (local.set $sum (i32.add (i32.mul (local.get $sum) (i32.const 31)) (local.get $left)))
       (br_if $more (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
-    ;; So that nobody leaves the loop out.
+    ;; Keeps optimisers from removing the loop.
     (select (i32.const 7) (i32.const 8) (local.get $sum))))

@@ -1,5 +1,5 @@
-;; Makes its input the value of state `mine/k`, pushes it whole and in part, and appends it to list `mine/l`. Returns the
-;; first byte of the list.
+;; Writes its input to state `mine/k`, pushes it whole and in part, and appends it to list `mine/l`. Returns the first
+;; byte of the list.
 (module
   (import "env" "__faasm_read_input" (func $read_input (param i32 i32) (result i32)))
   (import "env" "__faasm_write_state" (func $write_state (param i32 i32 i32)))

@@ -1,4 +1,4 @@
-;; Takes the write lock of state `k`, and gives the value that is there then as output.
+;; Takes the write lock of state `k`, and outputs the value that it then has.
 (module
   (import "env" "__faasm_lock_state_write" (func $lock (param i32)))
   (import "env" "__faasm_unlock_state_write" (func $unlock (param i32)))

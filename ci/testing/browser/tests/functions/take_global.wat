@@ -1,4 +1,4 @@
-;; Takes the lock of `k` for the whole cluster, and gives the value that is there then as output.
+;; Takes the cluster-wide lock of `k`, and outputs the value that it then has.
 (module
   (import "env" "__faasm_lock_state_global" (func $lock (param i32)))
   (import "env" "__faasm_unlock_state_global" (func $unlock (param i32)))

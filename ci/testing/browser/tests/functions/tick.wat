@@ -1,4 +1,4 @@
-;; Appends its input to list "ticks" and gives it as output.
+;; Appends its input to list "ticks" and outputs it.
 (module
   (import "env" "__faasm_read_input" (func $read (param i32 i32) (result i32)))
   (import "env" "__faasm_append_state" (func $append (param i32 i32 i32)))

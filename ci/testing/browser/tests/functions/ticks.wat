@@ -1,4 +1,4 @@
-;; Gives the first 16 000 elements of list "ticks" as output.
+;; Outputs the first 16 000 elements of list "ticks".
 (module
   (import "env" "__faasm_read_appended_state" (func $read (param i32 i32 i32 i32) (result i32)))
   (import "env" "__faasm_write_output" (func $write (param i32 i32)))

@@ -1,5 +1,5 @@
-;; Chains a call that chains one that sleeps for a minute and returns without awaiting it; awaits the first, says so, and returns, or
-;; sleeps for a minute too where its input is not empty.
+;; Chains a call that chains a one-minute sleep and returns without awaiting it; awaits the first, reports that, and
+;; returns, or also sleeps for a minute if its input is not empty.
 (module
   (import "env" "__faasm_chain_ptr" (func $chain (param i32 i32 i32) (result i32)))
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))

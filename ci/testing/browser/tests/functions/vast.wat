@@ -1,4 +1,4 @@
-;; Makes state `vast` one of 257 MiB, and pushes the one byte of it that it has.
+;; Gives state `vast` a size of 257 MiB, and pushes the single byte that it wrote.
 (module
   (import "env" "__faasm_write_state_offset" (func $write (param i32 i32 i32 i32 i32)))
   (import "env" "__faasm_push_state" (func $push_state (param i32)))

@@ -1,4 +1,4 @@
-;; Chains a call that sleeps for a minute in the cluster, says that it awaits it, and does.
+;; Chains a call that sleeps for a minute in the cluster, reports that it awaits the call, and awaits it.
 (module
   (import "env" "__faasm_chain_ptr" (func $chain (param i32 i32 i32) (result i32)))
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))

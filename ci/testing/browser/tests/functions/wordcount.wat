@@ -1,4 +1,4 @@
-;; Counts the words of its input; prints the number, and gives it as output.
+;; Counts the words of its input; prints the number, and outputs it.
 (module
   (import "env" "__faasm_read_input" (func $read_input (param i32 i32) (result i32)))
   (import "env" "__faasm_write_output" (func $write_output (param i32 i32)))
@@ -18,7 +18,7 @@
             (local.set $inside (i32.const 1))))
         (local.set $at (i32.add (local.get $at) (i32.const 1)))
         (br $next)))
-    ;; The digits end at 64, a line feed follows them.
+    ;; The digits end at 64; a line feed follows them.
     (i32.store8 (i32.const 64) (i32.const 10))
     (local.set $digits (i32.const 64))
     (loop $digit

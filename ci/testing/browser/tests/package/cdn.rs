@@ -1,4 +1,4 @@
-//! A server of files for pages of other origins, as a content delivery network is.
+//! A file server for pages of other origins, like a content delivery network.
 
 use anyhow::{Context as _, Result};
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// A running server; it ends with this value.
+/// A running server. Dropping this value ends it.
 pub(crate) struct Cdn {
     pub(crate) url: String,
     task: JoinHandle<()>,
@@ -21,7 +21,7 @@ impl Cdn {
             while let Ok((stream, _)) = listener.accept().await {
                 let folder = folder.clone();
                 tokio::spawn(async move {
-                    // A browser that goes away is none of our business.
+                    // A browser may close the connection at any time.
                     let _ = answer(stream, &folder).await;
                 });
             }

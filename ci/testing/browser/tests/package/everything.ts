@@ -115,10 +115,10 @@ export async function everything(): Promise<void> {
   runtime.dispose();
 }
 
-// @ts-expect-error: a user has to be named
+// @ts-expect-error: `user` is required
 connect({});
-// @ts-expect-error: there is no such place
+// @ts-expect-error: not a place
 const elsewhere: RunOptions = { where: "moon" };
-// @ts-expect-error: there is no such code
+// @ts-expect-error: not a code
 const code: ErrorCode = "oops";
 export const wrong = [elsewhere, code];

@@ -1,4 +1,4 @@
-//! The npm package as its users get it: packed, installed, and used by pages, workers, TypeScript and a bundler.
+//! The npm package as users get it: packed, installed, and used by pages, workers, TypeScript and a bundler.
 
 mod cdn;
 mod npm;
@@ -11,16 +11,16 @@ use serde_json::Value;
 
 const USER: &str = "demo";
 
-/// Prints how many words its input has, and gives the number as output.
+/// Prints how many words its input has, and outputs the number.
 const WORDCOUNT: &str = include_str!("../functions/wordcount.wat");
 
-/// What pages of these tests leave in `outcome`: a promise, made before anything waits.
+/// The variable `outcome` of the pages of these tests: a promise, created before anything waits.
 const OUTCOME: &str = "
 const done = arguments[0];
 Promise.resolve(globalThis.outcome ?? { error: 'the page has no outcome' }).then(done, (error) => done({ error: String(error) }));
 ";
 
-/// Writes a page of the site, opens it, and gives its outcome.
+/// Writes a page of the site, opens it, and returns its outcome.
 async fn outcome(
     browser: &Browser,
     site: &Site,

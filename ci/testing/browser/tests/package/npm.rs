@@ -1,4 +1,4 @@
-//! npm, and the package that it makes and installs.
+//! npm, and the package that it packs and installs.
 
 use anyhow::{Context as _, Result, ensure};
 use std::path::{Path, PathBuf};
@@ -6,37 +6,37 @@ use std::{env, fs};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-/// The runtime in a project that was empty before; both end with this value.
+/// The runtime installed in an empty project. Dropping this value deletes both.
 pub(crate) struct Project {
     folder: TempDir,
 }
 
 impl Project {
-    /// Packs the package that the tests' site has, and installs the result.
+    /// Packs the package of the tests' site, and installs the result.
     pub(crate) async fn new(package: &Path) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let target = folder.path().to_str().context("the path of a temporary folder")?;
         let said = npm(package, &["pack", "--pack-destination", target]).await?;
-        let packed = said.lines().last().context("the name of the package")?;
+        let packed = said.lines().last().context("reading the package name that npm prints")?;
         fs::write(folder.path().join("package.json"), r#"{ "private": true, "type": "module" }"#)?;
         npm(folder.path(), &["install", "--offline", &format!("./{packed}")]).await?;
         Ok(Self { folder })
     }
 
-    /// The package as installed.
+    /// Folder of the installed package.
     pub(crate) fn package(&self) -> PathBuf {
         self.folder.path().join("node_modules/@faasm/runtime-web")
     }
 }
 
-/// Runs npm to its end, and gives what it printed.
+/// Runs npm to its end, and returns its output.
 pub(crate) async fn npm(folder: &Path, arguments: &[&str]) -> Result<String> {
-    // What a developer has set up for npm must not matter.
+    // Ignore the developer's npm configuration.
     let quiet = ["--no-audit", "--no-fund", "--no-update-notifier"];
     run(folder, Path::new("npm"), &[arguments, &quiet].concat()).await
 }
 
-/// Runs a program to its end, and gives what it printed.
+/// Runs a program to its end, and returns its output.
 pub(crate) async fn run(folder: &Path, program: &Path, arguments: &[&str]) -> Result<String> {
     let output = Command::new(program).args(arguments).current_dir(folder).output().await;
     let output = output.with_context(|| {
@@ -49,7 +49,7 @@ pub(crate) async fn run(folder: &Path, program: &Path, arguments: &[&str]) -> Re
     Ok(said)
 }
 
-/// The folder where a test leaves pictures of pages for people to look at.
+/// The folder in which a test leaves screenshots for people to look at.
 pub(crate) fn screenshots() -> Option<PathBuf> {
     env::var_os("FAASM_SCREENSHOTS").map(PathBuf::from)
 }

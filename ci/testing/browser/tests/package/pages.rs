@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result};
 use faasm_browser_tests::{Browser, Kind, Relay, Site, copy_folder};
 use serde_json::json;
 
-/// What the pages of these tests do with the package.
+/// The script that the pages of these tests run with the package.
 const WORDS: &str = r#"
-// Chained calls too run in workers, which are the package's own.
+// Chained calls also run in workers, whose script is part of the package.
 const runtime = await connect({ user: "demo", where: "browser" });
 const ran = new Set();
 const onEvent = ({ type, where }) => { if (type === "callFinished") ran.add(where); };
@@ -19,7 +19,7 @@ const text = ({ output }) => new TextDecoder().decode(output);
 return [text(await wordcount.run({ input: "to be or not to be" })), text(await chain.run({ input: "Ada", onEvent })).split("\n")[0], ...ran];
 "#;
 
-/// A site with the package as npm installs it in `package/`, its relay, and a browser.
+/// A site with the installed package in `package/`, its relay, and a browser.
 struct TestBed {
     project: Project,
     site: Site,
@@ -121,6 +121,6 @@ async fn the_readme_says_how_to_use_it() -> Result<()> {
         </script>{block}"#
     );
     let said = bed.outcome("readme.html", &page).await?;
-    assert_eq!(said, json!([["6\n"], [0, "6", 0]]), "what it prints, and how it ends");
+    assert_eq!(said, json!([["6\n"], [0, "6", 0]]), "its output and its outcome");
     bed.browser.close().await
 }

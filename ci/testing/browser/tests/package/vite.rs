@@ -1,4 +1,4 @@
-//! The package in TypeScript, and in the Vite app of the examples.
+//! The package in TypeScript, and in the Vite example.
 
 use super::npm::{Project, npm, run, screenshots};
 use super::{USER, WORDCOUNT};
@@ -16,11 +16,11 @@ const APP: [&str; 6] =
     ["package.json", "package-lock.json", "tsconfig.json", "vite.config.ts", "index.html", "src"];
 
 #[tokio::test]
-async fn typescript_and_vite_take_the_package() -> Result<()> {
+async fn the_package_works_with_typescript_and_vite() -> Result<()> {
     let mut site = Site::new()?;
     site.add("wordcount", WORDCOUNT).await?;
     let project = Project::new(&site.path().join("runtime")).await?;
-    // As in the checkout, but with the package as npm packs it.
+    // As in the checkout, but with the packed package.
     let checkout = tempfile::tempdir()?;
     copy_folder(&project.package(), &checkout.path().join("dist/npm"))?;
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../examples/web/vite");
@@ -53,7 +53,7 @@ async fn typescript_and_vite_take_the_package() -> Result<()> {
     use_app(&relay).await
 }
 
-/// Runs functions in the app as a person would.
+/// Runs functions in the app through its user interface.
 async fn use_app(relay: &Relay) -> Result<()> {
     let browser = Browser::start(Kind::Chromium).await?;
     let client = browser.client();

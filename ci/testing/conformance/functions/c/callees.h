@@ -1,4 +1,4 @@
-//! Functions of the probe's own table that a script can chain by pointer, one for each way a chained call can go.
+//! Functions of the probe's own table that a script can chain by pointer, one for each outcome of a chained call.
 #ifndef CONFORMANCE_CALLEES_H
 #define CONFORMANCE_CALLEES_H
 
@@ -24,7 +24,7 @@ static int32_t echo(void) {
     return size;
 }
 
-/// Always 1: every call has an instance of its own.
+/// Always returns 1, because every call has an instance of its own.
 static int32_t count_calls(void) { return ++instance_calls; }
 
 static int32_t twice(int32_t argument) { return 2 * argument; }
@@ -46,7 +46,7 @@ static int32_t exits(void) {
     exit(5);
 }
 
-/// Has `echo` do its work, in an instance of its own.
+/// Chains `echo`, which runs in an instance of its own.
 static int32_t nested(void) {
     int32_t size = __faasm_read_input(NULL, 0);
     if (size > 0) __faasm_read_input((uint8_t *)script_text, size);
@@ -64,12 +64,12 @@ static int32_t two_arguments(int32_t a, int32_t b) { return a + b; }
 
 static int64_t long_result(void) { return 1; }
 
-/// Longer than any call may take.
+/// Runs longer than any call may take.
 static int32_t loops(void) {
     for (volatile int32_t i = 0;; i++) {}
 }
 
-// Whatever the pointer's type, the host sees the function's own.
+// The host sees the type of the function itself, whatever the type of the pointer.
 #define CALLEES \
     {"forty_two", forty_two}, \
     {"negative", negative}, \

@@ -1,4 +1,4 @@
-//! Runs a script of POSIX file calls and tells what each gave: results, or errors by name.
+//! Runs a script of POSIX file calls and outputs the result of each, or the name of its error.
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -25,7 +25,7 @@ static const struct { int number; const char *name; } errors[] = {
     {ENOTCAPABLE, "ENOTCAPABLE"}, {EBUSY, "EBUSY"}, {ENOTTY, "ENOTTY"},
 };
 
-/// The result of a call that gives -1 and an errno where it fails.
+/// Outputs the result of a call that returns -1 and sets errno on failure.
 static void result(const char *what, long long value) {
     if (value >= 0) {
         out("%s = %lld\n", what, value);
@@ -40,7 +40,7 @@ static void result(const char *what, long long value) {
     out("%s = errno %d\n", what, errno);
 }
 
-/// As [`result`], where success is worth no more than a word.
+/// As [`result`], for calls whose success has no interesting value.
 static void done(const char *what, int value) {
     if (value == 0) out("%s = ok\n", what);
     else result(what, -1);
@@ -89,7 +89,7 @@ static int by_name(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/// The names in a folder in order, folders with a slash; `.` and `..` are left out.
+/// Outputs the names in a folder in order, folders with a slash, without `.` and `..`.
 static void list(const char *path) {
     static char *names[MAX_ENTRIES];
     DIR *folder = opendir(path);
@@ -122,7 +122,7 @@ static void clocks(void) {
     int got = clock_getres(CLOCK_MONOTONIC, &resolution);
     bool forward = second.tv_sec > first.tv_sec ||
                    (second.tv_sec == first.tv_sec && second.tv_nsec >= first.tv_nsec);
-    // After the start of 2024, and before that of 2100.
+    // After the start of 2024, and before the start of 2100.
     bool plausible = real.tv_sec > 1704067200LL && real.tv_sec < 4102444800LL;
     out("clocks = %s %s %d\n", forward ? "forward" : "back", plausible ? "plausible" : "wrong", got);
 }
@@ -138,7 +138,7 @@ static bool descriptor_command(char *name, char *rest) {
     if (IS("open")) {
         char *path = word(&rest);
         current = open(path, flags(rest), 0666);
-        // Not which number: only that there is one.
+        // Only whether the number is set, not its value.
         if (current < 0) result("open", -1);
         else out("open = ok\n");
     } else if (IS("use")) current = number(&rest);
@@ -147,7 +147,7 @@ static bool descriptor_command(char *name, char *rest) {
         size_t len = text(rest);
         result("write", write(current, rest, len));
     } else if (IS("write_many")) {
-        // As many bytes as it says: 0 to 250, and again.
+        // The given number of bytes: 0 to 250, repeated.
         size_t len = room(&rest);
         for (size_t i = 0; i < len; i++) buffer[i] = (char)(i % 251);
         result("write_many", write(current, buffer, len));
@@ -236,21 +236,21 @@ static void command(char *name, char *rest) {
     else if (IS("randoms")) randoms();
     else if (IS("printf")) printf("%s and %d and %.3f\n", rest, 7, 0.125);
     else if (IS("partial")) {
-        // Without a line's end, and never flushed by the function itself.
+        // Without a line feed at the end, and not flushed by the function.
         printf("%s", rest);
     } else if (IS("return")) script_value = number(&rest);
     else script_unknown(name);
 #undef IS
 }
 
-/// With arguments it lists them, and its environment, and copies standard input; without, it runs the script.
+/// With arguments: lists them and the environment, and copies standard input. Without: runs the script.
 int main(int argc, char **argv) {
     extern char **environ;
     if (argc == 1) return run_script(command);
     for (int i = 0; i < argc; i++) out("argv[%d] = %s\n", i, argv[i]);
     for (char **variable = environ; *variable != NULL; variable++) out("env %s\n", *variable);
     out("stdin = ");
-    // In two reads, so that the offset counts.
+    // Two reads, to test that the offset advances.
     for (size_t step = 5;; step = sizeof buffer) {
         ssize_t count = read(0, buffer, step);
         if (count <= 0) break;

@@ -1,4 +1,4 @@
-//! Runs a script of host calls and tells what each gave. The commands are the names in `command`.
+//! Runs a script of host calls and outputs the result of each. The commands are the names in `command`.
 #define _GNU_SOURCE
 #include <time.h>
 #include <unistd.h>
@@ -23,7 +23,7 @@ static void add_call(int32_t id) {
     calls[n_calls++] = id;
 }
 
-/// The call an `await` means: the one whose position is given, else the first that was not awaited yet.
+/// The call that an `await` refers to: the one at the given position, or else the first that was not awaited yet.
 static int32_t pick_call(char *rest) {
     int position = *rest == '\0' ? n_awaited++ : number(&rest);
     return calls[position];
@@ -57,7 +57,7 @@ static unsigned char pattern_byte(const unsigned char *address) {
     return (unsigned char)(at ^ at >> 8 ^ 0x5a);
 }
 
-/// Fills fresh memory with bytes that depend on their place, to be verified later.
+/// Fills fresh memory with bytes that depend on their position, to be verified later.
 static void pattern(size_t len) {
     unsigned char *start = malloc(len);
     if (start == NULL || n_patterns == MAX_PATTERNS) __builtin_trap();
@@ -82,7 +82,7 @@ static void sleep_ms(int32_t ms) {
     int result = nanosleep(&wait, NULL);
     clock_gettime(CLOCK_MONOTONIC, &after);
     int64_t took = (after.tv_sec - before.tv_sec) * 1000LL + (after.tv_nsec - before.tv_nsec) / 1000000;
-    // Timers of a browser are cut to milliseconds.
+    // Browsers round timers to milliseconds.
     out("sleep = %d %s\n", result, took >= ms - 2 ? "long enough" : "too short");
 }
 

@@ -1,4 +1,4 @@
-//! The probe's commands that hand host calls something wrong.
+//! Commands of the probe that pass invalid arguments to host calls.
 #ifndef CONFORMANCE_PROBE_FAULTS_H
 #define CONFORMANCE_PROBE_FAULTS_H
 
@@ -7,10 +7,10 @@
 
 #include "script.h"
 
-/// Where memory ends, as far as the guest knows.
+/// The end of memory as the guest sees it.
 static uintptr_t memory_end(void) { return __builtin_wasm_memory_size(0) * (uintptr_t)65536; }
 
-/// A string without an end: the last bytes of memory, none of them NUL.
+/// A string without a terminator: the last bytes of memory, none of them NUL.
 static const char *unterminated(void) {
     __builtin_wasm_memory_grow(0, 1);
     char *start = (char *)(memory_end() - 32);
@@ -20,7 +20,7 @@ static const char *unterminated(void) {
 
 static bool fault_command(char *name, char *rest) {
 #define IS(text) (strcmp(name, text) == 0)
-    // The first two are inside memory and end outside.
+    // The first two start inside memory and end outside.
     uint8_t *last = (uint8_t *)(memory_end() - 4);
     uint8_t *beyond = (uint8_t *)0xfffffff0u;
     const char *no_string = (const char *)beyond;
@@ -52,7 +52,7 @@ static bool fault_command(char *name, char *rest) {
     else if (IS("unterminated_name")) __faasm_chain_name(unterminated(), NULL, 0);
     else if (IS("bad_utf8_key")) __faasm_write_state("\xff\xfe", last, 1);
     else if (IS("bad_utf8_name")) __faasm_chain_name("\xc3(", NULL, 0);
-    // WASI has an errno for it: 21, `fault`.
+    // WASI reports this with errno 21, `fault`.
     else if (IS("oob_fd_write")) {
         __wasi_ciovec_t list = {.buf = beyond, .buf_len = 4};
         __wasi_size_t written = 0;

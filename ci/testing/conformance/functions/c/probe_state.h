@@ -6,7 +6,7 @@
 
 enum { MAX_MAPPINGS = 16, MAX_READ = 256 * 1024, GUARD = 64 };
 
-/// What a call put into a buffer of `len` bytes, with a look at the bytes after it.
+/// Outputs the bytes that a call wrote into a buffer of `len` bytes, and checks the bytes after it.
 static void show_buffer(const char *what, int32_t result, const char *buffer, int32_t len) {
     if (result == INT32_MIN) out("%s = ", what);
     else out("%s = %d ", what, result);
@@ -37,11 +37,11 @@ static const char *long_key(int32_t len) {
 
 #define IS(text) (strcmp(name, text) == 0)
 
-// A Faasm cluster can do none of what is here, and a function that imports it is not taken there.
+// A Faasm cluster supports none of these commands, and rejects functions that import their host calls.
 #ifndef FOR_FAASM
 static struct { char *start; int32_t len; } mappings[MAX_MAPPINGS];
 static int n_mappings;
-/// The mapping that `poke` and `peek` mean.
+/// The mapping that `poke` and `peek` use.
 static int current;
 
 static void add_mapping(uint8_t *start, int32_t len) {

@@ -1,6 +1,6 @@
-//! What the scripted functions share: reading a script line by line, and collecting results as the output.
-//! A script has one command a line: a word, and arguments between single blanks; the last argument of a
-//! command that takes text is the rest of the line, with `\n`, `\0`, `\s` (blank), `\\` and `\xHH` in it.
+//! Shared by the scripted functions: reads a script line by line, and collects results as the output. Each line of a
+//! script is a command: a word, and arguments separated by single blanks. The last argument of a command that takes
+//! text is the rest of the line, with `\n`, `\0`, `\s` (blank), `\\` and `\xHH` as escapes.
 #ifndef CONFORMANCE_SCRIPT_H
 #define CONFORMANCE_SCRIPT_H
 
@@ -10,7 +10,7 @@
 
 #include "faasm_host.h"
 
-// Static, so that no command but those that say so allocates anything: the host may be the first to call malloc.
+// Static, so that only commands that say so allocate memory: the host may be the first to call malloc.
 static char script_text[256 * 1024];
 static char script_out[1024 * 1024];
 static size_t script_out_len;
@@ -33,7 +33,7 @@ __attribute__((format(printf, 1, 2))) static void out(const char *format, ...) {
     script_out_len += (size_t)len;
 }
 
-/// Bytes as text in quotes: printable ASCII as it is, the rest escaped.
+/// Outputs bytes as quoted text: printable ASCII unchanged, the rest escaped.
 static void out_text(const char *bytes, size_t len) {
     out("\"");
     for (size_t i = 0; i < len; i++) {
@@ -59,7 +59,7 @@ static void script_unknown(const char *what) {
     exit(99);
 }
 
-/// The next word of a line, cut off at its blank; the line goes on after it.
+/// Splits off the next word of a line, which is cut at the blank; `*line` advances past it.
 static char *word(char **line) {
     char *start = *line;
     char *end = strchr(start, ' ');
@@ -76,7 +76,7 @@ static int32_t number(char **line) { return (int32_t)strtoul(word(line), NULL, 0
 
 static int hex(char c) { return c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10; }
 
-/// Resolves the escapes of a text in place; gives its length. A NUL follows it.
+/// Resolves the escapes of a text in place, terminates it with NUL, and returns its length.
 static size_t text(char *line) {
     char *to = line;
     for (char *from = line; *from != '\0'; from++) {
@@ -99,7 +99,7 @@ static size_t text(char *line) {
     return (size_t)(to - line);
 }
 
-/// Reads the script from the input and runs each line; the script's return value, 0 unless a command sets it.
+/// Reads the script from the input and runs each line. `script_value` is the return value, 0 unless a command sets it.
 static int32_t script_value;
 
 static int32_t run_script(void (*command)(char *name, char *rest)) {

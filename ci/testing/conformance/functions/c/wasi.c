@@ -1,4 +1,4 @@
-//! A plain program: nothing of Faasm's host interface in it.
+//! A plain WASI program that does not use Faasm's host interface.
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>

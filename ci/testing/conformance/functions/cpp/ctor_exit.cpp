@@ -1,4 +1,4 @@
-//! Ends in a constructor, before `main`.
+//! Exits in a constructor, before `main`.
 #include <cstdlib>
 
 #include "faasm_host.h"

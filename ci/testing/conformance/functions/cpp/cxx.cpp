@@ -1,4 +1,4 @@
-//! What C++ programs rely on, each part run by its name as the input; most of them wait in the middle.
+//! C++ features that programs rely on. The input names the part to run; most parts suspend in the middle.
 #include <algorithm>
 #include <functional>
 #include <iostream>
@@ -26,7 +26,7 @@ std::string input() {
     return text;
 }
 
-/// Gives the thread back for a moment.
+/// Suspends the function for a moment.
 void wait() { usleep(1000); }
 
 int32_t chain(faasm_entry entry, std::string_view input) {
@@ -48,7 +48,7 @@ Finished await(int32_t id) {
     return finished;
 }
 
-// Constructed before main and before every function that is started by pointer.
+// Constructed before main, and before every function that is started by pointer.
 struct Registry {
     std::vector<std::string> names{"first", "second"};
     int constructed = 0;
@@ -57,7 +57,7 @@ struct Registry {
 Registry registry;
 const std::string late = registry.names.front() + " of the registry";
 
-/// Tells of its end on standard output.
+/// Prints to standard output when it is destroyed.
 struct Announced {
     const char *name;
     ~Announced() { std::cout << name << " destroyed" << std::endl; }
@@ -129,7 +129,7 @@ void virtuals() {
     result << total;
 }
 
-/// Waits at the bottom, with something of its own on every level.
+/// Suspends at the bottom of the recursion, with live objects on every level.
 __attribute__((noinline)) int descend(int depth, std::vector<int> &trail) {
     volatile int mine = depth * 3;
     if (depth == 0) {
@@ -211,7 +211,7 @@ void streams() {
 }
 
 void read_cin() {
-    // Standard input is the call's input: the name of this part, and what follows it.
+    // Standard input is the call's input: the name of this part, and the text after it.
     std::string word;
     while (std::cin >> word) result << '[' << word << ']';
 }

@@ -1,5 +1,5 @@
-// C++ exceptions around waits, each part run by its name as the input: thrown, held and destroyed while calls are awaited.
-// Compiled with each encoding of exceptions that compilers write.
+// C++ exceptions around suspensions. The input names the part to run: exceptions are thrown, held and destroyed while
+// calls are awaited. Compiled with each encoding of exceptions that compilers emit.
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -14,28 +14,28 @@
 
 namespace {
 
-/// What was observed, in order.
+/// Observations, in order.
 std::string result;
 
 void note(const std::string &text) { result += text + ' '; }
 
-/// A call that gives its input's length back.
+/// A call that returns the length of its input.
 int32_t echo() { return __faasm_read_input(nullptr, 0); }
 
-/// A call that ends by an exception.
+/// A call that ends with an exception.
 int32_t fail() { throw 5; }
 
 int32_t chain(faasm_entry entry, const char *input) {
     return __faasm_chain_ptr(entry, reinterpret_cast<const uint8_t *>(input), static_cast<int32_t>(std::strlen(input)));
 }
 
-/// Starts a call and waits for it: three characters.
+/// Chains a call with an input of three characters, and awaits it.
 void wait() {
     int32_t id = chain(echo, "abc");
     if (__faasm_await_call(id) != 3) note("(another value)");
 }
 
-/// Tells of its end.
+/// Records its destruction.
 struct Announced {
     const char *name;
     explicit Announced(const char *name) : name(name) {}
@@ -43,7 +43,7 @@ struct Announced {
     ~Announced() { note(std::string("~") + name); }
 };
 
-/// Waits while it is destroyed.
+/// Suspends in its destructor.
 struct Slow {
     const char *name;
     explicit Slow(const char *name) : name(name) {}
@@ -69,7 +69,7 @@ struct Right : virtual Base {
     int right = 2;
     Right() : Base(0) {}
 };
-/// Its base is not where it begins.
+/// Its second base does not start at its address.
 struct Derived : Left, Right {
     std::string text;
     explicit Derived(std::string text) : Base(static_cast<int>(text.size())), text(std::move(text)) {}
@@ -108,7 +108,7 @@ void caught() {
     return below + 1;
 }
 
-/// Through frames with something to destroy and frames without.
+/// Throws through frames with and without objects to destroy.
 [[gnu::noinline]] int pass(int depth) { return depth == 0 ? descend(3) : pass(depth - 1) + 1; }
 
 void frames() {
@@ -207,7 +207,7 @@ void rethrow() {
     } catch (int number) {
         note("then " + std::to_string(number));
     }
-    // Another one in its place.
+    // Another exception replaces it.
     try {
         try {
             throw_number(2);
@@ -239,7 +239,7 @@ void held() {
     }
 }
 
-/// As often as memory would not bear if nothing were freed, waiting now and then.
+/// Throws so often that memory would run out if nothing were freed, with occasional suspensions.
 void many() {
     int64_t sum = 0;
     for (int round = 0; round < 3000; round++) {
@@ -269,7 +269,7 @@ void constructor() {
     }
 }
 
-/// What ends a call by an exception ends that call only.
+/// A call that ends with an exception does not end its caller.
 void chained() {
     try {
         int32_t id = chain(fail, "");
@@ -280,7 +280,7 @@ void chained() {
     }
 }
 
-/// Destroyed on the way out, which standard output shows.
+/// Prints when it is destroyed during unwinding.
 struct Printed {
     Printed() = default;
     Printed(const Printed &) = delete;

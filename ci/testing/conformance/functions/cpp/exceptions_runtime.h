@@ -1,8 +1,9 @@
-// The part of a C++ runtime that throws and catches by WebAssembly's exceptions, for compilers whose C++ library was built
-// without: Debian's clang-19. One file includes it. Names and layouts are what clang's code generation and the Itanium C++
-// ABI ask for; dynamic types are compared by libc++abi, whose descriptions of types are there in any case.
+// The part of a C++ runtime that throws and catches with WebAssembly exceptions, for compilers whose C++ library was
+// built without it: Debian's clang-19. Include it in one file only. Names and layouts are those that clang's code
+// generation and the Itanium C++ ABI require; dynamic types are compared by libc++abi, which always contains the type
+// descriptions.
 //
-// Not here, since nothing asks for it: exceptions of other languages, exception specifications, std::exception_ptr.
+// Omitted, because the program does not use them: foreign exceptions, exception specifications, std::exception_ptr.
 #ifndef EXCEPTIONS_RUNTIME_H
 #define EXCEPTIONS_RUNTIME_H
 
@@ -15,7 +16,7 @@
 
 namespace __cxxabiv1 {
 
-// As libc++abi declares it, so that the slots of its virtual functions are the same.
+// Declared as in libc++abi, so that its virtual functions have the same slots.
 class __shim_type_info : public std::type_info {
   public:
     ~__shim_type_info() override;
@@ -30,16 +31,16 @@ namespace runtime {
 
 using Type = __cxxabiv1::__shim_type_info;
 
-/// Before each thrown object. Its address is the value of the exception's tag.
+/// Precedes each thrown object. Its address is the value of the exception's tag.
 struct alignas(16) Header {
     const Type *type;
     // In WebAssembly, destructors return their argument.
     void *(*destructor)(void *);
-    /// The object as the type that is caught: a base may begin elsewhere.
+    /// The object as the caught type; a base may start at another address.
     void *adjusted;
-    /// The one that was being handled when this was caught.
+    /// The exception that was being handled when this one was caught.
     Header *next;
-    /// How many handlers have it; negative while one of them throws it again.
+    /// Number of handlers that hold it; negative while one of them rethrows it.
     int handlers;
 
     void *object() { return this + 1; }
@@ -48,7 +49,7 @@ struct alignas(16) Header {
 
 inline Header *caught;
 
-/// What a landing pad and `_Unwind_CallPersonality` tell each other; the compiler writes and reads it by offset.
+/// Exchanged between a landing pad and `_Unwind_CallPersonality`; the compiler accesses it by offset.
 struct Context {
     uintptr_t index;
     const uint8_t *table;
@@ -77,18 +78,18 @@ inline intptr_t signed_leb(const uint8_t *&at) {
     return static_cast<intptr_t>(value);
 }
 
-/// The number of the handler that catches the exception; 0 where none of this landing pad does.
+/// Number of the handler that catches the exception; 0 if this landing pad has none.
 inline uintptr_t select(const Context &context, Header *exception) {
     const uint8_t omitted = 0xff;
     const uint8_t *at = context.table;
-    if (*at++ != omitted) std::abort();  // the base of landing pads, which have none here
-    // Types are at the end of the table, counted backwards.
+    if (*at++ != omitted) std::abort();  // landing pads have no base address here
+    // Types are at the end of the table, indexed backwards.
     const uint8_t *types = nullptr;
     if (*at++ != omitted) {
         uintptr_t offset = unsigned_leb(at);
         types = at + offset;
     }
-    at++;  // how call sites are encoded: always the same here
+    at++;  // the encoding of call sites, which is constant here
     uintptr_t length = unsigned_leb(at);
     const uint8_t *actions = at + length;
     for (uintptr_t site = 0; site < context.index; site++) {
@@ -104,7 +105,7 @@ inline uintptr_t select(const Context &context, Header *exception) {
             const Type *type = nullptr;
             std::memcpy(&type, types - number * static_cast<intptr_t>(sizeof type), sizeof type);
             void *object = exception->object();
-            // None is `catch (...)`.
+            // A null type stands for `catch (...)`.
             if (type == nullptr || type->can_catch(exception->type, object)) {
                 exception->adjusted = object;
                 return static_cast<uintptr_t>(number);
@@ -133,7 +134,7 @@ __asm__(
 
 extern "C" {
 
-// The compiler's name for it.
+// The name that the compiler uses for it.
 runtime::Context __wasm_lpad_context;
 
 int _Unwind_CallPersonality(void *exception) {

@@ -1,5 +1,5 @@
-//! Counts how often its constructors and destructors ran. Linked in four ways, whose exports differ; the host calls
-//! this program's `malloc` in the middle where it is exported.
+//! Counts the runs of its constructors and destructors. Linked in four ways with different exports; if `malloc` is
+//! exported, the host calls it during the run.
 #include <cstdio>
 
 #include "faasm_host.h"

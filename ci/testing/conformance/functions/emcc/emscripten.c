@@ -1,4 +1,4 @@
-//! A program for Emscripten's standalone output: memory that grows, files, time, sleep, arguments; no Faasm import.
+//! A standalone Emscripten program: growing memory, files, time, sleep, arguments; no Faasm import.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 
 static int by_value(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
 
-/// Whether a sleep of this many microseconds takes no less, and no more than seconds.
+/// Whether a sleep of this many microseconds is not shorter, and takes at most some seconds.
 static const char *sleeps(unsigned microseconds) {
     struct timespec before, after;
     clock_gettime(CLOCK_MONOTONIC, &before);
@@ -20,7 +20,7 @@ static const char *sleeps(unsigned microseconds) {
 int main(int argc, char **argv) {
     char line[64] = "";
     if (fgets(line, sizeof line, stdin) == NULL) strcpy(line, "nothing");
-    // Far more than the memory it starts with.
+    // Far more than the initial memory.
     size_t len = 40 * 1000 * 1000;
     int *numbers = malloc(len * sizeof *numbers);
     if (numbers == NULL) return 1;

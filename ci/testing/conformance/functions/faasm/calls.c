@@ -1,5 +1,5 @@
-// What Faasm's C library leaves to its host besides WASI: processes, users, descriptors, sockets, debug prints, old names and
-// signatures. Each answer is a line of the output; the input names how the program ends.
+// What Faasm's C library imports from its host besides WASI: processes, users, descriptors, sockets, debug prints, old
+// names and signatures. Each result is a line of the output; the input selects how the program ends.
 #define HEAP_SBRK
 #include "libc.h"
 
@@ -17,9 +17,9 @@ ONE(i32, __faasm_conf_flag, const char *) ONE(void, __faasm_host_interface_test,
 ONE(void, exit, i32) ONE(void, _Exit, i32) ONE(void, abort, void) ONE(i32, raise, i32)
 ONE(void *, __cxa_allocate_exception, u32) ONE(void, __cxa_throw, void *, void *, void *) ONE(void, __cxa_rethrow, void)
 ONE(void *, __cxa_begin_catch, void *) ONE(void, __cxa_end_catch, void) ONE(void, __cxa_pure_virtual, void)
-// The older signatures, which asked for a transfer in the background with the last argument.
+// The older signatures, whose last argument requested an asynchronous transfer.
 ONE(void, __faasm_read_state, const char *, void *, i32, i32) ONE(void, __faasm_write_state, const char *, const void *, i32, i32)
-// WASI by the names of its C library.
+// WASI calls under the names that its C library uses.
 ONE(i32, __wasi_fd_write, i32, const void *, i32, u32 *) ONE(i32, __wasi_args_sizes_get, u32 *, u32 *)
 ONE(i32, __wasi_args_get, char **, char *) ONE(i32, __wasi_random_get, void *, i32) ONE(i32, __wasi_fd_prestat_get, i32, u32 *)
 ONE(i32, __wasi_fd_prestat_dir_name, i32, char *, i32) ONE(i32, __wasi_fd_close, i32)
@@ -112,7 +112,7 @@ static void answers(void) {
     u64 stat[8];
     say("tmp", host___wasi_path_filestat_get(4, 0, "tmp", 3, stat));
     say("is a folder", (u8)stat[2] == 3);
-    // A relative path works from the start.
+    // Relative paths work from the start.
     say("mkdir", host___wasi_path_create_directory(4, "made", 4));
     u32 file = 0;
     say("open", host___wasi_path_open(4, 0, "made/file", 9, 1, ~0ull >> 35, 0, 0, &file));
@@ -138,6 +138,6 @@ EXPORT(_start) void entry(void) {
         host___cxa_end_catch();
     }
     if (strcmp(end, "virtual") == 0) host___cxa_pure_virtual();
-    // Never used, and there all the same.
+    // Never called, but must exist.
     free(malloc(1));
 }

@@ -1,5 +1,5 @@
-// As the proof of concept of 2020 chained: one `main` for all, which asks for its index; texts from its own malloc; outputs of
-// awaited calls, for which it exports no allocator.
+// Chaining as in the proof of concept of 2020: one `main` for all calls, which reads its index; strings from its own
+// malloc; outputs of awaited calls, although it exports no allocator.
 #define HEAP_223
 #include "libc.h"
 
@@ -40,7 +40,7 @@ EXPORT(main) i32 entry(void) {
     say("first", faasm_await_call_output(calls[0], &output, &length));
     char *after = malloc(200000);
     memset(after, 'y', 200000);
-    // What came is still whole after the heap has grown.
+    // The received output is still intact after the heap has grown.
     char *copy = malloc((u32)length + 1);
     memcpy(copy, output, (u32)length);
     copy[length] = 0;

@@ -1,5 +1,5 @@
-// A program that grows memory by itself and takes everything below `memory.size` for its own, as Emscripten's `sbrk` does, while
-// the host hands out memory of its own accord: the two never meet.
+// A program that grows memory itself and uses everything below `memory.size`, like Emscripten's `sbrk`, while the host
+// allocates memory too: the two must never overlap.
 #include "libc.h"
 
 HOST(__faasm_chain_name) u32 faasm_chain_name(const char *name, const void *input, i32 length);
@@ -9,7 +9,7 @@ HOST(__faasm_read_state_ptr) u8 *faasm_read_state_ptr(const char *key, i32 lengt
 extern u8 __heap_base;
 static u8 *at = NULL;
 
-// Never looks at what `memory.grow` gave: what is below the size is its own.
+// Ignores the result of `memory.grow`: everything below the size is its own.
 static u8 *take(u32 bytes) {
     if (at == NULL) at = &__heap_base;
     u8 *found = at;
@@ -29,7 +29,7 @@ EXPORT(_start) void entry(void) {
     u8 *mapped = faasm_read_state_ptr("k", 4);
     char *another = NULL;
     faasm_await_call_output(faasm_chain_name("echo", "two", 3), &another, &length);
-    // All that its memory is said to have.
+    // All of the memory that it sees.
     u8 *rest = at, *end = (u8 *)(__builtin_wasm_memory_size(0) * PAGE);
     memset(rest, 99, (u32)(end - rest));
     for (u32 i = 6; i < 12; i++) memset(pieces[i] = take(150000), (i32)i + 1, 150000);

@@ -1,5 +1,5 @@
-// A heap from the host, beside all else that the host hands out: outputs, mapped state, exceptions. Compiled once for each way
-// to have one. Every block keeps its bytes, whatever comes in between.
+// A heap provided by the host, together with everything else that the host allocates: outputs, mapped state,
+// exceptions. Compiled once for each kind of heap. Every block must keep its bytes.
 #include "libc.h"
 
 HOST(__faasm_chain_function) u32 faasm_chain_name(const char *name, const void *input, i32 length);
@@ -60,7 +60,7 @@ static i32 run(void) {
     faasm_push_state("k");
     faasm_push_state("l");
     say("damaged", damaged());
-    // Again, after what was given back.
+    // Again, after freeing.
     free(blocks[3]);
     fill(3, 12000);
     say("damaged again", damaged());

@@ -1,5 +1,5 @@
-// As the toolchain of early 2020 made its first function: `main` prints with `puts`, which its C library leaves to the host, after
-// a zygote; the heap is system call 223, and nothing is exported that allocates.
+// The first function of the toolchain of early 2020: `main` prints with `puts`, which its C library imports from the
+// host, after a zygote; the heap is system call 223, and no allocator is exported.
 #define HEAP_223
 #include "libc.h"
 
@@ -17,7 +17,7 @@ EXPORT(_faasm_zygote) i32 zygote(void) {
 EXPORT(main) i32 entry(i32 argc, char **argv) {
     (void)argv;
     puts(greeting == NULL ? "(null)" : greeting);
-    // Larger than a page, so that the heap grows by several.
+    // Larger than a page, so that the heap grows by several pages.
     char *large = malloc(200000);
     if (large == NULL) return 1;
     memset(large, 'x', 200000);

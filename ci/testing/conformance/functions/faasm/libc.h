@@ -1,7 +1,7 @@
-// A small C library of our own, which asks its host for what Faasm's own C libraries ask: its heap by HEAP_SBRK, HEAP_223
-// (the older toolchain's system call) or HEAP_MMAP. It exports no malloc, and nothing grows memory but the host.
+// A small C library that imports the same host calls as Faasm's own C libraries. Its heap comes from HEAP_SBRK,
+// HEAP_223 (the older toolchain's system call) or HEAP_MMAP. It exports no malloc, and only the host grows memory.
 //
-// Programs with it are linked without any other library. What they find out goes to the output as lines `name = value`.
+// Programs that use it are linked without any other library. They output their observations as lines `name = value`.
 #ifndef FAASM_TEST_LIBC_H
 #define FAASM_TEST_LIBC_H
 
@@ -19,7 +19,7 @@ typedef unsigned char u8;
 HOST(__faasm_read_input) i32 faasm_read_input(void *buffer, i32 length);
 HOST(__faasm_write_output) void faasm_write_output(const void *bytes, i32 length);
 
-// Where the host puts error numbers: it reads this function.
+// The host finds the address of errno with this function.
 static int errno_value = 0;
 __attribute__((used, noinline, export_name("__errno_location"))) int *errno_location(void) { return &errno_value; }
 
@@ -83,7 +83,7 @@ static void *malloc(u32 size) {
         u32 pages = (whole + PAGE - 1) / PAGE * PAGE;
         u8 *got = more(pages);
         if ((i32)(u32)got == -1 || (i32)(u32)got == -12) return NULL;
-        // What does not follow begins a piece of its own; the rest of the last one is lost.
+        // A piece that is not contiguous starts a new heap area; the rest of the last one is lost.
         if (got != heap_end) heap_at = got;
         heap_end = got + pages;
     }
@@ -134,7 +134,7 @@ __attribute__((unused)) static void say_text(const char *name, const char *text)
     put_text("\n");
 }
 
-// What a call gave, and where that is -1 the error number.
+// Outputs the result of a call and, if it is -1, the error number.
 __attribute__((unused)) static void say_result(const char *name, i32 value) {
     put_text(name);
     put_text(" = ");

@@ -1,4 +1,4 @@
-// OpenMP, each construct once, by a team of one thread.
+// Each OpenMP construct once, in a team of one thread.
 #define HEAP_SBRK
 #include "libc.h"
 
@@ -35,7 +35,7 @@ static void plain(void) {
     say("level then", omp_get_level());
 }
 
-// Keeps the compiler from adding up a loop by a formula, which would need its own library.
+// Keeps the compiler from replacing a loop by a formula, which would need its own library.
 static volatile u32 once = 1;
 
 static void loops(void) {
@@ -92,7 +92,7 @@ static void loops(void) {
     say("copyprivate", copied);
 }
 
-// Waits with a parallel region, and one in that, below it.
+// Suspends inside a parallel region and inside a nested one.
 static void waits(void) {
     char seen[16] = "", inner[16] = "";
     i32 levels = 0;
@@ -113,7 +113,7 @@ static void waits(void) {
     say("levels", levels);
 }
 
-// Regions in regions, with a wait in the innermost.
+// Nested regions, with a suspension in the innermost.
 static i32 nested(i32 depth) {
     i32 deepest = 0;
 #pragma omp parallel

@@ -1,4 +1,4 @@
-// Rows of the host interface that no program of the suite needs otherwise.
+// Rows of the host interface that no other program of the suite imports.
 #define HEAP_SBRK
 #include "libc.h"
 

@@ -1,5 +1,5 @@
-// The calls to the OpenMP runtime that clang does not make of C as it is compiled here, made by hand; and the whole memory as a
-// state value.
+// Hand-written calls of OpenMP runtime functions that clang does not emit for C in this configuration; and the whole
+// memory as a state value.
 #define HEAP_SBRK
 #include "libc.h"
 

@@ -1,5 +1,5 @@
-// Sleeps of the toolchain of early 2020, whose C library makes the calls that can be cancelled with six arguments. None may end
-// before the clock that the program reads has moved by as much.
+// Sleeps of the toolchain of early 2020, whose C library makes cancellable calls with six arguments. No sleep may end
+// before the program's clock has advanced by its duration.
 #define HEAP_223
 #include "libc.h"
 

@@ -1,4 +1,5 @@
-// POSIX threads of a program that has one: what plain C++ streams, one-time initialisers and values of a thread import.
+// POSIX threads in a single-threaded program: the imports of plain C++ streams, one-time initialisers and thread-local
+// values.
 #define HEAP_SBRK
 #include "libc.h"
 
@@ -16,7 +17,7 @@ HOST(__faasm_read_state) i32 faasm_read_state(const char *key, void *buffer, i32
 static i32 runs = 0;
 static char seen[8];
 
-// Suspends, in a page, with `pthread_once` below it.
+// In a page, suspends with `pthread_once` on the stack.
 static void initialise(void) {
     faasm_pull_state("k", 4);
     faasm_read_state("k", seen, 4);

@@ -1,5 +1,5 @@
-// A zygote of a program that starts with `_start`, and has constructors: they run once, before the zygote, and what both make is
-// seen by the entry and by a chained pointer.
+// A zygote in a program that starts with `_start` and has constructors: they run once, before the zygote, and the entry
+// and a chained pointer see the results of both.
 #include <faasm_host.h>
 #include <cstdio>
 #include <cstring>

@@ -1,4 +1,4 @@
-//! Exports what the host calls; see the documentation of `faasm-host`.
+//! Exports the functions that the host calls; see the documentation of `faasm-host`.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

@@ -1,4 +1,4 @@
-;; Atomic instructions on memory that is nobody else's.
+;; Atomic instructions on unshared memory.
 (module
   (import "env" "__faasm_pull_state" (func $pull (param i32 i32)))
   (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))

@@ -1,4 +1,4 @@
-;; An output of 64 MiB, of which every byte says where it is.
+;; An output of 64 MiB in which every byte depends on its position.
 (module
   (import "env" "__faasm_write_output" (func $write_output (param i32 i32)))
   (memory (export "memory") 1024)

@@ -1,5 +1,5 @@
-;; A passive segment, copies and fills of memory, a table that is read, written and grown, before and after a wait; extension
-;; of signs; saturation.
+;; A passive segment, copies and fills of memory, a table that is read, written and grown, before and after a
+;; suspension; sign extension; saturating conversion.
 (module
   (type $callee (func (result i32)))
   (import "env" "__faasm_pull_state" (func $pull (param i32 i32)))

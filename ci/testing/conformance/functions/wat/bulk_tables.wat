@@ -1,4 +1,4 @@
-;; A passive segment of functions, and copies within the table.
+;; A passive element segment, and copies within the table.
 (module
   (type $callee (func (result i32)))
   (import "env" "__faasm_pull_state" (func $pull (param i32 i32)))

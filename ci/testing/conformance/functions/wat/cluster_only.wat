@@ -1,4 +1,4 @@
-;; Calls what only a cluster has, after it has left a mark in the state.
+;; Calls an import that only a cluster provides, after writing a mark to the state.
 (module
   (import "env" "__faasm_write_state" (func $write (param i32 i32 i32)))
   (import "env" "__faasm_push_state" (func $push (param i32)))

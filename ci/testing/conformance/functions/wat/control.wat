@@ -1,5 +1,5 @@
-;; Waits in every kind of control flow: branch tables, both arms of an if, an indirect call, a tail of calls. The output is
-;; the trail of where it was.
+;; Suspends in every kind of control flow: branch tables, both arms of an if, an indirect call, a chain of calls. The
+;; output lists the visited points.
 (module
   (type $step (func (param i32) (result i32)))
   (import "env" "__faasm_pull_state" (func $pull (param i32 i32)))

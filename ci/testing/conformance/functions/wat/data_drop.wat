@@ -1,4 +1,4 @@
-;; A passive segment that is only dropped, which an optimiser leaves out, beside one that is read.
+;; A passive segment that is only dropped, which an optimiser removes, next to one that is read.
 (module
   (import "env" "__faasm_pull_state" (func $pull (param i32 i32)))
   (import "env" "__faasm_write_output" (func $write_output (param i32 i32)))

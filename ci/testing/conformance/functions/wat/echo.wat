@@ -1,4 +1,4 @@
-;; The smallest function: its input is its output, its size the return value. Calls chain it by name.
+;; The smallest function: outputs its input, and returns the input's length. Other functions chain it by name.
 (module
   (import "env" "__faasm_read_input" (func $read_input (param i32 i32) (result i32)))
   (import "env" "__faasm_write_output" (func $write_output (param i32 i32)))

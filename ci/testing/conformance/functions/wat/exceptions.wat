@@ -1,4 +1,5 @@
-;; Exceptions: thrown after a wait, through frames that do not catch them, caught around a wait, and held across one.
+;; Exceptions: thrown after a suspension, through frames that do not catch them, caught around a suspension, and held
+;; across one.
 (module
   (import "env" "__faasm_pull_state" (func $pull (param i32 i32)))
   (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))

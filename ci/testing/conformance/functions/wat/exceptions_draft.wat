@@ -1,5 +1,5 @@
-;; All of the draft's encoding of exceptions: each part gives a number, and is after a wait. Where the host reads the draft's
-;; itself, it shows what is right.
+;; The complete draft encoding of exceptions: each part outputs a number, and runs after a suspension. If the host
+;; supports the draft natively, its results are the reference.
 (module
   (import "env" "__faasm_pull_state" (func $pull (param i32 i32)))
   (import "env" "__faasm_write_output" (func $output (param i32 i32)))
@@ -10,14 +10,14 @@
   (data (i32.const 16) "k\00")
   (global $order (mut i32) (i32.const 0))
   (func $wait (call $pull (i32.const 16) (i32.const 4)))
-  ;; Appends a digit to what was seen.
+  ;; Appends a digit to the trace.
   (func $saw (param i32)
     (global.set $order (i32.add (i32.mul (global.get $order) (i32.const 10)) (local.get 0))))
   (func $throw (param i32) call $wait local.get 0 throw $number)
   (func $throw_pair call $wait i32.const 3 i64.const 4 throw $pair)
   (func $throw_other call $wait throw $other)
 
-  ;; By tag, with the values.
+  ;; Catches by tag, with the values.
   (func $by_tag (param i32) (result i32)
     try (result i32)
       local.get 0 i32.eqz if i32.const 1 call $throw end
@@ -32,7 +32,7 @@
       i32.const 7
     end)
 
-  ;; Again from a handler, also an outer one's from a handler in it.
+  ;; Rethrows from a handler; also rethrows an outer handler's exception from a nested one.
   (func $again (result i32)
     try (result i32)
       try (result i32)
@@ -52,7 +52,7 @@
       call $wait
     end)
 
-  ;; To the body of an outer `try`, past one between them.
+  ;; Delegates to the body of an outer `try`, skipping the one in between.
   (func $past (result i32)
     try (result i32)
       try
@@ -66,7 +66,7 @@
     catch $number
     end)
 
-  ;; To a block, which is no `try`, so to the one around it; beside a branch out of all.
+  ;; Delegates to a block, which is not a `try`, hence to the `try` around it; next to a branch out of all of them.
   (func $block (param i32) (result i32)
     block $out (result i32)
       try (result i32)
@@ -82,7 +82,7 @@
       end
     end)
 
-  ;; From a handler to where that handler is: its own `try` does not catch it.
+  ;; Delegates from a handler to the label of its own `try`, whose handlers do not catch it.
   (func $from_a_handler (result i32)
     try (result i32)
       try
@@ -97,7 +97,7 @@
     catch $number
     end)
 
-  ;; Out of the function, past its own handlers.
+  ;; Delegates out of the function, past its own handlers.
   (func $out
     try
       try
@@ -122,7 +122,7 @@
     catch $number
     end)
 
-  ;; Blocks with parameters, a loop that catches each time, and branches from handlers.
+  ;; Blocks with parameters, a loop that catches in each iteration, and branches out of handlers.
   (func $parameters (result i32) (local $left i32) (local $sum i32)
     i32.const 3 local.set $left
     loop $next

@@ -1,4 +1,4 @@
-;; Handlers of any exception see neither the end of the program nor a trap.
+;; Catch-all handlers catch neither the exit of the program nor a trap.
 (module
   (import "env" "__faasm_pull_state" (func $pull (param i32 i32)))
   (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))

@@ -1,4 +1,4 @@
-;; A handler of any exception does not see that a host call was given a pointer outside memory.
+;; A catch-all handler does not catch the failure of a host call that received a pointer outside memory.
 (module
   (import "env" "__faasm_pull_state" (func $pull (param i32 i32)))
   (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))

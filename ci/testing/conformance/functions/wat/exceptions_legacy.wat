@@ -1,4 +1,4 @@
-;; Exceptions in the encoding that browsers had first, and that compilers still write without a flag.
+;; Exceptions in the encoding that browsers supported first, and that compilers still emit by default.
 (module
   (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
   (memory (export "memory") 1)

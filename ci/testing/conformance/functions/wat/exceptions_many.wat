@@ -1,4 +1,4 @@
-;; More exceptions than memory has room for, each gone before the next but for the last hundred, which a table holds.
+;; More exceptions than fit in memory. Each is freed before the next, except the last hundred, which a table holds.
 (module
   (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
   (memory (export "memory") 1)
@@ -20,5 +20,5 @@
       (table.set $held (i32.rem_u (local.get $at) (i32.const 100)) (call $catches (local.get $at)))
       (local.set $at (i32.add (local.get $at) (i32.const 1)))
       (br_if $next (i32.lt_u (local.get $at) (i32.const 200000))))
-    ;; The one of 199 942.
+    ;; The exception of iteration 199 942.
     (call $exit (i32.sub (call $value (table.get $held (i32.const 42))) (i32.const 199900)))))

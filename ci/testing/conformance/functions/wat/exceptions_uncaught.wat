@@ -1,4 +1,4 @@
-;; An exception that nothing catches, after a wait.
+;; An uncaught exception, after a suspension.
 (module
   (import "env" "__faasm_pull_state" (func $pull (param i32 i32)))
   (memory (export "memory") 1)

@@ -1,4 +1,4 @@
-;; Exits from deep inside, after a wait.
+;; Exits from nested calls, after a suspension.
 (module
   (import "env" "__faasm_pull_state" (func $pull (param i32 i32)))
   (import "env" "__faasm_write_output" (func $write_output (param i32 i32)))

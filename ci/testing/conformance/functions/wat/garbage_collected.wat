@@ -1,4 +1,4 @@
-;; Objects of a garbage collector, which neither place runs.
+;; Uses garbage-collected objects, which neither page nor cluster supports.
 (module
   (memory (export "memory") 1)
   (type $pair (struct (field i32) (field i32)))

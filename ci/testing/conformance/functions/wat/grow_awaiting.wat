@@ -1,5 +1,5 @@
-;; Memory grows while a call is under way, and before and after each wait. Grown pages hold a pattern of their own; the
-;; sizes the guest sees go to the output, as `before, after, at the end` and the number of wrong words.
+;; Grows memory while a call is in flight, and before and after each suspension. Grown pages hold a pattern of their
+;; own; the output is the memory sizes that the guest sees (before, after, at the end) and the number of wrong words.
 (module
   (import "env" "__faasm_chain_name" (func $chain (param i32 i32 i32) (result i32)))
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
@@ -37,7 +37,7 @@
     (drop (call $await (local.get $call)))
     (call $grow_and_fill (i32.const 4))
     (i32.store (i32.const 8) (memory.size))
-    ;; Memory is as large as it may be.
+    ;; Memory has reached its maximum.
     (i32.store (i32.const 12) (memory.grow (i32.const 1)))
     (i32.store (i32.const 24) (call $wrong (i32.const 65536)))
     (i32.store (i32.const 16) (i32.load (i32.const 24)))

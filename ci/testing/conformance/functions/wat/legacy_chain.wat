@@ -1,5 +1,5 @@
-;; The 2019/20 toolchain: `main` dispatches on its index, and chains itself with others. Index 2 writes its input
-;; backwards, index 5 gives back its index, any other traps.
+;; The 2019/20 toolchain: `main` dispatches on its index, and chains itself with other indices. Index 2 outputs its
+;; input backwards, index 5 returns its index, any other traps.
 (module
   (import "env" "__faasm_get_idx" (func $index (result i32)))
   (import "env" "__faasm_chain_this" (func $chain (param i32 i32 i32) (result i32)))

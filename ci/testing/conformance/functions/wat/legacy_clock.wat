@@ -1,4 +1,4 @@
-;; The 2019/20 toolchain: clock_gettime and gettimeofday agree on the time, to ten seconds.
+;; The 2019/20 toolchain: clock_gettime and gettimeofday agree to within ten seconds.
 (module
   (import "env" "__syscall2" (func $syscall2 (param i32 i32 i32) (result i32)))
   (memory (export "memory") 1)

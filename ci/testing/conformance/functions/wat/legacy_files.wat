@@ -1,5 +1,5 @@
-;; The 2019/20 toolchain: makes a file, writes, seeks, reads and closes it by system calls; opens one that is missing. The
-;; output is their results, 4 bytes each (descriptors only as whether there is one), then what was read.
+;; The 2019/20 toolchain: creates a file, writes, seeks, reads and closes it by system calls; opens one that is missing.
+;; The output is their results, 4 bytes each (for descriptors, only whether they are valid), then the bytes read.
 (module
   (import "env" "__syscall1" (func $syscall1 (param i32 i32) (result i32)))
   (import "env" "__syscall3" (func $syscall3 (param i32 i32 i32 i32) (result i32)))

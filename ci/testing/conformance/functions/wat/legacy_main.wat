@@ -1,4 +1,4 @@
-;; The 2019/20 toolchain: `main` is the entry and gives the return value; `_faasm_zygote` has run before it, once.
+;; The 2019/20 toolchain: `main` is the entry and provides the return value; `_faasm_zygote` runs before it, once.
 (module
   (import "env" "__faasm_write_output" (func $write_output (param i32 i32)))
   (memory (export "memory") 1)

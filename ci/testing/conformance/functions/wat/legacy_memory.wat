@@ -1,6 +1,6 @@
-;; The 2019/20 toolchain: `brk` and anonymous `mmap2` grow memory, `munmap` gives back. The output is 4 bytes each: whether
-;; brk(0) lies past the initial memory, whether it then moved by a page, what was stored there, whether mmap2 gave whole pages of zeros that
-;; overlap nothing, the result of munmap.
+;; The 2019/20 toolchain: `brk` and anonymous `mmap2` grow memory, `munmap` frees it. The output is five results, 4
+;; bytes each: whether brk(0) lies past the initial memory, whether it then moved by a page, the value stored there,
+;; whether mmap2 returned zeroed whole pages that overlap nothing else, the result of munmap.
 (module
   (import "env" "__syscall1" (func $syscall1 (param i32 i32) (result i32)))
   (import "env" "__syscall2" (func $syscall2 (param i32 i32 i32) (result i32)))
@@ -19,7 +19,7 @@
     ;; mmap2(0, 100000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
     (local.set $map (call $syscall6 (i32.const 192)
       (i32.const 0) (i32.const 100000) (i32.const 3) (i32.const 0x22) (i32.const -1) (i32.const 0)))
-    ;; A wait in between: what suspends the function takes no memory of its own from it.
+    ;; A suspension in between: the unwind buffer takes none of the function's memory.
     (call $pull (i32.const 16) (i32.const 4))
     (i32.store (i32.const 108) (i32.load (i32.add (local.get $break) (i32.const 65532))))
     (i32.store (i32.const 112) (i32.and

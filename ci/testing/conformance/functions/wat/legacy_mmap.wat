@@ -1,5 +1,5 @@
-;; The 2019/20 toolchain: maps a file it has written, from its second page on, and asks for a limit. The output is what was
-;; mapped, whether the rest of the page is zero, and the results of munmap and getrlimit.
+;; The 2019/20 toolchain: maps a file that it has written, from the second page on, and queries a limit. The output is
+;; the mapped bytes, whether the rest of the page is zero, and the results of munmap and getrlimit.
 (module
   (import "env" "__syscall2" (func $syscall2 (param i32 i32 i32) (result i32)))
   (import "env" "__syscall3" (func $syscall3 (param i32 i32 i32 i32) (result i32)))

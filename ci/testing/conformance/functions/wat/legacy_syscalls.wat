@@ -1,5 +1,5 @@
-;; The 2019/20 toolchain: system calls by their i386 numbers. The output is their results, 4 bytes each: write, writev, ioctl
-;; of a file that is no terminal (0 or an error, only its sign), getpid-like calls left out, then exit with 6.
+;; The 2019/20 toolchain: system calls by their i386 numbers. The output is their results, 4 bytes each: write, writev,
+;; ioctl of a file that is not a terminal (only the sign: 0 or an error), without getpid-like calls; then exit with 6.
 (module
   (import "env" "__syscall1" (func $syscall1 (param i32 i32) (result i32)))
   (import "env" "__syscall3" (func $syscall3 (param i32 i32 i32 i32) (result i32)))
@@ -15,7 +15,7 @@
     (i32.store (i32.const 200) (call $syscall3 (i32.const 4) (i32.const 1) (i32.const 16) (i32.const 8)))
     (i32.store (i32.const 204) (call $syscall3 (i32.const 146) (i32.const 1) (i32.const 80) (i32.const 2)))
     (i32.store (i32.const 208) (i32.ge_s (call $puts (i32.const 64)) (i32.const 0)))
-    ;; To a descriptor that is not open: -9, EBADF of Linux.
+    ;; A descriptor that is not open: -9, EBADF of Linux.
     (i32.store (i32.const 212) (call $syscall3 (i32.const 4) (i32.const 55) (i32.const 16) (i32.const 8)))
     (call $write_output (i32.const 200) (i32.const 16))
     (drop (call $syscall1 (i32.const 1) (i32.const 6)))

@@ -1,4 +1,4 @@
-;; The 2019/20 toolchain: a system call that nobody implements gives -38, ENOSYS of Linux, and no more.
+;; The 2019/20 toolchain: an unimplemented system call returns -38, ENOSYS of Linux, and has no other effect.
 (module
   (import "env" "__syscall0" (func $syscall0 (param i32) (result i32)))
   (memory (export "memory") 1)

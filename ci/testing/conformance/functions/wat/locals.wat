@@ -1,5 +1,5 @@
-;; Values of every type live across a wait: as locals, on the operand stack, in globals, in nested blocks. The output is
-;; what is left of them, 8 or 16 bytes each.
+;; Values of every type live across a suspension: as locals, on the operand stack, in globals, in nested blocks. The
+;; output is the values afterwards, 8 or 16 bytes each.
 (module
   (import "env" "__faasm_pull_state" (func $pull (param i32 i32)))
   (import "env" "__faasm_write_output" (func $write_output (param i32 i32)))
@@ -12,7 +12,7 @@
   (func (export "_start") (local $i i32) (local $l i64) (local $f f32) (local $d f64) (local $v v128)
     (local.set $i (i32.const -5))
     (local.set $l (i64.const -6000000000))
-    ;; NaNs with payloads of their own.
+    ;; NaNs with distinct payloads.
     (local.set $f (f32.const nan:0x200001))
     (local.set $d (f64.const nan:0x4000000000123))
     (local.set $v (v128.const i32x4 1 2 3 0xffffffff))
@@ -29,7 +29,7 @@
     (f64.store (i32.const 24) (local.get $d))
     (v128.store (i32.const 32) (local.get $v))
     (i64.store (i32.const 48) (global.get $kept))
-    ;; Operands wait on the stack for one another.
+    ;; Several operands are on the stack at the same time.
     (i32.store (i32.const 56)
       (i32.add (i32.mul (call $seven) (i32.const 10)) (i32.sub (call $seven) (call $seven))))
     (call $two (f32.const 1.5))

@@ -1,4 +1,4 @@
-;; Its `malloc` makes host calls that need not wait, one of them of the kind that may.
+;; Its `malloc` makes host calls that do not block, one of them a call that may block.
 (module
   (import "env" "__faasm_chain_name" (func $chain (param i32 i32 i32) (result i32)))
   (import "env" "__faasm_await_call" (func $await_value (param i32) (result i32)))
@@ -9,7 +9,7 @@
   (memory (export "memory") 1)
   (data (i32.const 16) "echo\00ALWAYS_ON\00")
   (func (export "malloc") (param i32) (result i32)
-    ;; 1000 + 24 * 1 * 1: a flag that is on, and an id that was never given out, which is awaited at once.
+    ;; 1000 + 24 * 1 * 1: a flag that is set, and an unknown call id, whose await returns at once.
     (i32.add (i32.const 1000)
       (i32.mul (i32.const 24)
         (i32.mul (call $flag (i32.const 21)) (call $await_value (i32.const 77))))))

@@ -1,4 +1,4 @@
-;; Its `malloc` never has memory.
+;; Its `malloc` always returns null.
 (module
   (import "env" "__faasm_chain_name" (func $chain (param i32 i32 i32) (result i32)))
   (import "env" "__faasm_await_call_output" (func $await (param i32 i32 i32) (result i32)))

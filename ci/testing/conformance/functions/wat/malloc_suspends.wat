@@ -1,4 +1,4 @@
-;; Its `malloc` wants to wait: it pulls a state value. The host is in the middle of a call and cannot let it.
+;; Its `malloc` tries to suspend by pulling a state value. The host is inside a host call and must reject it.
 (module
   (import "env" "__faasm_chain_name" (func $chain (param i32 i32 i32) (result i32)))
   (import "env" "__faasm_await_call_output" (func $await (param i32 i32 i32) (result i32)))

@@ -1,4 +1,4 @@
-;; Awaits the output of `echo` without a `malloc` the host could call, copies it over a text, and returns its length. An empty
+;; Awaits the output of `echo`, exports no `malloc`, copies the output over a text, and returns its length. An empty
 ;; output needs no memory.
 (module
   (import "env" "__faasm_read_input" (func $read_input (param i32 i32) (result i32)))

@@ -1,4 +1,4 @@
-;; Maps a value without a `malloc` the host could call, and returns its last byte.
+;; Maps a value, exports no `malloc`, and returns the value's last byte.
 (module
   (import "env" "__faasm_read_state_ptr" (func $map (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))

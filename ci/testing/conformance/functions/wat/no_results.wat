@@ -1,4 +1,4 @@
-;; The state calls as new toolchains declare them, `read_state` without its result too.
+;; The state calls as new toolchains declare them, and `read_state` also without its result.
 (module
   (import "env" "__faasm_write_state" (func $write (param i32 i32 i32)))
   (import "env" "__faasm_write_state_offset" (func $write_at (param i32 i32 i32 i32 i32)))

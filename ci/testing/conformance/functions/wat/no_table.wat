@@ -1,4 +1,4 @@
-;; Chains function pointers without a table to find them in; the return value is the call's.
+;; Chains function pointers although it has no table; the return value is the call's.
 (module
   (import "env" "__faasm_chain_ptr" (func $chain (param i32 i32 i32) (result i32)))
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))

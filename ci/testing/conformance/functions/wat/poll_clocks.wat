@@ -1,5 +1,5 @@
-;; Waits for two clocks at once: 20 ms from now (user data 1), and the moment ten seconds away (user data 2).
-;; Exits with ten times the number of events, and the user data of the first.
+;; Waits for two clocks at once: 20 ms from now (user data 1), and an absolute time ten seconds away (user data 2).
+;; Exits with ten times the number of events plus the user data of the first.
 (module
   (import "wasi_snapshot_preview1" "clock_time_get" (func $now (param i32 i64 i32) (result i32)))
   (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))

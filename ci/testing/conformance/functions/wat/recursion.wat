@@ -1,4 +1,4 @@
-;; Recursion without an end.
+;; Infinite recursion.
 (module
   (import "env" "__faasm_write_output" (func $write_output (param i32 i32)))
   (memory (export "memory") 1)

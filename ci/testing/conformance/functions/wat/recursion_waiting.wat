@@ -1,4 +1,4 @@
-;; Recursion without an end through functions that wait on every level.
+;; Infinite recursion through functions that suspend on every level.
 (module
   (import "env" "__faasm_pull_state" (func $pull (param i32 i32)))
   (memory (export "memory") 1)

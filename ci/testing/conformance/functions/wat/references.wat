@@ -1,4 +1,4 @@
-;; References to functions live across a wait.
+;; Function references that are live across a suspension.
 (module
   (type $callee (func (result i32)))
   (import "env" "__faasm_pull_state" (func $pull (param i32 i32)))

@@ -1,4 +1,4 @@
-;; Tables of external references, of which a function can make only null ones; one lives across a wait.
+;; Tables of external references, which a function can create only as null; one is live across a suspension.
 (module
   (import "env" "__faasm_pull_state" (func $pull (param i32 i32)))
   (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))

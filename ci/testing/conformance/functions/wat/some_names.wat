@@ -1,4 +1,4 @@
-;; Its name section names one of its two data segments, and neither type nor table.
+;; Its name section names one of its two data segments, but neither type nor table.
 (module
   (import "env" "__faasm_pull_state" (func $pull (param i32 i32)))
   (import "env" "__faasm_write_output" (func $write_output (param i32 i32)))

@@ -1,4 +1,4 @@
-;; Its start function waits, twice; main then sees what it left.
+;; Its start function suspends twice; main then sees the start function's writes.
 (module
   (import "env" "__faasm_chain_name" (func $chain (param i32 i32 i32) (result i32)))
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))

@@ -1,5 +1,5 @@
-;; Tail calls: a chain longer than any stack in functions that cannot wait, and a shorter one in functions that can; the
-;; return value says how far they got.
+;; Tail calls: a chain longer than any stack through functions that cannot suspend, and a shorter one through functions
+;; that can; the return value is the number of calls.
 (module
   (type $step (func (param i32 i32) (result i32)))
   (import "env" "__faasm_pull_state" (func $pull (param i32 i32)))

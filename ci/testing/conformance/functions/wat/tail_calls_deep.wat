@@ -1,4 +1,4 @@
-;; A chain of tail calls longer than any stack, that waits at its end; the return value says how far it got.
+;; A chain of tail calls longer than any stack that suspends at its end; the return value is the number of calls.
 (module
   (type $step (func (param i32 i32) (result i32)))
   (import "env" "__faasm_pull_state" (func $pull (param i32 i32)))

@@ -1,4 +1,4 @@
-;; One trap of each kind, chosen by the first character of the input; before it, a wait.
+;; One trap of each kind, selected by the first character of the input, after a suspension.
 (module
   (import "env" "__faasm_read_input" (func $read_input (param i32 i32) (result i32)))
   (import "env" "__faasm_pull_state" (func $pull (param i32 i32)))

@@ -1,4 +1,4 @@
-;; Exports nothing but its entry: the host finds memory and table all the same.
+;; Exports only its entry; the host must still find memory and table.
 (module
   (import "env" "__faasm_chain_ptr" (func $chain (param i32 i32 i32) (result i32)))
   (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))

@@ -1,4 +1,4 @@
-;; Imports something that is no part of the host interface; calls it only where the input is not empty.
+;; Imports a name outside the host interface; calls it only if the input is not empty.
 (module
   (import "env" "__faasm_read_input" (func $read_input (param i32 i32) (result i32)))
   (import "env" "__faasm_write_output" (func $write_output (param i32 i32)))

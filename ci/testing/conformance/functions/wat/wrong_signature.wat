@@ -1,4 +1,4 @@
-;; Imports a host call with other parameters than it has; calls it.
+;; Imports a host call with a wrong signature, and calls it.
 (module
   (import "env" "__faasm_conf_flag" (func $flag (param i64) (result i32)))
   (memory (export "memory") 1)

@@ -13,11 +13,11 @@ pub(super) fn cases() -> Vec<Case> {
         case("io/echo-100-kb", "echo", pattern(100_000)).returns(100_000).output(pattern(100_000)),
         probe("io/no-script", &[]),
         probe("io/input-size", &["input_size"]).lines(&["input_size = 10"]),
-        // A shorter buffer gets the beginning; a longer one what there is. Nothing beyond is touched.
+        // A shorter buffer receives the beginning, a longer one the whole input. Bytes after it are unchanged.
         probe("io/read-input-shorter", &["read_input 4"]).lines(&["read_input = 4 \"read.\""]),
         probe("io/read-input-longer", &["read_input 900"])
             .lines(&["read_input = 14 \"read_input 900.\""]),
-        // Not a stream: every read begins at the beginning.
+        // The input is not a stream: every read starts at the beginning.
         probe("io/read-input-twice", &["read_input 3", "read_input 3"])
             .lines(&["read_input = 3 \"rea.\"", "read_input = 3 \"rea.\""]),
         probe("io/output-is-replaced", &["raw_output longer", "raw_output b"]).output("b"),
@@ -58,7 +58,7 @@ pub(super) fn cases() -> Vec<Case> {
             "sleep = 0 long enough\n".repeat(150),
             "sleep = 0 long enough\n".repeat(20)
         )),
-        // Where a suspended stack goes must be nobody else's memory, whoever allocates first.
+        // The unwind buffer must not overlap memory of the guest, whoever allocates first.
         probe("wait/before-the-first-malloc", &["sleep 1", "pattern 200000", "sleep 1", "verify"])
             .lines(&["sleep = 0 long enough", "sleep = 0 long enough", "verify = 0 wrong"]),
         probe(
@@ -106,7 +106,7 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-/// Bytes from 0 to 250, and again.
+/// Bytes from 0 to 250, repeated.
 pub(super) fn pattern(length: u32) -> Vec<u8> {
     (0..length).map(|at| (at % 251) as u8).collect()
 }

@@ -37,7 +37,7 @@ x\\\\nawait_output\\nawait_output",
         )
         .lines(&["await_output = 0 \"await_output = 0 \\\"await_output = 1 \
 \\\\\\\"x\\\\\\\"\\\\n\\\"\\n\""]),
-        // A fresh instance each time: its globals are not the caller's, nor another call's.
+        // Every call has a fresh instance: it shares globals neither with the caller nor with other calls.
         probe(
             "chain/instances-are-fresh",
             &["count", "chain_ptr count_calls", "chain_ptr count_calls", "await", "await", "count"],
@@ -122,12 +122,12 @@ x\\\\nawait_output\\nawait_output",
         )
         .lines(&["await_output = 0 \"read = 3 \\\"one\\\"\\n\"", "read = 3 \"two\""])
         .leaves("k", "two"),
-        // It goes to the log of wherever it runs.
+        // The output of a chained call goes to the log of its place.
         probe("chain/what-a-call-prints-is-not-the-callers", &["chain cxx locals", "await_output"])
             .lines(&["await_output = 6 \"7\""]),
         probe("chain/output-of-1-mb", &["chain_ptr script big_output 1000000", "await_big"])
             .lines(&["await_big = 0, 1000000 bytes, 0 wrong"]),
-        // Errors the caller sees as return value 1.
+        // Errors that the caller sees as return value 1.
         probe("chain/unknown-id", &["await_id 77", "await_id 0", "await_id -1", "say on"])
             .output("await_id = 1\nawait_id = 1\nawait_id = 1\non"),
         probe("chain/unknown-id-with-output", &["await_output_id 77"])
@@ -199,7 +199,7 @@ x\\\\nawait_output\\nawait_output",
 }
 
 fn crowds() -> [Case; 3] {
-    // One after the other, then side by side.
+    // Sequentially, then concurrently.
     let one = "chain_ptr echo abc\nawait\n".repeat(60);
     let all = format!("repeat 100 chain_ptr echo ab\n{}", "await\n".repeat(100));
     let waiting =

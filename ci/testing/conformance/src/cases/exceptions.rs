@@ -1,5 +1,5 @@
-//! Exceptions of C++ (`cpp/exceptions.cpp`), with each encoding that compilers write: that of the standard, that of the draft by
-//! the same compiler, and that of the draft by Emscripten with its own library.
+//! C++ exceptions (`cpp/exceptions.cpp`) in each encoding that compilers emit: the standard encoding, the draft
+//! encoding from the same compiler, and the draft encoding from Emscripten with its own library.
 
 use crate::case::{Case, case};
 use crate::outcome::Code;
@@ -11,7 +11,7 @@ const BUILDS: [(&str, &str, &str); 3] = [
     ("emscripten", "exceptions_emscripten", "em++"),
 ];
 
-/// Parts of the program and what they write, by the rules of C++.
+/// Parts of the program and their required output according to C++.
 const PARTS: [(&str, &str); 9] = [
     ("caught", "~inner caught 7 after ~outer "),
     ("frames", "~even ~odd ~even ~odd 40 "),
@@ -24,14 +24,14 @@ const PARTS: [(&str, &str); 9] = [
     ("held", "0 derived held 1 derived held 2 derived held derived held "),
     ("many", "120000000 "),
     ("constructor", "~second ~first 9 "),
-    // That of a call that failed.
+    // The output of a failed call.
     ("chained", "1 "),
 ];
 
 pub(super) fn cases() -> Vec<Case> {
     let of_build = |(build, function, needs)| {
         let part = move |part: &'static str| {
-            // All of its functions can wait below a handler.
+            // All of its functions may suspend below a handler.
             case(&format!("exceptions/{build}-{part}"), function, part)
                 .needs(needs)
                 .limit(&["asyncify"], Code::BadOptions)
@@ -39,7 +39,7 @@ pub(super) fn cases() -> Vec<Case> {
         let caught = PARTS.map(|(name, output)| part(name).output(output));
         let uncaught = part("uncaught").fails(Code::Trap).stdout("destroyed\n");
         let terminated = match build {
-            // The `abort` of its library ends the program by an exit.
+            // Its library implements `abort` as an exit.
             "emscripten" => part("noexcept").returns(1),
             _ => part("noexcept").fails(Code::Trap),
         };

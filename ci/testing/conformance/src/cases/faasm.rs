@@ -1,5 +1,5 @@
-//! What cases give in a Faasm cluster where that is something else than everywhere: by what a case does, and by name, each
-//! with the reason.
+//! Required results in a Faasm cluster where they differ from those in other columns: by what a case does, and by name,
+//! each with the reason.
 
 use crate::case::{After, Case, End, Instead, Limit, Text};
 use crate::outcome::Code;
@@ -8,40 +8,40 @@ const FAASM: &[&str] = &["faasm"];
 const ORIGINALS: &[&str] = &["faasm-originals"];
 const GUARDED: &[&str] = &["faasm-guarded"];
 const BUILT: &[&str] = &["faasm-built"];
-/// As the toolchain made them, guarded or not.
+/// Functions as the toolchain linked them, guarded or not.
 const UNBUILT: &[&str] = &["faasm-originals", "faasm-guarded"];
-/// What the relay guards, built for Faasm or not.
+/// Functions that the relay guards, built for Faasm or not.
 const CHECKED: &[&str] = &["faasm-guarded", "faasm-built"];
 
-const NOT_CARRIED: &str = "Faasm carries no environment, and no arguments with blanks";
-const REPLACED: &str = "Faasm replaces the output of a call that returns something else than 0";
-const LACKING: &str = "WAMR has no such host call";
-const REFUSED: &str = "refused at upload: a Faasm cluster cannot do what it imports";
-const NOT_COMPILED: &str = "refused at upload: WAMR cannot compile it";
+const NOT_CARRIED: &str = "Faasm passes no environment variables, and no arguments with blanks";
+const REPLACED: &str = "Faasm replaces the output of a call that does not return 0";
+const LACKING: &str = "WAMR does not have this host call";
+const REFUSED: &str = "rejected at upload: a Faasm cluster does not support one of its imports";
+const NOT_COMPILED: &str = "rejected at upload: WAMR cannot compile it";
 const NOT_TEXT: &str = "an output that is not UTF-8 ends the planner";
-const ONE_TEXT: &str = "Faasm tells all failures alike";
+const ONE_TEXT: &str = "Faasm reports all failures with the same text";
 const POINTERS: &str = "Faasm reports 0 for a chained function pointer, whatever it returned";
 const CLOCK: &str = "clock_time_get of WAMR writes the lower 32 bits only";
-const ENDS_WORKER: &str = "it ends the worker";
+const ENDS_WORKER: &str = "the call ends the worker";
 const LENGTHS: &str =
-    "a worker gives no sizes of lists: what is behind their elements reads as zeros";
-const ZEROS: &str = "a missing value reads as zeros, and its size is the one that is asked for";
+    "a worker does not report the size of a list: bytes after its elements read as zeros";
+const ZEROS: &str = "a missing value reads as zeros, and its size is the requested one";
 const FIRST_PUSH: &str = "a guarded function pushes the first value of a key at once";
 const UNSEEN: &str = "a guarded pull leaves a missing key missing";
-const LONG_KEY: &str = "artefacts take keys of up to 1024 bytes";
+const LONG_KEY: &str = "artefacts accept keys of up to 1024 bytes";
 const SLOTS: &str = "a chained call without a free slot traps";
-const ROOM: &str = "an awaited output has memory that the worker chose";
+const ROOM: &str = "the worker chooses the memory of an awaited output";
 const NAME_NOT_TEXT: &str = "a chained name that is not UTF-8 ends the planner";
-const HARMLESS: &str = "a guarded function calls only what is known to be harmless";
-const ANY_KEY: &str = "Faasm takes keys that are not UTF-8";
-const BEHIND: &str = "memory behind the end that the guest sees is the artefact's";
-const SAYS_NOTHING: &str = "an artefact says nothing there";
-const CONSTRUCTORS: &str = "constructors run before a pointer only where they are exported";
-const OLD: &str = "Faasm 0.29 has no host calls of 2019 and 2020";
+const HARMLESS: &str = "a guarded function makes only calls that are known to be harmless";
+const ANY_KEY: &str = "Faasm accepts keys that are not UTF-8";
+const BEHIND: &str = "the artefact uses the memory after the end that the guest sees";
+const SAYS_NOTHING: &str = "an artefact prints no message there";
+const CONSTRUCTORS: &str = "constructors run before a pointer only if they are exported";
+const OLD: &str = "Faasm 0.29 does not have the host calls of 2019 and 2020";
 
 const SIZES: &str = "a worker's copy of a value has the size of its first use";
 
-/// Commands of scripts whose host calls WAMR does not have.
+/// Commands of scripts that need host calls WAMR does not have.
 const LACKED: &[&str] = &[
     "map",
     "map_at",
@@ -65,7 +65,7 @@ const LACKED: &[&str] = &[
     "oob_mask",
 ];
 
-/// Commands of scripts that a Faasm cluster can do none of: functions that import their host calls are not taken there.
+/// Commands of scripts that need host calls a Faasm cluster does not support: it rejects functions that import them.
 pub(crate) const HOST_ONLY: &[&str] = &[
     "map",
     "map_at",
@@ -82,7 +82,7 @@ pub(crate) const HOST_ONLY: &[&str] = &[
     "from_file",
 ];
 
-/// Cases that fail in some columns only.
+/// Cases that fail only in some columns.
 const FAILING: &[(&[&str], Code, &str, &[&str])] = &[
     (
         FAASM,
@@ -278,7 +278,7 @@ const POINTED: &[&str] = &[
     "chain/twenty-that-wait",
 ];
 
-/// Cases that return something else in some columns: value and output.
+/// Cases that return another value or output in some columns.
 const RETURNING: &[(&[&str], &str, i32, &str, &str)] = &[
     (
         BUILT,
@@ -417,10 +417,10 @@ const RETURNING: &[(&[&str], &str, i32, &str, &str)] = &[
     (CHECKED, "fault/malloc-gives-a-bad-pointer", 0, "", ROOM),
 ];
 
-/// Cases that depend on a clock that is right, and give this or that where it is not.
+/// Cases that need a correct clock, and whose result is not deterministic without one.
 const BY_THE_CLOCK: &[&str] = &["start/emscripten", "rust/clocks", "clock/poll-tells-what-is-due"];
 
-/// What the probe says of a sleep, by that clock.
+/// Output of the probe for a sleep, measured by that clock.
 const MEASURED: &str = "long enough";
 
 /// The case with its limits in the columns of a Faasm cluster.
@@ -516,7 +516,7 @@ fn named(case: &Case) -> Vec<Limit> {
     limits
 }
 
-/// What awaited calls gave, with 0 as their values.
+/// The output with the values of awaited calls replaced by 0.
 fn zeroed(output: &str) -> String {
     let line = |line: &str| match line.split_once(" = ") {
         Some((what @ ("await" | "await_output"), rest)) => {
@@ -528,13 +528,13 @@ fn zeroed(output: &str) -> String {
     output.lines().map(line).collect()
 }
 
-/// A function that is not taken.
+/// The limit of a function that is rejected at upload.
 fn refused(case: &Case) -> Option<Limit> {
     let wants = case.words().iter().any(|word| HOST_ONLY.contains(&word.as_str()));
     (case.is_script() && wants).then(|| fails(CHECKED, Code::CannotLoad, REFUSED))
 }
 
-/// What Faasm makes of a function that was not built for it.
+/// Limits of a function that was not built for Faasm.
 fn unbuilt(case: &Case) -> Vec<Limit> {
     let lacks = case.commands().iter().any(|command| LACKED.contains(&command.as_str()));
     let mut limits = Vec::new();
@@ -558,7 +558,7 @@ fn unbuilt(case: &Case) -> Vec<Limit> {
     limits
 }
 
-/// Failures that artefacts cannot tell either.
+/// Failures that artefacts cannot distinguish either.
 fn failing(case: &Case) -> Option<Limit> {
     let told = [Code::BadPointer, Code::State, Code::OperationFailed, Code::OutOfMemory];
     match &case.end {

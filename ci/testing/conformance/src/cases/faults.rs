@@ -1,10 +1,10 @@
-//! What a function can do wrong: each has one outcome, the same everywhere.
+//! Faults of functions: each has one outcome, the same everywhere.
 
 use crate::case::{Case, case, probe};
 use crate::outcome::Code;
-use crate::test_bed::NOWHERE;
+use crate::test_bed::MISSING_FUNCTION;
 
-/// Commands of the probe that hand a host call a bad pointer.
+/// Commands of the probe that pass a bad pointer to a host call.
 const BAD_POINTERS: [(&str, &str); 19] = [
     ("write-output", "oob_write_output"),
     ("wraps-around", "oob_wraps"),
@@ -39,7 +39,7 @@ pub(super) fn cases() -> Vec<Case> {
         .collect();
     cases.extend([
         probe("bad-pointer/the-last-bytes-are-good", &["oob_write_output_fits"]).output("last"),
-        // WASI has an errno for it, 21.
+        // WASI reports errno 21.
         probe(
             "bad-pointer/wasi-gives-an-errno",
             &[
@@ -84,7 +84,7 @@ pub(super) fn cases() -> Vec<Case> {
         case("fault/stack-exhausted", "recursion", "").fails(Code::StackExhausted),
         case("fault/stack-exhausted-after-a-wait", "recursion_waiting", "")
             .fails(Code::StackExhausted),
-        // The break serves instead.
+        // The break provides the memory instead.
         case("chain/output-without-malloc", "no_malloc", "abc").returns(3).output("abcited"),
         case("chain/no-output-without-malloc", "no_malloc", "").returns(0).output("awaited"),
         case("map/without-malloc", "no_malloc_map", "").with_value("k", "abcdefgh").returns(104),
@@ -92,7 +92,7 @@ pub(super) fn cases() -> Vec<Case> {
         case("fault/malloc-gives-a-bad-pointer", "malloc_wild", "").fails(Code::BadPointer),
         case("fault/malloc-traps", "malloc_traps", "").fails(Code::Trap),
         case("fault/malloc-exits", "malloc_exits", "").returns(33),
-        // What was not built suspends at every call that may wait, and nothing can be suspended below a `malloc`.
+        // A function that was not built suspends at every call that may block, which is impossible below `malloc`.
         case("fault/malloc-wants-to-wait", "malloc_suspends", "")
             .fails(Code::OperationFailed)
             .limit(&["original"], Code::Trap),
@@ -102,29 +102,29 @@ pub(super) fn cases() -> Vec<Case> {
             .limit(&["original"], Code::Trap),
         case("fault/unknown-import-not-called", "unknown_import", "").output("not called"),
         case("fault/unknown-import-called", "unknown_import", "x").fails(Code::UnknownImport),
-        // Refused when it is built for pages, and when a cluster first runs it.
+        // Rejected when it is built for pages, and when a cluster first runs it.
         case("fault/import-of-another-signature", "wrong_signature", "").fails(Code::CannotLoad),
         case("fault/data-beyond-memory", "data_beyond", "").fails(Code::CannotLoad),
         case("fault/start-function-traps", "start_traps", "").fails(Code::Trap),
         case("fault/no-entry", "no_entry", "").fails(Code::CannotLoad),
         case("fault/no-module", "not_wasm", "").fails(Code::CannotLoad),
-        // Told before it runs.
+        // Reported before the run starts.
         case("fault/cluster-only-import", "cluster_only", "")
             .fails(Code::ClusterOnly)
             .leaves_no("mark"),
         case("fault/cluster-only-host-call", "cluster_only_row", "").fails(Code::ClusterOnly),
-        // Nobody but a cluster ends a run for its time, and a page knows of a missing function before any cluster does.
-        case("fault/timeout", "loops", "").fails(Code::Timeout).impatient().only(&["embedded"]),
-        case("fault/missing-function", NOWHERE, "")
+        // Only a cluster ends a run by a time limit; a page learns of a missing function before any cluster does.
+        case("fault/timeout", "loops", "").fails(Code::Timeout).short_timeout().only(&["embedded"]),
+        case("fault/missing-function", MISSING_FUNCTION, "")
             .fails(Code::MissingFunction)
             .only(&["embedded"]),
-        case("fault/nothing-to-load", NOWHERE, "")
+        case("fault/nothing-to-load", MISSING_FUNCTION, "")
             .fails(Code::CannotLoad)
             .only(&["page", "worker"]),
-        // The caller's time would run out before the callee's where both are in the cluster.
+        // If both were in the cluster, the caller would time out before the callee.
         probe("fault/callee-takes-too-long", &["chain loops x", "await_reason", "say on"])
             .output("await_output = 1 with a reason\non")
-            .impatient()
+            .short_timeout()
             .only(&["page", "worker"]),
     ]);
     cases

@@ -1,4 +1,4 @@
-//! Files: the tree in memory that each call has.
+//! Files: the in-memory tree of each call.
 
 use crate::case::{Case, files, probe};
 
@@ -274,7 +274,7 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-/// Files are a call's own: another one does not find them.
+/// The files of a call are private: another call does not see them.
 fn private() -> Case {
     probe(
         "file/private-to-a-call",

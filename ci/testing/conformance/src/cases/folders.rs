@@ -1,4 +1,4 @@
-//! Folders of the tree in memory that each call has.
+//! Folders of the in-memory tree of each call.
 
 use crate::case::{Case, case, files};
 
@@ -131,7 +131,7 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-/// More entries than one read of a folder gives.
+/// More entries than one read of a folder returns.
 fn many() -> Case {
     let mut script = String::from("mkdir /d\n");
     let mut list = String::from("list =");

@@ -1,15 +1,15 @@
-//! Locks across the cluster.
+//! Cluster-wide locks.
 
 use crate::case::{Case, probe};
 use crate::outcome::Code;
 
-/// A run that takes such a lock first: Faasm's workers have no such host call, and so it fails there.
+/// A run that starts by taking such a lock: Faasm's workers do not have this host call, so the run fails there.
 fn locking(name: &str, script: &[&'static str]) -> Case {
     let script = [&["lock_global first", "unlock_global first"], script].concat();
     probe(name, &script)
 }
 
-/// Where such a run gets as far as leaving something.
+/// Columns in which such a run gets far enough to leave state.
 const NOT_IN_FAASM: &[&str] = &["embedded", "chromium", "firefox", "webkit"];
 
 pub(super) fn cases() -> Vec<Case> {
@@ -58,7 +58,7 @@ pub(super) fn cases() -> Vec<Case> {
             ],
         )
         .lines(&["await = 1", "await = 2"]),
-        // Two elements each: without the lock those of others would come in between.
+        // Two elements each: without the lock, elements of other calls would be interleaved.
         locking(
             "global-lock/one-after-the-other",
             &[
@@ -70,7 +70,7 @@ b\\nunlock_global k\\nreturn 3",
         .lines(&["await = 3"; 5])
         .leaves_list("l", "ababababab")
         .only(NOT_IN_FAASM),
-        // The lock says nothing of the local copy.
+        // The lock does not refresh the local copy.
         locking(
             "global-lock/pull-after-taking-it",
             &[

@@ -1,4 +1,4 @@
-//! Programs as C++, Rust and other toolchains make them, through their libraries; and how each starts and ends.
+//! Programs from C++, Rust and other toolchains with their libraries; and how each starts and ends.
 
 use crate::case::{Case, case};
 use crate::outcome::Code;
@@ -35,7 +35,7 @@ pub(super) fn cases() -> Vec<Case> {
         start("malloc-exported", "start_malloc", true),
         start("constructors-exported", "start_ctors", false),
         start("both-exported", "start_both", true),
-        // Its linker has wrapped `malloc`, which nothing shows but code.
+        // Its linker has wrapped `malloc`, which only the code shows.
         start("malloc-exported-without-names", "start_malloc_stripped", true)
             .limit(&["original"], Code::CannotLoad),
         start("both-exported-without-names", "start_both_stripped", true),

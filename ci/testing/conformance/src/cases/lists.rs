@@ -104,7 +104,7 @@ pub(super) fn cases() -> Vec<Case> {
             ],
         )
         .lines(&["await = 1", "await = 2"]),
-        // Both read, give way, and write one more: without the lock one of the two would be lost.
+        // Both read, yield, and append: without the lock one of the two updates would be lost.
         probe(
             "lock/one-after-the-other",
             &[

@@ -1,4 +1,5 @@
-//! State mapped into guest memory: when writes through the pointer join the local tier, and when others' writes appear.
+//! State mapped into guest memory: when writes through the pointer reach the local tier, and when writes of others
+//! appear.
 
 use crate::case::{Case, probe};
 use crate::outcome::Code;
@@ -21,7 +22,7 @@ pub(super) fn cases() -> Vec<Case> {
             .with_value("k", "....")
             .lines(&["map = \"\""])
             .leaves("k", "abcd"),
-        // What is written through the pointer is sent once it is flagged.
+        // Writes through the pointer are sent once they are flagged.
         probe("map/flag-then-push", &["map k 5", "poke 1 XY", "flag k 5", "push k"])
             .with_value("k", "abcde")
             .lines(&["map = \"abcde\""])
@@ -42,7 +43,7 @@ pub(super) fn cases() -> Vec<Case> {
             &["map k 10", "poke 0 XXXXXXXXXX", "flag_at k 10 2 3", "push_partial k", "peek 0 10"],
         )
         .with_value("k", "abcdefghij")
-        // What was not flagged is replaced by what the global tier has.
+        // Bytes that were not flagged are overwritten by the global tier.
         .lines(&["map = \"abcdefghij\"", "peek = \"abXXXfghij\""])
         .leaves("k", "abXXXfghij"),
         probe(
@@ -59,7 +60,7 @@ pub(super) fn cases() -> Vec<Case> {
         .with_value("k", "abcd")
         .lines(&["map = \"abcd\""])
         .leaves("k", "aXYd"),
-        // The moments at which the two become one.
+        // The host calls at which mapping and local tier are synchronised.
         probe("map/poke-shows-in-a-read", &["map k 5", "poke 2 !", "read k 5"])
             .with_value("k", "abcde")
             .lines(&["map = \"abcde\"", "read = 5 \"ab!de\""]),
@@ -94,7 +95,7 @@ pub(super) fn cases() -> Vec<Case> {
         probe("map/pull-replaces-what-was-poked", &["map k 5", "poke 0 Z", "pull k 5", "peek 0 5"])
             .with_value("k", "abcde")
             .lines(&["map = \"abcde\"", "peek = \"abcde\""]),
-        // In a page the callee is on another host, whose writes take a pull to appear.
+        // In a page the callee runs on another host, whose writes appear only after a pull.
         probe(
             "map/resume-shows-what-this-host-wrote",
             &["map k 3", "chain_ptr script write k new", "await", "peek 0 3"],
@@ -161,7 +162,7 @@ pub(super) fn cases() -> Vec<Case> {
         .lines(&["map = \"aaa\"", "map = \"bbb\""])
         .leaves("a", "Aaa")
         .leaves("b", "Bbb"),
-        // Neither mapping nor suspension overwrites what the guest has allocated, or takes what it allocates later.
+        // Neither mapping nor suspension overwrites memory that the guest has allocated or allocates later.
         probe(
             "map/before-the-first-malloc",
             &[

@@ -1,4 +1,4 @@
-//! The table, by topic. A new case is one more entry in the list of a file here; see `docs/conformance.md`.
+//! The table, by topic. Add a case to the list of a file here; see `docs/conformance.md`.
 
 mod calls;
 mod chain;
@@ -56,7 +56,12 @@ mod tests {
                 |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '/';
             assert!(case.name.chars().all(legal) && case.name.len() < 100, "{}", case.name);
             assert!(case.name.contains('/'), "{} has no group", case.name);
-            assert_eq!(seen.insert(case.name.clone(), ()), None, "{} is there twice", case.name);
+            assert_eq!(
+                seen.insert(case.name.clone(), ()),
+                None,
+                "the name {} is used twice",
+                case.name
+            );
         }
         assert!(seen.len() >= 130, "the suite has become smaller: {}", seen.len());
     }

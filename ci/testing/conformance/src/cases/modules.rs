@@ -1,4 +1,5 @@
-//! Modules no toolchain makes today, or that few do: start functions, growing memory, values of every type across waits.
+//! Modules that few or no toolchains produce today: start functions, growing memory, values of every type across
+//! suspensions.
 
 use crate::case::{Case, case, probe};
 use crate::outcome::Code;
@@ -26,7 +27,7 @@ pub(super) fn cases() -> Vec<Case> {
         case("module/start-function-that-waits", "start_suspends", "")
             .returns(8)
             .output("echo\0\0\0"),
-        // What the host keeps at the end of memory is not the guest's: sizes are as if it were not there.
+        // The buffer that the host keeps at the end of memory is hidden from the guest: memory sizes do not include it.
         case("module/memory-grows-while-awaiting", "grow_awaiting", "")
             .output(words(&[1, 3, 10, -1, 0])),
         case("module/nothing-exported-but-the-entry", "unexported", "").output("hiddenh"),
@@ -34,11 +35,11 @@ pub(super) fn cases() -> Vec<Case> {
         case("module/bulk-operations", "bulk", "").output("paspassive!!6009"),
         case("module/passive-data-only-dropped", "data_drop", "").output("read"),
         case("module/tail-calls", "tail_calls", "").returns(1_001_001),
-        // In functions that can wait, tail calls need stack.
+        // In functions that may suspend, tail calls need stack.
         case("module/tail-calls-without-end", "tail_calls_deep", "")
             .returns(1_000_001)
             .limit(&["asyncify"], Code::StackExhausted),
-        // What Asyncify cannot rewind, or Binaryen cannot read, is built for JSPI only, and not run wrongly.
+        // If Asyncify cannot rewind a module, or Binaryen cannot read it, it is built for JSPI only.
         case("module/references-to-functions", "references", "")
             .returns(6)
             .limit(&["asyncify"], Code::BadOptions),
@@ -61,7 +62,7 @@ pub(super) fn cases() -> Vec<Case> {
             .fails(Code::BadPointer)
             .limit(&["asyncify"], Code::BadOptions),
         case("module/exceptions-without-end", "exceptions_many", "").returns(42),
-        // Building translates them, and so does the cluster. Of what was not built it is the browser that reads them.
+        // Translated by the build and by the cluster. In originals the browser reads them.
         case("module/exceptions-of-the-draft", "exceptions_legacy", "").returns(6),
         case("module/all-exceptions-of-the-draft", "exceptions_draft", "")
             .output(words(&[11, 12, 7, 9, 5, 6, 24, 2, 7, 9, 8, 9, 1]))
@@ -71,7 +72,7 @@ pub(super) fn cases() -> Vec<Case> {
             .limit(&["asyncify"], Code::BadOptions),
         case("module/garbage-collection", "garbage_collected", "").fails(Code::CannotLoad),
         case("module/imported-memory-and-table", "imported_memory", "").output("importedi"),
-        // Building translates it.
+        // Translated by the build.
         case("module/draft-simd", "draft_simd", "")
             .returns(110)
             .output(words(&[11, 22, 33, 44]))

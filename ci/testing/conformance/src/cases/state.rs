@@ -1,4 +1,4 @@
-//! State values in two tiers: what is read, written, pushed and pulled, whole and in parts.
+//! State values in two tiers: read, written, pushed and pulled, whole and in parts.
 
 use crate::case::{Case, probe};
 use crate::outcome::Code;
@@ -27,7 +27,7 @@ pub(super) fn cases() -> Vec<Case> {
         probe("state/read-into-a-larger-buffer", &["read k 9"])
             .with_value("k", "global")
             .lines(&["read = 6 \"global...\""]),
-        // Only a pull looks for newer values; what was written here is what is read here.
+        // Only a pull fetches newer values; reads return the local writes.
         probe("state/local-write-hides-global", &["write k newer", "read k 5"])
             .with_value("k", "older")
             .lines(&["read = 5 \"newer\""])
@@ -39,7 +39,7 @@ pub(super) fn cases() -> Vec<Case> {
         .with_value("k", "older")
         .lines(&["read = 5 \"older\""])
         .leaves("k", "older"),
-        // Neither what was overwritten by a pull nor what was pushed is sent later, over what others have made of it.
+        // Bytes that a pull overwrote, or that were already pushed, are not sent again later over changes of others.
         probe(
             "state/pull-leaves-nothing-to-push",
             &[
@@ -164,7 +164,7 @@ pub(super) fn cases() -> Vec<Case> {
             .with_value("k", "abcd")
             .lines(&["read_at = \"\""])
             .leaves("k", "abcd"),
-        // Partial pushes send what is dirty, and take in what is new.
+        // Partial pushes send dirty bytes, and refresh the others.
         probe(
             "state/partial-push",
             &["write_at k 10 1 X", "write_at k 10 7 YZ", "push_partial k", "read k 10"],
@@ -243,7 +243,7 @@ pub(super) fn cases() -> Vec<Case> {
             .leaves("k", "abcd"),
         probe("state/mask-of-another-size", &["write k ABCD", "write m \\x01", "push_mask k m"])
             .fails(Code::State),
-        // A size is fixed by the first access that names one.
+        // The first access that states a size fixes the size.
         probe("state/another-size-locally", &["write k abc", "write k abcd"]).fails(Code::State),
         probe("state/another-size-by-chunk", &["write k abc", "read_at k 4 0 1"])
             .fails(Code::State),
@@ -271,7 +271,7 @@ pub(super) fn cases() -> Vec<Case> {
         )
         .lines(&["read_at = \"BB\""])
         .leaves("k", (0..2_000_000_u32).map(|at| (at >> 8) as u8).collect::<Vec<_>>()),
-        // More than one request carries.
+        // More than one request can contain.
         probe(
             "state/twenty-megabytes",
             &[

@@ -1,10 +1,10 @@
-//! Functions that look as Faasm's own toolchain makes them: a C library that takes its heap from the host and exports no
-//! allocator, zygotes, old names and signatures, and all that its libraries leave to the host.
+//! Functions in the form that Faasm's own toolchain produces: a C library that takes its heap from the host and exports
+//! no allocator, zygotes, old names and signatures, and all imports of its libraries.
 
 use crate::case::{Case, case};
 use crate::outcome::Code;
 
-/// What `calls.c` finds out; error numbers are WASI's.
+/// The lines that `calls.c` outputs; error numbers are WASI's.
 const ANSWERS: &[&str] = &[
     "getpid = 1",
     "getppid = 1",
@@ -88,7 +88,7 @@ const OPENMP: &[&str] = &[
     "inner = llll",
     "levels = 21",
     "serialized = 1",
-    // A legal execution, whatever was asked for.
+    // A valid execution of the requested parallelism.
     "threads at most = 1",
     "limit = 1",
     "processors = 1",
@@ -117,7 +117,7 @@ const SLEPT: &[&str] = &[
 const HEAP: [&str; 6] =
     ["zygote = 18", "await = 9", "length = 9", "differs = 0", "damaged = 0", "damaged again = 0"];
 
-/// The program with one kind of heap, and what only that kind shows.
+/// The program with one kind of heap, and the additional lines of that kind.
 fn heap(name: &str, function: &'static str, more: &[&str]) -> Case {
     let mut changed = vec![b'.'; 100_000];
     changed[90_000] = b'Y';
@@ -138,7 +138,7 @@ pub(super) fn cases() -> Vec<Case> {
             "large = 120",
             "greeting = 0",
         ]),
-        // What the functions that it chains print is theirs; in the embedded cluster it goes to the same place.
+        // Output printed by the functions that it chains is theirs; in the embedded cluster it goes to the same log.
         case("toolchain/chain", "faasm_chain", "").stdout_like("*this was first\n").lines(&[
             "first = 11",
             "output = this was first",
@@ -171,7 +171,7 @@ pub(super) fn cases() -> Vec<Case> {
                 "too much = -1",
             ],
         ),
-        // Nobody can keep the host's pages apart in a module that is not rewritten.
+        // In a module that is not rewritten, the host's pages cannot be separated.
         case("toolchain/grows-by-itself", "faasm_grows", "")
             .with_value("k", "abcd")
             .lines(&["damaged = 0", "outputs = 1", "mapped = 1", "grows = 1"])

@@ -1,4 +1,4 @@
-//! The rest of what a program has of its system: standard descriptors, shared files of the cluster, arguments, environment,
+//! Other system services of a program: standard descriptors, shared files of the cluster, arguments, environment,
 //! clocks, random bytes.
 
 use super::calls::pattern;
@@ -18,7 +18,7 @@ pub(super) fn cases() -> Vec<Case> {
             "close = EBADF",
             "tell = EBADF",
         ]),
-        // Onto a descriptor that is open; what it was before is closed.
+        // The target descriptor is open, and is closed first.
         files(
             "descriptor/renumber",
             &["open /a rwc", "write abc", "renumber 1", "pread 5 0", "renumber 70"],
@@ -30,7 +30,7 @@ pub(super) fn cases() -> Vec<Case> {
             "pread = \"abc\"",
             "renumber = EBADF",
         ]),
-        // It is open twice, as `/` and as `.`.
+        // The folder is open twice, as `/` and as `.`.
         files(
             "descriptor/close-the-root",
             &["use 3", "close", "close", "use 4", "close", "open /a rwc"],
@@ -50,7 +50,7 @@ pub(super) fn cases() -> Vec<Case> {
             "close = ok",
             "close = EBADF",
         ]),
-        // A slash after a link asks for what it leads to, but where something is to be made or to go away.
+        // A slash after a link refers to the link's target, except when creating or removing.
         files(
             "link/slash-after-it",
             &[
@@ -150,11 +150,11 @@ standard input\n",
             .env(&[("HOME", "/ada")])
             .lines(&["getenv = /ada", "getenv = (none)"]),
         files("clock/moves-forward", &["clocks"]).lines(&["clocks = forward plausible 0"]),
-        // The absolute one is ten seconds away when the relative one is due.
+        // The absolute time is ten seconds away when the relative one is due.
         case("clock/poll-tells-what-is-due", "poll_clocks", "").returns(11),
         files("random/differs", &["randoms"]).lines(&["randoms = differ"]),
         files("print/printf", &["printf text"]).stdout("text and 7 and 0.125\n"),
-        // Where main returns 0, whether anybody flushes depends on the link.
+        // If main returns 0, it depends on the link whether standard output is flushed.
         files("print/flushed-by-exit", &["partial no end", "return 3"]).returns(3).stdout("no end"),
     ]
 }

@@ -1,5 +1,5 @@
-//! A real browser: in the page, or in a worker of it. One page runs all cases of all columns of its browser, one after the
-//! other; it is opened again only where a case has broken it.
+//! A real browser: in the page, or in a worker. One page runs all cases of all columns of its browser, one after the
+//! other; it is reopened only if a case has broken it.
 
 use super::Column;
 use crate::case::Case;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 
-/// Hands a request to `suite.js`, and its answer back.
+/// Passes a request to `suite.js`, and returns its answer.
 const RUN: &str = r#"
 const [request, worker, done] = arguments;
 const failed = (error) => done({ broken: String(error?.message ?? error) });
@@ -31,46 +31,45 @@ if (worker) {
 }
 "#;
 
-/// Until a page that does not answer is given up.
+/// Time limit for an answer of the page.
 const TIME_LIMIT: Duration = Duration::from_secs(90);
 
-/// Where in a page, and what runs there.
+/// A place in a page, and the functions that run there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    /// Browser, engine, and where; see [`Column::id`].
+    /// Browser, engine, and place; see [`Column::id`].
     pub(super) id: &'static str,
     pub(super) title: &'static str,
     pub(super) browser: Kind,
-    /// As `connect` has it.
+    /// The option `engine` of `connect`.
     pub(super) engine: &'static str,
     pub(super) worker: bool,
     pub(super) functions: Functions,
-    /// Where chained calls run, as `connect` has it.
+    /// Where chained calls run, as the option of `connect`.
     pub(super) chained: &'static str,
 }
 
-/// What of the originals is run.
+/// Which form of the functions runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Functions {
     Built,
-    /// Built with Asyncify's asserts: a function that is on the stack when another suspends, and is not instrumented,
-    /// traps.
+    /// Built with Asyncify's asserts: an uninstrumented function that is on the stack during a suspension traps.
     WithAsserts,
-    /// Not built: the originals themselves.
+    /// The originals, without a build.
     Originals,
 }
 
-/// The browser of several columns, once it was needed, and the cases for which it had to be replaced.
+/// The browser of several columns, started on demand, and the cases after which it had to be restarted.
 #[derive(Default)]
 pub(super) struct Shared {
     open: Option<Browser>,
-    /// Runs in it so far.
+    /// Number of runs in the current browser.
     runs: u32,
     broken_by: Vec<String>,
 }
 
-/// Most runs in one browser. Each leaves memories behind until the browser collects them, and Firefox gives no more than so
-/// many in a process, whatever of them are garbage of other threads.
+/// Maximum number of runs in one browser. Each run leaves a memory until the browser collects it, and Firefox limits
+/// the number of memories per process, including garbage of other threads.
 const MAX_RUNS: u32 = 250;
 
 pub(super) struct InBrowser {
@@ -79,7 +78,7 @@ pub(super) struct InBrowser {
     browser: Arc<Mutex<Shared>>,
 }
 
-/// What `suite.js` tells of a run.
+/// The answer of `suite.js` about a run.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Answer {
@@ -142,8 +141,10 @@ impl InBrowser {
         let arguments = vec![request, self.place.worker.into()];
         let asking = browser.client().execute_async(RUN, arguments);
         let answer = tokio::time::timeout(TIME_LIMIT, asking).await;
-        let answer = answer.context("the page does not answer")?.context("the page fails")?;
-        serde_json::from_value(answer).context("what the page answers")
+        let answer = answer
+            .context("the page does not answer")?
+            .context("running the script in the page")?;
+        serde_json::from_value(answer).context("parsing the page's answer")
     }
 }
 
@@ -173,7 +174,9 @@ impl Column for InBrowser {
                 (Some(Failure { code, message }), _) => Ended::Failed { code, message },
                 (None, None) => Ended::Returned {
                     value: return_value,
-                    output: STANDARD.decode(output).context("output of the page")?,
+                    output: STANDARD
+                        .decode(output)
+                        .context("decoding the output in the page's answer")?,
                 },
             };
             Ok(Observed { ended, stdout, stderr })
@@ -183,7 +186,7 @@ impl Column for InBrowser {
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<Option<String>>> {
         Box::pin(async move {
             let mut browser = self.browser.lock().await;
-            // The first of the columns that share it ends it.
+            // The first of the columns that share the browser closes it.
             if let Some(browser) = browser.open.take() {
                 browser.close().await?;
             }

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Until a run that never ends is given up; the cluster should have done so before.
+/// Time limit of a run that never ends; the cluster should have ended it earlier.
 const TIME_LIMIT: Duration = Duration::from_secs(180);
 
 pub(super) struct Embedded {
@@ -40,7 +40,7 @@ impl Column for Embedded {
                 env: case.env.iter().map(pair).collect(),
                 ..Call::new(user, case.function, case.input.clone())
             };
-            // A task of its own: a panic in there is a difference of this case, and not the end of the suite.
+            // Runs in a task of its own, so that a panic is a difference of this case and does not end the suite.
             let running = tokio::spawn(self.bed.cluster_of(case).call(call));
             let outcome =
                 tokio::time::timeout(TIME_LIMIT, running).await.context("no end")???;

@@ -1,8 +1,8 @@
-//! A Faasm cluster behind one relay or two: a stand-in for Faasm 0.29 with WAMR whose functions keep state in a real Redis, or the
-//! cluster that the command line names.
+//! A Faasm cluster behind one or two relays: a stand-in for Faasm 0.29 with WAMR whose functions keep state in a real
+//! Redis, or the cluster that the command line names.
 //!
-//! A case's functions are uploaded through the relay, as users upload them: their originals by a user whom the operator trusts,
-//! the same by one who is not trusted, so that the relay guards them, or what `build --for faasm` makes of them.
+//! A case's functions are uploaded through the relay, as users upload them: originals by a user whom the operator
+//! trusts; originals by an untrusted user, so that the relay guards them; or the output of `build --for faasm`.
 
 use super::Column;
 use crate::case::{Case, End};
@@ -28,16 +28,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 
-/// Until a run that never ends is given up; the relay should have done so before.
+/// Time limit of a run that never ends; the relay should have ended it earlier.
 const TIME_LIMIT: Duration = Duration::from_secs(180);
 
-/// For a request to the stand-in's planner, and for the result of a call that ended it.
+/// Time limit of a request to the stand-in's planner, and of the result of a call that ended it.
 const STANDIN_REQUEST_TIME: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether the planner has ended.
+/// Interval between checks whether the planner has ended.
 const SUPERVISED: Duration = Duration::from_millis(200);
 
-/// How long a worker of the stand-in takes to end; a real one takes up to 15 s, in which nothing else happens to a case.
+/// How long a worker of the stand-in takes to end; a real one takes up to 15 s, which makes no difference to a case.
 const DYING: Duration = Duration::from_millis(300);
 
 /// Slots of the stand-in's worker.
@@ -56,24 +56,24 @@ impl Faasm {
     }
 }
 
-/// What is uploaded.
+/// Which form of the functions is uploaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// Originals of a user whom the operator trusts.
+    /// Originals of a trusted user.
     Originals,
-    /// Originals of a user whom nobody trusts: the relay guards them.
+    /// Originals of an untrusted user: the relay guards them.
     Guarded,
-    /// What `build --for faasm` makes of them.
+    /// The output of `build --for faasm`.
     Built,
 }
 
-/// What distinguishes the columns.
+/// Parameters of a column.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     id: &'static str,
     title: &'static str,
     form: Form,
-    /// With two each call begins over one of them and is answered by the other.
+    /// With two relays, each call starts over one and is answered by the other.
     relays: usize,
 }
 
@@ -104,7 +104,7 @@ pub(super) const PLACES: [Place; 4] = [
     },
 ];
 
-/// Where a real cluster is.
+/// Addresses of a real cluster.
 #[derive(Clone, Debug)]
 pub struct Addresses {
     pub planner: String,
@@ -116,20 +116,20 @@ pub(super) struct Faasm {
     bed: Arc<TestBed>,
     place: Place,
     real: Option<Addresses>,
-    /// Tells runs of the suite apart.
+    /// Distinguishes runs of the suite.
     run: u64,
     started: OnceCell<Running>,
 }
 
 /// A cluster with relays in front of it.
 struct Running {
-    /// `None` where it is a real one.
+    /// `None` for a real cluster.
     standin: Option<StandIn>,
     state: Arc<dyn StateStore>,
     relays: Vec<SocketAddr>,
-    /// Where functions are uploaded.
+    /// Receives uploads of functions.
     cluster: Arc<dyn faasm_relay::cluster::Cluster>,
-    /// What was built of functions, by their hash.
+    /// Output of the build, by the hash of the original.
     built: Mutex<HashMap<String, Result<Vec<u8>, String>>>,
 }
 
@@ -171,14 +171,14 @@ impl StandIn {
 }
 
 impl StandIn {
-    /// What takes a cluster seconds takes the stand-in a tenth of that.
+    /// Shortens the relay's times, because the stand-in takes a tenth of a real cluster's times.
     fn quicken(&self, config: &mut FaasmConfig) {
         config.heartbeat /= 4;
         config.request_time = STANDIN_REQUEST_TIME;
         config.worker_port = self.planner.worker_port();
     }
 
-    /// Starts the planner again whenever it has ended, as a supervisor of services does, for as long as it is used.
+    /// Restarts the planner whenever it has ended, as a service supervisor does, until it is dropped.
     fn supervise(&self) {
         let planner = Arc::downgrade(&self.planner);
         tokio::spawn(async move {
@@ -186,7 +186,7 @@ impl StandIn {
                 if !planner.is_alive()
                     && let Err(error) = planner.restart().await
                 {
-                    eprintln!("the stand-in's planner cannot be started again: {error}");
+                    eprintln!("the stand-in's planner cannot be restarted: {error}");
                 }
                 drop(planner);
                 tokio::time::sleep(SUPERVISED).await;
@@ -194,7 +194,7 @@ impl StandIn {
         });
     }
 
-    /// Starts again what else a case has ended.
+    /// Restarts the worker and the upload server if a case has ended them.
     async fn mend(&self) -> Result<()> {
         if !self.planner.worker_answers(0) {
             self.planner.revive_worker(0).await?;
@@ -235,7 +235,8 @@ impl Running {
             let stores = upload.with_cluster_state(Stores::redis(&redis).await?, false);
             let app = App::faasm(config, Some(upload), stores);
             cluster = Some(Arc::clone(&app.cluster));
-            let listener = TcpListener::bind("127.0.0.1:0").await.context("a port for a relay")?;
+            let listener =
+                TcpListener::bind("127.0.0.1:0").await.context("binding a port for a relay")?;
             relays.push(listener.local_addr()?);
             tokio::spawn(async move {
                 if let Err(error) = serve(listener, Config::default(), app, pending()).await {
@@ -245,12 +246,12 @@ impl Running {
         }
         let state: Arc<dyn StateStore> = Arc::new(RedisStore::connect(&redis).await?);
         let keys = Keys::new(trusted, Arc::clone(&state));
-        let state = Arc::new(AsPagesSeeIt { state, keys });
+        let state = Arc::new(StateWithPageKeys { state, keys });
         let cluster = cluster.context("a column has a relay")?;
         Ok(Self { standin, state, relays, cluster, built: Mutex::default() })
     }
 
-    /// Uploads a case's function, and those that it may chain; gives why its own was refused, if it was.
+    /// Uploads a case's function and those that it may chain; returns why its own function was rejected, if it was.
     async fn upload(
         &self,
         bed: &TestBed,
@@ -278,7 +279,7 @@ impl Running {
         Ok(None)
     }
 
-    /// What `build --for faasm` makes of a function.
+    /// The output of `build --for faasm`, cached.
     fn built(&self, original: Vec<u8>) -> Result<Vec<u8>, String> {
         let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
         let key = integrity(&original);
@@ -286,13 +287,13 @@ impl Running {
     }
 }
 
-/// What `build --for faasm` makes of a function, which is the function itself where it needs nothing.
+/// The output of `build --for faasm`; the original if it needs no changes.
 fn built_for(original: Vec<u8>) -> Result<Vec<u8>, String> {
     let told = |error: faasm_asyncify::Error| error.to_string();
-    // Only partial pushes are a matter of taste.
+    // Partial pushes are the only limitation that the option allows.
     let allow_lost_updates = !faasm::unsupported(&original, false).map_err(told)?.is_empty();
     if let Some(missing) = faasm::unsupported(&original, true).map_err(told)?.first() {
-        return Err(format!("{} cannot be had: {}", missing.import, missing.reason));
+        return Err(format!("import {} is not supported: {}", missing.import, missing.reason));
     }
     let options = Options { use_: Use::BuiltFor { allow_lost_updates }, check_names: true };
     let made = faasm::link(&original, options).map_err(told)?;
@@ -300,12 +301,12 @@ fn built_for(original: Vec<u8>) -> Result<Vec<u8>, String> {
 }
 
 /// State under the keys that pages use.
-struct AsPagesSeeIt {
+struct StateWithPageKeys {
     state: Arc<dyn StateStore>,
     keys: Keys,
 }
 
-impl StateStore for AsPagesSeeIt {
+impl StateStore for StateWithPageKeys {
     fn read<'a>(
         &'a self,
         user: &'a str,
@@ -371,7 +372,7 @@ impl Column for Faasm {
         self.place.title
     }
 
-    /// A real one has it in its workers' logs.
+    /// A real cluster writes output to its workers' logs.
     fn sees_prints(&self) -> bool {
         self.real.is_none()
     }
@@ -381,9 +382,9 @@ impl Column for Faasm {
         if self.real.is_some() { format!("{user}.{:x}", self.run) } else { user }
     }
 
-    fn leaves_out(&self, case: &Case) -> Option<&'static str> {
+    fn skip_reason(&self, case: &Case) -> Option<&'static str> {
         let ends_a_process = case.end == End::Fails(Code::OutcomeUnknown);
-        (self.real.is_some() && ends_a_process).then_some("it ends a worker or the planner")
+        (self.real.is_some() && ends_a_process).then_some("the case ends a worker or the planner")
     }
 
     fn state(&self) -> BoxFuture<'_, Result<Option<Arc<dyn StateStore>>>> {

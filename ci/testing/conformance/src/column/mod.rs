@@ -1,4 +1,5 @@
-//! The places a function can run in. A new kind is a file with a [`Column`]; a new place for a kind is a row in a list here.
+//! The places a function can run in. Add a new kind as a file with a [`Column`]; add a new place of a kind to a list
+//! here.
 
 mod browser;
 mod embedded;
@@ -19,10 +20,10 @@ use tokio::sync::Mutex;
 
 /// A place that runs functions.
 pub trait Column: Send + Sync {
-    /// What it is, in words with `-` between them, for the command line and the cases.
+    /// Identifier: words separated by `-`, for the command line and the cases.
     fn id(&self) -> &'static str;
 
-    /// What it is, for people.
+    /// Title for people.
     fn title(&self) -> &'static str;
 
     /// Runs a case to its end for a user whose state is prepared.
@@ -31,22 +32,22 @@ pub trait Column: Send + Sync {
     /// When the place itself fails, which counts as a difference of the case.
     fn run<'a>(&'a self, case: &'a Case, user: &'a str) -> BoxFuture<'a, Result<Observed>>;
 
-    /// Whether what functions print is seen.
+    /// Whether the column captures what functions print.
     fn sees_prints(&self) -> bool {
         true
     }
 
-    /// Whose state a case works on: of no other case, and of no earlier run where state outlives one.
+    /// User of a case: shared with no other case, nor with an earlier run if state outlives one.
     fn user(&self, case: &Case) -> String {
         format!("{}.{}", case.name.replace('/', "."), self.id())
     }
 
-    /// Why a case is not to run there, if it is not.
-    fn leaves_out(&self, _case: &Case) -> Option<&'static str> {
+    /// Why a case must not run in this column, or `None`.
+    fn skip_reason(&self, _case: &Case) -> Option<&'static str> {
         None
     }
 
-    /// Where it keeps state, where that is a place of its own.
+    /// The column's state store, if it has one of its own.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -54,13 +55,13 @@ pub trait Column: Send + Sync {
         Box::pin(async { Ok(None) })
     }
 
-    /// Ends what was started for it, and tells what is worth a note.
+    /// Ends what was started for the column, and returns a note if there is one.
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<Option<String>>> {
         Box::pin(async { Ok(None) })
     }
 }
 
-/// Whether a column is one of those that a case names: its id has all the words of one of the names.
+/// Whether a column matches one of the names in a case: its id has all the words of the name.
 pub fn is_among(id: &str, names: &[&str]) -> bool {
     names.iter().any(|name| name.split('-').all(|word| id.split('-').any(|part| part == word)))
 }
@@ -111,14 +112,14 @@ fn place(id: &'static str, title: &'static str, browser: Kind) -> Place {
     Place { id, title, browser, engine, worker: is("worker") || is("nested"), functions, chained }
 }
 
-/// The columns whose id or title contains a text; all without one. Those of a Faasm cluster are of the stand-in, unless there is a
-/// real one. Nothing is started before it is needed.
+/// The columns whose id or title contains a text; all columns without a text. Those of a Faasm cluster use the stand-in
+/// unless a real cluster is given. Everything is started on demand.
 pub fn open(
     bed: &Arc<TestBed>,
     filter: Option<&str>,
     real: Option<&Addresses>,
 ) -> Vec<Box<dyn Column>> {
-    // Those with workers of their own have a browser of their own, too.
+    // Columns with a worker pool use a separate browser.
     let browsers = Kind::ALL.map(|kind| (kind, <[Arc<Mutex<Shared>>; 2]>::default()));
     let mut all: Vec<Box<dyn Column>> = vec![Box::new(embedded::Embedded::new(bed))];
     for place in faasm::PLACES {

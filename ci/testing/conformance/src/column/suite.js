@@ -10,7 +10,7 @@ function encode(bytes) {
   return btoa(text);
 }
 
-// Long outputs stay here; what goes out is what `shortened` in outcome.rs makes of them.
+// Replaces a long output by the same text as `shortened` in outcome.rs.
 async function shown(bytes, maxShown) {
   if (bytes.length <= maxShown) return encode(bytes);
   const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));

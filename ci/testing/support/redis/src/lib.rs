@@ -1,5 +1,5 @@
-//! A Redis of one's own: `redis-server` of the PATH on a free port of the loopback interface, with a folder of its own, which
-//! ends with its handle. It can be killed, started again with what it wrote, and stopped for a while.
+//! A private Redis for tests: `redis-server` from the PATH on a free loopback port, with a folder of its own. Dropping
+//! the handle ends it. Tests can kill it, restart it with its data, and pause it.
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
@@ -11,32 +11,32 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-/// Names a Redis that tests use instead of their own, where they do not have to kill it.
+/// URL of a Redis that tests use instead of starting one, if they do not have to kill it.
 pub const REDIS_URL: &str = "FAASM_REDIS_URL";
 
-/// What is in `PATH`; Debian's package has the same name.
+/// Looked up in `PATH`; Debian's package has the same name.
 const PROGRAM: &str = "redis-server";
 
-/// Ports of servers that are started again: none of them goes to a connection meanwhile, for which Linux has those from 32768 on.
+/// Ports of servers that are restarted: below Linux's range of ephemeral ports, so that no connection takes one meanwhile.
 const LASTING_PORTS: std::ops::Range<u32> = 10_000..32_000;
 
-/// How often another port is tried: between finding a free one and taking it, somebody else may.
+/// How often another port is tried: another process may bind a port after it was found free.
 const ATTEMPTS: usize = 10;
 
-/// Longest it may take to start: it reads what it wrote.
+/// Time limit of a start, which includes loading the data.
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 
-/// What it logs when it takes connections.
+/// Redis logs this once it accepts connections.
 const READY: &str = "Ready to accept connections";
 
-/// A port that is free, and stays so while the server that had it is started again.
+/// A port that is free, and stays free while its server is restarted.
 ///
 /// # Errors
-/// When all of them are taken.
+/// When all ports of the range are in use.
 pub fn lasting_port() -> Result<u16> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let count = LASTING_PORTS.end - LASTING_PORTS.start;
-    // Test programs that run at the same time begin at different ones.
+    // Concurrent test programs start at different ports.
     let first = std::process::id().wrapping_mul(127);
     for _ in 0..count {
         let offset = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % count;
@@ -45,7 +45,7 @@ pub fn lasting_port() -> Result<u16> {
             return Ok(port);
         }
     }
-    bail!("every port from {} to {} is taken", LASTING_PORTS.start, LASTING_PORTS.end)
+    bail!("every port from {} to {} is in use", LASTING_PORTS.start, LASTING_PORTS.end)
 }
 
 /// A running Redis.
@@ -58,15 +58,16 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// Starts one that forgets everything when it ends.
+    /// Starts a Redis without persistence.
     ///
     /// # Errors
-    /// When there is no `redis-server`, or it does not start.
+    /// When `redis-server` is not installed, or does not start.
     pub fn start() -> Result<Self> {
         Self::start_with(false)
     }
 
-    /// Starts one that has on disk what it answered: an append-only file, synchronised at each change.
+    /// Starts a Redis that persists every write before it answers, in an append-only file that it syncs after each
+    /// change.
     ///
     /// # Errors
     /// As [`RedisServer::start`].
@@ -75,7 +76,7 @@ impl RedisServer {
     }
 
     fn start_with(is_durable: bool) -> Result<Self> {
-        let folder = tempfile::tempdir().context("making a folder for Redis")?;
+        let folder = tempfile::tempdir().context("creating a folder for Redis")?;
         for _ in 0..ATTEMPTS {
             let port = lasting_port()?;
             if let Some(process) = spawn(port, folder.path(), is_durable)? {
@@ -85,7 +86,7 @@ impl RedisServer {
         bail!("{PROGRAM} did not start on any of {ATTEMPTS} ports")
     }
 
-    /// Its address, as relays take it.
+    /// Its address, in the form that the relay's settings take.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
@@ -94,44 +95,44 @@ impl RedisServer {
         self.port
     }
 
-    /// Ends it as `kill -9` does.
+    /// Kills it with SIGKILL.
     ///
     /// # Errors
-    /// When it cannot be waited for.
+    /// When waiting for the process fails.
     pub fn kill(&mut self) -> Result<()> {
         self.process.kill().context("killing Redis")?;
         self.process.wait().context("waiting for Redis to end")?;
         Ok(())
     }
 
-    /// Starts it again, on the same port with what it wrote.
+    /// Starts it again on the same port, with the data it persisted.
     ///
     /// # Errors
-    /// When it does not start, for one because it still runs.
+    /// When it does not start, for example because it still runs.
     pub fn start_again(&mut self) -> Result<()> {
         let started = spawn(self.port, self.folder.path(), self.is_durable)?;
-        self.process = started.context("Redis does not start again on its port")?;
+        self.process = started.context("restarting Redis on its port")?;
         Ok(())
     }
 
-    /// Has it do nothing until [`RedisServer::go_on`]; connections stay open.
+    /// Stops the process until [`RedisServer::go_on`]; connections stay open.
     ///
     /// # Errors
-    /// When it has ended.
+    /// When the process has ended.
     pub fn pause(&self) -> Result<()> {
         self.signal(Signal::STOP)
     }
 
     /// # Errors
-    /// When it has ended.
+    /// When the process has ended.
     pub fn go_on(&self) -> Result<()> {
         self.signal(Signal::CONT)
     }
 
-    /// Cuts every connection to it; what came over them is carried out or not, and not answered.
+    /// Closes every connection to it; commands in flight may or may not be executed, and get no reply.
     ///
     /// # Errors
-    /// When it does not take this.
+    /// When Redis rejects the command.
     pub fn cut_connections(&self) -> Result<()> {
         let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
         connection.set_read_timeout(Some(STARTS_WITHIN))?;
@@ -155,7 +156,7 @@ impl Drop for RedisServer {
     }
 }
 
-/// A process that takes connections; `None` where it ended before.
+/// A process that accepts connections; `None` if it ended before that.
 fn spawn(port: u16, folder: &Path, is_durable: bool) -> Result<Option<Child>> {
     let append_only = if is_durable { "yes" } else { "no" };
     let mut process = Command::new(PROGRAM)
@@ -170,7 +171,7 @@ fn spawn(port: u16, folder: &Path, is_durable: bool) -> Result<Option<Child>> {
         .with_context(|| format!("starting {PROGRAM}; Debian's package has this name"))?;
     let log = process.stdout.take().context("Redis has no output")?;
     let (is_ready, ready) = mpsc::channel();
-    // To its end, so that Redis never waits for somebody to read its log.
+    // Read the log to its end, so that Redis never blocks on a full pipe.
     std::thread::spawn(move || {
         for line in BufReader::new(log).lines().map_while(Result::ok) {
             if line.contains(READY) {
@@ -187,7 +188,7 @@ fn spawn(port: u16, folder: &Path, is_durable: bool) -> Result<Option<Child>> {
         Err(RecvTimeoutError::Timeout) => {
             process.kill().context("killing Redis")?;
             process.wait().context("waiting for Redis to end")?;
-            bail!("{PROGRAM} takes no connections after {} s", STARTS_WITHIN.as_secs())
+            bail!("{PROGRAM} does not accept connections after {} s", STARTS_WITHIN.as_secs())
         }
     }
 }

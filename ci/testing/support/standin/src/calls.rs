@@ -1,4 +1,4 @@
-//! Calls: where they run, what they chain, and what is told of them.
+//! Calls: where they run, which calls they chain, and what is reported of them.
 
 use crate::host::{self, Host};
 use crate::lock;
@@ -17,18 +17,18 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// What Faasm says of every trap.
+/// Faasm's text for every trap.
 const TRAPPED: &str = "Error executing WASM function with WAMR";
 
-/// What it says of what some host calls throw.
+/// Faasm's text for exceptions that some host calls throw.
 const THROWN: &str = "Default WAMR exception";
 
-/// Group of all messages; what it is does not matter here.
+/// Group of all messages; its value does not matter here.
 const GROUP: i32 = 2_124_665_291;
 
 impl Inner {
-    /// Runs a message to its end, unless the planner or the worker ends before. What runs goes on where they end, and nobody hears
-    /// of it.
+    /// Runs a message to its end, unless the planner or the worker ends first. In that case the run continues, and its
+    /// result is dropped.
     pub(crate) async fn run(self: Arc<Self>, mut message: Message, seat: Seat) {
         let life = self.life();
         message.start_ts = now_ms().to_string();
@@ -42,7 +42,7 @@ impl Inner {
             }
             Engine::Faasm029Wamr => self.run_as_wamr(&message, &seat).await,
         };
-        // A worker that ends, or has ended, tells nothing; nor does one whose planner is not there.
+        // A worker that is dying or dead reports no result; nor does one whose planner is down.
         let Some((return_value, output)) = ended.filter(|_| seat.answers() && self.is_alive())
         else {
             return;
@@ -58,7 +58,7 @@ impl Inner {
         lock(&self.schedule).finish(message);
     }
 
-    /// Return value and output; nothing where the worker ends of it.
+    /// Return value and output; `None` if the call ends the worker.
     async fn run_as_wamr(
         self: &Arc<Self>,
         message: &Message,
@@ -80,7 +80,7 @@ impl Inner {
         worker.give_back(life, *app, user, function);
         match outcome {
             Ok(Outcome::Returned(result)) => {
-                // Whatever a function pointer returned.
+                // Faasm reports 0, whatever the function pointer returned.
                 let value = if message.pointer > 0 { 0 } else { result.return_value };
                 let replaced = || format!("Call failed (return value={value})").into_bytes();
                 Some((value, if value == 0 { result.output } else { replaced() }))
@@ -89,7 +89,7 @@ impl Inner {
                 worker.die(life);
                 None
             }
-            // What this stand-in cannot do says so.
+            // Report what this stand-in cannot emulate.
             Ok(Outcome::Failed {
                 code: host::CANNOT_STAND_IN | failure::CLUSTER_ONLY,
                 message: what,
@@ -100,7 +100,8 @@ impl Inner {
         }
     }
 
-    /// The code that the worker has, or gets now. `None` where there is none, or WAMR cannot compile it.
+    /// The code that the worker has loaded, or loads now. `None` if the function does not exist or WAMR cannot compile
+    /// it.
     async fn load(
         &self,
         user: &str,
@@ -125,7 +126,7 @@ impl Inner {
         Ok(loaded)
     }
 
-    /// Puts a call that `caller` chains through the planner.
+    /// Sends a call that `caller` chains through the planner.
     pub(crate) fn chain(
         self: &Arc<Self>,
         caller: &Message,
@@ -169,7 +170,7 @@ impl Inner {
         Ok(Box::pin(async move {
             match receiver.await {
                 Ok(result) => result,
-                // The planner that knew of it has ended.
+                // The planner that knew the call has ended.
                 Err(_) => std::future::pending().await,
             }
         }))
@@ -190,7 +191,7 @@ fn thrown(message: &Message, what: &str) -> (i32, Vec<u8>) {
     (1, format!("Task {} threw exception. What: {what}", message.id).into_bytes())
 }
 
-/// Return value and output where functions are the embedded cluster's.
+/// Return value and output as the embedded cluster defines them.
 fn lenient(message: &Message, outcome: Result<Outcome, ClusterError>) -> (i32, Vec<u8>) {
     match outcome {
         Ok(Outcome::Returned(result)) => {

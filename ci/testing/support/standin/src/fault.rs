@@ -1,24 +1,24 @@
-//! What a test lets go wrong with an answer.
+//! Faults that a test injects into answers.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// What happens to the answer of one request. The request itself is performed, except where it says otherwise.
+/// What happens to the answer of one request. The request itself is performed unless stated otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The connection breaks off instead.
+    /// The connection closes instead.
     Swallow,
-    /// The connection breaks off, and the request is not performed.
+    /// The connection closes, and the request is not performed.
     Refuse,
-    /// It never comes.
+    /// The answer never arrives.
     Hang,
-    /// It comes this much later.
+    /// The answer arrives after this delay.
     Late(Duration),
-    /// This comes instead.
+    /// This status and body replace the answer.
     Instead(u16, String),
 }
 
-/// Faults that are still to happen, each to one request of a kind.
+/// Pending faults, each for one request of a kind.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Mutex<Vec<(String, Fault)>>);
 
@@ -27,7 +27,7 @@ impl Faults {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push((kind.to_owned(), fault));
     }
 
-    /// The next one for this kind of request.
+    /// The next pending fault for this kind of request.
     pub(crate) fn take(&self, kind: &str) -> Option<Fault> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let at = all.iter().position(|(wanted, _)| wanted == kind)?;

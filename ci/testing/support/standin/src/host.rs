@@ -1,4 +1,5 @@
-//! The host calls of a function as Faasm 0.29 with WAMR has them: which there are, what state ones do, and which end the worker.
+//! The host calls of a function as Faasm 0.29 with WAMR implements them: which exist, how state calls behave, and which
+//! end the worker.
 
 use crate::message::Message;
 use crate::planner::Inner;
@@ -12,16 +13,16 @@ use futures_util::future::BoxFuture;
 use std::sync::{Arc, LazyLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// Code of what ends the worker.
+/// Code of a refusal that ends the worker.
 pub(crate) const DIES: &str = "worker-dies";
 
-/// Code of what a host call throws through WAMR, which has a text of its own.
+/// Code of an exception that a host call throws through WAMR; Faasm reports it with a text of its own.
 pub(crate) const THROWS: &str = "wamr-exception";
 
-/// Code of what Faasm does and this stand-in cannot.
+/// Code of behaviour of Faasm that this stand-in cannot emulate.
 pub(crate) const CANNOT_STAND_IN: &str = "cannot-stand-in";
 
-/// The host calls in module `env` that begin with `__faasm`, with their numbers of parameters, and whether they have a result.
+/// The host calls in module `env` whose names start with `__faasm`: number of parameters, and whether they have a result.
 const REGISTERED: &[(&str, usize, bool)] = &[
     ("__faasm_append_state", 3, false),
     ("__faasm_await_call", 1, true),
@@ -42,20 +43,20 @@ const REGISTERED: &[(&str, usize, bool)] = &[
     ("__faasm_write_state", 3, false),
 ];
 
-/// The one test hook that there is: it throws through WAMR.
+/// The only test hook of Faasm: it throws through WAMR.
 const EXCEPTION_TEST: u32 = 1;
 
-/// The one system call that there is.
+/// The only system call of Faasm.
 const GETTID: u32 = 224;
 
-/// Where its monotonic clock counts from.
+/// Start of its monotonic clock.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 pub(crate) fn traps(why: impl Into<String>) -> Refusal {
     Refusal::new(failure::TRAP, why)
 }
 
-/// A C++ exception outside WAMR, or a read past the memory.
+/// A C++ exception outside WAMR, or an access outside memory.
 fn dies(why: impl ToString) -> Refusal {
     Refusal::new(DIES, why.to_string())
 }
@@ -64,12 +65,12 @@ fn refusal(problem: Problem) -> Refusal {
     match problem {
         Problem::Throws(why) => dies(why),
         Problem::CannotStandIn(why) => {
-            Refusal::new(CANNOT_STAND_IN, format!("this stand-in cannot do as Faasm does: {why}"))
+            Refusal::new(CANNOT_STAND_IN, format!("this stand-in cannot emulate Faasm here: {why}"))
         }
     }
 }
 
-/// The host side of one call, on a worker.
+/// The host side of one call on a worker.
 pub(crate) struct Host {
     planner: Arc<Inner>,
     message: Message,
@@ -93,7 +94,7 @@ impl Extension for Host {
         let (function, pointer) = match target {
             Target::Function(name) => (name.clone(), 0),
             Target::Pointer(pointer) => (self.message.function.clone(), *pointer as i32),
-            Target::Index(_) => return Err(traps("there is no call by index")),
+            Target::Index(_) => return Err(traps("Faasm has no calls by index")),
         };
         let (caller, input) = (&self.message, input.to_vec());
         self.planner.chain(caller, &self.seat, function, pointer, input).map(Some)
@@ -145,7 +146,7 @@ impl Extension for Host {
     }
 }
 
-/// Whether WAMR has nothing for an import of this name and type, so that a call of it traps.
+/// Whether WAMR does not provide an import of this name and type, so that calling it traps.
 fn lacks(row: HostCall, call: &Import<'_>) -> bool {
     // The toolchain of 2019/20 had a C library and system calls of its own.
     if row.row().era == Era::Legacy {
@@ -158,7 +159,7 @@ fn lacks(row: HostCall, call: &Import<'_>) -> bool {
     !REGISTERED.contains(&ty)
 }
 
-/// What WAMR checks is that the pointer is inside; Faasm then takes as many bytes as it is told to.
+/// WAMR checks only that the pointer is inside memory; Faasm then reads as many bytes as the call says.
 fn within(memory: &dyn GuestMemory, pointer: u32, length: u32) -> Result<(), Refusal> {
     if u64::from(pointer) >= memory.size() {
         return Err(traps("out of bounds memory access"));
@@ -166,14 +167,14 @@ fn within(memory: &dyn GuestMemory, pointer: u32, length: u32) -> Result<(), Ref
     memory.check(pointer, length.into()).map_err(dies)
 }
 
-/// Key of a state call; Faasm asks for four bytes of memory for it.
+/// Key of a state call, for which Faasm requires four bytes of memory.
 fn key_at(memory: &dyn GuestMemory, pointer: u32) -> Result<String, Refusal> {
     memory.check(pointer, 4).map_err(dies)?;
     let bytes = memory.read_terminated(pointer).map_err(dies)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The lower half of the time, as it should be in the lower half of the result; the upper one stays as it was.
+/// WAMR writes only the lower half of the time; the upper half of the result keeps its previous bytes.
 fn clock_time_get(call: Import<'_>) -> Result<Answer<'_>, Refusal> {
     let elapsed = match call.argument(0) {
         0 => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
@@ -186,7 +187,7 @@ fn clock_time_get(call: Import<'_>) -> Result<Answer<'_>, Refusal> {
 }
 
 impl Host {
-    /// A name that is no text ends the planner that gets it.
+    /// If a name is not UTF-8, the planner that receives it ends.
     fn check_name(&self, call: &Import<'_>) -> Result<(), Refusal> {
         let name = call.memory.read_terminated(call.argument(0));
         let name = name.map_err(|fault| traps(fault.to_string()))?;
@@ -201,7 +202,7 @@ impl Host {
         let key = key_at(call.memory, call.argument(0))?;
         let (pointer, length) = (call.argument(1), call.argument(2));
         call.memory.check(pointer, length.into()).map_err(dies)?;
-        // As many bytes as the value has, whatever the function says.
+        // Faasm reads as many bytes as the value has, whatever length the function passes.
         let source = |size: u32| {
             let bytes = call.memory.read(pointer, size);
             bytes.map_err(|fault| Problem::Throws(fault.to_string()))
@@ -227,7 +228,7 @@ impl Host {
                 }
                 HostCall::ReadState => {
                     let bytes = state.read(user, &key, second).await.map_err(refusal)?;
-                    // As many as the value has, whatever room the function said there is.
+                    // Faasm writes as many bytes as the value has, whatever buffer length the function passes.
                     call.memory.write(first, &bytes).map_err(dies)?;
                     Ok(bytes.len() as i32)
                 }

@@ -1,14 +1,15 @@
-//! Stands in for a Faasm cluster where there is none: a planner with its workers and an upload server that say, to the letter, what
-//! real ones were seen to say, their odd answers and their deaths included. What functions do is real: an embedded cluster runs them.
+//! A stand-in for a Faasm cluster: a planner with its workers, and an upload server. They answer word for word as real
+//! ones were observed to answer, including their faulty answers and crashes. The functions really run, in an embedded
+//! cluster.
 //!
-//! * [`Planner`]: batches, their status, workers and their slots; it dies of what a real one dies of.
-//! * [`Upload`]: functions, state and shared files; so does it.
-//! * [`Engine`]: whose behaviour it is. As Faasm 0.29 with WAMR a worker is a process with executors, loaded code and state of its own,
-//!   has the host calls that WAMR has, and dies of what ends a real one.
-//! * [`Times`]: how long things take.
-//! * [`Fault`]: what a test lets go wrong on the way of an answer.
+//! * [`Planner`]: batches, their status, workers and their slots; it crashes where a real planner crashes.
+//! * [`Upload`]: functions, state and shared files; it crashes likewise.
+//! * [`Engine`]: the behaviour to emulate. As Faasm 0.29 with WAMR a worker is a process with executors, loaded code
+//! and state of its own, provides the host calls of WAMR, and crashes where a real worker crashes.
+//! * [`Times`]: durations.
+//! * [`Fault`]: a fault that a test injects into an answer.
 //!
-//! What is not here: MPI, threads, S3, the execution graph, and workers' state in memory instead of Redis.
+//! Not emulated: MPI, threads, S3, the execution graph, and state in the workers' memory instead of Redis.
 
 mod calls;
 mod fault;
@@ -33,7 +34,7 @@ pub use upload::Upload;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Locks; nothing panics while it holds one of these locks half-way through a change.
+/// Locks a mutex. Nothing panics in the middle of a change while it holds one, so a poisoned mutex is consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

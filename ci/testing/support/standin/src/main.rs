@@ -1,4 +1,4 @@
-//! `faasm-standin`: a cluster to try things against where there is no Faasm.
+//! `faasm-standin`: a stand-in for a Faasm cluster, to try things without Faasm.
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 /// Stand in for a Faasm cluster
 ///
-/// Prints `planner URL` and `upload URL` once they answer, and runs until it is killed. Functions are in memory, and so is state
-/// without a Redis. To
-/// each line on its standard input it answers with how many requests of each kind the planner got so far, as JSON.
+/// Prints `planner URL` and `upload URL` once both servers answer, and runs until it is killed. It keeps functions in
+/// memory, and state too unless a Redis is given. For each line on standard input it prints the number of requests that
+/// the planner received so far, by kind, as JSON.
 #[derive(Debug, Parser)]
 #[command(name = "faasm-standin", version)]
 struct Opts {
@@ -23,16 +23,17 @@ struct Opts {
     /// Address of the upload server
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
     upload: SocketAddr,
-    /// Whose behaviour it has
+    /// Behaviour to emulate
     #[arg(long = "as", value_name = "ENGINE", value_enum, default_value_t)]
     as_: Engine,
-    /// Everything that takes time takes a tenth of what it takes on a real cluster
+    /// Divide all durations of a real cluster by ten
     #[arg(long)]
     tenth: bool,
-    /// Redis that it keeps state in, as redis://HOST:6379; without one state is in memory, and the relay takes no Redis either
+    /// Redis that stores its state, as redis://HOST:6379; without one state is in memory, and the relay needs no Redis
+    /// either
     #[arg(long, value_name = "URL")]
     redis: Option<String>,
-    /// Slots of its one worker
+    /// Slots of its only worker
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(i64).range(1..))]
     slots: i64,
 }
@@ -40,7 +41,7 @@ struct Opts {
 #[tokio::main]
 async fn main() -> Result<()> {
     let opts = Opts::parse();
-    let locks = Locks::refused("workers of Faasm have no such host call");
+    let locks = Locks::refused("workers of Faasm do not have this host call");
     let mut stores = Stores { locks, ..Stores::in_memory()? };
     if let Some(url) = &opts.redis {
         stores.state = Arc::new(RedisStore::connect(&RedisConfig::new(url.as_str())).await?);
@@ -53,7 +54,7 @@ async fn main() -> Result<()> {
     let planner = Planner::start(setup, cluster.clone()).await.context("the planner")?;
     let (state, files) = (stores.state, stores.files);
     let upload = Upload::start_as(opts.as_, opts.upload, cluster, state, files);
-    let upload = upload.await.context("the upload server")?;
+    let upload = upload.await.context("starting the upload server")?;
     let mut out = std::io::stdout();
     writeln!(out, "planner {}\nupload {}", planner.url(), upload.url())?;
     out.flush()?;

@@ -1,5 +1,4 @@
-//! What a planner reads and writes: Protobuf messages in their JSON form, which refuses keys it does not know and leaves out
-//! defaults.
+//! The messages of a planner: Protobuf in JSON form, which rejects unknown keys and omits defaults.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,7 +6,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
-/// What can be asked for by name.
+/// Kinds of requests by name.
 pub(crate) const KINDS: &[&str] = &[
     "RESET",
     "FLUSH_SCHEDULING_STATE",
@@ -20,11 +19,11 @@ pub(crate) const KINDS: &[&str] = &[
     "SET_POLICY",
 ];
 
-/// A request as somebody made it, for tests to look at.
+/// A received request, for tests to inspect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     pub kind: String,
-    /// App it is about, where it is about one.
+    /// App of the request, if it names one.
     pub app: Option<i32>,
     pub payload: String,
 }
@@ -55,7 +54,7 @@ pub(crate) struct Batch {
     pub(crate) messages: Vec<Message>,
 }
 
-/// A call, and what came of it.
+/// A call and its result.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Message {
@@ -77,7 +76,7 @@ pub(crate) struct Message {
     pub(crate) cmdline: String,
     #[serde(rename = "returnValue", default, skip_serializing_if = "is_zero")]
     pub(crate) return_value: i32,
-    /// 64 bits, so a text.
+    /// 64 bits, which JSON represents as a string.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) start_ts: String,
     #[serde(rename = "executedHost", default, skip_serializing_if = "String::is_empty")]
@@ -98,7 +97,7 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// Bytes as JSON has them.
+/// Bytes in JSON are base64.
 struct Base64;
 
 impl Base64 {
@@ -120,7 +119,7 @@ pub(crate) struct Status {
     pub(crate) app: i32,
 }
 
-/// What is said of an app.
+/// The status report of an app.
 pub(crate) fn results<'a>(
     app: i32,
     finished: bool,

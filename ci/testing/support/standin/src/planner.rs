@@ -6,7 +6,7 @@ use crate::message::{Asked, Batch, Envelope, KINDS, Message, Status, results};
 use crate::record::{Record, UnderWay};
 use crate::reply::Reply;
 use crate::schedule::Schedule;
-use crate::server::{Handler, Server, Whole};
+use crate::server::{FullRequest, Handler, Server};
 use crate::setup::{Engine, Setup};
 use crate::worker::{Worker, WorkerPort};
 use anyhow::{Context as _, Result};
@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-/// A planner with its workers. Handles to the same one are made by [`Arc`].
+/// A planner with its workers, shared through [`Arc`].
 pub struct Planner {
     server: Server,
     inner: Arc<Inner>,
@@ -32,17 +32,17 @@ impl std::fmt::Debug for Planner {
 
 pub(crate) struct Inner {
     pub(crate) setup: Setup,
-    /// What functions run in.
+    /// Runs the functions.
     pub(crate) cluster: Arc<Embedded>,
     faults: Faults,
     pub(crate) schedule: Mutex<Schedule>,
     workers: Mutex<Vec<Arc<Worker>>>,
     port: WorkerPort,
-    /// How often it ended or was started again.
+    /// Counts how often the planner ended or was restarted.
     lives: AtomicU64,
     is_alive: AtomicBool,
     asked: Mutex<Record>,
-    /// Ends the server around this, once it is there.
+    /// Ends the server of this planner, once it runs.
     end_server: Mutex<Option<Box<dyn Fn() + Send + Sync>>>,
 }
 
@@ -50,7 +50,7 @@ impl Planner {
     /// Starts a planner whose workers run the functions of this cluster, with its state.
     ///
     /// # Errors
-    /// When an address cannot be had.
+    /// When an address cannot be bound.
     pub async fn start(setup: Setup, cluster: Arc<Embedded>) -> Result<Arc<Self>> {
         let port = WorkerPort::take(setup.worker_port)?;
         let inner = Arc::new(Inner {
@@ -89,12 +89,12 @@ impl Planner {
         format!("http://{}", self.server.address())
     }
 
-    /// Lets something go wrong with the next request of this kind for which nothing else is to.
+    /// Queues a fault for the next request of this kind that has no other fault.
     pub fn fault(&self, kind: &str, fault: Fault) {
         self.inner.faults.add(kind, fault);
     }
 
-    /// Ends it as a process that aborts ends. Its workers go on.
+    /// Ends the planner as an abort of its process would. Its workers continue.
     pub fn abort(&self) {
         self.inner.abort();
     }
@@ -103,43 +103,44 @@ impl Planner {
         self.server.is_alive()
     }
 
-    /// Starts it again, where it was, knowing nothing. It hears of a worker with that one's next sign of life; as
-    /// [`Engine::Lenient`] at once.
+    /// Restarts the planner under its address, without any state. It learns of each worker with the worker's next
+    /// heartbeat; with [`Engine::Lenient`] at once.
     ///
     /// # Errors
-    /// When its address cannot be had.
+    /// When its address cannot be bound.
     pub async fn restart(&self) -> Result<()> {
         self.inner.faults.clear();
         self.inner.forget();
         self.inner.is_alive.store(true, Ordering::SeqCst);
-        self.server.come_back().await
+        self.server.restart().await
     }
 
-    /// The process of a worker, counted from 0, ends without notice, with all that runs there. Its port is closed soon after.
+    /// The process of a worker, counted from 0, ends without notice, with all its calls. Its port closes soon after.
     pub fn kill_worker(&self, number: usize) {
         if let Some(worker) = self.worker(number) {
             worker.kill();
         }
     }
 
-    /// The process of a worker stops: no signs of life, no results; its port takes connections.
+    /// The process of a worker stops: no heartbeats and no results, but its port accepts connections.
     pub fn hang_worker(&self, number: usize) {
         if let Some(worker) = self.worker(number) {
             worker.hang();
         }
     }
 
-    /// Ends a worker as a function can: it does not answer any more, and is gone after [`Times::dying`](crate::Times::dying).
+    /// Ends a worker as a function can: it stops answering, and its process ends after
+    /// [`Times::dying`](crate::Times::dying).
     pub fn poison_worker(&self, number: usize) {
         if let Some(worker) = self.worker(number) {
             worker.die(worker.life());
         }
     }
 
-    /// Starts a worker again under its address, ended or not. The planner hears of it at once.
+    /// Restarts a worker under its address, whether its process has ended or not. The planner learns of it at once.
     ///
     /// # Errors
-    /// When there is none with this number, or its address cannot be had.
+    /// When no worker has this number, or its address cannot be bound.
     pub async fn revive_worker(&self, number: usize) -> Result<()> {
         let worker = self.worker(number).with_context(|| format!("there is no worker {number}"))?;
         worker.revive().await?;
@@ -149,10 +150,10 @@ impl Planner {
         Ok(())
     }
 
-    /// A worker comes.
+    /// Adds a worker.
     ///
     /// # Errors
-    /// When its address cannot be had.
+    /// When its address cannot be bound.
     pub fn add_worker(&self, slots: i64) -> Result<()> {
         self.inner.add_worker(slots)
     }
@@ -161,12 +162,12 @@ impl Planner {
         lock(&self.inner.workers).get(number).cloned()
     }
 
-    /// Where a worker listens while its process is there.
+    /// Address of a worker while its process runs.
     pub fn worker_address(&self, number: usize) -> Option<SocketAddr> {
         Some(self.worker(number)?.address)
     }
 
-    /// The port that all workers listen on.
+    /// Port of all workers.
     pub fn worker_port(&self) -> u16 {
         self.inner.port.port
     }
@@ -176,28 +177,28 @@ impl Planner {
         self.worker(number).is_some_and(|worker| worker.answers(worker.life()))
     }
 
-    /// Executors that a worker's process has started so far.
+    /// Number of executors that a worker's process has started so far.
     pub fn executors_started(&self, number: usize) -> u64 {
         self.worker(number).map_or(0, |worker| worker.executors_started())
     }
 
-    /// How many requests of each kind there were.
+    /// Number of requests by kind.
     pub fn counts(&self) -> BTreeMap<String, u64> {
         lock(&self.inner.asked).counts.clone()
     }
 
-    /// All requests so far, up to a hundred thousand.
+    /// All requests so far, at most a hundred thousand.
     pub fn asked(&self) -> Vec<Asked> {
         lock(&self.inner.asked).all.clone()
     }
 
-    /// The most status requests that were under way at the same time: of one app, and of all.
+    /// Maximum number of concurrent status requests: for one app, and for all.
     pub fn most_at_once(&self) -> (usize, usize) {
         let record = lock(&self.inner.asked);
         (record.most_under_way, record.most_of_all)
     }
 
-    /// Slots in use, of all workers.
+    /// Number of used slots of all workers.
     pub fn used_slots(&self) -> i64 {
         lock(&self.inner.schedule).used()
     }
@@ -236,8 +237,8 @@ impl Inner {
         *lock(&self.schedule) = Schedule::of(&workers, self.setup.as_);
     }
 
-    /// Answers as the faults let it; nothing where the connection is to break off.
-    async fn answer(self: Arc<Self>, request: Whole) -> Option<Reply> {
+    /// Answers a request subject to the pending faults; `None` closes the connection.
+    async fn answer(self: Arc<Self>, request: FullRequest) -> Option<Reply> {
         let body = request.body().clone();
         let kind = match read(request.method(), &body) {
             Ok((kind, _)) => kind,
@@ -271,7 +272,7 @@ impl Inner {
         if kind == "EXECUTE_BATCH_STATUS" {
             let _under_way = UnderWay::begin(&self.asked, app.unwrap_or_default());
             self.blocked().await;
-            // Others that are sent at the same time are seen to be.
+            // Let concurrent requests arrive, so that they are counted as concurrent.
             tokio::task::yield_now().await;
             return self.status(&payload);
         }
@@ -288,7 +289,7 @@ impl Inner {
                 Reply::new(200, lock(&self.schedule).listed(timeout).to_string())
             }
             "GET_CONFIG" => {
-                // Whole seconds, at least one where there are any.
+                // Whole seconds; at least one if the planner has hosts.
                 let seconds = self.setup.times.host_timeout.as_secs_f64().ceil() as u64;
                 let config =
                     json!({"ip": "10.77.0.1", "hostTimeout": seconds, "numThreadsHttpServer": 4});
@@ -299,7 +300,7 @@ impl Inner {
                 let runs = !lock(&self.schedule).in_flight.is_empty();
                 self.forget();
                 if runs && self.setup.as_ == Engine::Lenient {
-                    lock(&self.schedule).leave_slots_behind();
+                    lock(&self.schedule).mark_slots_after_reset();
                 }
                 Reply::new(200, "Planner fully reset!")
             }
@@ -313,7 +314,7 @@ impl Inner {
                 }
                 Reply::new(200, "Flushed executors!")
             }
-            // A policy that it does not have ends it at the next batch; nobody here sets one that it has.
+            // An unknown policy ends the planner at the next batch; no test sets a known one.
             _ => {
                 lock(&self.schedule).blocked = Some(std::time::Instant::now());
                 Reply::new(200, "Policy set correctly")
@@ -321,7 +322,7 @@ impl Inner {
         }
     }
 
-    /// Waits for as long as a worker that does not answer blocks everything; that ends in an abort.
+    /// If a worker does not answer, waits while that blocks the planner, which then aborts.
     pub(crate) async fn blocked(&self) {
         let (until, life) = (lock(&self.schedule).blocked, self.life());
         let Some(until) = until else { return };
@@ -329,7 +330,7 @@ impl Inner {
         if self.life() == life {
             self.abort();
         }
-        // The connection ends with the server.
+        // The connection closes with the server.
         std::future::pending().await
     }
 
@@ -363,7 +364,7 @@ impl Inner {
         };
         self.blocked().await;
         if batch.kind == "THREADS" {
-            // Its messages wait for a main thread that is nowhere.
+            // A THREADS batch waits for a main thread, which does not exist here.
             return Reply::new(200, started);
         }
         for (message, seat) in batch.messages.into_iter().zip(seats) {
@@ -373,7 +374,7 @@ impl Inner {
     }
 }
 
-/// What is asked for, or why it is not understood.
+/// The kind and content of a request, or the answer to one that is invalid.
 fn read(method: &Method, body: &[u8]) -> Result<(String, Envelope), Reply> {
     if body.is_empty() {
         return Err(Reply::new(400, "Empty request"));
@@ -386,7 +387,7 @@ fn read(method: &Method, body: &[u8]) -> Result<(String, Envelope), Reply> {
     match &envelope.http_type {
         Value::String(kind) if KINDS.contains(&kind.as_str()) => Ok((kind.clone(), envelope)),
         Value::String(_) => Err(bad()),
-        // Nothing, or a number that nothing has.
+        // Null, or a number that no message type has.
         Value::Null | Value::Number(_) => Err(Reply::new(400, "Unrecognised message type")),
         _ => Err(bad()),
     }

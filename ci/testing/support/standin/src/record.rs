@@ -1,18 +1,18 @@
-//! What a planner was asked, for tests to look at.
+//! The requests that a planner received, for tests to inspect.
 
 use crate::lock;
 use crate::message::Asked;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 
-/// Most requests that are kept; all are counted.
+/// Maximum number of requests that are kept; all are counted.
 const MAX_KEPT: usize = 100_000;
 
 #[derive(Default)]
 pub(crate) struct Record {
     pub(crate) all: Vec<Asked>,
     pub(crate) counts: BTreeMap<String, u64>,
-    /// Status requests under way, by app, and the most there ever were.
+    /// Concurrent status requests by app, and their maximum so far.
     under_way: HashMap<i32, usize>,
     pub(crate) most_under_way: usize,
     pub(crate) most_of_all: usize,

@@ -1,11 +1,11 @@
-//! An answer on its way out.
+//! An HTTP answer.
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 
-/// Status and body; planners say that everything is plain text.
+/// Status and body; planners declare every body as plain text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reply {
     pub(crate) status: u16,

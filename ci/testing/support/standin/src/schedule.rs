@@ -1,4 +1,4 @@
-//! What a planner keeps: hosts and their slots, calls in flight, results, and who waits for them.
+//! The planner's tables: hosts and their slots, calls in flight, results, and awaited results.
 
 use crate::message::Message;
 use crate::setup::Engine;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// Where a call runs: a process of a worker.
+/// Where a call runs: one process of a worker.
 #[derive(Clone)]
 pub(crate) struct Seat {
     pub(crate) worker: Arc<Worker>,
@@ -18,7 +18,7 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    /// Whether that process still runs, and answers.
+    /// Whether this process still runs and answers.
     pub(crate) fn answers(&self) -> bool {
         self.worker.answers(self.life)
     }
@@ -28,7 +28,7 @@ impl Seat {
 struct Host {
     worker: Arc<Worker>,
     used: i64,
-    /// When it has told of itself.
+    /// When the planner learns of the worker.
     known_from: Instant,
 }
 
@@ -44,14 +44,14 @@ pub(crate) struct Schedule {
     hosts: Vec<Host>,
     pub(crate) results: BTreeMap<i32, BTreeMap<i32, Message>>,
     pub(crate) in_flight: BTreeMap<i32, Vec<(i32, String)>>,
-    /// Who waits for results of messages that functions chained.
+    /// Receivers of the results of chained messages, by message.
     pub(crate) awaited: HashMap<i32, oneshot::Sender<CallResult>>,
-    /// Until then everything blocks, and then the planner aborts.
+    /// Until this time everything blocks; then the planner aborts.
     pub(crate) blocked: Option<Instant>,
 }
 
 impl Schedule {
-    /// Of a planner that has just begun, while these workers run: it hears of each with its next sign of life.
+    /// Tables of a planner that starts while these workers run: it learns of each with the worker's next heartbeat.
     pub(crate) fn of(workers: &[Arc<Worker>], engine: Engine) -> Self {
         let mut schedule = Self::default();
         for worker in workers.iter().filter(|worker| worker.beats()) {
@@ -65,7 +65,7 @@ impl Schedule {
         schedule
     }
 
-    /// A worker tells of itself as it starts.
+    /// Registers a worker, which announces itself when it starts.
     pub(crate) fn register(&mut self, worker: &Arc<Worker>) {
         let known_from = Instant::now();
         match self.hosts.iter_mut().find(|host| Arc::ptr_eq(&host.worker, worker)) {
@@ -74,7 +74,7 @@ impl Schedule {
         }
     }
 
-    /// The workers, without those whose last sign of life is too old.
+    /// The workers, except those whose last heartbeat is too old.
     pub(crate) fn listed(&mut self, timeout: Duration) -> Value {
         let is_old = |worker: &Worker| !worker.beats() && worker.last_beat().1 >= timeout;
         self.hosts.retain(|host| !is_old(&host.worker));
@@ -95,7 +95,7 @@ impl Schedule {
         if hosts.is_empty() { json!({}) } else { json!({ "hosts": hosts }) }
     }
 
-    /// Apps in flight, with the workers that their calls were given to.
+    /// Apps in flight, with the workers of their calls.
     pub(crate) fn apps(&self) -> Value {
         let apps = self.in_flight.iter().map(|(app, calls)| {
             let hosts: Vec<&String> = calls.iter().map(|(_, host)| host).collect();
@@ -105,8 +105,8 @@ impl Schedule {
         if apps.is_empty() { json!({}) } else { json!({ "apps": apps }) }
     }
 
-    /// Takes a slot for each message, or none; on this worker first, where one is given. The app is in flight from then on, and
-    /// everything is blocked for so long where a worker does not answer.
+    /// Takes a slot for each message, or none at all; prefers the worker `first` if given. The app is then in flight.
+    /// If a worker does not answer, everything is blocked for the time `blocked`.
     pub(crate) fn place(
         &mut self,
         app: i32,
@@ -139,7 +139,7 @@ impl Schedule {
         Some(seats)
     }
 
-    /// Takes a result in, and gives its slot back.
+    /// Stores a result and frees its slot.
     pub(crate) fn finish(&mut self, message: Message) {
         let (app, id, ip) = (message.app, message.id, message.host.clone());
         if let Some(awaited) = self.awaited.remove(&id) {
@@ -163,7 +163,7 @@ impl Schedule {
         }
     }
 
-    /// Whether a message has this id.
+    /// Whether a message has this id already.
     pub(crate) fn knows(&self, id: i32) -> bool {
         self.results.values().any(|results| results.contains_key(&id))
             || self.in_flight.values().flatten().any(|(call, _)| *call == id)
@@ -173,8 +173,8 @@ impl Schedule {
         self.hosts.iter().map(|host| host.used).sum()
     }
 
-    /// After a reset while calls run.
-    pub(crate) fn leave_slots_behind(&mut self) {
+    /// The state after a reset while calls run: each worker has -1 used slots.
+    pub(crate) fn mark_slots_after_reset(&mut self) {
         for host in &mut self.hosts {
             host.used = -1;
         }

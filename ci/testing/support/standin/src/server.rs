@@ -1,4 +1,4 @@
-//! A server that can die: its address stays, and everything else ends at once, as with a process that aborts.
+//! A server that can crash: its address stays the same, and everything else ends at once, as in a process that aborts.
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
@@ -14,14 +14,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// A request with all of its body.
-pub(crate) type Whole = Request<Bytes>;
+/// A request with its whole body.
+pub(crate) type FullRequest = Request<Bytes>;
 
-/// Answers a request; nothing is an answer that breaks off.
+/// Answers a request; `None` closes the connection.
 pub(crate) type Handler =
-    Arc<dyn Fn(Whole) -> BoxFuture<'static, Option<Response<Full<Bytes>>>> + Send + Sync>;
+    Arc<dyn Fn(FullRequest) -> BoxFuture<'static, Option<Response<Full<Bytes>>>> + Send + Sync>;
 
-/// A server, dead or alive.
+/// A server, running or not.
 pub(crate) struct Server {
     address: SocketAddr,
     handler: Handler,
@@ -29,9 +29,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Listens on this address; port 0 takes a free one.
+    /// Listens on this address; port 0 chooses a free port.
     pub(crate) async fn start(address: SocketAddr, handler: Handler) -> Result<Self> {
-        let listener = TcpListener::bind(address).await.context("a port for the stand-in")?;
+        let listener =
+            TcpListener::bind(address).await.context("binding a port for the stand-in")?;
         let address = listener.local_addr()?;
         let server = Self { address, handler, running: Mutex::default() };
         server.run(listener);
@@ -54,21 +55,22 @@ impl Server {
         }
     }
 
-    /// Whether it was alive.
+    /// Stops the server; returns whether it was running.
     pub(crate) fn is_alive(&self) -> bool {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.as_ref().is_some_and(|running| !running.is_finished())
     }
 
-    /// Listens where it did before.
-    pub(crate) async fn come_back(&self) -> Result<()> {
+    /// Listens on its previous address.
+    pub(crate) async fn restart(&self) -> Result<()> {
         self.die();
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(running) = running {
-            // Its port is free after that.
+            // Frees the port.
             let _ = running.await;
         }
-        let listener = TcpListener::bind(self.address).await.context("the stand-in's port")?;
+        let listener =
+            TcpListener::bind(self.address).await.context("binding the stand-in's port again")?;
         self.run(listener);
         Ok(())
     }
@@ -80,7 +82,7 @@ impl Drop for Server {
     }
 }
 
-/// Until it is aborted, and every connection with it.
+/// Serves until it is aborted, which ends every connection too.
 async fn serve(listener: TcpListener, handler: Handler) {
     let mut connections = JoinSet::new();
     loop {
@@ -102,5 +104,5 @@ async fn answer(
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
     let answer = handler(Request::from_parts(head, body)).await;
-    answer.ok_or_else(|| std::io::Error::other("the connection is to break off"))
+    answer.ok_or_else(|| std::io::Error::other("a fault closes this connection"))
 }

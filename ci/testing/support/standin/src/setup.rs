@@ -4,40 +4,41 @@ use clap::ValueEnum;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Whose behaviour a stand-in has.
+/// Behaviour that a stand-in emulates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Engine {
-    /// Faasm 0.29 with WAMR, as it was seen on a real cluster.
+    /// Faasm 0.29 with WAMR, as observed on a real cluster.
     #[default]
     #[value(name = "faasm-0.29-wamr")]
     Faasm029Wamr,
-    /// No real one: workers have every host call that pages have, with the same meaning, their chained calls do not pass the
-    /// planner, nothing that a function does ends a worker, and outputs of functions that return something else than 0 stay.
+    /// Not a real engine: workers have every host call that pages have, with the same meaning. Their chained calls
+    /// bypass the planner, no function ends a worker, and outputs of functions that return another value than 0 are
+    /// kept.
     #[value(name = "lenient")]
     Lenient,
 }
 
-/// How long things take.
+/// Durations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
-    /// Between two signs of life of a worker.
+    /// Between two heartbeats of a worker.
     pub heartbeat: Duration,
-    /// After its last sign of life a worker is not listed any more.
+    /// A worker is delisted this long after its last heartbeat.
     pub host_timeout: Duration,
-    /// A batch for a worker that does not answer blocks everything for this long; then the planner aborts.
+    /// A batch for a worker that does not answer blocks the planner for this long; then the planner aborts.
     pub blocked: Duration,
-    /// From what ends a worker to the end of its process. Until then it gives signs of life, and does not answer.
+    /// Time from a fatal call to the end of the worker's process. Until then it sends heartbeats but does not answer.
     pub dying: Duration,
-    /// What a call takes longer that needs a new executor.
+    /// Extra time of a call that needs a new executor.
     pub executor_start: Duration,
-    /// Executors that were idle for this long end,
+    /// Executors end after this idle time,
     pub executor_kept: Duration,
-    /// the next time that a worker looks, which is this often.
+    /// at the worker's next check, which happens at this interval.
     pub executor_reaped: Duration,
 }
 
 impl Default for Times {
-    /// Those of a real cluster.
+    /// The durations of a real cluster.
     fn default() -> Self {
         Self {
             heartbeat: Duration::from_secs(2),
@@ -52,7 +53,7 @@ impl Default for Times {
 }
 
 impl Times {
-    /// A tenth of those of a real cluster, for tests.
+    /// A tenth of the durations of a real cluster, for tests.
     pub fn tenth() -> Self {
         let all = Self::default();
         Self {
@@ -67,16 +68,16 @@ impl Times {
     }
 }
 
-/// How a planner and its workers are set up.
+/// Setup of a planner and its workers.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// Address of the planner; port 0 takes a free one.
+    /// Address of the planner; port 0 chooses a free port.
     pub address: SocketAddr,
     pub as_: Engine,
     /// Slots of each worker.
     pub workers: Vec<i64>,
-    /// Port that all workers listen on, each at an address of its own, `127.77.0.N`, where N is 1 for the first; 0 takes one
-    /// that is free. What connects is accepted, and hears nothing.
+    /// Port of all workers, each at an address of its own, `127.77.0.N`, where N is 1 for the first; 0 chooses a free
+    /// port. Connections are accepted and closed without an answer.
     pub worker_port: u16,
     pub times: Times,
 }

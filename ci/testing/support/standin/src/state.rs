@@ -1,6 +1,6 @@
-//! State as a worker process has it: a copy of each value that its functions asked for, whose size is that of the first request.
+//! State in a worker process: a copy of each value that its functions used, with the size given by the first use.
 //!
-//! What Faasm throws here as a C++ exception ends the worker: these are the errors of every method.
+//! Where Faasm throws a C++ exception here, the worker ends: those are the errors of every method.
 
 use crate::lock;
 use faasm_bridge::state::Chunk;
@@ -8,15 +8,15 @@ use faasm_relay::store::{StateStore, StoreError};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-/// Largest value of a worker: what its functions give as a size is 32 bits with a sign.
+/// Largest value of a worker: its functions pass a size as a signed 32-bit integer.
 const MAX_BYTES: u32 = i32::MAX as u32;
 
 /// Why an operation was not performed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Problem {
-    /// Faasm throws.
+    /// Faasm throws an exception.
     Throws(String),
-    /// Faasm does it, and the store behind this stand-in cannot.
+    /// Faasm performs it, but the store behind this stand-in cannot.
     CannotStandIn(String),
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct LocalState {
 
 #[derive(Default)]
 struct Value {
-    /// All zero where nothing was read or written; without a size none.
+    /// Zero where nothing was read or written; empty without a size.
     bytes: Vec<u8>,
     has_size: bool,
     is_pulled: bool,
@@ -54,7 +54,7 @@ impl LocalState {
         Self { global, values: Mutex::default() }
     }
 
-    /// Finds or makes a copy: an existing one keeps its size, a new one gets this size, or none.
+    /// Runs `work` on the copy, which is created if missing: an existing copy keeps its size, a new one gets `size`.
     fn with<T>(
         &self,
         user: &str,
@@ -79,7 +79,7 @@ impl LocalState {
         work(value)
     }
 
-    /// Reads the global value into a copy, as far as there is one.
+    /// Reads the global value, if it exists, into the copy.
     async fn fetch(&self, user: &str, key: &str) -> Result<(), Problem> {
         let bytes = self.global_value(user, key).await?;
         self.with(user, key, None, |value| {
@@ -105,17 +105,18 @@ impl LocalState {
         Ok(read.size.map(|_| read.chunk.bytes))
     }
 
-    /// Whether the key is that of a list. One of empty elements only is not seen.
+    /// Whether the key belongs to a list. A list with only empty elements is not recognised.
     async fn has_list(&self, user: &str, key: &str) -> Result<bool, Problem> {
         match self.global.read_appended(user, key, u32::MAX).await {
             Ok(elements) => Ok(!elements.is_empty()),
-            // There was no value when it was asked for, and there is one now.
+            // A value was written between the two reads.
             Err(StoreError::OtherKind { .. }) => Ok(false),
             Err(error) => Err(thrown(error)),
         }
     }
 
-    /// Refuses a key that is that of a value, where the store keeps lists apart and would not.
+    /// Rejects the key of a value. Needed because the store keeps lists separate from values, so it would accept the
+    /// key.
     async fn check_no_value(&self, user: &str, key: &str) -> Result<(), Problem> {
         match self.global.read(user, key, 0, Some(0)).await {
             Ok(read) if read.size.is_some() => wrong_type(key),
@@ -123,7 +124,7 @@ impl LocalState {
         }
     }
 
-    /// Size of the copy, or of the global value where there is none.
+    /// Size of the copy, or of the global value if there is no copy.
     pub(crate) async fn size(&self, user: &str, key: &str) -> Result<u32, Problem> {
         let name = (user.to_owned(), key.to_owned());
         let here = lock(&self.values).get(&name).map(|value| value.bytes.len());
@@ -152,7 +153,7 @@ impl LocalState {
         self.with(user, key, None, |value| Ok(value.bytes.clone()))
     }
 
-    /// Writes the copy with what `source` gives for its size.
+    /// Writes to the copy what `source` returns for the copy's size.
     pub(crate) fn write(
         &self,
         user: &str,
@@ -169,7 +170,7 @@ impl LocalState {
         })
     }
 
-    /// Sends the copy to the global tier, if it was written.
+    /// Writes the copy to the global tier, if it is dirty.
     pub(crate) async fn push(&self, user: &str, key: &str) -> Result<(), Problem> {
         let bytes = self.with(user, key, None, |value| {
             value.check_size(key)?;
@@ -181,7 +182,7 @@ impl LocalState {
         let chunks = vec![Chunk { offset: 0, bytes }];
         match self.global.write(user, key, size, chunks).await {
             Ok(()) => Ok(()),
-            // Redis takes any value for any key.
+            // Redis accepts a value for any key.
             Err(error @ (StoreError::State(_) | StoreError::OtherKind { .. })) => {
                 Err(Problem::CannotStandIn(error.to_string()))
             }
@@ -189,7 +190,7 @@ impl LocalState {
         }
     }
 
-    /// Reads the global value, always.
+    /// Reads the global value unconditionally.
     pub(crate) async fn pull(&self, user: &str, key: &str, size: u32) -> Result<(), Problem> {
         self.with(user, key, Some(size), |value| value.check_size(key))?;
         self.fetch(user, key).await
@@ -206,7 +207,7 @@ impl LocalState {
         self.global.append(user, key, element).await.map_err(thrown)
     }
 
-    /// The first `count` elements, all where it is 0, one after the other; at most `size` bytes.
+    /// The first `count` elements, or all if `count` is 0, concatenated; at most `size` bytes.
     pub(crate) async fn read_appended(
         &self,
         user: &str,
@@ -221,7 +222,9 @@ impl LocalState {
         let bytes = self.global.read_appended(user, key, count).await.map_err(thrown)?;
         if bytes.len() > size as usize {
             let there = bytes.len();
-            return throws(format!("list `{key}` has {there} bytes, and room is for {size}"));
+            return throws(format!(
+                "list `{key}` has {there} bytes, more than the buffer's {size}"
+            ));
         }
         Ok(bytes)
     }
@@ -241,7 +244,7 @@ mod tests {
     use faasm_relay::store::StateRead;
     use futures_util::future::BoxFuture;
 
-    /// A store where there is no value when it is asked for one, and one is written right after that.
+    /// A store in which a value appears right after it was read as missing.
     struct Sudden;
 
     type Done<'a, T> = BoxFuture<'a, Result<T, StoreError>>;

@@ -2,7 +2,7 @@
 
 use crate::lock;
 use crate::reply::Reply;
-use crate::server::{Handler, Server, Whole};
+use crate::server::{FullRequest, Handler, Server};
 use crate::setup::Engine;
 use crate::wamr;
 use anyhow::Result;
@@ -32,15 +32,15 @@ struct Inner {
     cluster: Arc<dyn Cluster>,
     state: Arc<dyn StateStore>,
     files: Arc<dyn FileStore>,
-    /// The server around this, once it is there.
+    /// The server around this, once it runs.
     server: Mutex<Weak<Server>>,
 }
 
 impl Upload {
-    /// Starts one that hands functions to this cluster, and has its state and files.
+    /// Starts an upload server that uploads functions to this cluster, and serves its state and files.
     ///
     /// # Errors
-    /// When its address cannot be had.
+    /// When its address cannot be bound.
     pub async fn start(
         address: SocketAddr,
         cluster: Arc<dyn Cluster>,
@@ -50,10 +50,10 @@ impl Upload {
         Self::start_as(Engine::default(), address, cluster, state, files).await
     }
 
-    /// The same with the behaviour of another engine; [`Engine::Lenient`] answers 500 to what it cannot compile.
+    /// Like [`Upload::start`], as another engine; [`Engine::Lenient`] answers 500 if a function cannot be compiled.
     ///
     /// # Errors
-    /// When its address cannot be had.
+    /// When its address cannot be bound.
     pub async fn start_as(
         engine: Engine,
         address: SocketAddr,
@@ -77,7 +77,7 @@ impl Upload {
         format!("http://{}", self.server.address())
     }
 
-    /// Ends it as a process that aborts ends.
+    /// Ends the server as an abort of its process would.
     pub fn abort(&self) {
         self.server.die();
     }
@@ -86,12 +86,12 @@ impl Upload {
         self.server.is_alive()
     }
 
-    /// Starts it again, where it was.
+    /// Restarts the server under its address.
     ///
     /// # Errors
-    /// When its address cannot be had.
+    /// When its address cannot be bound.
     pub async fn restart(&self) -> Result<()> {
-        self.server.come_back().await
+        self.server.restart().await
     }
 }
 
@@ -104,14 +104,14 @@ fn permissive(reply: Reply) -> Response<Full<Bytes>> {
     response
 }
 
-/// What is said of a value or a file that is empty or missing.
+/// The answer for a value or file that is empty or missing.
 fn empty() -> Reply {
     Reply::new(500, "Empty response")
 }
 
 impl Inner {
-    /// Nothing where it ends of the request.
-    async fn answer(&self, request: Whole) -> Option<Reply> {
+    /// `None` if the request ends the server.
+    async fn answer(&self, request: FullRequest) -> Option<Reply> {
         let path = request.uri().path().to_owned();
         let is_put = request.method() == Method::PUT;
         let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
@@ -121,7 +121,7 @@ impl Inner {
         let reply = match (is_put, parts.as_slice(), file) {
             (false, ["ping"], _) => Reply::new(200, "PONG"),
             (true, ["f", user, function, ..], _) => {
-                // It compiles there and then.
+                // The upload server compiles the module at once.
                 if self.engine == Engine::Faasm029Wamr && wamr::refuses(&body).is_some() {
                     if let Some(server) = lock(&self.server).upgrade() {
                         server.die();

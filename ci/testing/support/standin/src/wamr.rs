@@ -1,13 +1,13 @@
-//! What WAMR, as Faasm 0.29 builds it, cannot compile.
+//! Modules that WAMR, as Faasm 0.29 builds it, cannot compile.
 
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef, Validator, WasmFeatures};
 
 /// Module of the WASI calls.
 const WASI: &str = "wasi_snapshot_preview1";
 
-/// Why a module is not loaded; `None` where it is.
+/// Why WAMR rejects a module; `None` if it loads it.
 pub(crate) fn refuses(wasm: &[u8]) -> Option<String> {
-    // Without tail calls, exceptions, typed references, 64-bit and several memories, threads and relaxed SIMD.
+    // No tail calls, exceptions, typed references, 64-bit or multiple memories, threads, or relaxed SIMD.
     let mut validator = Validator::new_with_features(WasmFeatures::WASM2);
     if let Err(error) = validator.validate_all(wasm) {
         return Some(error.to_string());

@@ -1,4 +1,4 @@
-//! Workers: processes that give signs of life, listen on a port, and keep executors, loaded code and state of their own.
+//! Workers: processes that send heartbeats, listen on a port, and have executors, loaded code and state of their own.
 
 use crate::lock;
 use crate::setup::Times;
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::task::JoinHandle;
 
-/// Where a stand-in holds the port that its workers share, so that no other one takes it.
+/// A stand-in reserves the port of its workers at this address, so that no other stand-in takes it.
 const RESERVED: Ipv4Addr = Ipv4Addr::new(127, 77, 255, 254);
 
 /// Milliseconds since 1970.
@@ -27,12 +27,13 @@ pub(crate) struct WorkerPort {
 }
 
 impl WorkerPort {
-    /// This port, or a free one where it is 0.
+    /// This port, or a free one if it is 0.
     pub(crate) fn take(port: u16) -> Result<Self> {
         if port != 0 {
             return Ok(Self { port, _reserved: None });
         }
-        let reserved = TcpListener::bind((RESERVED, 0)).context("a port for the workers")?;
+        let reserved =
+            TcpListener::bind((RESERVED, 0)).context("reserving a port for the workers")?;
         Ok(Self { port: reserved.local_addr()?.port(), _reserved: Some(reserved) })
     }
 }
@@ -48,16 +49,16 @@ pub(crate) struct Worker {
 }
 
 struct Process {
-    /// Counts the processes of this worker.
+    /// Number of the process among those of this worker.
     life: u64,
     began: Instant,
     began_ms: u128,
-    /// After that it gives no sign of life.
+    /// The worker sends no heartbeat after this time.
     silent: Option<Instant>,
-    /// What is asked of it is performed, and what ran is told.
+    /// Whether the process performs requests and reports results.
     answers: bool,
     code: HashMap<(String, String), Loaded>,
-    /// Since when executors are idle, by app, user and function.
+    /// Start of the idle time of executors, by app, user and function.
     idle: HashMap<(i32, String, String), Vec<Instant>>,
     executors_started: u64,
     state: Arc<LocalState>,
@@ -93,7 +94,7 @@ impl Drop for Process {
     }
 }
 
-/// Listens; what connects hears nothing. Within a runtime only.
+/// Accepts connections and closes them without an answer. Must be called within a runtime.
 fn listen(address: SocketAddr) -> Result<JoinHandle<()>> {
     let listener = TcpListener::bind(address)
         .with_context(|| format!("worker {} listens on port {}", address.ip(), address.port()))?;
@@ -101,14 +102,14 @@ fn listen(address: SocketAddr) -> Result<JoinHandle<()>> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     Ok(tokio::spawn(async move {
         loop {
-            // It is closed at once by this side, which a probe does not mind.
+            // Closed at once by this side, which a probe accepts.
             let _ = listener.accept().await;
         }
     }))
 }
 
 impl Worker {
-    /// Starts the process of the worker with this number, from 0.
+    /// Starts the process of the worker with this number, counted from 0.
     pub(crate) fn start(
         number: usize,
         slots: i64,
@@ -134,12 +135,12 @@ impl Worker {
         process.life == life && process.answers
     }
 
-    /// Whether it gives signs of life.
+    /// Whether the worker sends heartbeats.
     pub(crate) fn beats(&self) -> bool {
         lock(&self.process).silent.is_none_or(|at| Instant::now() < at)
     }
 
-    /// Milliseconds since 1970, and how long ago, of its last sign of life.
+    /// The last heartbeat: in milliseconds since 1970, and its age.
     pub(crate) fn last_beat(&self) -> (u128, Duration) {
         let process = lock(&self.process);
         let now = Instant::now();
@@ -150,7 +151,7 @@ impl Worker {
         (process.began_ms + after.as_millis(), now.saturating_duration_since(beat))
     }
 
-    /// When it gives the next one, if it does.
+    /// Time of the next heartbeat, if it is sent.
     pub(crate) fn next_beat(&self) -> Instant {
         let process = lock(&self.process);
         process.began + self.whole_beats(process.began.elapsed()) + self.times.heartbeat
@@ -170,14 +171,14 @@ impl Worker {
         process.close_port();
     }
 
-    /// It stops: nothing of it moves, and its port takes connections, as that of a stopped process does.
+    /// Stops the process as SIGSTOP would: it does nothing, but its port accepts connections.
     pub(crate) fn hang(&self) {
         let mut process = lock(&self.process);
         process.answers = false;
         process.silent.get_or_insert(Instant::now());
     }
 
-    /// Something ended this process: it answers no more, and is gone some time later.
+    /// Ends this process as a fatal call does: it stops answering now, and ends some time later.
     pub(crate) fn die(self: &Arc<Self>, life: u64) {
         let gone = Instant::now() + self.times.dying;
         {
@@ -199,12 +200,12 @@ impl Worker {
         });
     }
 
-    /// Starts it again, with nothing loaded and no state.
+    /// Restarts the process, with no loaded code and no state.
     pub(crate) async fn revive(&self) -> Result<()> {
         self.kill();
         let listening = lock(&self.process).listening.take();
         if let Some(listening) = listening {
-            // Its port is free after that.
+            // Frees the port.
             let _ = listening.await;
         }
         let listening = listen(self.address)?;
@@ -213,7 +214,7 @@ impl Worker {
         Ok(())
     }
 
-    /// What this process has loaded under a name.
+    /// The code that this process has loaded under a name.
     pub(crate) fn loaded(&self, life: u64, user: &str, function: &str) -> Option<Loaded> {
         let process = lock(&self.process);
         let name = (user.to_owned(), function.to_owned());
@@ -227,7 +228,7 @@ impl Worker {
         }
     }
 
-    /// Executors and loaded code are gone.
+    /// Drops executors and loaded code.
     pub(crate) fn flush(&self) {
         let mut process = lock(&self.process);
         if process.answers {
@@ -236,7 +237,7 @@ impl Worker {
         }
     }
 
-    /// Takes an idle executor of this app and function, or starts one, which takes a while.
+    /// Takes an idle executor of this app and function, or starts one, which takes time.
     pub(crate) async fn claim(&self, life: u64, app: i32, user: &str, function: &str) {
         {
             let mut process = lock(&self.process);
@@ -257,7 +258,7 @@ impl Worker {
         tokio::time::sleep(self.times.executor_start).await;
     }
 
-    /// Gives one back.
+    /// Returns an executor.
     pub(crate) fn give_back(&self, life: u64, app: i32, user: &str, function: &str) {
         let mut process = lock(&self.process);
         if process.life == life {
@@ -266,7 +267,7 @@ impl Worker {
         }
     }
 
-    /// When an executor ends that is idle since then: as the worker looks the first time after it may.
+    /// When an executor that has been idle since `since` ends: at the worker's next check after its idle time is over.
     fn reaped(&self, began: Instant, since: Instant) -> Instant {
         let every = self.times.executor_reaped.as_nanos().max(1);
         let may = (since + self.times.executor_kept).saturating_duration_since(began).as_nanos();
@@ -274,7 +275,7 @@ impl Worker {
         began + Duration::from_nanos(u64::try_from(looks).unwrap_or(u64::MAX))
     }
 
-    /// Executors that this process started so far.
+    /// Number of executors that this process has started so far.
     pub(crate) fn executors_started(&self) -> u64 {
         lock(&self.process).executors_started
     }

@@ -1,4 +1,4 @@
-//! Form A: the text lies in memory, and only `main` blocks.
+//! Form A: the text is in memory, and only `main` blocks.
 
 use faasm_bench_functions::Source;
 

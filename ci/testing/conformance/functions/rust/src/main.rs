@@ -1,4 +1,4 @@
-//! What Rust programs rely on, each part run by its name as the input; most of them wait in the middle.
+//! Rust features that programs rely on. The input names the part to run; most parts suspend in the middle.
 
 use faasm_host::{State, chain_name, chain_ptr, input, set_output};
 use std::cell::Cell;
@@ -12,7 +12,7 @@ thread_local! {
     static DEPTH: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Gives the thread back for a moment.
+/// Suspends the function for a moment.
 fn wait() {
     thread::sleep(Duration::from_millis(1));
 }
@@ -106,14 +106,14 @@ fn environment() -> String {
 fn clocks() -> String {
     let began = Instant::now();
     thread::sleep(Duration::from_millis(30));
-    // Timers of a browser are cut to milliseconds.
+    // Browsers round timers to milliseconds.
     let slept = began.elapsed() >= Duration::from_millis(28);
     let now =
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
     format!("{slept} {}", now > 1_700_000_000)
 }
 
-/// Fresh in an instance of its own.
+/// Starts at zero in an instance of its own.
 extern "C" fn callee() -> i32 {
     let depth = DEPTH.get();
     DEPTH.set(depth + 1);

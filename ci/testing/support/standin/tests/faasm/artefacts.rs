@@ -1,4 +1,5 @@
-//! What `faasm_asyncify::faasm` makes of functions: guarded, they end no worker; built for Faasm, they carry their results out.
+//! The output of `faasm_asyncify::faasm`: guarded functions end no worker; functions built for Faasm encode their
+//! results in the output.
 
 use crate::deaths::{DEADLY_IMPORTS, deadly_calls};
 use crate::support::*;
@@ -13,7 +14,7 @@ fn link(wat: &str, use_: Use) -> Vec<u8> {
 const BUILT: Use = Use::BuiltFor { allow_lost_updates: false };
 
 #[tokio::test]
-async fn what_ends_a_worker_traps_or_does_no_harm_where_it_is_guarded() {
+async fn guarded_functions_never_end_a_worker() {
     let functions = deadly_calls().into_iter().map(|body| main_of(&body));
     let others = DEADLY_IMPORTS.iter().map(|(import, body)| importing(import, body));
     let unknown_clock = importing(
@@ -34,7 +35,7 @@ async fn what_ends_a_worker_traps_or_does_no_harm_where_it_is_guarded() {
 }
 
 #[tokio::test]
-async fn what_the_planner_would_lose_is_carried_out() {
+async fn functions_built_for_faasm_report_value_and_output() {
     let wat = module(
         r#"(table 4 funcref) (elem (i32.const 1) $callee)
         (func $callee (result i32)
@@ -53,7 +54,7 @@ async fn what_the_planner_would_lose_is_carried_out() {
 }
 
 #[tokio::test]
-async fn a_fault_says_what_was_wrong() {
+async fn a_fault_is_reported_with_its_code() {
     let cluster = Cluster::start().await;
     let wat = main_of("(call $write_state (i32.const 65536) (i32.const 64) (i32.const 1))");
     cluster.put_wasm("f", link(&wat, BUILT)).await;
@@ -83,14 +84,14 @@ async fn state_and_lists_work_as_they_do_in_a_page() {
     );
     for use_ in [BUILT, Use::Guarded] {
         let cluster = Cluster::start().await;
-        // Imports come before definitions.
+        // Imports must precede definitions.
         cluster.put_wasm("f", link(&imports_first(&wat), use_)).await;
         assert_eq!(cluster.call("f").await, (0, "cdgh".into()), "{use_:?}");
         assert_eq!(cluster.value("k").await.as_deref(), Some(&b"abcdefgh"[..]));
     }
 }
 
-/// Moves imports behind the prelude to the beginning.
+/// Moves imports that follow the prelude to the beginning.
 fn imports_first(wat: &str) -> String {
     let is_import = |line: &&str| line.trim_start().starts_with("(import ");
     let (imports, others): (Vec<&str>, Vec<&str>) =

@@ -1,4 +1,4 @@
-//! Calls that functions chain: they pass the planner.
+//! Chained calls, which pass the planner.
 
 use crate::support::*;
 use faasm_standin::Setup;
@@ -28,7 +28,7 @@ async fn a_chained_pointer_reports_0_whatever_it_returned_or_exited_with() {
         let child = results.iter().find(|message| message["id"] != id).unwrap();
         assert!(child.get("returnValue").is_none(), "{child}");
         assert_eq!(child["funcPtr"], 1);
-        // So does one that the planner is asked for.
+        // Direct calls of a pointer through the planner behave the same.
         let app = new_id();
         let (id, _) = cluster.send_of(app, "f", 1, b"").await;
         assert_eq!(cluster.result((app, id)).await.0, 0);
@@ -62,7 +62,7 @@ async fn a_chained_call_takes_a_slot_and_has_its_callers_app_and_a_result_of_its
         assert_eq!(message["executedHost"], "127.77.0.1");
     }
     assert_eq!(cluster.planner.used_slots(), 0);
-    // With one slot there is none for it.
+    // With a single slot, no slot is free for the chained call.
     let setup = Setup { workers: vec![1], times: times(), ..Setup::default() };
     let cluster = Cluster::start_with(setup).await.with(&functions).await;
     cluster.traps("caller").await;
@@ -70,7 +70,7 @@ async fn a_chained_call_takes_a_slot_and_has_its_callers_app_and_a_result_of_its
 }
 
 #[tokio::test]
-async fn an_awaited_function_gives_what_faasm_made_of_its_output() {
+async fn an_awaited_output_is_replaced_as_faasm_does() {
     let callee =
         module(r#"(func (export "main") (result i32) (call $digit (i32.const 2)) (i32.const 5))"#);
     let caller = module(

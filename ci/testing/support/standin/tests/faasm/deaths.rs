@@ -1,4 +1,4 @@
-//! What ends a worker, and how that looks.
+//! What ends a worker, and how that appears to clients.
 
 use crate::support::*;
 use faasm_standin::Setup;
@@ -25,7 +25,7 @@ async fn a_function_that_cannot_be_loaded_ends_the_worker() {
 /// Main entries of functions with the prelude, each of which ends its worker.
 pub(crate) fn deadly_calls() -> Vec<String> {
     vec![
-        // A key, or a buffer, outside memory.
+        // A key or a buffer outside memory.
         format!("(drop (call $read_state {OUTSIDE} (i32.const 64) (i32.const 1)))"),
         format!("(drop (call $read_state (i32.const 0) {OUTSIDE} (i32.const 1)))"),
         "(drop (call $read_state (i32.const 0) (i32.const 65530) (i32.const 8)))".into(),
@@ -40,29 +40,29 @@ pub(crate) fn deadly_calls() -> Vec<String> {
         "(call $read_appended (i32.const 0) (i32.const 65530) (i32.const 8) (i32.const 1))".into(),
         // An empty key.
         "(call $pull_state (i32.const 1) (i32.const 1))".into(),
-        // A key that nobody wrote, and sizes that nobody gave.
+        // A missing key used without a size.
         "(call $push_state (i32.const 0))".into(),
         "(call $pull_state (i32.const 0) (i32.const 0))".into(),
         "(call $pull_state (i32.const 0) (i32.const -1))".into(),
         "(call $write_state (i32.const 0) (i32.const 64) (i32.const 0))".into(),
-        // A value without a size: a list has been appended to.
+        // A value without a size, since the key is that of a list.
         "(call $append (i32.const 0) (i32.const 64) (i32.const 1)) \
          (call $write_state (i32.const 0) (i32.const 64) (i32.const 1))"
             .into(),
         "(call $append (i32.const 0) (i32.const 64) (i32.const 1)) (call $push_state (i32.const 0))"
             .into(),
-        // A list that is longer than the buffer.
+        // A list longer than the buffer.
         "(call $append (i32.const 0) (i32.const 64) (i32.const 2)) \
          (call $read_appended (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 1))"
             .into(),
-        // What is sent or taken leaves memory.
+        // Input or output ranges that leave memory.
         "(call $write_output (i32.const 65530) (i32.const 8))".into(),
         "(drop (call $chain_name (i32.const 64) (i32.const 65530) (i32.const 8)))".into(),
         "(drop (call $chain_ptr (i32.const 1) (i32.const 65530) (i32.const 8)))".into(),
     ]
 }
 
-/// Imports that end a worker, and their calls.
+/// Imports that end a worker, and calls of them.
 pub(crate) const DEADLY_IMPORTS: &[(&str, &str)] = &[
     (r#""env" "__faasm_host_interface_test" (func $f (param i32))"#, "(call $f (i32.const 7))"),
     (
@@ -144,7 +144,7 @@ async fn a_key_of_the_other_kind_ends_the_worker() {
 }
 
 #[tokio::test]
-async fn a_worker_that_dies_is_listed_for_a_while_and_then_gone_and_its_call_stays() {
+async fn a_dying_worker_stays_listed_for_a_while_and_its_call_stays_in_flight() {
     let cluster = Cluster::start().await;
     let registered = async || {
         let hosts = cluster.hosts().await;
@@ -153,14 +153,14 @@ async fn a_worker_that_dies_is_listed_for_a_while_and_then_gone_and_its_call_sta
         time
     };
     let app = cluster.kills("nowhere").await;
-    // It gives signs of life meanwhile, and its port is there.
+    // Meanwhile the worker sends heartbeats, and its port is open.
     let first = registered().await.expect("listed");
     assert!(cluster.worker_listens(0).await);
-    until("a sign of life", async || registered().await.filter(|time| *time > first)).await;
+    until("a heartbeat", async || registered().await.filter(|time| *time > first)).await;
     until("its port closes", async || (!cluster.worker_listens(0).await).then_some(())).await;
     let last = registered().await.expect("still listed");
-    assert_eq!(registered().await, Some(last), "no sign of life");
-    until("it is dropped", async || registered().await.is_none().then_some(())).await;
+    assert_eq!(registered().await, Some(last), "no further heartbeat");
+    until("the worker is dropped", async || registered().await.is_none().then_some(())).await;
     assert!(cluster.in_flight(app).await);
     assert_eq!(cluster.status(app).await, (500, "App not registered in results".into()));
 }
@@ -176,8 +176,8 @@ async fn a_worker_that_is_killed_is_gone_at_once_and_comes_back_under_its_addres
     cluster.planner.kill_worker(0);
     until("its port closes", async || (!cluster.worker_listens(0).await).then_some(())).await;
     assert!(cluster.worker_listens(1).await);
-    assert_eq!(cluster.hosts().await.len(), 2, "listed until its last sign of life is old");
-    until("it is dropped", async || (cluster.hosts().await.len() == 1).then_some(())).await;
+    assert_eq!(cluster.hosts().await.len(), 2, "listed until its last heartbeat is too old");
+    until("the worker is dropped", async || (cluster.hosts().await.len() == 1).then_some(())).await;
     cluster.planner.revive_worker(0).await.unwrap();
     assert!(cluster.worker_listens(0).await && cluster.planner.worker_answers(0));
     assert_eq!(cluster.hosts().await.len(), 2);
@@ -189,6 +189,6 @@ async fn a_worker_that_hangs_listens_and_is_dropped() {
     let cluster = Cluster::start().await;
     cluster.planner.hang_worker(0);
     assert_eq!(cluster.hosts().await.len(), 1);
-    until("it is dropped", async || cluster.hosts().await.is_empty().then_some(())).await;
+    until("the worker is dropped", async || cluster.hosts().await.is_empty().then_some(())).await;
     assert!(cluster.worker_listens(0).await);
 }

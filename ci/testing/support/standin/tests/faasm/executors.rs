@@ -26,7 +26,7 @@ async fn an_executor_belongs_to_an_app_and_a_function_and_is_kept_for_a_while() 
     assert!(took("f", new_id()).await >= start);
     assert!(took("g", app).await >= start);
     assert_eq!(cluster.planner.executors_started(0), 3, "another app, another function");
-    // Where it is not kept, each call has its own.
+    // If idle executors are not kept, each call starts its own.
     let times = Times {
         executor_start: Duration::ZERO,
         executor_kept: Duration::ZERO,
@@ -49,7 +49,7 @@ async fn a_function_that_is_uploaded_again_runs_after_a_flush_or_a_restart_of_th
     let cluster = Cluster::start_with(setup).await.with(&[("f", &says(1))]).await;
     assert_eq!(cluster.call("f").await.1, "1");
     cluster.put("f", &says(2)).await;
-    assert_eq!(cluster.call("f").await.1, "1", "what the worker has loaded");
+    assert_eq!(cluster.call("f").await.1, "1", "the version that the worker has loaded");
     let flushed = cluster.ask("FLUSH_EXECUTORS", "".into()).await;
     assert_eq!(flushed, Some((200, "Flushed executors!".into())));
     assert_eq!(cluster.call("f").await.1, "2");
@@ -57,16 +57,15 @@ async fn a_function_that_is_uploaded_again_runs_after_a_flush_or_a_restart_of_th
     assert_eq!(cluster.call("f").await.1, "2");
     cluster.planner.revive_worker(0).await.unwrap();
     assert_eq!(cluster.call("f").await.1, "3");
-    // Each worker has its own.
+    // Each worker has its own loaded code.
     cluster.put("f", &says(4)).await;
     cluster.planner.kill_worker(0);
-    until("it is dropped", async || (cluster.hosts().await.len() == 1).then_some(())).await;
+    until("the worker is dropped", async || (cluster.hosts().await.len() == 1).then_some(())).await;
     assert_eq!(cluster.call("f").await.1, "4");
-    // A restart of the planner does not matter.
+    // A restart of the planner has no effect on loaded code.
     cluster.put("f", &says(5)).await;
     cluster.planner.abort();
     cluster.planner.restart().await.unwrap();
-    until("the worker tells of itself", async || (!cluster.hosts().await.is_empty()).then_some(()))
-        .await;
+    until("the worker registers", async || (!cluster.hosts().await.is_empty()).then_some(())).await;
     assert_eq!(cluster.call("f").await.1, "4");
 }

@@ -1,9 +1,9 @@
-//! The engine that no real cluster has.
+//! The lenient engine, which no real cluster has.
 
 use crate::support::*;
 
 #[tokio::test]
-async fn as_lenient_workers_do_what_pages_do_and_nothing_ends_anything() {
+async fn lenient_workers_behave_like_pages_and_never_end() {
     let cluster = Cluster::start_with(lenient()).await;
     let seven =
         module(r#"(func (export "main") (result i32) (call $digit (i32.const 1)) (i32.const 7))"#);
@@ -25,7 +25,7 @@ async fn as_lenient_workers_do_what_pages_do_and_nothing_ends_anything() {
 }
 
 #[tokio::test]
-async fn as_lenient_chained_calls_do_not_pass_the_planner() {
+async fn lenient_chained_calls_bypass_the_planner() {
     let chains = module(
         r#"(func (export "main") (result i32)
             (drop (call $await (call $chain_ptr (i32.const 1) (i32.const 64) (i32.const 1))))

@@ -1,6 +1,6 @@
-//! The stand-in as Faasm 0.29 with WAMR: a test for each sentence of what was seen on a real cluster.
+//! The stand-in as Faasm 0.29 with WAMR: one test for each behaviour observed on a real cluster.
 
-// Clippy knows test functions, and not what they call.
+// Clippy exempts test functions, but not the functions they call.
 #![allow(clippy::unwrap_used)]
 
 mod artefacts;

@@ -1,4 +1,4 @@
-//! What ends the planner, and what it says of its workers.
+//! What ends the planner, and what it reports of its workers.
 
 use crate::support::*;
 use faasm_standin::Setup;
@@ -21,13 +21,13 @@ async fn a_batch_while_a_dead_worker_is_listed_blocks_everything_and_then_ends_t
     for comes_back in [false, true] {
         let cluster = with_main("").await;
         cluster.planner.kill_worker(0);
-        // Being asked for its hosts does not help.
+        // A request for its hosts does not change that.
         assert_eq!(cluster.hosts().await.len(), 1);
         let comes = async || {
             if comes_back {
                 cluster.planner.revive_worker(0).await.unwrap();
             }
-            // Each of these waits.
+            // Each of these requests blocks.
             assert_eq!(cluster.ask("GET_IN_FLIGHT_APPS", "".into()).await, None);
             assert_eq!(cluster.ask("GET_AVAILABLE_HOSTS", "".into()).await, None);
         };
@@ -40,7 +40,7 @@ async fn a_batch_while_a_dead_worker_is_listed_blocks_everything_and_then_ends_t
             tokio::task::yield_now().await;
             comes().await;
         });
-        assert_eq!(sent.0.1, None, "the connection breaks off");
+        assert_eq!(sent.0.1, None, "the connection closes");
         assert!(!cluster.planner.is_alive());
     }
 }
@@ -54,7 +54,7 @@ async fn a_dying_worker_ends_the_planner_like_a_dead_one() {
 }
 
 #[tokio::test]
-async fn outputs_and_chained_names_and_chained_outputs_that_are_no_text_end_the_planner() {
+async fn outputs_and_names_that_are_not_utf8_end_the_planner() {
     let chains = |name: &str| {
         module(&format!(
             r#"(data (i32.const 32) "{name}\00")
@@ -87,10 +87,9 @@ async fn a_planner_that_is_restarted_during_a_call_gets_its_result_and_has_minus
     cluster.planner.abort();
     cluster.planner.restart().await.unwrap();
     assert_eq!(cluster.status(sent.0).await.0, 500);
-    // It hears of the worker with that one's next sign of life.
+    // The planner learns of the worker with the worker's next heartbeat.
     assert!(cluster.hosts().await.is_empty());
-    until("the worker tells of itself", async || (!cluster.hosts().await.is_empty()).then_some(()))
-        .await;
+    until("the worker registers", async || (!cluster.hosts().await.is_empty()).then_some(())).await;
     cluster.set("gate", &[1]).await;
     assert_eq!(cluster.result(sent).await, (0, "5".into()));
     assert_eq!(cluster.hosts().await[0]["usedSlots"], -1);
@@ -118,7 +117,7 @@ async fn apps_in_flight_have_the_ips_of_their_hosts() {
 }
 
 #[tokio::test]
-async fn signs_of_life_move_while_a_worker_lives() {
+async fn heartbeats_advance_while_a_worker_runs() {
     let cluster = Cluster::start().await;
     let registered = async || {
         let hosts = cluster.hosts().await;

@@ -1,9 +1,9 @@
-//! What a function, and who calls it, sees.
+//! Results as functions and their callers see them.
 
 use crate::support::*;
 
 #[tokio::test]
-async fn the_output_of_a_call_that_returns_something_else_than_0_is_replaced() {
+async fn the_output_of_a_call_that_does_not_return_0_is_replaced() {
     let returns = |value: i32| {
         module(&format!(
             r#"(func (export "main") (result i32)
@@ -44,7 +44,7 @@ async fn every_trap_has_one_text() {
 }
 
 #[tokio::test]
-async fn what_a_host_call_throws_through_wamr_has_a_text_of_its_own() {
+async fn exceptions_through_wamr_have_a_distinct_text() {
     let hook = importing(
         r#""env" "__faasm_host_interface_test" (func $f (param i32))"#,
         "(call $f (i32.const 1))",
@@ -80,7 +80,7 @@ async fn host_calls_that_wamr_lacks_trap_when_they_are_called() {
         ("__faasm_restore_memory", "(param i32)", false),
         ("__faasm_backtrace", "(param i32)", false),
         ("__faasm_sm_var", "(param i32 i32)", false),
-        // Of another type than WAMR's, or by another name.
+        // Another type than WAMR's, or another name.
         ("__faasm_push_state", "(param i32) (result i32)", true),
         ("__faasm_read_state", "(param i32 i32 i32 i32) (result i32)", true),
         ("__faasm_chain_function", "(param i32 i32 i32) (result i32)", true),
@@ -95,7 +95,7 @@ async fn host_calls_that_wamr_lacks_trap_when_they_are_called() {
         let body = if has_result { format!("(drop {call})") } else { call };
         cluster.put(name, &importing(&import, &body)).await;
         cluster.traps(name).await;
-        // Importing it does no harm.
+        // Importing the host call without calling it is harmless.
         let idle = format!("{name}_idle");
         cluster.put(&idle, &importing(&import, "")).await;
         assert_eq!(cluster.call(&idle).await, (0, String::new()), "{name}");

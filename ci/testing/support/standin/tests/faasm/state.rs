@@ -1,4 +1,4 @@
-//! State as workers have it.
+//! State as workers see it.
 
 use crate::support::*;
 use faasm_redis_server::RedisServer;
@@ -6,7 +6,7 @@ use faasm_relay::store::{RedisConfig, RedisStore, Stores};
 use faasm_standin::Setup;
 use std::sync::Arc;
 
-/// Outputs these bytes from 64 on.
+/// Outputs this many bytes from 64 on.
 fn outputs(count: u32) -> String {
     format!("(call $output (i32.const 64) (i32.const {count}))")
 }
@@ -20,7 +20,7 @@ async fn with_value(body: &str, value: Option<&[u8]>) -> Cluster {
 }
 
 #[tokio::test]
-async fn a_read_gives_the_size_asked_for_and_zeros_where_there_is_nothing() {
+async fn a_read_returns_the_requested_size_and_zeros_for_a_missing_value() {
     let read = "(call $digit (call $read_state (i32.const 0) (i32.const 64) (i32.const 5)))";
     assert_eq!(with_value(read, Some(b"xyz")).await.call("f").await, (0, "5".into()));
     let shown = format!(
@@ -37,7 +37,7 @@ async fn a_read_of_length_0_gives_the_size() {
     let size = "(call $digit (call $read_state (i32.const 0) (i32.const 64) (i32.const 0)))";
     assert_eq!(with_value(size, Some(b"xyz")).await.call("f").await.1, "3");
     assert_eq!(with_value(size, None).await.call("f").await.1, "0");
-    // Of the worker's own copy, where it has one; asking makes none.
+    // The size of the worker's own copy, if it has one; the request creates none.
     let copy = format!(
         "(drop (call $read_state (i32.const 0) (i32.const 64) (i32.const 0)))
         (drop (call $read_state (i32.const 0) (i32.const 64) (i32.const 5))) {size}"
@@ -46,7 +46,7 @@ async fn a_read_of_length_0_gives_the_size() {
 }
 
 #[tokio::test]
-async fn the_first_size_stays_and_as_many_bytes_are_copied() {
+async fn a_copy_keeps_the_size_of_its_first_use() {
     let shown = format!(
         "(drop (call $read_state (i32.const 0) (i32.const 80) (i32.const 4)))
          (drop (call $read_state (i32.const 0) (i32.const 64) (i32.const 2))) {}",
@@ -62,7 +62,7 @@ async fn the_first_size_stays_and_as_many_bytes_are_copied() {
 }
 
 #[tokio::test]
-async fn a_copy_belongs_to_the_worker_and_is_pulled_once_unless_it_is_asked_for() {
+async fn a_worker_pulls_a_value_once_unless_a_function_pulls_it() {
     let read = format!(
         "(drop (call $read_state (i32.const 0) (i32.const 64) (i32.const 3))) {}",
         outputs(3)
@@ -72,7 +72,7 @@ async fn a_copy_belongs_to_the_worker_and_is_pulled_once_unless_it_is_asked_for(
     cluster.put("pulls", &main_of(&pull)).await;
     assert_eq!(cluster.call("f").await.1, "old");
     cluster.set("k", b"new").await;
-    assert_eq!(cluster.call("f").await.1, "old", "another run, the same worker");
+    assert_eq!(cluster.call("f").await.1, "old", "another run on the same worker");
     assert_eq!(cluster.call("pulls").await.1, "new");
     cluster.set("k", b"now").await;
     cluster.planner.revive_worker(0).await.unwrap();
@@ -91,7 +91,7 @@ async fn a_push_sends_what_was_written_and_nothing_else() {
     assert_eq!(cluster.value("k").await.as_deref(), Some(&b"abc"[..]));
     cluster.set("k", b"xyz").await;
     assert_eq!(cluster.call("pushes").await, (0, String::new()));
-    assert_eq!(cluster.value("k").await.as_deref(), Some(&b"xyz"[..]), "it is not dirty");
+    assert_eq!(cluster.value("k").await.as_deref(), Some(&b"xyz"[..]), "the copy is not dirty");
 }
 
 #[tokio::test]
@@ -119,7 +119,7 @@ async fn lists_are_appended_to_and_read() {
         assert_eq!(cluster.call("all").await.1, "abc\0");
         let there = cluster.stores.state.read_appended(USER, "k", 9).await.unwrap();
         assert_eq!(there, b"abc");
-        // A list is no value.
+        // A list is not a value.
         cluster.put("value", &main_of("(call $pull_state (i32.const 0) (i32.const 4))")).await;
         cluster.planner.revive_worker(0).await.unwrap();
         cluster.kills("value").await;

@@ -1,4 +1,4 @@
-//! A stand-in, a client of its planner, and functions.
+//! A stand-in, a client of its planner, and functions for the tests.
 
 use faasm_relay::cluster::Cluster as _;
 use faasm_relay::cluster::embedded::{Embedded, EmbeddedConfig};
@@ -14,10 +14,10 @@ use tokio::net::TcpStream;
 
 pub(crate) const USER: &str = "ada";
 
-/// Far longer than what is waited for takes.
+/// Time limit, far above the time that any wait takes.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 
-/// A tenth of the real ones, and less where nothing is looked at meanwhile.
+/// A tenth of the real durations, and less where no test observes them.
 pub(crate) fn times() -> Times {
     Times {
         blocked: Duration::from_millis(400),
@@ -26,7 +26,8 @@ pub(crate) fn times() -> Times {
     }
 }
 
-/// What functions of these tests import, a memory with `k` at 0, `abcdefgh` at 64, and ways to output a digit.
+/// Prelude of the functions of these tests: imports, a memory with `k` at 0 and `abcdefgh` at 64, and ways to output a
+/// digit.
 const PRELUDE: &str = r#"
     (import "env" "__faasm_read_input" (func $read_input (param i32 i32) (result i32)))
     (import "env" "__faasm_write_output" (func $write_output (param i32 i32)))
@@ -50,7 +51,7 @@ const PRELUDE: &str = r#"
         (call $output (i32.const 1000) (i32.const 1)))
 "#;
 
-/// A function with the prelude and this main entry.
+/// A function with the prelude and this body of its main entry.
 pub(crate) fn main_of(body: &str) -> String {
     module(&format!("(func (export \"main\") (result i32) {body} (i32.const 0))"))
 }
@@ -59,7 +60,7 @@ pub(crate) fn module(rest: &str) -> String {
     format!("(module {PRELUDE} {rest})")
 }
 
-/// A function that imports one host call, and whose main entry does this.
+/// A function that imports one host call, with this body of its main entry.
 pub(crate) fn importing(import: &str, body: &str) -> String {
     format!(
         r#"(module (import {import}) (memory (export "memory") 1) (data (i32.const 0) "k\00")
@@ -100,7 +101,7 @@ impl Cluster {
         Self { planner, upload: upload.unwrap(), stores, embedded }
     }
 
-    /// Puts functions there, past the upload server.
+    /// Stores functions directly, bypassing the upload server.
     pub(crate) async fn with(self, functions: &[(&str, &str)]) -> Self {
         for (name, wat) in functions {
             self.put(name, wat).await;
@@ -117,7 +118,7 @@ impl Cluster {
         self.embedded.upload(USER.into(), name.into(), wasm).await.unwrap();
     }
 
-    /// What the planner answers; `None` where the connection breaks off.
+    /// The planner's answer; `None` if the connection closes.
     pub(crate) async fn ask(&self, kind: &str, payload: Value) -> Option<(u16, String)> {
         let body = json!({"http_type": kind, "payload": payload.to_string()}).to_string();
         http(&self.planner.url(), "POST", "/", body.as_bytes()).await
@@ -129,7 +130,7 @@ impl Cluster {
         serde_json::from_str(&answer.expect("an answer").1).unwrap()
     }
 
-    /// Starts a call of this app, and gives its id and what the planner says.
+    /// Starts a call in this app; returns its id and the planner's answer.
     pub(crate) async fn send_of(
         &self,
         app: i32,
@@ -149,7 +150,7 @@ impl Cluster {
         (id, self.ask("EXECUTE_BATCH", batch).await)
     }
 
-    /// Starts a call, and gives its app and id.
+    /// Starts a call; returns its app and id.
     pub(crate) async fn send(&self, function: &str) -> (i32, i32) {
         let app = new_id();
         let (id, answer) = self.send_of(app, function, 0, b"").await;
@@ -157,13 +158,13 @@ impl Cluster {
         (app, id)
     }
 
-    /// Status and body of what came of an app so far.
+    /// Status and body of the planner's report on an app.
     pub(crate) async fn status(&self, app: i32) -> (u16, String) {
         let answer = self.ask("EXECUTE_BATCH_STATUS", json!({ "appId": app })).await;
         answer.expect("an answer")
     }
 
-    /// All results of an app that has finished.
+    /// All results of an app, once it has finished.
     pub(crate) async fn results(&self, app: i32) -> Vec<Value> {
         let finished = async || {
             let (status, body) = self.status(app).await;
@@ -182,13 +183,13 @@ impl Cluster {
         (value, message["output_data"].as_str().unwrap_or("").to_owned())
     }
 
-    /// Calls a function, in an app of its own.
+    /// Calls a function in an app of its own.
     pub(crate) async fn call(&self, function: &str) -> (i64, String) {
         let sent = self.send(function).await;
         self.result(sent).await
     }
 
-    /// Calls a function that ends in a trap.
+    /// Calls a function that must trap.
     pub(crate) async fn traps(&self, function: &str) {
         let (app, id) = self.send(function).await;
         let text =
@@ -196,7 +197,7 @@ impl Cluster {
         assert_eq!(self.result((app, id)).await, (1, text), "{function}");
     }
 
-    /// Calls a function that ends its worker; the call stays in flight.
+    /// Calls a function that must end its worker; the call stays in flight.
     pub(crate) async fn kills(&self, function: &str) -> i32 {
         let (app, _) = self.send(function).await;
         until(function, async || (!self.planner.worker_answers(0)).then_some(())).await;
@@ -214,7 +215,7 @@ impl Cluster {
         self.say("GET_AVAILABLE_HOSTS").await["hosts"].as_array().cloned().unwrap_or_default()
     }
 
-    /// Whether something listens where a worker does.
+    /// Whether the port of a worker is open.
     pub(crate) async fn worker_listens(&self, number: usize) -> bool {
         TcpStream::connect(self.planner.worker_address(number).unwrap()).await.is_ok()
     }
@@ -239,7 +240,7 @@ pub(crate) fn lenient() -> Setup {
     Setup { as_: Engine::Lenient, times: times(), ..Setup::default() }
 }
 
-/// Asks again and again until there is something.
+/// Polls until `ask` returns a value.
 pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let asking = async {
         loop {
@@ -252,7 +253,7 @@ pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>
     tokio::time::timeout(LONG, asking).await.unwrap_or_else(|_| panic!("never: {what}"))
 }
 
-/// Status and body; `None` where the connection breaks off, or there is none.
+/// Status and body; `None` if the connection closes or cannot be made.
 pub(crate) async fn http(
     url: &str,
     method: &str,
