@@ -71,16 +71,16 @@ mod tests {
         let other = |path: &str| (path == "README.md").then(|| Document::parse(path, "# Try it\n"));
         let problems =
             |text: &str| check(&Document::parse("docs/a.md", text), other, &tree).join("\n");
-        let good = "# Here\n[a](../../README.md#try-it) [b](errors/trap.md) [c](#here) [d](https://x.org/y) [e](errors) [f](../../docs/)";
+        let good = "# Here\n[a](../README.md#try-it) [b](errors/trap.md) [c](#here) [d](https://x.org/y) [e](errors) [f](../docs/)";
         assert_eq!(problems(good), "");
         for (bad, what) in [
             ("\n[a](../b.md)", "docs/a.md:2: the link leads to ../b.md, which does not exist"),
             (
-                "[a](../../README.md#try)",
+                "[a](../README.md#try)",
                 "the link leads to #try, and README.md has no such heading",
             ),
             ("[a](#there)", "docs/a.md has no such heading"),
-            ("[a](../../x.md)", "which does not exist"),
+            ("[a](../x.md)", "which does not exist"),
         ] {
             assert!(problems(bad).contains(what), "{}", problems(bad));
         }
