@@ -270,7 +270,7 @@ async fn requests_and_frames_stay_within_the_budget_of_their_user() {
     page.machine.request(main("hello"), &[b'x'; 2 << 20]).unwrap();
     page.flush().await;
     assert_eq!(closed(&mut page.take_socket()).await, Some(CloseCode::Again));
-    let mut page = relay.client_over(crate::carriers::Kind::Fetch).await;
+    let mut page = relay.client_over(crate::client_transport::Kind::Fetch).await;
     page.machine.request(main("hello"), &[b'x'; 2 << 20]).unwrap();
     let broken = page.try_event().await.unwrap_err();
     assert!(broken.0.contains("429"), "{}", broken.0);

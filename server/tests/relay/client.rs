@@ -1,6 +1,6 @@
 //! A page, without a browser.
 
-use crate::carriers::{Broken, Carrier, Fetch, Kind, Socket, post};
+use crate::client_transport::{Broken, Fetch, Kind, Socket, Transport, post};
 use crate::support::{LONG, USER};
 use faasm_bridge::session::{ClientEvent, ClientSession};
 use faasm_bridge::wire::{BatchHeader, CallEntry, ChunkHeader, Reply, Request, RequestId};
@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 pub(crate) struct Client {
     pub(crate) machine: ClientSession,
     kind: Kind,
-    carrier: Option<Carrier>,
+    transport: Option<Transport>,
     replies: HashMap<RequestId, (Reply, Vec<u8>)>,
     /// Values that it was told of, and nobody has asked about yet.
     changed: VecDeque<String>,
@@ -30,7 +30,7 @@ impl Client {
     pub(crate) fn of(user: &str, token: Option<String>, kind: Kind) -> Self {
         let machine = ClientSession::new(user, token);
         let (replies, changed, arrived) = Default::default();
-        Self { machine, kind, carrier: None, replies, changed, arrived }
+        Self { machine, kind, transport: None, replies, changed, arrived }
     }
 
     /// Connects again or for the first time; what it had is left open. Gives the event that ends the handshake.
@@ -39,7 +39,7 @@ impl Client {
     }
 
     pub(crate) async fn try_connect(&mut self, address: SocketAddr) -> Result<ClientEvent, Broken> {
-        self.carrier = Some(Carrier::open(self.kind, address).await?);
+        self.transport = Some(Transport::open(self.kind, address).await?);
         self.arrived.clear();
         self.machine.connected().unwrap();
         self.try_event().await
@@ -52,20 +52,20 @@ impl Client {
 
     /// Cuts the connection, without a word.
     pub(crate) fn cut(&mut self) {
-        self.carrier = None;
+        self.transport = None;
         self.machine.disconnected();
     }
 
     /// Ends the session, as a page does that will not come back.
     pub(crate) async fn say_goodbye(&mut self) {
-        match self.carrier.take().unwrap() {
-            Carrier::WebSocket(mut socket) => {
+        match self.transport.take().unwrap() {
+            Transport::WebSocket(mut socket) => {
                 let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
                 socket.close(Some(frame)).await.unwrap();
                 // To the end: the relay has heard it by then.
                 while let Some(Ok(_)) = socket.next().await {}
             }
-            Carrier::Fetch(fetch) => {
+            Transport::Fetch(fetch) => {
                 let header = BatchHeader { connection: fetch.id.unwrap(), seq: fetch.batches };
                 let ended = post(fetch.address, "/session/end", header.to_bytes().to_vec()).await;
                 assert_eq!(ended.unwrap().status(), 204);
@@ -75,16 +75,16 @@ impl Client {
 
     /// Takes the connection's WebSocket away.
     pub(crate) fn take_socket(&mut self) -> Socket {
-        match self.carrier.take() {
-            Some(Carrier::WebSocket(socket)) => *socket,
+        match self.transport.take() {
+            Some(Transport::WebSocket(socket)) => *socket,
             _ => panic!("there is no WebSocket"),
         }
     }
 
     /// The connection's HTTP side.
     pub(crate) fn fetch(&mut self) -> &mut Fetch {
-        match &mut self.carrier {
-            Some(Carrier::Fetch(fetch)) => fetch,
+        match &mut self.transport {
+            Some(Transport::Fetch(fetch)) => fetch,
             _ => panic!("there is no connection over HTTP"),
         }
     }
@@ -99,7 +99,7 @@ impl Client {
             Kind::WebSocket => std::iter::from_fn(|| machine.transmit_message()).collect(),
             Kind::Fetch => std::iter::from_fn(|| machine.transmit()).collect(),
         };
-        self.carrier.as_mut().unwrap().send(sent).await
+        self.transport.as_mut().unwrap().send(sent).await
     }
 
     async fn event(&mut self) -> ClientEvent {
@@ -120,7 +120,7 @@ impl Client {
 
     async fn frame(&mut self) -> Result<Vec<u8>, Broken> {
         while self.arrived.is_empty() {
-            let next = self.carrier.as_mut().unwrap().next();
+            let next = self.transport.as_mut().unwrap().next();
             let message = tokio::time::timeout(LONG, next).await.expect("an answer in time")?;
             match self.kind {
                 Kind::WebSocket => {
@@ -136,7 +136,7 @@ impl Client {
     /// The next reply, over as many connections as that takes; no request is lost on the way.
     pub(crate) async fn persist(&mut self, address: SocketAddr) -> (RequestId, Reply, Vec<u8>) {
         loop {
-            if self.carrier.is_some() {
+            if self.transport.is_some() {
                 match self.try_event().await {
                     Ok(ClientEvent::Reply { id, reply, payload }) => return (id, reply, payload),
                     Ok(other) => panic!("{other:?} instead of a reply"),

@@ -1,6 +1,6 @@
 //! Sessions over plain HTTP: what comes out of order, twice, or from elsewhere.
 
-use crate::carriers::{Broken, post};
+use crate::client_transport::{Broken, post};
 use crate::fixtures::*;
 use crate::support::*;
 use crate::transports::ticks;

@@ -1,7 +1,7 @@
 //! A relay on a free port, and its clients.
 
-pub(crate) use crate::carriers::{BOTH, Kind, Socket, open};
 pub(crate) use crate::client::{Client, enter, failed, main, returned};
+pub(crate) use crate::client_transport::{BOTH, Kind, Socket, open};
 
 use faasm_bridge::session::ClientEvent;
 use faasm_relay::cluster::Cluster;

@@ -75,10 +75,7 @@ mod tests {
         assert_eq!(problems(good), "");
         for (bad, what) in [
             ("\n[a](../b.md)", "docs/a.md:2: the link leads to ../b.md, which does not exist"),
-            (
-                "[a](../README.md#try)",
-                "the link leads to #try, and README.md has no such heading",
-            ),
+            ("[a](../README.md#try)", "the link leads to #try, and README.md has no such heading"),
             ("[a](#there)", "docs/a.md has no such heading"),
             ("[a](../x.md)", "which does not exist"),
         ] {

@@ -48,41 +48,41 @@ pub(crate) async fn open(
 #[derive(Debug)]
 pub(crate) struct Broken(pub(crate) String);
 
-pub(crate) enum Carrier {
+pub(crate) enum Transport {
     WebSocket(Box<Socket>),
     Fetch(Fetch),
 }
 
-impl Carrier {
+impl Transport {
     /// Connects; the first frame sent is the handshake.
     pub(crate) async fn open(kind: Kind, address: SocketAddr) -> Result<Self, Broken> {
         match kind {
             Kind::WebSocket => {
                 let socket = open(address, &[]).await.map_err(|error| Broken(error.to_string()))?;
-                Ok(Carrier::WebSocket(Box::new(socket)))
+                Ok(Transport::WebSocket(Box::new(socket)))
             }
-            Kind::Fetch => Ok(Carrier::Fetch(Fetch::new(address))),
+            Kind::Fetch => Ok(Transport::Fetch(Fetch::new(address))),
         }
     }
 
     /// Sends WebSocket messages, or frames over HTTP.
     pub(crate) async fn send(&mut self, frames: Vec<Vec<u8>>) -> Result<(), Broken> {
         match self {
-            Carrier::WebSocket(socket) => {
+            Transport::WebSocket(socket) => {
                 for message in frames {
                     let sent = socket.send(Message::binary(message)).await;
                     sent.map_err(|error| Broken(error.to_string()))?;
                 }
                 Ok(())
             }
-            Carrier::Fetch(fetch) => fetch.send(&frames).await,
+            Transport::Fetch(fetch) => fetch.send(&frames).await,
         }
     }
 
     /// The next WebSocket message, or frame over HTTP.
     pub(crate) async fn next(&mut self) -> Result<Vec<u8>, Broken> {
         match self {
-            Carrier::WebSocket(socket) => loop {
+            Transport::WebSocket(socket) => loop {
                 match socket.next().await {
                     Some(Ok(Message::Binary(frame))) => return Ok(frame.to_vec()),
                     Some(Ok(_)) => {}
@@ -90,7 +90,7 @@ impl Carrier {
                     None => return Err(Broken("it was closed".into())),
                 }
             },
-            Carrier::Fetch(fetch) => {
+            Transport::Fetch(fetch) => {
                 let next = fetch.arriving.recv().await;
                 next.unwrap_or_else(|| Err(Broken("nothing arrives any more".into())))
             }
