@@ -22,9 +22,11 @@ impl Workspace {
     pub(crate) fn find() -> Result<Workspace> {
         let package =
             env::var_os("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").into());
+        // The crate is in `ci/xtask`.
         let root = Path::new(&package)
-            .parent()
-            .context("the xtask crate has no parent folder")?
+            .ancestors()
+            .nth(2)
+            .context("the xtask crate is not two folders below the workspace's root")?
             .to_path_buf();
         if !root.join("Cargo.toml").is_file() {
             bail!(
