@@ -170,6 +170,20 @@ pub struct AsyncifyArtefact {
     pub artefact: Artefact,
     /// Where the stack is unwound to; absent if nothing can suspend, in which case the module is not instrumented.
     pub buffer: Option<UnwindBuffer>,
+    /// What instrumented the module, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pass: Option<Pass>,
+}
+
+/// What instruments a module.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pass {
+    /// The rewriter's own pass.
+    Own,
+    /// Binaryen's Asyncify.
+    #[default]
+    Binaryen,
 }
 
 /// The last bytes of memory, which hold the unwound stack while the function is suspended; hidden from the guest.

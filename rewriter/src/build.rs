@@ -9,7 +9,7 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use faasm_bridge::manifest::{
-    Artefact, Asyncify, AsyncifyArtefact, Engines, FaasmArtefact, Manifest, SCHEMA,
+    Artefact, Asyncify, AsyncifyArtefact, Engines, FaasmArtefact, Manifest, Pass, SCHEMA,
 };
 use faasm_bridge::placement::Policy;
 use faasm_bridge::residence::Rules;
@@ -22,6 +22,8 @@ pub const CLUSTER_ENDING: &str = ".cluster.wasm";
 /// How to build.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// What instruments it.
+    pub pass: Pass,
     /// Bytes for the unwound stack, rounded up to whole pages; see [`Instrumentation`].
     pub stack_size: Option<u32>,
     pub debug_info: DebugInfo,
@@ -42,6 +44,7 @@ impl Options {
     /// The defaults.
     pub fn new(binaryen: Binaryen) -> Options {
         Options {
+            pass: Pass::default(),
             stack_size: None,
             debug_info: DebugInfo::Keep,
             optimize: false,
@@ -136,7 +139,8 @@ pub fn build(
         jspi = optimize(&jspi, &features, &options.binaryen)?;
     }
     progress(Stage::Instrument);
-    let how = Instrumentation { stack_size: options.stack_size, asserts: options.asserts };
+    let Options { pass, stack_size, asserts, .. } = *options;
+    let how = Instrumentation { pass, stack_size, asserts };
     let mut instrumented = match instrument(&jspi, &features, how, &options.binaryen) {
         Ok(instrumented) => Ok(instrumented),
         Err(error) if error.is_limit_of_asyncify() => Err(error.to_string()),
@@ -162,6 +166,7 @@ pub fn build(
         Ok(Instrumented { wasm, unwinding }) => Asyncify::Artefact(AsyncifyArtefact {
             artefact: artefact(format!("{name}.asyncify.wasm"), wasm),
             buffer: unwinding.as_ref().map(|unwinding| unwinding.buffer),
+            pass: unwinding.as_ref().map(|_| options.pass),
         }),
         Err(limit) => Asyncify::Unsupported { unsupported: limit.clone() },
     };

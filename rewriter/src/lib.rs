@@ -29,6 +29,8 @@ mod asyncify;
 mod error;
 pub mod faasm;
 mod module;
+#[cfg(feature = "cli")]
+mod own;
 mod report;
 mod stages;
 

@@ -10,6 +10,7 @@ use faasm_asyncify::{
     Binaryen, Instrumentation, Instrumented, Unwinding, buffer, features, inspect, instrument,
     normalise, shim, why,
 };
+use faasm_bridge::manifest::Pass;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -34,7 +35,9 @@ fn show(stage: &str, wasm: &[u8]) -> String {
         "inspect" => run_inspect(wasm),
         "reach" => reach(wasm),
         "unwinding" => unwinding(wasm),
-        "instrument" => text(&instrumented(wasm).wasm),
+        "instrument" => text(&instrumented(wasm, Pass::Binaryen).wasm),
+        "own" => without_additions(&text(&instrumented(wasm, Pass::Own).wasm)),
+        "own-whole" => text(&instrumented(wasm, Pass::Own).wasm),
         "guarded" => linked(wasm, Use::Guarded),
         "faasm" => linked(wasm, Use::BuiltFor { allow_lost_updates: false }),
         other => panic!("no stage is called {other}"),
@@ -56,6 +59,23 @@ fn linked(wasm: &[u8], use_: Use) -> String {
             is_left_out = false;
         }
         if !is_left_out || line.starts_with("  (func $") {
+            shown += line;
+            shown.push('\n');
+        }
+        is_left_out &= line != "  )";
+    }
+    shown
+}
+
+/// What our own pass makes, without the functions that it adds, which are the same everywhere.
+fn without_additions(text: &str) -> String {
+    let mut shown = String::new();
+    let mut is_left_out = false;
+    for line in text.lines() {
+        if let Some(head) = line.strip_prefix("  (func ") {
+            is_left_out = ["$faasm:", "$asyncify_"].iter().any(|start| head.starts_with(start));
+        }
+        if !is_left_out {
             shown += line;
             shown.push('\n');
         }
@@ -87,16 +107,17 @@ fn reach(wasm: &[u8]) -> String {
     std::iter::once(head).chain(paths).collect()
 }
 
-fn instrumented(wasm: &[u8]) -> Instrumented {
+fn instrumented(wasm: &[u8], pass: Pass) -> Instrumented {
     let shimmed = shim(&normalise(wasm).unwrap().wasm).unwrap();
     let binaryen = Binaryen::of(env!("CARGO_BIN_EXE_faasm-asyncify"));
-    let how = Instrumentation::default();
+    let how = Instrumentation { pass, ..Instrumentation::default() };
     instrument(&shimmed, &features::used(&shimmed), how, &binaryen).unwrap()
 }
 
 /// How much the instrumented function can save while it unwinds.
 fn unwinding(wasm: &[u8]) -> String {
-    let Unwinding { buffer, bound, lowered, .. } = instrumented(wasm).unwinding.unwrap();
+    let Unwinding { buffer, bound, lowered, .. } =
+        instrumented(wasm, Pass::Binaryen).unwinding.unwrap();
     format!("{bound:?}\n{buffer:?}\nlowered tail calls: {lowered:?}\n")
 }
 

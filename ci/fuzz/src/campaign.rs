@@ -213,7 +213,7 @@ impl Campaign {
     }
 
     fn function(&self, job: usize, seed: u64) -> Result<()> {
-        let Some(wasm) = generate::function(seed) else { return Ok(()) };
+        let Some(wasm) = generate::function(seed, &self.tools.passes) else { return Ok(()) };
         let scenario = Scenario::of(&wasm);
         self.at(job, &wasm, MODULE, |tools| {
             self.differ(differential::check(tools, &wasm, scenario), &wasm, self.settings.grow)

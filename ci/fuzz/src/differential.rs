@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use faasm_asyncify::{
     Binaryen, Bound, Built, DebugInfo, Error, Normalised, Options, build, normalise, shim,
 };
+use faasm_bridge::manifest::Pass;
 use std::path::PathBuf;
 use std::time::Duration;
 use wasmtime::Engine;
@@ -19,9 +20,14 @@ use wasmtime::Engine;
 pub struct Tools {
     pub engine: Engine,
     pub binaryen: Binaryen,
+    /// What instruments.
+    pub passes: Vec<Pass>,
 }
 
-/// Time limit of Binaryen: small functions take a fraction of a second.
+/// Both ways to instrument.
+pub const PASSES: [Pass; 2] = [Pass::Own, Pass::Binaryen];
+
+/// After this, Binaryen counts as one that does not end: small functions take it a fraction of a second.
 const BINARYEN_TIMEOUT: Duration = Duration::from_secs(120);
 
 impl Tools {
@@ -38,7 +44,7 @@ impl Tools {
             format!("no {name}: run `cargo xtask fuzz`, or set FAASM_ASYNCIFY_BIN")
         })?;
         let binaryen = Binaryen { timeout: BINARYEN_TIMEOUT, ..Binaryen::of(program) };
-        Ok(Self { engine: run::engine()?, binaryen })
+        Ok(Self { engine: run::engine()?, binaryen, passes: PASSES.to_vec() })
     }
 }
 
@@ -48,7 +54,7 @@ pub enum CaseResult {
     Alike(Report),
     /// No difference in the part that could be compared.
     Inconclusive(&'static str, Report),
-    /// Not built for Asyncify, for an accepted reason; the other forms are alike.
+    /// Not built by one of the passes, for a reason that is an answer; what was built was alike.
     Refused(String, Report),
     /// This engine cannot run it.
     Skipped(String),
@@ -91,32 +97,49 @@ fn checked(tools: &Tools, wasm: &[u8], scenario: Scenario) -> Result<CaseResult,
     let mut inconclusive = result("shimmed", &expected, &observed)?;
     let report = report(&shimmed, original, &observed)?;
 
-    let options = options(tools, scenario);
-    let built = match built(wasm, &options)? {
-        Ok(built) => built,
-        Err(error) if refusal::is_allowed(&error) => {
-            return Ok(CaseResult::Refused(refusal::variant(&error), report));
+    let mut refused = None;
+    for (number, pass) in tools.passes.iter().enumerate() {
+        let mut options = Options { pass: *pass, ..options(tools, scenario) };
+        let mut built = built(wasm, &options)?;
+        if options.optimize && matches!(&built, Err(error) if refusal::is_allowed(error)) {
+            // Binaryen's `-O2` knows less than the rest.
+            options.optimize = false;
+            built = self::built(wasm, &options)?;
         }
-        Err(error) => return Err(unexpected("build", &error)),
-    };
-    if built.jspi != shimmed {
-        let form = Form { wasm: &built.jspi, entry, buffer: None };
-        let observed = run_artefact(tools, form, scenario, "optimised")?;
-        inconclusive = inconclusive.or(result("optimised", &expected, &observed)?);
-    }
-    let Some(asyncify) = &built.asyncify else {
-        return Ok(CaseResult::Refused("OnlyJspi".to_owned(), report));
-    };
-    inconclusive = inconclusive.or(instrumented(tools, &built, asyncify, scenario, &expected)?);
-    if scenario.draw("twice").is_multiple_of(BUILT_TWICE) {
-        let again = self::built(wasm, &options)?.map_err(|error| unexpected("build", &error))?;
-        if again.asyncify != built.asyncify || again.manifest != built.manifest {
-            return Err(Finding::new(Kind::Artefact, "built twice, it is not the same"));
+        let built = match built {
+            Ok(built) => built,
+            Err(error) if refusal::is_allowed(&error) => {
+                return Ok(CaseResult::Refused(refusal::variant(&error), report));
+            }
+            Err(error) => return Err(unexpected("build", &error)),
+        };
+        // It does not depend on the pass.
+        if number == 0 && built.jspi != shimmed {
+            let form = Form { wasm: &built.jspi, entry, buffer: None };
+            let observed = run_artefact(tools, form, scenario, "optimised")?;
+            inconclusive = inconclusive.or(result("optimised", &expected, &observed)?);
+        }
+        match &built.asyncify {
+            None => {
+                refused.get_or_insert_with(|| format!("OnlyJspi by {pass:?}"));
+            }
+            Some(asyncify) => {
+                let reason = instrumented(tools, &built, asyncify, scenario, &expected)?;
+                inconclusive = inconclusive.or(reason);
+            }
+        }
+        if scenario.draw("twice").is_multiple_of(BUILT_TWICE) {
+            let again =
+                self::built(wasm, &options)?.map_err(|error| unexpected("build", &error))?;
+            if again.asyncify != built.asyncify || again.manifest != built.manifest {
+                return Err(Finding::new(Kind::Artefact, "built twice, it is not the same"));
+            }
         }
     }
-    Ok(match inconclusive {
-        None => CaseResult::Alike(report),
-        Some(reason) => CaseResult::Inconclusive(reason, report),
+    Ok(match (refused, inconclusive) {
+        (Some(variant), _) => CaseResult::Refused(variant, report),
+        (None, None) => CaseResult::Alike(report),
+        (None, Some(reason)) => CaseResult::Inconclusive(reason, report),
     })
 }
 
@@ -152,14 +175,20 @@ fn instrumented(
     let asyncify = built.manifest.engines.asyncify.artefact();
     let buffer = asyncify.and_then(|asyncify| asyncify.buffer).map(|buffer| buffer.bytes);
     let form = Form { wasm, entry: &built.manifest.entry, buffer };
-    let observed = run_artefact(tools, form, scenario, "instrumented")?;
+    let pass = asyncify.and_then(|asyncify| asyncify.pass);
+    let name = match pass {
+        Some(Pass::Own) => "instrumented-by-our-own-pass",
+        _ => "instrumented",
+    };
+    let observed = run_artefact(tools, form, scenario, name)?;
     if let Some(Bound::Bytes(bound)) = built.bound
         && observed.unwound as u64 > bound
     {
-        let message = format!("bound: {} bytes were unwound, and {bound} is it", observed.unwound);
+        let message =
+            format!("{name}: {} bytes were unwound, and the bound is {bound}", observed.unwound);
         return Err(Finding::new(Kind::Difference, message));
     }
-    result("instrumented", expected, &observed)
+    result(name, expected, &observed)
 }
 
 fn run_artefact(

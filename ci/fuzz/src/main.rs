@@ -2,8 +2,9 @@
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};
+use faasm_bridge::manifest::Pass;
 use faasm_fuzz::campaign::{self, Settings, Target};
-use faasm_fuzz::differential::Tools;
+use faasm_fuzz::differential::{PASSES, Tools};
 use faasm_fuzz::figures::Totals;
 use faasm_fuzz::{finding, single};
 use serde_json::Value;
@@ -26,6 +27,9 @@ struct Opts {
     seed: Option<u64>,
     #[arg(long, value_enum, default_value_t = Choice::All)]
     target: Choice,
+    /// What instruments functions; by our own pass alone, more of what Binaryen cannot read is tried
+    #[arg(long, value_enum, default_value_t = Instrumenter::Both)]
+    asyncify: Instrumenter,
     /// Write figures to this file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -51,6 +55,13 @@ enum Choice {
     All,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Instrumenter {
+    Own,
+    Binaryen,
+    Both,
+}
+
 fn main() -> ExitCode {
     match run(&Opts::parse()) {
         Ok(true) => ExitCode::SUCCESS,
@@ -64,7 +75,12 @@ fn main() -> ExitCode {
 
 /// Whether there were no findings.
 fn run(opts: &Opts) -> Result<bool> {
-    let tools = Tools::find()?;
+    let passes = match opts.asyncify {
+        Instrumenter::Own => vec![Pass::Own],
+        Instrumenter::Binaryen => vec![Pass::Binaryen],
+        Instrumenter::Both => PASSES.to_vec(),
+    };
+    let tools = Tools { passes, ..Tools::find()? };
     finding::keep_panics();
     if let Some(path) = &opts.reproduce {
         return single::reproduce(&tools, path);

@@ -4,7 +4,7 @@
 //! more modules valid. (The crate `wasm-mutate` could also rewrite by equivalences, but depends on unmaintained
 //! crates.)
 
-use crate::differential::Tools;
+use crate::differential::{PASSES, Tools};
 use crate::finding::{Finding, Kind, guarded};
 use crate::random::Rng;
 use crate::{generate, refusal};
@@ -31,7 +31,7 @@ pub fn input(seed: u64, corpus: &[Vec<u8>]) -> Vec<u8> {
 fn base(corpus: &[Vec<u8>], rng: &mut Rng) -> Vec<u8> {
     let made = match rng.below(6) {
         0 | 1 => rng.pick(corpus).cloned(),
-        2 => generate::function(rng.number()),
+        2 => generate::function(rng.number(), &PASSES),
         3 => generate::any_module(rng),
         // The rewriter does little with a module without an entry.
         _ => generate::any_function(rng),
@@ -146,11 +146,13 @@ pub fn check(tools: &Tools, wasm: &[u8], built: bool) -> Result<Outcome, Finding
         outcome.note(guarded("why", || why(&shimmed, name))?);
     }
     if built {
-        let options = Options::new(tools.binaryen.clone());
-        let built = guarded("build", || build("fuzz", "fuzz.wasm", wasm, &options, |_| {}))?;
-        if let Some(built) = outcome.note(built) {
-            for artefact in [Some(built.jspi), built.asyncify].into_iter().flatten() {
-                valid("build", &artefact)?;
+        for pass in &tools.passes {
+            let options = Options { pass: *pass, ..Options::new(tools.binaryen.clone()) };
+            let built = guarded("build", || build("fuzz", "fuzz.wasm", wasm, &options, |_| {}))?;
+            if let Some(built) = outcome.note(built) {
+                for artefact in [Some(built.jspi), built.asyncify].into_iter().flatten() {
+                    valid("build", &artefact)?;
+                }
             }
         }
     }

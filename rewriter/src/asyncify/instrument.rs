@@ -1,4 +1,4 @@
-//! Stage 3: Asyncify, by Binaryen in a child process.
+//! Stage 3: Asyncify, by a pass of our own ([`crate::own`]) or by Binaryen in a child process; of the latter is the rest.
 //!
 //! Before:
 //!
@@ -31,7 +31,6 @@
 //! [`buffer`]; run `-O2`, which recovers most of the cost.
 //! won back.
 
-use crate::Error;
 use crate::asyncify::analyse::{Analysis, Bound, Labels};
 use crate::asyncify::frames::{self, State};
 use crate::asyncify::outline::Outlined;
@@ -40,14 +39,17 @@ use crate::binaryen::{Binaryen, BinaryenProcess};
 use crate::module::encode::encode;
 use crate::module::features::Feature;
 use crate::stages::normalise::parse;
-use faasm_bridge::manifest::UnwindBuffer;
+use crate::{Error, own};
+use faasm_bridge::manifest::{Pass, UnwindBuffer};
 use std::collections::{BTreeMap, BTreeSet};
 use walrus::{FunctionId, Memory, Module};
 
 /// How to instrument.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Instrumentation {
-    /// Bytes for the unwound stack. Default: the computed bound, or [`Instrumentation::STACK_SIZE`] if there is none.
+    pub pass: Pass,
+    /// Bytes for the unwound stack; else as many as it can become, or [`Instrumentation::STACK_SIZE`] where that has no
+    /// bound.
     pub stack_size: Option<u32>,
     /// Functions that are not instrumented trap when they observe a suspension. For tests: it is slow.
     pub asserts: bool,
@@ -74,6 +76,8 @@ pub struct Unwinding {
     pub bound: Bound,
     /// Functions whose tail calls became plain calls, because they can suspend.
     pub lowered: Vec<String>,
+    /// Functions that hold references while they wait, which lie in tables and not in the buffer.
+    pub hold_references: Vec<String>,
 }
 
 /// Adds Asyncify and the unwind buffer to a shimmed module.
@@ -87,11 +91,68 @@ pub fn instrument(
     how: Instrumentation,
     binaryen: &Binaryen,
 ) -> Result<Instrumented, Error> {
-    let mut module = reachable(shimmed)?;
-    let mut analysis = Analysis::of(&module);
+    let module = reachable(shimmed)?;
+    let analysis = Analysis::of(&module);
     if analysis.suspending().next().is_none() {
         return Ok(Instrumented { wasm: shimmed.to_vec(), unwinding: None });
     }
+    match how.pass {
+        Pass::Own => by_own_pass(shimmed, module, analysis, features, how),
+        Pass::Binaryen => by_binaryen(module, analysis, features, how, binaryen),
+    }
+}
+
+/// By the pass in [`crate::own`], on exactly the bytes that the buffer was added to: what comes out of it is the artefact.
+fn by_own_pass(
+    shimmed: &[u8],
+    module: Module,
+    analysis: Analysis,
+    features: &[Feature],
+    how: Instrumentation,
+) -> Result<Instrumented, Error> {
+    unsupported::check_for_own_pass(&module, &analysis, features)?;
+    // How large the buffer has to be, the pass tells; its code does not depend on that.
+    let least = analysis.suspending().map(|function| (function, 0)).collect();
+    let mut bytes = match analysis.bound(&least) {
+        Ok(_) => stack_size(how, &Bound::Bytes(0)),
+        Err(_) => stack_size(how, &Bound::Recursion(Vec::new())),
+    };
+    drop((module, analysis));
+    loop {
+        let mut module = reachable(shimmed)?;
+        let buffer = buffer::append(&mut module, bytes)?;
+        let buffered = encode(&mut module);
+        let module = parse(&buffered)?;
+        let analysis = Analysis::of(&module);
+        let output = own::instrument(&buffered, &module, &analysis, features, how.asserts)?;
+        let labels = Labels::of(&module);
+        let bound = match analysis.bound(&output.frames) {
+            Ok(bytes) => Bound::Bytes(bytes + u64::from(buffer::HEADER_BYTES)),
+            Err(cycle) => Bound::Recursion(cycle.into_iter().map(|id| labels.get(id)).collect()),
+        };
+        let needed = stack_size(how, &bound);
+        if needed > buffer.bytes {
+            bytes = needed;
+            continue;
+        }
+        let named = |ids: BTreeSet<FunctionId>| ids.into_iter().map(|id| labels.get(id)).collect();
+        let unwinding = Unwinding {
+            buffer,
+            bound,
+            lowered: named(output.lowered),
+            hold_references: named(output.hold_references),
+        };
+        return Ok(Instrumented { wasm: output.wasm, unwinding: Some(unwinding) });
+    }
+}
+
+fn by_binaryen(
+    mut module: Module,
+    mut analysis: Analysis,
+    features: &[Feature],
+    how: Instrumentation,
+    binaryen: &Binaryen,
+) -> Result<Instrumented, Error> {
     unsupported::check(&module, &analysis, features, binaryen.external.is_some())?;
     let names = Names::ours(&mut module);
     if analysis.called_once(&module) > MOST_CALLED_ONCE {
@@ -142,7 +203,7 @@ pub fn instrument(
     let wasm = encode(&mut instrumented);
     drop((instrumented, module, analysis));
     let optimized = work.optimize(&wasm)?;
-    let unwinding = Unwinding { buffer, bound, lowered };
+    let unwinding = Unwinding { buffer, bound, lowered, hold_references: Vec::new() };
     Ok(Instrumented { wasm: names.restore(&optimized)?, unwinding: Some(unwinding) })
 }
 

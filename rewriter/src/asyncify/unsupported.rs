@@ -44,13 +44,7 @@ pub(crate) fn check(
         by(&|uses| uses.exceptions, true),
         plain,
     )?;
-    let through: Vec<String> =
-        analysis.suspend_through_overwritten().map(|id| labels.get(id)).collect();
-    refuse(
-        "calls that can suspend, through a table whose slots the module overwrites,",
-        through,
-        "call through a table that the module does not write to",
-    )?;
+    check_tables(&labels, analysis)?;
     if !newer {
         let newer = "build the function without them, or give a newer Binaryen with `--wasm-opt`";
         refuse(
@@ -67,7 +61,30 @@ pub(crate) fn check(
     crate::module::features::instrumentable(features, newer)
 }
 
-/// The functions that can suspend and use references.
+/// The same, for the pass that is our own.
+pub(crate) fn check_for_own_pass(
+    module: &Module,
+    analysis: &Analysis,
+    features: &[Feature],
+) -> Result<(), Error> {
+    check_tables(&Labels::of(module), analysis)?;
+    crate::module::features::known_to_own_pass(features)
+}
+
+fn check_tables(labels: &Labels<'_>, analysis: &Analysis) -> Result<(), Error> {
+    let through: Vec<String> =
+        analysis.suspend_through_overwritten().map(|id| labels.get(id)).collect();
+    if through.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Unsupported {
+        what: "calls that can suspend, through a table whose slots the module overwrites,",
+        functions: list(&through),
+        advice: "call through a table that stays as it is",
+    })
+}
+
+/// Those of the functions that can suspend which have references at all.
 pub(crate) fn holds_references(module: &Module, analysis: &Analysis) -> Vec<FunctionId> {
     let holds = |id: &FunctionId| {
         let function = module.funcs.get(*id);

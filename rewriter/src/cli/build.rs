@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use faasm_asyncify::{
     Binaryen, DebugInfo, ForFaasm, Options, Stage, Warning, by_default, features,
 };
-use faasm_bridge::manifest::Asyncify;
+use faasm_bridge::manifest::{Asyncify, Pass};
 use faasm_bridge::placement::{DEFAULT, Where};
 use faasm_bridge::residence::Rules;
 use faasm_bridge::wire::{MAX_WATCHED_BYTES, is_valid_name};
@@ -33,7 +33,10 @@ pub(crate) struct Arguments {
     /// Folder for the results; created if missing
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// Size of the unwind buffer [default: the largest size needed, or 256 KiB if the function can recurse]
+    /// What instruments functions for engines without JavaScript Promise Integration
+    #[arg(long, value_name = "PASS", default_value = "binaryen")]
+    asyncify: Instrumenter,
+    /// Room for the suspended stack [default: what it can need, or 256 KiB if it can recurse]
     #[arg(long, value_name = "BYTES")]
     stack_size: Option<u32>,
     /// Reject functions with imports that are not in the host interface
@@ -101,7 +104,16 @@ pub(crate) struct Arguments {
     wasm_opt: Option<PathBuf>,
 }
 
-/// Clusters that need another artefact than the original.
+/// What instruments functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Instrumenter {
+    /// A pass of our own: fast, and for exceptions, references and blocks with parameters, too
+    Own,
+    /// Binaryen's Asyncify and -O2
+    Binaryen,
+}
+
+/// Clusters that take something else than originals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Kind {
     /// A Faasm cluster whose workers run WAMR
@@ -185,6 +197,10 @@ fn options(arguments: &Arguments) -> Result<Options> {
         bail!("too many state options: {problem}");
     }
     Ok(Options {
+        pass: match arguments.asyncify {
+            Instrumenter::Own => Pass::Own,
+            Instrumenter::Binaryen => Pass::Binaryen,
+        },
         stack_size: arguments.stack_size,
         debug_info: match arguments.debug_info {
             Names::Keep => DebugInfo::Keep,

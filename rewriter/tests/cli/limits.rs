@@ -1,7 +1,7 @@
 //! Limits of Asyncify and Binaryen, reported by function; the limits of the child; another `wasm-opt`.
 
 use crate::{Bench, WAITING};
-use faasm_bridge::manifest::Manifest;
+use faasm_bridge::manifest::{Manifest, Pass};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -214,4 +214,59 @@ fn another_wasm_opt_gives_a_function_too() {
     let built = fs::read(bench.out().join("chain.asyncify.wasm")).unwrap();
     let text = wasmprinter::print_bytes(&built).unwrap();
     assert!(text.contains("(export \"asyncify_start_unwind\""), "{text}");
+}
+
+#[test]
+fn our_own_pass_takes_what_binaryen_cannot() {
+    let bench = Bench::new();
+    for (name, culprit) in [
+        (
+            "kept",
+            "(func $holder (param $kept funcref) (call $innocent)
+               (table.set $table (i32.const 1) (local.get $kept)))
+             (func $culprit (call $holder (table.get $table (i32.const 0))))",
+        ),
+        (
+            "bulk",
+            "(func $culprit (elem.drop $passive) (table.fill $table (i32.const 1) (ref.null func) (i32.const 1)))",
+        ),
+        (
+            "catches",
+            "(tag $oops) (func $culprit (block $caught (try_table (catch $oops $caught) (call $innocent))))",
+        ),
+        (
+            "params",
+            "(func $culprit (i32.const 1) (block (param i32) (result i32) (call $await)) (drop))",
+        ),
+    ] {
+        let input = bench.wat(&format!("{name}.wasm"), &with(culprit));
+        let outcome =
+            bench.run("build", &input, &["--asyncify", "own", "--deny-only-jspi", "--asserts"]);
+        assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{name}");
+        let manifest = fs::read(bench.out().join(format!("{name}.json"))).unwrap();
+        let manifest: Manifest = serde_json::from_slice(&manifest).unwrap();
+        let artefact = manifest.engines.asyncify.artefact().unwrap();
+        assert_eq!(artefact.pass, Some(Pass::Own), "{name}");
+    }
+}
+
+#[test]
+fn what_our_own_pass_cannot_do_is_told_by_function() {
+    let bench = Bench::new();
+    let overwrites = "(func $culprit (table.set $table (i32.const 1) (ref.func $innocent))
+        (call_indirect $table (i32.const 1)))";
+    only_jspi(
+        &bench,
+        &bench.wat("overwrites.wasm", &with(overwrites)),
+        &["--asyncify", "own"],
+        &["a table whose slots the module overwrites", " in `culprit`;"],
+    );
+    let returns = "(func $gives (result (ref func)) (call $innocent) (ref.func $innocent))
+        (func $culprit (drop (call $gives)))";
+    only_jspi(
+        &bench,
+        &bench.wat("returns.wasm", &with(returns)),
+        &["--asyncify", "own"],
+        &["a returned reference that is never null", " in `gives`;", "can be null"],
+    );
 }

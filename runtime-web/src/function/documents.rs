@@ -162,7 +162,7 @@ impl Property {
             Some(buffer) => Some(UnwindBuffer { bytes: buffer.bytes()? as u32 }),
             None => None,
         };
-        Ok(Asyncify::Artefact(AsyncifyArtefact { artefact: self.artefact()?, buffer }))
+        Ok(Asyncify::Artefact(AsyncifyArtefact { artefact: self.artefact()?, buffer, pass: None }))
     }
 
     fn functions(&self) -> Result<Functions, String> {

@@ -4,8 +4,8 @@ use crate::random::Rng;
 use faasm_bridge::faasm::BYTES as ENCODED;
 use faasm_bridge::host::Era;
 use faasm_bridge::manifest::{
-    Artefact, Asyncify, AsyncifyArtefact, Engines, Entry, FaasmArtefact, Imports, Manifest, SCHEMA,
-    UnwindBuffer,
+    Artefact, Asyncify, AsyncifyArtefact, Engines, Entry, FaasmArtefact, Imports, Manifest, Pass,
+    SCHEMA, UnwindBuffer,
 };
 use faasm_bridge::names::{Functions, Names};
 use faasm_bridge::placement::Where;
@@ -205,7 +205,9 @@ pub(super) fn manifest(rng: &mut Rng) -> Vec<u8> {
         Asyncify::Unsupported { unsupported: text(rng) }
     } else {
         let buffer = rng.chance(50).then(|| UnwindBuffer { bytes: rng.number() as u32 });
-        Asyncify::Artefact(AsyncifyArtefact { artefact: artefact(rng), buffer })
+        let pass = if rng.chance(50) { Pass::Own } else { Pass::Binaryen };
+        let pass = buffer.is_some().then_some(pass);
+        Asyncify::Artefact(AsyncifyArtefact { artefact: artefact(rng), buffer, pass })
     };
     let manifest = Manifest {
         schema: SCHEMA,

@@ -21,6 +21,7 @@ mod world;
 use crate::finding::guarded;
 use crate::random::Rng;
 use crate::scenario::Scenario;
+use faasm_bridge::manifest::Pass;
 use std::panic::AssertUnwindSafe;
 
 pub use smith::{Profile, any_module};
@@ -33,10 +34,14 @@ pub fn any_function(rng: &mut Rng) -> Option<Vec<u8>> {
     guarded("weave", AssertUnwindSafe(|| program::weave(&base, &profile, rng))).ok()?
 }
 
-/// A function to fuzz with, which contains its scenario; `None` if `wasm-smith` fails for the seed.
-pub fn function(seed: u64) -> Option<Vec<u8>> {
+/// A function to fuzz these passes with, which carries its scenario; none where `wasm-smith` gives up on the seed.
+pub fn function(seed: u64, passes: &[Pass]) -> Option<Vec<u8>> {
     let mut rng = Rng::new(seed);
-    let profile = Profile::random(&mut rng);
+    let mut profile = Profile::random(&mut rng);
+    if passes == [Pass::Own] {
+        profile.unreadable = rng.chance(50);
+        profile.references = rng.chance(20);
+    }
     let base = smith::module(&profile, &mut rng)?;
     let woven = program::weave(&base, &profile, &mut rng)?;
     Some(Scenario::new(rng.number()).carried_by(&woven))

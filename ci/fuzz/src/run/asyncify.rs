@@ -110,13 +110,19 @@ pub(super) fn call(store: &mut Store<Host>, function: &Func, results: usize) -> 
         // The buffer ends at the end of memory, so unwinding traps if it does not fit.
         match ended {
             Ok(()) if !overflowed(store)? => {}
-            Err(error) if error.downcast_ref() != Some(&Trap::MemoryOutOfBounds) => {
+            // Our own pass traps before it writes past the end.
+            Err(error)
+                if ![Some(&Trap::MemoryOutOfBounds), Some(&Trap::UnreachableCodeReached)]
+                    .contains(&error.downcast_ref()) =>
+            {
                 return broken(format!("while unwinding: {error:#}"));
             }
             _ => return Err(Error::new(Stop(Ending::BufferFull))),
         }
         let stop = engine(store.data_mut())?.stop_unwind.clone();
         stop.call(&mut *store, ())?;
+        // Our own pass says only then how much there is.
+        overflowed(store)?;
         engine(store.data_mut())?.state = State::Normal;
         let (start, offset) = {
             let engine = engine(store.data_mut())?;

@@ -1,0 +1,28 @@
+;; RUN: own
+;; Loops that hold calls: the number of the call leads into each on the way to it. With parameters, and inside each other.
+(module
+  (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
+  (memory (export "memory") 1)
+  (global $sum (export "sum") (mut i32) (i32.const 0))
+  (func $nested (param $n i32) (result i32) (local $i i32) (local $j i32)
+    (loop $outer (result i32)
+      (local.set $j (i32.const 0))
+      (loop $inner
+        (global.set $sum (i32.add (global.get $sum) (call $await (local.get $j))))
+        (br_if $inner (i32.lt_u (local.tee $j (i32.add (local.get $j) (i32.const 1))) (local.get $i))))
+      (drop (call $await (i32.const 50)))
+      (br_if $outer (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (local.get $n)))
+      (i32.add (local.get $i) (call $await (local.get $j)))))
+  (func $params (param $n i32) (result i32)
+    (i32.load (i32.const 4))
+    (i32.const 1)
+    (i64.const 5)
+    (loop $next (param i32 i64) (result i32)
+      (global.set $sum (i32.wrap_i64))
+      (i32.add (call $await (i32.const 3)))
+      (i64.const 8)
+      (br_if $next (local.tee $n (i32.sub (local.get $n) (i32.const 1))))
+      (drop))
+    (i32.sub))
+  (func (export "_start")
+    (global.set $sum (i32.add (call $nested (i32.const 3)) (call $params (i32.const 4))))))

@@ -1,0 +1,23 @@
+;; RUN: own
+;; Tail calls: those that can suspend become calls, others stay.
+(module
+  (type $takes (func (param i32) (result i32)))
+  (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
+  (memory (export "memory") 1)
+  (table 2 funcref)
+  (elem (i32.const 0) $await $down)
+  (global $sum (export "sum") (mut i32) (i32.const 0))
+  (func $down (param i32) (result i32)
+    (if (i32.eqz (local.get 0)) (then (return_call $await (i32.const 3))))
+    (drop (call $await (local.get 0)))
+    (return_call $down (i32.sub (local.get 0) (i32.const 1))))
+  (func $by_pointer (param i32) (result i32)
+    (i32.load (i32.const 4))
+    (return_call_indirect (type $takes) (local.get 0) (i32.and (local.get 0) (i32.const 1))))
+  (func $forever (param i32) (result i32)
+    (if (result i32) (local.get 0)
+      (then (return_call $forever (i32.sub (local.get 0) (i32.const 1))))
+      (else (i32.const 6))))
+  (func (export "_start")
+    (global.set $sum (i32.add (call $down (i32.const 3))
+      (i32.add (call $by_pointer (i32.const 2)) (i32.add (call $by_pointer (i32.const 1)) (call $forever (i32.const 9))))))))
