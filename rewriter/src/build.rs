@@ -33,7 +33,9 @@ pub struct Options {
     pub faasm: Option<ForFaasm>,
     /// Asyncify's asserts; see [`Instrumentation`].
     pub asserts: bool,
-    /// Where the function's chained calls run; written to the manifest.
+    /// Compare what the own pass makes with what came; see [`Instrumentation`].
+    pub verify: bool,
+    /// Where the calls that it chains run; goes to the manifest.
     pub chained: Policy,
     /// Where the function's state values live; written to the manifest.
     pub state: Rules,
@@ -50,6 +52,7 @@ impl Options {
             optimize: false,
             faasm: None,
             asserts: false,
+            verify: false,
             chained: Policy::default(),
             state: Rules::default(),
             binaryen,
@@ -140,7 +143,7 @@ pub fn build(
     }
     progress(Stage::Instrument);
     let Options { pass, stack_size, asserts, .. } = *options;
-    let how = Instrumentation { pass, stack_size, asserts };
+    let how = Instrumentation { pass, stack_size, asserts, verify: options.verify };
     let mut instrumented = match instrument(&jspi, &features, how, &options.binaryen) {
         Ok(instrumented) => Ok(instrumented),
         Err(error) if error.is_limit_of_asyncify() => Err(error.to_string()),

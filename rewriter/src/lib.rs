@@ -4,11 +4,11 @@
 //! artefacts, one for engines with JavaScript Promise Integration and one instrumented with Asyncify for all others,
 //! and a manifest. Each stage takes bytes and returns bytes:
 //!
-//! 1. [`input`] rejects modules that are not Faasm functions, and re-encodes the drafts of SIMD and exceptions.
-//! 2. [`normalise()`] gives the binaries of all toolchains the same shape. The cluster runs its output too.
-//! 3. [`shim()`] splits each call that can wait: try, then suspend.
-//! 4. `instrument` adds an unwind `buffer` and runs Binaryen's Asyncify in a child process.
-//! 5. [`verify()`] checks the results against the normalised module.
+//! 1. [`input`] refuses what is no function, and gives the draft SIMD of 2019 today's encoding.
+//! 2. [`normalise()`] gives all toolchains' binaries one shape. What comes out runs in the cluster too.
+//! 3. [`shim()`] makes of each call that can wait: try, then suspend.
+//! 4. `instrument` adds an unwind `buffer` and Asyncify: our own pass, or Binaryen's in a child process.
+//! 5. [`verify()`] checks the results against what came in.
 //! 6. `emit` writes them.
 //!
 //! ```
@@ -21,8 +21,8 @@
 //! # }
 //! ```
 //!
-//! Without the feature `cli`, which adds Binaryen and file access, the library has only what a cluster needs: the
-//! stages up to `shim`.
+//! Without the feature `cli`, which brings file access, there is what a cluster needs: up to `shim`. The feature `binaryen` brings
+//! Binaryen, which is C++; all but its Asyncify and `-O2` works without.
 
 #[cfg(feature = "cli")]
 mod asyncify;

@@ -53,6 +53,8 @@ pub struct Instrumentation {
     pub stack_size: Option<u32>,
     /// Functions that are not instrumented trap when they observe a suspension. For tests: it is slow.
     pub asserts: bool,
+    /// What the own pass makes is compared with what came, as debug builds always do.
+    pub verify: bool,
 }
 
 impl Instrumentation {
@@ -118,13 +120,15 @@ fn by_own_pass(
         Err(_) => stack_size(how, &Bound::Recursion(Vec::new())),
     };
     drop((module, analysis));
+    let verify = how.verify || cfg!(debug_assertions);
+    let checked = own::Checked { asserts: how.asserts, verify };
     loop {
         let mut module = reachable(shimmed)?;
         let buffer = buffer::append(&mut module, bytes)?;
         let buffered = encode(&mut module);
         let module = parse(&buffered)?;
         let analysis = Analysis::of(&module);
-        let output = own::instrument(&buffered, &module, &analysis, features, how.asserts)?;
+        let output = own::instrument(&buffered, &module, &analysis, features, checked)?;
         let labels = Labels::of(&module);
         let bound = match analysis.bound(&output.frames) {
             Ok(bytes) => Bound::Bytes(bytes + u64::from(buffer::HEADER_BYTES)),

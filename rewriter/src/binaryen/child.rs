@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+#[cfg(feature = "binaryen")]
 use wasm_opt::{Feature, OptimizationError, OptimizationOptions, Pass};
 
 /// What Binaryen does to a file.
@@ -46,7 +47,8 @@ impl Run {
     /// Runs the built-in Binaryen. Function names are kept.
     ///
     /// # Errors
-    /// An error that Binaryen returns; a fatal one exits the process, with a message on standard error.
+    /// What Binaryen reports in an orderly way; what it does not ends the process, with a message on standard error.
+    #[cfg(feature = "binaryen")]
     pub fn here(&self) -> Result<(), OptimizationError> {
         // The level also determines how well Asyncify packs the locals that it saves.
         let mut options = OptimizationOptions::new_opt_level_2();
@@ -95,7 +97,8 @@ impl Job {
     }
 }
 
-/// A proposal by name, if the built-in Binaryen supports it.
+/// A proposal by name, if the Binaryen that is linked in knows it.
+#[cfg(feature = "binaryen")]
 fn feature(name: &str) -> Option<Feature> {
     Some(match name {
         "mutable-globals" => Feature::MutableGlobals,

@@ -18,8 +18,11 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let run: Run = serde_json::from_str(&arguments.run).context("cannot read the job")?;
     match &arguments.wasm_opt {
-        None => run.here().context("the built-in Binaryen failed"),
-        Some(wasm_opt) => exec(run.by(wasm_opt), wasm_opt),
+        #[cfg(feature = "binaryen")]
+        None => run.here().context("the Binaryen that is built in"),
+        #[cfg(not(feature = "binaryen"))]
+        None => bail!("{} is asked for without Binaryen", run.input.display()),
+        Some(wasm_opt) => become_(run.by(wasm_opt), wasm_opt),
     }
 }
 

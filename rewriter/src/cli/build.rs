@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
     /// What instruments functions for engines without JavaScript Promise Integration
-    #[arg(long, value_name = "PASS", default_value = "binaryen")]
+    #[arg(long, value_name = "PASS", default_value = if HAS_BINARYEN { "binaryen" } else { "own" })]
     asyncify: Instrumenter,
     /// Room for the suspended stack [default: what it can need, or 256 KiB if it can recurse]
     #[arg(long, value_name = "BYTES")]
@@ -89,6 +89,9 @@ pub(crate) struct Arguments {
     /// Trap if a function that is not instrumented observes a suspension
     #[arg(long, hide = true)]
     asserts: bool,
+    /// With `--asyncify own`: check by a second program that what was instrumented does the same
+    #[arg(long)]
+    verify: bool,
     /// Print the results as JSON
     #[arg(long)]
     json: bool,
@@ -103,6 +106,9 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "PATH")]
     wasm_opt: Option<PathBuf>,
 }
+
+/// Whether Binaryen is built in.
+const HAS_BINARYEN: bool = cfg!(feature = "binaryen");
 
 /// What instruments functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -183,8 +189,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn options(arguments: &Arguments) -> Result<Options> {
-    let mut binaryen =
-        Binaryen::this_program().context("cannot determine the path of this program")?;
+    check_binaryen(arguments)?;
+    let mut binaryen = Binaryen::this_program().context("cannot find my own binary")?;
     binaryen.timeout = Duration::from_secs(arguments.timeout);
     binaryen.memory_limit = arguments.memory_limit.saturating_mul(1 << 20);
     binaryen.external.clone_from(&arguments.wasm_opt);
@@ -211,13 +217,33 @@ fn options(arguments: &Arguments) -> Result<Options> {
         faasm: (arguments.cluster.is_some() || arguments.text_output)
             .then_some(ForFaasm { allow_lost_updates: arguments.allow_lost_updates }),
         asserts: arguments.asserts,
+        verify: arguments.verify,
         chained: arguments.chained.iter().cloned().collect(),
         state,
         binaryen,
     })
 }
 
-/// Returns a single error as it is; prints several one by one, and returns their number as an error.
+/// Refuses what takes Binaryen where there is none.
+fn check_binaryen(arguments: &Arguments) -> Result<()> {
+    if HAS_BINARYEN || arguments.wasm_opt.is_some() {
+        return Ok(());
+    }
+    let asked = [
+        (arguments.asyncify == Instrumenter::Binaryen, "--asyncify binaryen"),
+        (arguments.optimize, "--optimize"),
+        (arguments.compare_default, "--compare-default"),
+    ];
+    match asked.iter().find(|(is_asked, _)| *is_asked) {
+        None => Ok(()),
+        Some((_, option)) => bail!(
+            "{option} takes Binaryen, and this faasm-asyncify was built without it; leave it out, or give a `wasm-opt` with \
+             `--wasm-opt`"
+        ),
+    }
+}
+
+/// A single error as it is; several one by one, and then their number.
 fn report(mut errors: Vec<anyhow::Error>, of: usize) -> Result<()> {
     if errors.len() > 1 {
         for error in &errors {

@@ -92,6 +92,10 @@ mod region;
 mod sites;
 mod tree;
 mod types;
+mod validate;
+
+#[cfg(test)]
+mod tests;
 
 use crate::Error;
 use crate::asyncify::analyse::{Analysis, Labels};
@@ -114,9 +118,16 @@ pub(crate) struct Output {
     pub(crate) hold_references: BTreeSet<FunctionId>,
 }
 
+/// What is checked besides.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Checked {
+    /// Functions that cannot suspend trap where they see that the function does.
+    pub(crate) asserts: bool,
+    /// What is made is compared with what came.
+    pub(crate) verify: bool,
+}
+
 /// Instruments a shimmed module, which was parsed from exactly these bytes and analysed.
-///
-/// With `asserts`, functions that cannot suspend trap where they see that the function does.
 ///
 /// # Errors
 /// [`Error::Unsupported`] or [`Error::Feature`] with what cannot be instrumented, and where.
@@ -125,7 +136,7 @@ pub(crate) fn instrument(
     parsed: &walrus::Module,
     analysis: &Analysis,
     features: &[Feature],
-    asserts: bool,
+    how: Checked,
 ) -> Result<Output, Error> {
     let typed_references = features.iter().any(|feature| feature.name == "function-references");
     let sites = Sites::of(parsed, analysis);
@@ -144,7 +155,7 @@ pub(crate) fn instrument(
     let mut bodies = Vec::with_capacity(functions.len());
     for (index, (function, body)) in (module.imported..).zip(functions) {
         let id = sites.functions.get(&index).copied();
-        if id.is_none() && !asserts {
+        if id.is_none() && !how.asserts {
             bodies.push(module::unchanged(&module, &body));
             continue;
         }
@@ -153,7 +164,7 @@ pub(crate) fn instrument(
         found += tree.sites.len() + tree.dead_sites;
         match id {
             Some(id) if !tree.sites.is_empty() => {
-                let emitted = emit::function(wasm, &tree, &mut additions, asserts, &name)?;
+                let emitted = emit::function(wasm, &tree, &mut additions, how.asserts, &name)?;
                 output.frames.insert(id, emitted.frame);
                 if emitted.holds_references {
                     output.hold_references.insert(id);
@@ -163,7 +174,7 @@ pub(crate) fn instrument(
                 }
                 bodies.push(emitted.body);
             }
-            _ if asserts => bodies.push(emit::asserting(wasm, &tree, &mut additions)?),
+            _ if how.asserts => bodies.push(emit::asserting(wasm, &tree, &mut additions)?),
             _ => bodies.push(module::unchanged(&module, &body)),
         }
     }
@@ -171,6 +182,10 @@ pub(crate) fn instrument(
         return Err(module::misplaced());
     }
     output.wasm = module.with(&bodies, &additions)?;
+    if how.verify {
+        let functions = sites.functions.keys().copied().collect();
+        validate::check(wasm, &output.wasm, &functions, &sites.calls, how.asserts)?;
+    }
     Ok(output)
 }
 

@@ -26,6 +26,7 @@ const ORDER: [u8; 13] = [TYPES, 2, FUNCTIONS, TABLES, 5, 13, GLOBALS, EXPORTS, 8
 const CUSTOM: u8 = 0;
 const NAMES: &str = "name";
 const FUNCTION_NAMES: u8 = 1;
+const LABEL_NAMES: u8 = 3;
 
 /// A function with a body, which has not been validated yet.
 pub(super) type Function<'a> = (FuncToValidate<ValidatorResources>, FunctionBody<'a>);
@@ -55,7 +56,11 @@ impl<'a> Module<'a> {
     /// Reads a module; its functions are validated as they are rewritten.
     pub(super) fn read(wasm: &'a [u8], typed_references: bool) -> Result<Self, Error> {
         let mut validator = Validator::new_with_features(
-            crate::module::features::accepted() | WasmFeatures::LEGACY_EXCEPTIONS,
+            crate::module::features::accepted()
+            | WasmFeatures::LEGACY_EXCEPTIONS
+            // To be refused by their names.
+            | WasmFeatures::MEMORY64
+            | WasmFeatures::MULTI_MEMORY,
         );
         let mut module = Self {
             wasm,
@@ -270,6 +275,10 @@ impl<'a> Module<'a> {
             let id = reader.read_u8().map_err(unread)?;
             let size = reader.read_var_u32().map_err(unread)? as usize;
             let content = reader.read_bytes(size).map_err(unread)?;
+            if id == LABEL_NAMES {
+                // Labels have other numbers now.
+                continue;
+            }
             if id != FUNCTION_NAMES {
                 write_section(id, content, &mut out);
                 continue;
