@@ -61,17 +61,11 @@ pub(crate) fn check(
     crate::module::features::instrumentable(features, newer)
 }
 
-/// The same, for the pass that is our own.
-pub(crate) fn check_for_own_pass(
-    module: &Module,
-    analysis: &Analysis,
-    features: &[Feature],
-) -> Result<(), Error> {
-    check_tables(&Labels::of(module), analysis)?;
-    crate::module::features::known_to_own_pass(features)
-}
-
-fn check_tables(labels: &Labels<'_>, analysis: &Analysis) -> Result<(), Error> {
+/// Refuses calls that rewinding could not repeat, whoever instruments.
+///
+/// # Errors
+/// [`Error::Unsupported`] with the functions.
+pub(crate) fn check_tables(labels: &Labels<'_>, analysis: &Analysis) -> Result<(), Error> {
     let through: Vec<String> =
         analysis.suspend_through_overwritten().map(|id| labels.get(id)).collect();
     if through.is_empty() {

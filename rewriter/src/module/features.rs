@@ -175,19 +175,6 @@ pub(crate) fn instrumentable(features: &[Feature], newer: bool) -> Result<(), Er
     })
 }
 
-/// Refuses what our own Asyncify pass cannot handle.
-#[cfg(feature = "cli")]
-pub(crate) fn known_to_own_pass(features: &[Feature]) -> Result<(), Error> {
-    match features.iter().find(|feature| feature.known == Known::Never) {
-        None => Ok(()),
-        Some(unknown) => Err(Error::Feature {
-            feature: unknown.name,
-            who: "Asyncify",
-            advice: "build the function without it",
-        }),
-    }
-}
-
 fn validates(wasm: &[u8], features: WasmFeatures) -> bool {
     Validator::new_with_features(features).validate_all(wasm).is_ok()
 }
