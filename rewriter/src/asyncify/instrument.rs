@@ -112,7 +112,7 @@ fn by_own_pass(
     features: &[Feature],
     how: Instrumentation,
 ) -> Result<Instrumented, Error> {
-    unsupported::check_tables(&Labels::of(&module), analysis)?;
+    unsupported::check_tables(&Labels::of(&module), &analysis)?;
     // How large the buffer has to be, the pass tells; its code does not depend on that.
     let least = analysis.suspending().map(|function| (function, 0)).collect();
     let mut bytes = match analysis.bound(&least) {

@@ -16,7 +16,9 @@ const PAGE: &str = "<!doctype html><meta charset=\"utf-8\"><title>Conformance</t
 pub(crate) const FUNCTIONS: &str = "functions";
 /// Folder of the functions that were built with Asyncify's asserts.
 pub(crate) const FUNCTIONS_WITH_ASSERTS: &str = "functions-with-asserts";
-/// Folder of the originals, for pages that load them directly.
+/// The same, built by our own Asyncify pass.
+pub(crate) const FUNCTIONS_BY_OWN_PASS: &str = "functions-by-own-pass";
+/// The originals, for pages that load them as they are.
 pub(crate) const ORIGINALS: &str = "originals";
 
 /// Folders of the originals, and of the site with the built functions.
@@ -71,6 +73,7 @@ impl Folders {
         let problems = self.build_to(FUNCTIONS, &[])?;
         // The same functions fail with asserts.
         self.build_to(FUNCTIONS_WITH_ASSERTS, &["--asserts"])?;
+        self.build_to(FUNCTIONS_BY_OWN_PASS, &["--asyncify", "own", "--verify"])?;
         Ok(problems)
     }
 

@@ -20,7 +20,7 @@ struct Opts {
     /// Only cases whose names contain this
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// Only columns whose names contain this: embedded, faasm, chromium, firefox, webkit, asyncify, jspi, page, worker
+    /// Only columns whose names contain this: embedded, faasm, chromium, firefox, webkit, asyncify, own, jspi, page, worker
     #[arg(long, value_name = "NAME")]
     column: Option<String>,
     /// Run only the columns of a Faasm cluster, on the real cluster with this planner

@@ -38,8 +38,9 @@ pub(super) fn cases() -> Vec<Case> {
         // In functions that may suspend, tail calls need stack.
         case("module/tail-calls-without-end", "tail_calls_deep", "")
             .returns(1_000_001)
-            .limit(&["asyncify"], Code::StackExhausted),
-        // If Asyncify cannot rewind a module, or Binaryen cannot read it, it is built for JSPI only.
+            .limit(&["asyncify"], Code::StackExhausted)
+            .limit(&["own"], Code::StackExhausted),
+        // What Asyncify cannot rewind, or Binaryen cannot read, is built for JSPI only, and not run wrongly.
         case("module/references-to-functions", "references", "")
             .returns(6)
             .limit(&["asyncify"], Code::BadOptions),

@@ -3,7 +3,7 @@
 
 use super::Column;
 use crate::case::Case;
-use crate::functions::{FUNCTIONS, FUNCTIONS_WITH_ASSERTS, ORIGINALS};
+use crate::functions::{FUNCTIONS, FUNCTIONS_BY_OWN_PASS, FUNCTIONS_WITH_ASSERTS, ORIGINALS};
 use crate::outcome::{Ended, MAX_SHOWN_BYTES, Observed};
 use crate::test_bed::TestBed;
 use anyhow::{Context as _, Result, bail};
@@ -55,7 +55,9 @@ pub(super) enum Functions {
     Built,
     /// Built with Asyncify's asserts: an uninstrumented function that is on the stack during a suspension traps.
     WithAsserts,
-    /// The originals, without a build.
+    /// Built by our own Asyncify pass.
+    ByOwnPass,
+    /// Not built: the originals themselves.
     Originals,
 }
 
@@ -125,6 +127,7 @@ impl InBrowser {
         let (folder, ending) = match self.place.functions {
             Functions::Built => (FUNCTIONS, "json"),
             Functions::WithAsserts => (FUNCTIONS_WITH_ASSERTS, "json"),
+            Functions::ByOwnPass => (FUNCTIONS_BY_OWN_PASS, "json"),
             Functions::Originals => (ORIGINALS, "wasm"),
         };
         let request = json!({

@@ -71,15 +71,19 @@ const PLACES: &[(&str, &str, Kind)] = &[
     ("chromium-asyncify-page", "Chromium, Asyncify, in the page", Kind::Chromium),
     ("chromium-asyncify-worker", "Chromium, Asyncify, in a worker", Kind::Chromium),
     ("chromium-asyncify-asserts", "Chromium, Asyncify with asserts", Kind::Chromium),
+    ("chromium-own-page", "Chromium, our own pass, in the page", Kind::Chromium),
+    ("chromium-own-worker", "Chromium, our own pass, in a worker", Kind::Chromium),
     ("chromium-jspi-page", "Chromium, JSPI, in the page", Kind::Chromium),
     ("chromium-jspi-worker", "Chromium, JSPI, in a worker", Kind::Chromium),
     ("chromium-original-page", "Chromium, JSPI, not built", Kind::Chromium),
     ("firefox-asyncify-page", "Firefox, Asyncify, in the page", Kind::Firefox),
     ("firefox-asyncify-worker", "Firefox, Asyncify, in a worker", Kind::Firefox),
+    ("firefox-own-page", "Firefox, our own pass, in the page", Kind::Firefox),
     ("firefox-jspi-page", "Firefox, JSPI, in the page", Kind::Firefox),
     ("firefox-jspi-worker", "Firefox, JSPI, in a worker", Kind::Firefox),
     ("webkit-asyncify-page", "WebKit, Asyncify, in the page", Kind::WebKit),
     ("webkit-asyncify-worker", "WebKit, Asyncify, in a worker", Kind::WebKit),
+    ("webkit-own-page", "WebKit, our own pass, in the page", Kind::WebKit),
     ("chromium-asyncify-pool", "Chromium, Asyncify, calls in the browser", Kind::Chromium),
     ("chromium-jspi-pool", "Chromium, JSPI, calls in the browser", Kind::Chromium),
     (
@@ -100,10 +104,11 @@ fn place(id: &'static str, title: &'static str, browser: Kind) -> Place {
     let is = |word| is_among(id, &[word]);
     let functions = match is("asserts") {
         true => Functions::WithAsserts,
+        false if is("own") => Functions::ByOwnPass,
         false if is("original") => Functions::Originals,
         false => Functions::Built,
     };
-    let engine = if is("asyncify") { "asyncify" } else { "jspi" };
+    let engine = if is("asyncify") || is("own") { "asyncify" } else { "jspi" };
     let chained = match is("pool") {
         true => "browser",
         false if is("auto") => "auto",
@@ -164,5 +169,8 @@ mod tests {
         let Place { engine, worker, functions, .. } =
             place("chromium-asyncify-asserts", "", Kind::Chromium);
         assert_eq!((engine, worker, functions), ("asyncify", false, Functions::WithAsserts));
+        let Place { engine, worker, functions, .. } =
+            place("chromium-own-worker", "", Kind::Chromium);
+        assert_eq!((engine, worker, functions), ("asyncify", true, Functions::ByOwnPass));
     }
 }
