@@ -34,7 +34,13 @@ struct Open {
     /// Where an alternative begins.
     otherwise: Option<Label>,
     region: Option<Entry>,
+    /// How many operands had been parked.
+    parked: usize,
 }
+
+/// With twice as many operands on the stack, all but so many are parked where they leave it: else code with many calls above many
+/// values would become the product of both.
+const ON_STACK: usize = 16;
 
 /// How a region is entered.
 #[derive(Debug)]
@@ -58,6 +64,8 @@ struct Emitter<'a> {
     saved: BTreeSet<u32>,
     /// Operands of the innermost region.
     stack: Vec<Operand>,
+    /// Whether anything comes here.
+    is_live: bool,
     regions: Vec<Region>,
     open: Vec<Open>,
 }
@@ -115,6 +123,7 @@ impl<'a> Emitter<'a> {
             pc,
             saved: BTreeSet::new(),
             stack: Vec::new(),
+            is_live: true,
             regions: vec![Region::default()],
             open: Vec::new(),
         }
@@ -141,6 +150,7 @@ impl<'a> Emitter<'a> {
                 }
                 Kind::Else(label) => self.alternative(label)?,
                 Kind::Catch(label) => {
+                    self.results_on_stack(label)?;
                     self.close_region()?;
                     let end = tree.blocks[label as usize].end;
                     for instr in &tree.code[at..end] {
@@ -149,12 +159,14 @@ impl<'a> Emitter<'a> {
                     at = end;
                     self.leave(label, Part::End)?;
                 }
-                Kind::End(FUNCTION) => {}
+                Kind::End(FUNCTION) => self.results_on_stack(FUNCTION)?,
                 Kind::End(label) => {
+                    self.results_on_stack(label)?;
                     self.close_region()?;
                     self.leave(label, Part::End)?;
                 }
                 Kind::Delegate(label, to) => {
+                    self.results_on_stack(label)?;
                     self.close_region()?;
                     self.leave(label, Part::Delegate(to))?;
                 }
@@ -219,6 +231,7 @@ impl<'a> Emitter<'a> {
     /// A block without calls that can suspend.
     fn whole(&mut self, at: usize, block: &Block) -> Result<(), Error> {
         let tree = self.tree;
+        self.ensure(tree.code[at].pops)?;
         for instr in &tree.code[at..=block.end] {
             self.copy(instr);
         }
@@ -231,6 +244,64 @@ impl<'a> Emitter<'a> {
         Ok(())
     }
 
+    // Operands that are parked.
+
+    /// How many operands had been parked when the innermost block began.
+    fn parked_around(&self) -> usize {
+        self.open.last().filter(|open| open.region.is_none()).map_or(0, |open| open.parked)
+    }
+
+    /// At the end of a block's part, nothing of it is parked.
+    fn results_on_stack(&mut self, label: Label) -> Result<(), Error> {
+        if self.is_live {
+            self.ensure(self.tree.blocks[label as usize].results.len())?;
+        }
+        self.forget_parked();
+        Ok(())
+    }
+
+    /// Nothing follows.
+    fn end_path(&mut self) {
+        self.stack.clear();
+        self.forget_parked();
+        self.is_live = false;
+    }
+
+    /// Forgets what was parked in the innermost block, which nothing takes any more.
+    fn forget_parked(&mut self) {
+        let around = self.parked_around();
+        if self.region().parked.len() > around {
+            let forgotten = self.region().parked.split_off(around);
+            self.release(&forgotten);
+        }
+    }
+
+    /// Has so many operands on the stack, of those that there are.
+    fn ensure(&mut self, count: usize) -> Result<(), Error> {
+        while self.stack.len() < count {
+            let around = self.parked_around();
+            let parked = self.region().parked.len();
+            let left = parked.saturating_sub(ON_STACK).max(around);
+            if left >= parked {
+                return Err(inconsistent("an instruction without its operands"));
+            }
+            let back = self.region().parked.split_off(left);
+            let above: Vec<Kept> = std::mem::take(&mut self.stack)
+                .iter()
+                .map(|operand| self.locals.keep(operand, None))
+                .collect();
+            for kept in above.iter().rev() {
+                kept.leave(&mut self.region().content);
+            }
+            for kept in [back, above] {
+                self.come_back(&kept);
+                self.release(&kept);
+            }
+            self.region().restart();
+        }
+        Ok(())
+    }
+
     fn instr(&mut self, instr: &Instr) -> Result<(), Error> {
         let reads = match instr.kind {
             Kind::Get(local) if self.is_relaxed(local) => None,
@@ -238,6 +309,7 @@ impl<'a> Emitter<'a> {
             Kind::Const | Kind::Harmless => Some(None),
             _ => None,
         };
+        self.ensure(instr.pops)?;
         let height = self.stack.len();
         let taken = self.take(instr.pops)?;
         if let Some(reads) = reads {
@@ -252,7 +324,7 @@ impl<'a> Emitter<'a> {
             | Kind::BranchTable(_)
             | Kind::Return
             | Kind::Stop
-            | Kind::Rethrow(_) => self.stack.clear(),
+            | Kind::Rethrow(_) => self.end_path(),
             Kind::Get(local) if reads.is_some() => {
                 let origin = self.locals.origin(local);
                 self.stack.extend(results.iter().map(|ty| Operand { ty: *ty, origin }));
@@ -287,6 +359,7 @@ impl<'a> Emitter<'a> {
     fn site(&mut self, instr: &Instr, number: u32) -> Result<(), Error> {
         let site = self.tree.sites[number as usize];
         let by_operand = site.callee == Callee::Operand;
+        self.ensure(instr.pops)?;
         let below = self.stack.len().checked_sub(instr.pops);
         let below = below.ok_or_else(|| inconsistent("a call without its operands"))?;
         if by_operand && let Some(callee) = self.stack.last().copied() {
@@ -316,8 +389,16 @@ impl<'a> Emitter<'a> {
             self.saved.extend(done[..until].iter().filter_map(|step| step.reads));
         }
         let needed = if touched { before.len() } else { below };
-        let kept: Vec<Kept> =
-            before.iter().map(|operand| self.locals.keep(operand, None)).collect();
+        // Nobody takes the deepest ones before the call is over.
+        let quiet = done.iter().map(Done::untouched).fold(below, usize::min);
+        let deep = if quiet > 2 * ON_STACK { quiet - ON_STACK } else { 0 };
+        let mut kept: Vec<Kept> = Vec::with_capacity(before.len());
+        for (index, operand) in before.iter().enumerate() {
+            kept.push(match index < deep {
+                true => self.locals.keep_apart(operand),
+                false => self.locals.keep(operand, None),
+            });
+        }
         let callee = (by_operand && done.is_empty()).then(|| kept.len() - 1);
         for (index, kept) in kept.iter().enumerate() {
             if index < needed || Some(index) == callee || is_never_null(kept.ty) {
@@ -333,7 +414,8 @@ impl<'a> Emitter<'a> {
         if let Some(pc) = self.pc {
             region.content.extend([Part::Number(number as i32), Part::Set(pc)]);
         }
-        for kept in &kept {
+        region.parked.extend(&kept[..deep]);
+        for kept in &kept[deep..] {
             kept.come_back(&mut region.content);
             self.locals.release(kept);
         }
@@ -347,9 +429,10 @@ impl<'a> Emitter<'a> {
         region.content.push(Part::Branch(BR_IF, self.save));
         if site.is_tail {
             region.content.push(Part::Simple(Simple::Return));
-            self.stack.clear();
+            self.end_path();
         } else {
             self.stack.truncate(below);
+            self.stack.drain(..deep);
             self.give(self.tree.results(instr));
         }
         self.region().restart();
@@ -360,19 +443,27 @@ impl<'a> Emitter<'a> {
 
     /// Takes all operands off the stack, and gives those below the block and its parameters.
     fn spill(&mut self, block: &Block) -> Result<(Vec<Kept>, Vec<Kept>), Error> {
+        self.ensure(block.params.len())?;
         let operands = std::mem::take(&mut self.stack);
         let around = Some((self.tree, block));
-        let mut below: Vec<Kept> =
-            operands.iter().map(|operand| self.locals.keep(operand, around)).collect();
+        let count = operands.len() - block.params.len();
+        let deep = if count > 2 * ON_STACK { count - ON_STACK } else { 0 };
+        let mut below: Vec<Kept> = Vec::with_capacity(operands.len());
+        for (index, operand) in operands.iter().enumerate() {
+            below.push(match index < deep {
+                true => self.locals.keep_apart(operand),
+                false => self.locals.keep(operand, around),
+            });
+        }
         let region = self.region();
         for kept in below.iter().rev() {
             kept.leave(&mut region.content);
         }
-        let params = below.len().checked_sub(block.params.len());
-        let params = params.ok_or_else(|| inconsistent("a block without its parameters"))?;
-        let params = below.split_off(params);
+        let params = below.split_off(count);
         self.saved.extend(below.iter().filter_map(Kept::local));
-        Ok((below, params))
+        let below_it = below.split_off(deep);
+        self.region().parked.extend(below);
+        Ok((below_it, params))
     }
 
     fn come_back(&mut self, kept: &[Kept]) {
@@ -390,18 +481,21 @@ impl<'a> Emitter<'a> {
 
     fn block(&mut self, block: &Block) -> Result<(), Error> {
         let mut below = Vec::new();
+        self.ensure(block.params.len())?;
         if self.stack.len() > block.params.len() {
             let params;
             (below, params) = self.spill(block)?;
             self.come_back(&params);
             self.release(&params);
         }
-        self.open.push(Open { below, params: Vec::new(), otherwise: None, region: None });
+        let parked = self.region().parked.len();
+        self.open.push(Open { below, params: Vec::new(), otherwise: None, region: None, parked });
         self.region().restart();
         Ok(())
     }
 
     fn condition(&mut self, label: Label, block: &Block) -> Result<(), Error> {
+        self.ensure(1 + block.params.len())?;
         self.take(1)?;
         let (mut below, mut params) = (Vec::new(), Vec::new());
         let otherwise = if block.has_else { self.label() } else { label };
@@ -425,13 +519,15 @@ impl<'a> Emitter<'a> {
             }
         }
         let otherwise = block.has_else.then_some(otherwise);
-        self.open.push(Open { below, params, otherwise, region: None });
+        let parked = self.region().parked.len();
+        self.open.push(Open { below, params, otherwise, region: None, parked });
         self.region().restart();
         Ok(())
     }
 
     fn alternative(&mut self, label: Label) -> Result<(), Error> {
         let block = &self.tree.blocks[label as usize];
+        self.results_on_stack(label)?;
         let open = self.open.last_mut().ok_or_else(|| inconsistent("an `else` of nothing"))?;
         let params = std::mem::take(&mut open.params);
         let otherwise = open.otherwise.ok_or_else(|| inconsistent("an `else` too many"))?;
@@ -441,6 +537,7 @@ impl<'a> Emitter<'a> {
         }
         region.end(otherwise, Type::Empty);
         self.stack.clear();
+        self.is_live = true;
         self.come_back(&params);
         self.release(&params);
         self.region().restart();
@@ -470,7 +567,7 @@ impl<'a> Emitter<'a> {
         self.give(&block.params);
         self.region().restart();
         let region = Some(Entry { label: entry, params: locals });
-        self.open.push(Open { below, params: Vec::new(), otherwise: None, region });
+        self.open.push(Open { below, params: Vec::new(), otherwise: None, region, parked: 0 });
         Ok(())
     }
 
@@ -503,6 +600,7 @@ impl<'a> Emitter<'a> {
         }
         self.release(&params);
         self.stack.clear();
+        self.is_live = true;
         if below.is_empty() {
             self.give(&block.results);
         } else {

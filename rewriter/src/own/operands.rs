@@ -167,6 +167,15 @@ impl Locals {
         Kept { ty, place }
     }
 
+    /// How to keep an operand for as long as it takes, whatever is written meanwhile.
+    pub(super) fn keep_apart(&mut self, operand: &Operand) -> Kept {
+        let place = match operand.origin {
+            Origin::Number { start, end } => Place::Number { start, end },
+            _ => Place::Own(self.take(operand.ty)),
+        };
+        Kept { ty: operand.ty, place }
+    }
+
     /// What an operand is that comes back.
     pub(super) fn operand(&self, kept: &Kept) -> Operand {
         let origin = match kept.place {

@@ -4,7 +4,7 @@
 //! its end stays in its place. So from the region's beginning, one branch leads to any of these calls.
 
 use super::code::{BR, BR_IF, Opcode, Part, Simple, Type};
-use super::operands::Operand;
+use super::operands::{Kept, Operand};
 use super::tree::Label;
 use std::ops::Range;
 
@@ -39,6 +39,8 @@ pub(super) struct Region {
     /// Labels in the order in which they end.
     pub(super) ends: Vec<(Label, Type)>,
     pub(super) items: Vec<Item>,
+    /// Operands that lie in locals until somebody takes them, deepest first: below all that are on the stack.
+    pub(super) parked: Vec<Kept>,
     /// Index in the content, after which there is nothing but what can be done again.
     pub(super) start: usize,
     pub(super) done: Vec<Done>,

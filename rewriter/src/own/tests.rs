@@ -253,6 +253,34 @@ fn output_grows_with_the_input() {
     }
 }
 
+/// Calls above ever more values, with results of blocks among them, and values that nobody takes.
+#[test]
+fn many_calls_above_many_values_are_not_their_product() {
+    let size = |count: usize, each: &str, take: &str| {
+        let many = |one: &str| one.repeat(count);
+        let body = format!(
+            "(func $g (export \"g\") (result i32) (call $suspend) (i32.const 1))
+             (func (export \"f\") (param i32) (result i32) (local i64)
+               {} {} {})",
+            many(each),
+            "(i32.add)".repeat(count - 1),
+            take
+        );
+        of_text(&body).unwrap().wasm.len()
+    };
+    for (each, take) in [
+        ("(call $g)", ""),
+        ("(local.get 0) (call $g) (i32.mul)", ""),
+        ("(block (result i32) (br_if 0 (call $g) (local.get 0)) (i32.const 1) (i32.add))", ""),
+        ("(if (result i32) (call $g) (then (call $g)) (else (i32.const 3)))", ""),
+        ("(i32.load (local.get 0)) (loop (drop (call $g)))", ""),
+        ("(call $g) (if (local.get 0) (then (return (call $g))))", "(return)"),
+    ] {
+        let (small, large) = (size(200, each, take), size(400, each, take));
+        assert!(large < 5 * small / 2, "{each}: {small} bytes, then {large}");
+    }
+}
+
 #[test]
 fn functions_that_are_added_have_names_and_labels_lose_theirs() {
     let body = "(func $f (export \"f\") (param $kept i32) (result i32)
