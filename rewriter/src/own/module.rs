@@ -7,6 +7,7 @@ use super::code::value_type;
 use super::frame::{Additions, First};
 use super::types::{Types, inconsistent};
 use crate::Error;
+use crate::stages::input::MADE_BY;
 use std::ops::Range;
 use wasm_encoder::{Encode, ExportKind};
 use wasmparser::{
@@ -178,6 +179,10 @@ impl<'a> Module<'a> {
                 None => write_section(section.id, content, &mut out),
             }
         }
+        let mut made_by = Vec::new();
+        MADE_BY.encode(&mut made_by);
+        made_by.extend_from_slice(b"own");
+        write_section(CUSTOM, &made_by, &mut out);
         Ok(out)
     }
 

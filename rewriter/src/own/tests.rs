@@ -219,6 +219,22 @@ fn legacy_handlers_are_refused_and_bodies_are_not() {
 }
 
 #[test]
+fn with_asserts_functions_that_cannot_suspend_trap() {
+    let wat = r#"(module (import "faasm_bridge" "suspend" (func $suspend)) (memory 1)
+        (func $waits (export "f") (call $suspend) (call $plain))
+        (func $dead (return_call $plain) (call $suspend))
+        (func $plain (call $other))
+        (func $other))"#;
+    let wasm = wat::parse_str(wat).unwrap();
+    let module = parse(&wasm).unwrap();
+    let analysis = Analysis::of(&module);
+    let how = Checked { asserts: true, verify: true };
+    let output = instrument(&wasm, &module, &analysis, &features::used(&wasm), how).unwrap();
+    let text = wasmprinter::print_bytes(output.wasm).unwrap();
+    assert_eq!(text.matches("i32.eq\n").count(), 2, "{text}");
+}
+
+#[test]
 fn other_memories_are_refused() {
     let refused = |memory: &str, part: &str| {
         let wat = format!(

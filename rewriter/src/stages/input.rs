@@ -126,7 +126,7 @@ fn shape(wasm: &[u8]) -> Result<(), Error> {
                     let (offset, import) = import.map_err(|error| invalid(wasm, &error))?;
                     let name = format!("{}.{}", import.module, import.name);
                     if import.module == crate::BRIDGE_MODULE {
-                        let evidence = format!("imports `{name}`");
+                        let evidence = format!("imports `{name}`{}", by_own_pass(wasm));
                         return Err(Error::AlreadyInstrumented { evidence });
                     }
                     let foreign = |kind| Err(Error::ForeignImport { import: name.clone(), kind });
@@ -162,7 +162,7 @@ fn shape(wasm: &[u8]) -> Result<(), Error> {
                         || export.kind == ExternalKind::Func
                             && export.name == "asyncify_start_unwind";
                     if is_ours {
-                        let evidence = format!("exports `{}`", export.name);
+                        let evidence = format!("exports `{}`{}", export.name, by_own_pass(wasm));
                         return Err(Error::AlreadyInstrumented { evidence });
                     }
                     if matches!(export.kind, ExternalKind::Func | ExternalKind::FuncExact) {
@@ -294,6 +294,19 @@ pub(crate) fn function_at(wasm: &[u8], offset: usize) -> Option<String> {
     }
     found.map(|index| format!("#{index}"))
 }
+
+/// How a module was instrumented, where it says so.
+fn by_own_pass(wasm: &[u8]) -> &'static str {
+    let mut sections = Parser::new(0).parse_all(wasm);
+    let says_so = sections.any(|payload| {
+        matches!(payload, Ok(Payload::CustomSection(section))
+            if section.name() == MADE_BY && section.data() == b"own")
+    });
+    if says_so { " and is the work of `--asyncify own`" } else { "" }
+}
+
+/// The custom section in which our own Asyncify pass leaves word.
+pub(crate) const MADE_BY: &str = "faasm.asyncify";
 
 #[cfg(test)]
 mod tests {

@@ -95,6 +95,11 @@ fn a_built_function_is_not_built_again() {
         let input = again.file("again.wasm", &built);
         again.refused(&input, &[], &["already instrumented", "faasm_bridge", "original"]);
     }
+    assert_eq!(bench.run("build", &input, &["--asyncify", "own"]).status, 0);
+    let built = fs::read(bench.out().join("chain.asyncify.wasm")).unwrap();
+    let again = Bench::new();
+    let input = again.file("again.wasm", &built);
+    again.refused(&input, &[], &["already instrumented", "the work of `--asyncify own`"]);
     let foreign = Bench::new();
     let input = foreign.wat(
         "emscripten.wasm",
