@@ -6,7 +6,7 @@
 //! * a call that never waits: [`Guest::call`];
 //! * a call that may wait, in two halves around the suspension: [`Guest::begin`] says whether there is an [`Operation`]
 //!   to perform, the driver performs it while the function is suspended and passes the result to [`Guest::complete`],
-//! and [`Guest::finish`] returns the call's result once the function runs again.
+//!   and [`Guest::finish`] returns the call's result once the function runs again.
 //!
 //! ```text
 //!   guest code ── begin ──► Ready ───────────────────────────────► finish ──► result

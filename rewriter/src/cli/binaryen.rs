@@ -22,7 +22,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         None => run.here().context("the Binaryen that is built in"),
         #[cfg(not(feature = "binaryen"))]
         None => bail!("{} is asked for without Binaryen", run.input.display()),
-        Some(wasm_opt) => become_(run.by(wasm_opt), wasm_opt),
+        Some(wasm_opt) => exec(run.by(wasm_opt), wasm_opt),
     }
 }
 

@@ -4,7 +4,6 @@ use super::sites::Sites;
 use super::{Checked, Output, instrument, validate};
 use crate::asyncify::analyse::Analysis;
 use crate::module::features;
-use crate::stages::normalise;
 use crate::stages::normalise::parse;
 use crate::{Error, normalise, shim};
 use std::collections::BTreeSet;

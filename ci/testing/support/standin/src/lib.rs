@@ -5,8 +5,8 @@
 //! * [`Planner`]: batches, their status, workers and their slots; it crashes where a real planner crashes.
 //! * [`Upload`]: functions, state and shared files; it crashes likewise.
 //! * [`Engine`]: the behaviour to emulate. As Faasm 0.29 with WAMR a worker is a process with executors, loaded code
-//! and state of its own, provides the host calls of WAMR, and crashes where a real worker crashes.
-//! * [`Times`]: durations.
+//!   and state of its own, provides the host calls of WAMR, and crashes where a real worker crashes.
+//! * [`Times`] has the durations.
 //! * [`Fault`]: a fault that a test injects into an answer.
 //!
 //! Not emulated: MPI, threads, S3, the execution graph, and state in the workers' memory instead of Redis.
