@@ -1,7 +1,7 @@
-//! Who is told that a state value was written: a list of listeners, and stores around stores that tell it.
+//! Notification of writes to state values: the listeners, and wrappers around stores that notify them.
 //!
-//! [`Stores::telling`](super::Stores::telling) puts these around everything that writes values, so that nobody who writes has
-//! to think of it. What other relays write over the same Redis is told by `redis/announcements.rs`.
+//! [`Stores::telling`](super::Stores::telling) wraps every store that writes values, so that no caller can forget to
+//! notify. Writes by other relays to the same Redis arrive through `redis/announcements.rs`.
 
 use super::{
     Change, Claim, IdempotencyRecord, Journal, SessionKey, StateRead, StateStore, StoreError,
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 /// One who listens.
 pub(crate) trait Hears: Send + Sync {
-    /// Another one has written a value.
+    /// Called when another session or function has written a value.
     fn changed(&self, key: &str);
 }
 
@@ -45,7 +45,7 @@ impl Changes {
         self.by_user.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From here on a session is told of a value, until it [leaves](Self::leave).
+    /// Subscribes a session to a value until it [leaves](Self::leave).
     pub(crate) fn listen(&self, user: &str, key: &str, claim: Claim, hears: Weak<dyn Hears>) {
         let mut by_user = self.by_user();
         let by_key = by_user.entry(user.to_owned()).or_default();
@@ -75,7 +75,7 @@ impl Changes {
         self.is_heard.subscribe()
     }
 
-    /// Tells that a value was written; not the session that has written it.
+    /// Notifies the listeners of a write, except the session that made it.
     pub(crate) fn tell(&self, user: &str, key: &str, writer: Option<Claim>) {
         if !*self.is_heard.borrow() {
             return;
@@ -86,11 +86,11 @@ impl Changes {
             let others = |listener: &&Listener| Some(listener.claim) != writer;
             listeners.into_iter().flatten().filter(others).map(|one| one.hears.clone()).collect()
         };
-        // A session takes its own lock, under which it listens and leaves.
+        // The listener locks its session, which also holds that lock while it subscribes and unsubscribes.
         listeners.iter().filter_map(Weak::upgrade).for_each(|listener| listener.changed(key));
     }
 
-    /// Says of every value that somebody listens for that it may have been written.
+    /// Notifies the listeners of every value that it may have been written.
     pub(super) fn tell_all(&self) {
         let keys: Vec<(String, String)> = {
             let by_user = self.by_user();
@@ -102,8 +102,8 @@ impl Changes {
         keys.iter().for_each(|(user, key)| self.tell(user, key, None));
     }
 
-    /// Writes, and tells. A write that has begun is made even where nobody waits for it any more, and those who listen are to
-    /// hear of it after it is made, so it is then a task.
+    /// Writes, and then notifies. A write that has started completes even if its future is dropped, and must still be
+    /// followed by the notification, so both run in a task.
     async fn tell_after(
         self: Arc<Self>,
         (user, key): (String, String),
@@ -127,7 +127,7 @@ impl Changes {
     }
 }
 
-/// A state store or a journal that tells who listens.
+/// A state store or a journal that notifies listeners of writes.
 pub(super) struct Telling<S: ?Sized> {
     inner: Arc<S>,
     changes: Arc<Changes>,
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_listen_are_told_and_nothing_is_left_of_those_who_left() {
+    fn listeners_are_notified_and_unsubscribing_leaves_no_entry() {
         let changes = Changes::default();
         let (ada, claim) = listen(&changes, "ada", "k");
         let (other, other_claim) = listen(&changes, "ada", "k");
@@ -318,12 +318,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_write_that_nobody_waits_for_is_told_once_it_is_made() {
+    async fn an_abandoned_write_is_notified_once_it_completes() {
         let stores = Stores::in_memory().unwrap().telling();
         let (heard, _) = listen(&stores.changes, "ada", "k");
         let chunks = vec![Chunk { offset: 0, bytes: b"v".to_vec() }];
         let writing = stores.state.write("ada", "k", 1, chunks);
-        // InFlight, and given up.
+        // Started, then dropped.
         assert!(futures_util::FutureExt::now_or_never(writing).is_none());
         while heard.take() != ["k"] {
             tokio::task::yield_now().await;

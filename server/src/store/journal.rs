@@ -1,17 +1,18 @@
-//! What a relay has to remember of its sessions to take them up again after it ended, however it ended: the trait.
+//! What a relay records of its sessions so that it can recover them after a restart or crash: the trait.
 //!
-//! The order is what makes it safe:
+//! Safety depends on the order of these steps:
 //!
 //! * [`Journal::accept`] completes before a function starts. A call that was accepted and has no result may have had
-//!   effects, so whoever takes the session up says that nobody knows; one that was not accepted never started.
-//! * [`Journal::change`] makes a change of state and its mark in one atomic step, so a request whose mark is there was
-//!   performed, and one without a mark was not.
-//! * Results and what can be forgotten are noted some time later. Where a note is lost, a result is unknown that need not
-//!   be, or a reply is sent again that the page has: neither does anything twice.
+//!   effects, so its outcome is unknown to the relay that recovers the session; a call that was not accepted never
+//!   started.
+//! * [`Journal::change`] makes a change of state and writes its idempotency record in one atomic step: a request was
+//!   performed if and only if it has a record.
+//! * Results and acknowledgements are written asynchronously. If one is lost, the outcome of a call is unknown although
+//!   it completed, or a reply is sent again that the page has: neither repeats an effect.
 //!
-//! A journal may be shared by several relays. A session then is one relay's at a time, the one that took it up last: only that
-//! one has calls accepted and ends the session, and what another one still runs is answered when that one says what came of
-//! it, or is gone.
+//! Several relays may share a journal. A session then belongs to its owner, the relay that acquired it last: only the
+//! owner has calls accepted and ends the session. A call that another relay still runs is answered when that relay
+//! records its outcome or is gone.
 
 use super::StoreError;
 use faasm_bridge::session::{InFlight, RecoveredSession};
@@ -23,8 +24,8 @@ use sha2::{Digest, Sha256};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Names a session in a journal: the hash of its id. Who knows the id can take the session over, so a journal that is
-/// read by somebody else must not have it.
+/// Names a session in a journal: the hash of its id. The id itself allows to take the session over, so a journal that
+/// others can read must not contain it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SessionKey(pub [u8; 32]);
 
@@ -34,13 +35,13 @@ impl From<SessionId> for SessionKey {
     }
 }
 
-/// One hold of this process on a session: it may lose a session, take it up again, and still have something running for the
-/// session that it held before. What the one accepted is not for the other one to finish.
+/// One acquisition of a session by this process, which may lose a session, acquire it again, and still run calls
+/// accepted under the earlier claim. A call is finished only under the claim that accepted it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim(u64);
 
 impl Claim {
-    /// One that this process had not.
+    /// A claim that this process has not used before.
     pub fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
@@ -57,13 +58,13 @@ impl Default for Claim {
     }
 }
 
-/// Says that a request was performed.
+/// The idempotency record of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyRecord {
     pub session: SessionKey,
     pub claim: Claim,
     pub request: RequestId,
-    /// What it is answered, as a frame.
+    /// The reply, as a frame.
     pub reply: Vec<u8>,
 }
 
@@ -78,42 +79,41 @@ pub enum Change {
     Clear { key: String },
 }
 
-/// Sessions, the calls they had accepted, what was not acknowledged yet, and marks of changes.
+/// Sessions, their accepted calls, unacknowledged replies, and idempotency records.
 pub trait Journal: Send + Sync {
-    /// Begins a session, or does nothing where it is begun; what it does is kept from then on.
+    /// Creates a session, or does nothing if it exists; from then on the journal records it.
     ///
     /// # Errors
-    /// [`StoreError::SessionLost`] where the session is another relay's, or has ended: it does not begin again, however late this
-    /// arrives.
+    /// [`StoreError::SessionLost`] if another relay owns the session, or if it has ended: a late request does not
+    /// create it again.
     fn begin<'a>(
         &'a self,
         session: SessionKey,
         user: &'a str,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// What is left of a session of this user, if it is there; it is this relay's from here on.
+    /// Acquires a session of this user and returns its recovered state, if it exists; this relay is then the owner.
     fn take_up<'a>(
         &'a self,
         session: SessionKey,
         user: &'a str,
     ) -> BoxFuture<'a, Result<Option<RecoveredSession>, StoreError>>;
 
-    /// Whether a session that this relay began or took up is still its own.
+    /// Whether this relay still owns a session that it created or acquired.
     fn holds(&self, session: SessionKey) -> BoxFuture<'_, Result<bool, StoreError>>;
 
-    /// What is known by now of these requests of a session, which another relay began: those that are decided. To be asked
-    /// again for the others.
+    /// The outcomes known so far of these requests, which another relay started. To be polled for the others.
     fn decided(
         &self,
         session: SessionKey,
         requests: Vec<RequestId>,
     ) -> BoxFuture<'_, Result<Vec<(RequestId, InFlight)>, StoreError>>;
 
-    /// Notes that a call is about to start, once for each claim and request. When this completes it outlives this process.
+    /// Records that a call is about to start, once per claim and request; durable when the future completes.
     ///
     /// # Errors
-    /// When it could not be noted, or the session is not begun or has ended: the call must not start.
-    /// [`StoreError::SessionLost`] where the session is another relay's, or the request was begun by another one.
+    /// When the record could not be written, or the session does not exist or has ended: the call must not start.
+    /// [`StoreError::SessionLost`] if another relay owns the session or has started the request.
     fn accept(
         &self,
         session: SessionKey,
@@ -121,20 +121,20 @@ pub trait Journal: Send + Sync {
         request: RequestId,
     ) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Notes the reply of a call some time soon, as a frame; by the claim that it was, or was to be, accepted with.
+    /// Eventually records the reply of a call, as a frame, under the claim that accepted the call or tried to.
     fn finish(&self, session: SessionKey, claim: Claim, request: RequestId, reply: &[u8]);
 
-    /// Notes some time soon that the page has the replies to these.
+    /// Eventually records that the page acknowledged these replies.
     fn forget(&self, session: SessionKey, requests: Range<u64>);
 
-    /// Notes some time soon that nobody comes back to a session: its locks are free.
+    /// Eventually records the end of a session, which releases its locks.
     fn end(&self, session: SessionKey);
 
-    /// The same for every session of an earlier process that was not taken up since.
+    /// Ends every session of an earlier process that was not acquired since.
     fn end_left_over(&self);
 
-    /// Makes a change with its mark, both or neither; lasting when it completes. Where the mark is there already it does
-    /// nothing.
+    /// Makes a change and writes its idempotency record atomically; durable when the future completes. Does nothing if
+    /// the record exists.
     fn change<'a>(
         &'a self,
         mark: IdempotencyRecord,
@@ -142,11 +142,11 @@ pub trait Journal: Send + Sync {
         change: Change,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// Releases the lock that a run of the mark's session holds, with its mark, both or neither. Where the mark is there already
-    /// it does nothing.
+    /// Releases a lock held by a run of the record's session and writes the idempotency record atomically. Does nothing
+    /// if the record exists.
     ///
     /// # Errors
-    /// [`StoreError::LockLost`] where the run does not hold it.
+    /// [`StoreError::LockLost`] if the run does not hold it.
     fn unlock<'a>(
         &'a self,
         mark: IdempotencyRecord,
@@ -155,6 +155,6 @@ pub trait Journal: Send + Sync {
         run: u64,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// Completes when everything that was to be noted soon is.
+    /// Completes when all pending asynchronous records are written.
     fn settle(&self) -> BoxFuture<'_, ()>;
 }
