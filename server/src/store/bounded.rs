@@ -1,4 +1,4 @@
-//! A state store that limits the size of values further than the protocol does, for pages and functions alike.
+//! A store of state with shorter values than the protocol has, for pages and functions alike.
 
 use super::{
     Change, Claim, IdempotencyRecord, Journal, SessionKey, StateRead, StateStore, StoreError,
@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Rejects writes of values that are too long; delegates everything else to the inner store.
+/// Refuses writes of values that are too long; everything else is the inner store's.
 pub(super) struct Bounded {
     inner: Arc<dyn StateStore>,
     /// Bytes.

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 /// One who listens.
 pub(crate) trait Hears: Send + Sync {
-    /// Called when another session or function has written a value.
+    /// Another one has written a value.
     fn changed(&self, key: &str);
 }
 
@@ -75,7 +75,7 @@ impl Changes {
         self.is_heard.subscribe()
     }
 
-    /// Notifies the listeners of a write, except the session that made it.
+    /// Tells that a value was written; not the session that has written it.
     pub(crate) fn tell(&self, user: &str, key: &str, writer: Option<Claim>) {
         if !*self.is_heard.borrow() {
             return;
@@ -86,7 +86,7 @@ impl Changes {
             let others = |listener: &&Listener| Some(listener.claim) != writer;
             listeners.into_iter().flatten().filter(others).map(|one| one.hears.clone()).collect()
         };
-        // The listener locks its session, which also holds that lock while it subscribes and unsubscribes.
+        // A session takes its own lock, under which it listens and leaves.
         listeners.iter().filter_map(Weak::upgrade).for_each(|listener| listener.changed(key));
     }
 
@@ -127,7 +127,7 @@ impl Changes {
     }
 }
 
-/// A state store or a journal that notifies listeners of writes.
+/// A state store or a journal that tells who listens.
 pub(super) struct Telling<S: ?Sized> {
     inner: Arc<S>,
     changes: Arc<Changes>,
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn listeners_are_notified_and_unsubscribing_leaves_no_entry() {
+    fn those_who_listen_are_told_and_nothing_is_left_of_those_who_left() {
         let changes = Changes::default();
         let (ada, claim) = listen(&changes, "ada", "k");
         let (other, other_claim) = listen(&changes, "ada", "k");
@@ -318,12 +318,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_abandoned_write_is_notified_once_it_completes() {
+    async fn a_write_that_nobody_waits_for_is_told_once_it_is_made() {
         let stores = Stores::in_memory().unwrap().telling();
         let (heard, _) = listen(&stores.changes, "ada", "k");
         let chunks = vec![Chunk { offset: 0, bytes: b"v".to_vec() }];
         let writing = stores.state.write("ada", "k", 1, chunks);
-        // Started, then dropped.
+        // InFlight, and given up.
         assert!(futures_util::FutureExt::now_or_never(writing).is_none());
         while heard.take() != ["k"] {
             tokio::task::yield_now().await;

@@ -41,7 +41,7 @@ impl From<SessionId> for SessionKey {
 pub struct Claim(u64);
 
 impl Claim {
-    /// A claim that this process has not used before.
+    /// One that this process had not.
     pub fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
@@ -58,13 +58,13 @@ impl Default for Claim {
     }
 }
 
-/// The idempotency record of a request.
+/// Says that a request was performed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyRecord {
     pub session: SessionKey,
     pub claim: Claim,
     pub request: RequestId,
-    /// The reply, as a frame.
+    /// What it is answered, as a frame.
     pub reply: Vec<u8>,
 }
 
@@ -79,27 +79,27 @@ pub enum Change {
     Clear { key: String },
 }
 
-/// Sessions, their accepted calls, unacknowledged replies, and idempotency records.
+/// Sessions, the calls they had accepted, what was not acknowledged yet, and marks of changes.
 pub trait Journal: Send + Sync {
-    /// Creates a session, or does nothing if it exists; from then on the journal records it.
+    /// Begins a session, or does nothing where it is begun; what it does is kept from then on.
     ///
     /// # Errors
-    /// [`StoreError::SessionLost`] if another relay owns the session, or if it has ended: a late request does not
-    /// create it again.
+    /// [`StoreError::SessionLost`] where the session is another relay's, or has ended: it does not begin again, however late this
+    /// arrives.
     fn begin<'a>(
         &'a self,
         session: SessionKey,
         user: &'a str,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// Acquires a session of this user and returns its recovered state, if it exists; this relay is then the owner.
+    /// What is left of a session of this user, if it is there; it is this relay's from here on.
     fn take_up<'a>(
         &'a self,
         session: SessionKey,
         user: &'a str,
     ) -> BoxFuture<'a, Result<Option<RecoveredSession>, StoreError>>;
 
-    /// Whether this relay still owns a session that it created or acquired.
+    /// Whether a session that this relay began or took up is still its own.
     fn holds(&self, session: SessionKey) -> BoxFuture<'_, Result<bool, StoreError>>;
 
     /// The outcomes known so far of these requests, which another relay started. To be polled for the others.
@@ -109,11 +109,11 @@ pub trait Journal: Send + Sync {
         requests: Vec<RequestId>,
     ) -> BoxFuture<'_, Result<Vec<(RequestId, InFlight)>, StoreError>>;
 
-    /// Records that a call is about to start, once per claim and request; durable when the future completes.
+    /// Notes that a call is about to start, once for each claim and request. When this completes it outlives this process.
     ///
     /// # Errors
-    /// When the record could not be written, or the session does not exist or has ended: the call must not start.
-    /// [`StoreError::SessionLost`] if another relay owns the session or has started the request.
+    /// When it could not be noted, or the session is not begun or has ended: the call must not start.
+    /// [`StoreError::SessionLost`] where the session is another relay's, or the request was begun by another one.
     fn accept(
         &self,
         session: SessionKey,
@@ -121,20 +121,20 @@ pub trait Journal: Send + Sync {
         request: RequestId,
     ) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Eventually records the reply of a call, as a frame, under the claim that accepted the call or tried to.
+    /// Notes the reply of a call some time soon, as a frame; by the claim that it was, or was to be, accepted with.
     fn finish(&self, session: SessionKey, claim: Claim, request: RequestId, reply: &[u8]);
 
-    /// Eventually records that the page acknowledged these replies.
+    /// Notes some time soon that the page has the replies to these.
     fn forget(&self, session: SessionKey, requests: Range<u64>);
 
-    /// Eventually records the end of a session, which releases its locks.
+    /// Notes some time soon that nobody comes back to a session: its locks are free.
     fn end(&self, session: SessionKey);
 
-    /// Ends every session of an earlier process that was not acquired since.
+    /// The same for every session of an earlier process that was not taken up since.
     fn end_left_over(&self);
 
-    /// Makes a change and writes its idempotency record atomically; durable when the future completes. Does nothing if
-    /// the record exists.
+    /// Makes a change with its mark, both or neither; lasting when it completes. Where the mark is there already it does
+    /// nothing.
     fn change<'a>(
         &'a self,
         mark: IdempotencyRecord,
@@ -142,11 +142,11 @@ pub trait Journal: Send + Sync {
         change: Change,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// Releases a lock held by a run of the record's session and writes the idempotency record atomically. Does nothing
-    /// if the record exists.
+    /// Releases the lock that a run of the mark's session holds, with its mark, both or neither. Where the mark is there already
+    /// it does nothing.
     ///
     /// # Errors
-    /// [`StoreError::LockLost`] if the run does not hold it.
+    /// [`StoreError::LockLost`] where the run does not hold it.
     fn unlock<'a>(
         &'a self,
         mark: IdempotencyRecord,
@@ -155,6 +155,6 @@ pub trait Journal: Send + Sync {
         run: u64,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// Completes when all pending asynchronous records are written.
+    /// Completes when everything that was to be noted soon is.
     fn settle(&self) -> BoxFuture<'_, ()>;
 }
