@@ -4,11 +4,11 @@
 //! No later stage checks bytes again, and Binaryen's behaviour on a module that does not validate is undefined, so this
 //! is the only gate.
 
-use crate::Error;
 use crate::module::layout::signature;
 use crate::module::{features, imports};
-use crate::stages::draft_exceptions;
 use crate::stages::draft_simd::{self, Gone, Translated};
+use crate::Error;
+use crate::stages::draft_exceptions;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use wasmparser::{

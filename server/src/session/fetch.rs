@@ -226,7 +226,7 @@ impl Body {
                 (DownlinkMode::Stream, None) => {
                     // Sends the response head, and shows the page that bodies arrive unbuffered.
                     self.quiet_since = Some(Instant::now());
-                    return Some(Self::sign_of_life());
+                    return Some(Self::heartbeat());
                 }
                 (DownlinkMode::Poll, Some(_)) => return None,
                 (_, quiet_since) => quiet_since.unwrap_or(self.began),
@@ -245,14 +245,14 @@ impl Body {
                 () = tokio::time::sleep_until(self.began + timings.silence / 2) => return None,
                 () = tokio::time::sleep_until(quiet_since + timings.ping) => {
                     self.quiet_since = Some(Instant::now());
-                    return Some(Self::sign_of_life());
+                    return Some(Self::heartbeat());
                 }
             }
         }
     }
 
     /// An empty frame, as a heartbeat.
-    fn sign_of_life() -> Bytes {
+    fn heartbeat() -> Bytes {
         let mut frame = Vec::new();
         append_frame(&mut frame, &[]);
         frame.into()

@@ -25,9 +25,9 @@ use tracing::Instrument;
 #[derive(Debug, Default)]
 pub(super) struct Renewal {
     /// Whether a task renews them.
-    is_going_on: AtomicBool,
+    is_running: AtomicBool,
     /// Counts granted locks.
-    given: AtomicU64,
+    granted: AtomicU64,
     /// Notified when a connection attaches: leases may be about to expire.
     is_back: Arc<Notify>,
     /// Number of requests that wait for a lock.
@@ -155,7 +155,7 @@ pub(super) fn start(
         };
         count(&session, &reply);
         if reply == Reply::Done {
-            given(&session, &app.locks);
+            ensure_renewal(&session, &app.locks);
         }
         let mut live = lock(&session.live);
         live.tasks.remove(&id);
@@ -208,22 +208,22 @@ pub(super) async fn release(
         Err(error) => {
             if !matches!(error, StoreError::LockLost { .. } | StoreError::SessionLost { .. }) {
                 session.renewal.failed(key, run, id);
-                given(session, &app.locks);
+                ensure_renewal(session, &app.locks);
             }
             Err(error.into())
         }
     }
 }
 
-/// A run of the session was granted a lock, or failed to release one.
-fn given(session: &Arc<Session>, locks: &Locks) {
-    session.renewal.given.fetch_add(1, Ordering::SeqCst);
+/// Makes the renewal task consider a lock that was just granted, or whose release failed.
+fn ensure_renewal(session: &Arc<Session>, locks: &Locks) {
+    session.renewal.granted.fetch_add(1, Ordering::SeqCst);
     keep(session, locks);
 }
 
 /// Renews the locks of the session, if it has any, while a connection carries it.
 pub(super) fn keep(session: &Arc<Session>, locks: &Locks) {
-    if !session.renewal.is_going_on.swap(true, Ordering::SeqCst) {
+    if !session.renewal.is_running.swap(true, Ordering::SeqCst) {
         tokio::spawn(renew(Arc::downgrade(session), locks.clone()));
     }
 }
@@ -237,13 +237,13 @@ async fn renew(session: Weak<Session>, locks: Locks) {
     }
 }
 
-/// The pause before the next renewal; `None` to end.
+/// Renews once. Returns what cuts the pause before the next renewal short; `None` ends the task.
 async fn renew_once(session: &Weak<Session>, locks: &Locks) -> Option<Arc<Notify>> {
     let session = session.upgrade().filter(|session| !session.is_lost())?;
     let renewal = &session.renewal;
     let is_connected = lock(&session.live).machine.is_connected();
     if is_connected {
-        let given = renewal.given.load(Ordering::SeqCst);
+        let granted = renewal.granted.load(Ordering::SeqCst);
         let unwanted = lock(&renewal.unwanted).clone();
         let held = locks.renew(session.key.into()).await;
         if let Ok(held) = &held {
@@ -251,10 +251,10 @@ async fn renew_once(session: &Weak<Session>, locks: &Locks) -> Option<Arc<Notify
         }
         match held {
             Ok(held) if held.is_empty() => {
-                renewal.is_going_on.store(false, Ordering::SeqCst);
-                let is_all = renewal.given.load(Ordering::SeqCst) == given;
+                renewal.is_running.store(false, Ordering::SeqCst);
+                let is_all = renewal.granted.load(Ordering::SeqCst) == granted;
                 // A lock granted in the meantime is renewed by this task, or by a new one.
-                if is_all || renewal.is_going_on.swap(true, Ordering::SeqCst) {
+                if is_all || renewal.is_running.swap(true, Ordering::SeqCst) {
                     return None;
                 }
             }

@@ -28,7 +28,7 @@ pub(super) fn take(
 ) -> Result<(), SessionError> {
     session.metrics.received(frame.len());
     let received = live.machine.receive(frame)?;
-    // What is acknowledged is not kept.
+    // Acknowledged replies were dropped.
     live.settle();
     match received {
         None => {}
@@ -54,7 +54,7 @@ pub(super) fn take(
         }
         Some(ServerEvent::Forget { ids }) => app.journal.forget(session.key, ids),
     }
-    // What is answered at once is in the outbox now.
+    // Replies given at once are in the outbox now.
     live.wake.notify_one();
     Ok(())
 }

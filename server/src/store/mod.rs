@@ -33,19 +33,19 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 
-/// Longest element of a list, bytes.
+/// Maximum size of a list's element, bytes.
 pub const MAX_ELEMENT_BYTES: u64 = TRANSFER_BYTES;
 
-/// Most bytes of a list's elements together; one reply carries a whole list.
+/// Maximum total size of a list's elements, bytes; one reply carries a whole list.
 pub const MAX_LIST_BYTES: u64 = MAX_PAYLOAD_BYTES as u64;
 
-/// Most elements of a list.
+/// Maximum number of elements in a list.
 pub const MAX_LIST_ELEMENTS: u32 = 1 << 20;
 
-/// Largest shared file, bytes; one reply carries a whole file.
+/// Maximum size of a shared file, bytes; one reply carries a whole file.
 pub const MAX_FILE_BYTES: usize = MAX_PAYLOAD_BYTES;
 
-/// Longest path of a shared file, bytes.
+/// Maximum length of a shared file's path, bytes.
 pub const MAX_PATH_BYTES: usize = 1024;
 
 /// Why a store operation failed.

@@ -134,7 +134,7 @@ impl RedisStore {
     }
 
     async fn try_begin(&self, session: SessionKey, user: &str) -> Result<(), StoreError> {
-        const ACTION: &str = "begin a session";
+        const ACTION: &str = "create a session";
         let question = self.beginning(session, user, self.now() + milliseconds(BEGINNING));
         let begun: String = self.link().ask_for(SHORT, ACTION, Repeat::Reads, 0, question).await?;
         match begun.as_str() {
@@ -183,7 +183,7 @@ impl RedisStore {
         let (question, bytes) = (Question::Script(invocation), MAX_PAYLOAD_BYTES as u64);
         type Found = Option<(Vec<Vec<u8>>, Vec<String>)>;
         let found: Found =
-            self.link().ask_for(SHORT, "take a session up", Repeat::Reads, bytes, question).await?;
+            self.link().ask_for(SHORT, "acquire a session", Repeat::Reads, bytes, question).await?;
         let Some((entries, acked)) = found else { return Ok(None) };
         let pair = |pair: &[Vec<u8>]| {
             let [id, entry] = pair else { return None };
@@ -202,7 +202,7 @@ impl RedisStore {
         claim: Claim,
         id: RequestId,
     ) -> Result<(), StoreError> {
-        const ACTION: &str = "note that a call begins";
+        const ACTION: &str = "record the start of a call";
         let mut invocation = on_session(&ACCEPT, session);
         invocation.arg(number(id.0)).arg(self.relay()).arg(running(self.relay(), claim));
         let question = Question::Script(invocation);
@@ -230,7 +230,7 @@ impl RedisStore {
         let fields: Vec<String> = requests.iter().map(|id| number(id.0)).collect();
         let question = Question::Command(Cmd::hmget(begun, fields));
         let bytes = MAX_PAYLOAD_BYTES as u64;
-        self.link().ask("ask what became of calls", Repeat::Reads, bytes, question).await
+        self.link().ask("poll the outcomes of calls", Repeat::Reads, bytes, question).await
     }
 
     async fn try_decided(
@@ -238,7 +238,7 @@ impl RedisStore {
         session: SessionKey,
         requests: Vec<RequestId>,
     ) -> Result<Vec<(RequestId, InFlight)>, StoreError> {
-        const ACTION: &str = "ask whether a relay is there";
+        const ACTION: &str = "check whether a relay is alive";
         let entries = self.entries(session, &requests).await?;
         let mut is_there = BTreeMap::new();
         let mut decided = Vec::new();
@@ -300,7 +300,7 @@ impl Journal for RedisStore {
         Box::pin(async move {
             let [key, ..] = session_keys(session);
             let question = Question::Command(Cmd::hget(key, "owner"));
-            let action = "ask whose a session is";
+            let action = "check the owner of a session";
             let owner: Option<String> =
                 self.link().ask_for(SHORT, action, Repeat::Reads, 0, question).await?;
             Ok(owner.as_deref() == Some(self.relay()))

@@ -104,7 +104,7 @@ async fn a_session_has_one_owner_at_a_time() {
     first.accept(session, claim, RequestId(1)).await.unwrap();
     assert!(second.take_up(session, "u").await.unwrap().is_some());
     assert!(!first.holds(session).await.unwrap() && second.holds(session).await.unwrap());
-    assert!(is_lost(first.accept(session, claim, RequestId(2)).await), "it is the second one's");
+    assert!(is_lost(first.accept(session, claim, RequestId(2)).await), "the second relay owns it");
     assert!(is_lost(first.begin(session, "u").await));
     // The earlier owner can neither end the session nor delete replies.
     first.forget(session, 1..2);
@@ -119,7 +119,7 @@ async fn a_session_has_one_owner_at_a_time() {
     for call in [1, 2] {
         assert!(
             is_lost(first.accept(session, Claim::new(), RequestId(call)).await),
-            "{call} was begun"
+            "{call} was started"
         );
     }
     second.end(session);
@@ -193,7 +193,7 @@ async fn calls_of_a_dead_relay_stay_unknown() {
         if let Some(verdict) = decided(&second, session, 1).await {
             break verdict;
         }
-        assert!(begun.elapsed() < Duration::from_secs(60), "it is decided");
+        assert!(begun.elapsed() < Duration::from_secs(60), "the outcome is settled");
     };
     assert_eq!(verdict, InFlight::Unknown);
     // The dead relay's result arrives after all.
@@ -251,7 +251,7 @@ async fn a_change_is_made_once_by_any_relay_and_never_after_its_acknowledgement(
     second.end(session);
     second.settle().await;
     assert!(is_lost(first.change(mark(session, 2), "u", append(b"b")).await));
-    assert_eq!(list(&first, "u").await, b"a", "its session has ended");
+    assert_eq!(list(&first, "u").await, b"a", "the session has ended");
 }
 
 #[tokio::test]

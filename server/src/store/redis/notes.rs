@@ -86,7 +86,7 @@ impl Note {
             Note::Finish { session, claim, request, reply } => {
                 let mut invocation = on_session(&FINISH, *session);
                 invocation.arg(number(request.0)).arg(relay).arg(running(relay, *claim)).arg(reply);
-                ("note a result", invocation)
+                ("record a result", invocation)
             }
             Note::Forget { session, requests, begun } => {
                 let mut invocation = on_session(&FORGET, *session);
