@@ -84,7 +84,7 @@ impl<T: Send + 'static> Queue<T> {
         }
     }
 
-    /// Adds an item if the queue has capacity, and returns whether it has. `item` is called only then.
+    /// Adds an item if the queue has capacity, and returns whether it has. `what` is called only then.
     pub(super) fn try_push(&self, bytes: usize, what: impl FnOnce() -> T) -> bool {
         let room = Arc::clone(&self.room).try_acquire_many_owned(self.cost(bytes));
         room.is_ok_and(|room| {

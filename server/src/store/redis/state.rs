@@ -34,7 +34,7 @@ static CHANGE: LazyLock<Script> = script!("forgotten.lua", "lists.lua", "change.
 static READ_LIST: LazyLock<Script> = script!("lists.lua", "read_list.lua");
 static LIST_BYTES: LazyLock<Script> = script!("lists.lua", "list_bytes.lua");
 
-/// An operation on a value or a list, and its name in the script.
+/// An operation on a value or a list.
 #[derive(Clone, Copy)]
 pub(super) enum Verb {
     Write,

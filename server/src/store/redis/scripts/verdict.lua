@@ -1,4 +1,4 @@
--- Whether the outcome of a call will stay unknown because its relay is gone.
+-- Records that the outcome of a call is unknown, if its relay is dead. Returns `changed`, `runs` or `unknown`.
 -- KEYS: entries of the session, the relay that runs the call, the relay that asks.
 -- ARGV: request, its entry, minimum uptime of the asking relay (ms), entry for an unknown outcome.
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 'changed' end
