@@ -102,7 +102,7 @@ impl<'a> Arriving<'a> {
     ) -> Result<Self, Refusal> {
         if let Some(encoding) = encoding(request.headers()) {
             let what = format!(
-                "the body ({}) has `Content-Encoding: {encoding}`, which this relay does not decode: send it without encoding",
+                "the body ({}) has the `Content-Encoding` `{encoding}`, which this relay does not decode: send it without encoding",
                 bound.what
             );
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, what));
