@@ -8,7 +8,7 @@ use faasm_bridge::explain::with_link;
 use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HeaderMap};
 
-/// Whether the request's token allows this, for this user where it is about one.
+/// Checks that the request's token allows an operation, and, if given, for this user.
 pub(super) fn check(
     admission: &Admission,
     headers: &HeaderMap,
@@ -25,7 +25,7 @@ pub(super) fn check(
     })
 }
 
-/// What the request's token allows, whatever it is shown for.
+/// What the request's token allows, for its own user.
 pub(super) fn grant(admission: &Admission, headers: &HeaderMap) -> Result<Grant, Refusal> {
     admission.grant(token(headers)?).map_err(|denied| {
         tracing::info!(reason = %denied, "request refused");
@@ -37,12 +37,13 @@ fn token(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let text = value.to_str().ok().filter(|_| values.next().is_none());
-    // The scheme's case does not matter (RFC 9110).
+    // The scheme is case-insensitive (RFC 9110).
     let token = text
         .and_then(|text| text.split_once(' '))
         .and_then(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()));
     token.map(Some).ok_or_else(|| {
-        Denied::Invalid("give it as `Authorization: Bearer TOKEN`, once".to_owned()).into()
+        Denied::Invalid("send it as a single header `Authorization: Bearer TOKEN`".to_owned())
+            .into()
     })
 }
 

@@ -1,4 +1,4 @@
-//! Long answers: sent in pieces, each when its reader has taken those before it.
+//! Long answers: sent in pieces, each when the client has read the previous ones.
 
 use super::Answer;
 use crate::budget::Charge;
@@ -10,10 +10,10 @@ use hyper::body::Frame;
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 
-/// Longest piece that is handed to HTTP at once, which copies it.
+/// Maximum piece handed to HTTP at once, which copies it.
 pub(super) const PIECE_BYTES: usize = 64 * 1024;
 
-/// Bytes that are charged to somebody for as long as any part of them is there.
+/// Bytes that are charged until the last reference to them is dropped.
 struct Charged {
     bytes: Vec<u8>,
     _charge: Charge,
@@ -25,12 +25,12 @@ impl AsRef<[u8]> for Charged {
     }
 }
 
-/// Bytes with the charge for them.
+/// Attaches a charge to bytes.
 pub(super) fn charged(bytes: Vec<u8>, charge: Charge) -> Bytes {
     Bytes::from_owner(Charged { bytes, _charge: charge })
 }
 
-/// An answer of these bytes.
+/// An answer with these bytes as its body.
 pub(super) fn streamed(
     status: StatusCode,
     content_type: &'static str,

@@ -1,4 +1,4 @@
-//! Bodies of requests, bounded in size, time and memory: who sends slowly is let go.
+//! Bodies of requests, limited in size, time and memory: slow senders are disconnected.
 
 use super::Refusal;
 use crate::budget::{Account, Charge, Kind};
@@ -11,7 +11,7 @@ use hyper::{Request, StatusCode};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What is sent, for messages, and how long it may be.
+/// What the body is, for messages, and its maximum size.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bound {
     pub(super) what: &'static str,
@@ -25,7 +25,7 @@ impl Bound {
     }
 }
 
-/// How a body is encoded, if it is.
+/// The body's content encoding, if it has one.
 fn encoding(headers: &HeaderMap) -> Option<String> {
     let values = headers.get_all(CONTENT_ENCODING).iter();
     let mut values = values.map(|value| value.to_str().unwrap_or("something unreadable").trim());
@@ -33,7 +33,7 @@ fn encoding(headers: &HeaderMap) -> Option<String> {
     found.map(|value| value.chars().take(40).collect())
 }
 
-/// Bytes that arrive, and the charge for them.
+/// Received bytes, and the charge for them.
 #[derive(Debug)]
 pub(super) struct Arrived {
     pub(super) bytes: Vec<u8>,
@@ -41,15 +41,15 @@ pub(super) struct Arrived {
 }
 
 impl Arrived {
-    /// Nothing yet, for this account.
+    /// No bytes yet, for this account.
     pub(super) fn nothing(account: &Account) -> Self {
         Self { bytes: Vec::new(), charge: account.nothing(Kind::Body) }
     }
 
-    /// Takes a piece; `most` bytes is all that there will be.
+    /// Appends a piece; the body has at most `most` bytes.
     ///
     /// # Errors
-    /// When there is no memory for it.
+    /// When the charge exceeds a budget.
     pub(super) fn take(&mut self, piece: &[u8], most: usize) -> Result<(), Refusal> {
         let needed = self.bytes.len() + piece.len();
         if needed > self.bytes.capacity() {
@@ -62,14 +62,14 @@ impl Arrived {
     }
 }
 
-/// The whole body, which is charged to this account.
+/// Receives the whole body, charged to this account.
 pub(super) async fn receive(
     request: Request<Incoming>,
     bound: Bound,
     limits: &Limits,
     account: &Account,
 ) -> Result<Arrived, Refusal> {
-    // One that there is no room for is not begun to be read.
+    // A body that exceeds the budget is rejected before it is read.
     if let Some(bytes) =
         request.body().size_hint().exact().filter(|bytes| *bytes <= bound.bytes as u64)
     {
@@ -83,7 +83,7 @@ pub(super) async fn receive(
     Ok(arrived)
 }
 
-/// A body, piece by piece.
+/// Receives a body piece by piece.
 pub(super) struct Arriving<'a> {
     body: Incoming,
     bound: Bound,
@@ -94,7 +94,7 @@ pub(super) struct Arriving<'a> {
 
 impl<'a> Arriving<'a> {
     /// # Errors
-    /// When the request says that its body is too long, or encoded.
+    /// When the declared size is too large, or the body is encoded.
     pub(super) fn new(
         request: Request<Incoming>,
         bound: Bound,
@@ -102,7 +102,7 @@ impl<'a> Arriving<'a> {
     ) -> Result<Self, Refusal> {
         if let Some(encoding) = encoding(request.headers()) {
             let what = format!(
-                "{} that is encoded as `{encoding}` is not decoded here: send it as it is, without `Content-Encoding`",
+                "the body ({}) has the `Content-Encoding` `{encoding}`, which this relay does not decode: send it without encoding",
                 bound.what
             );
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, what));
@@ -114,10 +114,10 @@ impl<'a> Arriving<'a> {
         Ok(Self { body, bound, limits, began: Instant::now(), bytes: 0 })
     }
 
-    /// What arrives next; `None` at the end.
+    /// The next piece; `None` at the end.
     ///
     /// # Errors
-    /// When it is too long, takes too long, or breaks off.
+    /// When the body is too long, takes too long, or the connection breaks.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
         loop {
             let pause = Instant::now() + self.limits.body_pause;
@@ -136,7 +136,10 @@ impl<'a> Arriving<'a> {
             })?;
             let Some(frame) = frame else { return Ok(None) };
             let frame = frame.map_err(|error| {
-                Refusal::new(StatusCode::BAD_REQUEST, format!("{what} did not arrive: {error}"))
+                Refusal::new(
+                    StatusCode::BAD_REQUEST,
+                    format!("{what} did not arrive completely: {error}"),
+                )
             })?;
             let Ok(data) = frame.into_data() else { continue };
             self.bytes += data.len();
@@ -147,7 +150,7 @@ impl<'a> Arriving<'a> {
         }
     }
 
-    /// When what is still to come has to be here: each byte that arrived gives a little more time.
+    /// The deadline for the rest: each byte received extends it a little.
     fn due(&self) -> Instant {
         let earned = self.bytes / self.limits.body_rate.max(1);
         self.began + self.limits.body_time + Duration::from_secs(earned as u64)

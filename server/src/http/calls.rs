@@ -1,4 +1,4 @@
-//! Calls by `POST /` that were not waited for, and what came of them.
+//! Asynchronous calls by `POST /`, and their results.
 
 use super::Refusal;
 use super::answer::charged;
@@ -10,20 +10,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
-/// Most calls of one user that were not waited for; the oldest that have ended are forgotten first.
+/// Maximum number of asynchronous calls per user; the oldest ended ones are dropped first.
 const MAX_CALLS: usize = 1024;
 
-/// What a call takes up besides its output.
+/// Memory of a call besides its output.
 const ENTRY_BYTES: usize = 512;
 
-/// Calls that were not waited for. What came of one is kept for a while, unless its user makes the relay hold so much that it is in
-/// the way; users are not in each other's.
+/// Asynchronous calls. A result is kept for a while, unless its user's memory is needed for something else; the memory
+/// of other users does not matter.
 #[derive(Debug)]
 pub(super) struct Calls {
     kept: Duration,
     budget: Budget,
     table: Mutex<Table>,
-    /// Somebody looks for what is old.
+    /// Whether a task that drops old results runs.
     is_swept: AtomicBool,
 }
 
@@ -37,11 +37,11 @@ struct Table {
 struct Entry {
     function: String,
     _charge: Charge,
-    /// When, and what is said of it; none while it runs.
+    /// The time of its end, and its status text; `None` while it runs.
     ended: Option<(Instant, Bytes)>,
 }
 
-/// Whether it succeeded, and its output or the reason.
+/// Whether it succeeded, and its output or the reason of its failure.
 pub(super) type Ended = (bool, Vec<u8>);
 
 impl Calls {
@@ -58,10 +58,10 @@ impl Calls {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A new call's id.
+    /// Registers a call and returns its id.
     ///
     /// # Errors
-    /// When too many of the user run, or there is no memory to keep what comes of it.
+    /// When too many calls of the user run, or there is no memory for the entry.
     pub(super) fn add(&self, user: &str, function: &str) -> Result<u32, Refusal> {
         let charge = self.budget.user(user).charge(Kind::Answer, ENTRY_BYTES)?;
         let mut table = self.table();
@@ -72,7 +72,7 @@ impl Calls {
             let ended = theirs.iter().find(|(_, call)| call.ended.is_some()).map(|(id, _)| *id);
             let oldest = ended.ok_or_else(|| {
                 let what = format!(
-                    "{MAX_CALLS} calls of this user run that nobody waits for; try again later"
+                    "{MAX_CALLS} asynchronous calls of this user are running; try again later"
                 );
                 Refusal::new(StatusCode::TOO_MANY_REQUESTS, what)
             })?;
@@ -86,7 +86,7 @@ impl Calls {
 
     pub(super) fn end(self: &Arc<Self>, user: &str, id: u32, (succeeded, output): Ended) {
         let word: &[u8] = if succeeded { b"SUCCESS: " } else { b"FAILED: " };
-        // Before the table is locked, of which results may have to make room.
+        // Before locking the table: the charge may have to evict results from it.
         let text = match self.budget.user(user).charge(Kind::Answer, word.len() + output.len()) {
             Ok(charge) => charged([word, &output].concat(), charge),
             Err(over) => {
@@ -106,7 +106,7 @@ impl Calls {
         }
     }
 
-    /// How a call is doing, in Faasm's words.
+    /// The status of a call, in Faasm's format.
     pub(super) fn status(&self, id: u32, user: &str, function: &str) -> Option<Bytes> {
         let mut table = self.table();
         table.forget_old(Instant::now(), self.kept);
@@ -118,7 +118,7 @@ impl Calls {
     }
 }
 
-/// Forgets what is old, as long as anything has ended.
+/// Drops old results, until no ended call is left.
 async fn sweep(calls: Weak<Calls>, kept: Duration) {
     loop {
         tokio::time::sleep(kept).await;
@@ -127,7 +127,7 @@ async fn sweep(calls: Weak<Calls>, kept: Duration) {
         table.forget_old(Instant::now(), kept);
         let mut all = table.by_user.values().flat_map(BTreeMap::values);
         if !all.any(|call| call.ended.is_some()) {
-            // What ends after this finds it so.
+            // The next call to end starts this task again.
             calls.is_swept.store(false, Ordering::SeqCst);
             return;
         }
@@ -139,7 +139,7 @@ impl Table {
         self.retain(|_, ended| now.saturating_duration_since(*ended) < kept);
     }
 
-    /// Forgets what ended and is not to stay.
+    /// Drops ended calls for which `stays` is false.
     fn retain(&mut self, stays: impl Fn(&str, &Instant) -> bool) {
         self.by_user.retain(|user, theirs| {
             let ended = |call: &Entry| call.ended.as_ref().map(|(when, _)| *when);
@@ -151,7 +151,7 @@ impl Table {
 
 impl Frees for Calls {
     fn free(&self, user: Option<&str>) {
-        // Nobody loses results for what others hold.
+        // Another user's memory is no reason to drop results.
         let Some(user) = user else { return };
         let mut table = match self.table.try_lock() {
             Ok(table) => table,
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn results_that_nobody_asks_for_are_forgotten() {
+    async fn results_that_are_not_fetched_expire() {
         let budget = Budget::new(Bounds::NONE);
         let calls = Calls::new(Duration::from_millis(1), &budget);
         for _ in 0..2 {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn users_do_not_take_each_others_results() {
+    async fn users_do_not_evict_each_others_results() {
         let calls = Calls::new(KEPT, &Budget::new(Bounds::NONE));
         let first = calls.add("ada", "f").unwrap();
         calls.end("ada", first, (true, b"one".to_vec()));
@@ -202,11 +202,11 @@ mod tests {
         assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(status(&calls, "ada", first).as_deref(), Some("SUCCESS: one"));
         assert_eq!(status(&calls, "eve", first), None);
-        assert_eq!(status(&calls, "eve", theirs), None, "it made room for one of her own");
+        assert_eq!(status(&calls, "eve", theirs), None, "evicted by a result of the same user");
     }
 
     #[tokio::test]
-    async fn results_are_kept_for_a_while_and_make_room_for_what_their_user_does() {
+    async fn results_are_kept_for_a_while_unless_their_user_needs_the_memory() {
         let budget = Budget::new(Bounds { relay: u64::MAX, user: 2000 });
         let calls = Calls::new(KEPT, &budget);
         let first = calls.add("ada", "f").unwrap();

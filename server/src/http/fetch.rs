@@ -1,4 +1,4 @@
-//! `POST /session…`: sessions for networks that break WebSockets.
+//! `POST /session…`: sessions over plain HTTP, for networks that break WebSockets.
 
 use super::body::{self, Arrived, Arriving, Bound};
 use super::{Answer, HttpContext, Refusal, plain};
@@ -17,20 +17,20 @@ use std::sync::Arc;
 
 const FRAMES: &str = "application/octet-stream";
 
-/// What a request of a session is for.
+/// The operation of a session's request.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Action {
-    /// Shakes hands: begins a connection.
+    /// Performs the handshake, which starts a connection.
     Begin,
-    /// Brings frames of the page.
+    /// Delivers frames of the page.
     Send,
-    /// Asks for frames of the relay.
+    /// Requests frames of the relay.
     Receive(DownlinkMode),
     /// Ends the session.
     End,
 }
 
-/// What a path asks for, if it is one of a session.
+/// The operation for a path, if the path is one of a session.
 pub(super) fn action(path: &str) -> Option<Action> {
     match path {
         "/session" => Some(Action::Begin),
@@ -42,7 +42,7 @@ pub(super) fn action(path: &str) -> Option<Action> {
     }
 }
 
-/// Answers a request whose origin and host were checked.
+/// Answers a request whose `Origin` and `Host` have been checked.
 pub(super) async fn answer(
     context: &Arc<HttpContext>,
     action: Action,
@@ -81,7 +81,8 @@ async fn shake_hands(
     Ok(uncached(plain(StatusCode::OK, FRAMES, batch)))
 }
 
-/// The connection that a request belongs to, its [`BatchHeader`], and the body after the header. The body of a request without a known connection
+/// The connection of a request, its [`BatchHeader`], and the body after the header. Without a known connection the rest
+/// of the body is not read.
 /// is not read to its end.
 async fn arrive(
     context: &HttpContext,
@@ -95,7 +96,7 @@ async fn arrive(
     while let Some(piece) = arriving.next().await? {
         body.take(&piece, bound.bytes)?;
         if let Some(header) = body.bytes.first_chunk::<BATCH_HEADER_BYTES>() {
-            // Each piece shows that the page is there.
+            // Each piece shows that the page is alive.
             let header = BatchHeader::from_bytes(*header);
             let connection = context.sessions.fetching(header.connection)?;
             if known.is_none() {
@@ -106,7 +107,7 @@ async fn arrive(
     }
     let (connection, header) = known.ok_or_else(|| {
         let what =
-            format!("a request of a session begins with {BATCH_HEADER_BYTES} bytes that say which");
+            format!("a request of a session starts with a header of {BATCH_HEADER_BYTES} bytes");
         Refusal::new(StatusCode::BAD_REQUEST, what)
     })?;
     Ok((connection, header, body))
@@ -117,12 +118,12 @@ fn stream(frames: impl futures_util::Stream<Item = Bytes> + Send + 'static) -> A
     let mut answer = Response::new(StreamBody::new(frames).boxed_unsync());
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(FRAMES));
-    // Or nginx keeps frames back.
+    // Without it, nginx buffers frames.
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     uncached(answer)
 }
 
-/// No proxy may keep this, or change it on its way.
+/// Forbids proxies to cache or transform the response.
 fn uncached(mut answer: Answer) -> Answer {
     let value = HeaderValue::from_static("no-store, no-transform");
     answer.headers_mut().insert(header::CACHE_CONTROL, value);

@@ -15,13 +15,13 @@ use std::path::{Path, PathBuf};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-/// What a folder shows.
+/// Settings of a folder.
 const INDEX: &str = "index.html";
 
 /// A folder of files to serve.
 #[derive(Debug)]
 pub(super) struct Files {
-    /// Canonical.
+    /// The canonical path.
     root: PathBuf,
 }
 
@@ -57,7 +57,7 @@ impl Files {
         answer_with(request, &file.path, opened)
     }
 
-    /// The file or folder itself, if it is there and below the root, wherever links lead.
+    /// The file or folder, if it exists and lies below the root after all links are resolved.
     async fn find(&self, relative: &Path) -> Option<Found> {
         let path = tokio::fs::canonicalize(self.root.join(relative)).await.ok()?;
         if !path.starts_with(&self.root) {
@@ -74,7 +74,7 @@ struct Found {
     is_dir: bool,
 }
 
-/// An open file whose hash is known; its bytes are read again while the answer is sent.
+/// An open file with a known hash; it is read a second time while the answer is sent.
 struct Opened {
     file: File,
     length: u64,
@@ -99,7 +99,7 @@ impl Opened {
         Ok(Self { file, length, hash })
     }
 
-    /// The file piece by piece. One that became shorter meanwhile breaks off.
+    /// The file in pieces. If the file was truncated meanwhile, the answer is aborted.
     fn pieces(self) -> impl Stream<Item = Result<Frame<Bytes>, StoreError>> + Send + 'static {
         unfold((self.file, self.length), async |(mut file, left)| {
             if left == 0 {
@@ -110,7 +110,7 @@ impl Opened {
             match file.read_exact(&mut piece).await {
                 Ok(_) => Some((Ok(Frame::data(piece.into())), (file, left - wanted as u64))),
                 Err(error) => {
-                    tracing::warn!(%error, "a static file breaks off");
+                    tracing::warn!(%error, "sending a static file is aborted");
                     let error = StoreError::Backend {
                         action: "reading a static file",
                         reason: error.to_string(),
@@ -153,7 +153,7 @@ fn answer_with(request: &Request<Incoming>, path: &Path, file: Opened) -> Result
     Ok(answer)
 }
 
-/// To the folder's address with a slash, so that relative links in its index work.
+/// Redirects to the folder's address with a slash, so that relative links in its index work.
 fn moved(to: &str) -> Result<Answer, Refusal> {
     let mut answer = plain(StatusCode::MOVED_PERMANENTLY, "text/plain", "");
     let to = HeaderValue::from_str(to).map_err(|_| Refusal::not_found(to))?;
@@ -161,7 +161,7 @@ fn moved(to: &str) -> Result<Answer, Refusal> {
     Ok(answer)
 }
 
-/// The path below the root that a URL path names; `None` for one that leads elsewhere or to a hidden file.
+/// The path below the root that a URL path names; `None` if it leads outside or to a hidden file.
 fn relative(path: &str) -> Option<PathBuf> {
     let mut relative = PathBuf::new();
     let path = path.strip_prefix('/')?;
@@ -179,7 +179,7 @@ fn relative(path: &str) -> Option<PathBuf> {
     Some(relative)
 }
 
-/// Undoes percent-encoding.
+/// Decodes percent-encoding.
 pub(super) fn decode(segment: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(segment.len());
     let mut rest = segment.bytes();

@@ -1,18 +1,19 @@
-//! `POST /`: one JSON message that calls a function or asks after a call, as clients of Faasm's endpoint of 2020 send it.
+//! `POST /`: one JSON message that calls a function or polls a call, in the format of Faasm's endpoint of 2020.
 //!
 //! ```text
-//! {"user": "demo", "function": "hello", "input_data": "Ada"}                  200, the output; 500 where it failed, and why
+//! {"user": "demo", "function": "hello", "input_data": "Ada"}                  200, the output; 500 and the reason if it failed
 //! {"user": "demo", "function": "hello", "cmdline": "-v 3"}                    the same with a command line
 //! {"user": "demo", "function": "hello", "index": 3, "async": true}            200, the call's id
 //! {"user": "demo", "function": "hello", "status": true, "id": 7}              200, `RUNNING`, `SUCCESS: …` or `FAILED: …`
 //! ```
 //!
-//! The text of a failure is Faasm's for a function that returned another value than 0, `Call failed (return value=N)`, its output
-//! in the lines after it; else `Call failed (CODE): REASON`, with a code of [`crate::cluster::failure`] or of
-//! [`faasm_bridge::guest::Fault::code`].
+//! The text of a failure is Faasm's if the function returned another value than 0: `Call failed (return value=N)`, its
+//! output in the lines after it. Otherwise it is `Call failed (CODE): REASON`, with a code of
+//! [`crate::cluster::failure`] or of [`faasm_bridge::guest::Fault::code`].
 //!
-//! With a token as `Authorization: Bearer`, where the relay wants one. For old pages, and for `curl`: each call is a request
-//! of its own, input and output are text in the message, and what is asked for twice is done twice. Sessions do better.
+//! If the relay has tokens, the request needs one as `Authorization: Bearer`. For old pages, and for `curl`: each call
+//! is a separate request, input and output are text in the message, and a repeated request calls again. Sessions have
+//! none of these limits.
 
 use super::answer::{charged, streamed};
 use super::body::{self, Bound};
@@ -34,12 +35,12 @@ use std::fmt;
 use std::sync::Arc;
 use tracing::Instrument;
 
-/// Longest message, bytes.
+/// Maximum size of a message, bytes.
 const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// A message. What else clients put into it is ignored.
+/// A message. Other fields are ignored.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Message {
     user: String,
@@ -48,10 +49,10 @@ pub(crate) struct Message {
     index: u32,
     #[serde(default)]
     input_data: String,
-    /// The command line after `argv[0]` as Faasm has it: one text, with blanks between the arguments.
+    /// The command line after `argv[0]` as Faasm has it: one text, arguments separated by blanks.
     #[serde(default)]
     cmdline: String,
-    /// More of it, argument by argument: these can have blanks in them.
+    /// Further arguments, one by one: these may contain blanks.
     #[serde(default, deserialize_with = "arguments")]
     args: Vec<String>,
     #[serde(default, deserialize_with = "variables")]
@@ -64,7 +65,7 @@ pub(crate) struct Message {
     id: Option<u32>,
 }
 
-/// Most arguments, and most variables: each takes up more memory here than it does in the message.
+/// Maximum number of arguments, and of variables: each needs more memory here than in the message.
 const MAX_WORDS: usize = 16 * 1024;
 
 fn arguments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
@@ -115,11 +116,11 @@ fn variables<'de, D: Deserializer<'de>>(
     deserializer.deserialize_map(Variables)
 }
 
-/// A whole number in whichever way JSON writes it: to JSON `7.0` is the same as `7`.
+/// A whole number in any JSON notation: `7.0` equals `7`.
 fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     let number = serde_json::Number::deserialize(deserializer)?;
     let whole = number.as_f64().filter(|number| number.fract() == 0.0 && *number >= 0.0);
-    // Every number below 2^32 is exact as a float.
+    // Every whole number below 2^32 is exact as a float.
     let fits = whole.filter(|number| *number <= f64::from(u32::MAX));
     let most = u32::MAX;
     fits.map(|number| number as u32)
@@ -140,7 +141,7 @@ pub(super) async fn answer(
     let bound = Bound { what: "a message", bytes: MAX_MESSAGE_BYTES };
     let headers = request.headers().clone();
     let admission = &context.sessions.admission;
-    // Before anything of the body is read: whose it is shows only when it is here.
+    // Charged to no user before the body is read, because it names the user.
     let budget = &context.config.budget;
     let account = match access::grant(admission, &headers)?.user() {
         Some(user) => budget.user(user),
@@ -162,7 +163,7 @@ pub(super) async fn answer(
         Exceeds::Input(why) => Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, why),
         Exceeds::Rate(why) => Refusal::new(StatusCode::TOO_MANY_REQUESTS, why),
     })?;
-    // From here on the message is the user's.
+    // From here on the message is charged to the user.
     let mut charge = body.charge.to(&budget.user(&message.user))?;
     charge.set_anyway(body.bytes.len() as u64);
     drop(body.bytes);
@@ -176,23 +177,23 @@ pub(super) async fn answer(
     Ok(streamed(status, TEXT, charged(output, charge)))
 }
 
-/// A message whose names can be names.
+/// A message whose names are valid.
 pub(crate) fn read(json: &[u8]) -> Result<Message, String> {
     let message: Message = serde_json::from_slice(json).map_err(|error| {
         format!("the body is a JSON message with `user` and `function`: {error}")
     })?;
     if !is_valid_name(&message.user) || !is_valid_name(&message.function) {
         let what =
-            "names of users and functions have A-Z a-z 0-9 _ - and ., and do not begin with a dot";
+            "names of users and functions have A-Z a-z 0-9 _ - and ., and do not start with a dot";
         return Err(what.to_owned());
     }
     let is_name = |name: &String| !name.is_empty() && !name.contains(['=', '\0']);
     if let Some(name) = message.env.keys().find(|name| !is_name(name)) {
         let shown: String = name.chars().take(40).collect();
-        return Err(format!("`{shown}` cannot name a variable of the environment"));
+        return Err(format!("`{shown}` is not a valid name of an environment variable"));
     }
     if message.strings().any(|text| text.contains('\0')) {
-        return Err("arguments and the environment cannot have NUL in them".to_owned());
+        return Err("arguments and the environment cannot contain NUL".to_owned());
     }
     match message.request().problem(&[]) {
         Some(problem) => Err(problem),
@@ -225,14 +226,14 @@ impl Message {
         self.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
-    /// The call as a session would ask for it.
+    /// The call, as a session's request.
     fn request(&self) -> wire::Request {
         let (function, entry) = (self.function.clone(), self.entry());
         wire::Request::Call { function, entry, args: self.args(), env: self.env() }
     }
 }
 
-/// Performs a call; what the message is charged for is given back when it has ended.
+/// Performs a call; the charge for the message is released when it has ended.
 async fn perform(
     context: &HttpContext,
     message: Message,
@@ -276,7 +277,7 @@ async fn perform(
     })
 }
 
-/// What is said of a function that returned another value than 0; Faasm itself says it in place of the output.
+/// The text for a function that returned another value than 0; Faasm itself returns it in place of the output.
 fn returned(value: i32, output: Vec<u8>) -> Vec<u8> {
     let text = format!("Call failed (return value={value})").into_bytes();
     match output {
@@ -285,7 +286,7 @@ fn returned(value: i32, output: Vec<u8>) -> Vec<u8> {
     }
 }
 
-/// Starts a call that goes on by itself.
+/// Starts an asynchronous call.
 fn start(context: &Arc<HttpContext>, message: Message, charge: Charge) -> Result<Answer, Refusal> {
     let id = context.calls.add(&message.user, &message.function)?;
     let (context, user) = (Arc::clone(context), message.user.clone());
@@ -299,8 +300,7 @@ fn start(context: &Arc<HttpContext>, message: Message, charge: Charge) -> Result
 }
 
 fn status(context: &HttpContext, message: &Message) -> Result<Answer, Refusal> {
-    let id =
-        message.id.ok_or_else(|| bad("a message that asks for a status has the call's `id`"))?;
+    let id = message.id.ok_or_else(|| bad("a message with `status` needs the call's `id`"))?;
     let text = context.calls.status(id, &message.user, &message.function).ok_or_else(|| {
         let what = format!("no call {id} of {}/{}", message.user, message.function);
         Refusal::new(StatusCode::NOT_FOUND, what)
@@ -313,7 +313,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arguments_and_variables_are_so_many() {
+    fn the_numbers_of_arguments_and_variables_are_bounded() {
         let args = |count| {
             let json = serde_json::json!({ "user": "u", "function": "f", "args": vec![""; count] });
             read(json.to_string().as_bytes())

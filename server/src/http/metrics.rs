@@ -1,8 +1,8 @@
-//! `GET /metrics`: what the relay does, in numbers.
+//! `GET /metrics`: metrics of the relay.
 //!
-//! They are about all users, so with tokens it takes one with the right `metrics`, and without tokens only this machine and
-//! the relay's own pages are answered. There is no rule by address where there are tokens: behind a proxy everybody comes from
-//! this machine.
+//! Metrics cover all users. If the relay has tokens, the request needs one with the right `metrics`; otherwise only
+//! requests of this machine and of the relay's own pages are answered. With tokens the address does not matter: behind
+//! a proxy all requests come from this machine.
 
 use super::{Answer, HttpContext, plain};
 use crate::metrics::{CONTENT_TYPE, Census};

@@ -1,4 +1,4 @@
-//! Routes, and what every answer has in common.
+//! Routes, and properties common to all answers.
 
 mod access;
 mod answer;
@@ -48,35 +48,36 @@ use tracing::Instrument;
 
 pub(crate) use message::read as read_message;
 
-/// How proxies name a request.
+/// The header in which proxies send a request's id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Private Network Access: what a browser asks before a page of a public address reaches a private one, and the answer.
+/// Private Network Access: a browser's preflight before a page of a public address accesses a private one, and the
+/// answer.
 const ASKS_PRIVATE_NETWORK: HeaderName =
     HeaderName::from_static("access-control-request-private-network");
 const ALLOWS_PRIVATE_NETWORK: HeaderName =
     HeaderName::from_static("access-control-allow-private-network");
 
-/// Longest such name that is taken.
+/// Maximum length of an accepted id.
 const MAX_REQUEST_ID_BYTES: usize = 64;
 
-/// Bodies that are not there from the start are read from a store, and may break off.
+/// Streamed bodies are read from a store while they are sent, and may be aborted.
 pub(crate) type Answer = Response<UnsyncBoxBody<Bytes, StoreError>>;
 
-/// Everything a request can need.
+/// State shared by all requests.
 pub(crate) struct HttpContext {
     config: Config,
     app: App,
     sessions: Arc<Sessions>,
     metrics: Arc<Metrics>,
-    /// Calls that came as messages.
+    /// Asynchronous calls by `POST /`.
     calls: Arc<calls::Calls>,
     /// Shared files that are being sent.
     sending: shared::Sending,
     guard: Guard,
     handshakes: Handshakes,
     files: Option<Files>,
-    /// How many came without an id.
+    /// Counts requests without an id.
     requests: AtomicU64,
     stopping: watch::Receiver<bool>,
 }
@@ -129,7 +130,7 @@ impl HttpContext {
         })
     }
 
-    /// Lets what runs in sessions end, and begins nothing new.
+    /// Lets running requests of sessions complete, and starts no new ones.
     pub(crate) async fn drain(&self) {
         self.sessions.drain(self.config.timings.drain).await;
     }
@@ -174,10 +175,10 @@ pub(crate) async fn answer(
     answer
 }
 
-/// What the log calls a request: as a proxy in front does, where it says so, or else by number.
+/// The name of a request in the log: the id given by a proxy, or else a number.
 fn correlation(context: &HttpContext, headers: &HeaderMap) -> String {
     let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
-    // It goes into the log as it is.
+    // The id is logged unescaped.
     let is_plain = |id: &&str| {
         let mut bytes = id.bytes();
         (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())
@@ -195,7 +196,7 @@ async fn route(
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     check_head(&request, context.limits())?;
-    // What routes borrow from, as the request goes on without it.
+    // A copy, because handlers consume the request while the route borrows the path.
     let path = request.uri().path().to_owned();
     let route = Route::of(&path);
     let method = request.method().clone();
@@ -226,7 +227,7 @@ async fn route(
         }
         Route::Function(name) if !is_put => {
             let (user, function) = upload::names(name)?;
-            // Which version a user runs is not for other sites.
+            // Other sites must not learn which version a user runs.
             context.guard.check(headers)?;
             let operation = Operation::FetchFunction(&function);
             access::check(admission, headers, Some(&user), operation)?;
@@ -239,7 +240,8 @@ async fn route(
             upload::receive(context, user, function, request).await
         }
         Route::State(name) => {
-            // What a user keeps is not for other sites, and a program from elsewhere reads no more than it may write.
+            // Other sites must not read a user's state, and programs on other machines need the same rights to read as
+            // to write.
             acting()?;
             let name = state::name(name)?;
             let operation = if is_put { Operation::StoreState } else { Operation::FetchState };
@@ -257,7 +259,7 @@ async fn route(
         }
         Route::File(path) => {
             let path = shared::path(path)?;
-            // What functions share is not for other sites.
+            // Other sites must not read shared files.
             context.guard.check(headers)?;
             access::check(admission, headers, None, Operation::FetchFile)?;
             shared::send(context, &path).await
@@ -277,26 +279,26 @@ async fn route(
     }
 }
 
-/// Counts a handshake of this address among those that it may make.
+/// Counts a handshake of this address against its rate limit.
 fn admit(context: &HttpContext, peer: IpAddr) -> Result<(), Refusal> {
     context.handshakes.count(peer, Instant::now()).map_err(|wait| {
         let limit = context.limits().handshakes_per_address;
         let what = format!(
-            "this address begins or resumes sessions more than {limit} times a second (limits.handshakes_per_address): wait and connect again"
+            "this address starts or resumes more than {limit} sessions a second (limits.handshakes_per_address): wait and connect again"
         );
         let retry_after = Some(wait.as_secs() + 1);
         Refusal { retry_after, ..Refusal::new(StatusCode::TOO_MANY_REQUESTS, what) }
     })
 }
 
-/// What every request has to have, and how long its head may be: hyper's own bound is that of a buffer, which a head that
+/// Checks the `Host` header, and the length of the request's head: hyper's limit is that of a buffer, which a head that
 /// arrives at once may exceed.
 fn check_head(request: &Request<Incoming>, limits: &Limits) -> Result<(), Refusal> {
     let headers = request.headers();
     if request.version() >= Version::HTTP_11 && !headers.contains_key(header::HOST) {
         return Err(Refusal::new(StatusCode::BAD_REQUEST, "the request has no `Host`"));
     }
-    // Blanks and line ends as they usually are.
+    // Blanks and line ends in their usual number.
     const START_BYTES: usize = "  HTTP/1.1\r\n\r\n".len();
     const LINE_BYTES: usize = ": \r\n".len();
     let lines = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + LINE_BYTES);
@@ -312,7 +314,7 @@ fn check_head(request: &Request<Incoming>, limits: &Limits) -> Result<(), Refusa
     Ok(())
 }
 
-/// What a browser asks before a page of an allowed site sends something.
+/// Answers a preflight of a browser for a page of an allowed site.
 fn preflight(
     context: &HttpContext,
     request: &Request<Incoming>,
@@ -326,7 +328,7 @@ fn preflight(
         header::ACCESS_CONTROL_ALLOW_HEADERS,
         HeaderValue::from_static("authorization, content-type"),
     );
-    // A page from the internet, and a relay at a private address: the page is let in by its origin.
+    // A page of a public address and a relay at a private one: the page's origin decides.
     let origin = request.headers().get(header::ORIGIN);
     if request.headers().contains_key(ASKS_PRIVATE_NETWORK)
         && origin.is_some_and(|origin| context.guard.is_allowed_elsewhere(origin))
@@ -347,16 +349,16 @@ fn only(path: &str, method: &Method, route: Route<'_>) -> Result<(), Refusal> {
     Err(Refusal { allow: Some(allowed), ..Refusal::new(StatusCode::METHOD_NOT_ALLOWED, what) })
 }
 
-/// An answer that says what was wrong with a request.
+/// An error response that states what was wrong with a request.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     status: StatusCode,
     message: String,
     /// For the `Allow` header.
     allow: Option<String>,
-    /// Another token would help.
+    /// Whether another token would help.
     wants_a_token: bool,
-    /// Seconds after which the same request may be taken.
+    /// Seconds after which the request may be repeated.
     retry_after: Option<u64>,
 }
 
@@ -404,7 +406,7 @@ impl Refusal {
     }
 }
 
-/// Whether the rest of a request is not read that is answered by this.
+/// Whether the rest of the request's body is left unread after this response.
 fn is_cut_short(status: StatusCode) -> bool {
     matches!(
         status,

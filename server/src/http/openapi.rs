@@ -1,4 +1,4 @@
-//! `GET /openapi.json`: what can be asked for over HTTP, as OpenAPI 3.1. `cargo xtask api` holds the relay to it.
+//! `GET /openapi.json`: the HTTP interface, as OpenAPI 3.1. `cargo xtask api` checks the relay against it.
 
 use super::{Answer, plain};
 use hyper::StatusCode;

@@ -1,43 +1,43 @@
-//! Keeps other web sites out.
+//! Protection against other web sites.
 //!
-//! Any page in any browser can reach a port of its own machine. Two ways in, both closed here:
-//! * a page of another site opens a WebSocket or sends a request: its `Origin` gives it away;
-//! * DNS rebinding: the other site's *name* is made to point at this machine, and `Origin` and `Host` agree. So `Host`
-//!   has to be a name that this relay is known by.
+//! Any page in any browser can reach a port of its own machine. There are two attacks, both prevented here:
+//! * a page of another site opens a WebSocket or sends a request: its `Origin` shows that;
+//! * DNS rebinding: the *name* of the other site is made to resolve to this machine, so that `Origin` and `Host` agree.
+//!   So `Host` has to be a name configured for this relay.
 
 use super::Refusal;
 use hyper::StatusCode;
 use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use std::net::{IpAddr, SocketAddr};
 
-/// Ports that URLs do not show.
+/// Default ports, which URLs omit.
 const HTTP_PORT: u16 = 80;
 const HTTPS_PORT: u16 = 443;
 
-/// What a relay is known by.
+/// Addresses and names of a relay.
 pub(super) struct Known<'a> {
-    /// Where it listens.
+    /// The address on which it listens.
     pub(super) address: SocketAddr,
     pub(super) is_tls: bool,
     /// Its names besides those of the loopback interface, with or without a port.
     pub(super) hosts: &'a [String],
-    /// Origins of other sites whose pages may use it.
+    /// Other origins whose pages may use it.
     pub(super) origins: &'a [String],
 }
 
-/// Who may talk to this relay.
+/// Decides which requests this relay accepts.
 #[derive(Debug)]
 pub(super) struct Guard {
-    /// Names of this relay on its own machine, as `Host` has them.
+    /// Names of this relay on its own machine, as in `Host`.
     local: Vec<String>,
     /// Its other names, in lower case.
     hosts: Vec<String>,
-    /// Of those in `hosts`, the ones that are good with any port.
+    /// Names in `hosts` without a port, which match any port.
     any_port: Vec<String>,
     origins: Vec<String>,
-    /// Of its own origins, up to the host.
+    /// Scheme of its own origins, including `://`.
     scheme: &'static str,
-    /// Whoever acts shows a token.
+    /// Whether requests that change something need a token.
     has_tokens: bool,
 }
 
@@ -63,8 +63,8 @@ impl Guard {
         Self { local, hosts: known, any_port, origins, scheme, has_tokens }
     }
 
-    /// For requests that do something, uploads and sessions, by this peer. A program has no `Origin`: it shows a token, or
-    /// is on this machine.
+    /// Checks requests of this peer that need more than a page's `Origin`: uploads, state, and sessions. A program
+    /// sends no `Origin`: it needs a token, or has to be on this machine.
     pub(super) fn check_acting(&self, headers: &HeaderMap, peer: IpAddr) -> Result<(), Refusal> {
         self.check(headers)?;
         if self.has_tokens || peer.to_canonical().is_loopback() {
@@ -73,41 +73,41 @@ impl Guard {
         let host = single(headers, HOST)?.unwrap_or_default();
         if !self.has_name(&host) {
             return Err(forbidden(format!(
-                "`{host}` is a name on the relay's own machine, and this comes from {peer}: use a name given by --allow-host; where a port of that machine leads here, start the relay with --allow-host {host}"
+                "`{host}` is a name on the relay's own machine, and this request comes from {peer}: use a name given by --allow-host; if a port of that machine is forwarded to this relay, start the relay with --allow-host {host}"
             )));
         }
         if headers.contains_key(ORIGIN) {
             return Ok(());
         }
         Err(forbidden(format!(
-            "without an `Origin` this relay takes requests from its own machine only, not from {peer}: give it tokens to let programs in"
+            "without an `Origin` this relay accepts requests from its own machine only, not from {peer}: configure tokens to admit programs"
         )))
     }
 
-    /// For every request that is not for everybody.
+    /// Checks every request except public ones.
     pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let host = single(headers, HOST)?.unwrap_or_default();
         if !self.is_known(&host) {
             return Err(forbidden(format!(
-                "this relay is not known as `{host}`: open it under the address it printed, or start it with --allow-host {host}"
+                "this relay is not known as `{host}`: open it at the address it printed, or start it with --allow-host {host}"
             )));
         }
         match single(headers, ORIGIN)? {
             Some(origin) if self.is_own(&origin) || self.origins.contains(&origin) => Ok(()),
-            // Every page has that which has none: it cannot be let in by it.
+            // All pages without an origin send `null`, so it cannot be allowed.
             Some(origin) if origin == "null" => Err(forbidden(
-                "a page from a file or in a sandbox has no origin, and may not use this relay: serve it by HTTP, by this relay (--web) or from an origin that is let in".to_owned(),
+                "a page from a file or in a sandbox has no origin, and may not use this relay: serve it by HTTP, by this relay (--web) or from an allowed origin".to_owned(),
             )),
             Some(origin) => {
                 Err(forbidden(format!(
-                    "pages of `{origin}` may not use this relay: start it with --allow-origin {origin} to let them"
+                    "pages of `{origin}` may not use this relay: start it with --allow-origin {origin} to allow them"
                 )))
             }
             None => Ok(()),
         }
     }
 
-    /// Whether a page of this origin may read answers although it is from elsewhere.
+    /// Whether a page of this other origin may read answers.
     pub(super) fn is_allowed_elsewhere(&self, origin: &HeaderValue) -> bool {
         origin.to_str().is_ok_and(|origin| self.origins.contains(&origin.to_ascii_lowercase()))
     }
@@ -116,7 +116,7 @@ impl Guard {
         self.local.iter().any(|known| known == host) || self.has_name(host)
     }
 
-    /// Whether this is one of the names that it was given.
+    /// Whether this is one of the configured names.
     fn has_name(&self, host: &str) -> bool {
         self.hosts.iter().any(|known| known == host)
             || self.any_port.iter().any(|known| known == without_port(host))
@@ -127,7 +127,7 @@ impl Guard {
     }
 }
 
-/// `host` of `host:port`, also where the host is an IPv6 address in brackets.
+/// `host` of `host:port`, also if the host is an IPv6 address in brackets.
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -135,7 +135,7 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// The value of a header that may come once, in lower case.
+/// The value of a header that must not be repeated, in lower case.
 fn single(headers: &HeaderMap, name: HeaderName) -> Result<Option<String>, Refusal> {
     let mut values = headers.get_all(&name).iter();
     let value = values.next();
@@ -144,7 +144,7 @@ fn single(headers: &HeaderMap, name: HeaderName) -> Result<Option<String>, Refus
         return Err(Refusal::new(StatusCode::BAD_REQUEST, what));
     }
     let text = value.map(HeaderValue::to_str).transpose();
-    let text = text.map_err(|_| forbidden(format!("`{name}` has characters it may not have")))?;
+    let text = text.map_err(|_| forbidden(format!("`{name}` has invalid characters")))?;
     Ok(text.map(str::to_ascii_lowercase))
 }
 
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_from_elsewhere_need_tokens_to_be_let_in() {
+    fn programs_on_other_machines_need_tokens() {
         let [here, mapped, elsewhere] =
             ["127.0.0.1", "::ffff:127.0.0.1", "192.0.2.1"].map(|peer| peer.parse().unwrap());
         let program = headers("relay.test", None);
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_on_this_machine_lets_in_nobody_from_elsewhere() {
+    fn a_local_name_is_rejected_from_other_machines() {
         let elsewhere = "192.0.2.1".parse().unwrap();
         for (host, expected) in
             [("127.0.0.1:8080", false), ("localhost:8080", false), ("box:7", true)]
@@ -207,7 +207,7 @@ mod tests {
             let here = guard(false, false).check_acting(&headers, "::1".parse().unwrap());
             assert!(here.is_ok(), "{host}");
         }
-        // Where another machine's port leads here.
+        // As with a forwarded port of another machine.
         let hosts = ["localhost:8080".to_owned()];
         let address = ([0, 0, 0, 0], 8080).into();
         let known = Known { address, is_tls: false, hosts: &hosts, origins: &[] };
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn with_tls_its_own_pages_are_those_of_https() {
+    fn with_tls_own_origins_are_https() {
         let check = |origin| {
             let headers = headers("localhost:8080", Some(origin));
             guard(true, false).check(&headers).is_ok()
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn own_names_and_listed_ones_are_let_in() {
+    fn own_and_listed_names_are_allowed() {
         for host in [
             "127.0.0.1:8080",
             "localhost:8080",
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn everyone_else_is_not() {
+    fn all_others_are_rejected() {
         for host in [
             "evil.test",
             "evil.test:8080",
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn two_hosts_are_one_too_many() {
+    fn a_repeated_host_is_rejected() {
         let guard = guard(false, false);
         let mut headers = HeaderMap::new();
         headers.append(HOST, "localhost:8080".parse().unwrap());

@@ -1,37 +1,37 @@
-//! Every route: its path, and which methods it takes. `openapi.json` describes the same; a test compares the two.
+//! All routes: their paths and methods. A test compares them with `openapi.json`.
 
 use super::fetch::{self, Action};
 use hyper::Method;
 
-/// Where a request goes.
+/// The route of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Route<'a> {
-    /// A connection of a session.
+    /// The WebSocket of a session.
     WebSocket,
     /// Calls as messages; the start page.
     Root,
     /// Sessions without WebSockets.
     Session(Action),
-    /// Functions, by user and name: storing one, and which one is there.
+    /// Functions, by user and name: upload and version.
     Function(&'a str),
     /// State values, by user and key.
     State(&'a str),
     /// Files that functions of all users can read, by path.
     File(&'a str),
-    /// Whether the relay is there.
+    /// Liveness.
     Health,
-    /// Whether it can do something.
+    /// Readiness.
     Ready,
-    /// What it does, in numbers.
+    /// Metrics.
     Metrics,
-    /// What can be asked for.
+    /// The OpenAPI document.
     OpenApi,
-    /// Whatever the folder of static files has.
+    /// A file of the folder of static files.
     Web,
 }
 
 impl<'a> Route<'a> {
-    /// Where a path leads.
+    /// The route of a path.
     pub(super) fn of(path: &'a str) -> Self {
         match path {
             "/" => Route::Root,
@@ -57,7 +57,7 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// What it takes, besides `OPTIONS` where a page of another site may ask.
+    /// Its methods, besides `OPTIONS` for preflights.
     pub(super) fn methods(self) -> &'static [Method] {
         match self {
             Route::Root => &[Method::GET, Method::HEAD, Method::POST],
@@ -72,8 +72,7 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// What a browser is told that pages of allowed sites may send besides what they may anyway; `None` where it has nothing
-    /// to ask for.
+    /// The methods that a preflight allows to pages of allowed sites; `None` for routes that need no preflight.
     pub(super) fn preflight(self) -> Option<&'static str> {
         match self {
             Route::Root | Route::Session(_) => Some("POST"),
@@ -95,7 +94,7 @@ mod tests {
     use serde_json::Value;
     use std::collections::BTreeSet;
 
-    /// A path of each route, as the document has it.
+    /// The path of each route in the document.
     const TEMPLATES: &[&str] = &[
         "/",
         "/ws",
@@ -113,7 +112,7 @@ mod tests {
         "/openapi.json",
     ];
 
-    /// One number for each route; a route that is not here does not compile.
+    /// A distinct number for each route; exhaustive, so that a new route does not compile until it is added here.
     fn number(route: Route<'_>) -> usize {
         match route {
             Route::Root => 0,
@@ -135,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn the_document_has_each_route_and_nothing_else() {
+    fn the_document_lists_exactly_the_routes() {
         let document: Value = serde_json::from_str(DOCUMENT).unwrap();
         assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
         let described = document["paths"].as_object().unwrap();

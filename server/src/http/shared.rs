@@ -13,15 +13,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::Semaphore;
 
-/// Files that are read at once to be sent.
+/// Files that are read concurrently to be sent.
 const READ_AT_ONCE: usize = 2;
 
-/// The path that what follows `/files/` names.
+/// The path encoded after `/files/`.
 pub(super) fn path(encoded: &str) -> Result<String, Refusal> {
     decode(encoded).filter(|path| is_valid_path(path)).ok_or_else(|| {
         Refusal::new(
             StatusCode::BAD_REQUEST,
-            "shared files are at /files/PATH; a path has names with / between them, none of them . or ..",
+            "shared files are at /files/PATH; a path has names separated by /, none of them . or ..",
         )
     })
 }
@@ -43,22 +43,22 @@ pub(super) async fn receive(
     Ok(plain(StatusCode::OK, "application/json", body.to_string()))
 }
 
-/// Shared files that are being sent: one copy of each serves all its readers.
+/// Shared files that are being sent: all readers of a file share one copy.
 #[derive(Debug)]
 pub(super) struct Sending {
-    /// Files that are being read, of which each is a copy that may be dropped again.
+    /// Permits for reading a file: each reading holds a copy that may turn out to be a duplicate.
     reading: Semaphore,
     by_path: Mutex<HashMap<String, Weak<Copy>>>,
 }
 
-/// A file, charged to nobody: it may be anybody's.
+/// A file, charged to no user: it may be any user's.
 #[derive(Debug)]
 struct Copy {
     bytes: Vec<u8>,
     _charge: Charge,
 }
 
-/// A reader's handle.
+/// A reader's reference to the copy.
 struct Reader(Arc<Copy>);
 
 impl AsRef<[u8]> for Reader {
@@ -74,7 +74,7 @@ impl Default for Sending {
 }
 
 impl Sending {
-    /// The copy to send of a file that was read just now: one that is being sent, if it is the same.
+    /// The copy to send: one that is already being sent, if it equals the file just read.
     fn share(&self, path: &str, read: Copy) -> Bytes {
         let mut by_path = self.by_path.lock().unwrap_or_else(PoisonError::into_inner);
         by_path.retain(|_, copy| copy.strong_count() > 0);
@@ -92,7 +92,7 @@ impl Sending {
 }
 
 pub(super) async fn send(context: &HttpContext, path: &str) -> Result<Answer, Refusal> {
-    // Nobody closes it.
+    // The semaphore is never closed.
     let _reading = context.sending.reading.acquire().await;
     let missing = || Refusal::not_found(&format!("/files/{path}"));
     let most =

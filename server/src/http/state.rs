@@ -1,7 +1,7 @@
-//! `GET`, `HEAD` and `PUT /s/USER/KEY`: state values as a whole, as Faasm's endpoint of 2020 has them.
+//! `GET`, `HEAD` and `PUT /s/USER/KEY`: whole state values, in the format of Faasm's endpoint of 2020.
 //!
-//! A page pulls and pushes the parts it needs over its session; this is for programs that fill a value before functions run,
-//! and look at it afterwards.
+//! A page pulls and pushes the parts that it needs over its session; this interface is for programs that initialise
+//! values before functions run, and read them afterwards.
 
 use super::answer::{charged, streamed};
 use super::body::{self, Arrived, Bound};
@@ -19,25 +19,25 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use std::sync::Arc;
 
-/// Most bytes written at once: a write is one transaction, all of it or nothing, so all of it has to be here first.
+/// Maximum size of a write: it is one transaction, so it is buffered as a whole first.
 const MAX_WRITE_BYTES: usize = MAX_PAYLOAD_BYTES;
 
-/// Longest value that is read at once for an answer, as a session's reply would carry it.
+/// Maximum size of a value that is sent as a snapshot, as in a session's reply.
 const AT_ONCE_BYTES: u64 = TRANSFER_BYTES;
 
-/// Most bytes read at once of a longer one: what each slow reader of it holds.
+/// Maximum piece of a longer value: the memory that a slow reader holds.
 const PIECE_BYTES: u64 = 256 * 1024;
 
 const BYTES: &str = "application/octet-stream";
 
-/// Whose value a path names, and which.
+/// User and key of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Name {
     pub(super) user: String,
     key: String,
 }
 
-/// User and key of what follows `/s/`. Keys are any text, so theirs is percent-encoded; a `/` need not be.
+/// Parses the path after `/s/`. Keys are any text, and percent-encoded; `/` need not be.
 pub(super) fn name(path: &str) -> Result<Name, Refusal> {
     let named = path.split_once('/').and_then(|(user, key)| {
         let key = decode(key).filter(|key| !key.is_empty() && key.len() <= MAX_KEY_BYTES)?;
@@ -45,7 +45,7 @@ pub(super) fn name(path: &str) -> Result<Name, Refusal> {
     });
     named.ok_or_else(|| {
         let what = format!(
-            "state values are at /s/USER/KEY; a user has A-Z a-z 0-9 _ - and ., and does not begin with a dot, a key has 1 to {MAX_KEY_BYTES} bytes of percent-encoded UTF-8"
+            "state values are at /s/USER/KEY; a user has A-Z a-z 0-9 _ - and ., and does not start with a dot, a key has 1 to {MAX_KEY_BYTES} bytes of percent-encoded UTF-8"
         );
         Refusal::new(StatusCode::BAD_REQUEST, what)
     })
@@ -71,7 +71,7 @@ pub(super) async fn receive(
     Ok(plain(StatusCode::OK, "application/json", body.to_string()))
 }
 
-/// The whole value, or only how long it is.
+/// Sends the whole value, or only its size.
 pub(super) async fn send(
     context: &HttpContext,
     name: Name,
@@ -87,7 +87,8 @@ pub(super) async fn send(
     Ok(answer)
 }
 
-/// A value of up to [`AT_ONCE_BYTES`] as it is at one moment, charged to its user until it is sent; a longer one in pieces.
+/// A value of up to [`AT_ONCE_BYTES`] is a snapshot, charged to its user until it is sent; a longer one is sent in
+/// pieces.
 async fn value(
     state: &Arc<dyn StateStore>,
     name: Name,
@@ -105,7 +106,7 @@ async fn value(
         let charge = account.charge(Kind::Answer, size as usize)?;
         let mut bytes = read.chunk.bytes;
         if size > PIECE_BYTES {
-            // From its beginning: what was read above may be older.
+            // Read again from the start: the first piece read above may be older.
             let read = state.read(&name.user, &name.key, 0, Some(size)).await.map_err(refusal)?;
             bytes = read.chunk.bytes;
         }
@@ -121,8 +122,8 @@ async fn value(
     Ok(answer)
 }
 
-/// A value of this size, which is its size for ever, from its first piece on. Each piece is read when the one before it was
-/// taken, so that a slow reader holds one piece of memory.
+/// A value in pieces; its size never changes. Each piece is read after the client has accepted the one before, so that
+/// a slow reader holds the memory of one piece.
 fn pieces(
     state: Arc<dyn StateStore>,
     name: Name,
@@ -137,13 +138,13 @@ fn pieces(
             None => match state.read(&name.user, &name.key, offset, Some(PIECE_BYTES)).await {
                 Ok(read) => read.chunk.bytes,
                 Err(error) => {
-                    tracing::error!(%error, "a state value breaks off");
+                    tracing::error!(%error, "sending a state value is aborted");
                     return Some((Err(error), (state, name, size, None)));
                 }
             },
         };
         let next = match piece.len() as u64 {
-            // A value that ended early would be asked for without end.
+            // Ends the loop if the value is shorter than its size.
             0 => size,
             length => offset + length,
         };
@@ -186,7 +187,7 @@ mod tests {
     use crate::store::Stores;
 
     #[tokio::test]
-    async fn a_value_of_several_pieces_is_sent_as_it_was_at_one_moment_and_charged_meanwhile() {
+    async fn a_value_of_several_pieces_is_sent_as_a_snapshot_and_charged_meanwhile() {
         let state = Stores::in_memory().unwrap().state;
         let size = 2 * PIECE_BYTES + 7;
         let write = async |byte: u8| {

@@ -1,4 +1,4 @@
-//! `PUT /f/USER/FUNCTION`: a function as the toolchain made it; `GET`: which one is there.
+//! `PUT /f/USER/FUNCTION`: uploads an original; `GET`: the hash of the current one.
 
 use super::body::{self, Arrived, Bound};
 use super::{Answer, HttpContext, Refusal, plain};
@@ -9,7 +9,7 @@ use faasm_bridge::wire::is_valid_name;
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 
-/// User and function of what follows `/f/`.
+/// Parses user and function after `/f/`.
 pub(super) fn names(path: &str) -> Result<(String, String), Refusal> {
     match path.split_once('/') {
         Some((user, function)) if is_valid_name(user) && is_valid_name(function) => {
@@ -17,7 +17,7 @@ pub(super) fn names(path: &str) -> Result<(String, String), Refusal> {
         }
         _ => Err(Refusal::new(
             StatusCode::BAD_REQUEST,
-            "functions are uploaded to /f/USER/FUNCTION; names have A-Z a-z 0-9 _ - and ., and do not begin with a dot",
+            "functions are uploaded to /f/USER/FUNCTION; names have A-Z a-z 0-9 _ - and ., and do not start with a dot",
         )),
     }
 }
@@ -31,14 +31,14 @@ pub(super) async fn receive(
     let bound = Bound { what: "a function", bytes: MAX_FUNCTION_BYTES };
     let account = context.config.budget.user(&user);
     let body = body::receive(request, bound, &context.config.limits, &account).await?;
-    // It is charged until it is compiled and stored.
+    // The charge lasts until the function is compiled and stored.
     let Arrived { bytes: wasm, charge: _charge } = body;
     let uploaded = context.app.cluster.upload(user.clone(), function.clone(), wasm).await;
     let uploaded = uploaded.map_err(|error| {
         let code = error.code();
         let (status, message) = match error {
             ClusterError::NotAFunction(why) => {
-                (StatusCode::UNPROCESSABLE_ENTITY, format!("the function was not taken: {why}"))
+                (StatusCode::UNPROCESSABLE_ENTITY, format!("the function was rejected: {why}"))
             }
             ClusterError::OverBudget(over) => return over.into(),
             ClusterError::Store(StoreError::OverDisk(over)) => return over.into(),
@@ -62,7 +62,7 @@ pub(super) async fn receive(
     Ok(plain(StatusCode::OK, "application/json", body.to_string()))
 }
 
-/// Which function the cluster has, for pages whose artefacts were built from another one.
+/// The hash of the cluster's function, for pages to compare with that of their artefacts' original.
 pub(super) async fn version(
     context: &HttpContext,
     user: String,

@@ -1,4 +1,4 @@
-//! `GET /ws`: from HTTP to a WebSocket that carries a session.
+//! `GET /ws`: upgrades HTTP to a WebSocket that carries a session.
 
 use super::{Answer, HttpContext, Refusal, Visitor, plain};
 use crate::session::{Watched, serve_websocket, websocket_config};
@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 /// Version of the WebSocket protocol (RFC 6455).
 pub(super) const WEBSOCKET_VERSION: &str = "13";
 
-/// Answers the upgrade and leaves the WebSocket to a task. Origin and host were checked.
+/// Answers the upgrade and spawns a task for the WebSocket. `Origin` and `Host` have been checked.
 pub(super) fn upgrade(
     context: &Arc<HttpContext>,
     visitor: Visitor,
@@ -22,17 +22,20 @@ pub(super) fn upgrade(
 ) -> Result<Answer, Refusal> {
     let headers = request.headers();
     if request.version() < Version::HTTP_11 {
-        // RFC 6455, 4.2.1. HTTP/1.0 has no upgrade, and no status that asks for one (RFC 9110, 7.8).
-        let what = "a WebSocket begins with a request of HTTP/1.1: set a proxy in front to that (nginx: proxy_http_version 1.1)";
+        // RFC 6455, 4.2.1. HTTP/1.0 has no upgrade, and no status that requests one (RFC 9110, 7.8).
+        let what = "a WebSocket starts with an HTTP/1.1 request: configure the proxy in front to use it (nginx: proxy_http_version 1.1)";
         return Err(Refusal::new(StatusCode::BAD_REQUEST, what));
     }
     if !has_token(headers, header::CONNECTION, "upgrade")
         || !has_token(headers, header::UPGRADE, "websocket")
     {
-        return Err(Refusal::new(StatusCode::UPGRADE_REQUIRED, "/ws is a WebSocket"));
+        return Err(Refusal::new(
+            StatusCode::UPGRADE_REQUIRED,
+            "/ws accepts WebSocket upgrades only",
+        ));
     }
     if !has_token(headers, header::SEC_WEBSOCKET_VERSION, WEBSOCKET_VERSION) {
-        let what = format!("the WebSocket version is {WEBSOCKET_VERSION}");
+        let what = format!("the WebSocket version must be {WEBSOCKET_VERSION}");
         return Err(Refusal::new(StatusCode::UPGRADE_REQUIRED, what));
     }
     let key = headers.get(header::SEC_WEBSOCKET_KEY);
@@ -66,7 +69,7 @@ pub(super) fn upgrade(
     Ok(answer)
 }
 
-/// Whether a comma-separated header has this token.
+/// Whether a comma-separated header contains this token.
 fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
     let values = headers.get_all(name);
     values

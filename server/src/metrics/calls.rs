@@ -1,4 +1,5 @@
-//! Counts and times calls: a cluster around a cluster. Calls that functions chain are the inner one's own affair.
+//! Counts and times calls: a wrapper around a cluster. Chained calls run inside the wrapped cluster, and are not
+//! counted.
 
 use super::{Ended, Metrics};
 use crate::cluster::{Call, Cluster, ClusterError, Outcome, Uploaded, Usage, failure};
@@ -18,7 +19,7 @@ impl Measured {
     }
 }
 
-/// A call that has not ended; one that is dropped was cancelled.
+/// A running call; if it is dropped, it counts as cancelled.
 struct UnderWay {
     metrics: Arc<Metrics>,
     began: Instant,

@@ -1,6 +1,6 @@
-//! What a relay does, in numbers, for Prometheus: each relay has its own, so that several in one process do not mix.
+//! Metrics of a relay, for Prometheus. Each relay has its own registry, so that several in one process do not mix.
 //!
-//! What is known anyway (sessions, instances) is looked up when somebody asks; the rest is counted where it happens.
+//! Values that exist anyway (sessions, instances) are read on request; the rest is counted as it happens.
 //! `docs/operating.md` lists the names.
 
 mod calls;
@@ -24,19 +24,19 @@ use prometheus_client::registry::{Registry, Unit};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// As `Content-Type` of [`Metrics::text`].
+/// The `Content-Type` of [`Metrics::text`].
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Upper bounds of a call's time, seconds: from what does nothing to what reaches the longest time a call may take.
+/// Upper bounds of call durations, seconds: from calls that do nothing to the maximum call time.
 const CALL_SECONDS: [f64; 16] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
     300.0,
 ];
 
-/// Upper bounds of a store's time, seconds: from what is in memory to what waits for a Redis that is away.
+/// Upper bounds of store durations, seconds: from reads of memory to waits for an unreachable Redis.
 const STORE_SECONDS: [f64; 10] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 2.5, 10.0];
 
-/// The numbers of one relay.
+/// The metrics of one relay.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
@@ -61,48 +61,48 @@ pub(crate) struct Metrics {
     disk_refused: Counter,
 }
 
-/// What memory is for.
+/// What memory is used for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Held {
     kind: &'static str,
 }
 
-/// By whose bound memory was refused.
+/// Whose limit memory was refused by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Refused {
     bound: &'static str,
 }
 
-/// How a call ended: one of a handful of words, so that the numbers stay few.
+/// Outcome of a call: one of few words, to keep the number of series small.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Ended {
     outcome: &'static str,
 }
 
-/// Why a request of a session has no result.
+/// The failure code of a session's request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Failed {
     code: String,
 }
 
-/// What the store was asked for.
+/// An operation of the store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Asked {
     operation: &'static str,
 }
 
-/// What the store failed to do, and whether it may have done it.
+/// An operation that the store failed to perform, and whether its outcome is unknown.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Missed {
     operation: &'static str,
     outcome: &'static str,
 }
 
-/// What is looked up when somebody asks.
+/// Values that are read on request.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Census {
     pub(crate) sessions: usize,
-    /// Of these, with a connection.
+    /// Of these, attached to a connection.
     pub(crate) connected: usize,
     pub(crate) instances: Option<Usage>,
 }
@@ -125,7 +125,7 @@ impl Drop for Present {
 }
 
 impl Metrics {
-    /// With those of a cluster.
+    /// Includes the metrics of the cluster.
     pub(crate) fn new(cluster: Option<&dyn Cluster>) -> Arc<Self> {
         let mut this = Self {
             registry: Registry::default(),
@@ -150,75 +150,75 @@ impl Metrics {
             disk_refused: Counter::default(),
         };
         let mut registry = Registry::with_prefix("faasm_relay");
-        registry.register(
-            "calls_started",
-            "Calls from outside that began",
-            this.calls_started.clone(),
-        );
+        registry.register("calls_started", "External calls started", this.calls_started.clone());
         registry.register(
             "calls_ended",
-            "Calls from outside that ended, by how",
+            "External calls ended, by outcome",
             this.calls_ended.clone(),
         );
         registry.register_with_unit(
             "call_duration",
-            "How long calls from outside took",
+            "Duration of external calls",
             Unit::Seconds,
             this.call_seconds.clone(),
         );
         registry.register(
             "requests_failed",
-            "Requests of sessions without a result, by code",
+            "Failed requests of sessions, by code",
             this.requests_failed.clone(),
         );
         registry.register_with_unit(
             "store_duration",
-            "How long the store took for pages and HTTP, by operation",
+            "Duration of store operations for pages and HTTP, by operation",
             Unit::Seconds,
             this.store_seconds.clone(),
         );
         registry.register(
             "store_failed",
-            "What the store did not do, or may have done, for pages and HTTP",
+            "Store operations for pages and HTTP that failed or may have failed",
             this.store_failed.clone(),
         );
         registry.register_with_unit(
             "session_received",
-            "Frames from pages",
+            "Frames received from pages",
             Unit::Bytes,
             this.received.clone(),
         );
         registry.register_with_unit(
             "session_sent",
-            "Frames to pages",
+            "Frames sent to pages",
             Unit::Bytes,
             this.sent.clone(),
         );
         registry.register_with_unit(
             "memory",
-            "Memory that is held for users, by what for",
+            "Memory held for users, by kind",
             Unit::Bytes,
             this.memory.clone(),
         );
         registry.register(
             "memory_refused",
-            "What was not held for want of memory, by whose bound",
+            "Requests for memory refused, by whose limit",
             this.memory_refused.clone(),
         );
         registry.register(
             "disk_refused",
-            "What was not stored since its user keeps too much on disk",
+            "Writes refused because their user reached the disk limit",
             this.disk_refused.clone(),
         );
         for (name, help, gauge) in [
-            ("memory_most_bytes", "Memory that may be held for users", &this.memory_most),
-            ("requests_waiting", "Requests of sessions that wait for room", &this.requests_waiting),
-            ("requests_running", "Requests of sessions that are performed", &this.requests_running),
+            ("memory_most_bytes", "Limit of the memory held for users", &this.memory_most),
+            (
+                "requests_waiting",
+                "Requests of sessions that wait for a permit",
+                &this.requests_waiting,
+            ),
+            ("requests_running", "Requests of sessions that run", &this.requests_running),
             ("connections", "Open connections", &this.connections),
             ("sessions", "Sessions, with and without a connection", &this.sessions),
             ("sessions_connected", "Sessions with a connection", &this.sessions_connected),
             ("instances", "Instances of functions in use", &this.instances),
-            ("instances_most", "Instances of functions there may be", &this.instances_most),
+            ("instances_most", "Limit of the instances of functions", &this.instances_most),
         ] {
             registry.register(name, help, gauge.clone());
         }
@@ -229,22 +229,22 @@ impl Metrics {
         Arc::new(this)
     }
 
-    /// A connection, until what this gives is dropped.
+    /// Counts a connection until the returned value is dropped.
     pub(crate) fn connection(&self) -> Present {
         Present::new(&self.connections)
     }
 
-    /// A request that waits for room, until what this gives is dropped.
+    /// Counts a waiting request until the returned value is dropped.
     pub(crate) fn waiting(&self) -> Present {
         Present::new(&self.requests_waiting)
     }
 
-    /// A request that is performed, until what this gives is dropped.
+    /// Counts a running request until the returned value is dropped.
     pub(crate) fn running(&self) -> Present {
         Present::new(&self.requests_running)
     }
 
-    /// A request that has no result.
+    /// Counts a failed request.
     pub(crate) fn failed(&self, code: FailureCode) {
         self.requests_failed.get_or_create(&Failed { code: format!("{code:?}") }).inc();
     }
@@ -257,7 +257,7 @@ impl Metrics {
         self.sent.inc_by(bytes as u64);
     }
 
-    /// All of them, as Prometheus reads them.
+    /// All metrics in the text format of Prometheus.
     pub(crate) fn text(&self, census: Census, budget: &Budget) -> String {
         for kind in Kind::ALL {
             let held = Held { kind: kind.as_str() };
@@ -276,8 +276,8 @@ impl Metrics {
         self.instances_most.set(number(usage.most));
         let mut text = String::new();
         if let Err(error) = encode(&mut text, &self.registry) {
-            // A `String` takes everything; what came so far is better than nothing.
-            tracing::error!(%error, "metrics cannot be written down");
+            // Writing to a `String` cannot fail; if it does, return the part written so far.
+            tracing::error!(%error, "metrics cannot be encoded");
         }
         text
     }

@@ -1,5 +1,5 @@
-//! Times what pages and HTTP ask the store for, and counts what it fails to do: a store around a store. What functions in the
-//! cluster ask for goes past this.
+//! Times the store operations of pages and HTTP, and counts failures: a wrapper around a store. Operations of functions
+//! in the cluster bypass it.
 
 use super::{Asked, Metrics, Missed};
 use crate::store::{
@@ -40,7 +40,7 @@ impl<S: ?Sized> Timed<S> {
             let outcome = match &done {
                 Err(StoreError::Backend { .. }) => "unavailable",
                 Err(StoreError::Uncertain { .. }) => "unknown",
-                // Done, or rightly refused.
+                // Success, or a rejection of an invalid request.
                 _ => return done,
             };
             metrics.store_failed.get_or_create(&Missed { operation, outcome }).inc();

@@ -1,4 +1,4 @@
-//! Who gets a session, and what a session may do: its token, and the bounds of its user.
+//! Admission and authorization of sessions: tokens, and the limits of their users.
 
 use super::transfers::Transfers;
 use super::users::{User, Users};
@@ -12,19 +12,19 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-/// Version of the protocol since which there is [`FailureCode::Unauthorised`].
+/// Protocol version that introduced [`FailureCode::Unauthorised`].
 const UNAUTHORISED_SINCE: u16 = 3;
 
-/// Version of the protocol since which there is [`FailureCode::OverBudget`].
+/// Protocol version that introduced [`FailureCode::OverBudget`].
 const OVER_BUDGET_SINCE: u16 = 5;
 
-/// Longest time to sleep until a token expires; one that lasts longer does not end a connection.
+/// Maximum sleep until a token expires; a token that lasts longer does not end its connection.
 const MAX_RENEWAL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Looks at everyone who comes in.
+/// Admits pages to sessions, and calls without a session.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    /// `None` lets everybody in.
+    /// `None` admits every page.
     authority: Option<Authority>,
     pub(super) limits: Arc<Limits>,
     users: Users,
@@ -32,25 +32,25 @@ pub(crate) struct Admission {
     budget: Budget,
 }
 
-/// Which bound a call is beyond, in words.
+/// The limit that a call exceeds, as a message.
 #[derive(Debug)]
 pub(crate) enum Exceeds {
     Input(String),
-    /// Of what else the user does.
+    /// A limit on the user's rate of calls.
     Rate(String),
 }
 
-/// What a session may do, by the newest token it was shown.
+/// What a session may do, by its latest token.
 #[derive(Clone, Debug)]
 pub(super) struct SessionAuth {
     grant: Arc<Grant>,
     user: Arc<User>,
     limits: Arc<Limits>,
-    /// Of the whole relay.
+    /// Those of the whole relay.
     pub(super) transfers: Arc<Transfers>,
-    /// Of the protocol.
+    /// The protocol version.
     version: u16,
-    /// When the page is sent to get a fresh token.
+    /// When the page has to fetch a fresh token.
     renewal: Option<Instant>,
 }
 
@@ -62,12 +62,12 @@ impl Admission {
         Self { authority, limits: Arc::new(limits), users, transfers, budget }
     }
 
-    /// What a user makes the relay hold.
+    /// The user's account of memory held by the relay.
     pub(super) fn account(&self, user: &str) -> Account {
         self.budget.user(user)
     }
 
-    /// What a token allows.
+    /// The rights that a token grants.
     pub(crate) fn grant(&self, token: Option<&str>) -> Result<Grant, Denied> {
         match (&self.authority, token) {
             (None, _) => Ok(Grant::open()),
@@ -76,10 +76,10 @@ impl Admission {
         }
     }
 
-    /// Whether this user may begin a call without a session; it counts as begun.
+    /// Admits a call of this user without a session, and counts it.
     ///
     /// # Errors
-    /// Why not.
+    /// The limit that it exceeds.
     pub(crate) fn may_call(&self, user: &str, input: usize) -> Result<(), Exceeds> {
         let limits = &self.limits;
         if input > limits.input_bytes {
@@ -91,12 +91,12 @@ impl Admission {
         Ok(())
     }
 
-    /// Waits until there is room for a call among those of the user.
+    /// Waits for a permit to run a call of the user.
     pub(crate) async fn acquire_permit(&self, user: &str) -> Option<OwnedSemaphorePermit> {
         self.users.get(user, &self.limits).run().await
     }
 
-    /// Lets a page in, or says why not.
+    /// Admits a page, or returns the refusal.
     pub(super) fn admit(&self, hello: &Hello, version: u16) -> Result<SessionAuth, Answer> {
         let granted = self.grant(hello.token.as_deref()).and_then(|grant| {
             grant.check_user(&hello.user)?;
@@ -107,7 +107,7 @@ impl Admission {
             Answer::Refused { code: RefusalCode::Unauthorised, message: denied.to_string() }
         })?;
         let user = self.users.get(&hello.user, &self.limits);
-        // One that came with an expired token has been sent for a fresh one before.
+        // A page that presents an expired token has already been asked for a fresh one.
         let left = grant.expiry().and_then(|expiry| expiry.checked_sub(now()));
         let left = left.filter(|left| *left > 0).map(Duration::from_secs);
         let left = left.filter(|left| *left <= MAX_RENEWAL);
@@ -119,7 +119,7 @@ impl Admission {
 }
 
 impl SessionAuth {
-    /// Of a session that nobody has come for yet: it allows nothing.
+    /// For a session that no page has resumed yet: it has no rights.
     pub(super) fn none(limits: &Arc<Limits>) -> Self {
         Self {
             grant: Arc::new(Grant::nothing()),
@@ -131,12 +131,12 @@ impl SessionAuth {
         }
     }
 
-    /// Of the protocol, as the newest handshake settled it.
+    /// The protocol version negotiated by the latest handshake.
     pub(super) fn version(&self) -> u16 {
         self.version
     }
 
-    /// Whether the token allows a request.
+    /// Whether the token grants the right for a request.
     pub(super) fn may(&self, request: &Request) -> bool {
         self.grant.check(Operation::Request(request)).is_ok()
     }
@@ -149,10 +149,10 @@ impl SessionAuth {
         }
     }
 
-    /// Whether a request may be performed; `open` counts those of the session, this one included.
+    /// Whether a request may be performed; `open` counts the session's open requests, this one included.
     ///
     /// # Errors
-    /// The reply to it.
+    /// The failure to reply with.
     pub(super) fn check(&self, request: &Request, input: usize, open: usize) -> Result<(), Reply> {
         let limits = &self.limits;
         let failed = |code, message| Err(Reply::Failed { code, message });
@@ -165,7 +165,7 @@ impl SessionAuth {
             };
             return failed(code, denied.to_string());
         }
-        // What it holds others wait for.
+        // Exempt from the limit: other runs may wait for the lock.
         let is_bound = !matches!(request, Request::UnlockState { .. });
         if is_bound && open > limits.requests_per_session {
             let most = limits.requests_per_session;
@@ -182,7 +182,7 @@ impl SessionAuth {
         Ok(())
     }
 
-    /// Waits until there is room for a call among those of the user; other requests need none.
+    /// Waits for a permit to run a call of the user; other requests need none.
     pub(super) async fn acquire_permit(&self, request: &Request) -> Option<OwnedSemaphorePermit> {
         match request {
             Request::Call { .. } => self.user.run().await,
@@ -190,7 +190,7 @@ impl SessionAuth {
         }
     }
 
-    /// A reply as a page of the session's version knows it.
+    /// Converts a reply to codes that the session's protocol version has.
     pub(super) fn in_words_of_its_version(&self, reply: Reply) -> Reply {
         match reply {
             Reply::Failed { code: FailureCode::OverBudget, message }
@@ -202,7 +202,7 @@ impl SessionAuth {
         }
     }
 
-    /// A reply, or what there is instead of one that is too long.
+    /// The reply, or a failure in its place if it is too long.
     pub(super) fn bound(&self, reply: Reply, payload: Vec<u8>) -> (Reply, Vec<u8>) {
         let most = self.limits.output_bytes;
         if !matches!(reply, Reply::Call { .. }) || payload.len() <= most {
@@ -229,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_not_shown_a_token_may_nothing_and_is_told_so_in_words_they_know() {
+    fn an_unauthenticated_session_has_no_rights_and_gets_a_code_of_its_version() {
         let limits = Arc::new(Limits::default());
         let read = Request::ReadState { key: "k".into(), offset: 0, length: None };
         for (version, expected) in [
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_page_is_sent_for_a_token_once() {
+    async fn a_page_is_asked_for_a_fresh_token_once() {
         let limits = Arc::new(Limits::default());
         let auth = SessionAuth { renewal: Some(Instant::now()), ..SessionAuth::none(&limits) };
         auth.expires().await;

@@ -1,7 +1,7 @@
-//! A relay that stops: what runs may end, and nothing new begins.
+//! Draining a relay that stops: running requests may complete, and no new ones start.
 //!
-//! Requests that come meanwhile are neither begun nor answered. Their pages are told that the relay goes away, connect
-//! again, and send them to whichever relay is there then: a relay that is replaced refuses nobody.
+//! Requests that arrive while draining are neither started nor answered. Their pages learn that the relay stops,
+//! reconnect, and send them to the relay that runs then: replacing a relay fails no request.
 
 use super::{Sessions, lock};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Whether a relay stops, and how many requests it performs; clones are of the same relay.
+/// Whether the relay is draining, and how many requests run; clones share the state.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Drain(Arc<State>);
 
@@ -17,7 +17,7 @@ pub(super) struct Drain(Arc<State>);
 struct State {
     has_begun: AtomicBool,
     running: AtomicUsize,
-    /// Told when nothing runs any more, once it has begun.
+    /// Notified when draining has begun and no request runs.
     is_over: Notify,
 }
 
@@ -44,7 +44,7 @@ impl Drain {
     }
 }
 
-/// Something that runs, until this is dropped.
+/// A running request, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Running(Drain);
 
@@ -62,7 +62,7 @@ impl Drop for Running {
 }
 
 impl Sessions {
-    /// Takes no more requests, and waits for those that run; then everything that came of them is in the journal.
+    /// Stops accepting requests, and waits for the running ones; their results are then in the journal.
     pub(crate) async fn drain(&self, time_limit: Duration) {
         self.drain.0.has_begun.store(true, Ordering::SeqCst);
         let sessions: Vec<_> = self.places.lock().sessions().cloned().collect();
@@ -71,7 +71,7 @@ impl Sessions {
             live.machine.stop_accepting();
             live.wake.notify_one();
             drop(live);
-            // Who waits for a lock hears of it.
+            // Wakes requests that wait for a lock.
             session.attachment.send_modify(|_| {});
         }
         if tokio::time::timeout(time_limit, self.drain.is_over()).await.is_err() {
@@ -81,13 +81,13 @@ impl Sessions {
         self.journal.settle().await;
     }
 
-    /// Keeps the relay from ending while something runs outside of sessions; `None` where it stops already.
+    /// Keeps the relay from ending while work outside of sessions runs; `None` if it is already draining.
     pub(crate) fn run(&self) -> Option<Running> {
         let running = Running::new(&self.drain);
         (!self.is_draining()).then_some(running)
     }
 
-    /// Whether new sessions and connections are turned away.
+    /// Whether new sessions and connections are refused.
     pub(crate) fn is_draining(&self) -> bool {
         self.drain.has_begun()
     }

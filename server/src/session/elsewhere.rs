@@ -1,8 +1,8 @@
-//! Calls that another relay runs for a session that is this one's now: their results are waited for, and given to the page
-//! as if they had run here.
+//! Calls that another relay runs for a session that this relay owns now: their results are awaited, and sent to the
+//! page as if they had run here.
 //!
-//! The other relay says in the journal what came of each; until then, or until it is gone, the journal is asked now and then:
-//! one question for all of a session's calls, less often the longer that takes.
+//! The other relay records each outcome in the journal. Until then, or until that relay is dead, this relay polls the
+//! journal, for all calls of a session at once, and less often the longer it takes.
 
 use super::{Session, lock};
 use crate::store::Journal;
@@ -12,23 +12,23 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Before the journal is asked again; doubles.
+/// First polling interval; doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
-/// Longest that becomes.
+/// Longest polling interval.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Longest wait for a result, by which the page is told that nobody knows: the other relay is there, and may have left it
-/// out where too much waited for the journal.
+/// Time limit for a result, after which its outcome is reported as unknown: the other relay is alive, and may have
+/// dropped the record because its queue to the journal was full.
 const TIME_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What other relays run.
+/// Calls that other relays run.
 pub(super) fn ids(recovered: &RecoveredSession) -> Vec<RequestId> {
     let is_elsewhere = |begun: &InFlight| matches!(begun, InFlight::Elsewhere);
     recovered.begun.iter().filter(|(_, begun)| is_elsewhere(begun)).map(|(id, _)| *id).collect()
 }
 
-/// Waits for these, as long as somebody has the session.
+/// Polls for these calls while this relay owns the session.
 pub(super) fn watch(session: &Arc<Session>, journal: &Arc<dyn Journal>, ids: Vec<RequestId>) {
     if !ids.is_empty() {
         tracing::info!(session = %session.shown(), calls = ids.len(), "calls run at another relay");
@@ -47,7 +47,7 @@ async fn wait(session: Weak<Session>, journal: Arc<dyn Journal>, mut ids: Vec<Re
         let mut decided = match journal.decided(key, ids.clone()).await {
             Ok(decided) => decided,
             Err(error) => {
-                tracing::warn!(%error, "what became of calls at another relay is asked again");
+                tracing::warn!(%error, "polling for outcomes of calls at another relay failed and is retried");
                 Vec::new()
             }
         };

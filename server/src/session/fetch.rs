@@ -1,7 +1,7 @@
-//! A connection over plain HTTP: the page posts batches of frames, and asks for a body that brings the relay's.
+//! A connection over plain HTTP: the page posts batches of frames, and requests bodies that carry the relay's frames.
 //!
-//! Each answers for its own order: batches carry their number, and a page that asks for frames says how many arrived.
-//! Where that does not fit, something was lost on the way; the page then connects again and resumes its session.
+//! Each side keeps its own order: batches are numbered, and a page that requests frames states how many have arrived.
+//! On a mismatch something was lost on the way; the page then reconnects and resumes its session.
 
 use super::progress::Seen;
 use super::{Attachment, Sessions, handshake, lock, requests};
@@ -19,21 +19,21 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Longest piece of a frame that is handed to HTTP at once; small frames go together up to this size.
+/// Maximum piece handed to HTTP at once; small frames are combined up to this size.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// A page's connection, over however many HTTP requests.
+/// A page's connection, which spans many HTTP requests.
 #[derive(Debug)]
 pub(crate) struct FetchConnection {
     id: ConnectionId,
     attachment: Attachment,
-    /// How many batches were taken.
+    /// Number of batches received.
     batches: Mutex<u64>,
-    /// How many frames were given to a body.
+    /// Number of frames written to bodies.
     frames: AtomicU64,
-    /// Number of the body that brings frames now; earlier ones end.
+    /// Number of the current body; earlier ones end.
     body: watch::Sender<u64>,
-    /// When the page was last known to be there.
+    /// When the page last showed that it is alive.
     seen: Seen,
     stop: watch::Receiver<bool>,
 }
@@ -41,20 +41,20 @@ pub(crate) struct FetchConnection {
 /// When a body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DownlinkMode {
-    /// After a while.
+    /// After half of `timings.silence`.
     Stream,
-    /// As soon as it brought something, for networks that keep an answer back until it is complete.
+    /// As soon as it has carried frames, for networks that buffer a response until it is complete.
     Poll,
 }
 
-/// Why a request of a connection is not taken.
+/// Why a request of a connection is rejected.
 #[derive(Debug, Error)]
 pub(crate) enum FetchError {
-    #[error("there is no such connection any more: connect again")]
+    #[error("this connection does not exist any more: connect again")]
     Gone,
-    #[error("{expected} were taken, and the page counts {given}: connect again")]
+    #[error("the relay expected number {expected}, and the page sent {given}: connect again")]
     OutOfStep { expected: u64, given: u64 },
-    #[error("the last frame is cut off")]
+    #[error("the last frame is truncated")]
     CutOff,
     #[error(transparent)]
     Session(#[from] SessionError),
@@ -66,10 +66,10 @@ impl From<WireError> for FetchError {
     }
 }
 
-/// Shakes hands; the batch to answer with has the answer and, unless it is a refusal, the connection's id.
+/// Performs the handshake. The response batch has the answer and, unless it is a refusal, the connection's id.
 ///
 /// # Errors
-/// When the answer cannot be encoded, or there are no random numbers.
+/// When the answer cannot be encoded, or the system provides no random bytes.
 pub(crate) async fn begin(
     frame: &[u8],
     sessions: &Arc<Sessions>,
@@ -99,7 +99,7 @@ pub(crate) async fn begin(
 }
 
 impl Sessions {
-    /// The connection that a request names.
+    /// The connection named by a request.
     pub(crate) fn fetching(&self, id: ConnectionId) -> Result<Arc<FetchConnection>, FetchError> {
         let connection = lock(&self.fetching).get(&id).map(Arc::clone).ok_or(FetchError::Gone)?;
         connection.seen.see();
@@ -108,12 +108,12 @@ impl Sessions {
 }
 
 impl FetchConnection {
-    /// Of the session's user.
+    /// The account of the session's user.
     pub(crate) fn account(&self) -> &Account {
         &self.attachment.session.account
     }
 
-    /// Takes a batch of frames. One that came before is ignored: browsers send a request again on their own.
+    /// Processes a batch of frames. A duplicate is ignored: browsers repeat requests on their own.
     pub(crate) fn take(
         &self,
         header: BatchHeader,
@@ -146,14 +146,14 @@ impl FetchConnection {
         Ok(())
     }
 
-    /// A body that brings frames until another one does, the connection ends, or it has lasted long enough: the page asks
-    /// for the next one, and shows by that that it is there.
+    /// A body that carries frames until another one replaces it, the connection ends, or its time is over: the page
+    /// then requests the next one, which shows that the page is alive.
     pub(crate) fn body(
         self: Arc<Self>,
         header: BatchHeader,
         mode: DownlinkMode,
     ) -> Result<impl Stream<Item = Bytes> + Send + 'static, FetchError> {
-        // Under the lock that frames are taken under, so that no earlier body takes one in between.
+        // Under the lock under which frames are taken, so that no earlier body takes one in between.
         let live = self.attachment.live().ok_or(FetchError::Gone)?;
         let expected = self.frames.load(Ordering::Relaxed);
         if header.seq != expected {
@@ -170,15 +170,16 @@ impl FetchConnection {
         Ok(unfold(body, async |mut body| body.next().await.map(|piece| (piece, body))))
     }
 
-    /// Ends the connection, and the session with it where the page does not come back.
+    /// Ends the connection, and also the session if the page does not come back.
     pub(crate) fn end(&self, comes_back: bool) {
         self.attachment.leave(comes_back);
         lock(&self.attachment.sessions.fetching).remove(&self.id);
-        // No body has this number.
+        // A number that no body has.
         self.body.send_replace(u64::MAX);
     }
 
-    /// Ends the connection when another one carries the session, the page is silent for too long, or the relay stops.
+    /// Ends the connection when another one carries the session, the page is silent for too long, its token expires, or
+    /// the relay stops.
     async fn keep(&self) {
         let mut stop = self.stop.clone();
         let mut body = self.body.subscribe();
@@ -193,17 +194,17 @@ impl FetchConnection {
     }
 }
 
-/// A body under way.
+/// A response body that is being sent.
 struct Body {
     connection: Arc<FetchConnection>,
     number: u64,
     mode: DownlinkMode,
     began: Instant,
-    /// Of a long frame.
+    /// The rest of a long frame.
     rest: Bytes,
-    /// For what of it is not sent: the session keeps another copy.
+    /// Charge for unsent bytes: the session keeps another copy.
     sending: Charge,
-    /// When the last bytes went out; none did yet where there is none.
+    /// When the last bytes were sent; `None` before the first.
     quiet_since: Option<Instant>,
 }
 
@@ -211,7 +212,7 @@ impl Body {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(piece) = self.piece() {
-                // HTTP took what came before, so the page reads.
+                // HTTP accepted the previous piece, so the page is reading.
                 self.connection.seen.see();
                 self.quiet_since = Some(Instant::now());
                 return Some(piece);
@@ -223,9 +224,9 @@ impl Body {
             let mut stop = connection.stop.clone();
             let quiet_since = match (self.mode, self.quiet_since) {
                 (DownlinkMode::Stream, None) => {
-                    // Sends the head, and shows the page that bodies get through to it.
+                    // Sends the response head, and shows the page that bodies arrive unbuffered.
                     self.quiet_since = Some(Instant::now());
-                    return Some(Self::sign_of_life());
+                    return Some(Self::heartbeat());
                 }
                 (DownlinkMode::Poll, Some(_)) => return None,
                 (_, quiet_since) => quiet_since.unwrap_or(self.began),
@@ -233,7 +234,7 @@ impl Body {
             tokio::select! {
                 () = wake.notified() => {
                     if *connection.body.borrow() != self.number {
-                        // Meant for the body that replaced this one.
+                        // The notification was for the body that replaced this one.
                         wake.notify_one();
                         return None;
                     }
@@ -244,33 +245,33 @@ impl Body {
                 () = tokio::time::sleep_until(self.began + timings.silence / 2) => return None,
                 () = tokio::time::sleep_until(quiet_since + timings.ping) => {
                     self.quiet_since = Some(Instant::now());
-                    return Some(Self::sign_of_life());
+                    return Some(Self::heartbeat());
                 }
             }
         }
     }
 
-    /// An empty frame.
-    fn sign_of_life() -> Bytes {
+    /// An empty frame, as a heartbeat.
+    fn heartbeat() -> Bytes {
         let mut frame = Vec::new();
         append_frame(&mut frame, &[]);
         frame.into()
     }
 
-    /// What there is to send.
+    /// The next piece to send.
     fn piece(&mut self) -> Option<Bytes> {
         if self.rest.is_empty() {
             self.sending.set_anyway(0);
             self.rest = self.frames()?.into();
         }
-        // It is freed as a whole.
+        // The buffer is freed as a whole.
         if self.sending.bytes() < self.rest.len() as u64 {
             self.sending.set_anyway(self.rest.len() as u64);
         }
         Some(self.rest.split_to(PIECE_BYTES.min(self.rest.len())))
     }
 
-    /// The next frames of the session: small ones together, a long one last.
+    /// The next frames of the session: small ones combined, a long one last.
     fn frames(&self) -> Option<Vec<u8>> {
         let mut live = self.connection.attachment.live()?;
         if *self.connection.body.borrow() != self.number {

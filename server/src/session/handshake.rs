@@ -1,4 +1,4 @@
-//! From a client's first frame to a session that this connection carries, whatever brought the frame.
+//! From a client's first frame to a session attached to its connection, over WebSocket or HTTP.
 
 use super::{Attachment, Sessions, TurnedAway};
 use crate::config::Timings;
@@ -8,10 +8,10 @@ use faasm_bridge::session::greet;
 use faasm_bridge::wire::{Answer, RefusalCode};
 use std::sync::Arc;
 
-/// How often a session is looked up that is forgotten before the connection carries it.
+/// How often the lookup is repeated if the session is dropped before it is attached.
 const ATTEMPTS: usize = 3;
 
-/// The answer to send, before any of the session's frames, and the hold on the session unless it is refused.
+/// The answer, to be sent before any frame of the session, and the attachment unless the answer is a refusal.
 pub(super) async fn enter(
     frame: &[u8],
     sessions: &Arc<Sessions>,
@@ -49,7 +49,7 @@ async fn let_in(
             Err(why) => return (busy(why), None),
         };
         let id = session.id;
-        // From here on the session's frames wait for this connection.
+        // From here on the session's frames go to this connection.
         let attached =
             Attachment::attach(session, Arc::clone(sessions), auth.clone(), timings.clone());
         if let Some(attachment) = attached {
@@ -65,7 +65,7 @@ fn busy(why: TurnedAway) -> Answer {
             "the relay, or this user, has too many sessions; try again later".to_owned()
         }
         TurnedAway::Unsure(error) => {
-            tracing::error!(%error, "a page is sent away: its session cannot be looked up");
+            tracing::error!(%error, "a page is refused: its session cannot be looked up");
             format!("the session cannot be looked up now; connect again: {error}")
         }
     };

@@ -1,8 +1,8 @@
 //! Locks that runs of a session wait for and hold.
 //!
-//! A lock is waited for by a task beside the requests that are performed, so that runs which wait do not keep the one that is
-//! to release it from being heard. Locks are renewed for as long as a connection carries the session, by the relay: a page whose
-//! thread computes could not.
+//! A task for each pending lock waits beside the running requests: waiting runs must not delay the request that
+//! releases the lock. While a connection carries the session the relay renews its locks, because a page whose thread
+//! computes could not.
 
 use super::drain::Running;
 use super::requests::{Failure, count};
@@ -21,31 +21,31 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-/// What a session knows of its locks; who holds which one the store knows.
+/// A session's state of its locks; which run holds which lock is in the store.
 #[derive(Debug, Default)]
 pub(super) struct Renewal {
-    /// A task renews them.
-    is_going_on: AtomicBool,
-    /// Counts locks that were given.
-    given: AtomicU64,
-    /// A connection came, and leases may be nearly over.
+    /// Whether a task renews them.
+    is_running: AtomicBool,
+    /// Counts granted locks.
+    granted: AtomicU64,
+    /// Notified when a connection attaches: leases may be about to expire.
     is_back: Arc<Notify>,
-    /// Requests that wait for a lock.
+    /// Number of requests that wait for a lock.
     waiting: AtomicUsize,
-    /// What a run wanted to release, and the store did not: key, run, and the request that failed.
+    /// Locks whose release failed in the store: key, run, and the request that failed.
     unwanted: Mutex<HashMap<(String, u64), RequestId>>,
 }
 
-/// Most locks that are remembered as unwanted: as many as a session can hold.
+/// Maximum number of failed releases remembered: as many as the locks that a session can hold.
 const MAX_UNWANTED: usize = MAX_LOCKS_OF_OWNER;
 
 impl Renewal {
-    /// A connection carries the session.
+    /// A connection carries the session again.
     pub(super) fn connected(&self) {
         self.is_back.notify_one();
     }
 
-    /// A lock was not released.
+    /// Remembers that a release failed.
     fn failed(&self, key: &str, run: u64, id: RequestId) {
         let mut unwanted = lock(&self.unwanted);
         if unwanted.len() < MAX_UNWANTED {
@@ -53,8 +53,8 @@ impl Renewal {
         }
     }
 
-    /// Releases what is held and unwanted, some time soon. Kept until the store says that it is not held any more, as far as it
-    /// was `known` when the store was asked what is held.
+    /// Eventually releases the locks whose release failed. An entry is kept until the store reports the lock as not
+    /// held; only entries in `known`, from before the store was asked, are removed.
     fn withdraw(
         &self,
         locks: &Locks,
@@ -64,7 +64,7 @@ impl Renewal {
         let mut left = HashMap::new();
         for HeldLock { user, key, taker } in held {
             let name = (key.clone(), taker.holder.run);
-            // Not what the run has taken since.
+            // Not a lock that the run has taken since.
             if let Some(id) = known.get(&name).filter(|id| taker.attempt < id.0) {
                 locks.withdraw(user, key, *taker);
                 left.insert(name, *id);
@@ -75,7 +75,7 @@ impl Renewal {
     }
 }
 
-/// Most requests of a session that wait for locks.
+/// Maximum number of a session's requests that wait for locks.
 const MAX_WAITING: usize = 256;
 
 /// A request that waits for a lock, until this is dropped.
@@ -83,7 +83,7 @@ struct Waits(Arc<Session>);
 
 impl Waits {
     fn begin(session: &Arc<Session>) -> Option<Self> {
-        // Only the session's one connection adds, under its lock.
+        // Only the session's single connection increments it, under its lock.
         let before = session.renewal.waiting.fetch_add(1, Ordering::SeqCst);
         let this = Self(Arc::clone(session));
         (before < MAX_WAITING).then_some(this)
@@ -96,7 +96,7 @@ impl Drop for Waits {
     }
 }
 
-/// Begins to wait for a lock.
+/// Starts waiting for a lock.
 pub(super) fn start(
     session: &Arc<Session>,
     live: &mut Live,
@@ -105,8 +105,9 @@ pub(super) fn start(
     app: &App,
 ) {
     let Some(waits) = Waits::begin(session) else {
-        let message =
-            format!("{MAX_WAITING} runs of the session wait for locks: end some of them first");
+        let message = format!(
+            "{MAX_WAITING} runs of the session wait for locks, which is the limit: end some of them first"
+        );
         let refusal = Reply::Failed { code: FailureCode::Busy, message };
         count(session, &refusal);
         live.machine.reply(id, refusal, &[]);
@@ -115,7 +116,8 @@ pub(super) fn start(
     let span = tracing::info_span!("session", session = %session.shown(), request = id.0);
     let running = Running::new(&session.drain);
     let holder = Holder { owner: session.key.into(), run };
-    // Before the task, which may be ended before it begins: the lock may be held from an earlier time that it was asked for.
+    // Before the task starts, because the task may be aborted before its first poll: the lock may be held from an
+    // earlier, identical request.
     let user = live.machine.user().to_owned();
     let mut taking = app.locks.take(&user, &key, Taker { holder, attempt: id.0 });
     let (session, app) = (Arc::clone(session), app.clone());
@@ -143,17 +145,17 @@ pub(super) fn start(
             let live = lock(&session.live);
             let goes_on = !session.is_lost() && !session.drain.has_begun();
             if goes_on && live.machine.is_connected() {
-                // The page came back just now, and found that its request was here.
+                // The page has reconnected in the meantime, and knows that its request is pending here.
                 continue;
             }
-            // It asks again: here, or where its session is.
+            // The page repeats the request, here or at the relay that owns its session.
             drop(live);
             session.unstart(id);
             return taking.leave_open();
         };
         count(&session, &reply);
         if reply == Reply::Done {
-            given(&session, &app.locks);
+            ensure_renewal(&session, &app.locks);
         }
         let mut live = lock(&session.live);
         live.tasks.remove(&id);
@@ -161,12 +163,12 @@ pub(super) fn start(
         live.wake.notify_one();
     };
     let task = tokio::spawn(waiting.instrument(span));
-    // The task needs this lock to end, so it is still in the table to be removed.
+    // The task takes this lock before it ends, so its entry is inserted before it is removed.
     live.tasks.insert(id, task.abort_handle());
 }
 
-/// Completes when nobody waits here any more, and the page asks again if it still wants the lock: the relay stops, the session is
-/// another relay's, or no connection has carried it for the time of a lease.
+/// Completes when this relay stops waiting, and the page has to repeat the request: the relay is draining, another
+/// relay owns the session, or no connection has carried the session for one lease.
 async fn interrupted(session: &Session, lease: Duration) {
     let mut attachment = session.attachment.subscribe();
     let mut away: Option<Instant> = None;
@@ -180,14 +182,14 @@ async fn interrupted(session: &Session, lease: Duration) {
             return;
         }
         tokio::select! {
-            // Its sender is the session's.
+            // Cannot fail: the session owns the sender.
             _ = attachment.changed() => {}
             () = tokio::time::sleep(lease / 4) => {}
         }
     }
 }
 
-/// Releases a lock that a run holds, once.
+/// Releases a lock that a run holds, exactly once.
 pub(super) async fn release(
     app: &App,
     session: &Arc<Session>,
@@ -199,29 +201,29 @@ pub(super) async fn release(
     let reply = reply_frame(id, Reply::Done, &[]);
     let mark = IdempotencyRecord { session: session.key, claim: session.claim, request: id, reply };
     let released = app.journal.unlock(mark, user, key, run).await;
-    // Also where that failed: it may be free in the store all the same.
+    // Even after a failure: the lock may be free in the store.
     app.locks.freed(user, key);
     match released {
         Ok(()) => Ok((Reply::Done, Vec::new())),
         Err(error) => {
             if !matches!(error, StoreError::LockLost { .. } | StoreError::SessionLost { .. }) {
                 session.renewal.failed(key, run, id);
-                given(session, &app.locks);
+                ensure_renewal(session, &app.locks);
             }
             Err(error.into())
         }
     }
 }
 
-/// A run of the session was given a lock, or could not give one back.
-fn given(session: &Arc<Session>, locks: &Locks) {
-    session.renewal.given.fetch_add(1, Ordering::SeqCst);
+/// Makes the renewal task consider a lock that was just granted, or whose release failed.
+fn ensure_renewal(session: &Arc<Session>, locks: &Locks) {
+    session.renewal.granted.fetch_add(1, Ordering::SeqCst);
     keep(session, locks);
 }
 
-/// Renews the locks of the session, if it has any, as long as a connection carries it.
+/// Renews the locks of the session, if it has any, while a connection carries it.
 pub(super) fn keep(session: &Arc<Session>, locks: &Locks) {
-    if !session.renewal.is_going_on.swap(true, Ordering::SeqCst) {
+    if !session.renewal.is_running.swap(true, Ordering::SeqCst) {
         tokio::spawn(renew(Arc::downgrade(session), locks.clone()));
     }
 }
@@ -235,13 +237,13 @@ async fn renew(session: Weak<Session>, locks: Locks) {
     }
 }
 
-/// What to wait for before the next time; `None` at the end.
+/// Renews once. Returns what cuts the pause before the next renewal short; `None` ends the task.
 async fn renew_once(session: &Weak<Session>, locks: &Locks) -> Option<Arc<Notify>> {
     let session = session.upgrade().filter(|session| !session.is_lost())?;
     let renewal = &session.renewal;
     let is_connected = lock(&session.live).machine.is_connected();
     if is_connected {
-        let given = renewal.given.load(Ordering::SeqCst);
+        let granted = renewal.granted.load(Ordering::SeqCst);
         let unwanted = lock(&renewal.unwanted).clone();
         let held = locks.renew(session.key.into()).await;
         if let Ok(held) = &held {
@@ -249,10 +251,10 @@ async fn renew_once(session: &Weak<Session>, locks: &Locks) -> Option<Arc<Notify
         }
         match held {
             Ok(held) if held.is_empty() => {
-                renewal.is_going_on.store(false, Ordering::SeqCst);
-                let is_all = renewal.given.load(Ordering::SeqCst) == given;
-                // One that was given meanwhile has another task, or this one.
-                if is_all || renewal.is_going_on.swap(true, Ordering::SeqCst) {
+                renewal.is_running.store(false, Ordering::SeqCst);
+                let is_all = renewal.granted.load(Ordering::SeqCst) == granted;
+                // A lock granted in the meantime is renewed by this task, or by a new one.
+                if is_all || renewal.is_running.swap(true, Ordering::SeqCst) {
                     return None;
                 }
             }

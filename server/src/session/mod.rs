@@ -1,7 +1,7 @@
-//! Sessions of pages: who they are, which connection carries each one now, and what they have running.
+//! Sessions of pages: registry, attached connections, and running requests.
 //!
-//! The protocol is `faasm_bridge::session::ServerSession`; here are the connections, the tasks and the bounds. What has to
-//! outlive the relay goes to the journal. No lock is held across an await.
+//! The protocol is `faasm_bridge::session::ServerSession`; this module has connections, tasks and limits. The journal
+//! has what must outlive the relay. No lock is held across an await.
 
 mod admission;
 mod drain;
@@ -40,13 +40,13 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-/// Most payload bytes that requests of one session may hold while they wait and run.
+/// Maximum payload bytes of a session's pending and running requests.
 const MAX_PAYLOADS: usize = 256 * 1024 * 1024;
 
-/// What a session takes up besides what its requests and replies do, bytes.
+/// Memory of a session besides that of its requests and replies, bytes.
 const SESSION_BYTES: u64 = 16 * 1024;
 
-/// Every session, by id.
+/// All sessions, by id.
 pub(crate) struct Sessions {
     pub(crate) admission: Admission,
     journal: Arc<dyn Journal>,
@@ -55,7 +55,7 @@ pub(crate) struct Sessions {
     metrics: Arc<Metrics>,
     drain: Drain,
     places: Arc<Places>,
-    /// Connections over HTTP; each carries another session, or is about to end.
+    /// HTTP connections; each is attached to a different session, or about to end.
     fetching: Mutex<HashMap<ConnectionId, Arc<FetchConnection>>>,
 }
 
@@ -70,33 +70,33 @@ impl std::fmt::Debug for Sessions {
 pub(crate) struct Session {
     id: SessionId,
     user: String,
-    /// What the journal calls it.
+    /// Its name in the journal.
     key: SessionKey,
     claim: Claim,
-    /// Whether the journal has it.
+    /// Whether the journal has the session.
     is_begun: AtomicBool,
-    /// Another relay has it: nothing begins here any more.
+    /// Another relay owns it: no request starts here any more.
     is_lost: AtomicBool,
-    /// Of all sessions of this relay.
+    /// The table of all sessions of this relay.
     places: Weak<Places>,
     drain: Drain,
     changes: Arc<Changes>,
     metrics: Arc<Metrics>,
-    /// Of the session's user.
+    /// The account of the session's user.
     account: Account,
     live: Mutex<Live>,
-    /// Number of the connection that carries the session; one that finds another number here has been replaced.
+    /// Generation of the attached connection; a connection with another generation has been replaced.
     attachment: watch::Sender<u64>,
-    /// Room for calls that run at once.
+    /// Permits for concurrent calls.
     calls: Semaphore,
-    /// Room for other requests that are performed at once.
+    /// Permits for other concurrent requests.
     operations: Semaphore,
-    /// Payload bytes that requests hold.
+    /// Payload bytes of pending and running requests.
     payload_bytes: AtomicUsize,
     renewal: locks::Renewal,
 }
 
-/// Whose request it is.
+/// The session and user of a request.
 #[derive(Clone, Copy, Debug)]
 struct Whose<'a> {
     session: SessionKey,
@@ -104,21 +104,21 @@ struct Whose<'a> {
     account: &'a Account,
 }
 
-/// What changes as frames come and go.
+/// State that changes with each frame.
 #[derive(Debug)]
 struct Live {
     machine: ServerSession,
-    /// By the newest handshake.
+    /// From the latest handshake.
     auth: SessionAuth,
-    /// Tells the connection that carries the session that there is something to send; each has its own.
+    /// Tells the attached connection that frames are pending; each connection has its own.
     wake: Arc<Notify>,
     tasks: HashMap<RequestId, AbortHandle>,
-    /// For the session, and the replies that it keeps.
+    /// Charge for the session and its unacknowledged replies.
     kept: Charge,
 }
 
 impl Live {
-    /// Counts the replies again after some came or were acknowledged.
+    /// Updates the charge after replies were added or acknowledged.
     fn settle(&mut self) {
         self.kept.set_anyway(SESSION_BYTES + self.machine.kept_bytes() as u64);
     }
@@ -128,7 +128,7 @@ impl Live {
     }
 }
 
-/// A connection's hold on its session; the session is without a connection once this is dropped.
+/// A connection's attachment to its session; dropping it detaches the session.
 #[derive(Debug)]
 struct Attachment {
     session: Arc<Session>,
@@ -136,12 +136,12 @@ struct Attachment {
     generation: u64,
     wake: Arc<Notify>,
     timings: Timings,
-    /// The connection has ended, although something still holds on to it.
+    /// The connection has ended, although this value still exists.
     is_detached: AtomicBool,
 }
 
 impl Sessions {
-    /// No sessions yet. Those that an earlier relay left in the journal are kept for as long as one without a connection.
+    /// No sessions yet. Sessions that an earlier relay left in the journal are kept as long as a detached session.
     pub(crate) fn new(
         admission: Admission,
         journal: Arc<dyn Journal>,
@@ -151,7 +151,7 @@ impl Sessions {
         kept: Duration,
     ) -> Self {
         let left = Arc::clone(&journal);
-        // Outside a runtime nobody comes back anyway.
+        // Without a runtime no page can come back.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 tokio::time::sleep(kept).await;
@@ -171,10 +171,10 @@ impl Sessions {
         }
     }
 
-    /// Takes up a session again, also one of another relay, or starts one. The second value says which.
+    /// Resumes a session, possibly one of another relay, or creates one. The second value is whether it was resumed.
     ///
     /// # Errors
-    /// When there is no room, or it cannot be told whether the session is there: the page is to come again.
+    /// When the relay has no capacity, or it is unknown whether the session exists: the page has to try again.
     async fn enter(
         &self,
         user: &str,
@@ -197,11 +197,11 @@ impl Sessions {
             let elsewhere = elsewhere::ids(&recovered);
             let machine = ServerSession::restore(id, user.to_owned(), recovered);
             let session = self.session(machine);
-            // It is in the journal, which it came from.
+            // It was recovered from the journal.
             session.is_begun.store(true, Ordering::SeqCst);
             let (session, is_resumed) = self.place(session).ok_or(TurnedAway::Full)?;
             elsewhere::watch(&session, &self.journal, elsewhere);
-            // Its runs may hold some from another relay.
+            // Its runs may hold locks taken through another relay.
             locks::keep(&session, &self.locks);
             return Ok((session, is_resumed));
         }
@@ -210,9 +210,9 @@ impl Sessions {
         let machine = ServerSession::new(SessionId(id), user.to_owned());
         let session = self.session(machine);
         let unplaced = Unplaced { journal: &*self.journal, key: session.key };
-        // A journal that fails now may work by the time that something has to be in it.
+        // The journal may work again by the time it is needed.
         if let Err(error) = session.begin(&*self.journal).await {
-            tracing::warn!(%error, "a session begins outside the journal");
+            tracing::warn!(%error, "a session starts without a journal record");
         }
         let (session, _) = self.place(session).ok_or(TurnedAway::Full)?;
         std::mem::forget(unplaced);
@@ -231,8 +231,8 @@ impl Sessions {
         table.get(id).filter(|session| session.user == user).map(Arc::clone)
     }
 
-    /// The session, with a place among those that are carried; or, where another connection of the same page was quicker,
-    /// the one that this made.
+    /// Registers the session; if another connection of the same page was faster, returns the session that this one
+    /// registered.
     fn place(&self, session: Session) -> Option<(Arc<Session>, bool)> {
         let mut table = self.places.lock();
         if let Some(session) = table.get(session.id) {
@@ -250,7 +250,7 @@ impl Sessions {
         Some((session, true))
     }
 
-    /// How many there are, and how many of them have a connection.
+    /// Number of sessions, and of those with a connection.
     pub(crate) fn count(&self) -> (usize, usize) {
         let table = self.places.lock();
         (table.len(), table.connected())
@@ -260,9 +260,9 @@ impl Sessions {
 /// Why a page gets no session now.
 #[derive(Debug)]
 enum TurnedAway {
-    /// There are too many.
+    /// A limit on sessions is reached.
     Full,
-    /// The journal does not say what there is.
+    /// The journal failed, so it is unknown whether the session exists.
     Unsure(StoreError),
 }
 
@@ -272,7 +272,7 @@ impl From<StoreError> for TurnedAway {
     }
 }
 
-/// A session that is in the journal and nowhere else, as long as its handshake may be given up.
+/// A session that exists only in the journal, until it is registered; ends it if the handshake is dropped.
 struct Unplaced<'a> {
     journal: &'a dyn Journal,
     key: SessionKey,
@@ -321,7 +321,7 @@ impl Session {
         }
     }
 
-    /// As the log names it: not by its id, since who knows that can take the session over.
+    /// Its name in the log. The id itself is secret: with it the session can be taken over.
     fn shown(&self) -> String {
         let SessionKey([a, b, c, d, ..]) = self.key;
         format!("{:08x}", u32::from_be_bytes([a, b, c, d]))
@@ -331,17 +331,17 @@ impl Session {
         self.is_lost.load(Ordering::SeqCst)
     }
 
-    /// Another relay has the session: the connection that carries it here ends, so that its page comes back and gets what
-    /// is there. What runs goes on.
+    /// Another relay owns the session: closes the attached connection, so that the page reconnects and gets its replies
+    /// there. Running requests continue.
     fn lose(&self) {
         if !self.is_lost.swap(true, Ordering::SeqCst) {
-            tracing::info!(session = %self.shown(), "the session is another relay's");
-            // The number stays; whoever looks at it looks at this, too.
+            tracing::info!(session = %self.shown(), "another relay owns the session");
+            // The generation stays the same; watchers of it also check `is_lost`.
             self.attachment.send_modify(|_| {});
         }
     }
 
-    /// Forgets a request that was given to be performed and has not begun: the page sends it again.
+    /// Drops a request that has not started: the page sends it again.
     fn unstart(&self, id: RequestId) {
         let mut live = lock(&self.live);
         live.tasks.remove(&id);
@@ -353,8 +353,8 @@ impl Session {
         }
     }
 
-    /// Makes sure that the journal has the session. Requests that find it missing do so side by side: where the journal does
-    /// not answer, none waits for the others.
+    /// Ensures that the journal has the session. Concurrent requests may each do so, so that none waits for another one
+    /// if the journal does not answer.
     async fn begin(&self, journal: &dyn Journal) -> Result<(), StoreError> {
         if !self.is_begun.load(Ordering::SeqCst) {
             journal.begin(self.key, &self.user).await?;
@@ -365,9 +365,9 @@ impl Session {
 }
 
 impl Attachment {
-    /// Makes this connection the one that carries the session, with the rights and the version of its own handshake; the one
-    /// that did is told to close. `None` where the session was forgotten or lost since it was looked up: it is to be looked
-    /// up again.
+    /// Attaches this connection to the session, with the rights and the protocol version of its own handshake, and
+    /// closes the connection attached before. `None` if the session was dropped or lost since its lookup, which then
+    /// has to be repeated.
     fn attach(
         session: Arc<Session>,
         sessions: Arc<Sessions>,
@@ -375,7 +375,7 @@ impl Attachment {
         timings: Timings,
     ) -> Option<Self> {
         let wake = Arc::new(Notify::new());
-        // Who forgets a session has this lock too, and finds the session connected or before this looks for it.
+        // Dropping a session takes the same lock, so it either sees the session attached, or precedes this check.
         let mut table = sessions.places.lock();
         if !table.has(&session) || session.is_lost() {
             return None;
@@ -391,7 +391,7 @@ impl Attachment {
             live.machine.stop_accepting();
         }
         live.wake = Arc::clone(&wake);
-        // Something may be in the outbox already.
+        // The outbox may already have frames.
         wake.notify_one();
         session.attachment.send_modify(|generation| *generation += 1);
         session.renewal.connected();
@@ -401,29 +401,29 @@ impl Attachment {
         Some(Self { session, sessions, generation, wake, timings, is_detached })
     }
 
-    /// The session, while this connection carries it.
+    /// The session, if this connection is still attached.
     fn live(&self) -> Option<MutexGuard<'_, Live>> {
         let live = lock(&self.session.live);
         let carries = *self.session.attachment.borrow() == self.generation;
         (carries && !self.is_detached.load(Ordering::Relaxed)).then_some(live)
     }
 
-    /// The next frame for the page, of a session that this connection carries.
+    /// The next frame for the page, if this connection is still attached.
     fn transmit(&self, live: &mut Live) -> Option<Vec<u8>> {
         let frame = live.machine.transmit()?;
         self.session.metrics.sent(frame.len());
         Some(frame)
     }
 
-    /// The same as a WebSocket message, with what else there is to send.
+    /// The next frames as one WebSocket message.
     fn transmit_message(&self, live: &mut Live) -> Option<Vec<u8>> {
         let message = live.machine.transmit_message()?;
         self.session.metrics.sent(message.len());
         Some(message)
     }
 
-    /// Ends the connection's hold; the session is kept for the page to come back. Where it said that it will not, nobody
-    /// waits for what is running either.
+    /// Detaches the connection; the session is kept for the page to resume. If the page said that it will not, its
+    /// running requests are cancelled too.
     fn leave(&self, comes_back: bool) {
         let (places, session) = (&self.sessions.places, &self.session);
         let mut table = places.lock();
@@ -442,22 +442,22 @@ impl Attachment {
         }
     }
 
-    /// Whether the relay stops, and nothing of this session runs any more.
+    /// Whether the relay is draining and no request of this session runs.
     fn is_drained(&self) -> bool {
         self.session.drain.has_begun() && self.live().is_none_or(|live| live.tasks.is_empty())
     }
 
-    /// Completes when the page should come back with a fresh token.
+    /// Completes when the page has to reconnect with a fresh token.
     async fn token_expires(&self) {
         let auth = lock(&self.session.live).auth.clone();
         auth.expires().await;
     }
 
-    /// Completes when another connection carries the session, here or elsewhere.
+    /// Completes when the session is attached to another connection, here or at another relay.
     async fn replaced(&self) {
         let mut attachment = self.session.attachment.subscribe();
         let is_over = |generation: &u64| *generation != self.generation || self.session.is_lost();
-        // The sender lives as long as the session, which `self` holds.
+        // `self` owns the session, and thereby the sender.
         let _ = attachment.wait_for(is_over).await;
     }
 }
@@ -468,7 +468,7 @@ impl Drop for Attachment {
     }
 }
 
-/// Locks; nothing panics while it holds one of these locks half-way through a change.
+/// Locks a mutex. A poisoned one is usable: no code panics in the middle of a change.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -506,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_taken_up_only_by_its_user() {
+    fn a_session_is_resumed_only_by_its_user() {
         let sessions = sessions(Limits::default());
         let (session, resumed) = enter(&sessions, "ada", None).unwrap();
         assert!(!resumed);
@@ -517,7 +517,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_sessions_is_bounded_and_idle_ones_make_room() {
+    fn the_number_of_sessions_is_bounded_and_idle_ones_are_evicted() {
         let limits = Limits { sessions: 4, ..Limits::default() };
         let sessions = Arc::new(sessions(limits));
         let new = || enter(&sessions, "ada", None).map(|(session, _)| session);
@@ -532,7 +532,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_who_has_many_sessions_leaves_room_for_others() {
+    fn a_user_with_many_sessions_evicts_only_their_own() {
         let limits = Limits { sessions: 8, sessions_per_user: 2, ..Limits::default() };
         let sessions = Arc::new(sessions(limits));
         let carry = |user| {
@@ -549,7 +549,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_without_a_connection_is_forgotten_in_time_and_a_connected_one_is_not() {
+    fn a_detached_session_expires_and_an_attached_one_does_not() {
         let kept = Timings::default().session_kept;
         let sessions = Arc::new(sessions(Limits::default()));
         let forget = |after| sessions.places.forget_due(Instant::now() + after);
@@ -563,7 +563,7 @@ mod tests {
         drop(second);
         assert_eq!(sessions.count(), (1, 0));
         assert!(forget(kept / 2).is_some());
-        // Its page is back in time.
+        // The page resumes it in time.
         let third = attach(&session, &sessions).unwrap();
         assert_eq!((forget(2 * kept), sessions.count()), (None, (1, 1)));
         drop(third);
@@ -578,7 +578,7 @@ mod tests {
     }
 
     #[test]
-    fn each_session_is_forgotten_at_its_own_time_whatever_left_before() {
+    fn each_session_expires_at_its_own_time() {
         let sessions = Arc::new(sessions(Limits::default()));
         let hours = |hours: u64| Duration::from_secs(hours * 3600);
         let start = Instant::now();
@@ -592,7 +592,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_task_that_waits_for_a_later_time_forgets_a_session_that_is_due_before() {
+    async fn the_expiry_task_wakes_for_an_earlier_deadline() {
         let sessions = Arc::new(sessions(Limits::default()));
         visit(&sessions, Duration::from_secs(3600));
         tokio::task::yield_now().await;
@@ -606,7 +606,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_session_that_awaits_something_makes_no_room_until_that_was_put_back() {
+    async fn a_session_with_an_open_request_is_not_evicted() {
         let limits = Limits { sessions_per_user: 2, ..Limits::default() };
         let sessions = Arc::new(sessions(limits));
         let carry = || {
@@ -620,7 +620,7 @@ mod tests {
         let frame = faasm_bridge::wire::encode(&message, &[]).unwrap();
         assert!(lock(&first.session.live).machine.receive(&frame).unwrap().is_some());
         first.leave(true);
-        assert!(carry().is_none(), "what was asked for would be lost");
+        assert!(carry().is_none(), "its request would be lost");
         first.session.unstart(id);
         let third = carry();
         assert!(third.is_some());

@@ -1,5 +1,5 @@
-//! What arrives over a connection: when the page was last known to be there, as a long frame on a slow network is no silence, and how
-//! much memory the message that arrives takes.
+//! Observes a connection's traffic: when the peer was last active, because a long frame over a slow network is not
+//! silence, and how much memory the arriving message takes.
 
 use super::lock;
 use crate::budget::{Account, Charge, Kind};
@@ -12,7 +12,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-/// The time of the last sign.
+/// Time of the peer's last activity.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen(Arc<Mutex<Instant>>);
 
@@ -29,7 +29,7 @@ impl Seen {
         *lock(&self.0) = Instant::now();
     }
 
-    /// Completes when there was no sign for so long.
+    /// Completes after this much silence.
     pub(super) async fn silent_for(&self, silence: std::time::Duration) {
         loop {
             let due = self.at() + silence;
@@ -41,35 +41,35 @@ impl Seen {
     }
 }
 
-/// More than may arrive before the handshake is done.
+/// The peer sent too much before the handshake was complete.
 #[derive(Debug, Error)]
-#[error("more than {BEFORE_HANDSHAKE} bytes before the handshake is done")]
+#[error("more than {BEFORE_HANDSHAKE} bytes before the handshake is complete")]
 pub(super) struct TooMuch;
 
-/// Most bytes that a peer may send before the handshake is done: one, its prefix, and signs of life.
+/// Maximum bytes that a peer may send before the handshake is complete: the handshake, its prefix, and pings.
 const BEFORE_HANDSHAKE: usize = MAX_ENVELOPE_BYTES + 1024;
 
-/// So much of a message is not charged.
+/// This many bytes of a message are not charged.
 const UNCHARGED: usize = 64 * 1024;
 
-/// The message that arrives now.
+/// The message that is arriving.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Arriving(Arc<Mutex<Message>>);
 
 #[derive(Debug, Default)]
 struct Message {
     bytes: usize,
-    /// None before the handshake is done.
+    /// `None` before the handshake is complete.
     charge: Option<Charge>,
 }
 
 impl Arriving {
-    /// The handshake is done: from here on messages are charged.
+    /// The handshake is complete: from here on messages are charged.
     pub(super) fn admit(&self, account: &Account) {
         *lock(&self.0) = Message { bytes: 0, charge: Some(account.nothing(Kind::Request)) };
     }
 
-    /// The message was taken.
+    /// The message was processed.
     pub(super) fn taken(&self) {
         let mut message = lock(&self.0);
         message.bytes = 0;
@@ -90,8 +90,8 @@ impl Arriving {
     }
 }
 
-/// A stream that notes signs of its peer: bytes that arrive, and bytes that are taken after some were not. The first ones
-/// that are taken say nothing, for the system takes them.
+/// A stream that records activity of its peer: received bytes, and sent bytes that the system accepts after it had
+/// refused some. An accepted write alone proves nothing, because the system buffers it.
 #[derive(Debug)]
 pub(crate) struct Watched<S> {
     stream: S,

@@ -1,4 +1,4 @@
-//! Connections that come for one session at the same time, and while it is forgotten: each order of their steps by itself.
+//! Concurrent connections for one session, also while it expires: one test for each order of their steps.
 
 use super::*;
 use crate::budget::{Bounds, Budget};
@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::ops::Range;
 
-/// A journal that answers whose a session is only when the test lets it.
+/// A journal whose ownership checks wait until the test releases them.
 struct Paused {
     inner: Arc<dyn Journal>,
     answers: Semaphore,
@@ -125,7 +125,7 @@ fn is_in_the_table(sessions: &Sessions, session: &Arc<Session>) -> bool {
 }
 
 #[tokio::test]
-async fn a_session_that_is_forgotten_while_its_page_comes_back_is_not_carried() {
+async fn a_session_that_expires_during_a_resumption_is_not_attached() {
     let (sessions, journal) = sessions();
     let (session, first) = begun(&sessions).await;
     first.leave(true);
@@ -142,7 +142,7 @@ async fn a_session_that_is_forgotten_while_its_page_comes_back_is_not_carried() 
     let attachment = attachment.unwrap();
     assert!(
         is_in_the_table(&sessions, &attachment.session),
-        "what a page has must be in the table"
+        "an attached session must be in the table"
     );
     let id = attachment.session.id;
     assert_eq!(answer, Answer::Welcome { version: 1, session: id, resumed: false });
@@ -150,7 +150,7 @@ async fn a_session_that_is_forgotten_while_its_page_comes_back_is_not_carried() 
 }
 
 #[tokio::test]
-async fn a_session_that_is_lost_or_makes_room_before_it_is_carried_is_looked_up_again() {
+async fn a_session_lost_or_evicted_before_attachment_is_looked_up_again() {
     let (sessions, _) = sessions();
     let (session, _) = sessions.enter("ada", None).await.unwrap();
     sessions.places.make_room(&mut sessions.places.lock(), None).unwrap();
@@ -161,20 +161,20 @@ async fn a_session_that_is_lost_or_makes_room_before_it_is_carried_is_looked_up_
 }
 
 #[tokio::test]
-async fn a_connection_carries_a_session_with_the_rights_and_version_of_its_own_handshake() {
+async fn an_attachment_has_the_rights_and_version_of_its_own_handshake() {
     let (sessions, journal) = sessions();
     journal.answers.add_permits(2);
     let (session, _first) = begun(&sessions).await;
     let newest = *VERSIONS.end();
     let (one, _) = sessions.enter("ada", Some(session.id)).await.unwrap();
     let (other, _) = sessions.enter("ada", Some(session.id)).await.unwrap();
-    // Both have looked the session up; the one that did so last is quicker.
+    // Both have looked the session up; the one whose lookup was last attaches first.
     let quick = attach(&other, &sessions, newest).unwrap();
     assert_eq!(lock(&session.live).auth.version(), newest);
     let slow = attach(&one, &sessions, 1).unwrap();
     assert!(quick.live().is_none() && slow.live().is_some());
     assert_eq!(lock(&session.live).auth.version(), 1);
-    // Frames of version 1 come one by one, without a length.
+    // Frames of version 1 are sent one per message, without a length.
     let live = lock(&session.live);
     let frames: Vec<_> = live.machine.frames_of(&[9, 9, 9]).collect();
     assert_eq!(frames, [Ok(&[9, 9, 9][..])]);
@@ -187,7 +187,7 @@ fn asks(session: &Session, id: RequestId) {
 }
 
 #[tokio::test]
-async fn what_a_lost_session_puts_back_says_nothing_of_the_one_that_is_here() {
+async fn an_unstarted_request_of_a_lost_session_does_not_affect_its_successor() {
     let (sessions, _) = sessions();
     let (lost, attachment) = begun(&sessions).await;
     let id = RequestId(1);
@@ -204,7 +204,7 @@ async fn what_a_lost_session_puts_back_says_nothing_of_the_one_that_is_here() {
 }
 
 #[tokio::test]
-async fn sessions_that_are_away_have_no_task_each() {
+async fn detached_sessions_have_no_tasks_of_their_own() {
     let (sessions, _) = sessions();
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let before = tasks();
@@ -216,7 +216,7 @@ async fn sessions_that_are_away_have_no_task_each() {
 }
 
 #[tokio::test]
-async fn sessions_that_are_gone_leave_no_task() {
+async fn ended_sessions_leave_no_task() {
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let (sessions, _) = sessions();
     let before = tasks();

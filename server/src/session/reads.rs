@@ -1,21 +1,21 @@
-//! Reads for pages: memory is charged before the store copies anything into it.
+//! Reads for pages: memory is charged before the store allocates it.
 //!
-//! How much that is takes a look at the store first. Where it changes in between, the bytes are there before they are counted, and
-//! are counted all the same.
+//! The size is looked up first. If it changes before the read, the difference is allocated before it is charged, and
+//! charged afterwards.
 
 use super::requests::Failure;
 use crate::budget::{Account, Charge, Kind};
 use crate::store::{FileStore, StateRead, StateStore, StoreError};
 
-/// So much is read at once, without asking how much there is.
+/// Reads up to this size need no lookup.
 const SMALL: u64 = 64 * 1024;
 
-/// What a reply brings, and nothing yet.
+/// An empty charge for a reply.
 pub(super) fn nothing(account: &Account) -> Charge {
     account.nothing(Kind::Reply)
 }
 
-/// Bytes of a value: at most `length` of them.
+/// Reads at most `length` bytes of a value.
 pub(super) async fn state(
     state: &dyn StateStore,
     user: &str,
@@ -36,7 +36,7 @@ pub(super) async fn state(
     Ok(found)
 }
 
-/// The first elements of a list.
+/// Reads the first elements of a list.
 pub(super) async fn list(
     state: &dyn StateStore,
     user: &str,
@@ -47,7 +47,7 @@ pub(super) async fn list(
     told(state.read_appended(user, key, count).await, brought)
 }
 
-/// A shared file.
+/// Reads a shared file.
 pub(super) async fn file(
     files: &dyn FileStore,
     path: &str,
@@ -74,7 +74,7 @@ mod tests {
 
     const SIZE: u64 = 4 << 20;
 
-    /// Has 4 MiB of everything, and gives no more than [`SMALL`] of it.
+    /// A store in which everything is 4 MiB, and which returns at most [`SMALL`] of it.
     struct Large;
 
     impl StateStore for Large {
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_there_is_no_memory_for_is_not_read() {
+    async fn a_read_without_memory_for_it_is_not_made() {
         let budget = Budget::new(Bounds { relay: u64::MAX, user: SIZE - 1 });
         let account = budget.user("ada");
         let mut brought = nothing(&account);

@@ -28,7 +28,7 @@ pub(super) fn take(
 ) -> Result<(), SessionError> {
     session.metrics.received(frame.len());
     let received = live.machine.receive(frame)?;
-    // What is acknowledged is not kept.
+    // Acknowledged replies were dropped.
     live.settle();
     match received {
         None => {}
@@ -45,7 +45,7 @@ pub(super) fn take(
                     app.journal.finish(session.key, session.claim, id, frame);
                 }
             } else {
-                // Another relay runs it, and nobody waits for it any more; see `elsewhere.rs`.
+                // Another relay runs the call, and no caller waits for it any more; see `elsewhere.rs`.
                 let message = "cancelled by the page; it runs on at another relay".to_owned();
                 let reply = Reply::Failed { code: FailureCode::Cancelled, message };
                 count(session, &reply);
@@ -54,7 +54,7 @@ pub(super) fn take(
         }
         Some(ServerEvent::Forget { ids }) => app.journal.forget(session.key, ids),
     }
-    // What is answered at once is in the outbox now.
+    // Replies given at once are in the outbox now.
     live.wake.notify_one();
     Ok(())
 }
@@ -104,9 +104,9 @@ fn start(
     let performing = async move {
         let session = Arc::clone(&held.session);
         let waiting = session.metrics.waiting();
-        // First among the user's: those who wait there hold up nothing else.
+        // The user's permit first: waiting for it must not occupy the session's permits.
         let _room = auth.acquire_permit(&request).await;
-        // Calls may wait for a lock of a run in the page: what that one pulls, pushes and releases does not wait for them.
+        // Calls may wait for a lock that a run in the page holds, so the requests of that run must not wait for calls.
         let room = match &request {
             Request::UnlockState { .. } => None,
             Request::Call { .. } => Some(&session.calls),
@@ -136,7 +136,7 @@ fn start(
             Some((Reply::Failed { code: FailureCode::Unknown, message }, Vec::new()))
         });
         let Some((reply, payload)) = performed else {
-            // Not begun here: the page gets what comes of it where the session is.
+            // Not started here: the page gets the reply from the relay that owns the session.
             session.lose();
             return session.unstart(id);
         };
@@ -146,7 +146,8 @@ fn start(
         count(&session, &reply);
         live.tasks.remove(&id);
         let frame = live.machine.reply(id, reply, &payload);
-        // What else is not marked is performed again where its reply was lost: reads, and what was refused.
+        // Only calls are recorded here. Changes have an idempotency record; other requests are repeated if their reply
+        // is lost.
         if let (true, Some(frame)) = (is_call, frame) {
             app.journal.finish(session.key, session.claim, id, frame);
         }
@@ -154,7 +155,7 @@ fn start(
         live.wake.notify_one();
     };
     let task = tokio::spawn(performing.instrument(span));
-    // The task needs this lock to end, so it is still in the table to be removed.
+    // The task takes this lock before it ends, so its entry is inserted before it is removed.
     live.tasks.insert(id, task.abort_handle());
 }
 
@@ -166,7 +167,7 @@ pub(super) fn count(session: &Session, reply: &Reply) {
 }
 
 impl Live {
-    /// A reply that there is memory to keep, or what there is instead. It was charged already for what it brought.
+    /// Keeps the reply if there is memory for it, or else a failure. `brought` was charged for its payload already.
     fn afford(&mut self, reply: Reply, payload: Vec<u8>, brought: Charge) -> (Reply, Vec<u8>) {
         let more = (payload.len() as u64).saturating_sub(brought.bytes());
         self.kept.absorb(brought);
@@ -188,7 +189,7 @@ impl Live {
 /// What a request takes up besides its frame, bytes.
 const REQUEST_BYTES: usize = 2 * 1024;
 
-/// The room a request takes up until its task ends, also by being aborted.
+/// Memory and counters of a request until its task ends or is aborted.
 struct Held {
     session: Arc<Session>,
     bytes: usize,
@@ -197,10 +198,10 @@ struct Held {
 }
 
 impl Held {
-    /// For a request whose payload has so many bytes, and everything that is kept of it so many.
+    /// For a request with so many payload bytes, and so many bytes of memory in total.
     ///
     /// # Errors
-    /// Why there is no room for it.
+    /// The limit that it exceeds.
     fn take(
         session: &Arc<Session>,
         bytes: usize,
@@ -215,7 +216,8 @@ impl Held {
         if held + bytes <= MAX_PAYLOADS {
             return Ok(this);
         }
-        let message = format!("requests with more than {MAX_PAYLOADS} bytes wait and run");
+        let message =
+            format!("the session's pending and running requests exceed {MAX_PAYLOADS} bytes");
         Err((FailureCode::Busy, message))
     }
 }
@@ -238,7 +240,7 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// `None` where the session is another relay's, and nothing was done.
+    /// `None` if another relay owns the session, in which case nothing was done.
     async fn perform(self, app: &App, brought: &mut Charge) -> Option<(Reply, Vec<u8>)> {
         let Self { session, transfers, id, first, user, request, payload } = self;
         let request = match &app.keys {
@@ -258,7 +260,7 @@ impl Asked<'_> {
         }
     }
 
-    /// The request as the cluster's state has its keys.
+    /// The request, with keys as in the cluster's state.
     async fn perform_placed(
         app: &App,
         (session, transfers, brought): (&Arc<Session>, &Arc<Transfers>, &mut Charge),
@@ -318,7 +320,8 @@ impl Asked<'_> {
             }
             Request::LockState { .. } => Err(Failure::Told {
                 code: FailureCode::BadRequest,
-                message: "a lock is waited for elsewhere".to_owned(),
+                message: "internal error: a request for a lock reached the wrong handler"
+                    .to_owned(),
             }),
             Request::ReadAppended { key, count } => {
                 let read = reads::list(&*app.state, &user, (&key, count), brought).await;
@@ -329,7 +332,8 @@ impl Asked<'_> {
             }
             Request::Watch { .. } | Request::Unwatch { .. } => Err(Failure::Told {
                 code: FailureCode::BadRequest,
-                message: "what is watched is settled in the order of requests".to_owned(),
+                message: "internal error: a request to watch a value reached the wrong handler"
+                    .to_owned(),
             }),
             Request::ReadFile { path } => {
                 let read = reads::file(&*app.files, &path, brought).await;
@@ -342,7 +346,7 @@ impl Asked<'_> {
     }
 }
 
-/// The reply that tells of a failure; `None` where the session is another relay's.
+/// The reply for a failure; `None` if another relay owns the session.
 fn told(failure: Failure) -> Option<(Reply, Vec<u8>)> {
     match failure {
         Failure::SessionLost => None,
@@ -353,7 +357,7 @@ fn told(failure: Failure) -> Option<(Reply, Vec<u8>)> {
     }
 }
 
-/// Runs a function, once the journal says that it may have begun.
+/// Runs a function, once the journal has recorded that it may have started.
 async fn called(
     app: &App,
     session: &Session,
@@ -397,7 +401,7 @@ async fn compared(
     })
 }
 
-/// Changes state, and marks that it was.
+/// Changes state, with an idempotency record.
 async fn changed(
     app: &App,
     session: &Session,
@@ -431,7 +435,7 @@ pub(super) enum Failure {
         code: FailureCode,
         message: String,
     },
-    /// The session is another relay's, where the page is to ask again.
+    /// Another relay owns the session; the page has to send the request there.
     SessionLost,
 }
 

@@ -1,7 +1,7 @@
-//! The sessions of a relay: by id, the idle ones by when they became idle, and those without a connection by when they are
-//! forgotten. Each step takes time that grows with the logarithm of how many there are.
+//! The sessions of a relay: by id, idle ones in the order in which they became idle, detached ones by expiry. Each step
+//! takes time logarithmic in the number of sessions.
 //!
-//! The lock of the table comes before that of a session.
+//! Lock order: the table before a session.
 
 use super::{Session, lock};
 use crate::store::Journal;
@@ -11,15 +11,15 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// The sessions, and the one task that forgets those that nobody comes back to.
+/// The sessions, and the single task that removes expired ones.
 pub(super) struct Places {
     table: Mutex<Table>,
     journal: Arc<dyn Journal>,
-    /// Told when a session is to be forgotten before all others, and at the end.
+    /// Notified when an earlier expiry than all others is added, and at the end.
     sooner: Arc<Notify>,
 }
 
-/// What [`Places`] keeps under its lock.
+/// The state of [`Places`], under its lock.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     by_id: HashMap<SessionId, Entry>,
@@ -27,7 +27,7 @@ pub(super) struct Table {
     idle: BTreeMap<u64, SessionId>,
     due: BTreeMap<(Instant, u64), SessionId>,
     connected: usize,
-    /// Numbers what comes into `idle` and `due`.
+    /// Sequence number of entries in `idle` and `due`.
     last: u64,
 }
 
@@ -48,11 +48,11 @@ struct OfUser {
 }
 
 impl Places {
-    /// No sessions. Within a runtime, a task forgets them in time for as long as this is there.
+    /// No sessions. Within a runtime, a task removes expired sessions while this exists.
     pub(super) fn new(journal: Arc<dyn Journal>) -> Arc<Self> {
         let places =
             Arc::new(Self { table: Mutex::default(), journal, sooner: Arc::new(Notify::new()) });
-        // Outside a runtime there is no time either.
+        // Without a runtime there is no timer.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(forget_in_time(Arc::downgrade(&places), Arc::clone(&places.sooner)));
         }
@@ -63,21 +63,21 @@ impl Places {
         lock(&self.table)
     }
 
-    /// The session has no connection from here on, and is forgotten at this time unless its page comes back.
+    /// Detaches the session, which expires at `due` unless its page resumes it.
     pub(super) fn left(&self, table: &mut Table, session: &Session, due: Option<Instant>) {
         if table.left(session, due) {
             self.sooner.notify_one();
         }
     }
 
-    /// Forgets what a session is told by: its journal ends it, unless it is another relay's.
+    /// Removes a session and ends it in the journal, unless another relay owns it.
     pub(super) fn forget(&self, table: &mut Table, session: &Session) {
         if table.remove(session) && !session.is_lost() {
             self.journal.end(session.key);
         }
     }
 
-    /// Forgets an idle session, of this user or of any.
+    /// Evicts an idle session, of this user or of any.
     pub(super) fn make_room(&self, table: &mut Table, user: Option<&str>) -> Option<()> {
         let idle = Arc::clone(table.first_idle(user)?);
         table.remove(&idle);
@@ -85,7 +85,7 @@ impl Places {
         Some(())
     }
 
-    /// The session has one request less, which it was given and has not begun.
+    /// Called after a request that had not started was dropped from the session, which may be idle now.
     pub(super) fn check_idle(&self, session: &Session) {
         let mut table = self.lock();
         if lock(&session.live).is_idle() {
@@ -93,7 +93,7 @@ impl Places {
         }
     }
 
-    /// Forgets the sessions that are due; gives when the next one is.
+    /// Removes expired sessions; returns the time of the next expiry.
     pub(super) fn forget_due(&self, now: Instant) -> Option<Instant> {
         let mut table = self.lock();
         loop {
@@ -136,7 +136,7 @@ impl Table {
         self.by_id.get(&id).map(|entry| &entry.session)
     }
 
-    /// Whether this very session is in the table.
+    /// Whether this session, not just one with the same id, is in the table.
     pub(super) fn has(&self, session: &Session) -> bool {
         self.get(session.id).is_some_and(|found| std::ptr::eq(&**found, session))
     }
@@ -157,7 +157,7 @@ impl Table {
         self.users.get(user).map_or(0, |theirs| theirs.sessions)
     }
 
-    /// Takes a session that no connection carries yet.
+    /// Adds a detached session.
     pub(super) fn insert(&mut self, session: Arc<Session>) {
         self.users.entry(session.user.clone()).or_default().sessions += 1;
         let is_idle = lock(&session.live).is_idle();
@@ -169,7 +169,7 @@ impl Table {
         }
     }
 
-    /// A connection carries the session from here on.
+    /// Marks the session as attached.
     pub(super) fn attached(&mut self, session: &Session) {
         self.clear(session.id);
         if let Some(entry) = self.by_id.get_mut(&session.id) {
@@ -178,7 +178,7 @@ impl Table {
         }
     }
 
-    /// Whether it is now the first one to be forgotten.
+    /// Whether it is now the first to expire.
     fn left(&mut self, session: &Session, due: Option<Instant>) -> bool {
         if !self.has(session) {
             return false;
@@ -198,7 +198,7 @@ impl Table {
         is_first
     }
 
-    /// Whether the session was there.
+    /// Whether the session was in the table.
     pub(super) fn remove(&mut self, session: &Session) -> bool {
         if !self.has(session) {
             return false;
@@ -214,7 +214,8 @@ impl Table {
         true
     }
 
-    /// The one that has been idle for longest: its page is away and awaits nothing, so that nothing is lost with it.
+    /// The session that has been idle for longest: it is detached and has no open requests, so evicting it loses
+    /// nothing.
     fn first_idle(&self, user: Option<&str>) -> Option<&Arc<Session>> {
         let idle = match user {
             Some(user) => &self.users.get(user)?.idle,
@@ -224,7 +225,7 @@ impl Table {
     }
 
     fn is_idle(&mut self, session: &Session) {
-        // Another one of the same id may be here: this one was lost, and its page came back.
+        // The table may have another session of this id: this one was lost, and its page came back.
         if !self.has(session) {
             return;
         }
@@ -240,7 +241,7 @@ impl Table {
         }
     }
 
-    /// The session is neither connected, nor idle, nor to be forgotten.
+    /// Removes the session from the counts and queues of attached, idle and expiring ones.
     fn clear(&mut self, id: SessionId) {
         let Some(entry) = self.by_id.get_mut(&id) else { return };
         if std::mem::take(&mut entry.is_connected) {

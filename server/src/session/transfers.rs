@@ -1,8 +1,8 @@
-//! Values that take several requests to come or go: kept in between, so that a page gets all of a value as it was at one moment, and
-//! writes all of it at once.
+//! Values transferred in several requests: buffered in between, so that a page reads a snapshot of a value, and writes
+//! all of it at once.
 //!
-//! What is kept are copies in memory, charged to the page's user before they are made. Nothing is lost with one: the page is told, and
-//! begins again. So where memory is short, those that nobody has used for a while are given up.
+//! The buffers are copies in memory, charged to the page's user before they are allocated. Dropping one loses no data:
+//! the page gets an error, and restarts the transfer. So if memory is short, idle transfers are dropped.
 
 use super::{Whose, lock, reads};
 use crate::budget::{Account, Charge, Frees, Kind, OverBudget};
@@ -23,7 +23,7 @@ const OVERHEAD: u64 = 64;
 /// Besides its parts, what a transfer takes.
 const TRANSFER_OVERHEAD: u64 = 512;
 
-/// How long something stays, and how long somebody waits for it to go.
+/// Time limits of transfers, and of waiting for memory.
 #[derive(Clone, Copy, Debug)]
 struct Stays {
     /// Unused for so long, it makes room for others.
@@ -44,7 +44,7 @@ impl Default for Stays {
     }
 }
 
-/// Between two looks of somebody who waits for memory: others become idle without anything being said.
+/// Polling interval while waiting for memory: transfers become idle without a notification.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Whose something is, and what they call it.
@@ -77,14 +77,14 @@ pub(super) struct Staged {
     pub(super) charge: Option<Charge>,
 }
 
-/// Everything of this relay that is on its way.
+/// All transfers of this relay.
 #[derive(Debug, Default)]
 pub(super) struct Transfers {
     stays: Stays,
     kept: Mutex<BTreeMap<Name, Kept>>,
-    /// Something is kept no longer: who waits for memory looks again.
+    /// Notified when a transfer is dropped: waiters for memory try again.
     freed: Notify,
-    /// Somebody looks for what is not used.
+    /// Whether a task that drops unused transfers runs.
     is_swept: AtomicBool,
 }
 
@@ -215,10 +215,10 @@ impl Transfers {
         is_whole.then_some(Staged { chunks, charge: Some(charge) })
     }
 
-    /// A charge for so much, once others of the user, or of all, have made room for it.
+    /// Charges this many bytes, after dropping other transfers of the user, or of all users, if necessary.
     ///
     /// # Errors
-    /// When they do not in time.
+    /// If not enough memory becomes free in time.
     async fn charge(&self, account: &Account, bytes: u64) -> Result<Charge, OverBudget> {
         let until = Instant::now() + self.stays.time_limit;
         let mut charge = account.nothing(Kind::Transfer);
@@ -263,7 +263,7 @@ impl Frees for Transfers {
     }
 }
 
-/// Forgets what is not used, as long as there is anything.
+/// Drops unused transfers, until none are left.
 async fn sweep(transfers: Weak<Transfers>, after: Duration) {
     loop {
         tokio::time::sleep(after / 2).await;

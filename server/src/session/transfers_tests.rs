@@ -1,4 +1,4 @@
-//! What is kept between the requests of one transfer, and for how long.
+//! Buffering between the requests of one transfer, and its time limits.
 
 use super::*;
 use crate::budget::{Bound, Bounds, Budget};
@@ -11,7 +11,7 @@ const ADA: (SessionKey, &str) = (SessionKey([1; 32]), "ada");
 const BOB: (SessionKey, &str) = (SessionKey([2; 32]), "bob");
 const MIB: u64 = 1 << 20;
 
-/// Transfers, and the budget that they are charged to.
+/// Transfers, and the budget that pays for them.
 struct Fixture {
     transfers: Arc<Transfers>,
     budget: Budget,
@@ -90,7 +90,7 @@ fn whole(offset: u64) -> Reply {
 }
 
 #[tokio::test]
-async fn a_value_is_read_as_it_was_when_the_read_began() {
+async fn a_value_is_read_as_of_the_start_of_the_read() {
     let fixture = Fixture::new(Bounds::NONE, Stays::default());
     fixture.fill("ada", 7).await;
     let (reply, first) = fixture.begin(ADA, 1).await;
@@ -110,7 +110,7 @@ async fn a_value_is_read_as_it_was_when_the_read_began() {
 }
 
 #[tokio::test]
-async fn what_one_transfer_holds_is_not_kept() {
+async fn a_value_that_fits_one_transfer_is_not_buffered() {
     let fixture = Fixture::new(Bounds::NONE, Stays::default());
     let read = |offset, length| fixture.read(ADA, (offset, length), 1);
     let none = (Reply::State { size: None, offset: 3 }, vec![]);
@@ -135,7 +135,7 @@ async fn what_one_transfer_holds_is_not_kept() {
 }
 
 #[tokio::test]
-async fn parts_of_a_write_are_taken_all_or_none() {
+async fn parts_of_a_write_are_applied_all_or_none() {
     let fixture = Fixture::new(Bounds::NONE, Stays::default());
     let transfers = &fixture.transfers;
     let chunk = |byte: u8| vec![Chunk { offset: byte.into(), bytes: vec![byte] }];
@@ -144,7 +144,7 @@ async fn parts_of_a_write_are_taken_all_or_none() {
     }
     assert_eq!(fixture.used(), TRANSFER_OVERHEAD + 2 * (2 * OVERHEAD + 1));
     assert!(transfers.take(BOB.0, 7, 2).is_none() && transfers.take(ADA.0, 8, 2).is_none());
-    // The last one to come with a number counts: it was sent again.
+    // A repeated part replaces the earlier one of its number.
     let staged = transfers.take(ADA.0, 7, 2).unwrap();
     assert_eq!(staged.chunks, [chunk(0), chunk(2)].concat());
     assert!(fixture.used() > 0, "until it is written");
@@ -156,12 +156,12 @@ async fn parts_of_a_write_are_taken_all_or_none() {
         }
         assert_eq!(transfers.take(ADA.0, 7, parts).is_some(), expected, "{parts}");
     }
-    assert!(transfers.take(ADA.0, 7, 2).is_none(), "what is not whole is gone");
+    assert!(transfers.take(ADA.0, 7, 2).is_none(), "an incomplete write is dropped");
     assert_eq!(transfers.take(ADA.0, 9, 0).map(|staged| staged.chunks), Some(vec![]));
     assert_eq!(fixture.used(), 0);
 }
 
-/// Nothing makes room, and nobody waits for that.
+/// No transfer becomes idle or expires, and nothing waits for memory.
 const LASTING: Stays = Stays {
     idle: Duration::MAX,
     longest: Duration::MAX,
@@ -170,7 +170,7 @@ const LASTING: Stays = Stays {
 };
 
 #[tokio::test]
-async fn a_transfer_is_refused_where_its_user_or_the_relay_has_no_memory_for_it() {
+async fn a_transfer_over_the_budget_of_its_user_or_the_relay_is_refused() {
     let fixture = Fixture::new(Bounds { relay: 60 * MIB, user: 50 * MIB }, LASTING);
     for user in ["ada", "bob", "eve"] {
         fixture.fill(user, 7).await;
@@ -181,7 +181,7 @@ async fn a_transfer_is_refused_where_its_user_or_the_relay_has_no_memory_for_it(
     assert_eq!(fixture.begin(BOB, 1).await.0, whole(0), "others have memory of their own");
     let eve = (SessionKey([3; 32]), "eve");
     assert!(refused(Bound::Relay, fixture.read(eve, (0, None), 1).await));
-    assert_eq!(fixture.read_on(ADA.0, 1, SIZE - 1).0, whole(SIZE - 1), "what was kept stays");
+    assert_eq!(fixture.read_on(ADA.0, 1, SIZE - 1).0, whole(SIZE - 1), "the buffered bytes stay");
 }
 
 #[tokio::test]
@@ -193,7 +193,7 @@ async fn parts_of_a_write_stay_within_the_budget_of_their_user() {
     }
     let over = fixture.stage(ADA, (1, 3), &part).await.unwrap_err();
     assert_eq!(over.bound, Bound::User);
-    assert!(fixture.transfers.take(ADA.0, 1, 3).is_some(), "what was kept stays");
+    assert!(fixture.transfers.take(ADA.0, 1, 3).is_some(), "the buffered parts stay");
     assert_eq!(fixture.used(), 0);
 }
 
@@ -212,7 +212,7 @@ async fn a_user_waits_for_the_end_of_another_transfer() {
 }
 
 #[tokio::test]
-async fn what_is_not_used_and_what_takes_too_long_makes_room() {
+async fn idle_and_overlong_transfers_are_evicted() {
     let [never, now] = [Duration::MAX, Duration::ZERO];
     for (idle, longest) in [(now, never), (never, now)] {
         let stays = Stays { idle, longest, ..LASTING };
@@ -227,7 +227,7 @@ async fn what_is_not_used_and_what_takes_too_long_makes_room() {
 }
 
 #[tokio::test]
-async fn what_nobody_comes_back_for_is_forgotten() {
+async fn abandoned_transfers_are_dropped() {
     let stays = Stays { kept: Duration::from_millis(1), ..LASTING };
     let fixture = Fixture::new(Bounds::NONE, stays);
     fixture.fill("ada", 7).await;

@@ -1,4 +1,4 @@
-//! What all sessions of a user have together: how many calls they begin, and how many run.
+//! Limits shared by all sessions of a user: the rate of calls, and the number of running calls.
 
 use super::lock;
 use crate::config::Limits;
@@ -8,14 +8,14 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Users remembered besides those who have a session, so that going away and coming back begins no new second.
+/// Users remembered besides those with sessions, so that reconnecting does not reset the rate limit.
 const MAX_IDLE_USERS: usize = 4096;
 
-/// The users that were here lately.
+/// Recently active users.
 #[derive(Debug, Default)]
 pub(super) struct Users(Mutex<HashMap<String, Arc<User>>>);
 
-/// One user, whatever connections and sessions they have.
+/// One user, across all connections and sessions.
 #[derive(Debug)]
 pub(super) struct User {
     rate: Option<DefaultDirectRateLimiter>,
@@ -23,7 +23,7 @@ pub(super) struct User {
 }
 
 impl Users {
-    /// The user of this name; names were checked.
+    /// The user of this name, which the caller has checked.
     pub(super) fn get(&self, name: &str, limits: &Limits) -> Arc<User> {
         let mut users = lock(&self.0);
         if let Some(user) = users.get(name) {
@@ -46,12 +46,12 @@ impl User {
         Self { rate: quota.map(RateLimiter::direct), calls: Arc::new(Semaphore::new(calls)) }
     }
 
-    /// Whether another call may begin now; it counts as begun.
+    /// Whether another call may start now; if so, it counts.
     pub(super) fn may_begin(&self) -> bool {
         self.rate.as_ref().is_none_or(|rate| rate.check().is_ok())
     }
 
-    /// Waits until another call may run; it runs until the permit is dropped.
+    /// Waits for a permit to run another call; the call runs until the permit is dropped.
     pub(super) async fn run(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.calls).acquire_owned().await.ok()
     }

@@ -1,4 +1,4 @@
-//! Values that a page watches: it is told when others write them.
+//! Values that a page watches: it is notified when others write them.
 
 use super::{Live, Session, lock};
 use crate::store::Hears;
@@ -6,7 +6,8 @@ use faasm_bridge::session::Watching;
 use faasm_bridge::wire::{FailureCode, MAX_WATCHED, MAX_WATCHED_BYTES, Reply, Request};
 use std::sync::{Arc, Weak};
 
-/// The reply to what is answered at once; none to other requests. What the page may is checked before.
+/// The reply to a request that is answered at once; `None` for other requests. The caller has checked the page's
+/// rights.
 pub(super) fn answer(session: &Arc<Session>, live: &mut Live, request: &Request) -> Option<Reply> {
     match request {
         Request::Watch { key } => Some(begin(session, live, key)),
@@ -28,7 +29,7 @@ fn begin(session: &Arc<Session>, live: &mut Live, key: &str) -> Reply {
         }
         Watching::TooMany => {
             let message = format!(
-                "a session watches at most {MAX_WATCHED} values, whose keys have {MAX_WATCHED_BYTES} bytes together: give up another one first"
+                "a session watches at most {MAX_WATCHED} values, whose keys have {MAX_WATCHED_BYTES} bytes together: stop watching another one first"
             );
             Reply::Failed { code: FailureCode::BadRequest, message }
         }
@@ -40,7 +41,7 @@ fn end(session: &Session, live: &mut Live, key: &str) {
     session.changes.leave(live.machine.user(), key, session.claim);
 }
 
-/// There is a new token, or none that allows it any more: then nothing is watched.
+/// Called when the token was renewed or has expired: stops watching if it does not grant that any more.
 pub(super) fn check(session: &Session, live: &mut Live) {
     if !live.auth.may(&Request::Watch { key: String::new() }) {
         let keys: Vec<String> = live.machine.watched().map(str::to_owned).collect();
@@ -51,7 +52,7 @@ pub(super) fn check(session: &Session, live: &mut Live) {
 impl Hears for Session {
     fn changed(&self, key: &str) {
         let mut live = lock(&self.live);
-        // By the token of today.
+        // Rights are those of the current token.
         if live.auth.may(&Request::Watch { key: key.to_owned() }) {
             live.machine.changed(key);
             live.wake.notify_one();

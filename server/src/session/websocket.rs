@@ -1,4 +1,4 @@
-//! One WebSocket: handshake, then frames both ways until either side or another connection ends it.
+//! A WebSocket connection: handshake, then frames in both directions until either side or another connection ends it.
 
 use super::progress::{Arriving, TooMuch, Watched};
 use super::{Attachment, Sessions, handshake, requests};
@@ -20,13 +20,13 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-/// Outgoing bytes that may wait in the WebSocket besides one frame.
+/// Maximum bytes queued in the WebSocket layer besides one frame.
 const WRITE_BUFFER_BYTES: usize = 128 * 1024;
 
-/// Bytes read from a connection at once: what each of them has, idle or not.
+/// Size of a connection's read buffer, which also idle connections have.
 const READ_BUFFER_BYTES: usize = 8 * 1024;
 
-/// Bounds of the WebSocket layer, after those of the protocol.
+/// Limits of the WebSocket layer, derived from those of the protocol.
 pub(crate) fn websocket_config(frame_bytes: usize) -> WebSocketConfig {
     let message_bytes = frame_bytes.saturating_add(FRAME_PREFIX_BYTES).max(MESSAGE_BYTES);
     WebSocketConfig::default()
@@ -37,7 +37,7 @@ pub(crate) fn websocket_config(frame_bytes: usize) -> WebSocketConfig {
         .max_write_buffer_size(2 * MAX_FRAME_BYTES)
 }
 
-/// Longest wait for a peer that may not listen any more.
+/// Time limit for closing: the peer may not be reading any more.
 const TIME_LIMIT: Duration = Duration::from_secs(1);
 
 /// Why a connection ends, for the peer and the log.
@@ -59,7 +59,7 @@ impl CloseReason {
     }
 }
 
-/// Carries a session over this WebSocket to the connection's end.
+/// Serves a session over this WebSocket until the connection ends.
 pub(crate) async fn serve_websocket<S>(
     mut socket: WebSocketStream<Watched<S>>,
     app: App,
@@ -88,29 +88,29 @@ pub(crate) async fn serve_websocket<S>(
     arriving.admit(&attachment.session.account);
     let (mut sink, mut stream) = socket.split();
     let reason = tokio::select! {
-        () = seen.silent_for(attachment.timings.silence) => CloseReason::new(CloseCode::Policy, "no sign of life"),
+        () = seen.silent_for(attachment.timings.silence) => CloseReason::new(CloseCode::Policy, "the page was silent for too long"),
         reason = receive(&mut stream, &arriving, &attachment, &app) => reason,
         reason = transmit(&mut sink, &attachment) => reason,
         () = attachment.token_expires() => CloseReason::new(CloseCode::Policy, "the token expires: connect again with a fresh one"),
         () = attachment.replaced() => match attachment.session.is_lost() {
-            true => CloseReason::new(CloseCode::Away, "the session is another relay's: connect again"),
+            true => CloseReason::new(CloseCode::Away, "another relay owns the session: connect again"),
             false => CloseReason::new(CloseCode::Normal, "another connection carries the session"),
         },
         _ = stop.wait_for(|stop| *stop) => CloseReason::new(CloseCode::Away, "the relay stops"),
     };
     tracing::debug!(reason = %reason.reason, "connection ends");
     if *stop.borrow() {
-        // What came of the last requests.
+        // Sends the replies of the last requests.
         let _ = tokio::time::timeout(TIME_LIMIT, transmit(&mut sink, &attachment)).await;
     }
     drop(attachment);
-    // It goes after what is still buffered.
+    // The close frame follows frames that are still buffered.
     if let Ok(mut socket) = sink.reunite(stream) {
         close(&mut socket, &reason).await;
     }
 }
 
-/// Says why, and leaves; a peer that does not listen is not waited for.
+/// Sends the reason and closes; does not wait for a peer that does not read.
 async fn close<S>(socket: &mut WebSocketStream<S>, reason: &CloseReason)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -165,12 +165,12 @@ fn close_reason(error: &Error) -> CloseReason {
     }
 }
 
-/// Whether this kind of error is what ended reading.
+/// Whether reading ended with this kind of error.
 fn is<E: std::error::Error + 'static>(error: &std::io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<E>())
 }
 
-/// Takes frames until there is a reason to end.
+/// Receives frames until the connection has to end.
 async fn receive<S>(
     stream: &mut SplitStream<WebSocketStream<S>>,
     arriving: &Arriving,
@@ -196,7 +196,7 @@ where
                 }
             }
             Message::Close(frame) => {
-                // A page that goes away, or a browser that gives up, has another code or none.
+                // A page that navigates away, or a browser that gives up, sends another code or none.
                 if frame.is_some_and(|frame| frame.code == CloseCode::Normal) {
                     attachment.leave(false);
                 }
@@ -210,7 +210,7 @@ where
     }
 }
 
-/// Takes the frames of a message.
+/// Processes the frames of a message.
 fn take(message: &[u8], attachment: &Attachment, app: &App) -> Result<(), CloseReason> {
     let Some(mut live) = attachment.live() else {
         return Err(CloseReason::new(CloseCode::Normal, "another connection carries the session"));
@@ -229,7 +229,7 @@ fn take(message: &[u8], attachment: &Attachment, app: &App) -> Result<(), CloseR
     Ok(())
 }
 
-/// Sends what there is, one message at a time: a slow reader holds up only itself. Pings in between.
+/// Sends pending frames, one message at a time, so that a slow reader delays only itself; sends pings in between.
 async fn transmit<S>(
     sink: &mut SplitSink<WebSocketStream<S>, Message>,
     attachment: &Attachment,
@@ -258,7 +258,7 @@ where
                 _ = pings.tick() => Message::Ping(Default::default()),
             },
         };
-        // In the layers below: the session keeps another copy.
+        // The bytes are in the layers below: the session keeps another copy.
         let mut sending = attachment.session.account.nothing(Kind::Reply);
         sending.grown(2 * message.len() as u64);
         if let Err(error) = sink.send(message).await {

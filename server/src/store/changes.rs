@@ -1,7 +1,7 @@
-//! Who is told that a state value was written: a list of listeners, and stores around stores that tell it.
+//! Notification of writes to state values: the listeners, and wrappers around stores that notify them.
 //!
-//! [`Stores::telling`](super::Stores::telling) puts these around everything that writes values, so that nobody who writes has
-//! to think of it. What other relays write over the same Redis is told by `redis/announcements.rs`.
+//! [`Stores::telling`](super::Stores::telling) wraps every store that writes values, so that no caller can forget to
+//! notify. Writes by other relays to the same Redis arrive through `redis/announcements.rs`.
 
 use super::{
     Change, Claim, IdempotencyRecord, Journal, SessionKey, StateRead, StateStore, StoreError,
@@ -45,7 +45,7 @@ impl Changes {
         self.by_user.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From here on a session is told of a value, until it [leaves](Self::leave).
+    /// Subscribes a session to a value until it [leaves](Self::leave).
     pub(crate) fn listen(&self, user: &str, key: &str, claim: Claim, hears: Weak<dyn Hears>) {
         let mut by_user = self.by_user();
         let by_key = by_user.entry(user.to_owned()).or_default();
@@ -90,7 +90,7 @@ impl Changes {
         listeners.iter().filter_map(Weak::upgrade).for_each(|listener| listener.changed(key));
     }
 
-    /// Says of every value that somebody listens for that it may have been written.
+    /// Notifies the listeners of every value that it may have been written.
     pub(super) fn tell_all(&self) {
         let keys: Vec<(String, String)> = {
             let by_user = self.by_user();
@@ -102,8 +102,8 @@ impl Changes {
         keys.iter().for_each(|(user, key)| self.tell(user, key, None));
     }
 
-    /// Writes, and tells. A write that has begun is made even where nobody waits for it any more, and those who listen are to
-    /// hear of it after it is made, so it is then a task.
+    /// Writes, and then notifies. A write that has started completes even if its future is dropped, and must still be
+    /// followed by the notification, so both run in a task.
     async fn tell_after(
         self: Arc<Self>,
         (user, key): (String, String),

@@ -1,17 +1,18 @@
-//! What a relay has to remember of its sessions to take them up again after it ended, however it ended: the trait.
+//! What a relay records of its sessions so that it can recover them after a restart or crash: the trait.
 //!
-//! The order is what makes it safe:
+//! Safety depends on the order of these steps:
 //!
 //! * [`Journal::accept`] completes before a function starts. A call that was accepted and has no result may have had
-//!   effects, so whoever takes the session up says that nobody knows; one that was not accepted never started.
-//! * [`Journal::change`] makes a change of state and its mark in one atomic step, so a request whose mark is there was
-//!   performed, and one without a mark was not.
-//! * Results and what can be forgotten are noted some time later. Where a note is lost, a result is unknown that need not
-//!   be, or a reply is sent again that the page has: neither does anything twice.
+//!   effects, so its outcome is unknown to the relay that recovers the session; a call that was not accepted never
+//!   started.
+//! * [`Journal::change`] makes a change of state and writes its idempotency record in one atomic step: a request was
+//!   performed if and only if it has a record.
+//! * Results and acknowledgements are written asynchronously. If one is lost, the outcome of a call is unknown although
+//!   it completed, or a reply is sent again that the page has: neither repeats an effect.
 //!
-//! A journal may be shared by several relays. A session then is one relay's at a time, the one that took it up last: only that
-//! one has calls accepted and ends the session, and what another one still runs is answered when that one says what came of
-//! it, or is gone.
+//! Several relays may share a journal. A session then belongs to its owner, the relay that acquired it last: only the
+//! owner has calls accepted and ends the session. A call that another relay still runs is answered when that relay
+//! records its outcome or is gone.
 
 use super::StoreError;
 use faasm_bridge::session::{InFlight, RecoveredSession};
@@ -23,8 +24,8 @@ use sha2::{Digest, Sha256};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Names a session in a journal: the hash of its id. Who knows the id can take the session over, so a journal that is
-/// read by somebody else must not have it.
+/// Names a session in a journal: the hash of its id. The id itself allows to take the session over, so a journal that
+/// others can read must not contain it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SessionKey(pub [u8; 32]);
 
@@ -34,8 +35,8 @@ impl From<SessionId> for SessionKey {
     }
 }
 
-/// One hold of this process on a session: it may lose a session, take it up again, and still have something running for the
-/// session that it held before. What the one accepted is not for the other one to finish.
+/// One acquisition of a session by this process, which may lose a session, acquire it again, and still run calls
+/// accepted under the earlier claim. A call is finished only under the claim that accepted it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim(u64);
 
@@ -101,8 +102,7 @@ pub trait Journal: Send + Sync {
     /// Whether a session that this relay began or took up is still its own.
     fn holds(&self, session: SessionKey) -> BoxFuture<'_, Result<bool, StoreError>>;
 
-    /// What is known by now of these requests of a session, which another relay began: those that are decided. To be asked
-    /// again for the others.
+    /// The outcomes known so far of these requests, which another relay started. To be polled for the others.
     fn decided(
         &self,
         session: SessionKey,

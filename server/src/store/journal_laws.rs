@@ -1,4 +1,4 @@
-//! What every journal has to do, whatever keeps it: run for each of them.
+//! Laws that every journal has to satisfy: each journal's tests run them.
 
 use super::{Change, Claim, IdempotencyRecord, Journal, SessionKey, StateStore, StoreError};
 use faasm_bridge::session::{InFlight, RecoveredSession};
@@ -17,7 +17,7 @@ pub(super) async fn list(store: &impl StateStore, user: &str) -> Vec<u8> {
     store.read_appended(user, "l", u32::MAX).await.unwrap()
 }
 
-/// What one relay notes; then [`the_next_relay_finds_it`].
+/// Records of one relay; [`the_next_relay_finds_it`] checks them.
 pub(super) async fn a_relay_notes(journal: &impl Journal, session: SessionKey, user: &str) {
     let claim = Claim::new();
     journal.begin(session, user).await.unwrap();
@@ -34,7 +34,7 @@ pub(super) async fn a_relay_notes(journal: &impl Journal, session: SessionKey, u
     journal.settle().await;
 }
 
-/// `running` is what is known of a call that was accepted and has not ended.
+/// `running` is the expected state of a call that was accepted and has not ended.
 pub(super) async fn the_next_relay_finds_it(
     store: &(impl Journal + StateStore),
     session: SessionKey,
@@ -44,7 +44,7 @@ pub(super) async fn the_next_relay_finds_it(
     assert_eq!(list(store, user).await, b"ab", "a change that is marked is not made again");
     assert_eq!(store.take_up(session, other).await.unwrap(), None, "another user");
     let mut recovered = store.take_up(session, user).await.unwrap().unwrap();
-    // Marks may be forgotten some time later.
+    // Acknowledged records may be deleted asynchronously.
     recovered.begun.retain(|(id, _)| id.0 != 5);
     recovered.begun.sort_by_key(|(id, _)| *id);
     let begun = vec![
@@ -63,7 +63,7 @@ pub(super) async fn the_next_relay_finds_it(
     assert!(refused.is_err(), "a call in no session may not start");
 }
 
-/// A change that is refused leaves no mark, and can be made later.
+/// A rejected change leaves no idempotency record, and can be made later.
 pub(super) async fn what_is_refused_is_not_marked(
     store: &(impl Journal + StateStore),
     session: SessionKey,
@@ -79,8 +79,8 @@ pub(super) async fn what_is_refused_is_not_marked(
     assert_eq!(recovered.begun, [(RequestId(1), InFlight::Replied(vec![1, 1]))]);
 }
 
-/// A request to begin a session that arrives after the session's end begins nothing: what the session did is acked, so
-/// its page would have all of it done again.
+/// A request to create a session that arrives after the session's end creates nothing: the session's records are
+/// deleted, so a new one would perform its page's requests a second time.
 pub(super) async fn a_session_that_ended_does_not_begin_again(
     journal: &impl Journal,
     session: SessionKey,

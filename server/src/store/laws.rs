@@ -1,4 +1,4 @@
-//! What every store has to do, whatever keeps it: run for each of them.
+//! Laws that every store has to satisfy: each store's tests run them.
 
 use super::{
     FileStore, FunctionStore, MAX_ELEMENT_BYTES, MAX_LIST_BYTES, StateRead, StateStore, StoreError,
@@ -12,7 +12,7 @@ pub(super) fn chunk(offset: u64, bytes: &[u8]) -> Chunk {
     Chunk { offset, bytes: bytes.to_vec() }
 }
 
-/// `user` and `other` are nobody's yet.
+/// `user` and `other` must be unused.
 pub(super) async fn state_is_zeros_where_nobody_wrote_and_keeps_its_size(
     store: &impl StateStore,
     user: &str,
@@ -60,7 +60,7 @@ pub(super) async fn a_long_value_comes_in_parts_and_leaves_as_it_came(
     for (part, at) in bytes.chunks(8 * MIB).zip((0_u64..).step_by(8 * MIB)) {
         store.write(user, "k", size, vec![chunk(at, part)]).await.unwrap();
     }
-    // Many chunks in one place, the later ones over the earlier ones.
+    // Many chunks at one offset; later ones overwrite earlier ones.
     let small = vec![chunk(100, b"aaaa"), chunk(102, b"bb"), chunk(104, b"c")];
     store.write(user, "k", size, small).await.unwrap();
     let read = store.read(user, "k", 0, None).await.unwrap().chunk.bytes;
@@ -128,7 +128,7 @@ pub(super) async fn files_and_functions_are_replaced(
     assert_eq!(store.get(user, "g").await.unwrap(), None);
 }
 
-/// Random writes and reads of parts, lists beside them, against the simplest thing that could be right.
+/// Random writes and reads of parts, with lists beside them, compared with a trivial model.
 pub(super) async fn a_random_history_agrees_with_a_model(store: &impl StateStore, user: &str) {
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let mut below = |end: u64| {

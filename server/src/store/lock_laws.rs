@@ -1,11 +1,11 @@
-//! What every store of locks has to do, whatever keeps them: run for each of them.
+//! Laws that every lock store has to satisfy: each store's tests run them.
 
 use super::{Asked, Holder, Journal, LockStore, Owner, SessionKey, StoreError, Taker};
 use crate::store::journal_laws::mark;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Longer than any test: nothing expires by itself.
+/// Longer than any test: no lease expires on its own.
 pub(super) const LONG: Duration = Duration::from_secs(3600);
 
 pub(super) fn taker(owner: Owner, run: u64, attempt: u64) -> Taker {
@@ -16,7 +16,7 @@ pub(super) async fn ask(store: &impl LockStore, user: &str, taker: Taker) -> Ask
     store.ask(user, "k", taker, LONG).await.unwrap()
 }
 
-/// `user` is nobody's yet.
+/// `user` must be unused.
 pub(super) async fn it_is_one_run_s_at_a_time_in_the_order_of_asking(
     store: &impl LockStore,
     user: &str,
@@ -26,10 +26,10 @@ pub(super) async fn it_is_one_run_s_at_a_time_in_the_order_of_asking(
     assert_eq!(ask(store, user, a).await, Asked::Held);
     assert_eq!(ask(store, user, b).await, Asked::Waits { before: 0 });
     assert_eq!(ask(store, user, c).await, Asked::Waits { before: 1 });
-    // The same question is no other one.
+    // A repeated request does not enter the queue twice.
     assert_eq!(ask(store, user, b).await, Asked::Waits { before: 0 });
     assert_eq!(ask(store, user, a).await, Asked::Held);
-    // Another attempt of the run that holds it waits for itself.
+    // A second attempt of the run that holds the lock would be a deadlock.
     let again = store.ask(user, "k", taker(owner, 1, 8), LONG).await;
     assert!(matches!(again, Err(StoreError::Deadlock { .. })), "{again:?}");
     let other = Owner::random().unwrap();
@@ -38,10 +38,10 @@ pub(super) async fn it_is_one_run_s_at_a_time_in_the_order_of_asking(
     assert_eq!(store.ask(user, "l", c, LONG).await.unwrap(), Asked::Held, "another key");
     assert!(!store.release(user, "k", taker(other, 1, 7)).await.unwrap(), "it is not theirs");
     assert!(store.release(user, "k", a).await.unwrap());
-    // Not the one that asks first now.
+    // The lock goes to the first in the queue, not to the next one that polls.
     assert_eq!(ask(store, user, c).await, Asked::Waits { before: 1 });
     assert_eq!(ask(store, user, b).await, Asked::Held);
-    // Who leaves makes room for those behind.
+    // A taker that withdraws lets those behind it move up.
     assert_eq!(ask(store, user, taker(owner, 4, 1)).await, Asked::Waits { before: 1 });
     store.release(user, "k", c).await.unwrap();
     assert_eq!(ask(store, user, taker(owner, 4, 1)).await, Asked::Waits { before: 0 });
@@ -53,7 +53,7 @@ pub(super) async fn it_is_one_run_s_at_a_time_in_the_order_of_asking(
     assert_eq!(ask(store, user, taker(owner, 4, 1)).await, Asked::Held);
 }
 
-/// A session releases once, whatever comes twice; and its end frees what its runs hold.
+/// A session releases once, even if requests arrive twice; its end releases the locks of its runs.
 pub(super) async fn a_session_releases_once_and_its_end_frees_the_rest(
     store: &(impl LockStore + Journal),
     session: SessionKey,
@@ -67,7 +67,7 @@ pub(super) async fn a_session_releases_once_and_its_end_frees_the_rest(
     assert!(matches!(lost, Err(StoreError::LockLost { .. })), "another run: {lost:?}");
     store.unlock(mark(session, 3), user, "k", 1).await.unwrap();
     assert_eq!(ask(store, user, taker(owner, 1, 4)).await, Asked::Held);
-    // The first release, again: not of the lock that was taken since.
+    // The first release repeated: it must not release the lock that was taken since.
     store.unlock(mark(session, 3), user, "k", 1).await.unwrap();
     assert_eq!(ask(store, user, other).await, Asked::Waits { before: 0 });
     store.end(session);
@@ -76,7 +76,7 @@ pub(super) async fn a_session_releases_once_and_its_end_frees_the_rest(
     assert_eq!(store.renew(owner, LONG).await.unwrap(), []);
 }
 
-/// A lock whose lease is over is lost: its taker is told, and what it releases is nobody else's.
+/// A lock whose lease has expired is lost: its former taker gets an error, and cannot release the lock of the next one.
 pub(super) async fn what_expired_is_lost(
     store: &(impl LockStore + Journal),
     session: SessionKey,
@@ -100,7 +100,7 @@ pub(super) async fn what_expired_is_lost(
     assert_eq!(store.renew(other, LONG).await.unwrap().len(), 1);
 }
 
-/// A short lease, and time that passes.
+/// A short lease that expires in the test.
 pub(super) async fn a_lease_ends_and_a_renewed_one_does_not(store: &impl LockStore, user: &str) {
     const LEASE: Duration = Duration::from_secs(3);
     let (renewed, left) = (Owner::random().unwrap(), Owner::random().unwrap());
@@ -125,15 +125,14 @@ pub(super) async fn a_lease_ends_and_a_renewed_one_does_not(store: &impl LockSto
     assert!(!store.release(user, "left", taker(left, 1, 1)).await.unwrap());
 }
 
-/// What a lock should be: its taker, and those that wait.
+/// Model of a lock: its taker, and the queue.
 #[derive(Default)]
 struct Model {
     held: Option<Taker>,
     queue: Vec<Taker>,
 }
 
-/// Random histories of several holders that take, release, lose, withdraw and renew, against the simplest thing that could be
-/// right.
+/// Random histories of several owners that take, release, lose, withdraw and renew, compared with a trivial model.
 pub(super) async fn a_random_history_agrees_with_a_model(
     store: &(impl LockStore + Journal),
     user: &str,
@@ -147,7 +146,7 @@ pub(super) async fn a_random_history_agrees_with_a_model(
     };
     let owners: Vec<Owner> = (0..3).map(|_| Owner::random().unwrap()).collect();
     let mut model: BTreeMap<&str, Model> = BTreeMap::new();
-    // The attempt of each run that is under way, by owner, run and key.
+    // The pending attempt of each run, by owner, run and key.
     let mut open: BTreeMap<(usize, u64, &str), Taker> = BTreeMap::new();
     let mut attempts = 0;
     for step in 0..steps {
@@ -156,7 +155,7 @@ pub(super) async fn a_random_history_agrees_with_a_model(
         let lock = model.entry(key).or_default();
         let said = format!("seed {seed}, step {step}");
         match below(12) {
-            // Asks, also again, with what is under way.
+            // Requests the lock, possibly repeating a pending attempt.
             0..=5 => {
                 let taker = *open.entry((who, run, key)).or_insert_with(|| {
                     attempts += 1;
@@ -177,7 +176,7 @@ pub(super) async fn a_random_history_agrees_with_a_model(
                 let before = lock.queue.iter().position(|waiter| *waiter == taker).unwrap();
                 assert_eq!(asked, Asked::Waits { before }, "{said}");
             }
-            // Another attempt of a run that holds it.
+            // A second attempt of the run that holds it.
             6 => {
                 attempts += 1;
                 let again = taker(owners[who], run, attempts);
@@ -186,7 +185,7 @@ pub(super) async fn a_random_history_agrees_with_a_model(
                     assert!(matches!(asked, Err(StoreError::Deadlock { .. })), "{said}: {asked:?}");
                 }
             }
-            // Releases what it holds, or believes to hold, or waits for.
+            // Releases what it holds, has lost without noticing, or waits for.
             7 | 8 => {
                 let Some(taker) = open.remove(&(who, run, key)) else { continue };
                 let held = lock.held == Some(taker);
@@ -203,7 +202,7 @@ pub(super) async fn a_random_history_agrees_with_a_model(
             }
             10 => {
                 expire(user, key).await;
-                // Its run goes on believing that it holds it, and does not ask again.
+                // Its run still believes that it holds the lock, and does not poll.
                 if let Some(held) = lock.held.take() {
                     let is_lost = |taker: &Taker| *taker == held;
                     let lost = open.iter().find(|(_, taker)| is_lost(taker)).map(|(at, _)| *at);
@@ -211,7 +210,7 @@ pub(super) async fn a_random_history_agrees_with_a_model(
                         assert!(!store.release(user, key, held).await.unwrap(), "{said}");
                         open.remove(&at);
                     } else if let Some(at) = lost {
-                        // As a run that crashed.
+                        // As if the run had crashed.
                         open.remove(&at);
                     }
                 }
@@ -229,7 +228,7 @@ pub(super) async fn a_random_history_agrees_with_a_model(
             }
         }
     }
-    // Nobody was forgotten: each that waits gets it in turn.
+    // No waiter was lost: each gets the lock in turn.
     for (key, lock) in model {
         let mut held = lock.held;
         for waiter in lock.queue {

@@ -1,12 +1,14 @@
-//! Locks across the cluster: of a user's key, held by one run at a time, for as long as somebody renews them.
+//! Locks across the cluster: a run holds the lock of a user's key exclusively while its lease is renewed.
 //!
-//! A store decides who holds a lock ([`LockStore`]); here is what is the same for all of them: waiting, and leaving the queue.
+//! A store decides which run holds a lock ([`LockStore`]); this module has what all stores share: waiting, and leaving
+//! the queue.
 //!
-//! * A lock has a lease. Whoever has the run (its session's relay, or the embedded cluster) renews it while the run lives; what
-//!   nobody renews is free when the lease is over.
-//! * The same question asked again, after a reconnect or by another relay, has the same [`Taker`]: it keeps its place in the
-//!   queue, or is told that it holds the lock. What was released or withdrawn is not given again to the same taker.
-//! * The queue is in the order of arrival. Who waits asks now and then; who has not asked for [`QUEUE_PATIENCE`] is left out.
+//! * A lock has a lease. The host of the run (its session's relay, or the embedded cluster) renews it while the run
+//!   lives; a lock that is not renewed expires with its lease.
+//! * A request repeated after a reconnect, or through another relay, has the same [`Taker`]: it keeps its position in
+//!   the queue, or learns that it holds the lock. A taker that released or withdrew never gets the lock again.
+//! * The queue is first come, first served. A waiting taker polls; one that has not polled for [`QUEUE_PATIENCE`] is
+//!   removed.
 
 use super::{SessionKey, StoreError};
 use futures_util::future::BoxFuture;
@@ -15,46 +17,46 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// How long a lock is held without being renewed, if nobody says otherwise.
+/// Default lease.
 pub const LOCK_LEASE: Duration = Duration::from_secs(10);
 
-/// Renewals in the time of a lease.
+/// Renewals per lease.
 const RENEWALS: u32 = 4;
 
-/// For how long a place in a queue is kept without its taker asking; several times the longest pause.
+/// How long the queue keeps a taker that does not poll; several times the longest pause between polls.
 pub(super) const QUEUE_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Most takers that wait for one lock.
+/// Maximum number of takers that wait for one lock.
 pub const MAX_LOCK_WAITERS: usize = 4096;
 
-/// Most locks that the runs of one session, or of one user in an embedded cluster, hold.
+/// Maximum number of locks held by the runs of one session, or of one user in an embedded cluster.
 pub const MAX_LOCKS_OF_OWNER: usize = 4096;
 
-/// Pause before a lock is asked for again, for each taker that was there before.
+/// Pause between two polls, for each taker ahead in the queue.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Longest that becomes.
+/// Upper bound of the pause.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Longest pause of the one whose turn is next: by so much a lock that another relay released is told late, at most.
+/// Longest pause of the first taker in the queue: the maximum delay until it notices a release by another relay.
 const LONGEST_OF_NEXT: Duration = Duration::from_millis(200);
 
-/// Takers in front of one that listens for locks released by this relay; those further behind ask now and then.
+/// A taker with fewer takers ahead of it listens for releases by this relay; those further behind only poll.
 const LISTENING: usize = 2;
 
-/// Whose runs hold a lock: a session, by its key, or a user in an embedded cluster, by a random name.
+/// The owner of the runs that hold a lock: a session, by its key, or a user in an embedded cluster, by a random name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Owner(pub [u8; 32]);
 
 impl Owner {
-    /// One that nobody else is.
+    /// A random, unique owner.
     ///
     /// # Errors
-    /// When the system gives no random bytes.
+    /// When the system provides no random bytes.
     pub fn random() -> Result<Self, StoreError> {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes).map_err(|error| StoreError::Backend {
-            action: "name the holder of locks",
+            action: "create a unique lock owner",
             reason: error.to_string(),
         })?;
         Ok(Self(bytes))
@@ -67,26 +69,26 @@ impl From<SessionKey> for Owner {
     }
 }
 
-/// A run that holds locks; its number is one of its owner's.
+/// A run that holds locks; its number is unique within its owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Holder {
     pub owner: Owner,
     pub run: u64,
 }
 
-/// A run that asks for a lock: another number for each time that it does, among those of its owner.
+/// One attempt of a run to take a lock; the attempt's number is unique within its owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Taker {
     pub holder: Holder,
     pub attempt: u64,
 }
 
-/// What comes of asking for a lock.
+/// Result of a request for a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// The taker holds it.
     Held,
-    /// It waits, behind so many others.
+    /// The taker waits behind this many others.
     Waits { before: usize },
 }
 
@@ -98,14 +100,14 @@ pub struct HeldLock {
     pub taker: Taker,
 }
 
-/// Who holds which lock. Each operation is one step.
+/// The state of all locks. Each operation is atomic.
 pub trait LockStore: Send + Sync {
-    /// Takes a lock that is free, if nobody has waited for longer, or takes or keeps a place in its queue. To be asked again
-    /// within [`QUEUE_PATIENCE`] until it is held.
+    /// Takes a lock that is free and has no earlier taker waiting, or enters or keeps a position in its queue. To be
+    /// repeated within [`QUEUE_PATIENCE`] until the lock is held.
     ///
     /// # Errors
-    /// [`StoreError::Deadlock`] where the same run holds it by another attempt, [`StoreError::LocksFull`] at a bound,
-    /// [`StoreError::LockLost`] where this attempt is over.
+    /// [`StoreError::Deadlock`] if another attempt of the same run holds the lock, [`StoreError::LocksFull`] if a limit
+    /// is reached, [`StoreError::LockLost`] if this attempt has released or withdrawn.
     fn ask<'a>(
         &'a self,
         user: &'a str,
@@ -114,7 +116,8 @@ pub trait LockStore: Send + Sync {
         lease: Duration,
     ) -> BoxFuture<'a, Result<Asked, StoreError>>;
 
-    /// Releases a lock; `false` where the taker does not hold it any more. What an earlier, equal question released counts.
+    /// Releases a lock; `false` if the taker does not hold it any more. A repeated request returns the result of the
+    /// first.
     fn release<'a>(
         &'a self,
         user: &'a str,
@@ -122,10 +125,10 @@ pub trait LockStore: Send + Sync {
         taker: Taker,
     ) -> BoxFuture<'a, Result<bool, StoreError>>;
 
-    /// Some time soon, releases a lock or leaves its queue, whichever there is.
+    /// Eventually releases the lock or leaves its queue, whichever applies.
     fn withdraw(&self, user: &str, key: &str, taker: Taker);
 
-    /// Has a new lease begin for everything that an owner's runs hold, and says what that is.
+    /// Renews the leases of all locks that an owner's runs hold, and returns these locks.
     fn renew(
         &self,
         owner: Owner,
@@ -133,7 +136,7 @@ pub trait LockStore: Send + Sync {
     ) -> BoxFuture<'_, Result<Vec<HeldLock>, StoreError>>;
 }
 
-/// The locks of a cluster; clones are handles to the same ones.
+/// The locks of a cluster; clones share them.
 #[derive(Clone)]
 pub struct Locks {
     store: Result<Arc<dyn LockStore>, &'static str>,
@@ -148,28 +151,28 @@ impl std::fmt::Debug for Locks {
 }
 
 impl Locks {
-    /// Of this store, with this lease.
+    /// Locks of this store, with this lease.
     pub fn new(store: Arc<dyn LockStore>, lease: Duration) -> Self {
         Self { store: Ok(store), lease, freed: Arc::default() }
     }
 
-    /// None: whoever asks for one is told why.
+    /// No locks: every request fails with this reason.
     pub fn refused(reason: &'static str) -> Self {
         Self { store: Err(reason), lease: LOCK_LEASE, freed: Arc::default() }
     }
 
-    /// The same with another lease.
+    /// Returns these locks with another lease.
     pub(super) fn with_lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
     }
 
-    /// How long a lock is held without being renewed.
+    /// The lease.
     pub fn lease(&self) -> Duration {
         self.lease
     }
 
-    /// Between two renewals.
+    /// Interval between renewals.
     pub(crate) fn renewal(&self) -> Duration {
         self.lease / RENEWALS
     }
@@ -181,13 +184,13 @@ impl Locks {
         }
     }
 
-    /// Begins to take a lock, which [`Taking::held`] waits for.
+    /// Requests a lock; [`Taking::held`] waits for it.
     pub fn take(&self, user: &str, key: &str, taker: Taker) -> Taking {
         let (user, key) = (user.to_owned(), key.to_owned());
         Taking { locks: self.clone(), user, key, taker, is_over: false }
     }
 
-    /// Releases a lock; `false` where the taker had lost it.
+    /// Releases a lock; `false` if the taker had lost it.
     ///
     /// # Errors
     /// When the store fails.
@@ -197,7 +200,7 @@ impl Locks {
         released
     }
 
-    /// Some time soon, releases a lock or leaves its queue.
+    /// Eventually releases a lock or leaves its queue.
     pub fn withdraw(&self, user: &str, key: &str, taker: Taker) {
         if let Ok(store) = self.store() {
             store.withdraw(user, key, taker);
@@ -205,7 +208,7 @@ impl Locks {
         }
     }
 
-    /// Renews everything that an owner's runs hold, and says what that is.
+    /// Renews all locks that an owner's runs hold, and returns them.
     ///
     /// # Errors
     /// When the store fails.
@@ -216,13 +219,13 @@ impl Locks {
         }
     }
 
-    /// Has those who wait for a lock here ask at once.
+    /// Makes this relay's waiters for a lock poll at once.
     pub(crate) fn freed(&self, user: &str, key: &str) {
         self.freed.tell(user, key);
     }
 }
 
-/// Takes a lock. Dropped before it is held, it leaves the queue.
+/// A pending request for a lock. Dropping it before the lock is held leaves the queue.
 #[derive(Debug)]
 pub struct Taking {
     locks: Locks,
@@ -233,18 +236,18 @@ pub struct Taking {
 }
 
 impl Taking {
-    /// Waits until the lock is held; then it is the caller's to release.
+    /// Waits until the lock is held; the caller has to release it.
     ///
     /// # Errors
-    /// As [`LockStore::ask`]; then it is not held.
+    /// As [`LockStore::ask`]; the lock is then not held.
     pub async fn held(&mut self) -> Result<(), StoreError> {
-        // Doubles for as long as nothing happens.
+        // Doubles while the position in the queue does not change.
         let (mut last, mut least) = (None, PAUSE);
         loop {
             let freed = self.locks.freed.listen(&self.user, &self.key);
             let notified = freed.notify.notified();
             tokio::pin!(notified);
-            // Before asking, so that what is released meanwhile is not missed.
+            // Subscribe before polling, so that a release in between is not missed.
             notified.as_mut().enable();
             let (store, lease) = (self.locks.store()?, self.locks.lease);
             match store.ask(&self.user, &self.key, self.taker, lease).await? {
@@ -266,7 +269,7 @@ impl Taking {
         }
     }
 
-    /// Stops waiting, and leaves everything as it is: the same taker will ask again, here or at another relay.
+    /// Stops waiting without leaving the queue: the same taker will poll again, here or through another relay.
     pub fn leave_open(mut self) {
         self.is_over = true;
     }
@@ -280,7 +283,7 @@ impl Drop for Taking {
     }
 }
 
-/// Who waits here for which lock.
+/// This relay's waiters by lock.
 #[derive(Debug, Default)]
 struct Freed(Mutex<HashMap<(String, String), Listeners>>);
 
@@ -290,7 +293,7 @@ struct Listeners {
     notify: Arc<Notify>,
 }
 
-/// Listens for one lock, until this is dropped.
+/// A subscription to releases of one lock; dropping it unsubscribes.
 struct Listening<'a> {
     freed: &'a Freed,
     name: (String, String),
@@ -322,7 +325,8 @@ impl Freed {
 impl Drop for Listening<'_> {
     fn drop(&mut self) {
         let mut all = self.freed.lock();
-        // Counted under the lock: two that go at once do not take each other for one that stays.
+        // Counted under the table's lock: otherwise each of two concurrent drops would count the other as a remaining
+        // listener.
         if let Some(listeners) = all.get_mut(&self.name) {
             listeners.count -= 1;
             if listeners.count == 0 {

@@ -1,4 +1,4 @@
-//! Where originals, state, shared files and the journal are kept: the traits, and what can go wrong.
+//! Traits and errors of the stores of originals, state, shared files and the journal.
 
 mod bounded;
 mod changes;
@@ -33,22 +33,22 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 
-/// Longest element of a list, bytes.
+/// Maximum size of a list's element, bytes.
 pub const MAX_ELEMENT_BYTES: u64 = TRANSFER_BYTES;
 
-/// Most bytes of a list's elements together; one reply carries a whole list.
+/// Maximum total size of a list's elements, bytes; one reply carries a whole list.
 pub const MAX_LIST_BYTES: u64 = MAX_PAYLOAD_BYTES as u64;
 
-/// Most elements of a list.
+/// Maximum number of elements in a list.
 pub const MAX_LIST_ELEMENTS: u32 = 1 << 20;
 
-/// Largest shared file, bytes; one reply carries a whole file.
+/// Maximum size of a shared file, bytes; one reply carries a whole file.
 pub const MAX_FILE_BYTES: usize = MAX_PAYLOAD_BYTES;
 
-/// Longest path of a shared file, bytes.
+/// Maximum length of a shared file's path, bytes.
 pub const MAX_PATH_BYTES: usize = 1024;
 
-/// Why a store did not do what it was asked to.
+/// Why a store operation failed.
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// The request does not fit the value.
@@ -59,62 +59,62 @@ pub enum StoreError {
         "an element of {bytes} bytes for list `{key}`; at most {most} are allowed here: split it"
     )]
     ElementTooLong { key: String, bytes: u64, most: u64 },
-    /// A key that the relay keeps for itself.
+    /// A key reserved for the relay.
     #[error(
         "keys that begin with `{RESERVED}` belong to the relay, so `{key}` cannot be used: choose another key"
     )]
     Reserved { key: String },
-    /// One element too many.
+    /// The list would exceed its limit on elements or bytes.
     #[error(
         "list `{key}` would have {elements} elements of {bytes} bytes together; at most {MAX_LIST_ELEMENTS} and {MAX_LIST_BYTES} are allowed: clear it"
     )]
     ListFull { key: String, elements: u32, bytes: u64 },
-    /// A value longer than this relay keeps.
-    #[error("state `{key}` would have {size} bytes; this relay keeps at most {most}")]
+    /// A value longer than this relay stores.
+    #[error("state `{key}` would have {size} bytes; this relay stores at most {most}")]
     ValueTooLong { key: String, size: u64, most: u64 },
-    /// A value where a list is, or the other way round, in a store that has one place for both.
+    /// A value where the key holds a list, or vice versa, in a store that keeps both under one key.
     #[error(
-        "state `{key}` is {is}; this store keeps one of both under a key: use another key, or clear it"
+        "state `{key}` is {is}; in this store a key holds either a value or a list: use another key, or clear it"
     )]
     OtherKind { key: String, is: &'static str },
-    /// A value of no bytes, in a store that has none.
+    /// A value of zero bytes, in a store that cannot represent it.
     #[error(
-        "state `{key}` would be empty, and this store has no empty values: give it at least one byte"
+        "state `{key}` would be empty, and this store cannot hold empty values: give it at least one byte"
     )]
     EmptyValue { key: String },
-    /// A user whose keys could be those of another one.
+    /// A user whose keys could collide with another user's.
     #[error(
         "user `{user}` has an underscore in the name, and this store tells users apart by the first one of a key: use another name"
     )]
     UserName { user: String },
-    /// The journal does not have the session, or not for this relay: what was asked for was not done.
-    #[error("the session is not this relay's any more: {reason}")]
+    /// The journal does not have the session, or another relay owns it: the operation was not performed.
+    #[error("this relay does not own the session any more: {reason}")]
     SessionLost { reason: &'static str },
-    /// A run asks for a lock that it holds.
+    /// A run asks for a lock that it already holds.
     #[error("this run already holds the lock `{key}`: taking it again would wait forever")]
     Deadlock { key: String },
-    /// A lock that is not held, or not any more.
+    /// The run never held the lock, or its lease expired.
     #[error("the run does not hold the lock of `{key}`, or not any more: its lease ran out")]
     LockLost { key: String },
-    /// More locks, or more who wait for one, than there may be.
-    #[error("the lock of `{key}` cannot be had: {reason}; try again later")]
+    /// A limit on locks or on waiting runs is reached.
+    #[error("the lock of `{key}` cannot be taken: {reason}; try again later")]
     LocksFull { key: String, reason: &'static str },
-    /// There are no locks here.
-    #[error("there are no locks across the cluster here: {reason}")]
+    /// This cluster has no locks.
+    #[error("this cluster has no locks: {reason}")]
     NoLocks { reason: &'static str },
-    /// More than a user may keep.
-    #[error("it is not stored: {0}")]
+    /// A storage limit of the user is exceeded.
+    #[error("not stored: {0}")]
     OverDisk(#[from] OverDisk),
     /// The storage itself failed, and nothing was changed.
     #[error("the store cannot {action}: {reason}")]
     Backend { action: &'static str, reason: String },
-    /// The storage failed in the middle of a change, and whether it was made cannot be found out.
-    #[error("the store failed while it was to {action}, and cannot tell whether it did: {reason}")]
+    /// The storage failed during a change; the outcome is unknown.
+    #[error("the store failed to {action}, and whether the change was made is unknown: {reason}")]
     Uncertain { action: &'static str, reason: String },
 }
 
 impl StoreError {
-    /// What a page is told the failure is; `None` where its session is another relay's, and nothing was done.
+    /// The failure as sent to the page; `None` if another relay owns the session, in which case nothing was done.
     pub(crate) fn code(&self) -> Option<FailureCode> {
         Some(match self {
             StoreError::State(_)
@@ -137,34 +137,34 @@ impl StoreError {
     }
 }
 
-/// A function as the toolchain made it.
+/// A function's original, as the toolchain linked it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredFunction {
-    /// Content hash, as [`crate::integrity`] gives it.
+    /// Content hash, as computed by [`crate::integrity`].
     pub integrity: String,
     pub wasm: Vec<u8>,
 }
 
 /// Originals by user and name.
 pub trait FunctionStore: Send + Sync {
-    /// Whether others store functions here, too, so that what was found is to be looked up again.
+    /// Whether other processes also store functions here, so that lookups must not be cached.
     fn is_shared(&self) -> bool;
 
-    /// Content hash of a function, if it is there.
+    /// Content hash of a function, if it exists.
     fn integrity<'a>(
         &'a self,
         user: &'a str,
         function: &'a str,
     ) -> BoxFuture<'a, Result<Option<String>, StoreError>>;
 
-    /// The function, if it is there.
+    /// The function, if it exists.
     fn get<'a>(
         &'a self,
         user: &'a str,
         function: &'a str,
     ) -> BoxFuture<'a, Result<Option<StoredFunction>, StoreError>>;
 
-    /// Stores a function in place of what was there; durable when it completes.
+    /// Stores a function, replacing any earlier one; durable when the future completes.
     fn put<'a>(
         &'a self,
         user: &'a str,
@@ -176,13 +176,13 @@ pub trait FunctionStore: Send + Sync {
 /// Part of a state value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateRead {
-    /// Size of the value, if there is one.
+    /// Size of the value, if it exists.
     pub size: Option<u64>,
-    /// The bytes asked for, as far as they exist.
+    /// The requested bytes, up to the end of the value.
     pub chunk: Chunk,
 }
 
-/// The global tier of state, by user and key: values, of a size fixed by the first write, and, apart from them, lists.
+/// The global tier of state, by user and key: values, whose size the first write fixes, and, separately, lists.
 ///
 /// A value has at most [`faasm_bridge::state::MAX_VALUE_BYTES`].
 pub trait StateStore: Send + Sync {
@@ -195,9 +195,9 @@ pub trait StateStore: Send + Sync {
         length: Option<u64>,
     ) -> BoxFuture<'a, Result<StateRead, StoreError>>;
 
-    /// Writes all chunks or none; durable when it completes. Bytes nobody wrote are zero.
+    /// Writes all chunks or none; durable when the future completes. Bytes never written are zero.
     ///
-    /// Dropping the future does not undo a write that has begun.
+    /// Dropping the future does not undo a write that has started.
     fn write<'a>(
         &'a self,
         user: &'a str,
@@ -206,7 +206,7 @@ pub trait StateStore: Send + Sync {
         chunks: Vec<Chunk>,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// Appends one element to a list; durable when it completes.
+    /// Appends one element to a list; durable when the future completes.
     fn append<'a>(
         &'a self,
         user: &'a str,
@@ -214,7 +214,7 @@ pub trait StateStore: Send + Sync {
         element: Vec<u8>,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// The first `count` elements of a list, or as many as there are, one after the other.
+    /// Concatenates the first `count` elements of a list, or all if it has fewer.
     fn read_appended<'a>(
         &'a self,
         user: &'a str,
@@ -222,7 +222,7 @@ pub trait StateStore: Send + Sync {
         count: u32,
     ) -> BoxFuture<'a, Result<Vec<u8>, StoreError>>;
 
-    /// At most so many bytes are what [`StateStore::read_appended`] gives: for whoever has to have memory for them first.
+    /// Upper bound of the bytes that [`StateStore::read_appended`] returns; callers reserve memory by it.
     fn appended_bytes<'a>(
         &'a self,
         user: &'a str,
@@ -233,7 +233,7 @@ pub trait StateStore: Send + Sync {
         Box::pin(async { Ok(MAX_LIST_BYTES) })
     }
 
-    /// Empties a list; durable when it completes.
+    /// Clears a list; durable when the future completes.
     fn clear_appended<'a>(
         &'a self,
         user: &'a str,
@@ -241,20 +241,20 @@ pub trait StateStore: Send + Sync {
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
-/// Files that functions of all users can read, by path; see [`is_valid_path`].
+/// Files that the functions of all users can read, by path; see [`is_valid_path`].
 pub trait FileStore: Send + Sync {
-    /// The file, if it is there; there is none where the path is not valid.
+    /// The file, if it exists; `None` for an invalid path.
     fn read_file<'a>(&'a self, path: &'a str)
     -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>>;
 
-    /// At most so many bytes are what [`FileStore::read_file`] gives, if there is a file: for whoever has to have memory for them
-    /// first.
+    /// Upper bound of the bytes that [`FileStore::read_file`] returns, if the file exists; callers reserve memory by
+    /// it.
     fn file_bytes<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Option<u64>, StoreError>> {
         let _ = path;
         Box::pin(async { Ok(Some(MAX_FILE_BYTES as u64)) })
     }
 
-    /// Stores a file in place of what was there; durable when it completes. Path and size are checked by the caller.
+    /// Stores a file, replacing any earlier one; durable when the future completes. The caller checks path and size.
     fn write_file<'a>(
         &'a self,
         path: &'a str,
@@ -262,29 +262,29 @@ pub trait FileStore: Send + Sync {
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
-/// Whether `path` can name a shared file: names with `/` between them, none of them `.` or `..`, at most
-/// [`MAX_PATH_BYTES`], without control characters and backslashes. `etc/hosts` is a path, `/etc/hosts` is none.
+/// Whether `path` can name a shared file: names separated by `/`, none of them `.` or `..`, at most [`MAX_PATH_BYTES`],
+/// without control characters and backslashes. `etc/hosts` is valid, `/etc/hosts` is not.
 pub fn is_valid_path(path: &str) -> bool {
     path.len() <= MAX_PATH_BYTES
         && !path.chars().any(|c| c.is_control() || c == '\\')
         && path.split('/').all(|name| !matches!(name, "" | "." | ".."))
 }
 
-/// The stores of one cluster; clones are handles to the same ones.
+/// The stores of one cluster; clones share them.
 #[derive(Clone)]
 pub struct Stores {
     pub functions: Arc<dyn FunctionStore>,
     pub state: Arc<dyn StateStore>,
     pub files: Arc<dyn FileStore>,
     pub journal: Arc<dyn Journal>,
-    /// In the same place as the journal, which releases the locks of a session that ends.
+    /// Backed by the same store as the journal, which releases the locks of a session when it ends.
     pub locks: Locks,
-    /// Who hears of values that are written; see [`Stores::telling`].
+    /// Listeners for writes of state values; see [`Stores::telling`].
     pub changes: Arc<Changes>,
 }
 
 impl Stores {
-    /// Everything in one store.
+    /// Uses one store for everything.
     pub fn in_one<S>(store: S) -> Self
     where
         S: FunctionStore + StateStore + FileStore + Journal + LockStore + 'static,
@@ -295,36 +295,36 @@ impl Stores {
         Self { functions, state, files, journal: store, locks, changes: Arc::default() }
     }
 
-    /// The same stores, with locks that last so long without being renewed.
+    /// Returns these stores with the given lease for locks.
     pub fn with_lock_lease(mut self, lease: Duration) -> Self {
         self.locks = self.locks.with_lease(lease);
         self
     }
 
-    /// The same stores, where whatever is written through them is told to those who listen. For an [`App`](crate::App), around
-    /// all that it writes with.
+    /// Returns these stores so that each write through them notifies the listeners. An [`App`](crate::App) wraps every
+    /// store that it writes with.
     pub fn telling(mut self) -> Self {
         self.state = Arc::new(changes::Telling::new(self.state, Arc::clone(&self.changes)));
         self.journal = Arc::new(changes::Telling::new(self.journal, Arc::clone(&self.changes)));
         self
     }
 
-    /// Everything in memory, gone with the process.
+    /// In-memory stores; their content ends with the process.
     ///
     /// # Errors
-    /// When there is no memory for it.
+    /// When memory cannot be allocated.
     pub fn in_memory() -> Result<Self, StoreError> {
         RedbStore::in_memory().map(Self::in_one)
     }
 
-    /// The same stores, with state values of at most so many bytes.
+    /// Returns these stores with state values limited to `most` bytes.
     pub fn with_values_up_to(mut self, most: u64) -> Self {
         self.state = Arc::new(bounded::Bounded::new(self.state, most));
         self.journal = Arc::new(bounded::BoundedJournal::new(self.journal, most));
         self
     }
 
-    /// Everything in one Redis, which may be other relays', too; see [`RedisStore::connect`].
+    /// All stores in one Redis, which may be shared by several relays; see [`RedisStore::connect`].
     ///
     /// # Errors
     /// When the address is wrong, or Redis cannot be used.
@@ -334,17 +334,17 @@ impl Stores {
         Ok(Self { changes, ..Self::in_one(store) })
     }
 
-    /// Everything in one database file, made if it is not there.
+    /// All stores in one database file, created if it does not exist.
     ///
     /// # Errors
-    /// When the file cannot be used, for one because another relay has it open.
+    /// When the file cannot be used, for example because another relay has it open.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         RedbStore::open(path).map(Self::in_one)
     }
 
-    /// The same for a relay of so many sessions, of which the journal has room for twice as many: those that are carried,
-    /// and as many that nobody came back to yet. The budget tells how much may wait to be written, and how much each user may
-    /// keep.
+    /// As [`Stores::open`], for a relay of so many sessions. The journal has capacity for twice as many: the attached
+    /// ones, and as many recovered ones whose pages have not resumed yet. The budget limits the bytes of pending writes
+    /// and the bytes stored for each user.
     ///
     /// # Errors
     /// As [`Stores::open`].

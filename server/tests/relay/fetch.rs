@@ -71,10 +71,10 @@ async fn what_is_not_a_turn_of_a_connection_is_refused() {
         ("/session/send", [0; 24].to_vec(), 410, "connect again"),
         ("/session/receive", [0; 24].to_vec(), 410, "connect again"),
         ("/session/end", [0; 24].to_vec(), 410, "connect again"),
-        ("/session/send", batch(BatchHeader { seq: 1, ..header }, &[]), 409, "0 were taken"),
-        ("/session/receive", batch(BatchHeader { seq: 1, ..header }, &[]), 409, "counts 1"),
+        ("/session/send", batch(BatchHeader { seq: 1, ..header }, &[]), 409, "expected number 0"),
+        ("/session/receive", batch(BatchHeader { seq: 1, ..header }, &[]), 409, "sent 1"),
         ("/session/receive", batch(header, &[b"x"]), 413, "24 bytes"),
-        ("/session/send", batch(header, &[b"frame"])[..30].to_vec(), 400, "cut off"),
+        ("/session/send", batch(header, &[b"frame"])[..30].to_vec(), 400, "truncated"),
         ("/session/send", [&header.to_bytes()[..], &[0xff; 4]].concat(), 400, "4294967295 bytes"),
     ] {
         let (found, message) = refused(post(at, path, body).await).await;

@@ -103,7 +103,7 @@ async fn an_upload_is_checked_and_then_runs() {
     for bad in [&b""[..], b"not wasm", b"(module)", cut, &no_entry, &misdeclared] {
         let (status, _, body) = relay.http("PUT /f/ada/hello", bad).await;
         assert_eq!(status, 422);
-        assert!(error(&body).starts_with("the function was not taken: "));
+        assert!(error(&body).starts_with("the function was rejected: "));
         assert!(error(&body).ends_with("/docs/errors/cannot-load.md"), "{}", error(&body));
     }
     let still_there = relay.call("hello", b"x").await;

@@ -51,7 +51,7 @@ async fn inputs_outputs_and_values_have_a_longest() {
     assert_eq!(page.write("short", &[1; 10]).await, Reply::Done);
     let (code, message) = failure((page.write("long", &[1; 11]).await, vec![]));
     assert_eq!(code, FailureCode::State);
-    assert!(message.contains("keeps at most 10"), "{message}");
+    assert!(message.contains("stores at most 10"), "{message}");
     // What a function writes is bounded too.
     assert_eq!(page.call("push", &[b'x'; 10]).await.0, 0);
     let (code, message) = failed(page.ask(main("push"), &[b'x'; 11]).await);

@@ -324,7 +324,7 @@ async fn a_password_is_asked_for_and_taken_from_its_file() {
     let set = format!("store.redis_password_file={}", file.display());
     std::fs::write(&file, "wrong").unwrap();
     let told = refused(&["--redis", &url, "--set", &set]);
-    assert!(told.contains("does not take the name or password"), "{told}");
+    assert!(told.contains("rejects the user name or password"), "{told}");
     std::fs::write(&file, "hidden\n").unwrap();
     let relay = Process::over_with(redis.url(), &["--set", &set]);
     assert_eq!(get(&relay, "/readyz").await.0, 200);

@@ -1,4 +1,4 @@
-//! Group commit: changes that wait at the same time become one transaction, and share its way to the disk.
+//! Group commit: changes that are pending together share one transaction, and so one sync of the disk.
 
 use super::queue::{Bounds, Queue};
 use super::reopen::{DatabaseHandle, Failed};
@@ -12,20 +12,23 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
-/// Most changes and bytes that wait, and that share one commit. A commit of many bytes is slow for all who share it.
+/// Limits on pending changes and on the changes of one commit. A large commit is slow for all changes in it.
 const BOUNDS: Bounds =
     Bounds { waiting_bytes: 512 * 1024 * 1024, batch: 1024, batch_bytes: 32 * 1024 * 1024 };
 
-/// Marks that can be forgotten wait for a commit that happens anyway, up to so many acknowledgements.
+/// Acknowledged records are deleted by a commit that happens anyway, or by one of their own after so many
+/// acknowledgements.
 const FORGET_EVERY: usize = 4096;
 
-/// Most ranges of marks that wait to be forgotten. Marks beyond them stay until their session ends, or a relay starts.
+/// Maximum number of pending ranges of acknowledged records. Records beyond them stay until their session ends, or a
+/// relay starts.
 const MAX_FORGETTABLE: usize = 64 * 1024;
 
-/// Key of the row of `numbers` that counts commits.
+/// Key of the row in `numbers` that counts commits.
 const COMMITS: &str = "commits";
 
-/// A change that has changed nothing where it gives an error of the store: it shares its transaction with others.
+/// A change. If it returns a [`StoreError`], it must not have modified anything: it shares its transaction with other
+/// changes.
 type Work = Box<dyn FnOnce(&WriteTransaction) -> Checked<()> + Send>;
 
 struct Job {
@@ -35,13 +38,13 @@ struct Job {
     done: oneshot::Sender<Result<(), StoreError>>,
 }
 
-/// Marks that nobody needs any more.
+/// Acknowledged idempotency records, to be deleted.
 #[derive(Debug, Default)]
 struct Forgettable {
     sessions: BTreeMap<SessionKey, RangeSet<u64>>,
-    /// How many there are together.
+    /// Total number of ranges.
     ranges: usize,
-    /// Acknowledgements since the marks were last forgotten.
+    /// Acknowledgements since the last deletion.
     added: usize,
 }
 
@@ -63,12 +66,12 @@ impl Forgettable {
         }
     }
 
-    /// Whether it is time for a commit that does nothing else.
+    /// Whether the deletions are due for a commit of their own.
     fn is_due(&self) -> bool {
         self.added >= FORGET_EVERY
     }
 
-    /// Takes in what a commit that failed has not forgotten.
+    /// Restores the deletions of a commit that failed.
     fn put_back(&mut self, other: &Self) {
         for (session, ranges) in &other.sessions {
             ranges.iter().for_each(|requests| self.add(*session, requests.clone()));
@@ -76,7 +79,7 @@ impl Forgettable {
     }
 }
 
-/// Makes changes, one commit after the other.
+/// Makes changes in successive commits.
 #[derive(Debug)]
 pub(super) struct Committer {
     queue: Queue<Job>,
@@ -90,7 +93,7 @@ impl std::fmt::Debug for Job {
 }
 
 impl Committer {
-    /// For a relay that may hold so many bytes for users.
+    /// For a relay that may hold this many bytes for users.
     pub(super) fn start(handle: Arc<DatabaseHandle>, relay: u64) -> io::Result<Self> {
         let forgettable = Arc::<Mutex<Forgettable>>::default();
         let waiting = Arc::clone(&forgettable);
@@ -98,7 +101,7 @@ impl Committer {
         Ok(Self { queue: Queue::start("commit", BOUNDS.within(relay), work)?, forgettable })
     }
 
-    /// Makes a change, all of it or nothing, and lasting. Dropping the future does not undo it once it is in the queue.
+    /// Makes a change, atomically and durably. Dropping the future does not undo a change that is in the queue.
     pub(super) async fn change(
         &self,
         action: &'static str,
@@ -112,7 +115,7 @@ impl Committer {
         })
     }
 
-    /// Makes a change of few bytes some time soon, if there is room for it.
+    /// Eventually makes a small change, if the queue has capacity.
     pub(super) fn soon(
         &self,
         action: &'static str,
@@ -122,7 +125,7 @@ impl Committer {
         self.queue.try_push(0, || Job { action, bytes: 0, work: Box::new(work), done });
     }
 
-    /// Forgets marks with a later commit.
+    /// Deletes acknowledged records with a later commit.
     pub(super) fn forget_marks(&self, session: SessionKey, requests: Range<u64>) {
         let mut forgettable = lock(&self.forgettable);
         forgettable.add(session, requests);
@@ -133,11 +136,11 @@ impl Committer {
         drop(forgettable);
         let (done, _) = oneshot::channel();
         let work: Work = Box::new(|_| Ok(Ok(())));
-        // Where there is no room, there are commits to come.
+        // A full queue means that commits are pending anyway.
         self.queue.try_push(0, || Job { action: "forget marks", bytes: 0, work, done });
     }
 
-    /// How many ranges of marks wait to be forgotten.
+    /// Number of ranges of records that are pending deletion.
     #[cfg(test)]
     pub(super) fn forgettable(&self) -> usize {
         lock(&self.forgettable).ranges
@@ -148,18 +151,18 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How far a transaction came that failed.
+/// The stage at which a transaction failed.
 enum Stage {
-    /// Nothing of it is there.
+    /// Nothing of it was written.
     Working,
-    /// Its number; whether it is there shows when the database is opened again.
+    /// The commit's number; reopening the database shows whether it was written.
     Committing(u64),
 }
 
 fn commit(handle: &DatabaseHandle, jobs: Vec<Job>, forgettable: &Mutex<Forgettable>) {
     let bytes = jobs.iter().map(|job| job.bytes).sum();
     if let Err(reason) = handle.takes_changes(bytes) {
-        tracing::warn!(reason, "the store takes no changes");
+        tracing::warn!(reason, "the store rejects changes");
         return jobs.into_iter().for_each(|job| {
             let error = StoreError::Backend { action: job.action, reason: reason.clone() };
             let _ = job.done.send(Err(error));
@@ -175,7 +178,7 @@ fn commit(handle: &DatabaseHandle, jobs: Vec<Job>, forgettable: &Mutex<Forgettab
         transaction(database, works, &forgotten, &mut stage)
     };
     let mut made = handle.with(&mut transact);
-    // It had failed before: nothing was tried yet.
+    // The database had failed earlier, so nothing was written yet.
     if let Err(failed @ Failed::Closed(_)) = &made
         && handle.open_again(failed)
     {
@@ -200,12 +203,12 @@ fn commit(handle: &DatabaseHandle, jobs: Vec<Job>, forgettable: &Mutex<Forgettab
         }
     };
     for ((_, done), result) in actions.into_iter().zip(results) {
-        // Whoever asked may not wait any more.
+        // The caller may have dropped its future.
         let _ = done.send(result);
     }
 }
 
-/// What became of a commit that failed.
+/// The outcome of a failed commit.
 #[derive(Clone, Copy, Debug)]
 enum Outcome {
     There,
@@ -232,7 +235,7 @@ fn outcome(handle: &DatabaseHandle, stage: &Stage, is_open: bool) -> Outcome {
     }
 }
 
-/// One transaction with all of these changes.
+/// Makes all these changes in one transaction.
 fn transaction(
     database: &redb::Database,
     works: Vec<Work>,

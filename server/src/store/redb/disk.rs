@@ -1,8 +1,8 @@
-//! What each user's functions, values and lists take up, counted in the transactions that change it; shared files, which are
-//! nobody's, count together.
+//! Disk usage of each user's functions, values and lists, updated in the transactions that change it; shared files have
+//! no user and are counted together.
 //!
-//! Counted are the bytes, and [`ROW_BYTES`] with the name for each row. Blocks of zeros are not there, so they do not count. The
-//! journal and its marks do not count: they have bounds of their own.
+//! A row counts with its bytes, its name and [`ROW_BYTES`]. Blocks of zeros are not stored and do not count, nor do the
+//! journal and its idempotency records, which have limits of their own.
 
 use super::{Checked, FILES, FUNCTIONS, lists, values};
 use crate::budget::Disk;
@@ -12,18 +12,18 @@ use std::collections::BTreeMap;
 
 pub(super) const DISK: TableDefinition<'_, &str, u64> = TableDefinition::new("disk");
 
-/// Whose shared files are; not a name that a user can have.
+/// The owner of shared files; not a valid user name.
 pub(super) const ANYBODY: &str = "";
 
-/// What a row takes up besides its name and its bytes, about.
+/// Approximate size of a row besides its name and its bytes.
 pub(super) const ROW_BYTES: u64 = 128;
 
-/// What a row of this name takes up besides its bytes.
+/// Size of a row with this name besides its bytes.
 pub(super) fn row(name: &str) -> u64 {
     ROW_BYTES + name.len() as u64
 }
 
-/// Whether a user may keep so many more bytes. Nothing is changed.
+/// Checks whether a user may store this many more bytes. Changes nothing.
 pub(super) fn check(
     transaction: &WriteTransaction,
     disk: &Disk,
@@ -34,7 +34,7 @@ pub(super) fn check(
     Ok(disk.check(used, more(disk.most().saturating_sub(used))?).map_err(StoreError::from))
 }
 
-/// Counts what came and went.
+/// Adds and subtracts bytes.
 pub(super) fn count(
     transaction: &WriteTransaction,
     user: &str,
@@ -53,7 +53,7 @@ pub(super) fn count(
     Ok(())
 }
 
-/// Makes the table. Where there was none, as in a database of an earlier relay, everything is counted once.
+/// Creates the table. If it did not exist, as in a database of an earlier version, computes all counts once.
 pub(super) fn prepare(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     let is_there = transaction.list_tables()?.any(|table| table.name() == DISK.name());
     let mut table = transaction.open_table(DISK)?;
@@ -66,7 +66,7 @@ pub(super) fn prepare(transaction: &WriteTransaction) -> Result<(), redb::Error>
     Ok(())
 }
 
-/// What each user has.
+/// The bytes of each user.
 pub(super) fn counted(
     transaction: &WriteTransaction,
 ) -> Result<BTreeMap<String, u64>, redb::Error> {

@@ -1,4 +1,5 @@
-//! What the journal's log says: the sessions, their open calls, and how much of that is still needed.
+//! The content of the journal's log in memory: sessions, their open calls, and how many bytes of the log are still
+//! needed.
 
 use super::log::{Extent, Record};
 use crate::store::SessionKey;
@@ -7,16 +8,16 @@ use rangemap::RangeSet;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-/// About what a session or an open request takes up in the log besides its reply, bytes.
+/// Approximate size of a session or an open request in the log besides its reply, bytes.
 const ROW_BYTES: u64 = 64;
 
-/// Every session that the log has.
+/// All sessions in the log.
 #[derive(Debug, Default)]
 pub(super) struct Image {
     sessions: HashMap<SessionKey, Entry>,
-    /// Of the records that are needed, about.
+    /// Approximate size of the needed records.
     bytes: u64,
-    /// Counts records, for the order of sessions.
+    /// Counts records, which orders the sessions.
     records: u64,
 }
 
@@ -25,9 +26,9 @@ struct Entry {
     user: String,
     acked: RangeSet<u64>,
     open: BTreeMap<RequestId, Option<Extent>>,
-    /// InFlight or taken up by this process.
+    /// Created or acquired by this process.
     is_claimed: bool,
-    /// The latest record of it.
+    /// Number of its latest record.
     touched: u64,
 }
 
@@ -85,7 +86,7 @@ impl Image {
         }
     }
 
-    /// About how long a log of what is needed is.
+    /// Approximate length of a log that contains only needed records.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -107,7 +108,7 @@ impl Image {
         entry.map(|entry| entry.acked.iter().cloned().collect()).unwrap_or_default()
     }
 
-    /// Open calls of a session, with where their replies are; `None` where it is not there.
+    /// Open calls of a session, with the positions of their replies; `None` if the session does not exist.
     pub(super) fn begun(
         &self,
         session: SessionKey,
@@ -116,14 +117,14 @@ impl Image {
         Some(entry.open.iter().map(|(id, extent)| (*id, *extent)))
     }
 
-    /// This process carries the session.
+    /// Marks the session as held by this process.
     pub(super) fn claim(&mut self, session: SessionKey) {
         if let Some(entry) = self.sessions.get_mut(&session) {
             entry.is_claimed = true;
         }
     }
 
-    /// Sessions of earlier processes that nobody came back to, the oldest first.
+    /// Sessions of earlier processes whose pages have not resumed, the oldest first.
     pub(super) fn left_over(&self) -> Vec<SessionKey> {
         let left = self.sessions.iter().filter(|(_, entry)| !entry.is_claimed);
         let mut left: Vec<(u64, SessionKey)> =
@@ -132,7 +133,7 @@ impl Image {
         left.into_iter().map(|(_, session)| session).collect()
     }
 
-    /// Records that say the same, and the replies of those that have one.
+    /// Records that reproduce this image, and the replies of those that have one.
     pub(super) fn records(&self) -> Vec<(Record, Option<Extent>)> {
         let mut sessions: Vec<(&SessionKey, &Entry)> = self.sessions.iter().collect();
         sessions.sort_unstable_by_key(|(_, entry)| entry.touched);
@@ -154,7 +155,7 @@ impl Image {
         records
     }
 
-    /// After the log was written anew: who carries what is not in it.
+    /// Restores the claims after the log was rewritten: they are not part of it.
     pub(super) fn keep_claims_of(&mut self, before: &Self) {
         for (session, entry) in &mut self.sessions {
             entry.is_claimed = before.sessions.get(session).is_some_and(|entry| entry.is_claimed);

@@ -1,5 +1,5 @@
-//! The journal of one relay: sessions and calls in a log ([`super::log`]), marks of changes in the database, each in the
-//! transaction of its change.
+//! The journal of one relay: sessions and calls are in a log ([`super::log`]), idempotency records in the database,
+//! each written in the transaction of its change.
 
 use super::log::Record;
 use super::record::Recorder;
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// By session and request: the frame that says how the change ended.
+/// By session and request: the reply to the change, as a frame.
 const MARKS: TableDefinition<'_, (&[u8; 32], u64), &[u8]> = TableDefinition::new("marks");
 
 pub(super) fn prepare(transaction: &WriteTransaction) -> Result<(), redb::Error> {
@@ -35,7 +35,7 @@ pub(super) fn forget_marks(
     Ok(())
 }
 
-/// Whether there are marks of sessions that are not there.
+/// Whether the database has idempotency records of sessions that no longer exist.
 pub(super) fn has_stray_marks(
     transaction: &ReadTransaction,
     is_there: impl Fn(SessionKey) -> bool,
@@ -48,7 +48,7 @@ pub(super) fn has_stray_marks(
     Ok(false)
 }
 
-/// Forgets the marks of sessions that are not there.
+/// Deletes the idempotency records of sessions that no longer exist.
 pub(super) fn keep_marks(
     transaction: &WriteTransaction,
     is_there: impl Fn(SessionKey) -> bool,
@@ -57,7 +57,7 @@ pub(super) fn keep_marks(
     Ok(())
 }
 
-/// Does what `work` does and marks it, unless it is marked already.
+/// Does `work` and writes its idempotency record, unless the record exists.
 pub(super) fn mark(
     transaction: &WriteTransaction,
     mark: &IdempotencyRecord,
@@ -89,7 +89,7 @@ fn marks_of(
 }
 
 impl RedbStore {
-    /// Without a file there is nothing that could outlive this process.
+    /// A store in memory has no log: nothing would survive this process.
     fn recorder(&self) -> Option<&Recorder> {
         self.inner.recorder.as_ref()
     }
@@ -117,15 +117,16 @@ impl Journal for RedbStore {
             let Some(mut recovered) = recorder.take_up(session, user).await? else {
                 return Ok(None);
             };
-            let marks =
-                self.look("read its marks", move |transaction| marks_of(&transaction, session));
+            let marks = self.look("read its idempotency records", move |transaction| {
+                marks_of(&transaction, session)
+            });
             let marks = marks.await?.into_iter();
             recovered.begun.extend(marks.map(|(id, reply)| (id, InFlight::Replied(reply))));
             Ok(Some(recovered))
         })
     }
 
-    /// The database is locked, so nobody else has its sessions.
+    /// The database is locked by this process, so no other relay owns its sessions.
     fn holds(&self, _session: SessionKey) -> BoxFuture<'_, Result<bool, StoreError>> {
         Box::pin(async { Ok(true) })
     }

@@ -1,4 +1,4 @@
-//! The journal over restarts, and storage that fails at any point.
+//! The journal across restarts, and with storage that fails at any point.
 
 use super::*;
 use crate::store::journal_laws::{self as laws, append, mark};
@@ -33,7 +33,7 @@ async fn it_keeps_the_laws_of_all_journals() {
 }
 
 #[tokio::test]
-async fn sessions_that_nobody_comes_back_to_end_with_their_marks() {
+async fn abandoned_sessions_end_with_their_records() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("relay.redb");
     {
@@ -54,7 +54,7 @@ async fn sessions_that_nobody_comes_back_to_end_with_their_marks() {
 }
 
 #[tokio::test]
-async fn the_oldest_sessions_that_nobody_came_back_to_make_room() {
+async fn the_oldest_abandoned_sessions_are_evicted() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("relay.redb");
     let key = |number: usize| SessionKey::from(SessionId((number as u128).to_le_bytes()));
@@ -72,7 +72,7 @@ async fn the_oldest_sessions_that_nobody_came_back_to_make_room() {
 }
 
 #[tokio::test]
-async fn changes_that_wait_share_a_commit() {
+async fn pending_changes_share_a_commit() {
     const CHANGES: u64 = 200;
     let store = RedbStore::in_memory().unwrap();
     let commits = || {
@@ -98,7 +98,7 @@ async fn changes_that_wait_share_a_commit() {
         let store = store.clone();
         changes.spawn(async move { store.append("u", "l", b"x".to_vec()).await });
     }
-    // They are tasks of this thread: once each had a turn, all are in the queue.
+    // They are tasks of this thread: once each has been polled, all are in the queue.
     for _ in 0..3 {
         tokio::task::yield_now().await;
     }
@@ -114,17 +114,17 @@ async fn changes_that_wait_share_a_commit() {
     assert!(commits() <= 4, "{} commits", commits());
 }
 
-/// Storage that outlives its database, and fails as it is told to.
+/// Storage that outlives its database, and fails on demand.
 #[derive(Clone, Debug, Default)]
 struct Disk(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
     bytes: Mutex<Vec<u8>>,
-    /// The operation that fails, counted from 1; 0 is none.
+    /// The operation that fails, counted from 1; 0 if none does.
     fails_at: AtomicU64,
     operations: AtomicU64,
-    /// Whether there is no room for more.
+    /// Whether the disk is full.
     is_full: AtomicBool,
 }
 
@@ -190,7 +190,7 @@ impl StorageBackend for Disk {
     }
 }
 
-/// As soon as the store takes changes again.
+/// Retries until the store accepts changes again.
 async fn append_at_last(store: &RedbStore, element: &[u8]) {
     let begun = Instant::now();
     while let Err(error) = store.append("u", "l", element.to_vec()).await {
@@ -200,7 +200,7 @@ async fn append_at_last(store: &RedbStore, element: &[u8]) {
 }
 
 #[tokio::test]
-async fn wherever_the_storage_fails_the_answer_is_what_happened() {
+async fn after_any_storage_failure_the_answer_matches_the_content() {
     let (mut refused, mut done) = (0, 0);
     for operation in 1.. {
         let disk = Disk::default();
@@ -226,11 +226,11 @@ async fn wherever_the_storage_fails_the_answer_is_what_happened() {
             Err(_) => refused += 1,
         }
     }
-    assert!(refused > 1, "{refused} refused, {done} done all the same");
+    assert!(refused > 1, "{refused} refused, {done} done despite the failure");
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_changes_loses_nothing_and_is_used_again_when_there_is_room() {
+async fn a_full_disk_rejects_changes_until_it_has_space_and_loses_nothing() {
     let disk = Disk::default();
     let store = disk.store();
     disk.0.is_full.store(true, Ordering::SeqCst);
@@ -252,7 +252,7 @@ async fn a_full_disk_refuses_changes_loses_nothing_and_is_used_again_when_there_
 }
 
 #[tokio::test]
-async fn a_lock_is_free_although_its_release_is_refused_and_its_row_goes_later() {
+async fn a_rejected_release_frees_the_lock_and_its_row_is_removed_later() {
     let folder = tempfile::tempdir().unwrap();
     let disk = Disk::default();
     let (log, image) = Log::open(&folder.path().join("log"), log::boot()).unwrap();
@@ -262,7 +262,7 @@ async fn a_lock_is_free_although_its_release_is_refused_and_its_row_goes_later()
     let ask = async |key, owner| store.ask("u", key, taker(owner), lock_laws::LONG).await;
     store.begin(key(), "u").await.unwrap();
     assert_eq!(ask("k", owner).await.unwrap(), Asked::Held);
-    // After that no change is tried for a while.
+    // The failure makes the store reject changes for a while.
     disk.fail_at(1);
     assert!(store.append("u", "l", b"x".to_vec()).await.is_err());
     disk.fail_at(0);
@@ -274,11 +274,11 @@ async fn a_lock_is_free_although_its_release_is_refused_and_its_row_goes_later()
         let left = |database: &Database| locks::left(&database.begin_read()?);
         store.inner.handle.read("look", left).unwrap()
     };
-    assert_eq!(rows().len(), 1, "a relay that starts now gives it back to its session");
+    assert_eq!(rows().len(), 1, "a relay that starts now restores the lock for its session");
     assert_eq!(ask("other", other).await.unwrap(), Asked::Held);
     assert_eq!(rows(), [(("u".to_owned(), "other".to_owned()), taker(other))]);
     assert_eq!(ask("k", other).await.unwrap(), Asked::Held);
-    // The same question, again: not of what the run has taken since.
+    // A repeated release: it must not affect the lock that the run has taken since.
     assert_eq!(ask("l", owner).await.unwrap(), Asked::Held);
     disk.fail_at(1);
     assert!(store.append("u", "l", b"x".to_vec()).await.is_err());
@@ -288,18 +288,18 @@ async fn a_lock_is_free_although_its_release_is_refused_and_its_row_goes_later()
 }
 
 #[tokio::test]
-async fn marks_to_forget_are_bounded_while_no_change_is_taken() {
+async fn pending_deletions_are_bounded_while_changes_are_rejected() {
     let disk = Disk::default();
     let store = disk.store();
     disk.0.is_full.store(true, Ordering::SeqCst);
     while store.append("u", "l", vec![0; 100_000]).await.is_ok() {}
-    // In order, as a page acknowledges: one range of each session.
+    // In order, as a page acknowledges: each session has one range.
     for id in 0..500_000 {
         let session = SessionKey::from(SessionId([(id % 10) as u8; 16]));
         store.inner.committer.forget_marks(session, 0..id);
     }
     assert!(store.inner.committer.forgettable() <= 10);
-    // With gaps, which nothing fills.
+    // With gaps that are never filled.
     for id in 0..500_000 {
         store.inner.committer.forget_marks(key(), 2 * id..2 * id + 1);
     }
@@ -307,7 +307,7 @@ async fn marks_to_forget_are_bounded_while_no_change_is_taken() {
 }
 
 #[tokio::test]
-async fn a_commit_that_failed_leaves_marks_to_be_forgotten_by_the_next_one() {
+async fn the_next_commit_makes_the_deletions_of_a_failed_one() {
     let folder = tempfile::tempdir().unwrap();
     let disk = Disk::default();
     let (log, image) = Log::open(&folder.path().join("log"), log::boot()).unwrap();
@@ -320,5 +320,5 @@ async fn a_commit_that_failed_leaves_marks_to_be_forgotten_by_the_next_one() {
     disk.fail_at(0);
     append_at_last(&store, b"b").await;
     let begun = store.take_up(key(), "u").await.unwrap().unwrap().begun;
-    assert_eq!(begun, [], "its mark is gone");
+    assert_eq!(begun, [], "its record is deleted");
 }

@@ -1,4 +1,4 @@
-//! Appended lists: an element is one row, and never touched again until the list is cleared.
+//! Appended lists: an element is one row, which is never changed until the list is cleared.
 
 use super::{Checked, disk, new_number};
 use crate::budget::Disk;
@@ -64,7 +64,7 @@ pub(super) fn read(
     Ok(bytes)
 }
 
-/// At most what [`read`] gives.
+/// Upper bound of the bytes that [`read`] returns.
 pub(super) fn bytes(
     transaction: &ReadTransaction,
     name: (&str, &str),
@@ -85,12 +85,12 @@ pub(super) fn clear(transaction: &WriteTransaction, name: (&str, &str)) -> Check
     Ok(Ok(()))
 }
 
-/// What a list takes up.
+/// Disk usage of a list.
 fn taken(key: &str, count: u32, bytes: u64) -> u64 {
     disk::row(key) + bytes + u64::from(count) * disk::ROW_BYTES
 }
 
-/// Adds up what users' lists take up.
+/// Adds up the disk usage of users' lists.
 pub(super) fn counted(
     transaction: &WriteTransaction,
     add: &mut impl FnMut(&str, u64),

@@ -1,8 +1,8 @@
-//! Locks of one relay: a table in memory decides. Who holds what is in the database as well, so that a relay that is killed and
-//! started again gives a lock to nobody else while its holder comes back.
+//! Locks of one relay, decided by a table in memory. The holders are also stored in the database, so that a relay that
+//! is killed and restarted does not give a lock to another run while its holder reconnects.
 //!
-//! Leases are counted in memory, and begin anew when a relay starts. A lock is granted once its row is there; a row that is
-//! left over is worth one lease at the next start.
+//! Leases are measured in memory, and restart when a relay starts. A lock is granted only after its row is written; a
+//! stale row delays the lock by one lease after the next start.
 
 use super::{Checked, RedbStore};
 use crate::store::locks::QUEUE_PATIENCE;
@@ -30,7 +30,7 @@ pub(super) fn prepare(transaction: &WriteTransaction) -> Result<(), redb::Error>
     Ok(())
 }
 
-/// Who held what when the last relay ended.
+/// Locks held when the last relay ended.
 pub(super) fn left(transaction: &ReadTransaction) -> Result<Vec<(Name, Taker)>, redb::Error> {
     let mut left = Vec::new();
     for row in transaction.open_table(LOCKS)?.iter()? {
@@ -42,7 +42,7 @@ pub(super) fn left(transaction: &ReadTransaction) -> Result<Vec<(Name, Taker)>, 
     Ok(left)
 }
 
-/// Whether there are rows of holders that nobody will take up.
+/// Whether the database has rows of holders that no session can resume.
 pub(super) fn has_stray(
     transaction: &ReadTransaction,
     is_there: impl Fn(SessionKey) -> bool,
@@ -50,7 +50,7 @@ pub(super) fn has_stray(
     Ok(left(transaction)?.iter().any(|(_, taker)| !is_there(SessionKey(taker.holder.owner.0))))
 }
 
-/// Forgets the rows of holders that nobody will take up.
+/// Deletes the rows of holders that no session can resume.
 pub(super) fn keep(
     transaction: &WriteTransaction,
     is_there: impl Fn(SessionKey) -> bool,
@@ -66,7 +66,7 @@ fn put(transaction: &WriteTransaction, (user, key): &Name, taker: Taker) -> Chec
     Ok(Ok(()))
 }
 
-/// Removes a row, unless it is another taker's by now.
+/// Removes a row, unless another taker has overwritten it.
 fn remove(transaction: &WriteTransaction, (user, key): &Name, taker: Taker) -> Checked<()> {
     let mut rows = transaction.open_table(LOCKS)?;
     let name = (user.as_str(), key.as_str());
@@ -81,16 +81,17 @@ fn remove(transaction: &WriteTransaction, (user, key): &Name, taker: Taker) -> C
 /// One lock, held or waited for.
 #[derive(Debug, Default)]
 struct Lock {
-    /// Its taker, and until when; that is not known of one that an earlier relay gave, until somebody says how long a lease is.
+    /// Its taker and the end of its lease; for a lock of an earlier relay the end is unknown until a caller states the
+    /// lease.
     held: Option<(Taker, Until)>,
-    /// Who waits, and when each of them asked last.
+    /// Waiting takers, and the time of the last poll of each.
     queue: VecDeque<(Taker, Instant)>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Until {
     At(Instant),
-    /// A lease after this.
+    /// One lease after this time.
     LeaseAfter(Instant),
 }
 
@@ -104,17 +105,17 @@ impl Until {
     }
 }
 
-/// Who holds and waits for what. No clock: the time comes in.
+/// The table of holders and queues. It reads no clock: callers pass the time.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     locks: HashMap<Name, Lock>,
     of_owner: HashMap<Owner, HashSet<Name>>,
-    /// Rows of the database whose locks are free: commits that were to remove them failed. The next one of a lock does.
+    /// Stale rows, left by commits that failed to remove them. The next commit of a release removes them.
     left_over: Vec<(Name, Taker)>,
 }
 
 impl Table {
-    /// What an earlier relay gave.
+    /// Restores the locks that an earlier relay granted.
     pub(super) fn restore(left: Vec<(Name, Taker)>, now: Instant) -> Self {
         let mut table = Self::default();
         for (name, taker) in left {
@@ -171,7 +172,7 @@ impl Table {
         }
         let owned = self.of_owner.get(&taker.holder.owner).map_or(0, HashSet::len);
         if owned >= MAX_LOCKS_OF_OWNER {
-            let reason = "the session, or the user in the cluster, holds too many others";
+            let reason = "the session, or the user in the cluster, holds too many other locks";
             return Err(StoreError::LocksFull { key: key(), reason });
         }
         let lock = self.locks.entry(name.clone()).or_default();
@@ -179,7 +180,7 @@ impl Table {
         let place = match lock.queue.iter_mut().position(|(waiter, _)| *waiter == taker) {
             Some(place) => place,
             None if lock.queue.len() >= MAX_LOCK_WAITERS => {
-                let reason = "too many wait for it";
+                let reason = "too many runs wait for it";
                 return Err(StoreError::LocksFull { key: key(), reason });
             }
             None => {
@@ -196,13 +197,13 @@ impl Table {
         Ok(Asked::Waits { before: place })
     }
 
-    /// What a run holds of a lock, as far as that is not over.
+    /// The taker by which a run holds a lock whose lease has not expired.
     fn held_by(&self, name: &Name, holder: Holder, now: Instant) -> Option<Taker> {
         let (taker, until) = self.locks.get(name)?.held?;
         (taker.holder == holder && !until.is_over(now, None)).then_some(taker)
     }
 
-    /// Frees a lock; `false` where the taker does not hold it any more. Either way it does not wait for it.
+    /// Frees a lock; `false` if the taker does not hold it any more. In both cases the taker leaves the queue.
     fn release(&mut self, name: &Name, taker: Taker, now: Instant) -> bool {
         if self.held_by(name, taker.holder, now) == Some(taker) {
             return self.free(name).is_some();
@@ -234,7 +235,7 @@ impl Table {
         held
     }
 
-    /// Frees everything that an owner's runs hold.
+    /// Frees all locks that an owner's runs hold.
     fn end(&mut self, owner: Owner) -> Vec<(Name, Taker)> {
         let names = self.of_owner.get(&owner).cloned().unwrap_or_default();
         let freed = names.into_iter().map(|name| {
@@ -244,7 +245,7 @@ impl Table {
         freed.flatten().collect()
     }
 
-    /// As the end of its lease does.
+    /// Has the effect of an expired lease.
     #[cfg(test)]
     pub(super) fn expire(&mut self, user: &str, key: &str) {
         self.free(&(user.to_owned(), key.to_owned()));
@@ -254,12 +255,12 @@ impl Table {
 /// Shared with transactions.
 pub(super) type Shared = Arc<Mutex<Table>>;
 
-/// Locks; nothing panics while it holds it half-way through a change.
+/// Locks the table. A poisoned mutex is usable: no code panics in the middle of a change.
 pub(super) fn locked(table: &Shared) -> MutexGuard<'_, Table> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Releases what a run holds, in a transaction whose mark says so.
+/// Releases a run's lock, in the transaction that writes the idempotency record.
 pub(super) fn unlock(
     table: &Shared,
     transaction: &WriteTransaction,
@@ -271,13 +272,13 @@ pub(super) fn unlock(
     let Some(taker) = locks.held_by(name, holder, now) else {
         return Ok(Err(StoreError::LockLost { key: name.1.clone() }));
     };
-    // Also where the transaction fails, as [`RedbStore::give_up`] does.
+    // Free even if the transaction fails, as with [`RedbStore::give_up`].
     locks.free(name);
     drop(locks);
     remove(transaction, name, taker)
 }
 
-/// What a run holds that asks to release it with this request, or asks so again: not what it took since.
+/// The taker that this request may release: not one by which the run took the lock after the request.
 pub(super) fn to_release(
     table: &Shared,
     name: &Name,
@@ -289,13 +290,13 @@ pub(super) fn to_release(
 }
 
 impl RedbStore {
-    /// Without a file nothing outlives this process.
+    /// A store in memory has no rows: nothing would survive this process.
     fn keeps_rows(&self) -> bool {
         self.inner.recorder.is_some()
     }
 
-    /// Frees a lock whose change could not be committed, if the taker holds it still: nobody should wait for a holder that has
-    /// done its work.
+    /// Frees a lock whose release could not be committed, if the taker still holds it: others should not wait for a run
+    /// that has finished its work.
     pub(super) fn give_up(&self, name: Name, taker: Taker) {
         let mut locks = locked(&self.inner.locks);
         locks.release(&name, taker, Instant::now());
@@ -304,7 +305,7 @@ impl RedbStore {
         }
     }
 
-    /// Removes the rows that earlier commits left over.
+    /// Removes the stale rows left by earlier commits.
     async fn sweep(&self) {
         let left = std::mem::take(&mut locked(&self.inner.locks).left_over);
         if left.is_empty() {
@@ -313,7 +314,7 @@ impl RedbStore {
         let (rows, table) = (left.clone(), Arc::clone(&self.inner.locks));
         let removing = move |transaction: &WriteTransaction| {
             for (name, taker) in &rows {
-                // The same question may have come again, and taken it.
+                // A repeated request may have taken the lock in the meantime.
                 let held = locked(&table).held_by(name, taker.holder, Instant::now());
                 if held != Some(*taker) {
                     let _ = remove(transaction, name, *taker)?;
@@ -333,7 +334,7 @@ impl RedbStore {
         }
     }
 
-    /// The locks of a session that ended are free.
+    /// Frees the locks of a session that ended.
     pub(super) fn end_locks(&self, owner: Owner) {
         let freed = locked(&self.inner.locks).end(owner);
         freed.into_iter().for_each(|(name, taker)| self.remove_soon(name, taker));

@@ -1,4 +1,4 @@
-//! The journal's file: records of sessions and calls, one after the other.
+//! The journal's file: a sequence of records of sessions and calls.
 //!
 //! ```text
 //! header   ┌────────────┬──────────────┐
@@ -9,11 +9,11 @@
 //!          └────────────────┴─────────────────┴──────────────────┴──────────────────────┘   are of what follows them
 //! ```
 //!
-//! A record is handed to the system and not forced to the disk. That outlives this process, `kill -9` included, for the
-//! bytes are the system's then; a call waits for a copy into its memory, and not for the disk. It does not outlive the
-//! system. So the header names the system's *boot*: where that is another one, records may be missing at the end, and a
-//! call that is not in the log may have started. Then no session is taken up, and each page is told that the outcome of
-//! what it had sent is unknown.
+//! A record is written to the operating system without a sync to disk. Such a write survives the death of this process,
+//! `kill -9` included; a call waits only for the copy into the system's memory, not for the disk. The write may not
+//! survive a crash of the system. So the header names the system's *boot*: if it differs, records at the end may be
+//! missing, and a call that is not in the log may have started. Then no session is recovered, and each page learns that
+//! the outcome of its requests is unknown.
 
 use super::image::Image;
 use crate::store::SessionKey;
@@ -25,25 +25,25 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Says what the file is, and the version of its records.
+/// Magic number of the file, and the version of its records.
 const MAGIC: [u8; 6] = *b"FAjl\x01\x00";
 
-/// Length of a boot's name.
+/// Length of a boot's id.
 const BOOT_BYTES: usize = 36;
 
 /// Length of the header.
 const HEADER_BYTES: u64 = (MAGIC.len() + BOOT_BYTES) as u64;
 
-/// Length of what is before a record.
+/// Length of a record's prefix.
 const PREFIX_BYTES: usize = 12;
 
-/// Longest record: the longest frame, and what is around it.
+/// Maximum length of a record: the longest frame, and its envelope.
 const MAX_RECORD_BYTES: usize = faasm_bridge::wire::MAX_FRAME_BYTES + 4096;
 
-/// The log is written anew, without what is not needed any more, when it has more than this and is mostly that.
+/// The log is rewritten without unneeded records when it is longer than this and mostly unneeded.
 const COMPACT_BYTES: u64 = 8 * 1024 * 1024;
 
-/// One thing to remember.
+/// A record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Record {
     Begin {
@@ -54,7 +54,7 @@ pub(super) enum Record {
         session: SessionKey,
         request: RequestId,
     },
-    /// The reply is after the record.
+    /// The reply follows the record.
     Finish {
         session: SessionKey,
         request: RequestId,
@@ -68,14 +68,14 @@ pub(super) enum Record {
     },
 }
 
-/// Where the reply of a record is.
+/// Position of a record's reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Extent {
     pub(super) offset: u64,
     pub(super) length: usize,
 }
 
-/// Names this start of the system; `None` where the system does not say.
+/// The id of this boot of the system; `None` if the system does not provide one.
 pub(super) fn boot() -> Option<[u8; BOOT_BYTES]> {
     let id = std::fs::read("/proc/sys/kernel/random/boot_id").ok()?;
     id.get(..BOOT_BYTES)?.try_into().ok()
@@ -87,15 +87,15 @@ pub(super) struct Log {
     path: PathBuf,
     file: File,
     boot: [u8; BOOT_BYTES],
-    /// Where the next record goes. What is in the file after that does not count.
+    /// Position of the next record. Bytes of the file beyond it are ignored.
     end: u64,
-    /// Something is there, since a write failed half-way.
+    /// Whether there are bytes beyond `end`, after a write failed midway.
     is_ragged: bool,
     compact_at: u64,
 }
 
 impl Log {
-    /// Opens the log and reads it, or begins a new one where it is not of this boot. The second value is what it says.
+    /// Opens the log and reads it, or starts a new one if the file is of another boot. The second value is its content.
     pub(super) fn open(path: &Path, boot: Option<[u8; BOOT_BYTES]>) -> io::Result<(Self, Image)> {
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
@@ -121,7 +121,7 @@ impl Log {
         [&MAGIC[..], &self.boot[..]].concat()
     }
 
-    /// `None` where the file is not of this boot, or is damaged elsewhere than at its end.
+    /// `None` if the file is of another boot, or is damaged anywhere but at its end.
     fn read(&mut self) -> io::Result<Option<Image>> {
         let length = self.file.metadata()?.len();
         let mut header = vec![0; HEADER_BYTES as usize];
@@ -131,7 +131,7 @@ impl Log {
         self.file.read_exact_at(&mut header, 0)?;
         if header != self.header() {
             tracing::warn!(
-                "the system was started again: what it had not put on the disk is lost, so no session is taken up"
+                "the system was rebooted: unsynced records are lost, so no session is recovered"
             );
             return Ok(None);
         }
@@ -147,7 +147,7 @@ impl Log {
             if size > MAX_RECORD_BYTES {
                 return Ok(self.damaged());
             }
-            // One whose write was cut short: nobody was told that it is there.
+            // A record whose write was cut short: no caller was told of its success.
             if rest - (PREFIX_BYTES as u64) < size as u64 {
                 break;
             }
@@ -171,19 +171,19 @@ impl Log {
         tracing::error!(
             path = %self.path.display(),
             offset = self.end,
-            "the journal is damaged, so no session is taken up"
+            "the journal is damaged, so no session is recovered"
         );
         None
     }
 
-    /// Writes records, all of them or none.
+    /// Writes records, all or none.
     pub(super) fn append(&mut self, records: &Pending) -> io::Result<()> {
         if self.is_ragged {
             self.file.set_len(self.end)?;
             self.is_ragged = false;
         }
         if let Err(error) = self.file.write_all_at(&records.bytes, self.end) {
-            // What the file has beyond its end would be read as records, should the relay end now.
+            // Otherwise the bytes beyond the end would be read as records if the relay died now.
             self.is_ragged = self.file.set_len(self.end).is_err();
             return Err(error);
         }
@@ -191,19 +191,19 @@ impl Log {
         Ok(())
     }
 
-    /// Where the next record begins.
+    /// Position of the next record.
     pub(super) fn end(&self) -> u64 {
         self.end
     }
 
-    /// The reply that a record carries.
+    /// Reads a record's reply.
     pub(super) fn reply(&self, extent: Extent) -> io::Result<Vec<u8>> {
         let mut reply = vec![0; extent.length];
         self.file.read_exact_at(&mut reply, extent.offset)?;
         Ok(reply)
     }
 
-    /// Writes the log anew, where that makes it much shorter.
+    /// Rewrites the log, if that makes it much shorter.
     pub(super) fn compact(&mut self, image: &mut Image) {
         if self.end < self.compact_at || self.end / 2 < image.bytes() {
             return;
@@ -211,10 +211,10 @@ impl Log {
         let new = self.path.with_extension("new");
         let before = self.end;
         if let Err(error) = self.rewrite(image, &new) {
-            tracing::warn!(%error, "the journal stays long: it cannot be written anew");
+            tracing::warn!(%error, "the journal cannot be rewritten and keeps its length");
             let _ = std::fs::remove_file(&new);
         }
-        tracing::debug!(before, after = self.end, "journal written anew");
+        tracing::debug!(before, after = self.end, "journal rewritten");
         self.compact_at = self.end + COMPACT_BYTES;
     }
 
@@ -232,7 +232,7 @@ impl Log {
             end += pending.bytes.len() as u64;
             pending.apply(&mut moved);
         }
-        // One step, as far as a process that starts later can tell.
+        // Atomic for a process that starts later.
         std::fs::rename(path, &self.path)?;
         moved.keep_claims_of(image);
         (self.file, self.end, self.is_ragged, *image) = (file, end, false, moved);
@@ -240,7 +240,7 @@ impl Log {
     }
 }
 
-/// Records that are written together.
+/// Records of one write.
 #[derive(Debug)]
 pub(super) struct Pending {
     start: u64,
@@ -249,7 +249,7 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// To be written at `start`.
+    /// To be written at position `start`.
     pub(super) fn at(start: u64) -> Self {
         Self { start, bytes: Vec::new(), records: Vec::new() }
     }
@@ -270,7 +270,7 @@ impl Pending {
         Ok(())
     }
 
-    /// Once they are written.
+    /// To be called after the write.
     pub(super) fn apply(self, image: &mut Image) {
         for (record, extent) in self.records {
             image.apply(record, extent);
@@ -283,7 +283,7 @@ fn split(prefix: [u8; PREFIX_BYTES]) -> (usize, u64) {
     (u32::from_le_bytes([a, b, c, d]) as usize, u64::from_le_bytes(checksum))
 }
 
-/// Of eight bytes at a time: it is to find records that were cut short, not ones that somebody made up.
+/// Processes eight bytes at a time: it has to detect truncated records, not forged ones.
 fn hash(bytes: &[u8]) -> u64 {
     const PRIME: u64 = 0x0000_0100_0000_01b3;
     let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(PRIME).rotate_left(29);

@@ -6,18 +6,18 @@
 //! | `files` | path | the file |
 //! | `values` | user, key | number and size of the value |
 //! | `blocks` | number of a value, position | up to [`values::BLOCK_BYTES`] of it; blocks of zeros are absent |
-//! | `lists` | user, key | number of the list, how many elements it has, their bytes |
+//! | `lists` | user, key | number of the list, count of its elements, their bytes |
 //! | `elements` | number of a list, position | one element |
-//! | `numbers` | `last` | the last number given to a value or list |
-//! | | `commits` | how many commits there were |
-//! | `marks` | session, request | what a change of state is answered, once it was made |
-//! | `disk` | user, or none for files | bytes that they take up |
-//! | `locks` | user, key | who holds the lock: owner, run, attempt |
+//! | `numbers` | `last` | the last number assigned to a value or list |
+//! | | `commits` | count of commits |
+//! | `marks` | session, request | idempotency record: the reply to a change of state |
+//! | `disk` | user, or none for files | bytes that they occupy |
+//! | `locks` | user, key | holder of the lock: owner, run, attempt |
 //!
-//! Changes wait in a queue and share commits (`commit.rs`). The journal's log of sessions and calls is a file beside the
-//! database (`log.rs`).
+//! Pending changes are queued and share commits (`commit.rs`). The journal's log of sessions and calls is a file beside
+//! the database (`log.rs`).
 //!
-//! Numbers keep keys of blocks short: a state key has up to 64 KiB.
+//! Numbers keep the keys of blocks short: a state key has up to 64 KiB.
 
 mod commit;
 mod disk;
@@ -55,50 +55,50 @@ const FUNCTIONS: TableDefinition<'_, (&str, &str), (&str, &[u8])> =
 const FILES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("files");
 const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 
-/// Key of the one row of `numbers` that numbers come from.
+/// Key of the row in `numbers` with the last number.
 const LAST: &str = "last";
 
-/// How many tables there are.
+/// Number of tables.
 const TABLES: usize = 10;
 
-/// Most bytes of the file that are kept in memory, for good: the system keeps more of it as long as there is room.
+/// Size of the database's cache, which is never freed; the system's page cache holds more while memory permits.
 const CACHE_BYTES: usize = 32 * 1024 * 1024;
 
-/// What is put behind the database's name for the journal's log.
+/// Suffix of the journal's log after the database's name.
 const LOG_EXTENSION: &str = "journal";
 
-/// What a transaction gives: its error is redb's, and whatever else is wrong is inside.
+/// Result of a transaction: the outer error is redb's, the inner one is any other.
 type Checked<T> = Result<Result<T, StoreError>, redb::Error>;
 
-/// Functions, state and files in one redb database; clones are handles to the same one.
+/// Functions, state and files in one redb database; clones share it.
 #[derive(Clone, Debug)]
 pub struct RedbStore {
     inner: Arc<Inner>,
 }
 
-/// The threads come first, for they are to end before the database is closed.
+/// The threads are declared first: they have to end before the database is closed.
 #[derive(Debug)]
 struct Inner {
     committer: Committer,
     recorder: Option<Recorder>,
     handle: Arc<DatabaseHandle>,
     locks: locks::Shared,
-    /// How much each user may keep.
+    /// Disk limit per user.
     disk: Disk,
 }
 
 impl RedbStore {
-    /// Opens the database file, or makes it, and the journal's log beside it.
+    /// Opens or creates the database file, and the journal's log beside it.
     ///
     /// # Errors
-    /// When the files cannot be used, for one because another relay has them open.
+    /// When the files cannot be used, for example because another relay has them open.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         Self::open_for(path, crate::config::Limits::default().sessions, &Budget::default())
     }
 
-    /// The same for a relay of so many sessions, of which the journal has room for twice as many: those that are carried,
-    /// and as many that nobody came back to yet. The budget tells how much may wait to be written, and how much each user may
-    /// keep.
+    /// As [`RedbStore::open`], for a relay of so many sessions. The journal has capacity for twice as many: the
+    /// attached ones, and as many recovered ones whose pages have not resumed yet. The budget limits the bytes of
+    /// pending writes and the bytes stored for each user.
     ///
     /// # Errors
     /// As [`RedbStore::open`].
@@ -106,11 +106,11 @@ impl RedbStore {
         warn_of_a_lone_journal(path);
         let file = path.to_owned();
         let opening = move || Self::builder().create(&file);
-        // The database first: it is locked, so that nobody else has the log.
+        // The database first: its lock also protects the log.
         let database = opening().map_err(backend("open its file"))?;
         let log = Log::open(&path.with_extension(LOG_EXTENSION), log::boot());
         let (log, image) = log.map_err(backend("open its journal"))?;
-        // Those that nobody takes up are held for a lease all the same: their page may not know yet.
+        // Locks of abandoned sessions are held for one lease too: the page may not know yet that its session is lost.
         let held = Self::held(&database)?;
         Self::prepare(&database, |session| image.contains(session))?;
         let relay = budget.bounds().relay;
@@ -120,10 +120,10 @@ impl RedbStore {
         Self::start(database, Some(Box::new(opening)), folder, Some(recorder), held, budget)
     }
 
-    /// A store that is gone with the process.
+    /// A store in memory, which ends with the process.
     ///
     /// # Errors
-    /// When there is no memory for it.
+    /// When memory cannot be allocated.
     pub fn in_memory() -> Result<Self, StoreError> {
         let database = Self::builder().create_with_backend(InMemoryBackend::new());
         let database = database.map_err(backend("start"))?;
@@ -139,7 +139,7 @@ impl RedbStore {
         locks: locks::Table,
         budget: &Budget,
     ) -> Result<Self, StoreError> {
-        // A name alone is in the folder that is called nothing.
+        // The parent of a bare file name is the empty path.
         let folder = folder.map(|folder| match folder.as_os_str().is_empty() {
             true => PathBuf::from("."),
             false => folder,
@@ -157,11 +157,11 @@ impl RedbStore {
         builder
     }
 
-    /// The locks that an earlier relay gave.
+    /// The locks that an earlier relay granted.
     fn held(database: &Database) -> Result<locks::Table, StoreError> {
         let read = || -> Result<_, redb::Error> {
             let transaction = database.begin_read()?;
-            // A new database has no tables, and an older one not this one.
+            // A new database has no tables, and one of an earlier version lacks this one.
             if !transaction.list_tables()?.any(|table| table.name() == locks::NAME) {
                 return Ok(Vec::new());
             }
@@ -171,8 +171,8 @@ impl RedbStore {
         Ok(locks::Table::restore(left, Instant::now()))
     }
 
-    /// Makes the tables, so that readers find them, and keeps marks only of sessions that are there. It writes only where
-    /// it has to, so that a relay starts and reads also where its disk is full.
+    /// Creates the tables, so that readers find them, and deletes idempotency records of sessions that no longer exist.
+    /// It writes only if necessary, so that a relay can start and read even if its disk is full.
     fn prepare(
         database: &Database,
         is_there: impl Fn(super::SessionKey) -> bool,
@@ -205,7 +205,7 @@ impl RedbStore {
         make().map_err(backend("make its tables"))
     }
 
-    /// Reads in a transaction of its own, where it may block.
+    /// Reads in a transaction, on a thread that may block.
     fn look<T: Send + 'static>(
         &self,
         action: &'static str,
@@ -218,7 +218,7 @@ impl RedbStore {
         })
     }
 
-    /// Makes a change of about so many bytes, all of it or nothing, and lasting.
+    /// Makes a change of approximately this many bytes, atomically and durably.
     fn commit(
         &self,
         action: &'static str,
@@ -229,7 +229,7 @@ impl RedbStore {
     }
 }
 
-/// Says so where there is a journal, and its database is gone.
+/// Warns if the journal exists but its database is empty or missing.
 fn warn_of_a_lone_journal(path: &Path) {
     let is_empty = |path: &Path| path.metadata().map_or(true, |metadata| metadata.len() == 0);
     let journal = path.with_extension(LOG_EXTENSION);
@@ -237,7 +237,7 @@ fn warn_of_a_lone_journal(path: &Path) {
         tracing::warn!(
             database = %path.display(),
             journal = %journal.display(),
-            "the database is empty or missing, and there is a journal that belonged to one: functions, state and files are gone; if that is not meant, stop the relay and restore the database"
+            "the database is empty or missing, but its journal exists: functions, state and files are lost; if that is not intended, stop the relay and restore the database"
         );
     }
 }
@@ -246,7 +246,7 @@ fn backend<E: std::fmt::Display>(action: &'static str) -> impl FnOnce(E) -> Stor
     move |error| StoreError::Backend { action, reason: error.to_string() }
 }
 
-/// A number no value or list has yet.
+/// An unused number for a value or list.
 fn new_number(transaction: &WriteTransaction) -> Result<u64, redb::Error> {
     let mut numbers = transaction.open_table(NUMBERS)?;
     let last = numbers.get(LAST)?.map_or(0, |last| last.value());
@@ -255,7 +255,7 @@ fn new_number(transaction: &WriteTransaction) -> Result<u64, redb::Error> {
 }
 
 impl FunctionStore for RedbStore {
-    /// The database is locked.
+    /// No other process can store functions: the database is locked by this one.
     fn is_shared(&self) -> bool {
         false
     }

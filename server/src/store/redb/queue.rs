@@ -1,4 +1,4 @@
-//! A thread that works on what waits for it, all at once: many that wait share one write, or one commit.
+//! A thread that processes all pending items at once: they share one write, or one commit.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,43 +7,43 @@ use std::thread::JoinHandle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Least room that an item takes up in a queue, bytes: it has an envelope, too.
+/// Minimum size that an item counts for, bytes: it has an envelope, too.
 const ITEM_BYTES: usize = 1024;
 
-/// How much a queue holds.
+/// Limits of a queue.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    /// Most bytes that wait; more of them wait outside.
+    /// Maximum total bytes of queued items; beyond it, producers wait.
     pub(super) waiting_bytes: usize,
-    /// Most items that are worked on together.
+    /// Maximum number of items in a batch.
     pub(super) batch: usize,
-    /// The same in bytes, unless one item alone has more.
+    /// Maximum bytes of a batch, unless a single item is larger.
     pub(super) batch_bytes: usize,
 }
 
-/// Of the memory that the relay may hold for users, a queue takes up no more than this part, and no less than [`LEAST_BYTES`].
+/// A queue may use this fraction of the memory that the relay may hold for users, and at least [`LEAST_BYTES`].
 const PART: u64 = 8;
 const LEAST_BYTES: usize = 8 * 1024 * 1024;
 
 impl Bounds {
-    /// No more than suits a relay that may hold so many bytes for users.
+    /// Limits for a relay that may hold this many bytes for users.
     pub(super) fn within(self, relay: u64) -> Self {
         let most = usize::try_from(relay / PART).unwrap_or(usize::MAX).max(LEAST_BYTES);
         Self { waiting_bytes: self.waiting_bytes.min(most), ..self }
     }
 }
 
-/// An item, and the room it takes up while it waits.
+/// An item, and the permit for its bytes while it is queued.
 struct Item<T> {
     what: T,
     bytes: usize,
     _room: OwnedSemaphorePermit,
 }
 
-/// A queue with its thread, which works off everything and ends when this is dropped.
+/// A queue with its thread. Dropping it processes the remaining items and ends the thread.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
-    /// `None` ends the thread. Not bounded itself, so that this always fits: the room is.
+    /// `None` ends the thread. The channel is unbounded, so that this always fits; the permits bound the queue.
     sender: UnboundedSender<Option<Item<T>>>,
     room: Arc<Semaphore>,
     bounds: Bounds,
@@ -51,7 +51,7 @@ pub(super) struct Queue<T> {
 }
 
 impl<T: Send + 'static> Queue<T> {
-    /// Starts the thread. Where `work` panics, what it was given is dropped, and the thread goes on.
+    /// Starts the thread. If `work` panics, its batch is dropped, and the thread continues.
     pub(super) fn start(
         name: &str,
         bounds: Bounds,
@@ -61,7 +61,7 @@ impl<T: Send + 'static> Queue<T> {
         let working = move || {
             while let Some(batch) = next(&mut receiver, bounds) {
                 if catch_unwind(AssertUnwindSafe(|| work(batch))).is_err() {
-                    tracing::error!("the store panicked; what it was doing has failed");
+                    tracing::error!("the store panicked; the operations in progress failed");
                 }
             }
         };
@@ -75,16 +75,16 @@ impl<T: Send + 'static> Queue<T> {
         u32::try_from((1 + bytes / ITEM_BYTES).min(most)).unwrap_or(u32::MAX)
     }
 
-    /// Adds an item as soon as there is room.
+    /// Adds an item, waiting for capacity.
     pub(super) async fn push(&self, bytes: usize, what: T) {
         let room = Arc::clone(&self.room).acquire_many_owned(self.cost(bytes)).await;
-        // Nobody closes it.
+        // The semaphore is never closed.
         if let Ok(room) = room {
             let _ = self.sender.send(Some(Item { what, bytes, _room: room }));
         }
     }
 
-    /// Adds an item if there is room; whether there was. It is made once there is.
+    /// Adds an item if the queue has capacity, and returns whether it has. `what` is called only then.
     pub(super) fn try_push(&self, bytes: usize, what: impl FnOnce() -> T) -> bool {
         let room = Arc::clone(&self.room).try_acquire_many_owned(self.cost(bytes));
         room.is_ok_and(|room| {
@@ -93,7 +93,7 @@ impl<T: Send + 'static> Queue<T> {
     }
 }
 
-/// What waits now, or the next that comes; `None` at the end.
+/// The pending items, or the next one; `None` at the end.
 fn next<T>(receiver: &mut UnboundedReceiver<Option<Item<T>>>, bounds: Bounds) -> Option<Vec<T>> {
     let first = receiver.blocking_recv()??;
     let mut bytes = first.bytes;
@@ -104,7 +104,7 @@ fn next<T>(receiver: &mut UnboundedReceiver<Option<Item<T>>>, bounds: Bounds) ->
                 bytes = bytes.saturating_add(item.bytes);
                 batch.push(item.what);
             }
-            // The end: it is found closed, or empty, the next time.
+            // The end marker: the next call finds the channel closed, or empty.
             Ok(None) => {
                 receiver.close();
                 break;
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_waits_is_bounded_by_the_memory_of_the_relay() {
+    fn queues_are_bounded_by_the_memory_of_the_relay() {
         let bounds = Bounds { waiting_bytes: 512 << 20, batch: 1, batch_bytes: 1 };
         let waiting = |relay| bounds.within(relay).waiting_bytes;
         assert_eq!(waiting(u64::MAX), 512 << 20);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_there_is_no_room_for_is_not_made() {
+    fn an_item_that_does_not_fit_is_not_created() {
         let bounds = Bounds { waiting_bytes: 2 * ITEM_BYTES, batch: 1, batch_bytes: 1 };
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let work = move |_: Vec<Vec<u8>>| {
@@ -146,7 +146,7 @@ mod tests {
         };
         let queue = Queue::start("test", bounds, work).unwrap();
         let _all = Arc::clone(&queue.room).try_acquire_many_owned(2).unwrap();
-        assert!(!queue.try_push(ITEM_BYTES, || panic!("it is not to be made")));
+        assert!(!queue.try_push(ITEM_BYTES, || panic!("must not be created")));
         drop(go);
     }
 }

@@ -1,4 +1,4 @@
-//! Writes the journal's log: records that wait at the same time are one write.
+//! Writes the journal's log: records that are pending together share one write.
 
 use super::image::Image;
 use super::log::{Extent, Log, Pending, Record};
@@ -10,27 +10,28 @@ use std::collections::{HashSet, VecDeque};
 use std::io;
 use tokio::sync::oneshot;
 
-/// Most records and bytes that wait, and that are written together.
+/// Limits on pending records, and on the records of one write.
 const BOUNDS: Bounds =
     Bounds { waiting_bytes: 256 * 1024 * 1024, batch: 4096, batch_bytes: 16 * 1024 * 1024 };
 
-/// Most bytes of results in the log. Sessions that nobody came back to make room, the oldest first; a result that has none
-/// is unknown once the relay ends.
+/// Maximum bytes of results in the log. If it is reached, abandoned sessions are evicted, the oldest first; a result
+/// that still does not fit is unknown once the relay ends.
 pub(super) const MAX_JOURNALED_BYTES: u64 = 1024 * 1024 * 1024;
 
-/// Most sessions whose end is remembered; one that begins after its end was asked for just before it.
+/// Maximum number of ended sessions remembered, to reject a request to create one that was sent before its end and
+/// arrives after it.
 const MAX_ENDED: usize = 16 * 1024;
 
 type Done<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// What the log is asked for.
+/// An operation on the log.
 #[derive(Debug)]
 pub(super) enum Entry {
-    /// A record that nobody waits for, and its reply.
+    /// A record that is written asynchronously, and its reply.
     Note(Record, Vec<u8>),
-    /// A record that has to be there before anything else happens.
+    /// A record whose write the caller awaits.
     Ensure(Record, Done<()>),
-    /// What the log has of a session of this user; it is claimed.
+    /// Acquires a session of this user and returns its recovered state.
     TakeUp(SessionKey, String, Done<Option<RecoveredSession>>),
     EndLeftOver,
     Settle(oneshot::Sender<()>),
@@ -43,8 +44,8 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// With room for so many sessions; those that nobody came back to make room, the oldest first. For a relay that may hold so
-    /// many bytes for users.
+    /// With capacity for so many sessions; beyond it, abandoned ones are evicted, the oldest first. For a relay that
+    /// may hold `relay` bytes for users.
     pub(super) fn start(
         log: Log,
         image: Image,
@@ -57,14 +58,14 @@ impl Recorder {
         Ok(Self { queue: Queue::start("journal", BOUNDS.within(relay), work)? })
     }
 
-    /// Notes something later. Where there is no room for it, it is left out; see [`crate::store::Journal`].
+    /// Writes a record asynchronously, or drops it if the queue is full; see [`crate::store::Journal`].
     pub(super) fn note(&self, record: Record, reply: &[u8]) {
         if !self.queue.try_push(reply.len(), || Entry::Note(record, reply.to_vec())) {
-            tracing::warn!("the journal cannot keep up, and leaves something out");
+            tracing::warn!("the journal cannot keep up: a record is dropped");
         }
     }
 
-    /// Notes something, and completes when it is there.
+    /// Writes a record, and completes when it is written.
     pub(super) async fn ensure(&self, record: Record) -> Result<(), StoreError> {
         self.ask(|done| Entry::Ensure(record, done)).await
     }
@@ -104,7 +105,7 @@ struct Writer {
     ended: Ended,
 }
 
-/// The sessions that this process ended last.
+/// The sessions that this process ended most recently.
 #[derive(Default)]
 struct Ended {
     sessions: HashSet<SessionKey>,
@@ -134,7 +135,7 @@ impl Writer {
                 Entry::Note(record, reply) => self.note(&mut group, record, &reply),
                 Entry::Ensure(record, done) => self.ensure(&mut group, record, done),
                 Entry::TakeUp(session, user, done) => {
-                    // With everything that was noted before.
+                    // Flush first, so that the log contains every earlier record.
                     self.flush(&mut group);
                     let _ = done.send(self.take_up(session, &user));
                 }
@@ -160,7 +161,7 @@ impl Writer {
         }
     }
 
-    /// Writes what was gathered, and tells whoever waits for it.
+    /// Writes the gathered records, and completes their callers' futures.
     fn flush(&mut self, group: &mut Group) {
         if group.pending.is_empty() {
             return;
@@ -192,12 +193,14 @@ impl Writer {
             self.make_room(group, reply.len() as u64);
             let needed = self.image.bytes() + reply.len() as u64;
             if needed > MAX_JOURNALED_BYTES {
-                tracing::warn!("the journal is full: a result would be unknown if the relay ended");
+                tracing::warn!(
+                    "the journal is full: a result is not recorded, and would be unknown if the relay ended"
+                );
                 return;
             }
         }
         self.push(group, record, reply);
-        // So that what is counted is what is there.
+        // Near the limit, flush so that the count is exact.
         if !reply.is_empty()
             && self.image.bytes() + BOUNDS.waiting_bytes as u64 > MAX_JOURNALED_BYTES
         {
@@ -205,7 +208,7 @@ impl Writer {
         }
     }
 
-    /// Ends sessions that nobody came back to while a result needs their room.
+    /// Ends abandoned sessions until the result fits.
     fn make_room(&mut self, group: &mut Group, bytes: u64) {
         if self.image.bytes() + bytes <= MAX_JOURNALED_BYTES {
             return;
@@ -225,13 +228,13 @@ impl Writer {
             let _ = done.send(Err(StoreError::SessionLost { reason: "it has ended" }));
         };
         match &record {
-            // With what it did acked, it would do that again.
+            // Its acknowledged records are deleted, so a new session would perform its requests a second time.
             Record::Begin { session, .. } if self.ended.sessions.contains(session) => {
                 return lost(done);
             }
             Record::Begin { session, .. } => {
                 claims = Some(*session);
-                // Those of one batch are few.
+                // A batch creates few sessions, so pending ones need not be counted.
                 if self.image.len() >= self.most_sessions {
                     self.flush(group);
                     if let Some(session) = self.image.left_over().first().copied() {
@@ -270,10 +273,10 @@ impl Writer {
     }
 }
 
-/// Records that will be one write.
+/// The records of one write.
 struct Group {
     pending: Pending,
-    /// Who waits for it, and which session it begins.
+    /// The waiting caller, and the session that the record creates.
     waiting: Vec<(Option<SessionKey>, Done<()>)>,
 }
 
@@ -283,7 +286,7 @@ impl Group {
     }
 }
 
-const ACTION: &str = "note this in its journal";
+const ACTION: &str = "write to its journal";
 
 fn failed(error: &io::Error) -> StoreError {
     StoreError::Backend { action: ACTION, reason: error.to_string() }

@@ -1,8 +1,8 @@
-//! The open database, and another one in its place after its storage failed.
+//! The open database, and its replacement after its storage failed.
 //!
-//! After an input or output error redb refuses everything until it is opened again, reads included. So it is closed and
-//! opened at once, on which redb goes back to its last commit. After that it takes no changes for a while: what made one fail
-//! is likely to make the next one fail, and reads would wait for it to be opened again and again.
+//! After an I/O error redb rejects every operation, reads included, until it is reopened. So it is closed and reopened
+//! at once, which makes redb return to its last commit. Then it rejects changes for a while: the cause of the failure
+//! is likely to persist, and reads would wait for repeated reopening.
 
 use crate::store::StoreError;
 use redb::{Database, DatabaseError};
@@ -10,30 +10,30 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-/// Least time between opening a database again and the next change, or the next attempt to open it.
+/// Minimum time from reopening a database to the next change, or to the next attempt to open it.
 const REST: Duration = Duration::from_millis(200);
 
-/// The same, as a multiple of the time that opening took: a large database takes long.
+/// The same as a multiple of the time that reopening took: it is slow for a large database.
 const REST_FACTOR: u32 = 10;
 
-/// Least room on the disk for a change, besides four times its own bytes: a change is written beside what it replaces.
-/// A little is left for the journal, which needs little.
+/// Minimum free disk space for a change, in addition to four times its size: redb writes a change beside the data that
+/// it replaces. Leaves a little for the journal, which needs little.
 const MIN_ROOM_BYTES: u64 = 8 * 1024 * 1024;
 
 type Opening = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
 
-/// Where a database is, whether or not it is open now.
+/// A handle to a database that may be open or closed.
 pub(super) struct DatabaseHandle {
     current: RwLock<Current>,
-    /// Not there for a database in memory.
+    /// `None` for a database in memory.
     opening: Option<Opening>,
-    /// Whose disk has to have room.
+    /// The folder whose disk needs free space.
     folder: Option<PathBuf>,
 }
 
 struct Current {
     database: Option<Database>,
-    /// Counts databases.
+    /// Counts the databases opened so far.
     number: u64,
     rests_until: Option<Instant>,
 }
@@ -44,11 +44,11 @@ impl Current {
     }
 }
 
-/// Why something came to nothing.
+/// Why an operation failed.
 pub(super) enum Failed {
-    /// In the database, whose number it is.
+    /// An error of the database with this number.
     Database(u64, redb::Error),
-    /// There is none, since it could not be opened again.
+    /// The database could not be reopened.
     Closed(u64),
 }
 
@@ -62,11 +62,11 @@ impl Failed {
     pub(super) fn reason(&self) -> String {
         match self {
             Failed::Database(_, error) => error.to_string(),
-            Failed::Closed(_) => "its storage failed, and could not be opened again yet".into(),
+            Failed::Closed(_) => "its storage failed, and it could not be reopened yet".into(),
         }
     }
 
-    /// Whether the database is of no use any more.
+    /// Whether the database has to be reopened.
     pub(super) fn is_final(&self) -> bool {
         use redb::Error::{DatabaseClosed, Io, LockPoisoned, PreviousIo};
         match self {
@@ -94,7 +94,7 @@ impl DatabaseHandle {
         Self { current: RwLock::new(current), opening, folder }
     }
 
-    /// Does something with the database.
+    /// Runs an operation on the database.
     pub(super) fn with<T>(
         &self,
         work: impl FnOnce(&Database) -> Result<T, redb::Error>,
@@ -104,7 +104,7 @@ impl DatabaseHandle {
         work(database).map_err(|error| Failed::Database(current.number, error))
     }
 
-    /// Reads, from another database if this one's storage failed.
+    /// Reads; if the storage failed, reopens the database and retries.
     pub(super) fn read<T>(
         &self,
         action: &'static str,
@@ -121,7 +121,7 @@ impl DatabaseHandle {
         read.map_err(|failed| StoreError::Backend { action, reason: failed.reason() })
     }
 
-    /// Opens the database again; whether there is another one than that which failed.
+    /// Reopens the database; returns whether another one than the failed one is open.
     pub(super) fn open_again(&self, failed: &Failed) -> bool {
         let Some(opening) = &self.opening else { return false };
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
@@ -131,8 +131,8 @@ impl DatabaseHandle {
         if current.rests() {
             return false;
         }
-        tracing::warn!(reason = failed.reason(), "the store failed; it is opened again");
-        // It has the file locked until it is dropped.
+        tracing::warn!(reason = failed.reason(), "the store failed and is reopened");
+        // The old database locks the file until it is dropped.
         current.database = None;
         let begun = Instant::now();
         let opened = opening();
@@ -143,13 +143,13 @@ impl DatabaseHandle {
                 true
             }
             Err(error) => {
-                tracing::error!(%error, "the store cannot be opened again");
+                tracing::error!(%error, "the store cannot be reopened");
                 false
             }
         }
     }
 
-    /// Whether a change of so many bytes can be tried now.
+    /// Whether a change of this size can be tried now.
     pub(super) fn takes_changes(&self, bytes: usize) -> Result<(), String> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         if current.database.is_some() && current.rests() {
@@ -160,11 +160,13 @@ impl DatabaseHandle {
         if free >= needed {
             return Ok(());
         }
-        Err(format!("its disk has {free} bytes left, and this takes {needed}: make room"))
+        Err(format!(
+            "its disk has {free} bytes left, and this change needs {needed}: free some space"
+        ))
     }
 }
 
-/// What is free on the disk of a folder, if the system says.
+/// Free space on the disk of a folder, if the system reports it.
 fn free_bytes(folder: &Path) -> Option<u64> {
     let disk = rustix::fs::statvfs(folder).ok()?;
     Some(disk.f_bavail.saturating_mul(disk.f_frsize))

@@ -1,4 +1,4 @@
-//! The stores' behaviour, in memory and over a restart.
+//! The stores' behaviour, in memory and across a restart.
 
 use super::*;
 use crate::budget::{Bounds, OverDisk};
@@ -21,7 +21,7 @@ async fn it_keeps_the_laws_of_all_stores() {
     laws::a_random_history_agrees_with_a_model(store, "u8").await;
 }
 
-/// What users take up, as it is counted and as it is.
+/// Disk usage of users, as counted and as recomputed.
 fn kept(store: &RedbStore) -> [BTreeMap<String, u64>; 2] {
     let looked = store.inner.handle.with(|database| {
         let transaction = database.begin_write()?;
@@ -38,7 +38,7 @@ fn kept(store: &RedbStore) -> [BTreeMap<String, u64>; 2] {
 }
 
 #[tokio::test]
-async fn what_users_keep_on_disk_is_counted_whatever_becomes_of_it() {
+async fn disk_usage_of_users_is_counted_through_all_changes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("relay.redb");
     let counted = {
@@ -56,11 +56,11 @@ async fn what_users_keep_on_disk_is_counted_whatever_becomes_of_it() {
         assert_eq!(full, size + 4 * disk::ROW_BYTES + 1);
         let block = values::BLOCK_BYTES as u64;
         write(0, block - 10, block + 20).await.unwrap();
-        assert_eq!(kept(store)[0]["u6"], full - block - disk::ROW_BYTES, "zeros are not there");
+        assert_eq!(kept(store)[0]["u6"], full - block - disk::ROW_BYTES, "zeros are not stored");
         let [counted, found] = kept(store);
         assert_eq!(counted, found);
         assert!(["", "u1", "u4", "u5"].iter().all(|user| counted[*user] > 0), "{counted:?}");
-        // As an earlier relay left it.
+        // As a relay of an earlier version left it.
         let forgotten = store.inner.handle.with(|database| {
             let transaction = database.begin_write()?;
             transaction.delete_table(disk::DISK)?;
@@ -74,7 +74,7 @@ async fn what_users_keep_on_disk_is_counted_whatever_becomes_of_it() {
 }
 
 #[tokio::test]
-async fn more_than_a_user_may_keep_is_refused_and_nothing_is_changed() {
+async fn a_write_over_the_disk_limit_is_rejected_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let block = values::BLOCK_BYTES;
     let most = 2 * block as u64 + 1000;
@@ -124,7 +124,7 @@ async fn it_keeps_the_laws_of_all_locks() {
         let expire_k = async |user: &str| expire(user, "k").await;
         lock_laws::what_expired_is_lost(&store, second, "u3", expire_k).await;
         lock_laws::a_lease_ends_and_a_renewed_one_does_not(&store, "u4").await;
-        // Each change waits for the disk there, and who waits is to ask again before it is left out.
+        // Each change waits for the disk here, and takers have to poll again before the queue drops them.
         let steps = if store.inner.recorder.is_some() { 150 } else { 3000 };
         for seed in 0..3 {
             let (user, history) = (format!("m{seed}"), (seed, steps));
@@ -134,7 +134,7 @@ async fn it_keeps_the_laws_of_all_locks() {
 }
 
 #[tokio::test]
-async fn a_lock_is_held_over_a_restart_by_a_session_that_is_there_and_for_a_lease_by_others() {
+async fn a_restart_keeps_locks_of_live_sessions_and_other_locks_for_a_lease() {
     const LEASE: Duration = Duration::from_secs(3);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("relay.redb");
@@ -155,7 +155,7 @@ async fn a_lock_is_held_over_a_restart_by_a_session_that_is_there_and_for_a_leas
     let store = RedbStore::open(&path).unwrap();
     let begun = Instant::now();
     assert_eq!(store.ask("u", "released", waits, LEASE).await.unwrap(), Asked::Held);
-    // Its page comes back.
+    // The session's page comes back.
     assert!(store.take_up(session, "u").await.unwrap().is_some());
     while store.ask("u", "left", waits, LEASE).await.unwrap() != Asked::Held {
         assert_eq!(store.renew(session.into(), LEASE).await.unwrap().len(), 1);
@@ -171,7 +171,7 @@ async fn a_lock_is_held_over_a_restart_by_a_session_that_is_there_and_for_a_leas
 }
 
 #[tokio::test]
-async fn lists_are_apart_from_values_and_leave_nothing_when_they_are_cleared() {
+async fn lists_are_separate_from_values_and_clearing_removes_all_rows() {
     let store = RedbStore::in_memory().unwrap();
     store.append("u", "k", b"one".to_vec()).await.unwrap();
     store.append("u", "l", b"other".to_vec()).await.unwrap();
@@ -183,7 +183,7 @@ async fn lists_are_apart_from_values_and_leave_nothing_when_they_are_cleared() {
 }
 
 #[tokio::test]
-async fn what_was_written_is_there_after_a_restart() {
+async fn writes_survive_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("relay.redb");
     let stored = StoredFunction { integrity: "i".into(), wasm: vec![1, 2] };
@@ -204,7 +204,7 @@ async fn what_was_written_is_there_after_a_restart() {
     assert_eq!(store.get("u", "g").await.unwrap(), None);
 }
 
-/// How many rows of bytes there are.
+/// Number of rows of bytes.
 fn rows(store: &RedbStore, table: TableDefinition<'static, (u64, u32), &'static [u8]>) -> u64 {
     let count = |database: &Database| Ok(database.begin_read()?.open_table(table)?.len()?);
     store.inner.handle.read("count", count).unwrap()
@@ -226,7 +226,7 @@ async fn a_write_touches_only_the_blocks_concerned() {
     assert_eq!(rows(&store, values::BLOCKS), 2);
 }
 
-/// Opens a store, and gives what the log says meanwhile.
+/// Opens a store, and returns what it logs.
 fn opened(path: &Path) -> (RedbStore, String) {
     let log = path.with_extension("log");
     let file = Arc::new(std::fs::File::create(&log).unwrap());
@@ -236,7 +236,7 @@ fn opened(path: &Path) -> (RedbStore, String) {
 }
 
 #[tokio::test]
-async fn an_empty_database_beside_a_journal_is_warned_of_and_nothing_else() {
+async fn an_empty_database_beside_a_journal_is_logged() {
     const WARNING: &str = "the database is empty or missing";
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("relay.redb");

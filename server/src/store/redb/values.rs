@@ -1,4 +1,4 @@
-//! State values in blocks: a write touches only the blocks concerned, and a read only those asked for.
+//! State values in blocks: reads and writes touch only the blocks that they need.
 
 use super::{Checked, disk, new_number};
 use crate::budget::Disk;
@@ -8,8 +8,8 @@ use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Bytes of a block. A block, its key and redb's own header share a page of 64 KiB: pages are powers of two, so a block of
-/// that size would take twice as much.
+/// Size of a block, bytes. A block, its key and redb's header share a page of 64 KiB: page sizes are powers of two, so
+/// a full 64 KiB block would occupy twice as much.
 pub(super) const BLOCK_BYTES: usize = 60 * 1024;
 
 const VALUES: TableDefinition<'_, (&str, &str), (u64, u64)> = TableDefinition::new("values");
@@ -21,7 +21,7 @@ pub(super) fn prepare(transaction: &WriteTransaction) -> Result<(), redb::Error>
     Ok(())
 }
 
-/// Everything that can be wrong with a write before the value is looked at.
+/// Checks of a write that do not need the stored value.
 pub(super) fn check(key: &str, size: u64, chunks: &[Chunk]) -> Result<(), StateError> {
     if size > MAX_VALUE_BYTES {
         return Err(StateError::TooLarge { key: key.to_owned(), size });
@@ -55,7 +55,7 @@ pub(super) fn read(
     Ok(StateRead { size: Some(size), chunk: Chunk { offset, bytes } })
 }
 
-/// Writes chunks that were checked.
+/// Writes chunks that have been checked.
 pub(super) fn write(
     transaction: &WriteTransaction,
     name: (&str, &str),
@@ -69,7 +69,7 @@ pub(super) fn write(
         let key = name.1.to_owned();
         return Ok(Err(StateError::SizeMismatch { key, have, asked: size }.into()));
     }
-    // Many small chunks may lie in one block: each block is written once.
+    // Several small chunks may lie in one block: each block is written once.
     let mut changes: BTreeMap<u32, Vec<(usize, &[u8])>> = BTreeMap::new();
     for chunk in chunks {
         let mut rest = chunk.bytes.as_slice();
@@ -88,7 +88,7 @@ pub(super) fn write(
         let of_block = |position: &u32| length_of(*position) as u64 + disk::ROW_BYTES;
         let most = row + changes.keys().map(of_block).sum::<u64>();
         let Some((number, _)) = found.filter(|_| most > room) else { return Ok(most) };
-        // Those that are there already take no more.
+        // Rewriting an existing block needs no more space.
         let mut more = row;
         for position in changes.keys() {
             if blocks.get((number, *position))?.is_none() {
@@ -130,7 +130,7 @@ pub(super) fn write(
     Ok(Ok(()))
 }
 
-/// Adds up what users' values take up.
+/// Adds up the disk usage of users' values.
 pub(super) fn counted(
     transaction: &WriteTransaction,
     add: &mut impl FnMut(&str, u64),
@@ -148,7 +148,7 @@ pub(super) fn counted(
     Ok(())
 }
 
-/// The blocks that `length` bytes from `offset` touch, and which of their bytes.
+/// The blocks that `length` bytes from `offset` touch, and the range within each.
 fn blocks_of(offset: u64, length: usize) -> impl Iterator<Item = (u32, Range<usize>)> {
     const BLOCK: u64 = BLOCK_BYTES as u64;
     let end = offset + length as u64;
@@ -156,7 +156,7 @@ fn blocks_of(offset: u64, length: usize) -> impl Iterator<Item = (u32, Range<usi
     touched.map(move |position| {
         let start = position * BLOCK;
         let within = offset.max(start) - start..end.min(start + BLOCK) - start;
-        // Values are bounded by `MAX_VALUE_BYTES`, so positions are small.
+        // Values are bounded by `MAX_VALUE_BYTES`, so block positions are small.
         (position as u32, within.start as usize..within.end as usize)
     })
 }
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_fall_into_blocks() {
+    fn ranges_are_split_into_blocks() {
         let of = |offset, length| blocks_of(offset, length).collect::<Vec<_>>();
         let block = BLOCK_BYTES as u64;
         assert_eq!(of(5, 0), []);

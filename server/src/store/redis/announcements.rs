@@ -1,8 +1,9 @@
-//! What other relays write over the same Redis: `change.lua` says each write on a channel, in one step with it.
+//! Notification of writes by other relays to the same Redis: `change.lua` publishes each write on a channel, atomically
+//! with it.
 //!
-//! The channel is listened to only while somebody here listens for a value. What was said while nobody listened, or while the
-//! connection was broken, is lost; so after each beginning every value counts as written. What writes to Redis past the
-//! relays says nothing here: Faasm's own workers, for one.
+//! The relay subscribes only while it has listeners for a value. Messages published while it was not subscribed, or
+//! while the connection was broken, are lost; so after each subscription every value counts as written. Clients that
+//! write to Redis directly, such as Faasm's workers, publish nothing.
 
 use super::keys::{WRITTEN, user_and_key};
 use crate::store::Changes;
@@ -14,13 +15,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-/// For Redis to answer.
+/// Time limit for an answer of Redis.
 const ANSWER: Duration = Duration::from_secs(4);
 
-/// Between two signs of life that are asked for, and before another connection is tried.
+/// Interval between pings, and between attempts to connect.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Passes on what is said, for as long as the store is there.
+/// Passes messages on to the listeners while the store exists.
 pub(super) async fn hear(client: Client, relay: Arc<str>, changes: Weak<Changes>) {
     let mut is_deaf = false;
     loop {
@@ -37,14 +38,14 @@ pub(super) async fn hear(client: Client, relay: Arc<str>, changes: Weak<Changes>
         if !std::mem::replace(&mut is_deaf, true) {
             tracing::warn!(
                 reason,
-                "what other relays write to Redis is not heard: pages may keep old values"
+                "not subscribed to other relays' writes to Redis: pages may keep stale values"
             );
         }
         tokio::time::sleep(EVERY).await;
     }
 }
 
-/// Until nobody listens any more, or it cannot go on.
+/// Runs until the last listener leaves, or the subscription fails.
 async fn listen(
     client: &Client,
     relay: &str,
@@ -54,7 +55,7 @@ async fn listen(
 ) -> Result<(), String> {
     let (mut sink, mut stream) = answered(subscribe(client)).await?;
     if std::mem::take(is_deaf) {
-        tracing::info!("what other relays write to Redis is heard again");
+        tracing::info!("subscribed to other relays' writes to Redis again");
     }
     let Some(all) = changes.upgrade() else { return Ok(()) };
     all.tell_all();
@@ -77,9 +78,9 @@ async fn listen(
     }
 }
 
-/// Completes when nobody listens any more.
+/// Completes when the last listener has left.
 async fn is_over(is_heard: &mut watch::Receiver<bool>) {
-    // Where there is no store any more, nobody does.
+    // If the store is gone, so are its listeners.
     let _ = is_heard.wait_for(|is_heard| !*is_heard).await;
 }
 
@@ -99,7 +100,7 @@ async fn answered<T>(asking: impl Future<Output = Result<T, RedisError>>) -> Res
     answer.map_err(|error| error.to_string())
 }
 
-/// The value that another relay has written.
+/// The value that another relay has written; `None` for this relay's own writes.
 fn of_others<'a>(said: &'a str, relay: &str) -> Option<(&'a str, &'a str)> {
     let (writer, state_key) = said.split_at_checked(relay.len())?;
     (writer != relay).then(|| user_and_key(state_key)).flatten()
@@ -110,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_relay_has_written_itself_it_knows() {
+    fn a_relay_ignores_its_own_announcements() {
         assert_eq!(of_others("otherada_k", "thisx"), Some(("ada", "k")));
         assert_eq!(of_others("thisxada_k", "thisx"), None);
         for odd in ["", "other", "otherada", "\u{fc}\u{fc}\u{fc}_k"] {

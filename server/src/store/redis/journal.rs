@@ -2,35 +2,37 @@
 //!
 //! | key | type | value |
 //! |---|---|---|
-//! | `{faasm-relay}:session:HASH` | hash | `user`; `owner`, the relay whose session it is; `hold`, which of that relay's holds on it |
+//! | `{faasm-relay}:session:HASH` | hash | `user`; `owner`, the relay that owns it; `hold`, the number of that relay's acquisition |
 //! | `…:begun` | hash | by request: an entry, see [`Entry`] |
-//! | `…:forgotten` | sorted set | ranges of requests whose replies the page has, `START-END` |
-//! | `…:ended` | string | there for ten minutes after the session ended |
-//! | `{faasm-relay}:relay:ID` | string | there while the relay is: since when, by the clock of Redis |
+//! | `…:forgotten` | sorted set | ranges of acknowledged requests, `START-END` |
+//! | `…:ended` | string | tombstone, for ten minutes after the session ended |
+//! | `{faasm-relay}:relay:ID` | string | while the relay is alive: its start, by the clock of Redis |
 //!
-//! Each operation is one script, and each script is right however often and however late Redis gets it: a connection that
-//! broke may still deliver what was sent over it. Why that is so:
+//! Each operation is one script. Each script is correct however often and however late Redis receives it: a broken
+//! connection may still deliver requests that were sent over it. Why that is so:
 //!
-//! * *A call starts at most once.* [`Journal::accept`] puts an entry with its [`Claim`], which accepts a request once, where there is
-//!   no entry and the page does not have the reply. The same question asked again finds its own entry; another one finds an
-//!   entry that is not its own, and its call does not start. Entries go only when the page has the reply, and then the
-//!   request is among those that are acknowledged. So it does not matter which relays still hold a session in memory, or that a
-//!   page left a relay in the middle of accepting and came back to it.
-//! * *A change is made at most once*: the same, with the change in the place of the claim. It needs no owner.
-//! * *What ended is told.* Whoever accepted a call, and no other claim of the same relay, says what came of it, also when the session is another relay's by then.
-//!   The owner asks for entries of running calls until they are replies, or until the relay in them is gone. Then it writes
-//!   that nobody knows, and a result that comes later is dropped: every owner after it answers the same.
-//! * *Only the owner ends a session* or forgets replies, so a relay that lost sight of its page does not take the session from
-//!   the one that has it.
-//! * *A session begins once.* Where it is not there, [`Journal::begin`] makes it only up to 20 s, by the clock of Redis, after it
-//!   was asked for. A session that is there lasts for longer than that, and one that ended leaves `…:ended` for longer than that: so
-//!   a session whose history is gone is not made again without it, however late the same question arrives.
-//! * *A relay ends the session that it meant.* Each time that a session is taken up, its `hold` is another one, and an end names
-//!   the hold: one that is still on its way when the page comes back ends nothing.
-//! * Notes ([`Journal::finish`], [`Journal::forget`], [`Journal::end`]) may come in any order: a reply to a request that was
-//!   acknowledged is not kept, and nothing is noted in a session that ended.
+//! * *A call starts at most once.* [`Journal::accept`] writes an entry with its [`Claim`], if the request has no entry
+//!   and is not acknowledged. A repetition finds its own entry; another claim finds a foreign entry, and its call does
+//!   not start. An entry is deleted only once the page has the reply, and then the request is among the acknowledged
+//!   ones. So it does not matter which relays still hold a session in memory, or whether a page left a relay during
+//!   `accept` and came back to it.
+//! * *A change is made at most once*, for the same reason: the change takes the place of the claim. It needs no owner.
+//! * *Outcomes reach the owner.* The relay and claim that accepted a call record its outcome, even if another relay
+//!   owns the session by then. The owner polls entries of running calls until they are replies, or until their relay is
+//!   gone. Then it records that the outcome is unknown, and a later result is dropped: every later owner answers the
+//!   same.
+//! * *Only the owner ends a session* or deletes replies, so a relay that lost its page cannot end the session under the
+//!   relay that has acquired it.
+//! * *A session is created once.* If it does not exist, [`Journal::begin`] creates it only up to 20 s, by the clock of
+//!   Redis, after the request was made. An existing session lasts longer than that, and an ended one leaves `…:ended`
+//!   for longer than that: so a session whose history is deleted is not created again without it, however late the same
+//!   request arrives.
+//! * *A relay ends the acquisition that it meant.* Each acquisition of a session has its own `hold`, and an end names
+//!   the hold: a delayed end that arrives after the page has come back ends nothing.
+//! * Asynchronous records ([`Journal::finish`], [`Journal::forget`], [`Journal::end`]) may arrive in any order: a reply
+//!   to an acknowledged request is not stored, and nothing is recorded in an ended session.
 //!
-//! What a relay that died held goes by itself: sessions have an expiry, which their owner puts off while it holds them.
+//! What a dead relay held expires: sessions have an expiry, which their owner extends while it holds them.
 
 use super::keys::{ended_key, number, relay_key, request, session_keys};
 use super::link::{Question, Repeat};
@@ -54,24 +56,25 @@ static TAKE_UP: LazyLock<Script> = script!("forgotten.lua", "take_up.lua");
 static ACCEPT: LazyLock<Script> = script!("forgotten.lua", "accept.lua");
 static VERDICT: LazyLock<Script> = script!("verdict.lua");
 
-/// For Redis to answer while a page shakes hands, and before a call starts: then the page tries again, or is told.
+/// Time limit for Redis during a page's handshake and before a call starts; after it the page retries, or gets an
+/// error.
 const SHORT: Duration = Duration::from_secs(3);
 
-/// For how long a relay has to have been there before it takes another one for gone: as long as that one may take to give
-/// another sign of life.
+/// Minimum uptime of a relay before it declares another one dead: the longest time that a live relay may need to renew
+/// its heartbeat.
 const GRACE_PERIOD: Duration = Duration::from_secs(3);
 
-/// What is kept of a request that was begun.
+/// The record of a started request.
 enum Entry<'a> {
     /// `r`, the relay, a colon, and the number of its claim.
     Running { relay: &'a str },
-    /// `=`, and the frame.
+    /// `=`, and the reply's frame.
     Replied(&'a [u8]),
-    /// `?`: its relay ended before it said.
+    /// `?`: its relay died before it recorded the outcome.
     Unknown,
 }
 
-/// After it was asked for, until a session may begin. Sessions last for longer ([`super::presence::MARGIN`]).
+/// How long after its request a session may be created. Sessions last longer ([`super::presence::MARGIN`]).
 const BEGINNING: Duration = Duration::from_secs(20);
 
 const RUNNING: u8 = b'r';
@@ -99,17 +102,17 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// The entry of a call that was accepted.
+/// The entry of an accepted call.
 pub(super) fn running(relay: &str, claim: Claim) -> String {
     format!("{}{relay}:{}", char::from(RUNNING), claim.number())
 }
 
-/// The entry of a call that ended.
+/// The entry of an ended call.
 pub(super) fn replied(frame: &[u8]) -> Vec<u8> {
     [&[REPLIED], frame].concat()
 }
 
-/// A script that is given the session, what it began, and what it forgot.
+/// A script whose keys are the session, its entries and its acknowledged ranges.
 pub(super) fn on_session(script: &Script, session: SessionKey) -> ScriptInvocation<'_> {
     let mut invocation = script.prepare_invoke();
     for key in session_keys(session) {
@@ -118,20 +121,20 @@ pub(super) fn on_session(script: &Script, session: SessionKey) -> ScriptInvocati
     invocation
 }
 
-/// A range of what was acknowledged.
+/// A range of acknowledged requests.
 fn range(text: &str) -> Option<Range<u64>> {
     let (start, end) = text.split_once('-')?;
     Some(request(start)?.0..request(end)?.0)
 }
 
 impl RedisStore {
-    /// Notes that this relay has a session, and what the session began that is to be acked some time.
+    /// Records that this relay owns a session, and the session's requests that still have to be acknowledged.
     fn hold(&self, session: SessionKey, begun: impl IntoIterator<Item = RequestId>) {
         self.held().entry(session).or_default().begun.extend(begun);
     }
 
     async fn try_begin(&self, session: SessionKey, user: &str) -> Result<(), StoreError> {
-        const ACTION: &str = "begin a session";
+        const ACTION: &str = "create a session";
         let question = self.beginning(session, user, self.now() + milliseconds(BEGINNING));
         let begun: String = self.link().ask_for(SHORT, ACTION, Repeat::Reads, 0, question).await?;
         match begun.as_str() {
@@ -139,17 +142,17 @@ impl RedisStore {
                 self.hold(session, []);
                 Ok(())
             }
-            "lost" => Err(StoreError::SessionLost { reason: "another relay took it up" }),
+            "lost" => Err(StoreError::SessionLost { reason: "another relay acquired it" }),
             "ended" => Err(StoreError::SessionLost { reason: "it has ended" }),
             "late" => {
-                let reason = "Redis got the question too late; try again".to_owned();
+                let reason = "the request reached Redis too late; try again".to_owned();
                 Err(StoreError::Backend { action: ACTION, reason })
             }
             other => Err(unexpected(ACTION, other)),
         }
     }
 
-    /// The question that has a session begin, unless it arrives after this time, by the clock of Redis (ms).
+    /// The request that creates a session unless it arrives after this time, by the clock of Redis (ms).
     pub(super) fn beginning(
         &self,
         session: SessionKey,
@@ -180,7 +183,7 @@ impl RedisStore {
         let (question, bytes) = (Question::Script(invocation), MAX_PAYLOAD_BYTES as u64);
         type Found = Option<(Vec<Vec<u8>>, Vec<String>)>;
         let found: Found =
-            self.link().ask_for(SHORT, "take a session up", Repeat::Reads, bytes, question).await?;
+            self.link().ask_for(SHORT, "acquire a session", Repeat::Reads, bytes, question).await?;
         let Some((entries, acked)) = found else { return Ok(None) };
         let pair = |pair: &[Vec<u8>]| {
             let [id, entry] = pair else { return None };
@@ -199,22 +202,21 @@ impl RedisStore {
         claim: Claim,
         id: RequestId,
     ) -> Result<(), StoreError> {
-        const ACTION: &str = "note that a call begins";
+        const ACTION: &str = "record the start of a call";
         let mut invocation = on_session(&ACCEPT, session);
         invocation.arg(number(id.0)).arg(self.relay()).arg(running(self.relay(), claim));
         let question = Question::Script(invocation);
-        // Before it is asked: whatever comes of it, the entry may be there.
+        // Recorded before the request is sent: whatever its result, the entry may exist.
         self.hold(session, [id]);
-        // Where it is uncertain whether there is an entry, the call does not start all the same, and the reply that says so
-        // takes its place.
+        // If it is uncertain whether the entry exists, the call does not start, and the error reply replaces the entry.
         let accepted: String =
             self.link().ask_for(SHORT, ACTION, Repeat::Reads, 0, question).await?;
         match accepted.as_str() {
             "done" => Ok(()),
             "lost" => {
-                Err(StoreError::SessionLost { reason: "another relay has it, or Redis lost it" })
+                Err(StoreError::SessionLost { reason: "another relay owns it, or Redis lost it" })
             }
-            "begun" => Err(StoreError::SessionLost { reason: "another relay began this call" }),
+            "begun" => Err(StoreError::SessionLost { reason: "another relay started this call" }),
             other => Err(unexpected(ACTION, other)),
         }
     }
@@ -228,7 +230,7 @@ impl RedisStore {
         let fields: Vec<String> = requests.iter().map(|id| number(id.0)).collect();
         let question = Question::Command(Cmd::hmget(begun, fields));
         let bytes = MAX_PAYLOAD_BYTES as u64;
-        self.link().ask("ask what became of calls", Repeat::Reads, bytes, question).await
+        self.link().ask("poll the outcomes of calls", Repeat::Reads, bytes, question).await
     }
 
     async fn try_decided(
@@ -236,12 +238,12 @@ impl RedisStore {
         session: SessionKey,
         requests: Vec<RequestId>,
     ) -> Result<Vec<(RequestId, InFlight)>, StoreError> {
-        const ACTION: &str = "ask whether a relay is there";
+        const ACTION: &str = "check whether a relay is alive";
         let entries = self.entries(session, &requests).await?;
         let mut is_there = BTreeMap::new();
         let mut decided = Vec::new();
         for (id, entry) in requests.into_iter().zip(entries) {
-            // Gone with its session.
+            // Deleted with its session.
             let Some(entry) = entry else {
                 decided.push((id, InFlight::Unknown));
                 continue;
@@ -250,7 +252,7 @@ impl RedisStore {
                 decided.push((id, Entry::of(&entry).begun()));
                 continue;
             };
-            // This one is, whatever its own signs of life.
+            // This relay is alive, even if its heartbeat has expired.
             if relay == self.relay() {
                 continue;
             }
@@ -298,7 +300,7 @@ impl Journal for RedisStore {
         Box::pin(async move {
             let [key, ..] = session_keys(session);
             let question = Question::Command(Cmd::hget(key, "owner"));
-            let action = "ask whose a session is";
+            let action = "check the owner of a session";
             let owner: Option<String> =
                 self.link().ask_for(SHORT, action, Repeat::Reads, 0, question).await?;
             Ok(owner.as_deref() == Some(self.relay()))
@@ -346,7 +348,7 @@ impl Journal for RedisStore {
         self.note(Note::End { session, hold });
     }
 
-    /// What an earlier process left goes by itself.
+    /// Sessions of an earlier process expire on their own.
     fn end_left_over(&self) {}
 
     fn change<'a>(

@@ -1,4 +1,4 @@
-//! The journal of several relays: the laws of all journals, and what only several have.
+//! The journal of several relays: the laws of all journals, and the properties that only shared journals have.
 
 #![allow(clippy::single_range_in_vec_init, reason = "what is forgotten is ranges")]
 
@@ -15,7 +15,7 @@ fn session(number: u8) -> SessionKey {
     SessionId([number; 16]).into()
 }
 
-/// A Redis, and relays on it.
+/// A Redis, and relays that share it.
 struct TestBed {
     server: RedisServer,
 }
@@ -30,7 +30,7 @@ impl TestBed {
     }
 }
 
-/// Ends a relay's signs of life, as its death does; what it asked before may still come.
+/// Stops a relay's heartbeat, as its death does; requests that it sent earlier may still arrive.
 async fn die(relay: RedisStore) -> String {
     let name = relay.relay().to_owned();
     let tasks = Arc::downgrade(&relay.inner);
@@ -61,7 +61,7 @@ async fn it_keeps_the_laws_of_all_journals() {
 }
 
 #[tokio::test]
-async fn a_beginning_that_arrives_after_its_time_begins_nothing() {
+async fn a_late_request_to_create_a_session_creates_nothing() {
     let bed = TestBed::new();
     let relay = bed.relay().await;
     let ask = async |latest| {
@@ -77,14 +77,14 @@ async fn a_beginning_that_arrives_after_its_time_begins_nothing() {
 }
 
 #[tokio::test]
-async fn an_end_that_arrives_after_the_session_was_taken_up_again_ends_nothing() {
+async fn a_late_end_does_not_end_a_session_acquired_again() {
     let bed = TestBed::new();
     let relay = bed.relay().await;
     let session = session(1);
     relay.begin(session, "u").await.unwrap();
     for hold in [0, 1] {
         let ends = Note::End { session, hold: relay.held().get(&session).unwrap().hold };
-        // Its page comes back while that is on its way.
+        // Its page comes back while the end is in flight.
         relay.take_up(session, "u").await.unwrap().unwrap();
         relay.note(ends);
         relay.settle().await;
@@ -96,7 +96,7 @@ async fn an_end_that_arrives_after_the_session_was_taken_up_again_ends_nothing()
 }
 
 #[tokio::test]
-async fn a_session_is_one_relay_s_at_a_time() {
+async fn a_session_has_one_owner_at_a_time() {
     let bed = TestBed::new();
     let (first, second) = (bed.relay().await, bed.relay().await);
     let (session, claim) = (session(1), Claim::new());
@@ -104,9 +104,9 @@ async fn a_session_is_one_relay_s_at_a_time() {
     first.accept(session, claim, RequestId(1)).await.unwrap();
     assert!(second.take_up(session, "u").await.unwrap().is_some());
     assert!(!first.holds(session).await.unwrap() && second.holds(session).await.unwrap());
-    assert!(is_lost(first.accept(session, claim, RequestId(2)).await), "it is the second one's");
+    assert!(is_lost(first.accept(session, claim, RequestId(2)).await), "the second relay owns it");
     assert!(is_lost(first.begin(session, "u").await));
-    // Neither ends it, nor forgets.
+    // The earlier owner can neither end the session nor delete replies.
     first.forget(session, 1..2);
     first.end(session);
     first.settle().await;
@@ -114,12 +114,12 @@ async fn a_session_is_one_relay_s_at_a_time() {
     assert_eq!(recovered.begun, [(RequestId(1), InFlight::Elsewhere)]);
     assert_eq!(recovered.acked, []);
     second.accept(session, claim, RequestId(2)).await.unwrap();
-    // Back again, while the first one's calls run.
+    // The first relay acquires it again while its own calls run.
     assert!(first.take_up(session, "u").await.unwrap().is_some());
     for call in [1, 2] {
         assert!(
             is_lost(first.accept(session, Claim::new(), RequestId(call)).await),
-            "{call} was begun"
+            "{call} was started"
         );
     }
     second.end(session);
@@ -128,12 +128,12 @@ async fn a_session_is_one_relay_s_at_a_time() {
 }
 
 #[tokio::test]
-async fn what_one_hold_on_a_session_says_is_not_of_what_another_one_runs() {
+async fn a_claim_records_outcomes_of_its_own_calls_only() {
     let bed = TestBed::new();
     let (first, second) = (bed.relay().await, bed.relay().await);
     let (session, before, now) = (session(1), Claim::new(), Claim::new());
     first.begin(session, "u").await.unwrap();
-    // Its page goes away and comes back while this relay still has requests of it waiting.
+    // Its page disconnects and comes back while requests of the first claim still wait.
     second.take_up(session, "u").await.unwrap().unwrap();
     first.take_up(session, "u").await.unwrap().unwrap();
     first.accept(session, now, RequestId(1)).await.unwrap();
@@ -145,14 +145,14 @@ async fn what_one_hold_on_a_session_says_is_not_of_what_another_one_runs() {
     first.finish(session, now, RequestId(1), b"result");
     first.settle().await;
     assert_eq!(decided(&second, session, 1).await, Some(InFlight::Replied(b"result".to_vec())));
-    // What ended before it was accepted is found by whoever tries to accept it.
+    // An attempt to accept a call that has already ended finds its outcome.
     first.finish(session, before, RequestId(2), b"refused");
     first.settle().await;
     assert!(is_lost(first.accept(session, now, RequestId(2)).await));
 }
 
 #[tokio::test]
-async fn what_another_relay_runs_is_told_when_it_ends() {
+async fn the_owner_learns_the_outcome_of_another_relay_s_call() {
     let bed = TestBed::new();
     let (first, second) = (bed.relay().await, bed.relay().await);
     let (session, claim) = (session(1), Claim::new());
@@ -160,7 +160,7 @@ async fn what_another_relay_runs_is_told_when_it_ends() {
     first.accept(session, claim, RequestId(1)).await.unwrap();
     second.take_up(session, "u").await.unwrap().unwrap();
     assert_eq!(decided(&second, session, 1).await, None);
-    // What the second one says of it does not count: it did not begin it.
+    // An outcome from the second relay is ignored: it did not accept the call.
     second.finish(session, claim, RequestId(1), b"cancelled");
     second.settle().await;
     assert_eq!(decided(&second, session, 1).await, None);
@@ -171,7 +171,7 @@ async fn what_another_relay_runs_is_told_when_it_ends() {
     second.settle().await;
     let recovered = second.take_up(session, "u").await.unwrap().unwrap();
     assert_eq!((recovered.begun, recovered.acked), (vec![], vec![1..2]));
-    // Too late, twice over: it is not kept again.
+    // A late duplicate for an acknowledged request: it is not stored again.
     first.finish(session, claim, RequestId(1), b"result");
     first.settle().await;
     assert!(is_lost(second.accept(session, claim, RequestId(1)).await));
@@ -179,7 +179,7 @@ async fn what_another_relay_runs_is_told_when_it_ends() {
 }
 
 #[tokio::test]
-async fn what_a_relay_ran_that_is_gone_is_unknown_for_good() {
+async fn calls_of_a_dead_relay_stay_unknown() {
     let bed = TestBed::new();
     let (first, second) = (bed.relay().await, bed.relay().await);
     let (session, claim) = (session(1), Claim::new());
@@ -193,10 +193,10 @@ async fn what_a_relay_ran_that_is_gone_is_unknown_for_good() {
         if let Some(verdict) = decided(&second, session, 1).await {
             break verdict;
         }
-        assert!(begun.elapsed() < Duration::from_secs(60), "it is decided");
+        assert!(begun.elapsed() < Duration::from_secs(60), "the outcome is settled");
     };
     assert_eq!(verdict, InFlight::Unknown);
-    // Its last words arrive after all.
+    // The dead relay's result arrives after all.
     let notes = Notes::start(late, name.into(), usize::MAX);
     notes.push(Note::Finish {
         session,
@@ -211,14 +211,14 @@ async fn what_a_relay_ran_that_is_gone_is_unknown_for_good() {
 }
 
 #[tokio::test]
-async fn a_relay_that_was_away_itself_gives_no_verdict() {
+async fn a_relay_that_was_disconnected_declares_no_other_dead() {
     let bed = TestBed::new();
     let (first, second) = (bed.relay().await, bed.relay().await);
     let (session, claim) = (session(1), Claim::new());
     first.begin(session, "u").await.unwrap();
     first.accept(session, claim, RequestId(1)).await.unwrap();
     second.take_up(session, "u").await.unwrap().unwrap();
-    // As where Redis was away for long: everybody's sign of life has gone.
+    // As after a long outage of Redis: all heartbeats have expired.
     let names = [first.relay(), second.relay()].map(keys::relay_key);
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_millis(2500) {
@@ -232,7 +232,7 @@ async fn a_relay_that_was_away_itself_gives_no_verdict() {
 }
 
 #[tokio::test]
-async fn a_change_is_made_once_whichever_relay_asks_and_never_after_it_was_forgotten() {
+async fn a_change_is_made_once_by_any_relay_and_never_after_its_acknowledgement() {
     let bed = TestBed::new();
     let (first, second) = (bed.relay().await, bed.relay().await);
     let session = session(1);
@@ -251,11 +251,11 @@ async fn a_change_is_made_once_whichever_relay_asks_and_never_after_it_was_forgo
     second.end(session);
     second.settle().await;
     assert!(is_lost(first.change(mark(session, 2), "u", append(b"b")).await));
-    assert_eq!(list(&first, "u").await, b"a", "its session has ended");
+    assert_eq!(list(&first, "u").await, b"a", "the session has ended");
 }
 
 #[tokio::test]
-async fn ranges_that_touch_become_one() {
+async fn adjacent_ranges_are_merged() {
     let bed = TestBed::new();
     let relay = bed.relay().await;
     let (session, claim) = (session(1), Claim::new());
@@ -281,7 +281,7 @@ async fn ranges_that_touch_become_one() {
 }
 
 #[tokio::test]
-async fn sessions_outlive_a_redis_that_is_killed_and_changes_ride_it_out() {
+async fn sessions_and_changes_survive_a_killed_redis() {
     let mut bed = TestBed::new();
     let relay = bed.relay().await;
     let (session, claim) = (session(1), Claim::new());
@@ -308,7 +308,7 @@ async fn sessions_outlive_a_redis_that_is_killed_and_changes_ride_it_out() {
 }
 
 #[tokio::test]
-async fn what_is_left_of_a_relay_goes_by_itself() {
+async fn keys_of_a_dead_relay_expire() {
     let bed = TestBed::new();
     let relay = bed.relay().await;
     let (session, claim) = (session(1), Claim::new());

@@ -1,17 +1,18 @@
-//! What things are called in Redis.
+//! Names of keys in Redis.
 //!
-//! State has the keys of Faasm's workers, `USER_KEY`. Everything else begins with [`PREFIX`], which no user's name begins with.
+//! State has the keys of Faasm's workers, `USER_KEY`. All other keys begin with [`PREFIX`], with which no user's name
+//! begins.
 
 use crate::store::{SessionKey, StoreError};
 use faasm_bridge::wire::RequestId;
 
-/// Of everything that is the relays' own. Names of users have no braces.
+/// Prefix of the relays' own keys. User names have no braces.
 const PREFIX: &str = "{faasm-relay}:";
 
-/// Where a value or list is.
+/// Key of a value or list.
 ///
 /// # Errors
-/// When the user's name has an underscore, for it could be another user's key.
+/// When the user's name has an underscore: the key could be another user's.
 pub(super) fn state_key(user: &str, key: &str) -> Result<String, StoreError> {
     if user.contains('_') {
         return Err(StoreError::UserName { user: user.to_owned() });
@@ -19,12 +20,12 @@ pub(super) fn state_key(user: &str, key: &str) -> Result<String, StoreError> {
     Ok(format!("{user}_{key}"))
 }
 
-/// User and key of a value, from where it is.
+/// User and key of a value, the inverse of the key's construction.
 pub(super) fn user_and_key(state_key: &str) -> Option<(&str, &str)> {
     state_key.split_once('_')
 }
 
-/// The channel on which it is said that a value was written: the relay that has written it, and where the value is.
+/// Channel on which writes of values are announced: the relay that wrote, and the value's key.
 pub(super) const WRITTEN: &str = "{faasm-relay}:written";
 
 /// A hash: content hash and original. Names have no slashes.
@@ -36,30 +37,31 @@ pub(super) fn file_key(path: &str) -> String {
     format!("{PREFIX}file:{path}")
 }
 
-/// There while a relay is: a string, when it was first there.
+/// Exists while a relay is alive: a string, the time of its start.
 pub(super) fn relay_key(relay: &str) -> String {
     format!("{PREFIX}relay:{relay}")
 }
 
-/// The session, a hash of its user and its owner; what it began, a hash by request; what it forgot, a sorted set.
+/// The session, a hash of its user and its owner; its entries, a hash by request; its acknowledged ranges, a sorted
+/// set.
 pub(super) fn session_keys(session: SessionKey) -> [String; 3] {
     let name: String = session.0.iter().map(|byte| format!("{byte:02x}")).collect();
     ["", ":begun", ":forgotten"].map(|part| format!("{PREFIX}session:{name}{part}"))
 }
 
-/// There for a while after a session has ended, a string.
+/// Tombstone of an ended session, a string that expires.
 pub(super) fn ended_key(session: SessionKey) -> String {
     let [session, ..] = session_keys(session);
     format!("{session}:ended")
 }
 
-/// What the key of a lock begins with.
+/// Prefix of lock keys.
 pub(super) const LOCK: &str = "{faasm-relay}:lock:";
 
-/// What the key begins with that says that a taker is over.
+/// Prefix of the tombstones of takers.
 pub(super) const LOCK_OVER: &str = "{faasm-relay}:lock-over:";
 
-/// A lock, a string; its queue, a sorted set; when each in the queue asked last, a hash.
+/// A lock, a string; its queue, a sorted set; the last poll of each waiting taker, a hash.
 pub(super) fn lock_keys(name: &str) -> [String; 3] {
     [
         format!("{LOCK}{name}"),
@@ -73,12 +75,12 @@ pub(super) fn locks_key(owner: &str) -> String {
     format!("{PREFIX}locks:{owner}")
 }
 
-/// A request's number with 20 digits, so that numbers sort as text: those of Lua end at 2^53.
+/// A request's number with 20 digits, so that numbers sort as text: Lua's numbers are exact only up to 2^53.
 pub(super) fn number(request: u64) -> String {
     format!("{request:020}")
 }
 
-/// The number of a request, from how it is written.
+/// Parses a request's number.
 pub(super) fn request(number: &str) -> Option<RequestId> {
     number.parse().ok().map(RequestId)
 }
@@ -88,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_of_users_never_meet() {
+    fn keys_of_different_users_differ() {
         assert_eq!(state_key("ada", "b_c").unwrap(), "ada_b_c");
         assert_eq!(user_and_key("ada_b_c"), Some(("ada", "b_c")));
         let refused = state_key("ada_b", "c").unwrap_err();

@@ -1,8 +1,8 @@
-//! The connection to Redis: opened again when it breaks, and asked again where that does nothing twice.
+//! The connection to Redis: it reconnects, and repeats requests that are safe to repeat.
 //!
-//! Redis answers in order over one connection, so an answer may be late because of those before it: a connection counts as broken
-//! when nothing at all is answered over it for a time. Whatever goes wrong with it, a question without an answer may have been
-//! carried out; so what may be repeated is for the asker to say ([`Repeat`]).
+//! Redis answers in order over one connection, so earlier answers may delay later ones: a connection counts as broken
+//! if no answer at all arrives for some time. After any failure an unanswered request may have been executed, so the
+//! caller states whether it may be repeated ([`Repeat`]).
 
 use crate::store::StoreError;
 use redis::aio::MultiplexedConnection;
@@ -15,42 +15,43 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// For opening a connection.
+/// Time limit for opening a connection.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// For one answer after the one before it, and a second more for each [`RATE`] bytes that travel.
+/// Time limit between two answers, plus a second for each [`RATE`] bytes transferred.
 const ANSWER: Duration = Duration::from_secs(4);
 
-/// Slowest a connection may be before it counts as broken, bytes a second.
+/// Minimum throughput of a working connection, bytes a second.
 const RATE: u64 = 2 * 1024 * 1024;
 
-/// For one answer, however many others are before it, besides the time for what travels.
+/// Time limit for one answer, including the answers ahead of it, in addition to its transfer time.
 const LONGEST_ANSWER: Duration = Duration::from_secs(30);
 
-/// For a question with all its repetitions; the last one may end later by the time of one answer.
+/// Time limit for a request with all its repetitions; the last repetition may exceed it by the time limit of one
+/// answer.
 pub(super) const TIME_LIMIT: Duration = Duration::from_secs(12);
 
-/// Before a question is repeated; doubles.
+/// Delay before the first repetition; doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
-/// Longest that becomes.
+/// Upper bound of the delay.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// What a question may be repeated for.
+/// When a request may be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Repeat {
     /// It changes nothing.
     Reads,
-    /// It changes something, and nothing more when it is repeated.
+    /// It is idempotent.
     Marked,
-    /// It changes something each time: it is repeated only where it surely was not carried out.
+    /// It is not idempotent: it is repeated only if it was certainly not executed.
     Once,
 }
 
-/// What Redis is asked.
+/// A request to Redis.
 pub(super) enum Question<'a> {
     Command(Cmd),
-    /// All of it or nothing.
+    /// A transaction.
     Pipeline(Pipeline),
     Script(ScriptInvocation<'a>),
 }
@@ -72,7 +73,7 @@ impl Question<'_> {
 #[derive(Default)]
 pub(super) struct Line {
     opened: OnceCell<MultiplexedConnection>,
-    /// When something was answered last.
+    /// Time of the last answer.
     heard: Mutex<Option<Instant>>,
 }
 
@@ -81,7 +82,7 @@ impl Line {
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// Puts a question; `None` where neither it nor anything before it is answered for this time.
+    /// Sends a request; `None` if the connection delivers no answer at all within the time limit.
     async fn put<T: FromRedisValue>(
         &self,
         question: &Question<'_>,
@@ -106,7 +107,7 @@ impl Line {
     }
 }
 
-/// Redis, whether or not it is there now.
+/// A Redis, connected or not.
 pub(super) struct RedisConnection {
     client: Client,
     current: Mutex<Arc<Line>>,
@@ -114,20 +115,20 @@ pub(super) struct RedisConnection {
 
 impl std::fmt::Debug for RedisConnection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The client's address has the password.
+        // `Debug` of the client would print the address, which contains the password.
         f.debug_struct("RedisConnection").finish_non_exhaustive()
     }
 }
 
-/// What an error says of the question.
+/// Whether a request that failed may have been executed.
 enum RetryClass {
-    /// Redis did not carry it out now, and may later.
+    /// Redis did not execute it now, and may later.
     NotNow,
-    /// Redis did not carry it out, and will not.
+    /// Redis did not execute it, and will not.
     Refused,
-    /// It may have been carried out, and the answer makes no sense here: another one will not either.
+    /// It may have been executed, and the answer is malformed; a repetition would not help.
     Nonsense,
-    /// It may have been carried out; the connection is of no use any more.
+    /// It may have been executed; the connection is unusable.
     Broken,
 }
 
@@ -135,7 +136,7 @@ fn retry_class(error: &RedisError) -> RetryClass {
     use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, TryAgain};
     match error.kind() {
         ErrorKind::Server(BusyLoading | ClusterDown | MasterDown | TryAgain) => RetryClass::NotNow,
-        // A script of somebody else runs for long.
+        // Another client's script runs for long.
         ErrorKind::Extension if error.code() == Some("BUSY") => RetryClass::NotNow,
         ErrorKind::Server(_)
         | ErrorKind::Extension
@@ -151,12 +152,12 @@ impl RedisConnection {
         Self { client, current: Mutex::default() }
     }
 
-    /// The connection that is used now; another one once this is of no use any more.
+    /// The current connection; replaced when it becomes unusable.
     pub(super) fn current(&self) -> Arc<Line> {
         Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Has another connection opened instead of this one.
+    /// Makes the next request open a new connection instead of this one.
     fn give_up(&self, line: &Arc<Line>) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if Arc::ptr_eq(&current, line) {
@@ -172,10 +173,11 @@ impl RedisConnection {
         line.opened.get_or_try_init(opening).await.cloned()
     }
 
-    /// Asks until there is an answer. `bytes` is about how many travel, in either direction.
+    /// Sends a request, and repeats it as allowed until it is answered. `bytes` approximates the transfer in both
+    /// directions.
     ///
     /// # Errors
-    /// [`StoreError::Backend`] where nothing was changed, [`StoreError::Uncertain`] where that cannot be told.
+    /// [`StoreError::Backend`] if nothing was changed, [`StoreError::Uncertain`] if that is unknown.
     pub(super) async fn ask<T: FromRedisValue>(
         &self,
         action: &'static str,
@@ -186,7 +188,7 @@ impl RedisConnection {
         self.ask_for(TIME_LIMIT, action, repeat, bytes, question).await
     }
 
-    /// The same, with another time_limit.
+    /// As [`Self::ask`], with another time limit.
     pub(super) async fn ask_for<T: FromRedisValue>(
         &self,
         time_limit: Duration,
@@ -205,7 +207,7 @@ impl RedisConnection {
         loop {
             let line = self.current();
             let reason = match timeout(CONNECT + ANSWER, self.open(&line)).await {
-                Err(_) => "it cannot be connected to in time".to_owned(),
+                Err(_) => "the connection was not established in time".to_owned(),
                 Ok(Err(error)) if matches!(retry_class(&error), RetryClass::Refused) => {
                     return Err(failed(is_sent, shown(&error)));
                 }
@@ -246,11 +248,11 @@ impl RedisConnection {
     }
 }
 
-/// An error in the words of its cause.
+/// The innermost cause of an error, as text.
 fn shown(error: &RedisError) -> String {
     match error.kind() {
         ErrorKind::AuthenticationFailed => {
-            "Redis does not take the name or password in its address".to_owned()
+            "Redis rejects the user name or password in its address".to_owned()
         }
         _ => format!("Redis: {error}"),
     }

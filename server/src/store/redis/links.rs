@@ -1,7 +1,7 @@
-//! The connections to Redis that carry questions: one for short ones, and a pool for long ones.
+//! The connections to Redis: one for short requests, and a pool for long transfers.
 //!
-//! Redis answers in order over one connection, so a short question behind a long answer would wait for all of it, and count as
-//! lost. Each long transfer has a connection to itself while it lasts.
+//! Redis answers in order over one connection, so a short request behind a long answer would wait for all of it, and
+//! run into its time limit. Each long transfer has its own connection while it lasts.
 
 use super::link::{Question, RedisConnection, Repeat, TIME_LIMIT};
 use crate::store::StoreError;
@@ -10,10 +10,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Most bytes that travel for a question that goes over the connection for short ones.
+/// Maximum transfer of a request over the connection for short ones, bytes.
 const SHORT_BYTES: u64 = 16 * 1024;
 
-/// Most connections for long transfers.
+/// Maximum number of connections for long transfers.
 const MAX_TRANSFERS: usize = 16;
 
 /// All connections to one Redis.
@@ -25,7 +25,7 @@ pub(super) struct Links {
     turns: Semaphore,
 }
 
-/// A connection for one long transfer; it is closed where that is not [`Transfer::done`].
+/// A connection for one long transfer; dropping it closes it unless [`Transfer::done`] returned it to the pool.
 pub(super) struct Transfer<'a> {
     links: &'a Links,
     link: RedisConnection,
@@ -38,7 +38,7 @@ impl Links {
         Self { client, short, idle: Mutex::default(), turns: Semaphore::new(MAX_TRANSFERS) }
     }
 
-    /// As [`RedisConnection::ask`], over the connection for questions of about so many bytes.
+    /// As [`RedisConnection::ask`], over the connection that suits this many bytes.
     ///
     /// # Errors
     /// As [`RedisConnection::ask`].
@@ -52,7 +52,7 @@ impl Links {
         self.ask_for(TIME_LIMIT, action, repeat, bytes, question).await
     }
 
-    /// The same, with another time_limit.
+    /// As [`Self::ask`], with another time limit.
     pub(super) async fn ask_for<T: FromRedisValue>(
         &self,
         time_limit: Duration,
@@ -70,10 +70,10 @@ impl Links {
         Ok(answer)
     }
 
-    /// A connection for one long transfer, as soon as there is one.
+    /// A connection for one long transfer, once one is available.
     ///
     /// # Errors
-    /// When others use all of them for longer than `time_limit`.
+    /// When all of them stay in use for longer than `time_limit`.
     pub(super) async fn transfer(
         &self,
         time_limit: Duration,
@@ -95,7 +95,7 @@ impl Transfer<'_> {
         &self.link
     }
 
-    /// Nothing is under way over the connection: another transfer can have it.
+    /// Returns the connection, which is idle, to the pool.
     pub(super) fn done(self) {
         self.links.idle.lock().unwrap_or_else(PoisonError::into_inner).push(self.link);
     }

@@ -1,15 +1,15 @@
-//! Locks of several relays. Redis decides, one script for each step, each of them right however often and late it comes.
+//! Locks of several relays. Each operation is one Redis script, correct however often and late Redis receives it.
 //!
 //! | key | type | value |
 //! |---|---|---|
 //! | `{faasm-relay}:lock:USER/KEY` | string | the taker, as `OWNER:RUN:ATTEMPT;`; it expires with its lease |
-//! | `{faasm-relay}:lock-queue:USER/KEY` | sorted set | takers that wait, in the order in which they came |
-//! | `{faasm-relay}:lock-seen:USER/KEY` | hash | by taker: when it asked last, by the clock of Redis |
+//! | `{faasm-relay}:lock-queue:USER/KEY` | sorted set | waiting takers, in the order of arrival |
+//! | `{faasm-relay}:lock-seen:USER/KEY` | hash | by taker: time of its last poll, by the clock of Redis |
 //! | `{faasm-relay}:locks:OWNER` | set | names of locks that the owner's runs took, `USER/KEY` |
-//! | `{faasm-relay}:lock-over:TAKER` | string | there for some time after a taker has released its lock, or did not want it any more |
+//! | `{faasm-relay}:lock-over:TAKER` | string | tombstone, for some time after a taker has released its lock or withdrawn |
 //!
-//! The last one is for questions that a connection delivers after it broke: without it, what asked for a lock could come after
-//! what released it, and nobody would release it again.
+//! The tombstone is for requests that a broken connection delivers late: without it, a delayed request could take the
+//! lock after its release, and it would never be released.
 
 use super::keys::{LOCK, LOCK_OVER, lock_keys, locks_key, number, session_keys};
 use super::link::{Question, Repeat};
@@ -32,19 +32,19 @@ static RELEASE: LazyLock<Script> = script!("release.lua");
 static UNLOCK: LazyLock<Script> = script!("forgotten.lua", "unlock.lua");
 static RENEW: LazyLock<Script> = script!("renew.lua");
 
-/// For Redis to answer who asks for a lock, and who renews.
+/// Time limit for Redis to answer requests for locks, and renewals.
 const SHORT: Duration = Duration::from_secs(3);
 
-/// How long a taker is remembered that is over: longer than anything that was asked before can be under way.
+/// Expiry of a taker's tombstone: longer than any earlier request can be in flight.
 const OVER: Duration = Duration::from_secs(600);
 
-/// What all takers of an owner begin with.
+/// Prefix of all takers of an owner.
 pub(super) fn owner_text(owner: Owner) -> String {
     let hex: String = owner.0.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{hex}:")
 }
 
-/// What all takers of a run begin with.
+/// Prefix of all takers of a run.
 fn holder_text(Holder { owner, run }: Holder) -> String {
     format!("{}{}:", owner_text(owner), number(run))
 }
@@ -65,12 +65,12 @@ fn taker(text: &str) -> Option<Taker> {
     Some(Taker { holder: Holder { owner: Owner(owner), run }, attempt })
 }
 
-/// A lock's name; names of users have no slash.
+/// A lock's name; user names have no slash.
 fn lock_name(user: &str, key: &str) -> String {
     format!("{user}/{key}")
 }
 
-/// A script that is given a lock, its queue, who asked when, what is over of a taker, and its owner's locks.
+/// A script whose keys are a lock, its queue, the times of polls, the tombstone of a taker, and its owner's locks.
 fn on_lock<'a>(script: &'a Script, name: &str, taker: Taker) -> ScriptInvocation<'a> {
     let mut invocation = script.prepare_invoke();
     for key in lock_keys(name) {
@@ -81,7 +81,7 @@ fn on_lock<'a>(script: &'a Script, name: &str, taker: Taker) -> ScriptInvocation
     invocation
 }
 
-/// What has a taker release its lock, or leave the queue.
+/// The request by which a taker releases its lock, or leaves the queue.
 pub(super) fn release(user: &str, key: &str, taker: Taker) -> ScriptInvocation<'static> {
     let name = lock_name(user, key);
     let mut invocation = on_lock(&RELEASE, &name, taker);
@@ -109,7 +109,7 @@ impl RedisStore {
             .arg(MAX_LOCKS_OF_OWNER)
             .arg(name);
         let question = Question::Script(invocation);
-        // Asked again it does the same; and who is not answered withdraws.
+        // The script is idempotent; a taker without an answer withdraws.
         let (ended, before): (String, u64) =
             self.link().ask_for(SHORT, ACTION, Repeat::Reads, 0, question).await?;
         let key = key.to_owned();
@@ -120,14 +120,14 @@ impl RedisStore {
             "over" => Err(StoreError::LockLost { key }),
             "many" => Err(StoreError::LocksFull {
                 key,
-                reason: "the session, or the user in the cluster, holds too many others",
+                reason: "the session, or the user in the cluster, holds too many other locks",
             }),
-            "full" => Err(StoreError::LocksFull { key, reason: "too many wait for it" }),
+            "full" => Err(StoreError::LocksFull { key, reason: "too many runs wait for it" }),
             other => Err(unexpected(ACTION, other)),
         }
     }
 
-    /// Releases what a run of the mark's session holds.
+    /// Releases the lock held by a run of the record's session.
     pub(super) async fn try_unlock(
         &self,
         mark: IdempotencyRecord,
@@ -156,7 +156,7 @@ impl RedisStore {
         match ended.as_str() {
             "done" => Ok(()),
             "lost" => Err(StoreError::LockLost { key: key.to_owned() }),
-            "gone" => Err(StoreError::SessionLost { reason: "Redis does not have it any more" }),
+            "gone" => Err(StoreError::SessionLost { reason: "Redis has deleted it" }),
             other => Err(unexpected(ACTION, other)),
         }
     }
@@ -205,7 +205,7 @@ impl LockStore for RedisStore {
             let mut invocation = RENEW.key(locks_key(&begins));
             invocation.arg(begins).arg(LOCK).arg(milliseconds(lease));
             let question = Question::Script(invocation);
-            // Over the connection that nothing large holds up.
+            // Over the connection on which no long transfer can delay it.
             let presence = &self.inner.presence;
             let found: Vec<String> =
                 presence.ask_for(SHORT, "renew locks", Repeat::Reads, 0, question).await?;
@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takers_are_text_and_back() {
+    fn taker_text_round_trips() {
         let holder = Holder { owner: Owner(std::array::from_fn(|at| at as u8 * 7)), run: 12 };
         let given = Taker { holder, attempt: u64::MAX };
         assert_eq!(taker(&taker_text(given)), Some(given));

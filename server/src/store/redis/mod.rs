@@ -1,5 +1,5 @@
-//! All stores in one Redis, which several relays share: together they are one relay, and with a Faasm cluster on the same
-//! Redis their state is the workers'.
+//! All stores in one Redis. Relays that share it act as one relay; if a Faasm cluster uses the same Redis, they share
+//! state with its workers.
 //!
 //! | key | type | value |
 //! |---|---|---|
@@ -8,7 +8,8 @@
 //! | `{faasm-relay}:function:USER/FUNCTION` | hash | `integrity` and `wasm` |
 //! | `{faasm-relay}:file:PATH` | string | a shared file |
 //!
-//! The journal's keys are in `journal.rs`, those of locks in `locks.rs`. One Redis or its failover, not a Redis Cluster: changes span keys that are not in one slot.
+//! `journal.rs` lists the journal's keys, `locks.rs` those of locks. Supported are a single Redis and its failover, but
+//! not a Redis Cluster: changes span keys of different hash slots.
 
 mod announcements;
 mod journal;
@@ -37,10 +38,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// For Redis to answer when a relay starts.
+/// Time limit for Redis when a relay starts.
 const START: Duration = Duration::from_secs(15);
 
-/// A script of the parts that are named, one after the other.
+/// A script concatenated from the named parts.
 macro_rules! script {
     ($($part:literal),+) => {
         LazyLock::new(|| Script::new(concat!($(include_str!(concat!("scripts/", $part))),+)))
@@ -48,7 +49,7 @@ macro_rules! script {
 }
 use script;
 
-/// Functions, state, files and the journal in one Redis; clones are handles to the same one.
+/// Functions, state, files and the journal in one Redis; clones share it.
 #[derive(Clone, Debug)]
 pub struct RedisStore {
     inner: Arc<Inner>,
@@ -57,23 +58,24 @@ pub struct RedisStore {
 #[derive(Debug)]
 struct Inner {
     link: Arc<Links>,
-    /// Another connection, which nothing large holds up.
+    /// A separate connection on which no long transfer can delay heartbeats.
     presence: RedisConnection,
-    /// What this relay is called: another name in each process.
+    /// The relay's id, unique for each process.
     relay: Arc<str>,
-    /// How long a session is kept that nobody carries.
+    /// How long a detached session is kept.
     session_kept: Duration,
     notes: Notes,
     changes: Arc<Changes>,
     clock: Mutex<Clock>,
-    /// Sessions of this relay. Some of another relay may be among them.
+    /// Sessions of this relay, some of which another relay may have acquired by now.
     held: Mutex<HashMap<SessionKey, Held>>,
 }
 
-/// What a relay has of a session.
+/// This relay's record of a session.
 #[derive(Debug, Default)]
 struct Held {
-    /// Which of the relay's holds on the session: 0 since it began here, another number each time that it is taken up.
+    /// The number of this relay's acquisition: 0 if it created the session here, another one for each later
+    /// acquisition.
     hold: u64,
     /// Requests that have an entry.
     begun: BTreeSet<RequestId>,
@@ -84,41 +86,41 @@ impl Inner {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How long a session lasts without its relay, milliseconds.
+    /// Expiry of a session that is not refreshed, milliseconds.
     fn lasting(&self) -> u64 {
         presence::milliseconds(self.session_kept.saturating_add(presence::MARGIN))
     }
 }
 
-/// Where Redis is, and how it is used.
+/// Address and settings of a Redis.
 #[derive(Clone)]
 pub struct RedisConfig {
     /// `redis://[USER@]HOST[:PORT][/DATABASE]`; `rediss://` with TLS, `unix://PATH` over a socket.
     pub address: String,
     pub password: Option<String>,
-    /// How long a session is kept that nobody carries.
+    /// How long a detached session is kept.
     pub session_kept: Duration,
-    /// Most bytes of results that wait for Redis; more of them are unknown to other relays.
+    /// Maximum bytes of results that wait for Redis; the outcomes of calls beyond it are unknown to other relays.
     pub waiting_bytes: usize,
 }
 
 impl RedisConfig {
-    /// Without a password, and with sessions kept as long as by default.
+    /// Without a password, and with the default time for detached sessions.
     pub fn new(address: impl Into<String>) -> Self {
         let session_kept = crate::config::Timings::default().session_kept;
         let waiting_bytes = notes::MAX_NOTE_BYTES;
         Self { address: address.into(), password: None, session_kept, waiting_bytes }
     }
 
-    /// Whether this can be an address.
+    /// Whether this is a valid address.
     ///
     /// # Errors
-    /// What is wrong with it; not the address itself, which may have a password.
+    /// The reason why it is not, without the address, which may contain a password.
     pub fn check(&self) -> Result<(), String> {
         self.client().map(drop)
     }
 
-    /// Whether the address itself has a password.
+    /// Whether the address contains a password.
     pub fn has_password(&self) -> bool {
         let info = self.address.as_str().into_connection_info();
         info.is_ok_and(|info| info.redis_settings().password().is_some())
@@ -139,7 +141,7 @@ impl RedisConfig {
 
 impl std::fmt::Debug for RedisConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The address may have a password.
+        // The address may contain a password.
         f.debug_struct("RedisConfig").finish_non_exhaustive()
     }
 }
@@ -147,10 +149,11 @@ impl std::fmt::Debug for RedisConfig {
 impl RedisStore {
     /// Connects to a Redis.
     ///
-    /// To be called within a tokio runtime; the store's tasks end with its last handle.
+    /// To be called within a tokio runtime; the store's tasks end when its last handle is dropped.
     ///
     /// # Errors
-    /// When the address is wrong, or Redis does not answer within some seconds, refuses, or is a Redis Cluster.
+    /// When the address is wrong, Redis does not answer within some seconds or rejects the connection, or is a Redis
+    /// Cluster.
     pub async fn connect(config: &RedisConfig) -> Result<Self, StoreError> {
         let action = "read the address of Redis";
         let client = config.client().map_err(|reason| StoreError::Backend { action, reason })?;
@@ -185,7 +188,7 @@ impl RedisStore {
         &self.inner.link
     }
 
-    /// Who hears of values that other relays write.
+    /// The listeners for values that other relays write.
     pub(super) fn changes(&self) -> Arc<Changes> {
         Arc::clone(&self.inner.changes)
     }
@@ -203,17 +206,17 @@ impl RedisStore {
     }
 }
 
-/// A name that no other relay has, nor had.
+/// A unique id for this relay.
 fn name() -> Result<Arc<str>, StoreError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| StoreError::Backend {
-        action: "name this relay",
+        action: "create an id for this relay",
         reason: error.to_string(),
     })?;
     Ok(format!("{:032x}", u128::from_be_bytes(bytes)).into())
 }
 
-/// What Redis says of itself, as far as it matters here.
+/// Checks the settings that Redis reports.
 fn check_server_info(info: &str) -> Result<(), StoreError> {
     let is = |line: &str| info.lines().any(|found| found.trim() == line);
     if is("cluster_enabled:1") {
@@ -224,14 +227,14 @@ fn check_server_info(info: &str) -> Result<(), StoreError> {
     }
     if is("aof_enabled:0") {
         tracing::warn!(
-            "Redis keeps no append-only file: what it was told last is gone when it ends; see docs/operating.md"
+            "Redis has no append-only file: its latest changes are lost when it ends; see docs/operating.md"
         );
     }
     let evicts = info.lines().any(|line| {
         line.strip_prefix("maxmemory_policy:").is_some_and(|policy| policy.trim() != "noeviction")
     });
     if evicts && !is("maxmemory:0") {
-        tracing::warn!("Redis drops keys where memory is short: set maxmemory-policy noeviction");
+        tracing::warn!("Redis evicts keys when memory is short: set maxmemory-policy noeviction");
     }
     Ok(())
 }
@@ -308,7 +311,7 @@ impl FileStore for RedisStore {
                 return Ok(None);
             }
             let question = Question::Command(Cmd::strlen(file_key(path)));
-            // An empty file is as long as none: reading tells.
+            // Redis reports length 0 for an empty and for a missing file: the read tells them apart.
             let bytes: u64 = self.link().ask("look up a file", Repeat::Reads, 0, question).await?;
             Ok(Some(bytes))
         })

@@ -1,5 +1,5 @@
-//! What Redis is told some time soon: kept in order of arrival while Redis is away, within bounds, and told several at a time.
-//! Any order is right; see [`super::journal`].
+//! Bounded write-behind queue to Redis: retried in order of arrival while Redis is unavailable, several notes in flight
+//! at a time. They may be executed in any order; see [`super::journal`].
 
 use super::journal::{on_session, running};
 use super::keys::{LOCK, ended_key, locks_key, number};
@@ -26,26 +26,26 @@ static FINISH: LazyLock<Script> = script!("forgotten.lua", "finish.lua");
 static FORGET: LazyLock<Script> = script!("forgotten.lua", "forget.lua");
 static END: LazyLock<Script> = script!("end.lua");
 
-/// Most notes that wait.
+/// Maximum number of queued notes.
 const MAX_NOTES: usize = 256 * 1024;
 
-/// Most bytes of results that wait; one that has no room is noted as unknown.
+/// Maximum bytes of queued results; a result beyond it is recorded as unknown.
 pub(super) const MAX_NOTE_BYTES: usize = 256 * 1024 * 1024;
 
-/// Notes told at once.
+/// Maximum number of notes in flight.
 const AT_ONCE: usize = 64;
 
-/// How long a note is tried for. Sessions last about as long without their relay.
+/// How long a note is retried. Sessions last about as long without their relay.
 const TIME_LIMIT: Duration = Duration::from_secs(300);
 
-/// For how long it is kept that a session has ended: nothing that was asked before it comes as late, see
+/// Expiry of the tombstone of an ended session: longer than any earlier request can be in flight, see
 /// [`super::journal`].
 const ENDED: Duration = Duration::from_secs(600);
 
-/// Longest wait for notes when a relay ends.
+/// Longest wait for queued notes when a relay shuts down.
 const SETTLING: Duration = Duration::from_secs(10);
 
-/// Something to tell Redis.
+/// A change to write to Redis.
 #[derive(Clone, Debug)]
 pub(super) enum Note {
     /// An entry for a call that ended.
@@ -55,7 +55,7 @@ pub(super) enum Note {
         request: RequestId,
         reply: Vec<u8>,
     },
-    /// The page has these replies, of which these requests have entries.
+    /// The page acknowledged these replies; these of the requests have entries.
     Forget {
         session: SessionKey,
         requests: Range<u64>,
@@ -65,7 +65,7 @@ pub(super) enum Note {
         session: SessionKey,
         hold: u64,
     },
-    /// A lock is released, or not waited for any more.
+    /// A lock is released, or its queue left.
     Withdraw {
         user: String,
         key: String,
@@ -86,7 +86,7 @@ impl Note {
             Note::Finish { session, claim, request, reply } => {
                 let mut invocation = on_session(&FINISH, *session);
                 invocation.arg(number(request.0)).arg(relay).arg(running(relay, *claim)).arg(reply);
-                ("note a result", invocation)
+                ("record a result", invocation)
             }
             Note::Forget { session, requests, begun } => {
                 let mut invocation = on_session(&FORGET, *session);
@@ -111,7 +111,7 @@ impl Note {
     }
 }
 
-/// The queue's end that notes go into.
+/// The sending end of the queue.
 #[derive(Debug)]
 pub(super) struct Notes {
     sender: mpsc::Sender<Note>,
@@ -119,7 +119,7 @@ pub(super) struct Notes {
     most_bytes: usize,
 }
 
-/// What has not been told yet.
+/// Notes that are not written yet.
 #[derive(Debug, Default)]
 struct Waiting {
     notes: AtomicUsize,
@@ -142,7 +142,7 @@ impl Waiting {
 }
 
 impl Notes {
-    /// A queue, and the task that tells Redis what is in it, until the queue is dropped.
+    /// A queue, and the task that writes its notes to Redis until the queue is dropped.
     pub(super) fn start(link: Arc<Links>, relay: Arc<str>, most_bytes: usize) -> Self {
         let (sender, receiver) = mpsc::channel::<Note>(MAX_NOTES);
         let waiting = Arc::new(Waiting::default());
@@ -165,8 +165,10 @@ impl Notes {
         if waiting.saturating_add(note.bytes()) > self.most_bytes
             && let Note::Finish { request, reply, .. } = &mut note
         {
-            tracing::warn!("too many results wait for Redis: one would be unknown to other relays");
-            let message = "it ended, and there was no room to keep what came of it".to_owned();
+            tracing::warn!(
+                "too many results wait for Redis: a result is recorded as unknown for other relays"
+            );
+            let message = "the call ended, and its result exceeded the capacity of the relay's queue to Redis".to_owned();
             let unknown = Reply::Failed { code: FailureCode::Unknown, message };
             *reply = super::journal::replied(&reply_frame(*request, unknown, &[]));
         }
@@ -174,12 +176,12 @@ impl Notes {
         if let Err(TrySendError::Full(note) | TrySendError::Closed(note)) =
             self.sender.try_send(note)
         {
-            tracing::warn!("too much waits for Redis: something is left out");
+            tracing::warn!("the queue to Redis is full: a note is dropped");
             self.waiting.remove(&note);
         }
     }
 
-    /// Completes when Redis was told, or does not want to know.
+    /// Completes when Redis has executed or rejected the note.
     pub(super) async fn settle(&self) {
         let settled = async {
             loop {
@@ -194,7 +196,7 @@ impl Notes {
         };
         if tokio::time::timeout(SETTLING, settled).await.is_err() {
             let left = self.waiting.notes.load(Ordering::SeqCst);
-            tracing::warn!(left, "Redis was not told everything");
+            tracing::warn!(left, "shutting down with notes that Redis did not receive");
         }
     }
 }
@@ -203,10 +205,10 @@ async fn persist(note: &Note, link: &Links, relay: &str) {
     let deadline = Instant::now() + TIME_LIMIT;
     while let Err(error) = note.tell(link, relay).await {
         if Instant::now() > deadline {
-            tracing::error!(%error, "Redis is not told something");
+            tracing::error!(%error, "a note to Redis is dropped");
             return;
         }
-        // Where Redis refuses, that came at once.
+        // A rejection by Redis arrives without delay.
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }

@@ -1,5 +1,5 @@
-//! A relay's signs of life, which tell others that calls it accepted are still to be waited for, and those of its sessions,
-//! without which they expire.
+//! A relay's heartbeats, which show other relays that the calls it accepted may still complete, and the renewals of its
+//! sessions' expiry.
 
 use super::journal::on_session;
 use super::keys::relay_key;
@@ -15,22 +15,22 @@ use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 static BEAT: LazyLock<Script> = script!("beat.lua");
 static REFRESH: LazyLock<Script> = script!("forgotten.lua", "refresh.lua");
 
-/// Between two signs of life.
+/// Interval between heartbeats.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
 
-/// Without one, until others take a relay for gone.
+/// How long after its last heartbeat other relays regard a relay as dead.
 const GONE_AFTER: Duration = Duration::from_secs(5);
 
-/// Between two times that the expiry of a relay's sessions is put off.
+/// Interval between renewals of the sessions' expiry.
 const REFRESH_EVERY: Duration = Duration::from_secs(20);
 
-/// What sessions last longer than they are kept: a relay puts their expiry off that late, and Redis may be away.
+/// How much longer than the configured time sessions last: covers late renewals and an outage of Redis.
 pub(super) const MARGIN: Duration = Duration::from_secs(60);
 
-/// Sessions refreshed at once.
+/// Sessions refreshed concurrently.
 const AT_ONCE: usize = 64;
 
-/// The time by the clock of Redis, as it was when Redis said so and as it goes on here.
+/// The time by the clock of Redis, extrapolated locally from its last answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
     milliseconds: u64,
@@ -38,13 +38,13 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// Not later than it is in Redis, as long as that clock is not put back.
+    /// A lower bound of the clock of Redis, unless that clock is set back.
     pub(super) fn now(self) -> u64 {
         self.milliseconds.saturating_add(milliseconds(self.heard.elapsed()))
     }
 }
 
-/// Gives one sign of life.
+/// Sends one heartbeat.
 pub(super) async fn beat(
     link: &RedisConnection,
     relay: &str,
@@ -54,11 +54,11 @@ pub(super) async fn beat(
     invocation.arg(milliseconds(GONE_AFTER));
     let question = Question::Script(invocation);
     let milliseconds: u64 =
-        link.ask_for(time_limit, "give a sign of life", Repeat::Reads, 0, question).await?;
+        link.ask_for(time_limit, "send a heartbeat", Repeat::Reads, 0, question).await?;
     Ok(Clock { milliseconds, heard: Instant::now() })
 }
 
-/// Gives signs of life for as long as the store is there.
+/// Sends heartbeats while the store exists.
 pub(super) async fn keep(store: Weak<Inner>) {
     let mut beats = interval(BEAT_EVERY);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -68,8 +68,8 @@ pub(super) async fn keep(store: Weak<Inner>) {
         let Some(store) = store.upgrade() else { return };
         let beaten = beat(&store.presence, &store.relay, GONE_AFTER).await;
         match &beaten {
-            Ok(_) if is_away => tracing::info!("Redis is back"),
-            Err(error) if !is_away => tracing::error!(%error, "Redis is away"),
+            Ok(_) if is_away => tracing::info!("Redis is reachable again"),
+            Err(error) if !is_away => tracing::error!(%error, "Redis is unreachable"),
             _ => {}
         }
         is_away = beaten.is_err();
@@ -79,7 +79,7 @@ pub(super) async fn keep(store: Weak<Inner>) {
     }
 }
 
-/// Keeps the sessions of this relay from expiring, for as long as the store is there.
+/// Keeps the sessions of this relay from expiring, while the store exists.
 pub(super) async fn keep_sessions(store: Weak<Inner>) {
     let mut turns = interval_at(Instant::now() + REFRESH_EVERY, REFRESH_EVERY);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -90,7 +90,7 @@ pub(super) async fn keep_sessions(store: Weak<Inner>) {
     }
 }
 
-/// Puts off the expiry of every session of this relay; those that are another one's are let go.
+/// Renews the expiry of every session of this relay; drops those that another relay has acquired.
 async fn refresh(store: &Inner) {
     let sessions: Vec<SessionKey> = store.held().keys().copied().collect();
     let lasting = store.lasting();

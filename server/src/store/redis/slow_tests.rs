@@ -1,4 +1,4 @@
-//! A connection to Redis that is slow, and values that are read while others write them.
+//! Slow connections to Redis, and values that are read during writes.
 
 use super::*;
 use crate::store::StateStore;
@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 const MIB: usize = 1024 * 1024;
 
-/// Passes connections on to a Redis, each with answers of so many bytes a second.
+/// A proxy to a Redis that limits the throughput of answers, bytes a second.
 async fn slow(redis: u16, rate: usize) -> (u16, JoinHandle<()>) {
     const PIECES: usize = 50;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -38,12 +38,12 @@ async fn slow(redis: u16, rate: usize) -> (u16, JoinHandle<()>) {
 }
 
 #[tokio::test]
-async fn a_long_value_arrives_over_a_slow_connection_and_holds_up_nothing_short() {
+async fn a_long_value_over_a_slow_connection_delays_no_short_request() {
     let server = RedisServer::start().unwrap();
     let (port, accepting) = slow(server.port(), 3 * MIB).await;
     let config = RedisConfig::new(format!("redis://127.0.0.1:{port}"));
     let store = RedisStore::connect(&config).await.unwrap();
-    // Longer than an answer may take that nothing is known of.
+    // Longer than the time limit of an answer without its transfer time.
     let long = vec![7; 20 * MIB];
     let client = Client::open(server.url()).unwrap();
     let mut worker = client.get_multiplexed_async_connection().await.unwrap();
@@ -64,7 +64,7 @@ async fn a_long_value_arrives_over_a_slow_connection_and_holds_up_nothing_short(
 }
 
 #[tokio::test]
-async fn a_long_value_is_read_as_it_was_at_one_moment() {
+async fn a_long_value_is_read_as_a_snapshot() {
     let server = RedisServer::start().unwrap();
     let store = RedisStore::connect(&RedisConfig::new(server.url())).await.unwrap();
     let client = Client::open(server.url()).unwrap();
@@ -82,13 +82,13 @@ async fn a_long_value_is_read_as_it_was_at_one_moment() {
     for _ in 0..10 {
         let read = store.read("u", "v", 0, None).await.unwrap();
         assert_eq!(read.size, Some(20 * MIB as u64));
-        assert!(values.contains(&read.chunk.bytes), "it is of two writes");
+        assert!(values.contains(&read.chunk.bytes), "it mixes two writes");
     }
     writing.abort();
 }
 
 #[tokio::test]
-async fn an_answer_is_late_only_where_none_before_it_arrives_either() {
+async fn an_answer_is_late_only_if_no_earlier_one_arrives() {
     let server = RedisServer::start().unwrap();
     // Each of these answers takes a second.
     let (port, accepting) = slow(server.port(), MIB).await;

@@ -1,11 +1,13 @@
-//! State where Faasm's workers keep it: a value is a string, appended elements are a list, under the same kind of key.
+//! State in the layout of Faasm's workers: a value is a string, appended elements are a list, under the same kind of
+//! key.
 //!
-//! So that a page and a worker share them, the layout is the workers' and nothing is beside it. What follows from that:
+//! Pages and workers share state, so the layout is exactly the workers'. Consequences:
 //!
-//! * The key is user, underscore, key. Users whose names have an underscore are refused: `a_b` could be `a`.
-//! * A value and a list of one key are one thing in Redis. Whichever is there first stays; the other one is an error.
+//! * The key is user, underscore, key. Users whose names have an underscore are rejected: keys of `a_b` could be keys
+//!   of `a`.
+//! * A key holds either a value or a list, whichever was written first; an operation of the other kind fails.
 //! * Redis has no empty values, and none above [`MAX_VALUE_BYTES`].
-//! * A change is one script, so that it is made as a whole or not at all, whoever else writes.
+//! * A change is one script, so it is atomic with respect to all other clients.
 
 use super::keys::state_key;
 use super::link::{Question, Repeat, TIME_LIMIT};
@@ -19,20 +21,20 @@ use redis::{Cmd, Script, ScriptInvocation};
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
-/// Longest string Redis has by default (`proto-max-bulk-len`), bytes.
+/// Default maximum size of a string in Redis (`proto-max-bulk-len`), bytes.
 pub const MAX_VALUE_BYTES: u64 = 512 * 1024 * 1024;
 
-/// Most bytes of a value that are read as one answer.
+/// Maximum bytes of a value that one answer carries.
 const SLICE_BYTES: u64 = 8 * 1024 * 1024;
 
-/// How often a value is read in slices while others write it.
+/// How often a value is read in slices if concurrent writes interfere.
 const SLICED_READS: usize = 3;
 
 static CHANGE: LazyLock<Script> = script!("forgotten.lua", "lists.lua", "change.lua");
 static READ_LIST: LazyLock<Script> = script!("lists.lua", "read_list.lua");
 static LIST_BYTES: LazyLock<Script> = script!("lists.lua", "list_bytes.lua");
 
-/// What is done to a value or a list, and how that is called.
+/// An operation on a value or a list.
 #[derive(Clone, Copy)]
 pub(super) enum Verb {
     Write,
@@ -65,7 +67,7 @@ impl Verb {
         }
     }
 
-    /// What there is instead of what it changes.
+    /// The other kind, which the key holds if the script reports a conflict.
     fn other(self) -> &'static str {
         match self {
             Verb::Write => LIST,
@@ -77,15 +79,15 @@ impl Verb {
 const LIST: &str = "a list of appended elements";
 const VALUE: &str = "a value";
 
-/// What has to be there for a change, and what is left then that it was made.
+/// A precondition of a change, and the idempotency record that is written with it.
 pub(super) struct Marked {
-    /// The session, what it began, what it forgot.
+    /// The session, its entries, its acknowledged ranges.
     pub(super) keys: [String; 3],
     pub(super) request: String,
     pub(super) reply: Vec<u8>,
 }
 
-/// Everything that can be wrong with a change before Redis is asked.
+/// Checks of a change that do not need Redis.
 fn check(change: &Change) -> Result<(), StoreError> {
     match change {
         Change::Write { key, size, chunks } => {
@@ -119,7 +121,7 @@ fn check(change: &Change) -> Result<(), StoreError> {
     }
 }
 
-/// Adds what a change is made with; gives about how many bytes that are.
+/// Adds the operation's arguments; returns their approximate size in bytes.
 fn add(invocation: &mut ScriptInvocation<'_>, change: &Change) -> u64 {
     match change {
         Change::Write { size, chunks, .. } => {
@@ -140,7 +142,7 @@ fn add(invocation: &mut ScriptInvocation<'_>, change: &Change) -> u64 {
 }
 
 impl RedisStore {
-    /// Makes a change; with a mark once, however often it is asked for.
+    /// Makes a change; with an idempotency record at most once, even if repeated.
     pub(super) async fn change_state(
         &self,
         user: &str,
@@ -175,7 +177,7 @@ impl RedisStore {
                 let elements = u32::try_from(first).unwrap_or(u32::MAX);
                 Err(StoreError::ListFull { key, elements, bytes: second })
             }
-            "lost" => Err(StoreError::SessionLost { reason: "Redis does not have it any more" }),
+            "lost" => Err(StoreError::SessionLost { reason: "Redis has deleted it" }),
             other => Err(unexpected(verb.action(), other)),
         }
     }
@@ -183,11 +185,11 @@ impl RedisStore {
 
 const READ: &str = "read state";
 
-/// How long a value is, and these bytes of it.
+/// The length of a value, and these of its bytes.
 type Read = Result<(u64, Vec<u8>), StoreError>;
 
 impl RedisStore {
-    /// Reads in one step; `bytes` is about how many there are.
+    /// Reads atomically; `bytes` is the approximate size.
     async fn read_at_once(&self, name: &str, range: Range<u64>, bytes: u64) -> Read {
         let mut pipeline = redis::pipe();
         pipeline.atomic().strlen(name);
@@ -199,8 +201,8 @@ impl RedisStore {
         self.link().ask(READ, Repeat::Reads, bytes, question).await
     }
 
-    /// Reads as much as there is, each part in its own time, and gives what was there at one moment: where somebody writes
-    /// meanwhile, it is read again, and in one step where that happens again and again.
+    /// Reads a snapshot, in slices with a time limit each: if a concurrent write interferes, it reads again, and
+    /// atomically after several conflicts.
     async fn read_in_slices(&self, name: &str, range: Range<u64>) -> Read {
         let mut size = 0;
         for _ in 0..SLICED_READS {
@@ -226,9 +228,9 @@ impl RedisStore {
             let mut pipeline = redis::pipe();
             pipeline.atomic().strlen(name);
             let question = Question::Pipeline(pipeline);
-            // Nothing, where it was written since it is watched.
+            // Empty, if the watched key was written since.
             let unchanged: Option<(u64,)> = link.ask(READ, Repeat::Reads, 0, question).await?;
-            // Another connection watched nothing.
+            // A new connection watched nothing.
             let is_the_same = Arc::ptr_eq(&line, &link.current());
             transfer.done();
             if unchanged.is_some() && is_the_same {
@@ -239,18 +241,21 @@ impl RedisStore {
     }
 }
 
-/// The question for these bytes; `None` for none.
+/// The request for these bytes; `None` for an empty range.
 fn get_range(name: &str, range: &Range<u64>) -> Option<Cmd> {
-    // For Redis the end is part of the range.
+    // Redis ranges include their end.
     let last = range.end.checked_sub(1).filter(|last| *last >= range.start)?;
     let mut get = Cmd::new();
     get.arg("GETRANGE").arg(name).arg(range.start).arg(last);
     Some(get)
 }
 
-/// Something else uses the same keys, or the scripts and this code differ.
+/// Another program uses the same keys, or the scripts do not match this code.
 pub(super) fn unexpected(action: &'static str, answer: &str) -> StoreError {
-    StoreError::Backend { action, reason: format!("Redis answered `{answer}`, which is no answer") }
+    StoreError::Backend {
+        action,
+        reason: format!("Redis answered `{answer}`, which is not a valid answer"),
+    }
 }
 
 impl StateStore for RedisStore {
@@ -263,7 +268,7 @@ impl StateStore for RedisStore {
     ) -> BoxFuture<'a, Result<StateRead, StoreError>> {
         Box::pin(async move {
             let name = state_key(user, key)?;
-            // Redis takes signed numbers.
+            // Redis expects signed numbers.
             let longest = faasm_bridge::state::MAX_VALUE_BYTES;
             let first = offset.min(longest);
             let range = first..first.saturating_add(length.unwrap_or(longest).min(longest));
@@ -277,7 +282,7 @@ impl StateStore for RedisStore {
                 }
                 read => read?,
             };
-            // There are no empty strings in Redis: a length of 0 is no value.
+            // Redis has no empty strings: length 0 means that the value does not exist.
             let size = (size > 0).then_some(size);
             Ok(StateRead { size, chunk: Chunk { offset, bytes } })
         })

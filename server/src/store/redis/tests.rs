@@ -1,4 +1,4 @@
-//! The stores over a real Redis: the laws of all stores, and what only Redis has.
+//! The stores over a real Redis: the laws of all stores, and properties of Redis only.
 
 use super::*;
 use crate::store::laws::{self, chunk};
@@ -9,7 +9,7 @@ use faasm_redis_server::{REDIS_URL, RedisServer};
 use redis::{AsyncCommands, Value};
 use std::time::Instant;
 
-/// A store, with the Redis that goes with it unless somebody gave one.
+/// A store, with its own Redis unless the environment names one.
 struct TestBed {
     store: RedisStore,
     url: String,
@@ -25,14 +25,14 @@ impl TestBed {
         Self { store, url, _server: server }
     }
 
-    /// What a worker of Faasm does beside the relay.
+    /// Acts as a Faasm worker that shares the Redis.
     async fn worker(&self) -> redis::aio::MultiplexedConnection {
         let client = Client::open(self.url.as_str()).unwrap();
         client.get_multiplexed_async_connection().await.unwrap()
     }
 }
 
-/// A user nobody was before, also in a Redis that is used again.
+/// A unique user, also in a Redis that is reused.
 fn user() -> String {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).unwrap();
@@ -79,7 +79,7 @@ async fn it_keeps_the_laws_of_all_locks() {
 }
 
 #[tokio::test]
-async fn a_question_that_comes_late_does_not_take_a_lock_that_was_released() {
+async fn a_delayed_request_does_not_take_a_released_lock() {
     let bed = TestBed::new().await;
     let (store, user) = (&bed.store, user());
     let owner = Owner::random().unwrap();
@@ -95,7 +95,7 @@ async fn a_question_that_comes_late_does_not_take_a_lock_that_was_released() {
 }
 
 #[tokio::test]
-async fn who_stops_asking_leaves_the_queue() {
+async fn a_taker_that_stops_polling_leaves_the_queue() {
     let bed = TestBed::new().await;
     let (store, user) = (&bed.store, user());
     let owner = Owner::random().unwrap();
@@ -116,7 +116,7 @@ async fn who_stops_asking_leaves_the_queue() {
 }
 
 #[tokio::test]
-async fn who_stopped_asking_further_behind_makes_room_in_a_full_queue() {
+async fn stale_takers_further_behind_free_a_full_queue() {
     let bed = TestBed::new().await;
     let (store, user) = (&bed.store, user());
     let owner = Owner::random().unwrap();
@@ -124,7 +124,7 @@ async fn who_stopped_asking_further_behind_makes_room_in_a_full_queue() {
     assert_eq!(lock_laws::ask(store, &user, taker(0)).await, Asked::Held);
     let most = crate::store::MAX_LOCK_WAITERS as u64;
     assert_eq!(lock_laws::ask(store, &user, taker(1)).await, Asked::Waits { before: 0 });
-    // As if they had asked, and then no more.
+    // As if they had polled once, and then stopped.
     let [_, queue, seen] = keys::lock_keys(&format!("{user}/k"));
     let mut redis = bed.worker().await;
     for run in 2..=most {
@@ -138,7 +138,7 @@ async fn who_stopped_asking_further_behind_makes_room_in_a_full_queue() {
 }
 
 #[tokio::test]
-async fn values_and_lists_are_those_of_faasm_s_workers() {
+async fn values_and_lists_are_shared_with_faasm_workers() {
     let bed = TestBed::new().await;
     let (store, user) = (&bed.store, user());
     let mut worker = bed.worker().await;
@@ -158,7 +158,7 @@ async fn values_and_lists_are_those_of_faasm_s_workers() {
 }
 
 #[tokio::test]
-async fn what_redis_cannot_keep_is_refused_in_words() {
+async fn values_that_redis_cannot_hold_are_rejected_with_a_reason() {
     let bed = TestBed::new().await;
     let (store, user) = (&bed.store, user());
     let empty = store.write(&user, "k", 0, vec![]).await.unwrap_err();
@@ -243,7 +243,7 @@ async fn many_writers_at_once_lose_nothing() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_used_says_so_in_time() {
+async fn an_unusable_redis_fails_in_time() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = closed.local_addr().unwrap();
     let begun = Instant::now();
@@ -263,7 +263,7 @@ async fn what_cannot_be_used_says_so_in_time() {
 }
 
 #[tokio::test]
-async fn a_redis_that_comes_back_is_used_again_and_what_was_asked_twice_is_uncertain() {
+async fn a_reconnected_redis_works_and_a_repeated_append_is_uncertain() {
     let mut server = RedisServer::start_durable().unwrap();
     let store = RedisStore::connect(&RedisConfig::new(server.url())).await.unwrap();
     store.append("u", "l", b"a".to_vec()).await.unwrap();
@@ -274,7 +274,7 @@ async fn a_redis_that_comes_back_is_used_again_and_what_was_asked_twice_is_uncer
     };
     server.start_again().unwrap();
     assert_eq!(reading.await.unwrap().unwrap(), b"a", "a read waits for it");
-    // A stopped Redis has the change, and carries it out when it goes on: nobody can tell meanwhile.
+    // A stopped Redis has received the change, and executes it when it continues: until then its outcome is unknown.
     server.pause().unwrap();
     let uncertain = store.append("u", "l", b"b".to_vec()).await.unwrap_err();
     assert!(matches!(uncertain, StoreError::Uncertain { .. }), "{uncertain}");
@@ -285,7 +285,7 @@ async fn a_redis_that_comes_back_is_used_again_and_what_was_asked_twice_is_uncer
 }
 
 #[tokio::test]
-async fn what_is_not_a_redis_s_answer_is_an_error() {
+async fn a_malformed_answer_is_an_error() {
     let bed = TestBed::new().await;
     let user = user();
     let question = Question::Command(Cmd::set(format!("{user}_v"), "text"));

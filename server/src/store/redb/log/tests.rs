@@ -1,4 +1,4 @@
-//! The journal's log: what is left of it wherever it is cut off, damaged, or too long.
+//! The journal's log after truncation, after damage, and when it is too long.
 
 use super::*;
 use std::io::{Read as _, Write as _};
@@ -27,7 +27,7 @@ fn replies(log: &Log, image: &Image) -> Vec<(u64, Option<Vec<u8>>)> {
 }
 
 #[test]
-fn wherever_the_file_is_cut_off_the_whole_records_before_are_there() {
+fn a_truncated_file_keeps_its_complete_records() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
     let mut ends = Vec::new();
@@ -58,7 +58,7 @@ fn wherever_the_file_is_cut_off_the_whole_records_before_are_there() {
 }
 
 #[test]
-fn a_log_of_another_boot_is_not_taken() {
+fn a_log_of_another_boot_is_discarded() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
     for (boot, is_there) in
@@ -72,7 +72,7 @@ fn a_log_of_another_boot_is_not_taken() {
 }
 
 #[test]
-fn a_long_log_of_little_is_written_anew() {
+fn a_long_log_with_little_content_is_rewritten() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
     let (mut log, mut image) = Log::open(&path, BOOT).unwrap();
@@ -98,7 +98,7 @@ fn a_long_log_of_little_is_written_anew() {
     assert_eq!(image.acked(SESSION), vec![2..requests]);
 }
 
-/// SplitMix64: the same damage every time.
+/// SplitMix64: deterministic damage.
 struct Rng(u64);
 
 impl Rng {
@@ -111,8 +111,8 @@ impl Rng {
     }
 }
 
-/// Records as their numbers, so that damage makes others of them: ranges that end before they begin, sessions that were
-/// never begun, replies to nothing.
+/// Records by numeric fields, so that damage turns them into other records: ranges that end before they start, sessions
+/// that were never created, replies to unknown requests.
 fn any_record(rng: &mut Rng) -> Record {
     const NUMBERS: [u64; 6] = [0, 1, 2, 3, u64::MAX - 1, u64::MAX];
     let session = SessionKey([rng.below(3) as u8; 32]);
@@ -143,9 +143,9 @@ fn damage(bytes: &mut Vec<u8>, rng: &mut Rng) {
     }
 }
 
-/// What comes before the damage or nothing: never anything else, and never a panic.
+/// The result is a prefix of the records or nothing: never anything else, and never a panic.
 #[test]
-fn a_damaged_log_is_cut_or_refused() {
+fn a_damaged_log_is_truncated_or_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
     let (mut cut, mut refused) = (0, 0);
@@ -170,20 +170,20 @@ fn a_damaged_log_is_cut_or_refused() {
         let read = image.records();
         assert!(log.end() <= bytes.len() as u64 || log.end() == HEADER_BYTES, "{seed}");
         assert_eq!(std::fs::metadata(&path).unwrap().len(), log.end(), "{seed}");
-        // No damage is as long as a record, so none can be missing in the middle.
+        // No damage is as long as a record, so no record can be missing in the middle.
         assert!(prefixes.contains(&read), "{seed}: {read:?}");
         cut += usize::from(!read.is_empty());
         refused += usize::from(read.is_empty());
-        // It can be gone on with.
+        // The log can be continued.
         write(&mut log, &mut image, begin(), b"");
         assert!(Log::open(&path, BOOT).unwrap().1.begun(SESSION).is_some(), "{seed}");
     }
     assert!(cut > 50 && refused > 50, "{cut} cut, {refused} refused");
 }
 
-/// Whole records that make no sense, as a relay with a mistake could have left them.
+/// Complete records in a meaningless order, as a faulty relay could have left them.
 #[test]
-fn records_in_any_order_are_taken() {
+fn records_in_any_order_are_accepted() {
     for seed in 0..2000 {
         let mut rng = Rng(seed);
         let mut image = Image::default();

@@ -1,7 +1,7 @@
--- KEYS: the session, what it began, what it forgot. ARGV: the request, the relay, the entry that it gets, which nobody else gives.
+-- KEYS: session, its entries, acknowledged ranges. ARGV: request, relay, unique entry of the claim.
 if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[2] then return 'lost' end
 local entry = redis.call('HGET', KEYS[2], ARGV[1])
--- The same question, asked again.
+-- A repeated request.
 if entry == ARGV[3] then return 'done' end
 if entry or is_forgotten(KEYS[3], ARGV[1]) then return 'begun' end
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])

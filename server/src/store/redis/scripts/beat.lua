@@ -1,4 +1,4 @@
--- KEYS: the relay. ARGV: for how long it counts as there (ms). Answers the time (ms).
+-- KEYS: the relay. ARGV: expiry of its heartbeat (ms). Returns the time (ms).
 local now = redis.call('TIME')
 local milliseconds = now[1] * 1000 + math.floor(now[2] / 1000)
 if redis.call('PEXPIRE', KEYS[1], ARGV[1]) == 0 then

@@ -1,5 +1,5 @@
--- KEYS: the session, that it has ended. ARGV: its user, the relay, for how long it lasts (ms), until when it may begin (ms, by the
--- clock of Redis).
+-- KEYS: session, tombstone of the ended session. ARGV: user, relay, expiry of the session (ms), latest time at which it
+-- may be created (ms, by the clock of Redis).
 if redis.call('EXISTS', KEYS[1]) == 0 then
   if redis.call('EXISTS', KEYS[2]) == 1 then return 'ended' end
   local now = redis.call('TIME')

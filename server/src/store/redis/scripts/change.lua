@@ -1,7 +1,7 @@
--- Changes state, and marks that it did.
--- KEYS: what is changed. With a mark also the session, what it began, what it forgot.
--- ARGV: what to do, and the relay; with a mark the request and its reply; then what it is done with.
--- Answers how it ended, and two numbers about that. Everything is checked before anything is changed.
+-- Changes state, optionally with an idempotency record.
+-- KEYS: the value or list. With a record also: session, its entries, acknowledged ranges.
+-- ARGV: operation, relay; with a record also request and reply; then the operation's arguments.
+-- Returns the outcome and two numbers that describe it. All checks precede the first change.
 local key, next_arg = KEYS[1], 3
 local is_marked = #KEYS == 4
 if is_marked then
@@ -13,12 +13,12 @@ if is_marked then
 end
 local kind = redis.call('TYPE', key).ok
 
--- ARGV: the value's size, then offset and bytes of each chunk.
+-- ARGV: size of the value, then offset and bytes of each chunk.
 local function write()
   if kind ~= 'none' and kind ~= 'string' then return {'kind', 0, 0} end
   local size = tonumber(ARGV[next_arg])
   if kind == 'none' then
-    -- Zeros, all of them: and an error where Redis does not take so many.
+    -- Extends the value with zeros; fails if Redis does not allow that size.
     redis.call('SETRANGE', key, size - 1, '\0')
   else
     local have = redis.call('STRLEN', key)
@@ -30,7 +30,7 @@ local function write()
   return {'done', 0, 0}
 end
 
--- ARGV: the element, most elements, most bytes of them.
+-- ARGV: element, maximum number of elements, maximum total bytes.
 local function append()
   if kind ~= 'none' and kind ~= 'list' then return {'kind', 0, 0} end
   local element, most_elements, most_bytes =
@@ -56,7 +56,7 @@ if is_marked and ended[1] == 'done' then
   lasts_as(KEYS[2], KEYS[3])
 end
 if ARGV[1] == 'write' and ended[1] == 'done' then
-  -- Other relays hear it. One that may not say it has written all the same.
+  -- Notifies other relays. The write stands even if PUBLISH is not permitted.
   redis.pcall('PUBLISH', '{faasm-relay}:written', ARGV[2] .. key)
 end
 return ended

@@ -1,8 +1,7 @@
--- KEYS: the session, what it began, what it forgot, the names of its locks, that it has ended. ARGV: the relay, the beginning
--- that takers of its runs have, what the key of a lock begins with, the relay's hold on the session, for how long it is kept that
--- it has ended (ms).
+-- KEYS: session, its entries, acknowledged ranges, names of its locks, tombstone of the session. ARGV: relay, prefix of
+-- the takers of its runs, prefix of lock keys, the relay's hold on the session, expiry of the tombstone (ms).
 if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] then return 'lost' end
--- The relay has taken it up again since.
+-- The relay has acquired the session again since.
 if redis.call('HGET', KEYS[1], 'hold') ~= ARGV[4] then return 'lost' end
 for _, name in ipairs(redis.call('SMEMBERS', KEYS[4])) do
   local key = ARGV[3] .. name

@@ -1,5 +1,5 @@
--- KEYS: the session, what it began, what it forgot. ARGV: the relay, first request, the one after the last, and those between
--- them that were begun.
+-- KEYS: session, its entries, acknowledged ranges. ARGV: relay, first request, end of the range (exclusive), requests
+-- in the range that have entries.
 if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] then return 'lost' end
 local first, last = ARGV[2], ARGV[3]
 local before = range_before(KEYS[3], first)

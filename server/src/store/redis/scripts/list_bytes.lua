@@ -1,5 +1,5 @@
--- At most how many bytes the elements of a list have: numbers take up to a third of what they are as text.
--- KEYS: the list. ARGV: most bytes of what is read of one.
+-- Upper bound of the bytes of a list's elements: Redis stores a number in as little as a third of its length as text.
+-- KEYS: the list. ARGV: maximum bytes that are read of a list.
 local most = tonumber(ARGV[1])
 local usage = usage_of(KEYS[1])
 if not usage then return 0 end

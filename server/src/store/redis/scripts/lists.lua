@@ -1,5 +1,5 @@
--- Put before other scripts: lists, which Faasm's workers make as well, of any length.
--- How many elements to look at together: some MiB of them.
+-- Prepended to other scripts: helpers for lists, which Faasm's workers also create, of any length.
+-- Elements examined per step: a few MiB.
 local function batch_of(usage, count)
   if type(usage) ~= 'number' or count == 0 then return 16 end
   return math.max(1, math.min(1024, math.floor(4194304 * count / usage)))
@@ -7,8 +7,8 @@ end
 local function usage_of(key)
   return redis.pcall('MEMORY', 'USAGE', key, 'SAMPLES', '0')
 end
--- Bytes of a list's elements; less where it is far below `room`, which Redis tells by how much memory it takes: numbers take
--- up to a third of what they are as text.
+-- Bytes of a list's elements; an underestimate if far below `room`. Derived from the memory usage that Redis reports:
+-- it stores a number in as little as a third of its length as text.
 local function bytes_of(key, count, room)
   if count == 0 then return 0 end
   local usage = usage_of(key)

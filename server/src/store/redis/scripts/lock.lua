@@ -1,10 +1,10 @@
--- Takes a lock, or a place in its queue.
--- KEYS: the lock, its queue, when each in the queue asked last, what is over of this taker, the names of its owner's locks.
--- ARGV: the taker, the beginning that takers of the same run have, the lease (ms), for how long a place is kept without asking
--- (ms), most places, most locks of an owner, the lock's name.
--- Answers how it ended, and how many wait in front.
+-- Takes a lock, or enters its queue.
+-- KEYS: lock, queue, time of each waiting taker's last poll, tombstone of this taker, names of its owner's locks.
+-- ARGV: taker, prefix of the takers of the same run, lease (ms), time limit of a queue entry without a poll (ms),
+-- maximum queue length, maximum locks per owner, name of the lock.
+-- Returns the outcome, and the number of takers ahead.
 local taker = ARGV[1]
--- It was released or withdrawn: the same question, asked before that, came late.
+-- The taker has released or withdrawn: this is a delayed duplicate of an earlier request.
 if redis.call('EXISTS', KEYS[4]) == 1 then return {'over', 0} end
 local held = redis.call('GET', KEYS[1])
 if held == taker then
@@ -15,7 +15,7 @@ if held and string.sub(held, 1, #ARGV[2]) == ARGV[2] then return {'deadlock', 0}
 if redis.call('SCARD', KEYS[5]) >= tonumber(ARGV[6]) then return {'many', 0} end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
--- Those in front that do not ask any more.
+-- Removes takers ahead that have stopped polling.
 while true do
   local first = redis.call('ZRANGE', KEYS[2], 0, 0)[1]
   if not first or first == taker then break end
@@ -28,7 +28,7 @@ local before = redis.call('ZRANK', KEYS[2], taker)
 if not before then
   before = redis.call('ZCARD', KEYS[2])
   if before >= tonumber(ARGV[5]) then
-    -- Those further behind that do not ask any more.
+    -- Removes takers further behind that have stopped polling.
     local all = redis.call('HGETALL', KEYS[3])
     for at = 1, #all, 2 do
       if now - all[at + 1] >= tonumber(ARGV[4]) then

@@ -1,6 +1,6 @@
--- The first elements of a list, one after the other.
--- KEYS: the list. ARGV: how many elements, most bytes of them.
--- Answers how it ended, their bytes, how many elements there are.
+-- Concatenates the first elements of a list.
+-- KEYS: the list. ARGV: number of elements, maximum total bytes.
+-- Returns the outcome, the bytes, and the number of elements in the list.
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind == 'none' then return {'done', '', 0} end
 if kind ~= 'list' then return {'kind', '', 0} end

@@ -1,6 +1,6 @@
--- Has a new lease begin for what an owner's runs hold.
--- KEYS: the names of the owner's locks. ARGV: the beginning that its takers have, what the key of a lock begins with, the lease (ms).
--- Answers names and takers in turn.
+-- Renews the leases of the locks that an owner's runs hold.
+-- KEYS: names of the owner's locks. ARGV: prefix of its takers, prefix of lock keys, lease (ms).
+-- Returns names and takers alternately.
 local held = {}
 for _, name in ipairs(redis.call('SMEMBERS', KEYS[1])) do
   local key = ARGV[2] .. name

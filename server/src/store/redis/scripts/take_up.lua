@@ -1,5 +1,7 @@
--- KEYS: the session, what it began, what it forgot. ARGV: its user, the relay, for how long it lasts (ms), its hold on the session.
--- Answers what it began, as requests and entries in turn, and what it forgot; nothing where it is not there.
+-- KEYS: session, its entries, acknowledged ranges. ARGV: user, relay, expiry of the session (ms), the relay's hold on
+-- the session.
+-- Returns the entries, as requests and entries alternately, and the acknowledged ranges; nothing if the session does
+-- not exist.
 if redis.call('HGET', KEYS[1], 'user') ~= ARGV[1] then return false end
 redis.call('HSET', KEYS[1], 'owner', ARGV[2], 'hold', ARGV[4])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
