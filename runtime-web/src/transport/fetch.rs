@@ -94,7 +94,7 @@ impl Transport for FetchTransport {
             let sent = this.send_batch(batch).await;
             this.is_sending.set(false);
             match sent {
-                Ok(()) => this.tell(TransportEvent::Sent),
+                Ok(()) => this.notify(TransportEvent::Sent),
                 Err(reason) => this.fail(TransportEvent::Closed(reason)),
             }
         });
