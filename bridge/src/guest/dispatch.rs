@@ -1,11 +1,12 @@
-//! From a row of the host table to its meaning: the first half of each call, and the second half of those that wait or call the
-//! guest. **A new row is implemented from here**; the compiler names the `match` that lacks it.
+//! From a row of the host table to its meaning: the first half of each call, by the group of its row, and the second half of
+//! those that wait or call the guest. **A new row is implemented from here**; the compiler names the `match` of its group that
+//! lacks it.
 
 use super::{Args, Completion, Context, Fault, Flow, Guest, Operation, Sleep, calls};
-use crate::host::{Available, HostCall, Status};
+use crate::host::{Available, CoreCall, Grouped, HostCall, Status};
 
 impl Guest {
-    /// Gives every row its meaning. **This is the place where a new row is implemented.**
+    /// Gives every row its meaning, which the group of the row implements.
     pub(super) fn handle(
         &mut self,
         call: HostCall,
@@ -19,7 +20,26 @@ impl Guest {
         if let Status::Planned(reason) = row.status {
             return Err(Fault::NotImplemented { call, reason });
         }
-        use HostCall as C;
+        match call.grouped() {
+            Grouped::Core(call) => self.core_call(call, args, cx),
+            Grouped::State(call) => self.state_call(call, args, cx),
+            Grouped::Wasi(call) => self.wasi_call(call, args, cx),
+            Grouped::Legacy(call) => self.legacy_call(call, args, cx),
+            Grouped::Libc(call) => self.libc_call(call, args, cx),
+            Grouped::Thread(call) => self.thread_call(call, args, cx),
+            Grouped::OpenMp(call) => self.openmp_call(call, args, cx),
+            // Numbers are asked for by `Guest::number`; planned and cluster-only rows were answered above.
+            Grouped::Number(_) | Grouped::Python(_) => Err(Fault::Order { call: row.name }),
+        }
+    }
+
+    fn core_call(
+        &mut self,
+        call: CoreCall,
+        args: &Args,
+        cx: &mut Context<'_>,
+    ) -> Result<Flow, Fault> {
+        use CoreCall as C;
         match call {
             C::ReadInput => self.read_input(args, cx),
             C::WriteOutput => self.write_output(args, cx),
@@ -27,7 +47,8 @@ impl Guest {
             C::ChainPtr => self.chain_ptr(args, cx),
             C::ChainThis => self.chain_this(args, cx),
             C::GetIdx => Ok(Flow::Return(self.invocation.index as i32)),
-            C::AwaitCall | C::AwaitCallOutput => self.await_call(call, args, cx),
+            C::AwaitCall | C::AwaitCallOutput => self.await_call(call.into(), args, cx),
+            C::WriteStateFromFile => self.write_state_from_file(args, cx),
             C::ConfFlag => calls::conf_flag(args, cx),
             C::Backtrace => calls::backtrace(args, cx),
             C::MigratePoint => calls::migrate_point(args, cx),
@@ -44,245 +65,6 @@ impl Guest {
             | C::SmRaw
             | C::HostInterfaceTest
             | C::EmscriptenNotifyMemoryGrowth => Ok(Flow::Return(0)),
-
-            C::ReadState
-            | C::ReadStatePtr
-            | C::ReadStateOffset
-            | C::ReadStateOffsetPtr
-            | C::WriteState
-            | C::WriteStateOffset
-            | C::FlagStateDirty
-            | C::FlagStateOffsetDirty
-            | C::PushState
-            | C::PushStatePartial
-            | C::PushStatePartialMask
-            | C::PullState
-            | C::AppendState
-            | C::ReadAppendedState
-            | C::ClearAppendedState
-            | C::LockStateRead
-            | C::LockStateWrite
-            | C::UnlockStateRead
-            | C::UnlockStateWrite
-            | C::SnapshotMemory
-            | C::RestoreMemory
-            | C::LockStateGlobal
-            | C::UnlockStateGlobal => self.state_call(call, args, cx),
-            C::WriteStateFromFile => self.write_state_from_file(args, cx),
-
-            C::ArgsGet
-            | C::ArgsSizesGet
-            | C::ClockResGet
-            | C::ClockTimeGet
-            | C::EnvironGet
-            | C::EnvironSizesGet
-            | C::FdAdvise
-            | C::FdAllocate
-            | C::FdClose
-            | C::FdDatasync
-            | C::FdFdstatGet
-            | C::FdFdstatSetFlags
-            | C::FdFdstatSetRights
-            | C::FdFilestatGet
-            | C::FdFilestatSetSize
-            | C::FdFilestatSetTimes
-            | C::FdPread
-            | C::FdPrestatGet
-            | C::FdPrestatDirName
-            | C::FdPwrite
-            | C::FdRead
-            | C::FdReaddir
-            | C::FdRenumber
-            | C::FdSeek
-            | C::FdSync
-            | C::FdTell
-            | C::FdWrite
-            | C::WasiFdDup
-            | C::PathCreateDirectory
-            | C::PathFilestatGet
-            | C::PathFilestatSetTimes
-            | C::PathLink
-            | C::PathOpen
-            | C::PathReadlink
-            | C::PathRemoveDirectory
-            | C::PathRename
-            | C::PathSymlink
-            | C::PathUnlinkFile
-            | C::PollOneoff
-            | C::ProcExit
-            | C::ProcRaise
-            | C::RandomGet
-            | C::SchedYield
-            | C::SockAccept
-            | C::SockRecv
-            | C::SockSend
-            | C::SockShutdown => self.wasi_call(call, args, cx),
-
-            C::Syscall0
-            | C::Syscall1
-            | C::Syscall2
-            | C::Syscall3
-            | C::Syscall4
-            | C::Syscall5
-            | C::Syscall6
-            | C::Puts
-            | C::Getrlimit => self.legacy_call(call, args, cx),
-
-            C::Sbrk
-            | C::Mmap
-            | C::Munmap
-            | C::ReadConfig
-            | C::DebugCopy
-            | C::Println
-            | C::CopyTls
-            | C::Exit
-            | C::ExitAtOnce
-            | C::Abort
-            | C::Raise
-            | C::CxaAllocateException
-            | C::CxaFreeException
-            | C::CxaThrow
-            | C::CxaRethrow
-            | C::CxaBeginCatch
-            | C::CxaEndCatch
-            | C::CxaPureVirtual
-            | C::Dup
-            | C::Ioctl
-            | C::Tmpfile
-            | C::Pipe
-            | C::Ttyname
-            | C::Uname
-            | C::Getcwd
-            | C::Chdir
-            | C::Getpid
-            | C::Getppid
-            | C::Getuid
-            | C::Geteuid
-            | C::Getgid
-            | C::Getegid
-            | C::Getpwuid
-            | C::Getpwnam
-            | C::Signal
-            | C::Kill
-            | C::Fork
-            | C::Wait
-            | C::Execv
-            | C::Execve
-            | C::System
-            | C::Syscall
-            | C::Setrlimit
-            | C::Socket
-            | C::Connect
-            | C::Bind
-            | C::Listen
-            | C::Accept
-            | C::Gethostbyname => self.libc_call(call, args, cx),
-
-            C::PthreadMutexInit
-            | C::PthreadMutexDestroy
-            | C::PthreadMutexLock
-            | C::PthreadMutexTrylock
-            | C::PthreadMutexUnlock
-            | C::PthreadMutexattrInit
-            | C::PthreadMutexattrDestroy
-            | C::PthreadMutexattrSettype
-            | C::PthreadRwlockInit
-            | C::PthreadRwlockDestroy
-            | C::PthreadRwlockRdlock
-            | C::PthreadRwlockWrlock
-            | C::PthreadRwlockUnlock
-            | C::PthreadCondInit
-            | C::PthreadCondDestroy
-            | C::PthreadCondSignal
-            | C::PthreadCondBroadcast
-            | C::PthreadAttrInit
-            | C::PthreadAttrDestroy
-            | C::PthreadAttrSetstacksize
-            | C::PthreadAttrSetdetachstate
-            | C::PthreadSelf
-            | C::PthreadEqual
-            | C::PthreadOnce
-            | C::PthreadKeyCreate
-            | C::PthreadKeyDelete
-            | C::PthreadSetspecific
-            | C::PthreadGetspecific => self.thread_call(call, args, cx),
-
-            C::KmpcForkCall
-            | C::KmpcPushNumThreads
-            | C::KmpcSerializedParallel
-            | C::KmpcEndSerializedParallel
-            | C::KmpcGlobalThreadNum
-            | C::KmpcGlobalNumThreads
-            | C::KmpcBoundThreadNum
-            | C::KmpcBoundNumThreads
-            | C::KmpcBarrier
-            | C::KmpcFlush
-            | C::KmpcMaster
-            | C::KmpcEndMaster
-            | C::KmpcMasked
-            | C::KmpcEndMasked
-            | C::KmpcSingle
-            | C::KmpcEndSingle
-            | C::KmpcCopyprivate
-            | C::KmpcOrdered
-            | C::KmpcEndOrdered
-            | C::KmpcCritical
-            | C::KmpcCriticalWithHint
-            | C::KmpcEndCritical
-            | C::KmpcReduce
-            | C::KmpcEndReduce
-            | C::KmpcReduceNowait
-            | C::KmpcEndReduceNowait
-            | C::KmpcForStaticInit4
-            | C::KmpcForStaticInit4u
-            | C::KmpcForStaticInit8
-            | C::KmpcForStaticInit8u
-            | C::KmpcForStaticFini
-            | C::KmpcDispatchInit4
-            | C::KmpcDispatchInit4u
-            | C::KmpcDispatchInit8
-            | C::KmpcDispatchInit8u
-            | C::KmpcDispatchNext4
-            | C::KmpcDispatchNext4u
-            | C::KmpcDispatchNext8
-            | C::KmpcDispatchNext8u
-            | C::KmpcDispatchFini4
-            | C::KmpcDispatchFini4u
-            | C::KmpcDispatchFini8
-            | C::KmpcDispatchFini8u
-            | C::KmpcDispatchDeinit
-            | C::OmpGetThreadNum
-            | C::OmpGetNumThreads
-            | C::OmpGetMaxThreads
-            | C::OmpGetThreadLimit
-            | C::OmpGetNumProcs
-            | C::OmpInParallel
-            | C::OmpGetLevel
-            | C::OmpGetActiveLevel
-            | C::OmpGetMaxActiveLevels
-            | C::OmpSetMaxActiveLevels
-            | C::OmpSetNumThreads
-            | C::OmpGetDynamic
-            | C::OmpSetDynamic
-            | C::OmpGetNested
-            | C::OmpSetNested
-            | C::OmpGetDefaultDevice
-            | C::OmpSetDefaultDevice
-            | C::OmpGetNumDevices
-            | C::OmpIsInitialDevice
-            | C::OmpInitLock
-            | C::OmpDestroyLock
-            | C::OmpSetLock
-            | C::OmpUnsetLock
-            | C::OmpTestLock => self.openmp_call(call, args, cx),
-
-            // Planned and cluster-only rows returned a fault above; rows that return `f64` go through `Guest::number`.
-            C::ChainPy
-            | C::GetPyUser
-            | C::GetPyFunc
-            | C::GetPyEntry
-            | C::OmpGetWtime
-            | C::OmpGetWtick => Err(Fault::Order { call: row.name }),
         }
     }
 

@@ -6,7 +6,7 @@
 
 use super::errno::{Errno, Stop};
 use super::{Args, Context, Fault, Flow, Guest, GuestMemoryExt, Stream, legacy};
-use crate::host::HostCall;
+use crate::host::{HostCall, LibcCall};
 
 /// The only process, and its parent.
 const PROCESS: i32 = 1;
@@ -22,11 +22,11 @@ const MAX_SHOWN_BYTES: u32 = 1024;
 impl Guest {
     pub(super) fn libc_call(
         &mut self,
-        call: HostCall,
+        call: LibcCall,
         args: &Args,
         cx: &mut Context<'_>,
     ) -> Result<Flow, Fault> {
-        use HostCall as C;
+        use LibcCall as C;
         let outcome = match call {
             C::Sbrk => self.sbrk(args.u32(0), cx),
             C::Mmap => self.mmap(args, cx),
@@ -101,7 +101,6 @@ impl Guest {
                 cx.host.print(Stream::Stderr, line.as_bytes());
                 Ok(0)
             }
-            _ => return Err(Fault::Order { call: call.row().name }),
         };
         match outcome {
             Ok(value) => Ok(Flow::Return(value)),
@@ -109,7 +108,7 @@ impl Guest {
                 self.set_errno(errno, cx)?;
                 Ok(Flow::Return(-1))
             }
-            Err(Stop::Wait(_)) => Err(Fault::Order { call: call.row().name }),
+            Err(Stop::Wait(_)) => Err(Fault::Order { call: HostCall::from(call).row().name }),
             Err(Stop::Fault(fault)) => Err(fault),
         }
     }

@@ -6,7 +6,7 @@
 //! time, is a fault instead of a hang.
 
 use super::{Args, Clock, Context, Fault, Flow, Guest, GuestCall, GuestMemoryExt};
-use crate::host::HostCall;
+use crate::host::{HostCall, OpenMpCall};
 
 /// Most shared variables of a region; the limit of LLVM's runtime.
 pub const MAX_SHARED: u32 = 15;
@@ -53,8 +53,8 @@ struct Width {
 }
 
 impl Width {
-    fn of(call: HostCall) -> Self {
-        use HostCall as C;
+    fn of(call: OpenMpCall) -> Self {
+        use OpenMpCall as C;
         let (is_long, is_signed) = match call {
             C::KmpcForStaticInit4 | C::KmpcDispatchInit4 | C::KmpcDispatchNext4 => (false, true),
             C::KmpcForStaticInit4u | C::KmpcDispatchInit4u | C::KmpcDispatchNext4u => {
@@ -105,11 +105,11 @@ impl Width {
 impl Guest {
     pub(super) fn openmp_call(
         &mut self,
-        call: HostCall,
+        call: OpenMpCall,
         args: &Args,
         cx: &mut Context<'_>,
     ) -> Result<Flow, Fault> {
-        use HostCall as C;
+        use OpenMpCall as C;
         let state = &mut self.openmp;
         let value = match call {
             C::KmpcForkCall => return self.fork(args, cx),
@@ -127,7 +127,7 @@ impl Guest {
                     return Err(Fault::Deadlock { key: format!("critical section at {lock}") });
                 }
                 if state.critical.len() >= MAX_NESTED {
-                    return Err(too_deep(call, "critical sections"));
+                    return Err(too_deep(call.into(), "critical sections"));
                 }
                 state.critical.push(lock);
                 0
@@ -149,7 +149,7 @@ impl Guest {
                 let [lower, upper] = [3, 4].map(|at| width.bound(args, at));
                 let step = width.step(args, 5);
                 if state.loops.len() >= MAX_NESTED {
-                    return Err(too_deep(call, "dispatch loops"));
+                    return Err(too_deep(call.into(), "loops that hand out ranges"));
                 }
                 state.loops.push(Loop { lower, upper, step, is_done: false });
                 0

@@ -4,54 +4,23 @@ use super::{
     Allocation, Args, Completion, Context, Fault, Flow, Guest, GuestMemoryExt, MappingRequest,
     Operation, Pushed,
 };
-use crate::host::HostCall;
+use crate::host::{CoreCall, Grouped, HostCall, StateCall};
 use crate::state::{Chunk, LocalTier, LockMode, LockOutcome, RunId, StateError, Value};
 use std::ops::Range;
 
 /// Calls that always access the local tier.
 pub(super) fn is_about_state(call: HostCall) -> bool {
-    use HostCall as C;
-    matches!(
-        call,
-        C::ReadState
-            | C::ReadStatePtr
-            | C::ReadStateOffset
-            | C::ReadStateOffsetPtr
-            | C::WriteState
-            | C::WriteStateOffset
-            | C::WriteStateFromFile
-            | C::FlagStateDirty
-            | C::FlagStateOffsetDirty
-            | C::PushState
-            | C::PushStatePartial
-            | C::PushStatePartialMask
-            | C::PullState
-            | C::AppendState
-            | C::ReadAppendedState
-            | C::ClearAppendedState
-            | C::LockStateRead
-            | C::LockStateWrite
-            | C::UnlockStateRead
-            | C::UnlockStateWrite
-            | C::SnapshotMemory
-            | C::RestoreMemory
-            | C::LockStateGlobal
-            | C::UnlockStateGlobal
-    )
+    matches!(call.grouped(), Grouped::State(_) | Grouped::Core(CoreCall::WriteStateFromFile))
 }
 
 impl Guest {
     pub(super) fn state_call(
         &mut self,
-        call: HostCall,
+        call: StateCall,
         args: &Args,
         cx: &mut Context<'_>,
     ) -> Result<Flow, Fault> {
-        use HostCall as C;
-        if !is_about_state(call) {
-            // The driver may have passed an empty tier.
-            return Err(Fault::Order { call: call.row().name });
-        }
+        use StateCall as C;
         let key = cx.host.read_string(args.u32(0))?;
         self.mappings.absorb(cx.host, cx.tier);
         let flow = match call {
@@ -77,8 +46,24 @@ impl Guest {
                 cx.tier.flag_dirty(&key, args.u32(1).into(), range)?;
                 Ok(Flow::Return(0))
             }
-            C::PushState | C::PushStatePartial | C::PushStatePartialMask => {
-                self.push(call, key, args, cx)
+            C::PushState => {
+                self.pushes(&key, cx);
+                Ok(send(cx.tier.take_dirty(&key), |size, chunks| Operation::WriteState {
+                    key,
+                    size,
+                    chunks,
+                }))
+            }
+            C::PushStatePartial => {
+                self.pushes(&key, cx);
+                let taken = cx.tier.take_dirty_ranges(&key);
+                Ok(self.exchange(key, taken, cx))
+            }
+            C::PushStatePartialMask => {
+                self.pushes(&key, cx);
+                let mask = cx.host.read_string(args.u32(1))?;
+                let taken = cx.tier.take_masked(&key, &mask)?;
+                Ok(self.exchange(key, taken, cx))
             }
             C::PullState => {
                 self.ask(&key, cx);
@@ -97,11 +82,11 @@ impl Guest {
             C::UnlockStateRead => Ok(self.unlock(&key, LockMode::Read, cx)),
             C::UnlockStateWrite => Ok(self.unlock(&key, LockMode::Write, cx)),
             C::SnapshotMemory => {
-                self.check_fence(call, cx)?;
+                self.check_fence(call.into(), cx)?;
                 snapshot(key, cx)
             }
             C::RestoreMemory => {
-                self.check_fence(call, cx)?;
+                self.check_fence(call.into(), cx)?;
                 Ok(Flow::Wait(Operation::ReadState { key, offset: 0, length: None }))
             }
             C::LockStateGlobal if self.global_locks.contains(&key) => Err(Fault::Deadlock { key }),
@@ -111,7 +96,6 @@ impl Guest {
             }
             // As with a local lock: nothing happens if the run does not hold it.
             C::UnlockStateGlobal => Ok(Flow::Return(0)),
-            _ => Err(Fault::Order { call: call.row().name }),
         }?;
         if let Flow::Return(_) = flow {
             self.mappings.refresh(cx.host, cx.tier);
@@ -238,29 +222,9 @@ impl Guest {
         cx.tier.ask(run, key);
     }
 
-    /// Begins a push, if there is anything to push.
-    fn push(
-        &mut self,
-        call: HostCall,
-        key: String,
-        args: &Args,
-        cx: &mut Context<'_>,
-    ) -> Result<Flow, Fault> {
-        self.pushing = Some(Pushed::new(&key, cx.tier));
-        match call {
-            HostCall::PushState => Ok(send(cx.tier.take_dirty(&key), |size, chunks| {
-                Operation::WriteState { key, size, chunks }
-            })),
-            HostCall::PushStatePartial => {
-                let taken = cx.tier.take_dirty_ranges(&key);
-                Ok(self.exchange(key, taken, cx))
-            }
-            _ => {
-                let mask = cx.host.read_string(args.u32(1))?;
-                let taken = cx.tier.take_masked(&key, &mask)?;
-                Ok(self.exchange(key, taken, cx))
-            }
-        }
+    /// A push is about to take what there is to push.
+    fn pushes(&mut self, key: &str, cx: &Context<'_>) {
+        self.pushing = Some(Pushed::new(key, cx.tier));
     }
 
     /// A partial push of what there is to push.

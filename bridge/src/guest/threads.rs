@@ -1,7 +1,7 @@
 //! POSIX threads, of which there is one: mutexes, condition variables, thread-specific values, and `pthread_once`.
 
 use super::{Args, Context, Fault, Flow, Guest, GuestCall, GuestMemoryExt};
-use crate::host::HostCall;
+use crate::host::ThreadCall;
 use crate::sorted_map::SortedMap;
 
 /// The only thread.
@@ -37,11 +37,11 @@ impl Keys {
 impl Guest {
     pub(super) fn thread_call(
         &mut self,
-        call: HostCall,
+        call: ThreadCall,
         args: &Args,
         cx: &mut Context<'_>,
     ) -> Result<Flow, Fault> {
-        use HostCall as C;
+        use ThreadCall as C;
         let value = match call {
             C::PthreadSelf => THREAD,
             C::PthreadEqual => i32::from(args.u32(0) == args.u32(1)),

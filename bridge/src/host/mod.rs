@@ -1,14 +1,17 @@
 //! The host-interface table: every import a function can have, in one place.
 //!
-//! [`HostCall`] has one variant per row of `table.rs`. Consumers match on it exhaustively, so a new row does not
-//! compile until the guest kernel implements it. Groups of imports that only a cluster has are [`Family`] rows, matched
-//! by name pattern.
+//! [`HostCall`] has one variant per row of `table.rs`. Rows are in groups, each with an enum of its own; the guest kernel matches on
+//! those exhaustively, so a new row does not compile until the kernel says what it means. Whole groups of imports that only a cluster has are [`Family`] rows,
+//! matched by name pattern.
 
 mod family;
 mod table;
 
 pub use family::{FAMILIES, Family};
 pub use table::HostCall;
+pub(crate) use table::{
+    CoreCall, Grouped, LegacyCall, LibcCall, OpenMpCall, StateCall, ThreadCall, WasiCall,
+};
 
 use crate::guest::MAX_SHARED;
 use serde::{Deserialize, Serialize};

@@ -7,24 +7,57 @@ use super::{Available, Era, Returns, Row, Status, Suspends, ValType};
 /// Module of the WASI calls.
 pub(crate) const WASI: &str = "wasi_snapshot_preview1";
 
-/// A row reads `Variant "module"."name" (parameters; further ones of another signature) -> result, …`.
+/// Rows by who implements them, as `Group(enum of its rows) { rows }`. A row reads
+/// `Variant "module"."name" (parameters; further ones of another signature) -> result, …`.
 macro_rules! host_calls {
-    ($($variant:ident $module:literal . $name:literal ($($param:ident)* $(; $($more:ident)*)?) -> $returns:ident,
-        $era:ident, suspends $suspends:ident, $available:ident, $status:expr, $summary:literal;)*) => {
+    ($($(#[$doc:meta])* $group:ident($calls:ident) {
+        $($variant:ident $module:literal . $name:literal ($($param:ident)* $(; $($more:ident)*)?) -> $returns:ident,
+            $era:ident, suspends $suspends:ident, $available:ident, $status:expr, $summary:literal;)*
+    })*) => {
         /// One import of the host interface; the variants are the rows of the table.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum HostCall {
-            $(#[doc = concat!("`", $module, ".", $name, "`: ", $summary)] $variant,)*
+            $($(#[doc = concat!("`", $module, ".", $name, "`: ", $summary)] $variant,)*)*
+        }
+
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+            #[allow(clippy::enum_variant_names, reason = "the names are those of the rows")]
+            pub(crate) enum $calls {
+                $($variant,)*
+            }
+
+            impl From<$calls> for HostCall {
+                fn from(call: $calls) -> HostCall {
+                    match call {
+                        $($calls::$variant => HostCall::$variant,)*
+                    }
+                }
+            }
+        )*
+
+        /// A row by its group, for whoever implements the groups.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Grouped {
+            $($group($calls),)*
         }
 
         impl HostCall {
             /// Every row, in the order of [`HostCall::index`].
-            pub const ALL: &'static [HostCall] = &[$(HostCall::$variant),*];
+            pub const ALL: &'static [HostCall] = &[$($(HostCall::$variant),*),*];
+
+            /// The row by its group.
+            pub(crate) fn grouped(self) -> Grouped {
+                match self {
+                    $($(HostCall::$variant => Grouped::$group($calls::$variant),)*)*
+                }
+            }
 
             /// What the table says of this call.
             pub fn row(self) -> &'static Row {
                 match self {
-                    $(HostCall::$variant => const { &Row {
+                    $($(HostCall::$variant => const { &Row {
                         module: $module,
                         name: $name,
                         params: &[$(ValType::$param,)* $($(ValType::$more),*)?],
@@ -34,7 +67,7 @@ macro_rules! host_calls {
                         suspends: Suspends::$suspends,
                         available: Available::$available,
                         status: $status,
-                    } },)*
+                    } },)*)*
                 }
             }
 
@@ -42,7 +75,7 @@ macro_rules! host_calls {
             /// none of them, such as the browser runtime, does not contain them.
             pub fn summary(self) -> &'static str {
                 match self {
-                    $(HostCall::$variant => $summary,)*
+                    $($(HostCall::$variant => $summary,)*)*
                 }
             }
 
@@ -94,6 +127,8 @@ impl HostCall {
 
 #[rustfmt::skip]
 host_calls! {
+/// Input, output and calls of functions; a value from a file; what the toolchain and the rewriter ask for beside them.
+Core(CoreCall) {
     ReadInput "env"."__faasm_read_input" (I32 I32) -> I32, Any, suspends Never, Everywhere, Status::Ready,
         "copies the input; with length 0 gives its size";
     WriteOutput "env"."__faasm_write_output" (I32 I32) -> Nothing, Any, suspends Never, Everywhere, Status::Ready,
@@ -104,20 +139,12 @@ host_calls! {
         "starts an entry of this function table in a fresh instance";
     ChainThis "env"."__faasm_chain_this" (I32 I32 I32) -> I32, Legacy, suspends Never, Everywhere, Status::Ready,
         "starts this function again with another index";
-    ChainPy "env"."__faasm_chain_py" (I32 I32 I32) -> I32, Any, suspends Never, Cluster, Status::Planned("needs the Python runtime of a cluster"),
-        "starts a Python entry";
     AwaitCall "env"."__faasm_await_call" (I32) -> I32, Any, suspends May, Everywhere, Status::Ready,
         "waits for a call and gives its return value";
     AwaitCallOutput "env"."__faasm_await_call_output" (I32 I32 I32) -> I32, Any, suspends May, Everywhere, Status::Ready,
         "waits for a call and gives its return value and output";
     GetIdx "env"."__faasm_get_idx" () -> I32, Legacy, suspends Never, Everywhere, Status::Ready,
         "index this instance was chained with";
-    GetPyUser "env"."__faasm_get_py_user" (I32 I32) -> Nothing, Any, suspends Never, Cluster, Status::Planned("needs the Python runtime of a cluster"),
-        "user of the Python call";
-    GetPyFunc "env"."__faasm_get_py_func" (I32 I32) -> Nothing, Any, suspends Never, Cluster, Status::Planned("needs the Python runtime of a cluster"),
-        "function of the Python call";
-    GetPyEntry "env"."__faasm_get_py_entry" (I32 I32) -> Nothing, Any, suspends Never, Cluster, Status::Planned("needs the Python runtime of a cluster"),
-        "entry of the Python call";
     ConfFlag "env"."__faasm_conf_flag" (I32) -> I32, Any, suspends Never, Everywhere, Status::Ready,
         "value of a configuration flag, 0 when unknown";
     Backtrace "env"."__faasm_backtrace" (I32) -> Nothing, Any, suspends Never, Everywhere, Status::Ready,
@@ -138,6 +165,28 @@ host_calls! {
         "declares a shared array";
     SmRaw "env"."__faasm_sm_raw" (I32 I32) -> Nothing, Current, suspends Never, Everywhere, Status::Ready,
         "declares shared bytes";
+    WriteStateFromFile "env"."__faasm_write_state_from_file" (I32 I32) -> I32, Any, suspends May, Everywhere, Status::Ready,
+        "writes a state value from a file, gives its size; -1 without the file";
+    Sleep "faasm_bridge"."sleep" (I64) -> Nothing, Current, suspends May, Everywhere, Status::Ready,
+        "waits so many nanoseconds; the rewriter puts it where Emscripten's sleep polls the clock";
+    EmscriptenNotifyMemoryGrowth "env"."emscripten_notify_memory_growth" (I32) -> Nothing, Current, suspends Never, Everywhere, Status::Ready,
+        "says that memory has grown, which the host sees itself";
+}
+
+/// Calls of a Python runtime, which only a cluster has.
+Python(PythonCall) {
+    ChainPy "env"."__faasm_chain_py" (I32 I32 I32) -> I32, Any, suspends Never, Cluster, Status::Planned("needs the Python runtime of a cluster"),
+        "starts a Python entry";
+    GetPyUser "env"."__faasm_get_py_user" (I32 I32) -> Nothing, Any, suspends Never, Cluster, Status::Planned("needs the Python runtime of a cluster"),
+        "user of the Python call";
+    GetPyFunc "env"."__faasm_get_py_func" (I32 I32) -> Nothing, Any, suspends Never, Cluster, Status::Planned("needs the Python runtime of a cluster"),
+        "function of the Python call";
+    GetPyEntry "env"."__faasm_get_py_entry" (I32 I32) -> Nothing, Any, suspends Never, Cluster, Status::Planned("needs the Python runtime of a cluster"),
+        "entry of the Python call";
+}
+
+/// State, its locks and snapshots: the calls that look at the local tier of their own accord.
+State(StateCall) {
     ReadState "env"."__faasm_read_state" (I32 I32 I32; I32) -> I32OrNothing, Any, suspends May, Everywhere, Status::Ready,
         "copies a state value; with length 0 gives its size";
     ReadStatePtr "env"."__faasm_read_state_ptr" (I32 I32) -> I32, Any, suspends May, Everywhere, Status::Ready,
@@ -150,8 +199,6 @@ host_calls! {
         "writes a whole state value locally";
     WriteStateOffset "env"."__faasm_write_state_offset" (I32 I32 I32 I32 I32) -> I32OrNothing, Any, suspends Never, Everywhere, Status::Ready,
         "writes a chunk of a state value locally";
-    WriteStateFromFile "env"."__faasm_write_state_from_file" (I32 I32) -> I32, Any, suspends May, Everywhere, Status::Ready,
-        "writes a state value from a file, gives its size; -1 without the file";
     FlagStateDirty "env"."__faasm_flag_state_dirty" (I32 I32) -> Nothing, Any, suspends Never, Everywhere, Status::Ready,
         "marks a state value as changed";
     FlagStateOffsetDirty "env"."__faasm_flag_state_offset_dirty" (I32 I32 I32 I32) -> Nothing, Any, suspends Never, Everywhere, Status::Ready,
@@ -182,6 +229,15 @@ host_calls! {
         "takes the lock of a key for the whole cluster; a Faasm backend refuses it";
     UnlockStateGlobal "env"."__faasm_unlock_state_global" (I32) -> Nothing, Any, suspends May, Everywhere, Status::Ready,
         "releases the lock of a key for the whole cluster";
+    // The whole memory as a state value; configuration; debugging.
+    SnapshotMemory "env"."__faasm_snapshot_memory" (I32) -> I32OrNothing, Any, suspends May, Everywhere, Status::Ready,
+        "writes the whole memory to a state value and pushes it";
+    RestoreMemory "env"."__faasm_restore_memory" (I32) -> I32OrNothing, Any, suspends May, Everywhere, Status::Ready,
+        "pulls a state value into the whole memory";
+}
+
+/// System calls of the 2019/20 toolchain.
+Legacy(LegacyCall) {
     // A system call waits only where the C library makes one that can, with that many arguments: 2 are `nanosleep`, and
     // `stat`, `access` and `open` of a shared file; 3 are `poll`, and `open` with a mode; 4 are `clock_nanosleep`, and
     // the `…at` forms; 6 are all that can be cancelled (`nanosleep`, `poll`, `select`, `open` …) in musl of 2020. The
@@ -204,6 +260,10 @@ host_calls! {
         "prints a line";
     Getrlimit "env"."getrlimit" (I32 I32) -> I32, Any, suspends Never, Everywhere, Status::Ready,
         "resource limits";
+}
+
+/// What C and C++ libraries leave to the host.
+Libc(LibcCall) {
     // Memory of Faasm's own C library.
     Sbrk "env"."__sbrk" (I32) -> I32, Any, suspends Never, Everywhere, Status::Ready,
         "moves the break by bytes and gives the old one; -1 where memory cannot grow";
@@ -211,11 +271,6 @@ host_calls! {
         "new memory at the break, with the bytes of a file if one is given; -1 where there is none";
     Munmap "env"."munmap" (I32 I32) -> I32, Any, suspends Never, Everywhere, Status::Ready,
         "gives back memory of mmap";
-    // The whole memory as a state value; configuration; debugging.
-    SnapshotMemory "env"."__faasm_snapshot_memory" (I32) -> I32OrNothing, Any, suspends May, Everywhere, Status::Ready,
-        "writes the whole memory to a state value and pushes it";
-    RestoreMemory "env"."__faasm_restore_memory" (I32) -> I32OrNothing, Any, suspends May, Everywhere, Status::Ready,
-        "pulls a state value into the whole memory";
     ReadConfig "env"."__faasm_read_config" (I32 I32) -> I32OrNothing, Any, suspends Never, Everywhere, Status::Ready,
         "nothing is configured: gives an empty text";
     DebugCopy "env"."__faasmp_debug_copy" (I32 I32) -> Nothing, Any, suspends Never, Everywhere, Status::Ready,
@@ -250,8 +305,6 @@ host_calls! {
     // Descriptors outside WASI.
     Dup "env"."dup" (I32) -> I32, Any, suspends Never, Everywhere, Status::Ready,
         "a second descriptor of an open file";
-    WasiFdDup "env"."__wasi_fd_dup" (I32 I32) -> I32, Any, suspends Never, Everywhere, Status::Ready,
-        "a second descriptor of an open file, stored at a pointer";
     Ioctl "env"."ioctl" (I32 I32 I32) -> I32, Any, suspends Never, Everywhere, Status::Ready,
         "no descriptor is a terminal: -1, errno ENOTTY";
     Tmpfile "env"."tmpfile" () -> I32, Any, suspends Never, Everywhere, Status::Ready,
@@ -313,6 +366,10 @@ host_calls! {
         "no network: -1, errno EAFNOSUPPORT";
     Gethostbyname "env"."gethostbyname" (I32) -> I32, Any, suspends Never, Everywhere, Status::Ready,
         "no network: NULL";
+}
+
+/// POSIX threads, of which there is one.
+Thread(ThreadCall) {
     // POSIX threads, of which there is one. Making another and waiting for one are what only a cluster has.
     PthreadMutexInit "env"."pthread_mutex_init" (I32 I32) -> I32, Any, suspends Never, Everywhere, Status::Ready,
         "one thread: succeeds";
@@ -370,8 +427,11 @@ host_calls! {
         "sets the value of a key";
     PthreadGetspecific "env"."pthread_getspecific" (I32) -> I32, Any, suspends Never, Everywhere, Status::Ready,
         "the value of a key, NULL at first";
-    // OpenMP, with teams of one thread: clang's interface to its runtime (`kmp.h`), and the functions of the
-    // specification.
+}
+
+/// OpenMP, with teams of one thread.
+OpenMp(OpenMpCall) {
+    // OpenMP, with teams of one thread: clang's interface to its runtime (`kmp.h`), and the functions of the specification.
     KmpcForkCall "env"."__kmpc_fork_call" (I32 I32 I32 I32) -> Nothing, Any, suspends Calls, Everywhere, Status::Ready,
         "a parallel region: calls the outlined function once";
     KmpcPushNumThreads "env"."__kmpc_push_num_threads" (I32 I32 I32) -> Nothing, Any, suspends Never, Everywhere, Status::Ready,
@@ -508,14 +568,20 @@ host_calls! {
         "releases it";
     OmpTestLock "env"."omp_test_lock" (I32) -> I32, Any, suspends Never, Everywhere, Status::Ready,
         "takes it if it is free: 1, else 0";
+}
+
+/// Numbers with fractions, which [`Guest::number`](crate::guest::Guest::number) gives.
+Number(NumberCall) {
     OmpGetWtime "env"."omp_get_wtime" () -> F64, Any, suspends Never, Everywhere, Status::Ready,
         "seconds on the monotonic clock";
     OmpGetWtick "env"."omp_get_wtick" () -> F64, Any, suspends Never, Everywhere, Status::Ready,
         "resolution of that clock, seconds";
-    Sleep "faasm_bridge"."sleep" (I64) -> Nothing, Current, suspends May, Everywhere, Status::Ready,
-        "waits so many nanoseconds; the rewriter puts it where Emscripten's sleep polls the clock";
-    EmscriptenNotifyMemoryGrowth "env"."emscripten_notify_memory_growth" (I32) -> Nothing, Current, suspends Never, Everywhere, Status::Ready,
-        "says that memory has grown, which the host sees itself";
+}
+
+/// WASI preview 1.
+Wasi(WasiCall) {
+    WasiFdDup "env"."__wasi_fd_dup" (I32 I32) -> I32, Any, suspends Never, Everywhere, Status::Ready,
+        "a second descriptor of an open file, stored at a pointer";
     ArgsGet "wasi_snapshot_preview1"."args_get" (I32 I32) -> I32, Current, suspends Never, Everywhere, Status::Ready,
         "arguments";
     ArgsSizesGet "wasi_snapshot_preview1"."args_sizes_get" (I32 I32) -> I32, Current, suspends Never, Everywhere, Status::Ready,
@@ -608,4 +674,5 @@ host_calls! {
         "no descriptor is a socket: answers errno 57 (notsock)";
     SockShutdown "wasi_snapshot_preview1"."sock_shutdown" (I32 I32) -> I32, Current, suspends Never, Everywhere, Status::Ready,
         "no descriptor is a socket: answers errno 57 (notsock)";
+}
 }

@@ -14,7 +14,7 @@ use super::errno::{Errno, Stop};
 use super::files::Base;
 use super::wasi::fill_random;
 use super::{Args, Context, Fault, Flow, Guest, GuestMemoryExt, may_suspend};
-use crate::host::HostCall;
+use crate::host::LegacyCall;
 use files::{AT_FOLLOW, AT_REMOVE_FOLDER, base, now, path};
 use time::Timeout;
 
@@ -35,20 +35,27 @@ const UNAME: [&str; 6] = ["Linux", "faasm", "5.0.0", "1", "wasm32", ""];
 impl Guest {
     pub(super) fn legacy_call(
         &mut self,
-        call: HostCall,
+        call: LegacyCall,
         args: &Args,
         cx: &mut Context<'_>,
     ) -> Result<Flow, Fault> {
+        use LegacyCall as C;
         let outcome = match call {
-            HostCall::Puts => self.puts(args, cx),
-            HostCall::Getrlimit => write_limits(args.u32(1), cx),
-            _ => self.system_call(args, cx),
+            C::Puts => self.puts(args, cx),
+            C::Getrlimit => write_limits(args.u32(1), cx),
+            C::Syscall0
+            | C::Syscall1
+            | C::Syscall2
+            | C::Syscall3
+            | C::Syscall4
+            | C::Syscall5
+            | C::Syscall6 => self.system_call(args, cx),
         };
         match outcome {
             Ok(value) => Ok(Flow::Return(value)),
             Err(Stop::Errno(errno)) => Ok(Flow::Return(-errno.linux())),
-            Err(Stop::Wait(operation)) if may_suspend(call) => Ok(Flow::Wait(operation)),
-            // musl makes no waiting call with this number of arguments.
+            Err(Stop::Wait(operation)) if may_suspend(call.into()) => Ok(Flow::Wait(operation)),
+            // musl makes no call that waits with this many arguments.
             Err(Stop::Wait(_)) => Ok(Flow::Return(-Errno::NoSystemCall.linux())),
             Err(Stop::Fault(fault)) => Err(fault),
         }

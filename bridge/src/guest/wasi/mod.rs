@@ -17,7 +17,7 @@ mod tests;
 use super::errno::{Errno, Stop};
 use super::files::{FileType, Stat, TimeChange};
 use super::{Args, Clock, Context, Fault, Flow, Guest, GuestMemoryExt, MAX_STRING_BYTES};
-use crate::host::HostCall;
+use crate::host::{Grouped, HostCall, WasiCall};
 
 pub(super) use poll::Polled;
 pub(super) use process::{clock, fill_random};
@@ -28,7 +28,7 @@ const SUCCESS: i32 = 0;
 const MAX_LIST: u32 = 1024;
 
 pub(super) fn is_wasi(call: HostCall) -> bool {
-    call.row().module == "wasi_snapshot_preview1"
+    matches!(call.grouped(), Grouped::Wasi(_))
 }
 
 type Outcome = Result<(), Stop>;
@@ -45,11 +45,11 @@ fn to_flow(outcome: Outcome) -> Result<Flow, Fault> {
 impl Guest {
     pub(super) fn wasi_call(
         &mut self,
-        call: HostCall,
+        call: WasiCall,
         args: &Args,
         cx: &mut Context<'_>,
     ) -> Result<Flow, Fault> {
-        use HostCall as C;
+        use WasiCall as C;
         to_flow(match call {
             C::ArgsGet => process::strings(&self.arguments(), args, cx),
             C::ArgsSizesGet => process::string_sizes(&self.arguments(), args, cx),
@@ -97,7 +97,6 @@ impl Guest {
             C::SockAccept | C::SockRecv | C::SockSend | C::SockShutdown => {
                 Err(self.fd_check(args).err().unwrap_or(Errno::NotSocket.into()))
             }
-            _ => Err(Stop::Fault(Fault::Order { call: call.row().name })),
         })
     }
 
