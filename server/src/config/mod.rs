@@ -91,7 +91,7 @@ pub struct App {
     pub cluster: Arc<dyn Cluster>,
     pub state: Arc<dyn StateStore>,
     pub files: Arc<dyn FileStore>,
-    pub journal: Arc<dyn Journal>,
+    pub journal: Journal,
     pub locks: Locks,
     /// Who hears of values that are written with these, and by the cluster.
     pub changes: Arc<Changes>,
@@ -108,7 +108,7 @@ impl App {
     /// # Errors
     /// See [`Embedded::new`].
     pub fn embedded(config: EmbeddedConfig, stores: Stores) -> Result<Self, ClusterError> {
-        let stores = stores.telling();
+        let stores = stores.for_app();
         let Stores { state, files, journal, locks, changes, .. } = stores.clone();
         let cluster = Arc::new(Embedded::new(config, stores)?);
         Ok(Self { cluster, state, files, journal, locks, changes, keys: None })
@@ -127,7 +127,7 @@ impl App {
 
     /// A Faasm cluster, with the state and the files that these stores have; see [`Upload::with_cluster_state`].
     pub fn faasm(config: FaasmConfig, upload: Option<Arc<Upload>>, stores: Stores) -> Self {
-        let Stores { functions, state, files, journal, changes, locks: _ } = stores.telling();
+        let Stores { functions, state, files, journal, changes, .. } = stores.for_app();
         let keys = Some(Keys::new(config.trusted.clone(), Arc::clone(&state)));
         let cluster = Arc::new(Faasm::new(config, upload, functions, Arc::clone(&state)));
         let locks = Locks::refused(FAASM_HAS_NO_LOCKS);

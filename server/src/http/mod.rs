@@ -24,7 +24,7 @@ use crate::config::{App, Config, Limits};
 use crate::metrics::{Measured, Metrics, Timed};
 use crate::net::{Handshakes, Visitor};
 use crate::session::{Admission, Sessions};
-use crate::store::StoreError;
+use crate::store::{Journal, StoreError};
 use crate::tls::Tls;
 use bytes::Bytes;
 use faasm_bridge::ErrorCode;
@@ -105,8 +105,11 @@ impl HttpContext {
         app.cluster = Arc::new(Measured::new(app.cluster, Arc::clone(&metrics)));
         app.cluster = Arc::new(Named::new(app.cluster));
         app.state = Arc::new(Timed::new(app.state, Arc::clone(&metrics)));
-        app.journal = Arc::new(Timed::new(app.journal, Arc::clone(&metrics)));
-        let journal = Arc::clone(&app.journal);
+        let Journal { log, state, notes } = app.journal;
+        let log = Arc::new(Timed::new(log, Arc::clone(&metrics)));
+        let state = Arc::new(Timed::new(state, Arc::clone(&metrics)));
+        app.journal = Journal { log, state, notes };
+        let journal = app.journal.clone();
         let (locks, changes) = (app.locks.clone(), Arc::clone(&app.changes));
         let sessions =
             Sessions::new(admission, journal, locks, changes, Arc::clone(&metrics), kept);

@@ -3,19 +3,19 @@
 
 use super::{Asked, Metrics, Missed};
 use crate::store::{
-    Change, Claim, IdempotencyRecord, Journal, SessionKey, StateRead, StateStore, StoreError,
+    Change, Claim, IdempotencyRecord, SessionKey, SessionLog, StateChanges, StateRead, StateStore,
+    StoreError,
 };
 use faasm_bridge::session::{InFlight, RecoveredSession};
 use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::RequestId;
 use futures_util::future::BoxFuture;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
 type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
-/// A state store or a journal whose operations are timed.
+/// A state store, or a part of a journal, whose operations are timed.
 pub(crate) struct Timed<S: ?Sized> {
     inner: Arc<S>,
     metrics: Arc<Metrics>,
@@ -97,7 +97,7 @@ impl StateStore for Timed<dyn StateStore> {
     }
 }
 
-impl Journal for Timed<dyn Journal> {
+impl SessionLog for Timed<dyn SessionLog> {
     fn begin<'a>(&'a self, session: SessionKey, user: &'a str) -> StoreFuture<'a, ()> {
         self.time("begin", self.inner.begin(session, user))
     }
@@ -126,22 +126,18 @@ impl Journal for Timed<dyn Journal> {
         self.time("accept", self.inner.accept(session, claim, request))
     }
 
-    fn finish(&self, session: SessionKey, claim: Claim, request: RequestId, reply: &[u8]) {
-        self.inner.finish(session, claim, request, reply);
+    fn unlock<'a>(
+        &'a self,
+        mark: IdempotencyRecord,
+        user: &'a str,
+        key: &'a str,
+        run: u64,
+    ) -> StoreFuture<'a, ()> {
+        self.time("unlock", self.inner.unlock(mark, user, key, run))
     }
+}
 
-    fn forget(&self, session: SessionKey, requests: Range<u64>) {
-        self.inner.forget(session, requests);
-    }
-
-    fn end(&self, session: SessionKey) {
-        self.inner.end(session);
-    }
-
-    fn end_left_over(&self) {
-        self.inner.end_left_over();
-    }
-
+impl StateChanges for Timed<dyn StateChanges> {
     fn change<'a>(
         &'a self,
         mark: IdempotencyRecord,
@@ -154,19 +150,5 @@ impl Journal for Timed<dyn Journal> {
             Change::Clear { .. } => "clear",
         };
         self.time(operation, self.inner.change(mark, user, change))
-    }
-
-    fn unlock<'a>(
-        &'a self,
-        mark: IdempotencyRecord,
-        user: &'a str,
-        key: &'a str,
-        run: u64,
-    ) -> StoreFuture<'a, ()> {
-        self.time("unlock", self.inner.unlock(mark, user, key, run))
-    }
-
-    fn settle(&self) -> BoxFuture<'_, ()> {
-        self.inner.settle()
     }
 }

@@ -78,7 +78,7 @@ impl Sessions {
             let running = self.drain.running();
             tracing::warn!(running, "requests are cut off after {} s", time_limit.as_secs());
         }
-        self.journal.settle().await;
+        self.journal.notes.settle().await;
     }
 
     /// Keeps the relay from ending while work outside of sessions runs; `None` if it is already draining.

@@ -5,7 +5,7 @@
 //! journal, for all calls of a session at once, and less often the longer it takes.
 
 use super::{Session, lock};
-use crate::store::Journal;
+use crate::store::SessionLog;
 use faasm_bridge::session::{InFlight, RecoveredSession};
 use faasm_bridge::wire::RequestId;
 use std::sync::{Arc, Weak};
@@ -28,15 +28,15 @@ pub(super) fn ids(recovered: &RecoveredSession) -> Vec<RequestId> {
     recovered.begun.iter().filter(|(_, begun)| is_elsewhere(begun)).map(|(id, _)| *id).collect()
 }
 
-/// Polls for these calls while this relay owns the session.
-pub(super) fn watch(session: &Arc<Session>, journal: &Arc<dyn Journal>, ids: Vec<RequestId>) {
+/// Waits for these, as long as somebody has the session.
+pub(super) fn watch(session: &Arc<Session>, log: &Arc<dyn SessionLog>, ids: Vec<RequestId>) {
     if !ids.is_empty() {
         tracing::info!(session = %session.shown(), calls = ids.len(), "calls run at another relay");
-        tokio::spawn(wait(Arc::downgrade(session), Arc::clone(journal), ids));
+        tokio::spawn(wait(Arc::downgrade(session), Arc::clone(log), ids));
     }
 }
 
-async fn wait(session: Weak<Session>, journal: Arc<dyn Journal>, mut ids: Vec<RequestId>) {
+async fn wait(session: Weak<Session>, log: Arc<dyn SessionLog>, mut ids: Vec<RequestId>) {
     let deadline = Instant::now() + TIME_LIMIT;
     let mut pause = FIRST_PAUSE;
     loop {
@@ -44,7 +44,7 @@ async fn wait(session: Weak<Session>, journal: Arc<dyn Journal>, mut ids: Vec<Re
         else {
             return;
         };
-        let mut decided = match journal.decided(key, ids.clone()).await {
+        let mut decided = match log.decided(key, ids.clone()).await {
             Ok(decided) => decided,
             Err(error) => {
                 tracing::warn!(%error, "polling for outcomes of calls at another relay failed and is retried");

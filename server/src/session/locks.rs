@@ -126,7 +126,7 @@ pub(super) fn start(
         let lease = app.locks.lease();
         let reply = loop {
             let held = async {
-                session.begin(&*app.journal).await?;
+                session.begin(&*app.journal.log).await?;
                 taking.held().await
             };
             let held = tokio::select! {
@@ -197,11 +197,11 @@ pub(super) async fn release(
     user: &str,
     (key, run): (&str, u64),
 ) -> Result<(Reply, Vec<u8>), Failure> {
-    session.begin(&*app.journal).await?;
+    session.begin(&*app.journal.log).await?;
     let reply = reply_frame(id, Reply::Done, &[]);
     let mark = IdempotencyRecord { session: session.key, claim: session.claim, request: id, reply };
-    let released = app.journal.unlock(mark, user, key, run).await;
-    // Even after a failure: the lock may be free in the store.
+    let released = app.journal.log.unlock(mark, user, key, run).await;
+    // Also where that failed: it may be free in the store all the same.
     app.locks.freed(user, key);
     match released {
         Ok(()) => Ok((Reply::Done, Vec::new())),

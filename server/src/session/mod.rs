@@ -26,7 +26,9 @@ pub(crate) use websocket::{serve_websocket, websocket_config};
 use crate::budget::{Account, Charge, Kind};
 use crate::config::{Limits, Timings};
 use crate::metrics::Metrics;
-use crate::store::{Changes, Claim, Journal, Locks, SessionKey, StoreError};
+use crate::store::{
+    Changes, Claim, Journal, Locks, SessionKey, SessionLog, SessionNotes, StoreError,
+};
 use admission::SessionAuth;
 use drain::Drain;
 use faasm_bridge::session::ServerSession;
@@ -49,7 +51,7 @@ const SESSION_BYTES: u64 = 16 * 1024;
 /// All sessions, by id.
 pub(crate) struct Sessions {
     pub(crate) admission: Admission,
-    journal: Arc<dyn Journal>,
+    journal: Journal,
     locks: Locks,
     changes: Arc<Changes>,
     metrics: Arc<Metrics>,
@@ -144,21 +146,21 @@ impl Sessions {
     /// No sessions yet. Sessions that an earlier relay left in the journal are kept as long as a detached session.
     pub(crate) fn new(
         admission: Admission,
-        journal: Arc<dyn Journal>,
+        journal: Journal,
         locks: Locks,
         changes: Arc<Changes>,
         metrics: Arc<Metrics>,
         kept: Duration,
     ) -> Self {
-        let left = Arc::clone(&journal);
-        // Without a runtime no page can come back.
+        let left = Arc::clone(&journal.notes);
+        // Outside a runtime nobody comes back anyway.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 tokio::time::sleep(kept).await;
                 left.end_left_over();
             });
         }
-        let places = Places::new(Arc::clone(&journal));
+        let places = Places::new(Arc::clone(&journal.notes));
         Self {
             admission,
             journal,
@@ -184,14 +186,14 @@ impl Sessions {
         if let Some(id) = resume {
             let known = self.known(user, id);
             if let Some(session) = known {
-                if !session.is_lost() && self.journal.holds(session.key).await? {
+                if !session.is_lost() && self.journal.log.holds(session.key).await? {
                     return Ok((session, true));
                 }
                 session.lose();
                 self.places.forget(&mut self.places.lock(), &session);
             }
             recovered =
-                self.journal.take_up(id.into(), user).await?.map(|recovered| (id, recovered));
+                self.journal.log.take_up(id.into(), user).await?.map(|recovered| (id, recovered));
         }
         if let Some((id, recovered)) = recovered {
             let elsewhere = elsewhere::ids(&recovered);
@@ -200,8 +202,8 @@ impl Sessions {
             // It was recovered from the journal.
             session.is_begun.store(true, Ordering::SeqCst);
             let (session, is_resumed) = self.place(session).ok_or(TurnedAway::Full)?;
-            elsewhere::watch(&session, &self.journal, elsewhere);
-            // Its runs may hold locks taken through another relay.
+            elsewhere::watch(&session, &self.journal.log, elsewhere);
+            // Its runs may hold some from another relay.
             locks::keep(&session, &self.locks);
             return Ok((session, is_resumed));
         }
@@ -209,10 +211,10 @@ impl Sessions {
         getrandom::fill(&mut id).map_err(|_| TurnedAway::Full)?;
         let machine = ServerSession::new(SessionId(id), user.to_owned());
         let session = self.session(machine);
-        let unplaced = Unplaced { journal: &*self.journal, key: session.key };
-        // The journal may work again by the time it is needed.
-        if let Err(error) = session.begin(&*self.journal).await {
-            tracing::warn!(%error, "a session starts without a journal record");
+        let unplaced = Unplaced { notes: &*self.journal.notes, key: session.key };
+        // A journal that fails now may work by the time that something has to be in it.
+        if let Err(error) = session.begin(&*self.journal.log).await {
+            tracing::warn!(%error, "a session begins outside the journal");
         }
         let (session, _) = self.place(session).ok_or(TurnedAway::Full)?;
         std::mem::forget(unplaced);
@@ -274,13 +276,13 @@ impl From<StoreError> for TurnedAway {
 
 /// A session that exists only in the journal, until it is registered; ends it if the handshake is dropped.
 struct Unplaced<'a> {
-    journal: &'a dyn Journal,
+    notes: &'a dyn SessionNotes,
     key: SessionKey,
 }
 
 impl Drop for Unplaced<'_> {
     fn drop(&mut self) {
-        self.journal.end(self.key);
+        self.notes.end(self.key);
     }
 }
 
@@ -353,11 +355,11 @@ impl Session {
         }
     }
 
-    /// Ensures that the journal has the session. Concurrent requests may each do so, so that none waits for another one
-    /// if the journal does not answer.
-    async fn begin(&self, journal: &dyn Journal) -> Result<(), StoreError> {
+    /// Makes sure that the journal has the session. Requests that find it missing do so side by side: where the journal does
+    /// not answer, none waits for the others.
+    async fn begin(&self, log: &dyn SessionLog) -> Result<(), StoreError> {
         if !self.is_begun.load(Ordering::SeqCst) {
-            journal.begin(self.key, &self.user).await?;
+            log.begin(self.key, &self.user).await?;
             self.is_begun.store(true, Ordering::SeqCst);
         }
         Ok(())

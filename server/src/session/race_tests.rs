@@ -2,22 +2,21 @@
 
 use super::*;
 use crate::budget::{Bounds, Budget};
-use crate::store::{Change, IdempotencyRecord, Stores};
+use crate::store::{IdempotencyRecord, Stores};
 use faasm_bridge::session::{InFlight, RecoveredSession};
 use faasm_bridge::wire::{
     Answer, ClientMessage, Hello, Request, VERSIONS, encode, encode_handshake,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use std::ops::Range;
 
-/// A journal whose ownership checks wait until the test releases them.
+/// A session log that answers whose a session is only when the test lets it.
 struct Paused {
-    inner: Arc<dyn Journal>,
+    inner: Arc<dyn SessionLog>,
     answers: Semaphore,
 }
 
-impl Journal for Paused {
+impl SessionLog for Paused {
     fn begin<'a>(&'a self, s: SessionKey, user: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         self.inner.begin(s, user)
     }
@@ -54,31 +53,6 @@ impl Journal for Paused {
         self.inner.accept(session, claim, request)
     }
 
-    fn finish(&self, session: SessionKey, claim: Claim, request: RequestId, reply: &[u8]) {
-        self.inner.finish(session, claim, request, reply);
-    }
-
-    fn forget(&self, session: SessionKey, requests: Range<u64>) {
-        self.inner.forget(session, requests);
-    }
-
-    fn end(&self, session: SessionKey) {
-        self.inner.end(session);
-    }
-
-    fn end_left_over(&self) {
-        self.inner.end_left_over();
-    }
-
-    fn change<'a>(
-        &'a self,
-        mark: IdempotencyRecord,
-        user: &'a str,
-        change: Change,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.inner.change(mark, user, change)
-    }
-
     fn unlock<'a>(
         &'a self,
         mark: IdempotencyRecord,
@@ -88,16 +62,12 @@ impl Journal for Paused {
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         self.inner.unlock(mark, user, key, run)
     }
-
-    fn settle(&self) -> BoxFuture<'_, ()> {
-        self.inner.settle()
-    }
 }
 
 fn sessions() -> (Arc<Sessions>, Arc<Paused>) {
     let Stores { journal, locks, changes, .. } = Stores::in_memory().unwrap();
-    let paused = Arc::new(Paused { inner: journal, answers: Semaphore::new(0) });
-    let journal: Arc<dyn Journal> = Arc::clone(&paused) as _;
+    let paused = Arc::new(Paused { inner: journal.log, answers: Semaphore::new(0) });
+    let journal = Journal { log: Arc::clone(&paused) as _, ..journal };
     let admission = Admission::new(None, Limits::default(), Budget::new(Bounds::NONE));
     let sessions =
         Sessions::new(admission, journal, locks, changes, Metrics::new(None), Duration::MAX);

@@ -42,7 +42,7 @@ pub(super) fn take(
                 let reply = Reply::Failed { code: FailureCode::Cancelled, message };
                 count(session, &reply);
                 if let Some(frame) = live.machine.reply(id, reply, &[]) {
-                    app.journal.finish(session.key, session.claim, id, frame);
+                    app.journal.notes.finish(session.key, session.claim, id, frame);
                 }
             } else {
                 // Another relay runs the call, and no caller waits for it any more; see `elsewhere.rs`.
@@ -52,7 +52,7 @@ pub(super) fn take(
                 live.machine.reply(id, reply, &[]);
             }
         }
-        Some(ServerEvent::Forget { ids }) => app.journal.forget(session.key, ids),
+        Some(ServerEvent::Forget { ids }) => app.journal.notes.forget(session.key, ids),
     }
     // Replies given at once are in the outbox now.
     live.wake.notify_one();
@@ -149,7 +149,7 @@ fn start(
         // Only calls are recorded here. Changes have an idempotency record; other requests are repeated if their reply
         // is lost.
         if let (true, Some(frame)) = (is_call, frame) {
-            app.journal.finish(session.key, session.claim, id, frame);
+            app.journal.notes.finish(session.key, session.claim, id, frame);
         }
         live.settle();
         live.wake.notify_one();
@@ -364,8 +364,8 @@ async fn called(
     id: RequestId,
     call: Call,
 ) -> Result<(Reply, Vec<u8>), Failure> {
-    session.begin(&*app.journal).await?;
-    app.journal.accept(session.key, session.claim, id).await?;
+    session.begin(&*app.journal.log).await?;
+    app.journal.log.accept(session.key, session.claim, id).await?;
     Ok(match app.cluster.call(call).await? {
         Outcome::Returned(result) => {
             (Reply::Call { return_value: result.return_value }, result.output)
@@ -409,10 +409,10 @@ async fn changed(
     user: &str,
     change: Change,
 ) -> Result<(Reply, Vec<u8>), Failure> {
-    session.begin(&*app.journal).await?;
+    session.begin(&*app.journal.log).await?;
     let reply = reply_frame(id, Reply::Done, &[]);
     let mark = IdempotencyRecord { session: session.key, claim: session.claim, request: id, reply };
-    app.journal.change(mark, user, change).await?;
+    app.journal.state.change(mark, user, change).await?;
     Ok((Reply::Done, Vec::new()))
 }
 

@@ -4,7 +4,7 @@
 //! Lock order: the table before a session.
 
 use super::{Session, lock};
-use crate::store::Journal;
+use crate::store::SessionNotes;
 use faasm_bridge::wire::SessionId;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -14,8 +14,8 @@ use tokio::time::Instant;
 /// The sessions, and the single task that removes expired ones.
 pub(super) struct Places {
     table: Mutex<Table>,
-    journal: Arc<dyn Journal>,
-    /// Notified when an earlier expiry than all others is added, and at the end.
+    notes: Arc<dyn SessionNotes>,
+    /// Told when a session is to be forgotten before all others, and at the end.
     sooner: Arc<Notify>,
 }
 
@@ -48,11 +48,11 @@ struct OfUser {
 }
 
 impl Places {
-    /// No sessions. Within a runtime, a task removes expired sessions while this exists.
-    pub(super) fn new(journal: Arc<dyn Journal>) -> Arc<Self> {
+    /// No sessions. Within a runtime, a task forgets them in time for as long as this is there.
+    pub(super) fn new(notes: Arc<dyn SessionNotes>) -> Arc<Self> {
         let places =
-            Arc::new(Self { table: Mutex::default(), journal, sooner: Arc::new(Notify::new()) });
-        // Without a runtime there is no timer.
+            Arc::new(Self { table: Mutex::default(), notes, sooner: Arc::new(Notify::new()) });
+        // Outside a runtime there is no time either.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(forget_in_time(Arc::downgrade(&places), Arc::clone(&places.sooner)));
         }
@@ -73,7 +73,7 @@ impl Places {
     /// Removes a session and ends it in the journal, unless another relay owns it.
     pub(super) fn forget(&self, table: &mut Table, session: &Session) {
         if table.remove(session) && !session.is_lost() {
-            self.journal.end(session.key);
+            self.notes.end(session.key);
         }
     }
 
@@ -81,7 +81,7 @@ impl Places {
     pub(super) fn make_room(&self, table: &mut Table, user: Option<&str>) -> Option<()> {
         let idle = Arc::clone(table.first_idle(user)?);
         table.remove(&idle);
-        self.journal.end(idle.key);
+        self.notes.end(idle.key);
         Some(())
     }
 

@@ -1,17 +1,12 @@
-//! Notification of writes to state values: the listeners, and wrappers around stores that notify them.
+//! Who is told that a state value was written: a list of listeners, and how an app writes, which tells them.
 //!
-//! [`Stores::telling`](super::Stores::telling) wraps every store that writes values, so that no caller can forget to
-//! notify. Writes by other relays to the same Redis arrive through `redis/announcements.rs`.
+//! [`Stores::for_app`](super::Stores::for_app) puts [`Writing`] around everything that writes values, so that nobody who writes
+//! has to think of the listeners, or of how long a value may be. What other relays write over the same Redis is told by `redis/announcements.rs`.
 
-use super::{
-    Change, Claim, IdempotencyRecord, Journal, SessionKey, StateRead, StateStore, StoreError,
-};
-use faasm_bridge::session::{InFlight, RecoveredSession};
+use super::{Change, Claim, IdempotencyRecord, StateChanges, StateRead, StateStore, StoreError};
 use faasm_bridge::state::Chunk;
-use faasm_bridge::wire::RequestId;
 use futures_util::future::BoxFuture;
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::watch;
 
@@ -108,7 +103,7 @@ impl Changes {
         self: Arc<Self>,
         (user, key): (String, String),
         writer: Option<Claim>,
-        writing: BoxFuture<'static, Result<(), StoreError>>,
+        writing: impl Future<Output = Result<(), StoreError>> + Send + 'static,
     ) -> Result<(), StoreError> {
         let is_heard = *self.is_heard.borrow();
         let telling = async move {
@@ -127,21 +122,43 @@ impl Changes {
     }
 }
 
-/// A state store or a journal that tells who listens.
-pub(super) struct Telling<S: ?Sized> {
+/// How an app writes values: they have no more bytes than its limit, and who listens is told.
+pub(super) struct Writing<S: ?Sized> {
     inner: Arc<S>,
     changes: Arc<Changes>,
+    /// Bytes.
+    longest: u64,
 }
 
-impl<S: ?Sized> Telling<S> {
-    pub(super) fn new(inner: Arc<S>, changes: Arc<Changes>) -> Self {
-        Self { inner, changes }
+impl<S: ?Sized> Writing<S> {
+    pub(super) fn new(inner: Arc<S>, changes: Arc<Changes>, longest: u64) -> Self {
+        Self { inner, changes, longest }
+    }
+
+    /// Writes a value with what `write` gives, where it is not too long.
+    fn write<'a, F>(
+        &'a self,
+        (user, key, size): (&str, &str, u64),
+        writer: Option<Claim>,
+        write: impl FnOnce(Arc<S>, String, String) -> F,
+    ) -> StoreFuture<'a, ()>
+    where
+        F: Future<Output = Result<(), StoreError>> + Send + 'static,
+    {
+        let (user, key, longest) = (user.to_owned(), key.to_owned(), self.longest);
+        if size > longest {
+            return Box::pin(
+                async move { Err(StoreError::ValueTooLong { key, size, most: longest }) },
+            );
+        }
+        let writing = write(Arc::clone(&self.inner), user.clone(), key.clone());
+        Box::pin(Arc::clone(&self.changes).tell_after((user, key), writer, writing))
     }
 }
 
 type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
-impl StateStore for Telling<dyn StateStore> {
+impl StateStore for Writing<dyn StateStore> {
     fn read<'a>(
         &'a self,
         user: &'a str,
@@ -159,10 +176,9 @@ impl StateStore for Telling<dyn StateStore> {
         size: u64,
         chunks: Vec<Chunk>,
     ) -> StoreFuture<'a, ()> {
-        let (inner, what) = (Arc::clone(&self.inner), (user.to_owned(), key.to_owned()));
-        let (user, key) = what.clone();
-        let writing = async move { inner.write(&user, &key, size, chunks).await };
-        Box::pin(Arc::clone(&self.changes).tell_after(what, None, Box::pin(writing)))
+        self.write((user, key, size), None, |inner, user, key| async move {
+            inner.write(&user, &key, size, chunks).await
+        })
     }
 
     fn append<'a>(&'a self, user: &'a str, key: &'a str, element: Vec<u8>) -> StoreFuture<'a, ()> {
@@ -192,78 +208,20 @@ impl StateStore for Telling<dyn StateStore> {
     }
 }
 
-impl Journal for Telling<dyn Journal> {
-    fn begin<'a>(&'a self, session: SessionKey, user: &'a str) -> StoreFuture<'a, ()> {
-        self.inner.begin(session, user)
-    }
-
-    fn take_up<'a>(
-        &'a self,
-        session: SessionKey,
-        user: &'a str,
-    ) -> StoreFuture<'a, Option<RecoveredSession>> {
-        self.inner.take_up(session, user)
-    }
-
-    fn holds(&self, session: SessionKey) -> StoreFuture<'_, bool> {
-        self.inner.holds(session)
-    }
-
-    fn decided(
-        &self,
-        session: SessionKey,
-        requests: Vec<RequestId>,
-    ) -> StoreFuture<'_, Vec<(RequestId, InFlight)>> {
-        self.inner.decided(session, requests)
-    }
-
-    fn accept(&self, session: SessionKey, claim: Claim, request: RequestId) -> StoreFuture<'_, ()> {
-        self.inner.accept(session, claim, request)
-    }
-
-    fn finish(&self, session: SessionKey, claim: Claim, request: RequestId, reply: &[u8]) {
-        self.inner.finish(session, claim, request, reply);
-    }
-
-    fn forget(&self, session: SessionKey, requests: Range<u64>) {
-        self.inner.forget(session, requests);
-    }
-
-    fn end(&self, session: SessionKey) {
-        self.inner.end(session);
-    }
-
-    fn end_left_over(&self) {
-        self.inner.end_left_over();
-    }
-
+impl StateChanges for Writing<dyn StateChanges> {
     fn change<'a>(
         &'a self,
         mark: IdempotencyRecord,
         user: &'a str,
         change: Change,
     ) -> StoreFuture<'a, ()> {
-        let Change::Write { key, .. } = &change else {
+        let Change::Write { key, size, .. } = &change else {
             return self.inner.change(mark, user, change);
         };
-        let (inner, what) = (Arc::clone(&self.inner), (user.to_owned(), key.clone()));
-        let (user, claim) = (user.to_owned(), mark.claim);
-        let changing = async move { inner.change(mark, &user, change).await };
-        Box::pin(Arc::clone(&self.changes).tell_after(what, Some(claim), Box::pin(changing)))
-    }
-
-    fn unlock<'a>(
-        &'a self,
-        mark: IdempotencyRecord,
-        user: &'a str,
-        key: &'a str,
-        run: u64,
-    ) -> StoreFuture<'a, ()> {
-        self.inner.unlock(mark, user, key, run)
-    }
-
-    fn settle(&self) -> BoxFuture<'_, ()> {
-        self.inner.settle()
+        let (key, size, claim) = (key.clone(), *size, mark.claim);
+        self.write((user, &key, size), Some(claim), |inner, user, _| async move {
+            inner.change(mark, &user, change).await
+        })
     }
 }
 
@@ -319,7 +277,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_write_that_nobody_waits_for_is_told_once_it_is_made() {
-        let stores = Stores::in_memory().unwrap().telling();
+        let stores = Stores::in_memory().unwrap().for_app();
         let (heard, _) = listen(&stores.changes, "ada", "k");
         let chunks = vec![Chunk { offset: 0, bytes: b"v".to_vec() }];
         let writing = stores.state.write("ada", "k", 1, chunks);

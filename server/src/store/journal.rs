@@ -2,13 +2,12 @@
 //!
 //! Safety depends on the order of these steps:
 //!
-//! * [`Journal::accept`] completes before a function starts. A call that was accepted and has no result may have had
-//!   effects, so its outcome is unknown to the relay that recovers the session; a call that was not accepted never
-//!   started.
-//! * [`Journal::change`] makes a change of state and writes its idempotency record in one atomic step: a request was
-//!   performed if and only if it has a record.
-//! * Results and acknowledgements are written asynchronously. If one is lost, the outcome of a call is unknown although
-//!   it completed, or a reply is sent again that the page has: neither repeats an effect.
+//! * [`SessionLog::accept`] completes before a function starts. A call that was accepted and has no result may have had
+//!   effects, so whoever takes the session up says that nobody knows; one that was not accepted never started.
+//! * [`StateChanges::change`] makes a change of state and its mark in one atomic step, so a request whose mark is there was
+//!   performed, and one without a mark was not.
+//! * Results and what can be forgotten are noted some time later. Where a note is lost, a result is unknown that need not
+//!   be, or a reply is sent again that the page has: neither does anything twice.
 //!
 //! Several relays may share a journal. A session then belongs to its owner, the relay that acquired it last: only the
 //! owner has calls accepted and ends the session. A call that another relay still runs is answered when that relay
@@ -22,6 +21,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Names a session in a journal: the hash of its id. The id itself allows to take the session over, so a journal that
@@ -79,8 +79,8 @@ pub enum Change {
     Clear { key: String },
 }
 
-/// Sessions, the calls they had accepted, what was not acknowledged yet, and marks of changes.
-pub trait Journal: Send + Sync {
+/// Sessions, the calls they had accepted and their locks: what has to be known before something else happens.
+pub trait SessionLog: Send + Sync {
     /// Begins a session, or does nothing where it is begun; what it does is kept from then on.
     ///
     /// # Errors
@@ -121,27 +121,6 @@ pub trait Journal: Send + Sync {
         request: RequestId,
     ) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Notes the reply of a call some time soon, as a frame; by the claim that it was, or was to be, accepted with.
-    fn finish(&self, session: SessionKey, claim: Claim, request: RequestId, reply: &[u8]);
-
-    /// Notes some time soon that the page has the replies to these.
-    fn forget(&self, session: SessionKey, requests: Range<u64>);
-
-    /// Notes some time soon that nobody comes back to a session: its locks are free.
-    fn end(&self, session: SessionKey);
-
-    /// The same for every session of an earlier process that was not taken up since.
-    fn end_left_over(&self);
-
-    /// Makes a change with its mark, both or neither; lasting when it completes. Where the mark is there already it does
-    /// nothing.
-    fn change<'a>(
-        &'a self,
-        mark: IdempotencyRecord,
-        user: &'a str,
-        change: Change,
-    ) -> BoxFuture<'a, Result<(), StoreError>>;
-
     /// Releases the lock that a run of the mark's session holds, with its mark, both or neither. Where the mark is there already
     /// it does nothing.
     ///
@@ -154,7 +133,59 @@ pub trait Journal: Send + Sync {
         key: &'a str,
         run: u64,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
+}
+
+/// What is written behind: nobody waits for a note, and a note that is lost does no harm.
+pub trait SessionNotes: Send + Sync {
+    /// Notes the reply of a call some time soon, as a frame; by the claim that it was, or was to be, accepted with.
+    fn finish(&self, session: SessionKey, claim: Claim, request: RequestId, reply: &[u8]);
+
+    /// Notes some time soon that the page has the replies to these.
+    fn forget(&self, session: SessionKey, requests: Range<u64>);
+
+    /// Notes some time soon that nobody comes back to a session: its locks are free.
+    fn end(&self, session: SessionKey);
+
+    /// The same for every session of an earlier process that was not taken up since.
+    fn end_left_over(&self);
 
     /// Completes when everything that was to be noted soon is.
     fn settle(&self) -> BoxFuture<'_, ()>;
+}
+
+/// Changes of state that pages ask for, each with its mark.
+pub trait StateChanges: Send + Sync {
+    /// Makes a change with its mark, both or neither; lasting when it completes. Where the mark is there already it does
+    /// nothing.
+    fn change<'a>(
+        &'a self,
+        mark: IdempotencyRecord,
+        user: &'a str,
+        change: Change,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+}
+
+/// The journal of a relay: three parts, so that what wraps one of them says nothing of the others. Clones are handles to the same
+/// journal.
+#[derive(Clone)]
+pub struct Journal {
+    pub log: Arc<dyn SessionLog>,
+    pub notes: Arc<dyn SessionNotes>,
+    pub state: Arc<dyn StateChanges>,
+}
+
+impl Journal {
+    /// All three parts in one store.
+    pub fn in_one<S>(store: Arc<S>) -> Self
+    where
+        S: SessionLog + SessionNotes + StateChanges + 'static,
+    {
+        Self { log: store.clone(), notes: store.clone(), state: store }
+    }
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal").finish_non_exhaustive()
+    }
 }

@@ -1,6 +1,9 @@
 //! Laws that every journal has to satisfy: each journal's tests run them.
 
-use super::{Change, Claim, IdempotencyRecord, Journal, SessionKey, StateStore, StoreError};
+use super::{
+    Change, Claim, IdempotencyRecord, SessionKey, SessionLog, SessionNotes, StateChanges,
+    StateStore, StoreError,
+};
 use faasm_bridge::session::{InFlight, RecoveredSession};
 use faasm_bridge::wire::RequestId;
 
@@ -17,8 +20,12 @@ pub(super) async fn list(store: &impl StateStore, user: &str) -> Vec<u8> {
     store.read_appended(user, "l", u32::MAX).await.unwrap()
 }
 
-/// Records of one relay; [`the_next_relay_finds_it`] checks them.
-pub(super) async fn a_relay_notes(journal: &impl Journal, session: SessionKey, user: &str) {
+/// What one relay notes; then [`the_next_relay_finds_it`].
+pub(super) async fn a_relay_notes(
+    journal: &(impl SessionLog + SessionNotes + StateChanges),
+    session: SessionKey,
+    user: &str,
+) {
     let claim = Claim::new();
     journal.begin(session, user).await.unwrap();
     for call in [1, 2, 3] {
@@ -36,7 +43,7 @@ pub(super) async fn a_relay_notes(journal: &impl Journal, session: SessionKey, u
 
 /// `running` is the expected state of a call that was accepted and has not ended.
 pub(super) async fn the_next_relay_finds_it(
-    store: &(impl Journal + StateStore),
+    store: &(impl SessionLog + SessionNotes + StateChanges + StateStore),
     session: SessionKey,
     (user, other): (&str, &str),
     running: InFlight,
@@ -65,7 +72,7 @@ pub(super) async fn the_next_relay_finds_it(
 
 /// A rejected change leaves no idempotency record, and can be made later.
 pub(super) async fn what_is_refused_is_not_marked(
-    store: &(impl Journal + StateStore),
+    store: &(impl SessionLog + SessionNotes + StateChanges + StateStore),
     session: SessionKey,
     user: &str,
 ) {
@@ -82,7 +89,7 @@ pub(super) async fn what_is_refused_is_not_marked(
 /// A request to create a session that arrives after the session's end creates nothing: the session's records are
 /// deleted, so a new one would perform its page's requests a second time.
 pub(super) async fn a_session_that_ended_does_not_begin_again(
-    journal: &impl Journal,
+    journal: &(impl SessionLog + SessionNotes),
     session: SessionKey,
     user: &str,
 ) {

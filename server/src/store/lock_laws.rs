@@ -1,6 +1,8 @@
 //! Laws that every lock store has to satisfy: each store's tests run them.
 
-use super::{Asked, Holder, Journal, LockStore, Owner, SessionKey, StoreError, Taker};
+use super::{
+    Asked, Holder, LockStore, Owner, SessionKey, SessionLog, SessionNotes, StoreError, Taker,
+};
 use crate::store::journal_laws::mark;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -55,7 +57,7 @@ pub(super) async fn it_is_one_run_s_at_a_time_in_the_order_of_asking(
 
 /// A session releases once, even if requests arrive twice; its end releases the locks of its runs.
 pub(super) async fn a_session_releases_once_and_its_end_frees_the_rest(
-    store: &(impl LockStore + Journal),
+    store: &(impl LockStore + SessionLog + SessionNotes),
     session: SessionKey,
     user: &str,
 ) {
@@ -78,7 +80,7 @@ pub(super) async fn a_session_releases_once_and_its_end_frees_the_rest(
 
 /// A lock whose lease has expired is lost: its former taker gets an error, and cannot release the lock of the next one.
 pub(super) async fn what_expired_is_lost(
-    store: &(impl LockStore + Journal),
+    store: &(impl LockStore + SessionLog + SessionNotes),
     session: SessionKey,
     user: &str,
     expire: impl AsyncFn(&str),
@@ -134,7 +136,7 @@ struct Model {
 
 /// Random histories of several owners that take, release, lose, withdraw and renew, compared with a trivial model.
 pub(super) async fn a_random_history_agrees_with_a_model(
-    store: &(impl LockStore + Journal),
+    store: &(impl LockStore + SessionLog + SessionNotes),
     user: &str,
     (seed, steps): (u64, u32),
     expire: impl AsyncFn(&str, &str),

@@ -1,6 +1,5 @@
 //! Traits and errors of the stores of originals, state, shared files and the journal.
 
-mod bounded;
 mod changes;
 mod journal;
 #[cfg(test)]
@@ -15,7 +14,10 @@ mod redis;
 
 pub use self::changes::Changes;
 pub(crate) use self::changes::Hears;
-pub use self::journal::{Change, Claim, IdempotencyRecord, Journal, SessionKey};
+use self::changes::Writing;
+pub use self::journal::{
+    Change, Claim, IdempotencyRecord, Journal, SessionKey, SessionLog, SessionNotes, StateChanges,
+};
 pub use self::locks::{
     Asked, HeldLock, Holder, LOCK_LEASE, LockStore, Locks, MAX_LOCK_WAITERS, MAX_LOCKS_OF_OWNER,
     Owner, Taker, Taking,
@@ -276,23 +278,28 @@ pub struct Stores {
     pub functions: Arc<dyn FunctionStore>,
     pub state: Arc<dyn StateStore>,
     pub files: Arc<dyn FileStore>,
-    pub journal: Arc<dyn Journal>,
-    /// Backed by the same store as the journal, which releases the locks of a session when it ends.
+    pub journal: Journal,
+    /// In the same place as the journal, which releases the locks of a session that ends.
     pub locks: Locks,
-    /// Listeners for writes of state values; see [`Stores::telling`].
+    /// Who hears of values that are written; see [`Stores::for_app`].
     pub changes: Arc<Changes>,
+    /// Longest value that an app writes, bytes; a store may take less.
+    pub longest_value: u64,
 }
 
 impl Stores {
     /// Uses one store for everything.
     pub fn in_one<S>(store: S) -> Self
     where
-        S: FunctionStore + StateStore + FileStore + Journal + LockStore + 'static,
+        S: FunctionStore + StateStore + FileStore + SessionLog + SessionNotes + StateChanges,
+        S: LockStore + 'static,
     {
         let store = Arc::new(store);
         let (functions, state, files) = (store.clone(), store.clone(), store.clone());
         let locks = Locks::new(store.clone(), LOCK_LEASE);
-        Self { functions, state, files, journal: store, locks, changes: Arc::default() }
+        let journal = Journal::in_one(store);
+        let changes = Arc::default();
+        Self { functions, state, files, journal, locks, changes, longest_value: u64::MAX }
     }
 
     /// Returns these stores with the given lease for locks.
@@ -301,11 +308,13 @@ impl Stores {
         self
     }
 
-    /// Returns these stores so that each write through them notifies the listeners. An [`App`](crate::App) wraps every
-    /// store that it writes with.
-    pub fn telling(mut self) -> Self {
-        self.state = Arc::new(changes::Telling::new(self.state, Arc::clone(&self.changes)));
-        self.journal = Arc::new(changes::Telling::new(self.journal, Arc::clone(&self.changes)));
+    /// The same stores, as an [`App`](crate::App) writes with them: no value is longer than [`Stores::longest_value`], and those who
+    /// listen are told of each that is written.
+    pub fn for_app(mut self) -> Self {
+        let (changes, longest) = (&self.changes, self.longest_value);
+        self.state = Arc::new(Writing::new(self.state, Arc::clone(changes), longest));
+        self.journal.state =
+            Arc::new(Writing::new(self.journal.state, Arc::clone(changes), longest));
         self
     }
 
@@ -317,10 +326,9 @@ impl Stores {
         RedbStore::in_memory().map(Self::in_one)
     }
 
-    /// Returns these stores with state values limited to `most` bytes.
+    /// The same stores, for an app that writes values of at most so many bytes.
     pub fn with_values_up_to(mut self, most: u64) -> Self {
-        self.state = Arc::new(bounded::Bounded::new(self.state, most));
-        self.journal = Arc::new(bounded::BoundedJournal::new(self.journal, most));
+        self.longest_value = most;
         self
     }
 

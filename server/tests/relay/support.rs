@@ -51,7 +51,7 @@ impl Relay {
         embedded: EmbeddedConfig,
         stores: Stores,
     ) -> Self {
-        let stores = stores.telling();
+        let stores = stores.for_app();
         let cluster = Embedded::new(embedded, stores.clone()).unwrap();
         let Stores { state, files, journal, locks, changes, .. } = stores.clone();
         let running = Arc::new(cluster.clone());

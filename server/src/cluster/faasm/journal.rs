@@ -4,23 +4,28 @@
 //! before it is made, that it is about to be, and afterwards how it ended, also where it failed. After a relay that ended in
 //! between nobody knows, and the page is told so; it is never made twice.
 
-use crate::store::{Change, Claim, IdempotencyRecord, Journal, SessionKey, StateStore, StoreError};
-use faasm_bridge::session::{InFlight, RecoveredSession, reply_frame};
-use faasm_bridge::wire::{FailureCode, Reply, RequestId};
+use crate::store::{
+    Change, IdempotencyRecord, Journal, SessionLog, SessionNotes, StateChanges, StateStore,
+    StoreError,
+};
+use faasm_bridge::session::reply_frame;
+use faasm_bridge::wire::{FailureCode, Reply};
 use futures_util::future::BoxFuture;
-use std::ops::Range;
 use std::sync::Arc;
 
-/// Changes go to the state; everything else is the inner journal's.
+/// Changes of such a state, noted in a relay's own journal.
 pub struct NonAtomicJournal {
-    inner: Arc<dyn Journal>,
+    log: Arc<dyn SessionLog>,
+    notes: Arc<dyn SessionNotes>,
     state: Arc<dyn StateStore>,
 }
 
 impl NonAtomicJournal {
-    /// A journal for changes of this state.
-    pub fn new(inner: Arc<dyn Journal>, state: Arc<dyn StateStore>) -> Self {
-        Self { inner, state }
+    /// The same journal, where changes are of this state. Locks are where the journal is, so that releasing one is one step.
+    pub fn of(journal: Journal, state: Arc<dyn StateStore>) -> Journal {
+        let Journal { log, notes, .. } = journal;
+        let changes = Self { log: Arc::clone(&log), notes: Arc::clone(&notes), state };
+        Journal { log, notes, state: Arc::new(changes) }
     }
 }
 
@@ -30,60 +35,7 @@ impl std::fmt::Debug for NonAtomicJournal {
     }
 }
 
-impl Journal for NonAtomicJournal {
-    fn begin<'a>(
-        &'a self,
-        session: SessionKey,
-        user: &'a str,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.inner.begin(session, user)
-    }
-
-    fn take_up<'a>(
-        &'a self,
-        session: SessionKey,
-        user: &'a str,
-    ) -> BoxFuture<'a, Result<Option<RecoveredSession>, StoreError>> {
-        self.inner.take_up(session, user)
-    }
-
-    fn holds(&self, session: SessionKey) -> BoxFuture<'_, Result<bool, StoreError>> {
-        self.inner.holds(session)
-    }
-
-    fn decided(
-        &self,
-        session: SessionKey,
-        requests: Vec<RequestId>,
-    ) -> BoxFuture<'_, Result<Vec<(RequestId, InFlight)>, StoreError>> {
-        self.inner.decided(session, requests)
-    }
-
-    fn accept(
-        &self,
-        session: SessionKey,
-        claim: Claim,
-        request: RequestId,
-    ) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.inner.accept(session, claim, request)
-    }
-
-    fn finish(&self, session: SessionKey, claim: Claim, request: RequestId, reply: &[u8]) {
-        self.inner.finish(session, claim, request, reply);
-    }
-
-    fn forget(&self, session: SessionKey, requests: Range<u64>) {
-        self.inner.forget(session, requests);
-    }
-
-    fn end(&self, session: SessionKey) {
-        self.inner.end(session);
-    }
-
-    fn end_left_over(&self) {
-        self.inner.end_left_over();
-    }
-
+impl StateChanges for NonAtomicJournal {
     fn change<'a>(
         &'a self,
         mark: IdempotencyRecord,
@@ -91,7 +43,7 @@ impl Journal for NonAtomicJournal {
         change: Change,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
-            self.inner.accept(mark.session, mark.claim, mark.request).await?;
+            self.log.accept(mark.session, mark.claim, mark.request).await?;
             let made = match change {
                 Change::Write { key, size, chunks } => {
                     self.state.write(user, &key, size, chunks).await
@@ -107,32 +59,18 @@ impl Journal for NonAtomicJournal {
                     reply_frame(mark.request, Reply::Failed { code, message }, &[])
                 }
             };
-            self.inner.finish(mark.session, mark.claim, mark.request, &reply);
+            self.notes.finish(mark.session, mark.claim, mark.request, &reply);
             made
         })
-    }
-
-    /// The locks are where the journal is, so that here it is one step.
-    fn unlock<'a>(
-        &'a self,
-        mark: IdempotencyRecord,
-        user: &'a str,
-        key: &'a str,
-        run: u64,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.inner.unlock(mark, user, key, run)
-    }
-
-    fn settle(&self) -> BoxFuture<'_, ()> {
-        self.inner.settle()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::RedbStore;
-    use faasm_bridge::wire::SessionId;
+    use crate::store::{Claim, RedbStore, SessionKey};
+    use faasm_bridge::session::InFlight;
+    use faasm_bridge::wire::{RequestId, SessionId};
 
     #[tokio::test]
     async fn a_change_that_failed_is_told_as_failed_after_a_restart_and_not_as_unknown() {
@@ -146,12 +84,12 @@ mod tests {
         };
         let failed = {
             let state = RedbStore::in_memory().unwrap();
-            let inner = Arc::new(RedbStore::open(&path).unwrap());
-            let journal = NonAtomicJournal::new(inner, Arc::new(state));
-            journal.begin(session, "u").await.unwrap();
-            journal.change(mark(1), "u", write(3)).await.unwrap();
-            let failed = journal.change(mark(2), "u", write(4)).await.unwrap_err();
-            journal.settle().await;
+            let own = Journal::in_one(Arc::new(RedbStore::open(&path).unwrap()));
+            let journal = NonAtomicJournal::of(own, Arc::new(state));
+            journal.log.begin(session, "u").await.unwrap();
+            journal.state.change(mark(1), "u", write(3)).await.unwrap();
+            let failed = journal.state.change(mark(2), "u", write(4)).await.unwrap_err();
+            journal.notes.settle().await;
             failed.to_string()
         };
         let store = RedbStore::open(&path).unwrap();

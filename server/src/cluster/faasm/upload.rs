@@ -75,8 +75,7 @@ impl Upload {
             return Stores { files, ..stores };
         }
         let state: Arc<dyn StateStore> = Arc::clone(self) as _;
-        let journal =
-            Arc::new(NonAtomicJournal::new(Arc::clone(&stores.journal), Arc::clone(&state)));
+        let journal = NonAtomicJournal::of(stores.journal, Arc::clone(&state));
         Stores { state, files, journal, ..stores }
     }
 

@@ -4,7 +4,10 @@
 use super::log::Record;
 use super::record::Recorder;
 use super::{Checked, RedbStore, lists, locks, values};
-use crate::store::{Change, Claim, Holder, IdempotencyRecord, Journal, SessionKey, StoreError};
+use crate::store::{
+    Change, Claim, Holder, IdempotencyRecord, SessionKey, SessionLog, SessionNotes, StateChanges,
+    StoreError,
+};
 use faasm_bridge::session::{InFlight, RecoveredSession};
 use faasm_bridge::wire::RequestId;
 use futures_util::future::BoxFuture;
@@ -95,7 +98,7 @@ impl RedbStore {
     }
 }
 
-impl Journal for RedbStore {
+impl SessionLog for RedbStore {
     fn begin<'a>(
         &'a self,
         session: SessionKey,
@@ -151,6 +154,36 @@ impl Journal for RedbStore {
         })
     }
 
+    fn unlock<'a>(
+        &'a self,
+        mark: IdempotencyRecord,
+        user: &'a str,
+        key: &'a str,
+        run: u64,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        let holder = Holder { owner: mark.session.into(), run };
+        let name = (user.to_owned(), key.to_owned());
+        let is_kept = self.recorder().is_some();
+        Box::pin(async move {
+            let table = &self.inner.locks;
+            let held = locks::to_release(table, &name, holder, mark.request);
+            let (shared, row) = (Arc::clone(table), name.clone());
+            let made = self.commit("release a lock", 0, move |transaction| {
+                let unlock = || locks::unlock(&shared, transaction, &row, holder);
+                if is_kept { self::mark(transaction, &mark, unlock) } else { unlock() }
+            });
+            let made = made.await;
+            let has_failed =
+                matches!(made, Err(StoreError::Backend { .. } | StoreError::Uncertain { .. }));
+            if let (true, Some(taker)) = (has_failed, held) {
+                self.give_up(name, taker);
+            }
+            made
+        })
+    }
+}
+
+impl SessionNotes for RedbStore {
     fn finish(&self, session: SessionKey, _claim: Claim, request: RequestId, reply: &[u8]) {
         if let Some(recorder) = self.recorder() {
             recorder.note(Record::Finish { session, request }, reply);
@@ -178,6 +211,16 @@ impl Journal for RedbStore {
         }
     }
 
+    fn settle(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if let Some(recorder) = self.recorder() {
+                recorder.settle().await;
+            }
+        })
+    }
+}
+
+impl StateChanges for RedbStore {
     fn change<'a>(
         &'a self,
         mark: IdempotencyRecord,
@@ -211,41 +254,5 @@ impl Journal for RedbStore {
                 marked(transaction, &clear)
             }),
         }
-    }
-
-    fn unlock<'a>(
-        &'a self,
-        mark: IdempotencyRecord,
-        user: &'a str,
-        key: &'a str,
-        run: u64,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
-        let holder = Holder { owner: mark.session.into(), run };
-        let name = (user.to_owned(), key.to_owned());
-        let is_kept = self.recorder().is_some();
-        Box::pin(async move {
-            let table = &self.inner.locks;
-            let held = locks::to_release(table, &name, holder, mark.request);
-            let (shared, row) = (Arc::clone(table), name.clone());
-            let made = self.commit("release a lock", 0, move |transaction| {
-                let unlock = || locks::unlock(&shared, transaction, &row, holder);
-                if is_kept { self::mark(transaction, &mark, unlock) } else { unlock() }
-            });
-            let made = made.await;
-            let has_failed =
-                matches!(made, Err(StoreError::Backend { .. } | StoreError::Uncertain { .. }));
-            if let (true, Some(taker)) = (has_failed, held) {
-                self.give_up(name, taker);
-            }
-            made
-        })
-    }
-
-    fn settle(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            if let Some(recorder) = self.recorder() {
-                recorder.settle().await;
-            }
-        })
     }
 }

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::store::journal_laws::{self as laws, append, mark};
-use crate::store::{Asked, Journal, LockStore, Owner, SessionKey, lock_laws};
+use crate::store::{
+    Asked, LockStore, Owner, SessionKey, SessionLog, SessionNotes, StateChanges, lock_laws,
+};
 use faasm_bridge::session::{InFlight, RecoveredSession};
 use faasm_bridge::wire::SessionId;
 use redb::StorageBackend;

@@ -58,7 +58,7 @@ impl Recorder {
         Ok(Self { queue: Queue::start("journal", BOUNDS.within(relay), work)? })
     }
 
-    /// Writes a record asynchronously, or drops it if the queue is full; see [`crate::store::Journal`].
+    /// Notes something later. Where there is no room for it, it is left out; see [`crate::store::SessionNotes`].
     pub(super) fn note(&self, record: Record, reply: &[u8]) {
         if !self.queue.try_push(reply.len(), || Entry::Note(record, reply.to_vec())) {
             tracing::warn!("the journal cannot keep up: a record is dropped");

@@ -3,7 +3,9 @@
 use super::*;
 use crate::budget::{Bounds, OverDisk};
 use crate::store::laws::{self, chunk};
-use crate::store::{Asked, Journal, LockStore, Owner, SessionKey, journal_laws, lock_laws};
+use crate::store::{
+    Asked, LockStore, Owner, SessionKey, SessionLog, SessionNotes, journal_laws, lock_laws,
+};
 use faasm_bridge::state::MAX_VALUE_BYTES;
 use faasm_bridge::wire::SessionId;
 use redb::ReadableTableMetadata;

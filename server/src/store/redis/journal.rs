@@ -11,26 +11,24 @@
 //! Each operation is one script. Each script is correct however often and however late Redis receives it: a broken
 //! connection may still deliver requests that were sent over it. Why that is so:
 //!
-//! * *A call starts at most once.* [`Journal::accept`] writes an entry with its [`Claim`], if the request has no entry
-//!   and is not acknowledged. A repetition finds its own entry; another claim finds a foreign entry, and its call does
-//!   not start. An entry is deleted only once the page has the reply, and then the request is among the acknowledged
-//!   ones. So it does not matter which relays still hold a session in memory, or whether a page left a relay during
-//!   `accept` and came back to it.
-//! * *A change is made at most once*, for the same reason: the change takes the place of the claim. It needs no owner.
-//! * *Outcomes reach the owner.* The relay and claim that accepted a call record its outcome, even if another relay
-//!   owns the session by then. The owner polls entries of running calls until they are replies, or until their relay is
-//!   gone. Then it records that the outcome is unknown, and a later result is dropped: every later owner answers the
-//!   same.
-//! * *Only the owner ends a session* or deletes replies, so a relay that lost its page cannot end the session under the
-//!   relay that has acquired it.
-//! * *A session is created once.* If it does not exist, [`Journal::begin`] creates it only up to 20 s, by the clock of
-//!   Redis, after the request was made. An existing session lasts longer than that, and an ended one leaves `…:ended`
-//!   for longer than that: so a session whose history is deleted is not created again without it, however late the same
-//!   request arrives.
-//! * *A relay ends the acquisition that it meant.* Each acquisition of a session has its own `hold`, and an end names
-//!   the hold: a delayed end that arrives after the page has come back ends nothing.
-//! * Asynchronous records ([`Journal::finish`], [`Journal::forget`], [`Journal::end`]) may arrive in any order: a reply
-//!   to an acknowledged request is not stored, and nothing is recorded in an ended session.
+//! * *A call starts at most once.* [`SessionLog::accept`] puts an entry with its [`Claim`], which accepts a request once, where there is
+//!   no entry and the page does not have the reply. The same question asked again finds its own entry; another one finds an
+//!   entry that is not its own, and its call does not start. Entries go only when the page has the reply, and then the
+//!   request is among those that are acknowledged. So it does not matter which relays still hold a session in memory, or that a
+//!   page left a relay in the middle of accepting and came back to it.
+//! * *A change is made at most once*: the same, with the change in the place of the claim. It needs no owner.
+//! * *What ended is told.* Whoever accepted a call, and no other claim of the same relay, says what came of it, also when the session is another relay's by then.
+//!   The owner asks for entries of running calls until they are replies, or until the relay in them is gone. Then it writes
+//!   that nobody knows, and a result that comes later is dropped: every owner after it answers the same.
+//! * *Only the owner ends a session* or forgets replies, so a relay that lost sight of its page does not take the session from
+//!   the one that has it.
+//! * *A session begins once.* Where it is not there, [`SessionLog::begin`] makes it only up to 20 s, by the clock of Redis, after it
+//!   was asked for. A session that is there lasts for longer than that, and one that ended leaves `…:ended` for longer than that: so
+//!   a session whose history is gone is not made again without it, however late the same question arrives.
+//! * *A relay ends the session that it meant.* Each time that a session is taken up, its `hold` is another one, and an end names
+//!   the hold: one that is still on its way when the page comes back ends nothing.
+//! * Notes ([`SessionNotes::finish`], [`SessionNotes::forget`], [`SessionNotes::end`]) may come in any order: a reply to a request that was
+//!   acknowledged is not kept, and nothing is noted in a session that ended.
 //!
 //! What a dead relay held expires: sessions have an expiry, which their owner extends while it holds them.
 
@@ -40,7 +38,10 @@ use super::notes::Note;
 use super::presence::milliseconds;
 use super::state::{Marked, unexpected};
 use super::{Held, RedisStore, script};
-use crate::store::{Change, Claim, IdempotencyRecord, Journal, SessionKey, StoreError};
+use crate::store::{
+    Change, Claim, IdempotencyRecord, SessionKey, SessionLog, SessionNotes, StateChanges,
+    StoreError,
+};
 use faasm_bridge::session::{InFlight, RecoveredSession};
 use faasm_bridge::wire::{MAX_PAYLOAD_BYTES, RequestId};
 use futures_util::future::BoxFuture;
@@ -279,7 +280,7 @@ impl RedisStore {
     }
 }
 
-impl Journal for RedisStore {
+impl SessionLog for RedisStore {
     fn begin<'a>(
         &'a self,
         session: SessionKey,
@@ -324,6 +325,19 @@ impl Journal for RedisStore {
         Box::pin(self.try_accept(session, claim, request))
     }
 
+    fn unlock<'a>(
+        &'a self,
+        mark: IdempotencyRecord,
+        user: &'a str,
+        key: &'a str,
+        run: u64,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.hold(mark.session, [mark.request]);
+        Box::pin(self.try_unlock(mark, user, key, run))
+    }
+}
+
+impl SessionNotes for RedisStore {
     fn finish(&self, session: SessionKey, claim: Claim, request: RequestId, reply: &[u8]) {
         self.note(Note::Finish { session, claim, request, reply: replied(reply) });
     }
@@ -351,6 +365,12 @@ impl Journal for RedisStore {
     /// Sessions of an earlier process expire on their own.
     fn end_left_over(&self) {}
 
+    fn settle(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.inner.notes.settle())
+    }
+}
+
+impl StateChanges for RedisStore {
     fn change<'a>(
         &'a self,
         mark: IdempotencyRecord,
@@ -364,20 +384,5 @@ impl Journal for RedisStore {
             reply: replied(&mark.reply),
         };
         Box::pin(self.change_state(user, change, Some(marked)))
-    }
-
-    fn unlock<'a>(
-        &'a self,
-        mark: IdempotencyRecord,
-        user: &'a str,
-        key: &'a str,
-        run: u64,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.hold(mark.session, [mark.request]);
-        Box::pin(self.try_unlock(mark, user, key, run))
-    }
-
-    fn settle(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.inner.notes.settle())
     }
 }

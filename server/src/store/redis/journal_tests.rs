@@ -5,7 +5,7 @@
 use super::notes::Note;
 use super::*;
 use crate::store::journal_laws::{self as laws, append, list, mark};
-use crate::store::{Claim, Journal, SessionKey};
+use crate::store::{Claim, SessionKey, SessionLog, SessionNotes, StateChanges};
 use faasm_bridge::session::InFlight;
 use faasm_bridge::wire::{RequestId, SessionId};
 use faasm_redis_server::RedisServer;
