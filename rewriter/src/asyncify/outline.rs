@@ -29,14 +29,14 @@
 //! around the rest does not touch the operands, and the instruction that comes back has the type of the import.
 
 use crate::Error;
-use crate::asyncify::analyse::{Analysis, Labels, constant};
+use crate::asyncify::analyse::{Analysis, CallSite, Called, Labels, call_sites};
 use crate::asyncify::frames::by_name;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use walrus::ir::{
-    Call, CallIndirect, Instr, InstrLocId, InstrSeq, Return, ReturnCall, ReturnCallIndirect,
-    Unreachable, Visitor, VisitorMut, dfs_in_order, dfs_pre_order_mut,
+    Call, CallIndirect, Instr, InstrLocId, InstrSeq, InstrSeqId, Return, ReturnCall,
+    ReturnCallIndirect, Unreachable, VisitorMut, dfs_pre_order_mut,
 };
-use walrus::{FunctionId, ImportKind, Module, TableId, TypeId, ValType};
+use walrus::{FunctionId, FunctionKind, ImportKind, Module, TableId, TypeId, ValType};
 
 /// Import module of the placeholders, which are named by number.
 const MODULE: &str = "faasm_outlined";
@@ -67,20 +67,18 @@ impl Outlined {
     /// plain one.
     pub(crate) fn apply(module: &mut Module, analysis: &Analysis) -> (Outlined, Vec<FunctionId>) {
         let plan = Plan::of(module, analysis);
-        let (mut hidden, mut lowered) = (BTreeSet::new(), Vec::new());
+        let mut fates: BTreeMap<(FunctionId, InstrSeqId), Vec<(CallSite, Fate)>> = BTreeMap::new();
+        let (mut hidden, mut lowered) = (BTreeSet::new(), BTreeSet::new());
         for (id, function) in module.funcs.iter_local() {
-            let mut look = FindCalls {
-                plan: &plan,
-                suspends: analysis.suspends(id),
-                hidden,
-                lowers: false,
-                index: None,
-            };
-            dfs_in_order(&mut look, function, function.entry_block());
-            if look.lowers {
-                lowered.push(id);
+            let suspends = analysis.suspends(id);
+            for call in call_sites(function) {
+                let Some(fate) = plan.fate(&call, suspends) else { continue };
+                match &fate {
+                    Fate::Hides(instr) => drop(hidden.insert(instr.clone())),
+                    Fate::Lowers(_) => drop(lowered.insert(id)),
+                }
+                fates.entry((id, call.sequence)).or_default().push((call, fate));
             }
-            hidden = look.hidden;
         }
         let hidden: Vec<OutlinedCall> = hidden.into_iter().collect();
         let named = by_name(module);
@@ -88,12 +86,12 @@ impl Outlined {
         for (index, hidden) in hidden.iter().enumerate() {
             imports.insert(hidden.clone(), hidden.import(module, &named, index));
         }
-        for (id, function) in module.funcs.iter_local_mut() {
-            let mut hide =
-                ReplaceCalls { plan: &plan, suspends: analysis.suspends(id), imports: &imports };
-            let entry = function.entry_block();
-            dfs_pre_order_mut(&mut hide, function, entry);
+        for ((id, sequence), fates) in fates {
+            if let FunctionKind::Local(function) = &mut module.funcs.get_mut(id).kind {
+                apply(function.block_mut(sequence), fates, &imports);
+            }
         }
+        let lowered = lowered.into_iter().collect();
         (Outlined(hidden), lowered)
     }
 
@@ -182,12 +180,37 @@ impl OutlinedCall {
     }
 }
 
-/// What happens to a call.
+/// What becomes of a call that does not stay as it is.
 enum Fate {
-    Stays,
     Hides(OutlinedCall),
     /// A tail call becomes this, and a return.
     Lowers(Instr),
+}
+
+/// Puts into effect what becomes of calls of one sequence, in their order there.
+fn apply(
+    sequence: &mut InstrSeq,
+    fates: Vec<(CallSite, Fate)>,
+    imports: &BTreeMap<OutlinedCall, FunctionId>,
+) {
+    let mut instrs = Vec::with_capacity(sequence.instrs.len() + fates.len());
+    let mut fates = fates.into_iter().peekable();
+    for (position, (instr, at)) in sequence.instrs.drain(..).enumerate() {
+        match fates.next_if(|(call, _)| call.position == position) {
+            None => instrs.push((instr, at)),
+            Some((_, Fate::Lowers(call))) => {
+                instrs.extend([(call, at), (Return {}.into(), at)]);
+            }
+            Some((call, Fate::Hides(hidden))) => {
+                let import = imports.get(&hidden).map(|func| Call { func: *func }.into());
+                instrs.push((import.unwrap_or(instr), at));
+                if call.is_tail {
+                    instrs.push((Unreachable {}.into(), at));
+                }
+            }
+        }
+    }
+    sequence.instrs = instrs;
 }
 
 /// Decides the fate of each call.
@@ -213,30 +236,31 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Of an instruction after a constant `index`, in a function that can suspend or not.
-    fn fate(&self, instr: &Instr, index: Option<i32>, suspends: bool) -> Fate {
+    /// Of a call in a function that can suspend or not; none where it stays.
+    fn fate(&self, call: &CallSite, suspends: bool) -> Option<Fate> {
         let leads_to_suspension = || {
-            let site = self.analysis.graph().site(instr, index);
+            let site = self.analysis.graph().site(call);
             site.is_none_or(|site| self.analysis.leads_to_suspension(site))
         };
-        match instr {
-            Instr::CallIndirect(call) if suspends && !leads_to_suspension() => self
-                .through(call.table, call.ty)
-                .map_or(Fate::Stays, |it| Fate::Hides(OutlinedCall::Indirect(it))),
-            Instr::ReturnCall(call) if leads_to_suspension() => {
-                Fate::Lowers(Call { func: call.func }.into())
+        match (call.called, call.is_tail) {
+            (Called::Through(None, _), _) | (Called::Function(_), false) => None,
+            (Called::Through(Some(table), ty), false) => {
+                let is_hidden = suspends && !leads_to_suspension();
+                let through = is_hidden.then(|| self.through(table, ty))??;
+                Some(Fate::Hides(OutlinedCall::Indirect(through)))
             }
-            Instr::ReturnCallIndirect(call) if leads_to_suspension() => {
-                Fate::Lowers(CallIndirect { ty: call.ty, table: call.table }.into())
+            (Called::Function(func), true) if leads_to_suspension() => {
+                Some(Fate::Lowers(Call { func }.into()))
             }
-            Instr::ReturnCall(call) => {
-                let name = self.names.get(&call.func).cloned();
-                name.map_or(Fate::Stays, |name| Fate::Hides(OutlinedCall::Tail(name)))
+            (Called::Through(Some(table), ty), true) if leads_to_suspension() => {
+                Some(Fate::Lowers(CallIndirect { ty, table }.into()))
             }
-            Instr::ReturnCallIndirect(call) => self
-                .through(call.table, call.ty)
-                .map_or(Fate::Stays, |it| Fate::Hides(OutlinedCall::TailIndirect(it))),
-            _ => Fate::Stays,
+            (Called::Function(function), true) => {
+                Some(Fate::Hides(OutlinedCall::Tail(self.names.get(&function)?.clone())))
+            }
+            (Called::Through(Some(table), ty), true) => {
+                Some(Fate::Hides(OutlinedCall::TailIndirect(self.through(table, ty)?)))
+            }
         }
     }
 
@@ -246,66 +270,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Collects the calls to outline.
-struct FindCalls<'a> {
-    plan: &'a Plan<'a>,
-    suspends: bool,
-    hidden: BTreeSet<OutlinedCall>,
-    lowers: bool,
-    /// The constant just before, in the same sequence.
-    index: Option<i32>,
-}
-
-impl<'instr> Visitor<'instr> for FindCalls<'_> {
-    fn start_instr_seq(&mut self, _: &'instr InstrSeq) {
-        self.index = None;
-    }
-
-    fn end_instr_seq(&mut self, _: &'instr InstrSeq) {
-        self.index = None;
-    }
-
-    fn visit_instr(&mut self, instr: &'instr Instr, _: &'instr InstrLocId) {
-        let index = std::mem::replace(&mut self.index, constant(instr));
-        match self.plan.fate(instr, index, self.suspends) {
-            Fate::Stays => {}
-            Fate::Hides(hidden) => drop(self.hidden.insert(hidden)),
-            Fate::Lowers(_) => self.lowers = true,
-        }
-    }
-}
-
-/// Replaces calls by calls of placeholders.
-struct ReplaceCalls<'a> {
-    plan: &'a Plan<'a>,
-    suspends: bool,
-    imports: &'a BTreeMap<OutlinedCall, FunctionId>,
-}
-
-impl VisitorMut for ReplaceCalls<'_> {
-    fn start_instr_seq_mut(&mut self, seq: &mut InstrSeq) {
-        let mut index = None;
-        let mut instrs = Vec::with_capacity(seq.instrs.len());
-        for (instr, at) in seq.instrs.drain(..) {
-            let before = std::mem::replace(&mut index, constant(&instr));
-            let import = |hidden| self.imports.get(hidden).map(|func| Call { func: *func }.into());
-            match self.plan.fate(&instr, before, self.suspends) {
-                Fate::Stays => instrs.push((instr, at)),
-                Fate::Lowers(call) => instrs.extend([(call, at), (Return {}.into(), at)]),
-                Fate::Hides(hidden) => {
-                    let is_tail = !matches!(hidden, OutlinedCall::Indirect(_));
-                    instrs.push((import(&hidden).unwrap_or(instr), at));
-                    if is_tail {
-                        instrs.push((Unreachable {}.into(), at));
-                    }
-                }
-            }
-        }
-        seq.instrs = instrs;
-    }
-}
-
-/// Restores the original calls.
+/// Shows it again.
 struct RestoreCalls {
     instrs: BTreeMap<FunctionId, Instr>,
 }
@@ -389,7 +354,43 @@ mod tests {
     }
 
     #[test]
-    fn outlined_calls_are_restored() {
+    fn calls_that_are_hidden_or_stay_are_those_that_the_analysis_saw() {
+        // A slot that is known, beside one that is not: after a constant, after a block, and in one.
+        let calls = r#"(func $slots (param i32) (result i32)
+            i32.const 7
+            i32.const 0
+            call_indirect (param i32)
+            local.get 0
+            i32.const 1
+            block call $waits_too end
+            call_indirect (param i32) (result i32))
+          (func $waits_too (call $suspend)))"#;
+        let wat = format!("{}{calls}", WAT.strip_suffix(')').unwrap());
+        let mut module = parse(&wat::parse_str(wat).unwrap()).unwrap();
+        let analysis = Analysis::of(&module);
+        let mut count = 0;
+        for (id, function) in module.funcs.iter_local() {
+            let calls = call_sites(function);
+            count += calls.len();
+            let resolved: BTreeSet<_> =
+                calls.iter().map(|call| analysis.graph().site(call).unwrap()).collect();
+            assert_eq!(resolved, analysis.graph().sites(id).collect());
+        }
+        assert_eq!(count, 12);
+        Outlined::apply(&mut module, &analysis);
+        // What is left of calls by pointer where something can suspend leads to a suspension, by the same analysis.
+        for (id, function) in module.funcs.iter_local().filter(|(id, _)| analysis.suspends(*id)) {
+            for call in call_sites(function) {
+                if matches!(call.called, Called::Through(..)) {
+                    let site = analysis.graph().site(&call).unwrap();
+                    assert!(analysis.leads_to_suspension(site), "{id:?}: {call:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_hidden_comes_back() {
         let mut original = parse(&wat::parse_str(WAT).unwrap()).unwrap();
         let (mut module, outlined_calls, _) = outlined();
         outlined_calls.restore(&mut module).unwrap();

@@ -3,8 +3,8 @@
 use super::targets::{Signature, Targets};
 use super::{CallKind, Edge};
 use std::collections::{BTreeMap, BTreeSet};
-use walrus::ir::{Instr, InstrLocId, InstrSeq, Value, Visitor, dfs_in_order};
-use walrus::{FunctionId, Module, TableId, TypeId};
+use walrus::ir::{Instr, InstrLocId, InstrSeq, InstrSeqId, Value, Visitor, dfs_in_order};
+use walrus::{FunctionId, LocalFunction, Module, TableId, TypeId};
 
 /// Where one call can lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,9 +49,8 @@ impl CallGraph {
             sites: BTreeMap::new(),
         };
         for (id, function) in module.funcs.iter_local() {
-            let mut collect = Collect::new(&mut graph);
-            dfs_in_order(&mut collect, function, function.entry_block());
-            let sites = collect.sites;
+            let calls = call_sites(function);
+            let sites = calls.iter().map(|call| graph.enter(call)).collect();
             graph.sites.insert(id, sites);
         }
         graph
@@ -123,17 +122,26 @@ impl CallGraph {
         })
     }
 
-    /// The call site of an instruction, if it is a call; `index` is the constant that directly precedes it, if any.
-    pub(crate) fn site(&self, instr: &Instr, index: Option<i32>) -> Option<Site> {
-        match Called::by(instr)? {
+    /// Where a call of the module leads; none for one that the graph was not made of.
+    pub(crate) fn site(&self, call: &CallSite) -> Option<Site> {
+        match call.called {
             Called::Function(function) => Some(Site::Function(function)),
-            Called::Through(table, ty) => {
-                if let Some(slot) = self.slot(table, ty, index) {
-                    return Some(Site::Slot(slot));
+            Called::Through(table, ty) => match self.slot(table, ty, call.index) {
+                Some(slot) => Some(Site::Slot(slot)),
+                None => {
+                    let signature = self.targets.signature(ty);
+                    self.class.get(&(table, signature)).copied().map(Site::Class)
                 }
-                let signature = self.targets.signature(ty);
-                self.class.get(&(table, signature)).copied().map(Site::Class)
-            }
+            },
+        }
+    }
+
+    /// The same, with its class.
+    fn enter(&mut self, call: &CallSite) -> Site {
+        match (self.site(call), call.called) {
+            (Some(site), _) => site,
+            (None, Called::Function(function)) => Site::Function(function),
+            (None, Called::Through(table, ty)) => Site::Class(self.add_class(table, ty)),
         }
     }
 
@@ -155,41 +163,67 @@ impl CallGraph {
         self.targets.in_slot(table?, ty, index?)
     }
 
-    fn class(&mut self, table: Option<TableId>, ty: TypeId) -> usize {
+    fn add_class(&mut self, table: Option<TableId>, ty: TypeId) -> usize {
         let signature = self.targets.signature(ty);
-        *self.class.entry((table, signature)).or_insert_with(|| {
-            let kind = if table.is_some() { CallKind::Indirect } else { CallKind::Reference };
-            let targets = self.targets.of_signature(table, ty);
-            let index = self.classes.len();
-            for function in &targets {
-                self.classes_of.entry(*function).or_default().push(index);
-            }
-            let signature = self.targets.shown(signature).to_owned();
-            self.classes.push(Class { table, kind, signature, targets });
-            index
-        })
+        let kind = if table.is_some() { CallKind::Indirect } else { CallKind::Reference };
+        let targets = self.targets.of_signature(table, ty);
+        let index = self.classes.len();
+        for function in &targets {
+            self.classes_of.entry(*function).or_default().push(index);
+        }
+        self.class.insert((table, signature), index);
+        let signature = self.targets.shown(signature).to_owned();
+        self.classes.push(Class { table, kind, signature, targets });
+        index
     }
 }
 
 /// What an instruction calls.
-enum Called {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Called {
     Function(FunctionId),
     /// Any function of the type, from a table or on the operand stack.
     Through(Option<TableId>, TypeId),
 }
 
-impl Called {
-    fn by(instr: &Instr) -> Option<Self> {
-        Some(match instr {
-            Instr::Call(call) => Self::Function(call.func),
-            Instr::ReturnCall(call) => Self::Function(call.func),
-            Instr::CallIndirect(call) => Self::Through(Some(call.table), call.ty),
-            Instr::ReturnCallIndirect(call) => Self::Through(Some(call.table), call.ty),
-            Instr::CallRef(call) => Self::Through(None, call.ty),
-            Instr::ReturnCallRef(call) => Self::Through(None, call.ty),
+/// A call in the code of a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CallSite {
+    /// The sequence of instructions that it is in.
+    pub(crate) sequence: InstrSeqId,
+    /// Which one of these it is.
+    pub(crate) position: usize,
+    pub(crate) called: Called,
+    pub(crate) is_tail: bool,
+    /// The constant just before it in its sequence.
+    index: Option<i32>,
+}
+
+impl CallSite {
+    fn of(
+        instr: &Instr,
+        (sequence, position): (InstrSeqId, usize),
+        index: Option<i32>,
+    ) -> Option<Self> {
+        let (called, is_tail) = match instr {
+            Instr::Call(call) => (Called::Function(call.func), false),
+            Instr::ReturnCall(call) => (Called::Function(call.func), true),
+            Instr::CallIndirect(call) => (Called::Through(Some(call.table), call.ty), false),
+            Instr::ReturnCallIndirect(call) => (Called::Through(Some(call.table), call.ty), true),
+            Instr::CallRef(call) => (Called::Through(None, call.ty), false),
+            Instr::ReturnCallRef(call) => (Called::Through(None, call.ty), true),
             _ => return None,
-        })
+        };
+        Some(Self { sequence, position, called, is_tail, index })
     }
+}
+
+/// Every call of a function, in the order of its code. **This is the one place that finds calls, and the constant before each**: what
+/// may suspend and what is hidden from Asyncify are decided on the same list.
+pub(crate) fn call_sites(function: &LocalFunction) -> Vec<CallSite> {
+    let mut calls = Calls::default();
+    dfs_in_order(&mut calls, function, function.entry_block());
+    calls.found
 }
 
 /// The value of an instruction that is an `i32` constant.
@@ -203,41 +237,66 @@ pub(crate) fn constant(instr: &Instr) -> Option<i32> {
     }
 }
 
-/// The calls of one function.
-struct Collect<'a> {
-    graph: &'a mut CallGraph,
-    sites: BTreeSet<Site>,
+/// Collects [`call_sites`].
+#[derive(Default)]
+struct Calls {
+    found: Vec<CallSite>,
+    /// The sequences around the next instruction, each with its position there.
+    places: Vec<(InstrSeqId, usize)>,
     /// The constant just before, in the same sequence.
     index: Option<i32>,
 }
 
-impl<'a> Collect<'a> {
-    fn new(graph: &'a mut CallGraph) -> Self {
-        Self { graph, sites: BTreeSet::new(), index: None }
-    }
-}
-
-impl<'instr> Visitor<'instr> for Collect<'_> {
-    fn start_instr_seq(&mut self, _: &'instr InstrSeq) {
+impl<'instr> Visitor<'instr> for Calls {
+    fn start_instr_seq(&mut self, sequence: &'instr InstrSeq) {
+        self.places.push((sequence.id(), 0));
         self.index = None;
     }
 
     fn end_instr_seq(&mut self, _: &'instr InstrSeq) {
+        self.places.pop();
         self.index = None;
     }
 
     fn visit_instr(&mut self, instr: &'instr Instr, _: &'instr InstrLocId) {
         let index = std::mem::replace(&mut self.index, constant(instr));
-        match Called::by(instr) {
-            None => {}
-            Some(Called::Function(function)) => drop(self.sites.insert(Site::Function(function))),
-            Some(Called::Through(table, ty)) => {
-                let site = match self.graph.slot(table, ty, index) {
-                    Some(slot) => Site::Slot(slot),
-                    None => Site::Class(self.graph.class(table, ty)),
-                };
-                self.sites.insert(site);
-            }
+        let Some(place) = self.places.last_mut() else { return };
+        self.found.extend(CallSite::of(instr, *place, index));
+        place.1 += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stages::normalise::parse;
+
+    #[test]
+    fn a_call_is_where_its_place_says_and_only_the_constant_before_it_in_its_sequence_counts() {
+        let wat = r#"(module (memory 1) (type $t (func)) (table 1 funcref) (elem (i32.const 0) $f) (func $f)
+            (func (export "main") (local $i i32)
+                i32.const 0
+                call_indirect (type $t)
+                i32.const 0
+                if (result i32) call $f i32.const 2 else i32.const 3 end
+                call_indirect (type $t)
+                i32.const 4
+                block call $f i32.const 5 return_call_indirect (type $t) end
+                call_indirect (type $t)))"#;
+        let module = parse(&wat::parse_str(wat).unwrap()).unwrap();
+        let main = module.exports.get_func("main").unwrap();
+        let function = module.funcs.get(main).kind.unwrap_local();
+        let calls = call_sites(function);
+        for call in &calls {
+            let (instr, _) = &function.block(call.sequence).instrs[call.position];
+            let place = (call.sequence, call.position);
+            assert_eq!(CallSite::of(instr, place, call.index), Some(*call));
         }
+        let seen: Vec<_> = calls.iter().map(|call| (call.is_tail, call.index)).collect();
+        let plain = |index| (false, index);
+        assert_eq!(
+            seen,
+            [plain(Some(0)), plain(None), plain(None), plain(None), (true, Some(5)), plain(None)]
+        );
     }
 }

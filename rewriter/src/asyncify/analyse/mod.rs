@@ -28,7 +28,7 @@ mod calls;
 mod targets;
 
 pub use bound::Bound;
-pub(crate) use calls::constant;
+pub(crate) use calls::{CallSite, Called, call_sites, constant};
 
 use crate::stages::normalise::parse;
 use crate::{BRIDGE_MODULE, Error, SUSPEND};
