@@ -226,9 +226,13 @@ impl Reader {
     }
 
     fn write(&mut self, offset: u64, bytes: &[u8]) {
-        for (address, byte) in (offset..).zip(bytes) {
+        let (mut address, mut rest) = (offset, bytes);
+        while !rest.is_empty() {
+            let within = (address % BLOCK) as usize;
+            let (now, later) = rest.split_at(rest.len().min(BLOCK as usize - within));
             let block = self.layout.memory.entry(address / BLOCK).or_insert([0; BLOCK as usize]);
-            block[(address % BLOCK) as usize] = *byte;
+            block[within..within + now.len()].copy_from_slice(now);
+            (address, rest) = (address + now.len() as u64, later);
         }
     }
 
@@ -277,5 +281,20 @@ mod tests {
         let other = layout(r#"(module (memory 1) (data (i32.const 8) "ab"))"#);
         whole.kept_by(&split, "test").unwrap();
         whole.kept_by(&other, "test").unwrap_err();
+    }
+
+    #[test]
+    fn data_is_the_same_however_it_is_cut_into_segments() {
+        let text: String = (0..600).map(|at| char::from(b'a' + (at % 26) as u8)).collect();
+        let at = |address: usize, text: &str| format!(r#"(data (i32.const {address}) "{text}")"#);
+        let start = 250;
+        let whole = layout(&format!("(module (memory 1) {})", at(start, &text)));
+        for cut in [1, 5, 6, 7, 261, 262, 263, 599] {
+            let (before, after) = text.split_at(cut);
+            let parts = [at(start, before), at(start + cut, after)].concat();
+            whole.kept_by(&layout(&format!("(module (memory 1) {parts})")), "test").unwrap();
+            let other = format!("(module (memory 1) {parts} {})", at(start + cut, "!"));
+            whole.kept_by(&layout(&other), "test").unwrap_err();
+        }
     }
 }
