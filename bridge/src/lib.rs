@@ -7,6 +7,7 @@
 //!   to the driver as an [`guest::Operation`].
 //! * [`state`]: the local tier of a user's state on one host.
 //! * [`wire`] and [`session`]: what a page and a relay say to each other, and the state machines that keep it in order.
+//! * [`entry`]: what the host calls of a function, and in which order.
 //! * [`manifest`]: what a built function says of itself; [`names`]: how its functions are called in the source;
 //!   [`faasm`]: what the relay and artefacts for a Faasm cluster agree on.
 //! * [`ErrorCode`] and [`BuildCode`]: the stable codes of errors; `explain`: the page of each.
@@ -15,6 +16,7 @@
 //! Nothing here performs I/O, reads a clock, or depends on tokio or the browser. So both sides behave alike, and tests
 //! step through everything in virtual time.
 
+pub mod entry;
 mod error_code;
 #[cfg(not(target_family = "wasm"))]
 pub mod explain;

@@ -17,6 +17,7 @@
 
 use crate::Error;
 use crate::stages::{constructors, normalise};
+use faasm_bridge::entry::START;
 use walrus::ir::{BinaryOp, UnaryOp};
 use walrus::{ExportItem, FunctionBuilder, Module, ValType};
 
@@ -35,7 +36,7 @@ pub(super) fn checked(wasm: &[u8]) -> Result<Vec<u8>, Error> {
         return Ok(wasm.to_vec());
     };
     let mut settled = normalise::parse(wasm)?;
-    constructors::settle(&mut settled, &["_start"]);
+    constructors::settle(&mut settled, &[START]);
     let mut is_changed = false;
     for name in NAMES {
         let export = module.exports.iter().find(|export| export.name == name);

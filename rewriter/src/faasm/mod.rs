@@ -61,6 +61,7 @@ pub use imports::Unsupported;
 
 use crate::Error;
 use crate::stages::{constructors, input, normalise};
+use faasm_bridge::entry::START;
 use faasm_bridge::faasm::MAX_LIST_ELEMENT;
 use faasm_bridge::host::{self, HostCall, ImportClass};
 use faasm_bridge::wire::MAX_NAME_BYTES;
@@ -262,7 +263,7 @@ fn returning_main(sections: &Sections<'_>) -> Option<u32> {
 /// The guest's `malloc` and `free`, if it exports both, without the linker's wrappers, which run constructors again.
 fn allocator(original: &[u8], sections: &Sections<'_>) -> Result<Option<(u32, u32)>, Error> {
     let mut module = normalise::parse(original)?;
-    constructors::settle(&mut module, &["_start"]);
+    constructors::settle(&mut module, &[START]);
     let find = |name: &str, params: &[ValType], results: &[ValType]| {
         let export = module.exports.iter().find(|export| export.name == name)?;
         let ExportItem::Function(function) = export.item else { return None };

@@ -22,17 +22,50 @@
 //! A wrapper is recognised by its name, `*.command_export`; if names were stripped, by *every* exported function having
 //! this shape around one and the same pair. A program's own function that calls three others in a row is unchanged.
 
+use faasm_bridge::entry::{self, CONSTRUCTORS, ModuleView, WRAPPED};
 use std::collections::BTreeSet;
-use walrus::ir::{Call, Instr, Value, Visitor, VisitorMut, dfs_in_order, dfs_pre_order_mut};
+use std::convert::Infallible;
+use walrus::ir::{
+    Call, Instr, ReturnCall, Value, Visitor, VisitorMut, dfs_in_order, dfs_pre_order_mut,
+};
 use walrus::{
     ConstExpr, ExportId, ExportItem, FunctionBuilder, FunctionId, FunctionKind, Module, ValType,
 };
 
-/// Name that the linker gives the function which runs all constructors.
-const CTORS: &str = "__wasm_call_ctors";
+/// A module, as the rules of [`faasm_bridge::entry`] look at it.
+pub(crate) struct View<'a>(pub(crate) &'a Module);
 
-/// Maximum depth of the call below an entry: `_start` → a start file's function → its initialiser.
-const DEPTH: usize = 3;
+impl ModuleView for View<'_> {
+    type Function = FunctionId;
+    type Error = Infallible;
+
+    fn exported(&self, name: &str) -> Option<FunctionId> {
+        exported_function(self.0, name)
+    }
+
+    fn exports(&self) -> impl Iterator<Item = &str> {
+        self.0.exports.iter().map(|export| export.name.as_str())
+    }
+
+    fn imports_of_env(&self) -> impl Iterator<Item = &str> {
+        let from_env = self.0.imports.iter().filter(|import| import.module == "env");
+        from_env.map(|import| import.name.as_str())
+    }
+
+    fn words(&self, function: FunctionId) -> Option<(usize, usize)> {
+        let (params, results) = self.0.types.params_results(self.0.funcs.get(function).ty());
+        let is_word = |ty: &ValType| *ty == ValType::I32;
+        params.iter().chain(results).all(is_word).then_some((params.len(), results.len()))
+    }
+
+    fn callees(&self, function: FunctionId) -> Result<Vec<FunctionId>, Infallible> {
+        let mut callees = Callees::default();
+        if let FunctionKind::Local(function) = &self.0.funcs.get(function).kind {
+            dfs_in_order(&mut callees, function, function.entry_block());
+        }
+        Ok(callees.0.into_iter().collect())
+    }
+}
 
 /// The constructors of a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +79,10 @@ pub(crate) struct Constructors {
 impl Constructors {
     /// Whether calling `entry` runs the constructors.
     pub(crate) fn run_in(&self, module: &Module, entry: FunctionId) -> bool {
-        self.function
-            .is_some_and(|ctors| Callees::of(module, entry, DEPTH).functions.contains(&ctors))
+        self.function.is_some_and(|constructors| {
+            let Ok(reaches) = entry::reaches(&View(module), entry, constructors);
+            reaches
+        })
     }
 }
 
@@ -66,12 +101,12 @@ impl Wrapper {
 
 /// Finds the constructors, and redirects wrapped exports, except those in `keep`, to the functions that they wrap.
 pub(crate) fn settle(module: &mut Module, keep: &[&str]) -> Constructors {
-    let exported = exported_function(module, CTORS).filter(|id| is_plain(module, *id));
+    let exported = exported_function(module, CONSTRUCTORS).filter(|id| is_plain(module, *id));
     if exported.is_some() {
         // If it is exported by request, the linker wraps no exports.
         return Constructors { function: exported, certain: true };
     }
-    let named = module.funcs.by_name(CTORS).filter(|id| is_plain(module, *id));
+    let named = module.funcs.by_name(CONSTRUCTORS).filter(|id| is_plain(module, *id));
     let wrappers = wrappers(module);
     let function = named.or_else(|| wrappers.iter().find_map(|(_, wrapper)| wrapper.before));
     // The linker omits the function if nothing needs it; in a module with names, its absence is certain.
@@ -85,16 +120,7 @@ pub(crate) fn settle(module: &mut Module, keep: &[&str]) -> Constructors {
     Constructors { function, certain }
 }
 
-/// Whether Emscripten made a module: by its imports, or by the stack functions that it exports for its own JavaScript.
-pub(crate) fn is_emscripten(module: &Module) -> bool {
-    let is_its = |name: &str| {
-        name == "stackSave" || name.starts_with("emscripten_") || name.starts_with("_emscripten_")
-    };
-    module.exports.iter().any(|export| is_its(&export.name))
-        || module.imports.iter().any(|import| import.module == "env" && is_its(&import.name))
-}
-
-/// Makes the constructors run only at their first call.
+/// Makes the constructors run at their first call only, whoever calls them.
 ///
 /// ```wat
 /// (func $faasm:ctors.once
@@ -180,7 +206,7 @@ fn wrappers(module: &Module) -> Vec<(ExportId, Wrapper)> {
 
 /// A function called `X.command_export` is a wrapper of the function `X`.
 fn named_wrapper(module: &Module, id: FunctionId) -> Option<Wrapper> {
-    let inner = name(module, id)?.strip_suffix(".command_export")?;
+    let inner = name(module, id)?.strip_suffix(WRAPPED)?;
     let readings = readings(module, id);
     match readings.as_slice() {
         [only] => Some(*only),
@@ -243,44 +269,21 @@ fn readings(module: &Module, id: FunctionId) -> Vec<Wrapper> {
     with.into_iter().chain(without).collect()
 }
 
-/// Whether a function takes and returns nothing.
 fn is_plain(module: &Module, id: FunctionId) -> bool {
-    let (params, results) = module.types.params_results(module.funcs.get(id).ty());
-    params.is_empty() && results.is_empty()
+    entry::is_plain(&View(module), id)
 }
 
-/// The functions that a function calls, directly or through others, down to a maximum depth. Each body is read at most
-/// once.
+/// The functions that one calls directly.
 #[derive(Default)]
-struct Callees {
-    functions: BTreeSet<FunctionId>,
-    /// Functions first found at the last level.
-    new: Vec<FunctionId>,
-    /// Functions whose bodies were read.
-    read: BTreeSet<FunctionId>,
-}
-
-impl Callees {
-    fn of(module: &Module, from: FunctionId, depth: usize) -> Self {
-        let mut callees = Self { new: vec![from], ..Self::default() };
-        for _ in 0..depth {
-            for caller in std::mem::take(&mut callees.new) {
-                if let FunctionKind::Local(function) = &module.funcs.get(caller).kind
-                    && callees.read.insert(caller)
-                {
-                    dfs_in_order(&mut callees, function, function.entry_block());
-                }
-            }
-        }
-        callees
-    }
-}
+struct Callees(BTreeSet<FunctionId>);
 
 impl<'instr> Visitor<'instr> for Callees {
     fn visit_call(&mut self, call: &Call) {
-        if self.functions.insert(call.func) {
-            self.new.push(call.func);
-        }
+        self.0.insert(call.func);
+    }
+
+    fn visit_return_call(&mut self, call: &ReturnCall) {
+        self.0.insert(call.func);
     }
 }
 
@@ -288,26 +291,6 @@ impl<'instr> Visitor<'instr> for Callees {
 mod tests {
     use super::*;
     use crate::stages::normalise::parse;
-
-    /// The depth bounds the search, and the number of functions bounds its time, whatever the number of calls.
-    #[test]
-    fn looking_for_the_constructors_reads_each_body_once() {
-        // Following each call instead of each function would take 8e9 steps.
-        let times = |call: &str| call.repeat(2000);
-        let wat = format!(
-            "(module (memory 1) (func $start {}) (func $f {}) (func $g {} call $h) (func $h call $ctors) (func $ctors))",
-            times("call $f call $g call $start "),
-            times("call $g call $f "),
-            times("call $f ")
-        );
-        let module = parse(&wat::parse_str(wat).unwrap()).unwrap();
-        let [start, h, ctors] =
-            ["start", "h", "ctors"].map(|name| module.funcs.by_name(name).unwrap());
-        let callees = Callees::of(&module, start, DEPTH);
-        assert_eq!(callees.read.len(), 4);
-        assert!(callees.functions.contains(&h) && callees.functions.contains(&ctors));
-        assert!(!Callees::of(&module, start, DEPTH - 1).functions.contains(&ctors));
-    }
 
     #[test]
     fn a_wrapper_is_recognised_by_its_first_instructions() {

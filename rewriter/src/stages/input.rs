@@ -9,21 +9,17 @@ use crate::module::layout::signature;
 use crate::module::{features, imports};
 use crate::stages::draft_exceptions;
 use crate::stages::draft_simd::{self, Gone, Translated};
+use crate::{Error, draft_exceptions};
+use faasm_bridge::entry::{self, MAIN, START, ZYGOTE};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use wasmparser::{
     BinaryReader, BinaryReaderError, Encoding, ExternalKind, FuncType, KnownCustom, MemoryType,
-    Name, Parser, Payload, TypeRef, Validator,
+    Name, Parser, Payload, TypeRef, ValType, Validator,
 };
 
-/// Entry of a WASI command.
-pub(crate) const START: &str = "_start";
-/// Entry of a function of the 2019/20 toolchain.
-pub(crate) const MAIN: &str = "main";
-/// What a WASI reactor exports instead of an entry.
+/// What a WASI reactor has instead of an entry.
 pub(crate) const INITIALIZE: &str = "_initialize";
-/// Runs before either entry, which uses what it has created.
-pub(crate) const ZYGOTE: &str = "_faasm_zygote";
 const ENTRIES: [&str; 4] = [START, MAIN, INITIALIZE, ZYGOTE];
 
 const MAGIC: &[u8] = b"\0asm";
@@ -208,22 +204,16 @@ impl Types {
     }
 }
 
-/// Checks that the host can call an entry: `_start` takes and returns nothing, `main` may have `argc`, `argv` and a return
-/// value, the zygote a return value.
+/// Checks that the host can call an entry or the zygote.
 fn check_entry(name: &str, ty: &FuncType) -> Result<(), Error> {
-    let found = signature(ty.params(), ty.results());
-    let (fits, expected): (&[&str], _) = match name {
-        START => (&["() -> nothing"], "() -> nothing"),
-        ZYGOTE => (&["() -> i32", "() -> nothing"], "() -> i32"),
-        _ => {
-            (&["() -> i32", "() -> nothing", "(i32, i32) -> i32"], "() -> i32 or (i32, i32) -> i32")
-        }
-    };
-    if fits.contains(&found.as_str()) {
-        Ok(())
-    } else {
-        Err(Error::EntrySignature { export: name.to_owned(), found, expected })
+    let (fitting, expected) = entry::signatures_of(name);
+    let is_word = |ty: &ValType| *ty == ValType::I32;
+    let are_words = ty.params().iter().chain(ty.results()).all(is_word);
+    if are_words && fitting.contains(&(ty.params().len(), ty.results().len())) {
+        return Ok(());
     }
+    let found = signature(ty.params(), ty.results());
+    Err(Error::EntrySignature { export: name.to_owned(), found, expected })
 }
 
 fn memory_kind(memory: MemoryType, offset: usize) -> Result<(), Error> {

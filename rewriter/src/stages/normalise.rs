@@ -45,9 +45,9 @@ use crate::module::imports::Import;
 use crate::module::layout::{Layout, signature};
 use crate::module::{guest_calls, imports, references};
 use crate::report::warning::{self, Warning};
-use crate::stages::constructors::{self, Constructors, exported_function};
-use crate::stages::input::{MAIN, START, ZYGOTE};
+use crate::stages::constructors::{self, Constructors, View, exported_function};
 use crate::stages::{clock_loop, fence, input, storage};
+use faasm_bridge::entry::{self, MAIN, Order, Parts, START, ZYGOTE, entry_name};
 use faasm_bridge::host::{Era, ImportClass};
 use faasm_bridge::manifest::{Entry, Imports};
 use walrus::ir::{Const, Instr, Value};
@@ -60,7 +60,7 @@ use walrus::{
 const DROPPED_SECTIONS: &[&str] =
     &["target_features", "producers", "sourceMappingURL", "external_debug_info", "linking"];
 
-/// The added entry for a `main` that takes arguments.
+/// Export of `main`, where it takes arguments.
 const WRAPPED_MAIN: &str = "faasm:main";
 
 /// A function in the shape that later stages and hosts expect.
@@ -129,7 +129,7 @@ pub(crate) fn drop_sections(module: &mut Module) {
 
 /// Exports what the host has to access, and lists what it has to call.
 fn settle_entry(module: &mut Module, ctors: Constructors) -> Result<Entry, Error> {
-    let entry_name = entry_name(module);
+    let entry_name = entry_name(&View(module));
     let entry = exported_function(module, entry_name).ok_or(Error::NoEntry)?;
     let zygote = exported_function(module, ZYGOTE);
     let mut start = module.start.take();
@@ -143,25 +143,23 @@ fn settle_entry(module: &mut Module, ctors: Constructors) -> Result<Entry, Error
         ctors_function = Some(once);
         start = start.map(|start| if start == function { once } else { start });
     }
-    let mut first = Vec::new();
-    if let Some(start) = start {
-        first.push(export(module, "faasm:start", ExportItem::Function(start)));
-    }
-    let mut before_pointer = first.clone();
-    if let Some(function) = ctors_function.filter(|_| !in_start) {
-        before_pointer.push(export(module, "faasm:ctors", ExportItem::Function(function)));
-    }
-
-    let mut main = first;
-    let is_emscripten_command = entry_name == START && constructors::is_emscripten(module);
-    if zygote.is_some() || !in_entry && !is_emscripten_command {
-        main = before_pointer.clone();
-    }
-    if zygote.is_some() {
-        main.push(ZYGOTE.to_owned());
-        before_pointer.push(ZYGOTE.to_owned());
-    }
-    main.push(if entry_name == MAIN { without_arguments(module, entry) } else { START.to_owned() });
+    let start = start.map(|start| export(module, "faasm:start", ExportItem::Function(start)));
+    let constructors = ctors_function.filter(|_| !in_start);
+    let constructors =
+        constructors.map(|it| export(module, "faasm:ctors", ExportItem::Function(it)));
+    let is_emscripten_command = entry_name == START && entry::is_emscripten(&View(module));
+    let entry = match entry_name {
+        MAIN => without_arguments(module, entry),
+        _ => START.to_owned(),
+    };
+    let parts = Parts {
+        start,
+        constructors,
+        has_zygote: zygote.is_some(),
+        entry,
+        entry_constructs: in_entry || is_emscripten_command,
+    };
+    let Order { main, before_pointer } = parts.order();
 
     let table = function_table(module)
         .map(|table| export(module, "__indirect_function_table", ExportItem::Table(table)));
@@ -171,12 +169,7 @@ fn settle_entry(module: &mut Module, ctors: Constructors) -> Result<Entry, Error
     Ok(Entry { main, before_pointer, table, memory, malloc, errno, break_safe: false })
 }
 
-/// The export that is the entry of the program.
-fn entry_name(module: &Module) -> &'static str {
-    if exported_function(module, START).is_some() { START } else { MAIN }
-}
-
-/// The name of an export that calls `main` without arguments; `main` itself takes none, or `argc` and `argv`.
+/// The name of an export that calls `main` with no arguments, of which it takes none or `argc` and `argv`.
 fn without_arguments(module: &mut Module, main: FunctionId) -> String {
     let (params, results) = module.types.params_results(module.funcs.get(main).ty());
     let (count, results) = (params.len(), results.to_vec());
@@ -261,6 +254,6 @@ fn era_of(module: &Module, imports: &Imports) -> Era {
         name.strip_prefix("env.__syscall")
             .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
     };
-    let is_legacy = entry_name(module) == MAIN || names.any(is_syscall);
+    let is_legacy = entry_name(&View(module)) == MAIN || names.any(is_syscall);
     if is_legacy { Era::Legacy } else { Era::Current }
 }

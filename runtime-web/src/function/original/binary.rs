@@ -2,6 +2,7 @@
 
 use super::code::{self, value_type};
 use super::reader::{Problem, Reader, write_counted, write_u32};
+use faasm_bridge::entry::ModuleView;
 use faasm_bridge::sorted_map::SortedMap;
 
 const MAGIC: &[u8] = b"\0asm\x01\0\0\0";
@@ -35,9 +36,13 @@ pub(super) struct Signature {
 impl Signature {
     /// Whether the signature has these numbers of parameters and results, all `i32`.
     pub(super) fn is_words(&self, params: usize, results: usize) -> bool {
-        let all = self.params.iter().chain(&self.results);
-        (self.params.len(), self.results.len()) == (params, results)
-            && all.into_iter().all(|ty| *ty == I32)
+        self.words() == Some((params, results))
+    }
+
+    /// How many parameters and results there are, where all of them are `i32`.
+    fn words(&self) -> Option<(usize, usize)> {
+        let mut all = self.params.iter().chain(&self.results);
+        all.all(|ty| *ty == I32).then_some((self.params.len(), self.results.len()))
     }
 }
 
@@ -163,14 +168,7 @@ impl<'a> Binary<'a> {
         self.names.iter().find(|(_, name)| **name == wanted).map(|(function, _)| *function)
     }
 
-    /// The function exported under this name.
-    pub(super) fn exported(&self, name: &str) -> Option<u32> {
-        let found =
-            self.exports.iter().find(|export| export.name == name && export.kind == FUNCTION);
-        found.map(|export| export.index)
-    }
-
-    /// The module with these exports and without a start function, which the host calls instead.
+    /// The module with other exports, and without a start function: that is the host's to call.
     pub(super) fn with_exports(&self, exports: &[Export]) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         for (id, content) in &self.sections {
@@ -194,6 +192,34 @@ impl<'a> Binary<'a> {
             }
         }
         bytes
+    }
+}
+
+impl ModuleView for Binary<'_> {
+    type Function = u32;
+    type Error = Problem;
+
+    fn exported(&self, name: &str) -> Option<u32> {
+        let found =
+            self.exports.iter().find(|export| export.name == name && export.kind == FUNCTION);
+        found.map(|export| export.index)
+    }
+
+    fn exports(&self) -> impl Iterator<Item = &str> {
+        self.exports.iter().map(|export| export.name.as_str())
+    }
+
+    fn imports_of_env(&self) -> impl Iterator<Item = &str> {
+        let from_env = self.imports.iter().filter(|import| import.module == "env");
+        from_env.map(|import| import.name)
+    }
+
+    fn words(&self, function: u32) -> Option<(usize, usize)> {
+        self.signature(function).ok()?.words()
+    }
+
+    fn callees(&self, function: u32) -> Result<Vec<u32>, Problem> {
+        self.body(function).map_or(Ok(Vec::new()), code::calls)
     }
 }
 

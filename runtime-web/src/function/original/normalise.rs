@@ -1,6 +1,6 @@
-//! Normalises an original as the rewriter's first stage does, as far as imports and exports allow: determines the
-//! entries, their order, and the exports by which the host reaches them. `rewriter/src/stages/normalise.rs` and
-//! `constructors.rs` have the reasons.
+//! What the rewriter's first stage settles, settled here as far as exports and imports show it: what to call in which
+//! order, by the rules of [`faasm_bridge::entry`], and that the host can reach it. See `rewriter/src/stages/normalise.rs` and
+//! `constructors.rs` for the reasons.
 //!
 //! Code is not changed. Exports are added, or redirected to functions that the linker has wrapped. A start function
 //! becomes an export that the host calls first, because it could not suspend during instantiation.
@@ -8,19 +8,12 @@
 use super::binary::{Binary, Export, FUNCTION, MEMORY, TABLE};
 use super::code;
 use super::reader::Problem;
+use faasm_bridge::entry::{
+    self, CONSTRUCTORS, MAIN, ModuleView, Order, Parts, START, WRAPPED, ZYGOTE,
+};
 use faasm_bridge::manifest::Entry;
 
-const START: &str = "_start";
-const MAIN: &str = "main";
-const ZYGOTE: &str = "_faasm_zygote";
-const CTORS: &str = "__wasm_call_ctors";
-/// The suffix of a linker's wrapper that runs constructors and destructors around a function.
-const WRAPPED: &str = ".command_export";
-
-/// The maximum call depth at which an entry may call the constructors.
-const DEPTH: usize = 3;
-
-/// Determines the entry, and the module's exports.
+/// What to call, and the exports by which.
 pub(super) fn normalise(binary: &Binary<'_>) -> Result<(Entry, Vec<Export>), Problem> {
     let mut exports = Exports { all: binary.exports.clone() };
     if !binary.has_memory {
@@ -31,34 +24,37 @@ pub(super) fn normalise(binary: &Binary<'_>) -> Result<(Entry, Vec<Export>), Pro
     let ctors = constructors(binary);
     let malloc = unwrapped_malloc(binary, ctors, &mut exports)?;
 
+    let runs = |from: u32, ctors: u32| entry::reaches(binary, from, ctors);
     let in_start = match (binary.start, ctors) {
-        (Some(start), Some(ctors)) => start == ctors || calls(binary, start, ctors, DEPTH)?,
+        (Some(start), Some(ctors)) => start == ctors || runs(start, ctors)?,
         _ => false,
     };
-    let mut main: Vec<String> = start.into_iter().collect();
-    let mut before_pointer = main.clone();
-    if let Some(function) = ctors.filter(|_| !in_start) {
-        before_pointer.push(exports.name("faasm:ctors", FUNCTION, function));
-    }
-    let (name, entry) = entry(binary)?;
-    let runs_ctors = match ctors {
-        Some(ctors) => calls(binary, entry, ctors, DEPTH)?,
-        None => true,
+    let constructors = ctors.filter(|_| !in_start);
+    let constructors = constructors.map(|it| exports.name("faasm:ctors", FUNCTION, it));
+    let (name, function) = program(binary)?;
+    let in_entry = match ctors {
+        Some(ctors) => runs(function, ctors)?,
+        None => false,
     };
-    let has_zygote = binary.exported(ZYGOTE).is_some();
+    let has_zygote = match binary.exported(ZYGOTE) {
+        Some(zygote) if !entry::can_be_called(binary, ZYGOTE, zygote) => {
+            return Err("its `_faasm_zygote` takes something, or gives something else".into());
+        }
+        zygote => zygote.is_some(),
+    };
     let has_ctors = ctors.is_some_and(|ctors| !is_empty(binary, ctors));
-    if (has_zygote || in_start) && runs_ctors && has_ctors {
-        return Err("its entry runs the constructors, which must run once, before it".into());
+    if (has_zygote || in_start) && in_entry && has_ctors {
+        return Err("its entry runs the constructors, which have to run before it, and once".into());
     }
-    if has_zygote || !(runs_ctors || name == START && is_emscripten(binary)) {
-        main.clone_from(&before_pointer);
-    }
-    if has_zygote {
-        main.push(ZYGOTE.to_owned());
-        before_pointer.push(ZYGOTE.to_owned());
-    }
-    // JavaScript passes 0 for missing arguments, so a `main` with `argc` and `argv` can be called without them.
-    main.push(name.to_owned());
+    // JavaScript passes 0 for arguments that it leaves out, so a `main` with `argc` and `argv` can be called as it is.
+    let parts = Parts {
+        start,
+        constructors,
+        has_zygote,
+        entry: name.to_owned(),
+        entry_constructs: in_entry || name == START && entry::is_emscripten(binary),
+    };
+    let Order { main, before_pointer } = parts.order();
     let table = binary.has_table.then(|| exports.name("__indirect_function_table", TABLE, 0));
     let errno = errno(binary);
     Ok((
@@ -95,30 +91,24 @@ impl Exports {
     }
 }
 
-/// The program's entry: its export's name and function index.
-fn entry(binary: &Binary<'_>) -> Result<(&'static str, u32), Problem> {
-    if let Some(start) = binary.exported(START) {
-        return match binary.signature(start)?.is_words(0, 0) {
-            true => Ok((START, start)),
-            false => Err("its `_start` is not () -> ()".into()),
-        };
+/// The program, by its export.
+fn program(binary: &Binary<'_>) -> Result<(&'static str, u32), Problem> {
+    let name = entry::entry_name(binary);
+    if name == MAIN && binary.exported("_initialize").is_some() {
+        return Err("it is a library (a WASI reactor) and no program".into());
     }
-    if binary.exported("_initialize").is_some() {
-        return Err("it is a library (a WASI reactor), not a program".into());
-    }
-    let main = binary.exported(MAIN).ok_or("it exports neither `_start` nor `main`")?;
-    let signature = binary.signature(main)?;
-    let fits = [(0, 0), (0, 1), (2, 1)];
-    match fits.iter().any(|(params, results)| signature.is_words(*params, *results)) {
-        true => Ok((MAIN, main)),
-        false => Err("its `main` has an unsupported signature".into()),
+    let function = binary.exported(name).ok_or("it exports neither `_start` nor `main`")?;
+    match entry::can_be_called(binary, name, function) {
+        true => Ok((name, function)),
+        false if name == START => Err("its `_start` takes or gives something".into()),
+        false => Err("its `main` takes or gives something else than a main does".into()),
     }
 }
 
 /// The function that runs the constructors, if it is exported or has a debug name.
 fn constructors(binary: &Binary<'_>) -> Option<u32> {
-    let found = binary.exported(CTORS).or_else(|| binary.by_name(CTORS))?;
-    binary.signature(found).ok()?.is_words(0, 0).then_some(found)
+    let found = binary.exported(CONSTRUCTORS).or_else(|| binary.by_name(CONSTRUCTORS))?;
+    entry::is_plain(binary, found).then_some(found)
 }
 
 /// The export of `malloc`, redirected to the allocator itself if the linker has wrapped it.
@@ -169,31 +159,4 @@ fn is_empty(binary: &Binary<'_>, function: u32) -> bool {
 fn could_wrap(binary: &Binary<'_>, function: u32) -> bool {
     const LONGEST: usize = 24;
     binary.body(function).is_none_or(|body| body.len() <= LONGEST)
-}
-
-fn is_emscripten(binary: &Binary<'_>) -> bool {
-    let is_emscripten_name = |name: &str| {
-        name == "stackSave" || name.starts_with("emscripten_") || name.starts_with("_emscripten_")
-    };
-    binary.exports.iter().any(|export| is_emscripten_name(&export.name))
-        || binary
-            .imports
-            .iter()
-            .any(|import| import.module == "env" && is_emscripten_name(import.name))
-}
-
-fn calls(binary: &Binary<'_>, from: u32, target: u32, depth: usize) -> Result<bool, Problem> {
-    let Some(body) = binary.body(from) else { return Ok(false) };
-    let callees = code::calls(body)?;
-    if callees.contains(&target) {
-        return Ok(true);
-    }
-    if depth > 1 {
-        for callee in callees {
-            if calls(binary, callee, target, depth - 1)? {
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
 }
