@@ -111,7 +111,7 @@ impl Global {
             let end = length.map_or(value.len(), |length| (offset + length) as usize);
             &value[offset as usize..end.min(value.len())]
         });
-        let chunk = Chunk { offset, bytes: bytes.to_vec() };
+        let chunk = Chunk { offset, bytes: bytes.to_vec().into() };
         Completion::State { size: value.map(|value| value.len() as u64), chunk }
     }
     fn perform(&mut self, operation: Operation) -> Completion {

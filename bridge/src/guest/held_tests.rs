@@ -5,7 +5,7 @@ use super::*;
 use crate::host::HostCall as C;
 
 fn state(bytes: &[u8], offset: u64, size: u64) -> Completion {
-    Completion::State { size: Some(size), chunk: Chunk { offset, bytes: bytes.to_vec() } }
+    Completion::State { size: Some(size), chunk: Chunk { offset, bytes: bytes.to_vec().into() } }
 }
 
 #[test]

@@ -46,6 +46,7 @@ pub use sleep::Sleep;
 use crate::host::{HostCall, Suspends};
 use crate::sorted_map::SortedMap;
 use crate::state::{Chunk, LocalTier, RunId, Ticket};
+use bytes::Bytes;
 use mapping::{MappingRequest, Mappings};
 use rangemap::RangeSet;
 use std::ops::Range;
@@ -363,8 +364,8 @@ impl Pushed {
 pub struct Invocation {
     /// Name of the function.
     pub function: String,
-    pub input: Vec<u8>,
-    /// Result of `__faasm_get_idx`: 0, or the index with which this call was chained.
+    pub input: Bytes,
+    /// Answer to `__faasm_get_idx`: 0, or what this call was chained with.
     pub index: u32,
     /// Command line after `argv[0]`, which is `function.wasm`.
     pub args: Vec<String>,

@@ -64,7 +64,7 @@ impl Run {
     pub(super) fn new(input: &[u8]) -> Self {
         let invocation = Invocation {
             function: "f".into(),
-            input: input.to_vec(),
+            input: Bytes::copy_from_slice(input),
             index: 3,
             args: vec!["x".into()],
             env: vec![("A".into(), "b".into())],

@@ -82,7 +82,7 @@ fn state_is_pulled_once_and_pushed_when_dirty() {
     let key = run.put(100, b"k\0");
     let read = Operation::ReadState { key: "k".into(), offset: 0, length: None };
     assert_eq!(run.begin(C::ReadState, &[key, 200, 4]), Ok(Begin::Wait(read)));
-    let chunk = Chunk { offset: 0, bytes: b"abcd".to_vec() };
+    let chunk = Chunk { offset: 0, bytes: b"abcd".to_vec().into() };
     run.guest.complete(Completion::State { size: Some(4), chunk }).unwrap();
     assert_eq!(run.finish(), Ok(Finish::Return(4)));
     assert_eq!(&run.host.memory[200..204], b"abcd");
@@ -99,7 +99,7 @@ fn state_is_pulled_once_and_pushed_when_dirty() {
     else {
         panic!("a dirty value is pushed");
     };
-    assert_eq!(chunks, vec![Chunk { offset: 0, bytes: b"aXYd".to_vec() }]);
+    assert_eq!(chunks, vec![Chunk { offset: 0, bytes: b"aXYd".to_vec().into() }]);
     run.guest.complete(Completion::Failed("gone".into())).unwrap();
     assert_eq!(run.finish().unwrap_err().code(), "operation-failed");
     assert!(run.tier.get("k").unwrap().is_dirty(), "a failed push leaves the value dirty");
@@ -126,8 +126,8 @@ fn a_push_that_failed_or_was_cut_off_is_made_again_with_what_was_written_here_an
         let mut run = Run::new(b"");
         let (key, mask) = (run.put(100, b"k\0"), run.put(110, b"m\0"));
         // What others wrote, before this run writes one byte of it.
-        run.tier.fill("k", 4, &Chunk { offset: 0, bytes: b"abcd".to_vec() }).unwrap();
-        run.tier.fill("m", 4, &Chunk { offset: 0, bytes: vec![1; 4] }).unwrap();
+        run.tier.fill("k", 4, &Chunk { offset: 0, bytes: b"abcd".to_vec().into() }).unwrap();
+        run.tier.fill("m", 4, &Chunk { offset: 0, bytes: vec![1; 4].into() }).unwrap();
         let byte = run.put(200, b"B");
         run.call(C::WriteStateOffset, &[key, 4, 1, byte, 1]).unwrap();
         // Through a mapping, and not flagged: a partial push leaves it, the others send it.
@@ -143,7 +143,7 @@ fn a_push_that_failed_or_was_cut_off_is_made_again_with_what_was_written_here_an
             run.finish().unwrap_err();
         }
         let (_, chunks) = run.tier.take_dirty_ranges("k").unwrap();
-        let chunk = |offset, bytes: &[u8]| Chunk { offset, bytes: bytes.to_vec() };
+        let chunk = |offset, bytes: &[u8]| Chunk { offset, bytes: bytes.to_vec().into() };
         let first = if is_absorbed_sent { chunk(0, b"AB") } else { chunk(1, b"B") };
         assert_eq!(chunks, [first, chunk(3, b"D")], "{call:?}, cut off: {cut_off}");
     }
@@ -154,7 +154,7 @@ fn an_absent_value_is_zeros_to_who_names_its_size() {
     let mut run = Run::new(b"");
     let key = run.put(100, b"none\0");
     run.begin(C::ReadStateOffset, &[key, 8, 2, 200, 3]).unwrap();
-    let chunk = Chunk { offset: 2, bytes: vec![] };
+    let chunk = Chunk { offset: 2, bytes: Vec::new().into() };
     run.guest.complete(Completion::State { size: None, chunk: chunk.clone() }).unwrap();
     run.put(200, b"zzzz");
     assert_eq!(run.finish(), Ok(Finish::Return(3)));
@@ -171,7 +171,7 @@ fn a_pull_of_another_size_is_a_fault() {
     let mut run = Run::new(b"");
     let key = run.put(100, b"k\0");
     run.begin(C::PullState, &[key, 8]).unwrap();
-    let chunk = Chunk { offset: 0, bytes: b"abcd".to_vec() };
+    let chunk = Chunk { offset: 0, bytes: b"abcd".to_vec().into() };
     run.guest.complete(Completion::State { size: Some(4), chunk }).unwrap();
     assert_eq!(run.finish().unwrap_err().code(), "state");
 }
@@ -331,7 +331,7 @@ fn a_snapshot_of_memory_is_restored() {
     let key = run.put(100, b"snap\0");
     run.put(5000, b"before");
     let memory = run.host.memory.clone();
-    let chunk = Chunk { offset: 0, bytes: memory.clone() };
+    let chunk = Chunk { offset: 0, bytes: memory.clone().into() };
     let write =
         Operation::WriteState { key: "snap".into(), size: 65536, chunks: vec![chunk.clone()] };
     assert_eq!(run.waits(C::SnapshotMemory, &[key], write, Completion::Done), 0);
@@ -341,7 +341,7 @@ fn a_snapshot_of_memory_is_restored() {
     assert_eq!(run.waits(C::RestoreMemory, &[key], read, arrived), 0);
     assert_eq!(run.host.memory, memory);
     assert!(matches!(run.begin(C::RestoreMemory, &[key]), Ok(Begin::Wait(_))));
-    let none = Chunk { offset: 0, bytes: Vec::new() };
+    let none = Chunk { offset: 0, bytes: Vec::new().into() };
     run.guest.complete(Completion::State { size: None, chunk: none }).unwrap();
     assert!(run.finish().unwrap_err().to_string().contains("no snapshot `snap`"));
 }
@@ -361,7 +361,7 @@ fn a_restored_memory_keeps_mapped_values_and_its_heap() {
     assert!(matches!(run.begin(C::RestoreMemory, &[key]), Ok(Begin::Wait(_))));
     let mut bytes = saved;
     bytes.resize(run.host.memory.len(), b'x');
-    let chunk = Chunk { offset: 0, bytes };
+    let chunk = Chunk { offset: 0, bytes: bytes.into() };
     let size = Some(chunk.bytes.len() as u64);
     run.guest.complete(Completion::State { size, chunk }).unwrap();
     assert_eq!(run.finish(), Ok(Finish::Return(0)));
@@ -379,7 +379,9 @@ fn a_restored_heap_is_not_allocated_again() {
     assert_eq!(run.call(C::Sbrk, &[-131_072_i32 as u32 as u64]), Ok(3 * 65536));
     assert!(matches!(run.begin(C::RestoreMemory, &[key]), Ok(Begin::Wait(_))));
     let size = Some(bytes.len() as u64);
-    run.guest.complete(Completion::State { size, chunk: Chunk { offset: 0, bytes } }).unwrap();
+    run.guest
+        .complete(Completion::State { size, chunk: Chunk { offset: 0, bytes: bytes.into() } })
+        .unwrap();
     assert_eq!(run.finish(), Ok(Finish::Return(0)));
     assert_eq!(run.call(C::Sbrk, &[65536]), Ok(3 * 65536), "the snapshot's heap has two pages");
 }
@@ -438,7 +440,7 @@ fn a_parallel_region_calls_its_function_once() {
     assert_eq!(run.finish(), Ok(Finish::Return(0)));
     let key = run.put(100, b"k\0");
     assert!(matches!(run.begin(C::PullState, &[key, 0]), Ok(Begin::Wait(_))));
-    let chunk = Chunk { offset: 0, bytes: Vec::new() };
+    let chunk = Chunk { offset: 0, bytes: Vec::new().into() };
     run.guest.complete(Completion::State { size: None, chunk }).unwrap();
     assert_eq!(run.finish(), Ok(Finish::Return(0)));
     assert_eq!(run.finish(), Ok(Finish::Return(0)));
@@ -578,7 +580,7 @@ fn a_mapping_is_refreshed_after_taking_a_global_lock() {
 fn a_state_call_keeps_the_key_of_its_first_half() {
     let state = |bytes: &[u8]| Completion::State {
         size: Some(bytes.len() as u64),
-        chunk: Chunk { offset: 0, bytes: bytes.to_vec() },
+        chunk: Chunk { offset: 0, bytes: bytes.to_vec().into() },
     };
     for (call, completion) in [
         (HostCall::PullState, state(b"new")),

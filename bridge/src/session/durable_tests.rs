@@ -215,7 +215,7 @@ impl World {
         if let Some(frame) = server.reply(id, reply, &[])
             && is_noted
         {
-            self.deferred.push_back(DeferredWrite::Result(id, frame.to_vec()));
+            self.notes.push_back(Note::Result(id, frame.to_bytes().to_vec()));
         }
     }
 
@@ -371,7 +371,7 @@ fn a_restored_session_answers_known_requests_without_starting_them() {
     }
     let started = server.receive(&request(4)).unwrap();
     assert!(matches!(started, Some(ServerEvent::Start { id: RequestId(4), .. })));
-    assert_eq!(server.transmit(), Some(reply(3)));
+    assert_eq!(server.transmit(), Some(reply(3).into()));
     let unknown = server.transmit().unwrap();
     let (ServerMessage::Reply { id: RequestId(5), reply: Reply::Failed { code, .. } }, []) =
         decode(&unknown).unwrap()
@@ -431,14 +431,14 @@ fn a_request_in_flight_elsewhere_is_answered_once_resolved_and_not_started() {
     assert_eq!(server.transmit(), None);
     server.resolve(RequestId(1), InFlight::Replied(reply(1)));
     server.resolve(RequestId(1), InFlight::Unknown);
-    assert_eq!(server.transmit(), Some(reply(1)));
+    assert_eq!(server.transmit(), Some(reply(1).into()));
     assert_eq!(server.transmit(), None, "it is decided once");
     let cancel = ClientMessage::Cancel { id: RequestId(2) };
     let cancelled = server.receive(&encode(&cancel, &[]).unwrap());
     assert_eq!(cancelled, Ok(Some(ServerEvent::Cancel { id: RequestId(2) })));
     server.reply(RequestId(2), Reply::Done, &[]);
     server.resolve(RequestId(2), InFlight::Unknown);
-    assert_eq!(server.transmit(), Some(reply(2)), "the first answer stays");
+    assert_eq!(server.transmit(), Some(reply(2).into()), "what the page was told stays");
     server.disconnected();
     server.resolve(RequestId(3), InFlight::Replied(reply(3)));
     server.connected(*VERSIONS.end());

@@ -19,7 +19,10 @@ mod watched;
 
 pub use client::{ClientEvent, ClientSession, Phase};
 pub use reconnect::{ReconnectTimer, Step};
-pub use server::{InFlight, RecoveredSession, ServerEvent, ServerSession, greet, reply_frame};
+pub use server::{
+    InFlight, Outgoing, RecoveredSession, SHARED_BYTES, ServerEvent, ServerSession, greet,
+    reply_frame,
+};
 pub use watched::Watching;
 
 use crate::wire::{MAX_QUEUED_BYTES, MAX_QUEUED_REQUESTS, WireError};

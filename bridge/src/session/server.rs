@@ -6,11 +6,12 @@
 use super::SessionError;
 use super::watched::{Watched, Watching};
 use crate::wire::{
-    Answer, BATCHES_SINCE, ClientMessage, FRAME_PREFIX_BYTES, FailureCode, Frames, Hello,
+    Answer, BATCHES_SINCE, ClientMessage, FRAME_PREFIX_BYTES, FailureCode, Frame, Frames, Hello,
     MAX_KEPT_BYTES, MAX_OPEN_REQUESTS, MESSAGE_BYTES, RefusalCode, Reply, Request, RequestId,
-    ServerMessage, SessionId, VERSIONS, WATCHES_SINCE, append_frame, decode, decode_handshake,
-    encode, frames_of,
+    ServerMessage, SessionId, VERSIONS, WATCHES_SINCE, WireError, append_beginning, append_parts,
+    decode, decode_handshake, encode, encode_shared, frames_of,
 };
+use bytes::Bytes;
 use rangemap::RangeSet;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -22,6 +23,9 @@ const MAX_OUTBOX_FRAMES: usize = 2 * MAX_OPEN_REQUESTS;
 /// before it sent them.
 const MAX_ACKED_RANGES: usize = 4096;
 
+/// A payload that has fewer bytes is copied: what is shared keeps the whole frame that it came in.
+pub const SHARED_BYTES: usize = MESSAGE_BYTES / 2;
+
 /// First id of a session.
 const FIRST_ID: RequestId = RequestId(1);
 
@@ -31,16 +35,35 @@ const LAST_ID: RequestId = RequestId(u64::MAX - 1);
 /// What a received frame means for the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerEvent {
-    /// Perform this request and pass its result to [`ServerSession::reply`]. Returned once for each id. `first` is the
-    /// first call of the run that a call belongs to; the call itself if the page announced no other.
-    Start { id: RequestId, first: RequestId, request: Request, payload: Vec<u8> },
-    /// The page cancelled this request; it still needs a reply.
+    /// Perform this, and [`ServerSession::reply`] whatever comes of it. Given once for each id. `first` is the first call of
+    /// the run that a call belongs to: itself, where the page names no other. The payload is a part of the frame, unless it is short.
+    Start { id: RequestId, first: RequestId, request: Request, payload: Bytes },
+    /// Nobody waits for this request any more; reply all the same.
     Cancel { id: RequestId },
     /// The page has the replies to these requests and will never send them again: a journal can drop them.
     Forget { ids: Range<u64> },
 }
 
-/// The recovered state of a session that another relay served.
+/// A WebSocket message in parts: one part, unless it is a long frame, which is shared with the session that keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing(pub Vec<Bytes>);
+
+impl Outgoing {
+    /// Bytes of the message.
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(Bytes::len).sum()
+    }
+
+    /// The message as one part, which copies a long one.
+    pub fn joined(&self) -> Bytes {
+        match self.0.as_slice() {
+            [only] => only.clone(),
+            parts => parts.concat().into(),
+        }
+    }
+}
+
+/// What is left of a session that another relay carried.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecoveredSession {
     /// Ids whose replies the page has.
@@ -95,7 +118,7 @@ pub struct ServerSession {
     connected: bool,
     /// Version negotiated by the last handshake.
     version: u16,
-    outbox: VecDeque<Outgoing>,
+    outbox: VecDeque<Queued>,
     /// Bytes of the replies in `open`.
     kept_bytes: usize,
     takes_requests: bool,
@@ -109,18 +132,18 @@ pub struct ServerSession {
 #[derive(Debug)]
 enum Progress {
     Running,
-    /// The reply, as the frame to send over this connection and, if needed, the next one.
-    Replied(Vec<u8>),
+    /// The reply, as the frame that the connection carries, and the next one if need be. The journal and the connection share it.
+    Replied(Frame),
 }
 
 #[derive(Debug)]
-enum Outgoing {
+enum Queued {
     /// The reply to this request.
     Reply(RequestId),
-    /// A frame that is not kept for the next connection.
-    Passing(Vec<u8>),
-    /// Notification that this value was written.
-    Changed(String, Vec<u8>),
+    /// A frame that is not kept for another connection.
+    Passing(Frame),
+    /// Says that this value was written.
+    Changed(String, Frame),
 }
 
 impl ServerSession {
@@ -173,9 +196,9 @@ impl ServerSession {
         };
         let Some(progress @ Progress::Running) = self.open.get_mut(&id) else { return };
         self.kept_bytes = self.kept_bytes.saturating_add(frame.len());
-        *progress = Progress::Replied(frame);
+        *progress = Progress::Replied(frame.into());
         if self.connected {
-            self.outbox.push_back(Outgoing::Reply(id));
+            self.outbox.push_back(Queued::Reply(id));
         }
     }
 
@@ -224,9 +247,9 @@ impl ServerSession {
         self.forget_locks();
         let replied =
             self.open.iter().filter(|(_, progress)| matches!(progress, Progress::Replied(_)));
-        self.outbox.extend(replied.map(|(id, _)| Outgoing::Reply(*id)));
-        for key in self.watched.notify_again() {
-            self.notify(&key);
+        self.outbox.extend(replied.map(|(id, _)| Queued::Reply(*id)));
+        for key in self.watched.tell_again() {
+            self.tell(&key);
         }
     }
 
@@ -238,7 +261,7 @@ impl ServerSession {
     /// Stops notifying the page of changes of this value.
     pub fn unwatch(&mut self, key: &str) {
         self.watched.end(key);
-        self.outbox.retain(|next| !matches!(next, Outgoing::Changed(changed, _) if changed == key));
+        self.outbox.retain(|next| !matches!(next, Queued::Changed(changed, _) if changed == key));
     }
 
     /// Keys of the watched values.
@@ -260,7 +283,7 @@ impl ServerSession {
         }
         // Watched keys are short enough for a frame.
         if let Ok(frame) = encode(&ServerMessage::Changed { key: key.to_owned() }, &[]) {
-            self.outbox.push_back(Outgoing::Changed(key.to_owned(), frame));
+            self.outbox.push_back(Queued::Changed(key.to_owned(), frame.into()));
         }
     }
 
@@ -287,14 +310,20 @@ impl ServerSession {
         }
     }
 
-    /// Processes a frame from the page; returns `None` if the driver has nothing to do.
+    /// Takes a frame from the page; `None` where there is nothing for the driver to do. A long payload stays where it is.
     ///
     /// # Errors
-    /// If the frame violates the protocol: close the connection.
-    pub fn receive(&mut self, frame: &[u8]) -> Result<Option<ServerEvent>, SessionError> {
+    /// When the frame breaks the protocol: close the connection.
+    pub fn receive_shared(&mut self, frame: &Bytes) -> Result<Option<ServerEvent>, SessionError> {
         let (message, payload) = decode(frame)?;
         match message {
-            ClientMessage::Request { id, request } => self.requested(id, request, payload),
+            ClientMessage::Request { id, request } => {
+                let payload = match payload.len() {
+                    ..SHARED_BYTES => Bytes::copy_from_slice(payload),
+                    _ => frame.slice_ref(payload),
+                };
+                self.requested(id, request, payload)
+            }
             ClientMessage::Acknowledge { id } => {
                 let Some(Progress::Replied(frame)) = self.open.get(&id) else { return Ok(None) };
                 self.kept_bytes -= frame.len();
@@ -317,7 +346,15 @@ impl ServerSession {
         }
     }
 
-    /// Returns the whole range of acknowledged ids that now contains this one.
+    /// The same of a frame that is somebody else's, which is copied.
+    ///
+    /// # Errors
+    /// As [`ServerSession::receive_shared`].
+    pub fn receive(&mut self, frame: &[u8]) -> Result<Option<ServerEvent>, SessionError> {
+        self.receive_shared(&Bytes::copy_from_slice(frame))
+    }
+
+    /// Gives the whole range of forgotten ids that this one is in now.
     fn forget(&mut self, id: RequestId) -> Range<u64> {
         let ids = id.0..id.0 + 1;
         self.acked.insert(ids.clone());
@@ -349,7 +386,7 @@ impl ServerSession {
         &mut self,
         id: RequestId,
         request: Request,
-        payload: &[u8],
+        payload: Bytes,
     ) -> Result<Option<ServerEvent>, SessionError> {
         let announced = self.announced.take().filter(|(announced, _)| *announced == id);
         // A known request: it is running, its reply is in this connection's outbox, or the page has acknowledged it.
@@ -377,7 +414,7 @@ impl ServerSession {
             return Ok(None);
         }
         self.open.insert(id, Progress::Running);
-        if let Some(message) = request.problem(payload) {
+        if let Some(message) = request.problem(&payload) {
             self.reply(id, Reply::Failed { code: FailureCode::BadRequest, message }, &[]);
             return Ok(None);
         }
@@ -385,32 +422,34 @@ impl ServerSession {
             self.locks.insert(id);
         }
         let first = announced.map_or(id, |(_, first)| first);
-        Ok(Some(ServerEvent::Start { id, first, request, payload: payload.to_vec() }))
+        Ok(Some(ServerEvent::Start { id, first, request, payload }))
     }
 
     /// Ends a request. A second reply to the same id is dropped; a reply for which there is no capacity becomes an
     /// error.
     ///
-    /// Returns the frame that is kept until the page acknowledges it.
-    pub fn reply(&mut self, id: RequestId, reply: Reply, payload: &[u8]) -> Option<&[u8]> {
-        if let Some(progress @ Progress::Running) = self.open.get_mut(&id) {
-            let mut frame = reply_frame(id, reply, payload);
-            if self.kept_bytes.saturating_add(frame.len()) > MAX_KEPT_BYTES {
-                let message = format!(
-                    "the request ended, but the page has not acknowledged {MAX_KEPT_BYTES} bytes of results"
-                );
-                frame = reply_frame(id, Reply::Failed { code: FailureCode::Unknown, message }, &[]);
-            }
-            self.kept_bytes += frame.len();
-            *progress = Progress::Replied(frame);
-            if self.connected {
-                self.outbox.push_back(Outgoing::Reply(id));
-            }
-            if let Progress::Replied(frame) = progress {
-                return Some(frame);
-            }
+    /// Gives the frame that is kept until the page acknowledges it: the same bytes, not a copy.
+    pub fn reply_shared(&mut self, id: RequestId, reply: Reply, payload: Bytes) -> Option<Frame> {
+        let Some(progress @ Progress::Running) = self.open.get_mut(&id) else { return None };
+        let mut frame = reply_in_parts(id, reply, payload);
+        if self.kept_bytes.saturating_add(frame.len()) > MAX_KEPT_BYTES {
+            let message = format!(
+                "it ended, but more than {MAX_KEPT_BYTES} bytes of results wait for the page"
+            );
+            let failed = Reply::Failed { code: FailureCode::Unknown, message };
+            frame = reply_in_parts(id, failed, Bytes::new());
         }
-        None
+        self.kept_bytes += frame.len();
+        *progress = Progress::Replied(frame.clone());
+        if self.connected {
+            self.outbox.push_back(Queued::Reply(id));
+        }
+        Some(frame)
+    }
+
+    /// The same with a payload that is somebody else's, which is copied.
+    pub fn reply(&mut self, id: RequestId, reply: Reply, payload: &[u8]) -> Option<Frame> {
+        self.reply_shared(id, reply, Bytes::copy_from_slice(payload))
     }
 
     /// Queues a frame for this connection only.
@@ -418,33 +457,47 @@ impl ServerSession {
         if self.outbox.len() >= MAX_OUTBOX_FRAMES {
             return Err(SessionError::NotReading);
         }
-        self.outbox.push_back(Outgoing::Passing(frame));
+        self.outbox.push_back(Queued::Passing(frame.into()));
         Ok(())
     }
 
     /// The next frame to send.
-    pub fn transmit(&mut self) -> Option<Vec<u8>> {
-        let frame = self.next()?.to_vec();
+    pub fn transmit_shared(&mut self) -> Option<Frame> {
+        let frame = self.next()?.clone();
         self.sent();
         Some(frame)
     }
 
+    /// The same in one piece.
+    pub fn transmit(&mut self) -> Option<Bytes> {
+        self.transmit_shared().map(|frame| frame.to_bytes())
+    }
+
     /// The next WebSocket message to send.
-    pub fn transmit_message(&mut self) -> Option<Vec<u8>> {
+    pub fn transmit_message(&mut self) -> Option<Outgoing> {
+        let Frame { envelope, payload } = self.transmit_shared()?;
         if self.version < BATCHES_SINCE {
-            return self.transmit();
+            return Some(Outgoing(vec![envelope, payload]));
         }
-        let first = self.next()?;
-        let mut message = Vec::with_capacity(FRAME_PREFIX_BYTES + first.len());
-        append_frame(&mut message, first);
-        self.sent();
+        let mut message = Vec::with_capacity(
+            MESSAGE_BYTES.min(FRAME_PREFIX_BYTES + envelope.len() + payload.len()),
+        );
+        if FRAME_PREFIX_BYTES + envelope.len() + payload.len() > MESSAGE_BYTES {
+            append_beginning(&mut message, &[], envelope.len() + payload.len());
+            if envelope.len() > MESSAGE_BYTES / 2 {
+                return Some(Outgoing(vec![message.into(), envelope, payload]));
+            }
+            message.extend_from_slice(&envelope);
+            return Some(Outgoing(vec![message.into(), payload]));
+        }
+        append_parts(&mut message, &[&envelope, &payload]);
         while let Some(next) = self.next()
             && message.len() + FRAME_PREFIX_BYTES + next.len() <= MESSAGE_BYTES
         {
-            append_frame(&mut message, next);
+            append_parts(&mut message, &[&next.envelope, &next.payload]);
             self.sent();
         }
-        Some(message)
+        Some(Outgoing(vec![message.into()]))
     }
 
     /// The frames of a WebSocket message, for [`ServerSession::receive`].
@@ -454,24 +507,24 @@ impl ServerSession {
 
     /// The frame at the head of the outbox was sent.
     fn sent(&mut self) {
-        if let Some(Outgoing::Changed(key, _)) = self.outbox.pop_front() {
-            self.watched.notified(&key);
+        if let Some(Queued::Changed(key, _)) = self.outbox.pop_front() {
+            self.watched.told(&key);
         }
     }
 
-    /// The frame at the head of the outbox; drops entries before it that became obsolete.
-    fn next(&mut self) -> Option<&[u8]> {
-        let is_gone = |outgoing: &Outgoing| match outgoing {
-            Outgoing::Passing(_) => false,
-            Outgoing::Changed(key, _) => !self.watched.is_changed(key),
-            Outgoing::Reply(id) => !matches!(self.open.get(id), Some(Progress::Replied(_))),
+    /// The frame at the head of the outbox, without what nobody waits for any more since it was put there.
+    fn next(&mut self) -> Option<&Frame> {
+        let is_gone = |queued: &Queued| match queued {
+            Queued::Passing(_) => false,
+            Queued::Changed(key, _) => !self.watched.is_changed(key),
+            Queued::Reply(id) => !matches!(self.open.get(id), Some(Progress::Replied(_))),
         };
         while self.outbox.front().is_some_and(is_gone) {
             self.outbox.pop_front();
         }
         match self.outbox.front()? {
-            Outgoing::Passing(frame) | Outgoing::Changed(_, frame) => Some(frame),
-            Outgoing::Reply(id) => match self.open.get(id)? {
+            Queued::Passing(frame) | Queued::Changed(_, frame) => Some(frame),
+            Queued::Reply(id) => match self.open.get(id)? {
                 Progress::Replied(frame) => Some(frame),
                 Progress::Running => None,
             },
@@ -481,9 +534,15 @@ impl ServerSession {
 
 /// A reply as a frame; a reply that is too long becomes an error reply.
 pub fn reply_frame(id: RequestId, reply: Reply, payload: &[u8]) -> Vec<u8> {
-    encode(&ServerMessage::Reply { id, reply }, payload).unwrap_or_else(|error| {
+    reply_in_parts(id, reply, Bytes::copy_from_slice(payload)).to_bytes().into()
+}
+
+/// The same, with the payload as it is.
+fn reply_in_parts(id: RequestId, reply: Reply, payload: Bytes) -> Frame {
+    let failed = |error: WireError| {
         let message = format!("the result cannot be sent: {error}");
         let reply = Reply::Failed { code: FailureCode::BadRequest, message };
-        encode(&ServerMessage::Reply { id, reply }, &[]).expect("an error message is short")
-    })
+        encode(&ServerMessage::Reply { id, reply }, &[]).expect("an error message is short").into()
+    };
+    encode_shared(&ServerMessage::Reply { id, reply }, payload).unwrap_or_else(failed)
 }

@@ -6,6 +6,7 @@ use crate::wire::{
     MAX_OWED_BYTES, MAX_QUEUED_BYTES, MAX_QUEUED_REQUESTS, MESSAGE_BYTES, RefusalCode, Reply,
     Request, RequestId, ServerMessage, SessionId, VERSIONS, decode, encode, encode_handshake,
 };
+use bytes::Bytes;
 
 const ID: SessionId = SessionId([1; 16]);
 
@@ -13,7 +14,35 @@ fn call(function: &str) -> Request {
     Request::Call { function: function.into(), entry: CallEntry::Main, args: vec![], env: vec![] }
 }
 
-/// Performs the handshake, with a server that has the session (`resumed`) or not.
+#[test]
+fn long_payloads_are_shared_and_not_copied() {
+    let (mut client, mut server) = pair();
+    connect(&mut client, &mut server, false);
+    let long = vec![7; MESSAGE_BYTES];
+    client.request(call("f"), &long).unwrap();
+    let frame = Bytes::from(client.transmit().unwrap());
+    let Some(ServerEvent::Start { id, payload, .. }) = server.receive_shared(&frame).unwrap()
+    else {
+        panic!("it starts");
+    };
+    assert_eq!(payload, long);
+    let offset = frame.len() - payload.len();
+    assert_eq!(payload.as_ptr(), frame[offset..].as_ptr());
+    // One copy for the journal, the session and every connection.
+    let kept = server.reply_shared(id, Reply::Done, payload.clone()).unwrap();
+    assert_eq!(kept.payload.as_ptr(), payload.as_ptr());
+    for _ in 0..2 {
+        let Outgoing(parts) = server.transmit_message().unwrap();
+        let [head, body] = &*parts else { panic!("{parts:?}") };
+        assert_eq!(body.as_ptr(), payload.as_ptr());
+        assert_eq!(head[..4], (kept.len() as u32).to_le_bytes());
+        assert_eq!(head[4..], kept.envelope);
+        server.disconnected();
+        server.connected(*VERSIONS.end());
+    }
+}
+
+/// Shakes hands, with a server that has the session (`resumed`) or not.
 fn connect(client: &mut ClientSession, server: &mut ServerSession, resumed: bool) -> ClientEvent {
     client.connected().unwrap();
     let (_, version) = greet(&client.transmit().unwrap()).unwrap();
@@ -46,8 +75,11 @@ fn a_request_made_before_the_connection_is_sent_when_it_opens() {
     let id = client.request(call("f"), b"in").unwrap();
     assert_eq!(connect(&mut client, &mut server, false), ClientEvent::Open { lost: vec![] });
     let started = to_server(&mut client, &mut server);
-    let (request, payload) = (call("f"), b"in".into());
-    assert_eq!(started, vec![ServerEvent::Start { id, first: id, request, payload }]);
+    let (request, payload) = (call("f"), Bytes::from_static(b"in"));
+    assert_eq!(
+        started,
+        vec![ServerEvent::Start { id, first: id, request, payload: payload.into() }]
+    );
     server.reply(id, Reply::Call { return_value: 4 }, b"out");
     let reply = Reply::Call { return_value: 4 };
     assert_eq!(
@@ -335,15 +367,17 @@ fn messages_contain_all_pending_frames() {
     for id in 1..=4 {
         server.reply(RequestId(id), Reply::Done, if id == 2 { &long } else { &[] });
     }
-    let messages: Vec<_> = std::iter::from_fn(|| server.transmit_message()).collect();
-    let replied = |message: &Vec<u8>| client.frames_of(message).map(Result::unwrap).count();
+    let messages: Vec<_> =
+        std::iter::from_fn(|| server.transmit_message().map(|message| message.joined())).collect();
+    let replied = |message: &Bytes| client.frames_of(message).map(Result::unwrap).count();
     assert_eq!(messages.iter().map(replied).collect::<Vec<_>>(), [1, 1, 2]);
     assert!(client.frames_of(&messages[2][..9]).any(|frame| frame.is_err()), "cut off");
 
     // Before version 3 each message is one frame.
     server.disconnected();
     server.connected(BATCHES_SINCE - 1);
-    let messages = std::iter::from_fn(|| server.transmit_message()).collect::<Vec<_>>();
+    let messages = std::iter::from_fn(|| server.transmit_message().map(|message| message.joined()))
+        .collect::<Vec<_>>();
     assert_eq!(messages.len(), 4);
     assert!(messages.iter().all(|message| decode::<ServerMessage>(message).is_ok()));
 }
@@ -527,8 +561,11 @@ fn a_lock_request_without_a_received_reply_is_performed_again() {
     assert_eq!(to_client(&mut server, &mut client), []);
     let started = to_server(&mut client, &mut server);
     let (request, payload) = (lock(), Vec::new());
-    assert_eq!(started, [ServerEvent::Start { id: unheard, first: unheard, request, payload }]);
-    // Likewise if the next connection opens before the loss of the last one is detected.
+    assert_eq!(
+        started,
+        [ServerEvent::Start { id: unheard, first: unheard, request, payload: payload.into() }]
+    );
+    // The same where the next connection comes before the end of the last one is noticed.
     server.reply(waits, Reply::Done, &[]);
     client.disconnected();
     connect(&mut client, &mut server, true);

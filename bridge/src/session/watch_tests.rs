@@ -93,7 +93,7 @@ fn changes_during_a_disconnect_are_notified_after_the_reconnect() {
     assert_eq!(server.watch("quiet"), Watching::GoesOn);
     // Notifications are part of messages as well.
     server.changed("quiet");
-    let message = server.transmit_message().unwrap();
+    let message = server.transmit_message().unwrap().joined();
     let frames: Vec<_> = client.frames_of(&message).map(|frame| frame.unwrap().to_vec()).collect();
     let event = client.receive(&frames[0]);
     assert_eq!(event, Ok(Some(ClientEvent::Changed { key: "quiet".into() })));

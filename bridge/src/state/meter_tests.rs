@@ -68,7 +68,7 @@ fn unsent_values_stay_within_the_limit() {
 #[test]
 fn held_copies_are_not_evicted() {
     let (mut tier, _) = tier(u64::MAX);
-    tier.fill("k", 4, &Chunk { offset: 0, bytes: vec![1; 4] }).unwrap();
+    tier.fill("k", 4, &Chunk { offset: 0, bytes: vec![1; 4].into() }).unwrap();
     tier.hold("k");
     tier.hold("k");
     tier.let_go("k");

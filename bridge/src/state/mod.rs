@@ -31,6 +31,7 @@ pub use lock::{LockMode, LockOutcome, RunId, Ticket};
 pub use meter::Meter;
 
 use crate::sorted_map::SortedMap;
+use bytes::Bytes;
 use lock::Locks;
 use meter::{Usage, entry_bytes, range_bytes};
 use pull::Pulls;
@@ -70,7 +71,7 @@ pub enum StateError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
     pub offset: u64,
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
 }
 
 impl Chunk {
@@ -195,8 +196,10 @@ impl Value {
     }
 
     fn chunks(&self, ranges: impl Iterator<Item = Range<u64>>) -> Vec<Chunk> {
-        let chunk =
-            |range: Range<u64>| Chunk { offset: range.start, bytes: self.read(range).to_vec() };
+        let chunk = |range: Range<u64>| Chunk {
+            offset: range.start,
+            bytes: Bytes::copy_from_slice(self.read(range)),
+        };
         ranges.map(chunk).collect()
     }
 
@@ -401,7 +404,7 @@ impl LocalTier {
         match (size, self.get(key).map(Value::size)) {
             (Some(size), _) => self.fill(key, size, chunk)?,
             (None, Some(size)) => {
-                let zeros = Chunk { offset: 0, bytes: vec![0; size as usize] };
+                let zeros = Chunk { offset: 0, bytes: vec![0; size as usize].into() };
                 self.fill(key, size, &zeros)?;
             }
             (None, None) => return Ok(false),

@@ -3,7 +3,7 @@
 use super::*;
 
 fn chunk(offset: u64, bytes: &[u8]) -> Chunk {
-    Chunk { offset, bytes: bytes.to_vec() }
+    Chunk { offset, bytes: bytes.to_vec().into() }
 }
 
 /// Writes through a mapping.

@@ -44,9 +44,20 @@ impl BatchHeader {
 
 /// Appends a frame: its length, 4 bytes little-endian, and its bytes. A frame of length 0 is a keep-alive.
 pub fn append_frame(batch: &mut Vec<u8>, frame: &[u8]) {
-    let length = u32::try_from(frame.len()).expect("a frame is at most MAX_FRAME_BYTES long");
+    append_parts(batch, &[frame]);
+}
+
+/// The same of a frame in parts.
+pub fn append_parts(batch: &mut Vec<u8>, parts: &[&[u8]]) {
+    append_beginning(batch, parts, 0);
+}
+
+/// The beginning of a frame, of which so many bytes follow the batch.
+pub fn append_beginning(batch: &mut Vec<u8>, parts: &[&[u8]], following: usize) {
+    let length = parts.iter().map(|part| part.len()).sum::<usize>() + following;
+    let length = u32::try_from(length).expect("a frame is at most MAX_FRAME_BYTES long");
     batch.extend_from_slice(&length.to_le_bytes());
-    batch.extend_from_slice(frame);
+    parts.iter().for_each(|part| batch.extend_from_slice(part));
 }
 
 /// The frames of a WebSocket message. A message that is not a batch (a handshake, or of a version before

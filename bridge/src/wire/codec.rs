@@ -1,6 +1,7 @@
 //! Encodes and decodes frames.
 
 use super::limits::*;
+use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
@@ -41,7 +42,52 @@ pub fn encode<M: Serialize>(message: &M, payload: &[u8]) -> Result<Vec<u8>, Wire
     Ok(frame)
 }
 
-/// Decodes the envelope of a frame; returns it with the payload.
+/// A frame in two parts, so that nobody who keeps or sends a long payload copies it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Frame {
+    /// The envelope; of a frame that was read from somewhere, all of it.
+    pub envelope: Bytes,
+    pub payload: Bytes,
+}
+
+impl Frame {
+    /// Bytes of both.
+    pub fn len(&self) -> usize {
+        self.envelope.len() + self.payload.len()
+    }
+
+    /// Whether it has no bytes, which no frame is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Both together, which copies a payload.
+    pub fn to_bytes(&self) -> Bytes {
+        match self.payload.is_empty() {
+            true => self.envelope.clone(),
+            false => [&*self.envelope, &*self.payload].concat().into(),
+        }
+    }
+}
+
+impl From<Vec<u8>> for Frame {
+    fn from(frame: Vec<u8>) -> Self {
+        Self { envelope: frame.into(), payload: Bytes::new() }
+    }
+}
+
+/// The same as [`encode`], with the payload as it is.
+///
+/// # Errors
+/// When either is longer than the protocol allows.
+pub fn encode_shared<M: Serialize>(message: &M, payload: Bytes) -> Result<Frame, WireError> {
+    if payload.len() > MAX_PAYLOAD_BYTES {
+        return Err(WireError::PayloadTooLong { bytes: payload.len() });
+    }
+    Ok(Frame { envelope: encode(message, &[])?.into(), payload })
+}
+
+/// The envelope of a frame, and its payload.
 ///
 /// # Errors
 /// If the frame is too long or its envelope is not a message.

@@ -13,8 +13,13 @@ mod codec;
 mod limits;
 mod message;
 
-pub use batch::{BatchHeader, ConnectionId, FrameReader, Frames, append_frame, frames_of};
-pub use codec::{WireError, decode, decode_handshake, encode, encode_handshake};
+pub use batch::{
+    BatchHeader, ConnectionId, FrameReader, Frames, append_beginning, append_frame, append_parts,
+    frames_of,
+};
+pub use codec::{
+    Frame, WireError, decode, decode_handshake, encode, encode_handshake, encode_shared,
+};
 pub use limits::*;
 pub use message::*;
 

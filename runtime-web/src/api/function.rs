@@ -113,7 +113,7 @@ async fn start(
         CallEntry::Pointer(pointer) => (Some(pointer), 0),
         CallEntry::Index(index) => (None, index),
     };
-    let invocation = Invocation { function, input, index, args, env };
+    let invocation = Invocation { function, input: input.into(), index, args, env };
     match place {
         Place::Browser => {
             let start = Start { loaded, engine, invocation, pointer, call };

@@ -47,10 +47,10 @@ async fn read_once(
     offset: u64,
     length: Option<u64>,
 ) -> Result<Option<Read>, FaasmError> {
-    let number = is_buffered(shared, key).then(|| shared.connection.next_transfer());
-    let mut chunk = Chunk { offset, bytes: Vec::new() };
+    let number = keeps(shared, key).then(|| shared.connection.next_transfer());
+    let mut bytes: Vec<u8> = Vec::new();
     loop {
-        let have = chunk.bytes.len() as u64;
+        let have = bytes.len() as u64;
         let (at, left) = (offset + have, length.map(|length| length - have));
         let request = match number {
             Some(read) if have > 0 => Request::ReadOn { read, offset: at },
@@ -64,9 +64,13 @@ async fn read_once(
         };
         let end = |size: u64| length.map_or(size, |length| size.min(offset.saturating_add(length)));
         let last = part.is_empty();
-        chunk.bytes.extend(part);
-        if last || size.is_none_or(|size| chunk.range().end >= end(size)) {
-            return Ok(Some((size, chunk)));
+        match bytes.is_empty() {
+            // All of a short value, as it came.
+            true => bytes = part,
+            false => bytes.extend(part),
+        }
+        if last || size.is_none_or(|size| offset + bytes.len() as u64 >= end(size)) {
+            return Ok(Some((size, Chunk { offset, bytes: bytes.into() })));
         }
     }
 }
@@ -147,7 +151,7 @@ fn transfers(chunks: &[Chunk]) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut part = Part::default();
     for Chunk { offset, bytes } in chunks {
-        let (mut offset, mut rest) = (*offset, bytes.as_slice());
+        let (mut offset, mut rest) = (*offset, &bytes[..]);
         while !rest.is_empty() {
             let capacity = TRANSFER_BYTES as usize - part.payload.len();
             if capacity == 0 || part.headers.len() == MAX_CHUNKS {

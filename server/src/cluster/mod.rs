@@ -11,6 +11,7 @@ pub use child::{COMPILE, Job, compile_child};
 
 use crate::budget::OverBudget;
 use crate::store::{SessionKey, StoreError};
+use bytes::Bytes;
 use faasm_bridge::ErrorCode;
 use faasm_bridge::guest::CallResult;
 use faasm_bridge::wire::{CallEntry, RequestId};
@@ -34,7 +35,7 @@ pub struct Call {
     pub user: String,
     pub function: String,
     pub entry: CallEntry,
-    pub input: Vec<u8>,
+    pub input: Bytes,
     /// Command line after `argv[0]`.
     pub args: Vec<String>,
     pub env: Vec<(String, String)>,
@@ -44,12 +45,16 @@ pub struct Call {
 
 impl Call {
     /// Of a function's main entry, with an input and nothing else.
-    pub fn new(user: impl Into<String>, function: impl Into<String>, input: Vec<u8>) -> Self {
+    pub fn new(
+        user: impl Into<String>,
+        function: impl Into<String>,
+        input: impl Into<Bytes>,
+    ) -> Self {
         Self {
             user: user.into(),
             function: function.into(),
             entry: CallEntry::Main,
-            input,
+            input: input.into(),
             args: Vec::new(),
             env: Vec::new(),
             run: None,

@@ -15,7 +15,7 @@ pub(super) const PIECE_BYTES: usize = 64 * 1024;
 
 /// Bytes that are charged until the last reference to them is dropped.
 struct Charged {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     _charge: Charge,
 }
 
@@ -25,9 +25,9 @@ impl AsRef<[u8]> for Charged {
     }
 }
 
-/// Attaches a charge to bytes.
-pub(super) fn charged(bytes: Vec<u8>, charge: Charge) -> Bytes {
-    Bytes::from_owner(Charged { bytes, _charge: charge })
+/// Bytes with the charge for them.
+pub(super) fn charged(bytes: impl Into<Bytes>, charge: Charge) -> Bytes {
+    Bytes::from_owner(Charged { bytes: bytes.into(), _charge: charge })
 }
 
 /// An answer with these bytes as its body.

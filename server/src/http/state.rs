@@ -64,7 +64,7 @@ pub(super) async fn receive(
     let body = body::receive(request, bound, &context.config.limits, &account).await?;
     let Arrived { bytes, charge: _charge } = body;
     let size = bytes.len() as u64;
-    let chunks = vec![Chunk { offset: 0, bytes }];
+    let chunks = vec![Chunk { offset: 0, bytes: bytes.into() }];
     context.app.state.write(&user, &key, size, chunks).await.map_err(refusal)?;
     tracing::debug!(user, key, bytes = size, "state written");
     let body = serde_json::json!({ "user": user, "key": key, "bytes": size });
@@ -128,7 +128,7 @@ fn pieces(
     state: Arc<dyn StateStore>,
     name: Name,
     size: u64,
-    first: Vec<u8>,
+    first: Bytes,
 ) -> impl Stream<Item = Result<Frame<Bytes>, StoreError>> + Send + 'static {
     let at = (state, name, 0, Some(first));
     unfold(at, move |(state, name, offset, ready)| async move {
@@ -148,7 +148,7 @@ fn pieces(
             0 => size,
             length => offset + length,
         };
-        Some((Ok(Frame::data(piece.into())), (state, name, next, None)))
+        Some((Ok(Frame::data(piece)), (state, name, next, None)))
     })
 }
 
@@ -191,7 +191,7 @@ mod tests {
         let state = Stores::in_memory().unwrap().state;
         let size = 2 * PIECE_BYTES + 7;
         let write = async |byte: u8| {
-            let chunk = Chunk { offset: 0, bytes: vec![byte; size as usize] };
+            let chunk = Chunk { offset: 0, bytes: vec![byte; size as usize].into() };
             state.write("ada", "k", size, vec![chunk]).await.unwrap();
         };
         write(1).await;

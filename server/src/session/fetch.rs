@@ -10,7 +10,8 @@ use crate::config::{App, Timings};
 use bytes::Bytes;
 use faasm_bridge::session::SessionError;
 use faasm_bridge::wire::{
-    BatchHeader, ConnectionId, FrameReader, WireError, append_frame, encode_handshake,
+    BatchHeader, ConnectionId, FrameReader, WireError, append_beginning, append_frame,
+    append_parts, encode_handshake,
 };
 use futures_util::stream::{Stream, unfold};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -136,7 +137,9 @@ impl FetchConnection {
         }
         let mut live = self.attachment.live().ok_or(FetchError::Gone)?;
         for frame in frames {
-            if let Err(error) = requests::take(&self.attachment.session, &mut live, &frame, app) {
+            if let Err(error) =
+                requests::take(&self.attachment.session, &mut live, &frame.into(), app)
+            {
                 drop(live);
                 self.end(true);
                 return Err(error.into());
@@ -166,7 +169,9 @@ impl FetchConnection {
         let rest = Bytes::new();
         let sending = self.account().nothing(Kind::Reply);
         let quiet_since = None;
-        let body = Body { connection: self, number, mode, began, rest, sending, quiet_since };
+        let payload = Bytes::new();
+        let body =
+            Body { connection: self, number, mode, began, rest, payload, sending, quiet_since };
         Ok(unfold(body, async |mut body| body.next().await.map(|piece| (piece, body))))
     }
 
@@ -200,9 +205,11 @@ struct Body {
     number: u64,
     mode: DownlinkMode,
     began: Instant,
-    /// The rest of a long frame.
+    /// Of what is being sent.
     rest: Bytes,
-    /// Charge for unsent bytes: the session keeps another copy.
+    /// Of a long frame, after that.
+    payload: Bytes,
+    /// For what of it is not sent: the session keeps another copy.
     sending: Charge,
     /// When the last bytes were sent; `None` before the first.
     quiet_since: Option<Instant>,
@@ -262,7 +269,10 @@ impl Body {
     fn piece(&mut self) -> Option<Bytes> {
         if self.rest.is_empty() {
             self.sending.set_anyway(0);
-            self.rest = self.frames()?.into();
+            self.rest = std::mem::take(&mut self.payload);
+        }
+        if self.rest.is_empty() {
+            [self.rest, self.payload] = self.frames()?;
         }
         // The buffer is freed as a whole.
         if self.sending.bytes() < self.rest.len() as u64 {
@@ -271,8 +281,8 @@ impl Body {
         Some(self.rest.split_to(PIECE_BYTES.min(self.rest.len())))
     }
 
-    /// The next frames of the session: small ones combined, a long one last.
-    fn frames(&self) -> Option<Vec<u8>> {
+    /// The next frames of the session: small ones together, a long one last.
+    fn frames(&self) -> Option<[Bytes; 2]> {
         let mut live = self.connection.attachment.live()?;
         if *self.connection.body.borrow() != self.number {
             return None;
@@ -281,8 +291,14 @@ impl Body {
         while batch.len() < PIECE_BYTES {
             let Some(frame) = self.connection.attachment.transmit(&mut live) else { break };
             self.connection.frames.fetch_add(1, Ordering::Relaxed);
-            append_frame(&mut batch, &frame);
+            if frame.len() < PIECE_BYTES {
+                append_parts(&mut batch, &[&frame.envelope, &frame.payload]);
+                continue;
+            }
+            // What is long is shared with the session that keeps it.
+            append_beginning(&mut batch, &[&frame.envelope], frame.payload.len());
+            return Some([batch.into(), frame.payload]);
         }
-        (!batch.is_empty()).then_some(batch)
+        (!batch.is_empty()).then(|| [batch.into(), Bytes::new()])
     }
 }

@@ -31,8 +31,8 @@ use crate::store::{
 };
 use admission::SessionAuth;
 use drain::Drain;
-use faasm_bridge::session::ServerSession;
-use faasm_bridge::wire::{ConnectionId, RequestId, SessionId};
+use faasm_bridge::session::{Outgoing, ServerSession};
+use faasm_bridge::wire::{ConnectionId, Frame, RequestId, SessionId};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -410,17 +410,17 @@ impl Attachment {
         (carries && !self.is_detached.load(Ordering::Relaxed)).then_some(live)
     }
 
-    /// The next frame for the page, if this connection is still attached.
-    fn transmit(&self, live: &mut Live) -> Option<Vec<u8>> {
-        let frame = live.machine.transmit()?;
+    /// The next frame for the page, of a session that this connection carries.
+    fn transmit(&self, live: &mut Live) -> Option<Frame> {
+        let frame = live.machine.transmit_shared()?;
         self.session.metrics.sent(frame.len());
         Some(frame)
     }
 
-    /// The next frames as one WebSocket message.
-    fn transmit_message(&self, live: &mut Live) -> Option<Vec<u8>> {
+    /// The same as a WebSocket message, with what else there is to send.
+    fn transmit_message(&self, live: &mut Live) -> Option<Outgoing> {
         let message = live.machine.transmit_message()?;
-        self.session.metrics.sent(message.len());
+        self.session.metrics.sent(message.bytes());
         Some(message)
     }
 

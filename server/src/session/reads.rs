@@ -87,7 +87,7 @@ mod tests {
         ) -> BoxFuture<'a, Result<StateRead, StoreError>> {
             assert!(length.is_some_and(|length| length <= SMALL), "it is read without memory");
             let bytes = vec![7; length.unwrap_or(0) as usize];
-            let read = StateRead { size: Some(SIZE), chunk: Chunk { offset, bytes } };
+            let read = StateRead { size: Some(SIZE), chunk: Chunk { offset, bytes: bytes.into() } };
             Box::pin(async { Ok(read) })
         }
 

@@ -7,6 +7,7 @@ use crate::budget::{Charge, Kind, OverBudget};
 use crate::cluster::{Call, ClusterError, Outcome, Run, failure};
 use crate::config::App;
 use crate::store::{Change, IdempotencyRecord, StoreError};
+use bytes::Bytes;
 use faasm_bridge::session::{ServerEvent, SessionError, reply_frame};
 use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::{ChunkHeader, FailureCode, Reply, Request, RequestId, TRANSFER_BYTES};
@@ -23,12 +24,12 @@ use tracing::Instrument;
 pub(super) fn take(
     session: &Arc<Session>,
     live: &mut Live,
-    frame: &[u8],
+    frame: &Bytes,
     app: &App,
 ) -> Result<(), SessionError> {
     session.metrics.received(frame.len());
-    let received = live.machine.receive(frame)?;
-    // Acknowledged replies were dropped.
+    let received = live.machine.receive_shared(frame)?;
+    // What is acknowledged is not kept.
     live.settle();
     match received {
         None => {}
@@ -64,7 +65,7 @@ fn start(
     live: &mut Live,
     (id, first): (RequestId, RequestId),
     request: Request,
-    (payload, length): (Vec<u8>, usize),
+    (payload, length): (Bytes, usize),
     app: &App,
 ) {
     let span = tracing::info_span!("session", session = %session.shown(), request = id.0);
@@ -84,12 +85,7 @@ fn start(
         live.machine.reply(id, reply, &[]);
         return;
     }
-    // The chunks of a write are copies.
-    let copied = match &request {
-        Request::WriteState { .. } | Request::WriteStaged { .. } => payload.len(),
-        _ => 0,
-    };
-    let held = match Held::take(session, payload.len(), length.saturating_add(copied)) {
+    let held = match Held::take(session, payload.len(), length) {
         Ok(held) => held,
         Err((code, message)) => {
             let refusal = live.auth.in_words_of_its_version(Reply::Failed { code, message });
@@ -145,9 +141,8 @@ fn start(
         let (reply, payload) = live.afford(reply, payload, brought);
         count(&session, &reply);
         live.tasks.remove(&id);
-        let frame = live.machine.reply(id, reply, &payload);
-        // Only calls are recorded here. Changes have an idempotency record; other requests are repeated if their reply
-        // is lost.
+        let frame = live.machine.reply_shared(id, reply, payload.into_boxed_slice().into());
+        // What else is not marked is performed again where its reply was lost: reads, and what was refused.
         if let (true, Some(frame)) = (is_call, frame) {
             app.journal.notes.finish(session.key, session.claim, id, frame);
         }
@@ -198,16 +193,16 @@ struct Held {
 }
 
 impl Held {
-    /// For a request with so many payload bytes, and so many bytes of memory in total.
+    /// For a request whose payload has so many bytes, and its frame so many, which is all that is kept of it.
     ///
     /// # Errors
     /// The limit that it exceeds.
     fn take(
         session: &Arc<Session>,
         bytes: usize,
-        all: usize,
+        frame: usize,
     ) -> Result<Self, (FailureCode, String)> {
-        let charge = session.account.charge(Kind::Request, all.saturating_add(REQUEST_BYTES));
+        let charge = session.account.charge(Kind::Request, frame.saturating_add(REQUEST_BYTES));
         let charge = charge.map_err(|over| (FailureCode::OverBudget, over.to_string()))?;
         // Only the session's one connection adds, under its lock.
         let held = session.payload_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -236,7 +231,7 @@ struct Asked<'a> {
     first: RequestId,
     user: String,
     request: Request,
-    payload: Vec<u8>,
+    payload: Bytes,
 }
 
 impl Asked<'_> {
@@ -267,7 +262,7 @@ impl Asked<'_> {
         (id, first): (RequestId, RequestId),
         user: String,
         request: Request,
-        payload: Vec<u8>,
+        payload: Bytes,
     ) -> Result<(Reply, Vec<u8>), Failure> {
         let whose = Whose { session: session.key, user: &user, account: &session.account };
         match request {
@@ -280,7 +275,8 @@ impl Asked<'_> {
                 let length = length.unwrap_or(TRANSFER_BYTES).min(TRANSFER_BYTES);
                 let read =
                     reads::state(&*app.state, &user, (&key, offset, length), brought).await?;
-                Ok((Reply::State { size: read.size, offset: read.chunk.offset }, read.chunk.bytes))
+                let state = Reply::State { size: read.size, offset: read.chunk.offset };
+                Ok((state, read.chunk.bytes.into()))
             }
             Request::WriteState { key, size, chunks } => {
                 let chunks = split(&chunks, &payload);
@@ -310,7 +306,8 @@ impl Asked<'_> {
                 written
             }
             Request::AppendState { key } => {
-                changed(app, session, id, &user, Change::Append { key, element: payload }).await
+                changed(app, session, id, &user, Change::Append { key, element: payload.into() })
+                    .await
             }
             Request::ClearAppended { key } => {
                 changed(app, session, id, &user, Change::Clear { key }).await
@@ -417,14 +414,12 @@ async fn changed(
 }
 
 /// The chunks of a write, whose lengths were checked to add up to the payload's.
-pub(super) fn split(headers: &[ChunkHeader], payload: &[u8]) -> Vec<Chunk> {
-    let mut rest = payload;
+pub(super) fn split(headers: &[ChunkHeader], payload: &Bytes) -> Vec<Chunk> {
+    let mut rest = payload.clone();
     let mut chunks = Vec::with_capacity(headers.len());
     for header in headers {
         let length = usize::try_from(header.length).unwrap_or(usize::MAX).min(rest.len());
-        let (bytes, after) = rest.split_at(length);
-        rest = after;
-        chunks.push(Chunk { offset: header.offset, bytes: bytes.to_vec() });
+        chunks.push(Chunk { offset: header.offset, bytes: rest.split_to(length) });
     }
     chunks
 }

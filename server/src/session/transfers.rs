@@ -8,6 +8,7 @@ use super::{Whose, lock, reads};
 use crate::budget::{Account, Charge, Frees, Kind, OverBudget};
 use crate::session::requests::{Failure, split};
 use crate::store::{SessionKey, StateStore};
+use bytes::Bytes;
 use faasm_bridge::state::Chunk;
 use faasm_bridge::wire::{ChunkHeader, Reply, TRANSFER_BYTES};
 use std::collections::BTreeMap;
@@ -66,7 +67,7 @@ struct Kept {
 #[derive(Debug)]
 enum Content {
     /// Size of the value, and its bytes from an offset on.
-    Read { size: u64, offset: u64, bytes: Vec<u8> },
+    Read { size: u64, offset: u64, bytes: Bytes },
     /// Parts by number.
     Write { parts: BTreeMap<u32, Vec<Chunk>> },
 }
@@ -109,15 +110,15 @@ impl Transfers {
         };
         loop {
             let Some(size) = found.size.filter(|size| left(*size) > first) else {
-                return Ok((Reply::State { size: found.size, offset }, found.chunk.bytes));
+                return Ok((Reply::State { size: found.size, offset }, found.chunk.bytes.into()));
             };
             let charge = self.charge(whose.account, left(size) + TRANSFER_OVERHEAD).await?;
             // All at once; what was read above may be older.
             found = state.read(whose.user, key, offset, Some(left(size))).await?;
             if found.size != Some(size) {
                 // Another value, of another size.
-                found.chunk.bytes.truncate(first as usize);
-                found.chunk.bytes.shrink_to_fit();
+                let first = found.chunk.bytes.len().min(first as usize);
+                found.chunk.bytes = Bytes::copy_from_slice(&found.chunk.bytes[..first]);
                 continue;
             }
             let bytes = std::mem::take(&mut found.chunk.bytes);
@@ -172,7 +173,7 @@ impl Transfers {
         whose: Whose<'_>,
         (write, part): (u64, u32),
         headers: &[ChunkHeader],
-        payload: &[u8],
+        payload: &Bytes,
     ) -> Result<(), OverBudget> {
         let name = Name::Write(whose.session, write);
         if let Some(kept) = lock(&self.kept).get_mut(&name) {

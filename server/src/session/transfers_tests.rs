@@ -28,7 +28,7 @@ impl Fixture {
     }
 
     async fn fill(&self, user: &str, byte: u8) {
-        let chunks = vec![Chunk { offset: 0, bytes: vec![byte; SIZE as usize] }];
+        let chunks = vec![Chunk { offset: 0, bytes: vec![byte; SIZE as usize].into() }];
         self.state.write(user, "k", SIZE, chunks).await.unwrap();
     }
 
@@ -68,7 +68,7 @@ impl Fixture {
         let whose = Whose { session, user, account: &account };
         let offset = bytes.first().copied().unwrap_or_default().into();
         let headers = [ChunkHeader { offset, length: bytes.len() as u64 }];
-        self.transfers.stage(whose, name, &headers, bytes).await
+        self.transfers.stage(whose, name, &headers, &Bytes::copy_from_slice(bytes)).await
     }
 
     fn used(&self) -> u64 {
@@ -138,7 +138,7 @@ async fn a_value_that_fits_one_transfer_is_not_buffered() {
 async fn parts_of_a_write_are_applied_all_or_none() {
     let fixture = Fixture::new(Bounds::NONE, Stays::default());
     let transfers = &fixture.transfers;
-    let chunk = |byte: u8| vec![Chunk { offset: byte.into(), bytes: vec![byte] }];
+    let chunk = |byte: u8| vec![Chunk { offset: byte.into(), bytes: vec![byte].into() }];
     for (part, byte) in [(1, 1), (0, 0), (1, 2)] {
         fixture.stage(ADA, (7, part), &[byte]).await.unwrap();
     }

@@ -4,6 +4,8 @@ use super::progress::{Arriving, TooMuch, Watched};
 use super::{Attachment, Sessions, handshake, requests};
 use crate::budget::{Kind, OverBudget};
 use crate::config::{App, Timings};
+use bytes::Bytes;
+use faasm_bridge::session::{Outgoing, SHARED_BYTES};
 use faasm_bridge::wire::{
     Answer, FRAME_PREFIX_BYTES, MAX_FRAME_BYTES, MESSAGE_BYTES, encode_handshake,
 };
@@ -16,14 +18,18 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// Maximum bytes queued in the WebSocket layer besides one frame.
 const WRITE_BUFFER_BYTES: usize = 128 * 1024;
 
-/// Size of a connection's read buffer, which also idle connections have.
+/// Longest fragment of a message that is sent, bytes.
+const FRAGMENT_BYTES: usize = 128 * 1024;
+
+/// Bytes read from a connection at once: what each of them has, idle or not.
 const READ_BUFFER_BYTES: usize = 8 * 1024;
 
 /// Limits of the WebSocket layer, derived from those of the protocol.
@@ -180,6 +186,7 @@ async fn receive<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let mut longest = 0;
     loop {
         let message = match stream.next().await {
             None => return CloseReason::new(CloseCode::Normal, "closed by the page"),
@@ -188,7 +195,8 @@ where
         };
         match message {
             Message::Binary(message) => {
-                let taken = take(&message, attachment, app);
+                longest = message.len().max(longest);
+                let taken = take(&message, longest, attachment, app);
                 drop(message);
                 arriving.taken();
                 if let Err(reason) = taken {
@@ -210,8 +218,19 @@ where
     }
 }
 
-/// Processes the frames of a message.
-fn take(message: &[u8], attachment: &Attachment, app: &App) -> Result<(), CloseReason> {
+/// Whether a frame stays where it arrived. Who keeps a part of it keeps the buffer of the connection, which is as long as its
+/// longest message and is charged as the frame: so the frame must be nearly that. Of a short frame nobody keeps a part.
+fn is_shared(frame: usize, longest: usize) -> bool {
+    frame < SHARED_BYTES || frame + frame / 8 >= longest
+}
+
+/// Takes the frames of a message. The longest one of the connection so far has `longest` bytes.
+fn take(
+    message: &Bytes,
+    longest: usize,
+    attachment: &Attachment,
+    app: &App,
+) -> Result<(), CloseReason> {
     let Some(mut live) = attachment.live() else {
         return Err(CloseReason::new(CloseCode::Normal, "another connection carries the session"));
     };
@@ -223,7 +242,11 @@ fn take(message: &[u8], attachment: &Attachment, app: &App) -> Result<(), CloseR
             let message = format!("a frame of {} bytes; this relay takes {most}", frame.len());
             return Err(CloseReason::new(CloseCode::Size, message));
         }
-        let taken = requests::take(&attachment.session, &mut live, frame, app);
+        let frame = match is_shared(frame.len(), longest) {
+            true => message.slice_ref(frame),
+            false => Bytes::copy_from_slice(frame),
+        };
+        let taken = requests::take(&attachment.session, &mut live, &frame, app);
         taken.map_err(|error| protocol(error.to_string()))?;
     }
     Ok(())
@@ -249,20 +272,67 @@ where
                     "another connection carries the session",
                 );
             }
-            Some(Some(message)) => Message::binary(message),
+            Some(Some(message)) => message,
             Some(None) if attachment.is_drained() => {
                 return CloseReason::new(CloseCode::Away, "the relay stops");
             }
-            Some(None) => tokio::select! {
-                () = attachment.wake.notified() => continue,
-                _ = pings.tick() => Message::Ping(Default::default()),
-            },
+            Some(None) => {
+                tokio::select! {
+                    () = attachment.wake.notified() => {}
+                    _ = pings.tick() => {
+                        if let Err(error) = sink.send(Message::Ping(Default::default())).await {
+                            return close_reason(&error);
+                        }
+                    }
+                }
+                continue;
+            }
         };
-        // The bytes are in the layers below: the session keeps another copy.
+        // The session may be told meanwhile that it need not keep it, and in the layers below are a few pieces.
         let mut sending = attachment.session.account.nothing(Kind::Reply);
-        sending.grown(2 * message.len() as u64);
-        if let Err(error) = sink.send(message).await {
+        sending.grown(message.bytes() as u64);
+        if let Err(error) = send(sink, message).await {
             return close_reason(&error);
         }
+    }
+}
+
+/// Sends a message, a long one as fragments: the layer below copies what it sends, and so has one of them at a time.
+async fn send<S>(
+    sink: &mut SplitSink<WebSocketStream<S>, Message>,
+    message: Outgoing,
+) -> Result<(), Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let Outgoing(parts) = message;
+    let mut left: usize = parts.iter().map(Bytes::len).sum();
+    let mut kind = Data::Binary;
+    for mut part in parts {
+        while !part.is_empty() {
+            let piece = part.split_to(part.len().min(FRAGMENT_BYTES));
+            left -= piece.len();
+            let fragment = Frame::message(piece, OpCode::Data(kind), left == 0);
+            sink.send(Message::Frame(fragment)).await?;
+            kind = Data::Continue;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_shared_where_little_else_is_kept_with_it() {
+        const MIB: usize = 1 << 20;
+        assert!(is_shared(MIB, MIB + FRAME_PREFIX_BYTES));
+        assert!(
+            !is_shared(MIB, 2 * MIB),
+            "another message was longer, or this one has more frames"
+        );
+        assert!(is_shared(100, 2 * MIB), "what is short is copied anyway");
+        assert!(!is_shared(SHARED_BYTES, 2 * MIB));
     }
 }

@@ -279,7 +279,7 @@ mod tests {
     async fn a_write_that_nobody_waits_for_is_told_once_it_is_made() {
         let stores = Stores::in_memory().unwrap().for_app();
         let (heard, _) = listen(&stores.changes, "ada", "k");
-        let chunks = vec![Chunk { offset: 0, bytes: b"v".to_vec() }];
+        let chunks = vec![Chunk { offset: 0, bytes: b"v".to_vec().into() }];
         let writing = stores.state.write("ada", "k", 1, chunks);
         // InFlight, and given up.
         assert!(futures_util::FutureExt::now_or_never(writing).is_none());
@@ -287,7 +287,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         let read = stores.state.read("ada", "k", 0, None).await.unwrap();
-        assert_eq!(read.chunk.bytes, b"v");
+        assert_eq!(read.chunk.bytes, b"v"[..]);
         let refused = stores.state.write("ada", "k", 2, vec![]).await;
         assert!(refused.is_err() && heard.take().is_empty(), "nothing was written");
     }

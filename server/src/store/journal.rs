@@ -16,7 +16,7 @@
 use super::StoreError;
 use faasm_bridge::session::{InFlight, RecoveredSession};
 use faasm_bridge::state::Chunk;
-use faasm_bridge::wire::{RequestId, SessionId};
+use faasm_bridge::wire::{Frame, RequestId, SessionId};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -138,7 +138,7 @@ pub trait SessionLog: Send + Sync {
 /// What is written behind: nobody waits for a note, and a note that is lost does no harm.
 pub trait SessionNotes: Send + Sync {
     /// Notes the reply of a call some time soon, as a frame; by the claim that it was, or was to be, accepted with.
-    fn finish(&self, session: SessionKey, claim: Claim, request: RequestId, reply: &[u8]);
+    fn finish(&self, session: SessionKey, claim: Claim, request: RequestId, reply: Frame);
 
     /// Notes some time soon that the page has the replies to these.
     fn forget(&self, session: SessionKey, requests: Range<u64>);

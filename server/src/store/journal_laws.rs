@@ -31,8 +31,8 @@ pub(super) async fn a_relay_notes(
     for call in [1, 2, 3] {
         journal.accept(session, claim, RequestId(call)).await.unwrap();
     }
-    journal.finish(session, claim, RequestId(1), b"one");
-    journal.finish(session, claim, RequestId(3), b"three");
+    journal.finish(session, claim, RequestId(1), b"one".to_vec().into());
+    journal.finish(session, claim, RequestId(3), b"three".to_vec().into());
     journal.change(mark(session, 4), user, append(b"a")).await.unwrap();
     journal.change(mark(session, 4), user, append(b"a")).await.unwrap();
     journal.change(mark(session, 5), user, append(b"b")).await.unwrap();
@@ -96,7 +96,7 @@ pub(super) async fn a_session_that_ended_does_not_begin_again(
     let (claim, call) = (Claim::new(), RequestId(1));
     journal.begin(session, user).await.unwrap();
     journal.accept(session, claim, call).await.unwrap();
-    journal.finish(session, claim, call, b"one");
+    journal.finish(session, claim, call, b"one".to_vec().into());
     journal.end(session);
     journal.settle().await;
     let begun = journal.begin(session, user).await;

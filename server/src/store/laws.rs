@@ -9,7 +9,7 @@ use faasm_bridge::state::{Chunk, MAX_VALUE_BYTES, StateError};
 const MIB: usize = 1024 * 1024;
 
 pub(super) fn chunk(offset: u64, bytes: &[u8]) -> Chunk {
-    Chunk { offset, bytes: bytes.to_vec() }
+    Chunk { offset, bytes: bytes.to_vec().into() }
 }
 
 /// `user` and `other` must be unused.
@@ -149,7 +149,7 @@ pub(super) async fn a_random_history_agrees_with_a_model(store: &impl StateStore
                     let start = below(size);
                     let bytes = vec![below(256) as u8; below(size - start + 1) as usize];
                     model[start as usize..][..bytes.len()].copy_from_slice(&bytes);
-                    chunks.push(Chunk { offset: start, bytes });
+                    chunks.push(Chunk { offset: start, bytes: bytes.into() });
                 }
                 store.write(user, &value, size, chunks).await.unwrap();
             }

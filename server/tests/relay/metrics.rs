@@ -190,7 +190,7 @@ async fn a_relay_that_stops_is_not_ready() {
     let relay = Relay::start().await.with(&[("gate", GATE)]).await;
     let state = relay.stores.state.clone();
     let write = async |key: &'static str, byte: u8| {
-        let chunk = Chunk { offset: 0, bytes: vec![byte] };
+        let chunk = Chunk { offset: 0, bytes: vec![byte].into() };
         state.write(USER, key, 1, vec![chunk]).await.unwrap();
     };
     write("gate", 0).await;
@@ -211,7 +211,7 @@ async fn a_relay_that_stops_is_not_ready() {
     let mut page = relay.client().await;
     let call = tokio::spawn(async move { page.call("gate", b"").await });
     // It runs, so the relay waits for it when it is told to stop.
-    while state.read(USER, "count", 0, None).await.unwrap().chunk.bytes != [1] {
+    while state.read(USER, "count", 0, None).await.unwrap().chunk.bytes != [1][..] {
         tokio::task::yield_now().await;
     }
     assert_eq!(ready().await, (200, "ready\n".to_owned()));

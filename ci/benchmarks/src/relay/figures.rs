@@ -22,7 +22,9 @@ const IDLE: f64 = 24.0;
 const PULL: f64 = 0.7;
 /// Bytes sent for a push of 4 KiB.
 const PUSH: f64 = 4096.0 + 256.0;
-/// Median warm start, in microseconds.
+/// Bytes allocated for each one that is carried.
+const ALLOCATED: f64 = 2.2;
+/// Microseconds, in the middle.
 const START: f64 = 100.0;
 
 /// All columns, with the median of their rounds.
@@ -71,6 +73,10 @@ pub(crate) fn pull(ratio: f64) -> Figure {
 
 pub(crate) fn push(bytes: f64) -> Figure {
     Figure::new("push of 4 KiB of 64 MiB, sent", bytes, "bytes").at_most(PUSH)
+}
+
+pub(crate) fn allocated(what: &str, store: &str, ratio: f64) -> Figure {
+    Figure::ratio(format!("allocated for {what} of 64 MiB, {store}"), ratio).at_most(ALLOCATED)
 }
 
 pub(crate) fn warm_start(microseconds: f64) -> Figure {

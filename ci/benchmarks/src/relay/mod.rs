@@ -44,7 +44,7 @@ pub(crate) struct Opts {
     /// Number of idle sessions
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     idle: usize,
-    /// Only what contains this: calls, idle, state, start, faasm
+    /// Only what contains this: calls, idle, state, start, allocations, faasm
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
     /// Measure only the latency of /healthz and of another user's call under hostile load, this long under each load
@@ -84,6 +84,11 @@ pub(crate) async fn run(opts: &Opts) -> Result<()> {
         let (table, found) = warm_start()?;
         tables.push(table);
         figures.push(found);
+    }
+    if wants("allocations") {
+        for store in ["redb", "redis"] {
+            figures.extend(allocations(store).context(store)?);
+        }
     }
     if wants("faasm") {
         let (table, found) = cluster::measure(opts.rounds).await.context("Faasm cluster")?;
@@ -193,7 +198,21 @@ fn warm_start() -> Result<(Table, Figure)> {
     Ok((table, figures::warm_start(*middle)))
 }
 
-/// The median of the rounds.
+/// What a relay with this store allocates to carry 64 MiB.
+fn allocations(store: &str) -> Result<Vec<Figure>> {
+    eprintln!("allocations, {store}");
+    let program = program("FAASM_ALLOCATIONS_BIN", "examples/allocations")?;
+    let output = Command::new(&program)
+        .arg(store)
+        .output()
+        .with_context(|| format!("starting {}", program.display()))?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let found: BTreeMap<String, f64> =
+        serde_json::from_slice(&output.stdout).context("what it printed")?;
+    Ok(found.iter().map(|(what, ratio)| figures::allocated(what, store, *ratio)).collect())
+}
+
+/// The middle of what rounds gave.
 fn middle(values: impl Iterator<Item = f64>) -> f64 {
     median(&values.collect::<Vec<_>>())
 }

@@ -91,7 +91,7 @@ pub(super) fn server(input: &[u8]) -> Result<bool, String> {
                 // Some requests are still running at the end of the input.
                 if !hash(frame).is_multiple_of(3) {
                     let reply = session.reply(id, Reply::Bytes, &payload);
-                    replies.push((id, reply.map(<[u8]>::to_vec)));
+                    replies.push((id, reply.map(|frame| frame.to_bytes().to_vec())));
                 }
             }
             Ok(Some(ServerEvent::Forget { ids })) => recovered.acked.push(ids),
@@ -107,7 +107,7 @@ pub(super) fn server(input: &[u8]) -> Result<bool, String> {
         }
         is_clean &= !is_broken;
         while let Some(message) = session.transmit_message() {
-            for frame in session.frames_of(&message) {
+            for frame in session.frames_of(&message.joined()) {
                 let read = frame.and_then(|frame| decode::<ServerMessage>(frame));
                 read.map_err(|error| format!("it sends an invalid frame: {error}"))?;
             }

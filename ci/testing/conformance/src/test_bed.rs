@@ -198,7 +198,7 @@ impl TestBed {
             bail!("function {} does not exist: `cargo xtask conformance` builds it", case.function);
         }
         for (key, bytes) in &case.before.values {
-            let chunks = vec![Chunk { offset: 0, bytes: bytes.clone() }];
+            let chunks = vec![Chunk { offset: 0, bytes: bytes.clone().into() }];
             state.write(user, key, bytes.len() as u64, chunks).await?;
         }
         for (key, elements) in &case.before.lists {
@@ -216,7 +216,7 @@ impl TestBed {
             left.push(match after {
                 After::Value(key, _) | After::Missing(key) => {
                     let read = state.read(user, key, 0, None).await?;
-                    read.size.map(|_| read.chunk.bytes)
+                    read.size.map(|_| read.chunk.bytes.into())
                 }
                 After::List(key, _) => Some(state.read_appended(user, key, ALL).await?),
             });

@@ -188,14 +188,15 @@ fn optimised_relay(workspace: &Workspace) -> Result<()> {
     run(workspace.cargo().args(standin)).context("building the stand-in of a cluster")
 }
 
-/// Environment variables with the servers that the benchmark measures.
-fn servers(workspace: &Workspace) -> [(&'static str, PathBuf); 5] {
+/// Where the benchmark finds the servers that it measures.
+fn servers(workspace: &Workspace) -> [(&'static str, PathBuf); 6] {
     let release = workspace.target().join("release");
     [
         ("FAASM_RELAY_BIN", release.join("faasm-relay")),
         ("FAASM_ECHO_BIN", release.join("examples/echo")),
         ("FAASM_ECHO_FAST_BIN", release.join("examples/echo_fast")),
         ("FAASM_WARM_START_BIN", release.join("examples/warm_start")),
+        ("FAASM_ALLOCATIONS_BIN", release.join("examples/allocations")),
         ("FAASM_STANDIN_BIN", release.join("faasm-standin")),
     ]
 }

@@ -144,7 +144,7 @@ mod tests {
     }
 
     fn pull(tier: &Tier, key: &str) -> Result<(), faasm_bridge::state::StateError> {
-        let chunk = Chunk { offset: 0, bytes: vec![1; MIB as usize] };
+        let chunk = Chunk { offset: 0, bytes: vec![1; MIB as usize].into() };
         lock(tier).fill(key, MIB, &chunk)
     }
 

@@ -1,6 +1,7 @@
 //! What of a call Faasm's messages can carry, and what they cannot.
 
 use crate::cluster::{Call, ClusterError, Outcome, failure};
+use bytes::Bytes;
 use faasm_asyncify::faasm::{POINTER_HEADER_BYTES, POINTER_MAGIC};
 use faasm_bridge::wire::CallEntry;
 
@@ -14,12 +15,12 @@ pub(super) struct EncodedCall {
 
 impl EncodedCall {
     /// Enters a function that is built for Faasm by way of its own entry, which carries out what the pointer returns.
-    pub(super) fn enter_by(&mut self, entry: u32, input: &mut Vec<u8>) {
+    pub(super) fn enter_by(&mut self, entry: u32, input: &mut Bytes) {
         let mut header = Vec::with_capacity(POINTER_HEADER_BYTES + input.len());
         header.extend(POINTER_MAGIC);
         header.extend(self.pointer.to_le_bytes());
-        header.append(input);
-        *input = header;
+        header.extend_from_slice(input);
+        *input = header.into();
         self.pointer = entry.cast_signed();
     }
 }
@@ -88,10 +89,10 @@ mod tests {
     #[test]
     fn a_function_built_for_faasm_is_entered_by_its_own_pointer() {
         let mut carried = EncodedCall { pointer: 7, cmdline: String::new() };
-        let mut input = b"input".to_vec();
+        let mut input = Bytes::from_static(b"input");
         carried.enter_by(3, &mut input);
         assert_eq!(carried.pointer, 3);
-        assert_eq!(input, b"\x02faasmp;\x07\0\0\0input");
+        assert_eq!(input, b"\x02faasmp;\x07\0\0\0input"[..]);
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl Functions {
     /// # Errors
     /// When it cannot be written.
     pub(super) async fn mark(&self, user: &str, function: &str) -> Result<(), StoreError> {
-        let (chunk, size) = (Chunk { offset: 0, bytes: MARK.to_vec() }, MARK.len() as u64);
+        let (chunk, size) = (Chunk { offset: 0, bytes: MARK.to_vec().into() }, MARK.len() as u64);
         match self.state.write(user, &function_key(function), size, vec![chunk]).await {
             // Such a user has no state in this cluster, so their guarded functions find nothing that they could chain.
             Err(error @ StoreError::UserName { .. }) => {

@@ -59,7 +59,7 @@ impl StateChanges for NonAtomicJournal {
                     reply_frame(mark.request, Reply::Failed { code, message }, &[])
                 }
             };
-            self.notes.finish(mark.session, mark.claim, mark.request, &reply);
+            self.notes.finish(mark.session, mark.claim, mark.request, reply.into());
             made
         })
     }

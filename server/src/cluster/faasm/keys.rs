@@ -106,7 +106,7 @@ mod tests {
         let state = Stores::in_memory().unwrap().state;
         for user in ["ada", "bob"] {
             if !generation.is_empty() {
-                let chunks = vec![Chunk { offset: 0, bytes: generation.to_vec() }];
+                let chunks = vec![Chunk { offset: 0, bytes: generation.to_vec().into() }];
                 let size = generation.len() as u64;
                 state.write(user, ".faasm.cleared.l", size, chunks).await.unwrap();
             }

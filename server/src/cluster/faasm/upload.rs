@@ -214,12 +214,16 @@ fn state_path(user: &str, key: &str) -> Result<String, String> {
 }
 
 /// The part of a value that is asked for.
-fn part(value: Vec<u8>, offset: u64, length: Option<u64>) -> StateRead {
+fn part(value: Bytes, offset: u64, length: Option<u64>) -> StateRead {
     let size = value.len() as u64;
     let start = offset.min(size);
     let end = length.map_or(size, |length| start.saturating_add(length).min(size));
     let at = |place: u64| usize::try_from(place).unwrap_or(value.len());
-    let bytes = value[at(start)..at(end)].to_vec();
+    // A part would keep all of it.
+    let bytes = match (at(start), at(end)) {
+        (0, end) if end == value.len() => value,
+        (start, end) => Bytes::copy_from_slice(&value[start..end]),
+    };
     StateRead { size: Some(size), chunk: Chunk { offset, bytes } }
 }
 
@@ -233,8 +237,8 @@ impl StateStore for Upload {
     ) -> BoxFuture<'a, Result<StateRead, StoreError>> {
         Box::pin(async move {
             Ok(match self.value(user, key).await? {
-                Some(value) => part(value, offset, length),
-                None => StateRead { size: None, chunk: Chunk { offset, bytes: Vec::new() } },
+                Some(value) => part(value.into(), offset, length),
+                None => StateRead { size: None, chunk: Chunk { offset, bytes: Vec::new().into() } },
             })
         })
     }
@@ -385,11 +389,11 @@ mod tests {
 
     #[test]
     fn parts_end_where_the_value_does() {
-        let read = |offset, length| part(b"abcdef".to_vec(), offset, length).chunk.bytes;
-        assert_eq!(read(0, None), b"abcdef");
-        assert_eq!(read(2, Some(3)), b"cde");
-        assert_eq!(read(4, Some(u64::MAX)), b"ef");
-        assert_eq!(read(6, None), b"");
-        assert_eq!(read(u64::MAX, Some(1)), b"");
+        let read = |offset, length| part(Bytes::from_static(b"abcdef"), offset, length).chunk.bytes;
+        assert_eq!(read(0, None), b"abcdef"[..]);
+        assert_eq!(read(2, Some(3)), b"cde"[..]);
+        assert_eq!(read(4, Some(u64::MAX)), b"ef"[..]);
+        assert_eq!(read(6, None), b""[..]);
+        assert_eq!(read(u64::MAX, Some(1)), b""[..]);
     }
 }

@@ -9,7 +9,7 @@ use crate::store::{
     StoreError,
 };
 use faasm_bridge::session::{InFlight, RecoveredSession};
-use faasm_bridge::wire::RequestId;
+use faasm_bridge::wire::{Frame, RequestId};
 use futures_util::future::BoxFuture;
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 use std::collections::BTreeMap;
@@ -184,7 +184,7 @@ impl SessionLog for RedbStore {
 }
 
 impl SessionNotes for RedbStore {
-    fn finish(&self, session: SessionKey, _claim: Claim, request: RequestId, reply: &[u8]) {
+    fn finish(&self, session: SessionKey, _claim: Claim, request: RequestId, reply: Frame) {
         if let Some(recorder) = self.recorder() {
             recorder.note(Record::Finish { session, request }, reply);
         }
@@ -192,7 +192,7 @@ impl SessionNotes for RedbStore {
 
     fn forget(&self, session: SessionKey, requests: Range<u64>) {
         if let Some(recorder) = self.recorder() {
-            recorder.note(Record::Forget { session, requests: requests.clone() }, &[]);
+            recorder.note(Record::Forget { session, requests: requests.clone() }, Frame::default());
             self.inner.committer.forget_marks(session, requests);
         }
     }
@@ -200,7 +200,7 @@ impl SessionNotes for RedbStore {
     fn end(&self, session: SessionKey) {
         self.end_locks(session.into());
         if let Some(recorder) = self.recorder() {
-            recorder.note(Record::End { session }, &[]);
+            recorder.note(Record::End { session }, Frame::default());
             self.inner.committer.forget_marks(session, 0..u64::MAX);
         }
     }

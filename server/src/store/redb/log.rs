@@ -17,7 +17,8 @@
 
 use super::image::Image;
 use crate::store::SessionKey;
-use faasm_bridge::wire::RequestId;
+use bytes::Bytes;
+use faasm_bridge::wire::{Frame, RequestId};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -43,7 +44,10 @@ const MAX_RECORD_BYTES: usize = faasm_bridge::wire::MAX_FRAME_BYTES + 4096;
 /// The log is rewritten without unneeded records when it is longer than this and mostly unneeded.
 const COMPACT_BYTES: u64 = 8 * 1024 * 1024;
 
-/// A record.
+/// A reply of at least so many bytes is not copied to be written with what is before and after it.
+const SHARED_BYTES: usize = 64 * 1024;
+
+/// One thing to remember.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Record {
     Begin {
@@ -182,12 +186,12 @@ impl Log {
             self.file.set_len(self.end)?;
             self.is_ragged = false;
         }
-        if let Err(error) = self.file.write_all_at(&records.bytes, self.end) {
-            // Otherwise the bytes beyond the end would be read as records if the relay died now.
+        if let Err(error) = records.write(&self.file, self.end) {
+            // What the file has beyond its end would be read as records, should the relay end now.
             self.is_ragged = self.file.set_len(self.end).is_err();
             return Err(error);
         }
-        self.end += records.bytes.len() as u64;
+        self.end += records.length;
         Ok(())
     }
 
@@ -227,9 +231,9 @@ impl Log {
         for (record, extent) in image.records() {
             let reply = extent.map(|extent| self.reply(extent)).transpose()?.unwrap_or_default();
             let mut pending = Pending::at(end);
-            pending.push(record, &reply)?;
-            file.write_all_at(&pending.bytes, end)?;
-            end += pending.bytes.len() as u64;
+            pending.push(record, reply.into())?;
+            pending.write(&file, end)?;
+            end += pending.length;
             pending.apply(&mut moved);
         }
         // Atomic for a process that starts later.
@@ -244,29 +248,52 @@ impl Log {
 #[derive(Debug)]
 pub(super) struct Pending {
     start: u64,
-    bytes: Vec<u8>,
+    /// Bytes of all records.
+    length: u64,
+    /// What is before each long reply, and the reply.
+    parts: Vec<(Vec<u8>, Bytes)>,
+    /// What is after the last one.
+    rest: Vec<u8>,
     records: Vec<(Record, Extent)>,
 }
 
 impl Pending {
     /// To be written at position `start`.
     pub(super) fn at(start: u64) -> Self {
-        Self { start, bytes: Vec::new(), records: Vec::new() }
+        Self { start, length: 0, parts: Vec::new(), rest: Vec::new(), records: Vec::new() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    pub(super) fn push(&mut self, record: Record, reply: &[u8]) -> io::Result<()> {
-        let mut body = postcard::to_allocvec(&record).map_err(io::Error::other)?;
-        body.extend_from_slice(reply);
-        let size = u32::try_from(body.len()).map_err(io::Error::other)?;
-        self.bytes.extend_from_slice(&size.to_le_bytes());
-        self.bytes.extend_from_slice(&hash(&body).to_le_bytes());
-        self.bytes.extend_from_slice(&body);
-        let offset = self.start + (self.bytes.len() - reply.len()) as u64;
-        self.records.push((record, Extent { offset, length: reply.len() }));
+    /// A record with its reply, which is shared unless it is short.
+    pub(super) fn push(&mut self, record: Record, reply: Frame) -> io::Result<()> {
+        let mut head = postcard::to_allocvec(&record).map_err(io::Error::other)?;
+        let (length, size) = (reply.len(), head.len() + reply.len());
+        let Frame { envelope, payload } = reply;
+        head.extend_from_slice(&envelope);
+        let size_prefix = u32::try_from(size).map_err(io::Error::other)?;
+        self.rest.extend_from_slice(&size_prefix.to_le_bytes());
+        self.rest.extend_from_slice(&hash_of([&head, &payload]).to_le_bytes());
+        self.rest.extend_from_slice(&head);
+        self.length += (PREFIX_BYTES + size) as u64;
+        let offset = self.start + self.length - length as u64;
+        match payload.len() {
+            ..SHARED_BYTES => self.rest.extend_from_slice(&payload),
+            _ => self.parts.push((std::mem::take(&mut self.rest), payload)),
+        }
+        self.records.push((record, Extent { offset, length }));
+        Ok(())
+    }
+
+    /// Writes the records, one part after the other.
+    fn write(&self, file: &File, mut at: u64) -> io::Result<()> {
+        let parts = self.parts.iter().flat_map(|(before, reply)| [&before[..], &reply[..]]);
+        for part in parts.chain([&self.rest[..]]) {
+            file.write_all_at(part, at)?;
+            at += part.len() as u64;
+        }
         Ok(())
     }
 
@@ -285,13 +312,29 @@ fn split(prefix: [u8; PREFIX_BYTES]) -> (usize, u64) {
 
 /// Processes eight bytes at a time: it has to detect truncated records, not forged ones.
 fn hash(bytes: &[u8]) -> u64 {
+    hash_of([bytes, &[]])
+}
+
+/// The same of two parts, as if one followed the other in memory.
+fn hash_of([first, second]: [&[u8]; 2]) -> u64 {
     const PRIME: u64 = 0x0000_0100_0000_01b3;
     let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(PRIME).rotate_left(29);
-    let mut words = bytes.chunks_exact(8);
-    let hash = words.by_ref().fold(0xcbf2_9ce4_8422_2325 ^ bytes.len() as u64, |hash, word| {
-        mix(hash, u64::from_le_bytes(word.try_into().unwrap_or_default()))
-    });
-    words.remainder().iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte)))
+    let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap_or_default());
+    let seed = 0xcbf2_9ce4_8422_2325 ^ (first.len() + second.len()) as u64;
+    let words = first.chunks_exact(8);
+    // The word that begins in the first part and ends in the second.
+    let left = words.remainder();
+    let (middle, second) = second.split_at(second.len().min((8 - left.len()) % 8));
+    let across = [left, middle].concat();
+    let hash = words.fold(seed, |hash, bytes| mix(hash, word(bytes)));
+    let (hash, rest) = match across.len() {
+        8 => (mix(hash, word(&across)), &[][..]),
+        _ => (hash, &across[..]),
+    };
+    let words = second.chunks_exact(8);
+    let last = words.remainder();
+    let hash = words.fold(hash, |hash, bytes| mix(hash, word(bytes)));
+    [rest, last].into_iter().flatten().fold(hash, |hash, byte| mix(hash, u64::from(*byte)))
 }
 
 #[cfg(test)]

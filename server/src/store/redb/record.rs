@@ -5,7 +5,7 @@ use super::log::{Extent, Log, Pending, Record};
 use super::queue::{Bounds, Queue};
 use crate::store::{SessionKey, StoreError};
 use faasm_bridge::session::{InFlight, RecoveredSession};
-use faasm_bridge::wire::RequestId;
+use faasm_bridge::wire::{Frame, RequestId};
 use std::collections::{HashSet, VecDeque};
 use std::io;
 use tokio::sync::oneshot;
@@ -27,9 +27,9 @@ type Done<T> = oneshot::Sender<Result<T, StoreError>>;
 /// An operation on the log.
 #[derive(Debug)]
 pub(super) enum Entry {
-    /// A record that is written asynchronously, and its reply.
-    Note(Record, Vec<u8>),
-    /// A record whose write the caller awaits.
+    /// A record that nobody waits for, and its reply.
+    Note(Record, Frame),
+    /// A record that has to be there before anything else happens.
     Ensure(Record, Done<()>),
     /// Acquires a session of this user and returns its recovered state.
     TakeUp(SessionKey, String, Done<Option<RecoveredSession>>),
@@ -59,9 +59,9 @@ impl Recorder {
     }
 
     /// Notes something later. Where there is no room for it, it is left out; see [`crate::store::SessionNotes`].
-    pub(super) fn note(&self, record: Record, reply: &[u8]) {
-        if !self.queue.try_push(reply.len(), || Entry::Note(record, reply.to_vec())) {
-            tracing::warn!("the journal cannot keep up: a record is dropped");
+    pub(super) fn note(&self, record: Record, reply: Frame) {
+        if !self.queue.try_push(reply.len(), || Entry::Note(record, reply)) {
+            tracing::warn!("the journal cannot keep up, and leaves something out");
         }
     }
 
@@ -132,7 +132,7 @@ impl Writer {
         let mut group = Group { pending: Pending::at(self.log.end()), waiting: Vec::new() };
         for entry in batch {
             match entry {
-                Entry::Note(record, reply) => self.note(&mut group, record, &reply),
+                Entry::Note(record, reply) => self.note(&mut group, record, reply),
                 Entry::Ensure(record, done) => self.ensure(&mut group, record, done),
                 Entry::TakeUp(session, user, done) => {
                     // Flush first, so that the log contains every earlier record.
@@ -142,7 +142,7 @@ impl Writer {
                 Entry::EndLeftOver => {
                     self.flush(&mut group);
                     for session in self.image.left_over() {
-                        self.push(&mut group, Record::End { session }, &[]);
+                        self.push(&mut group, Record::End { session }, Frame::default());
                     }
                 }
                 Entry::Settle(done) => {
@@ -155,7 +155,7 @@ impl Writer {
         self.log.compact(&mut self.image);
     }
 
-    fn push(&mut self, group: &mut Group, record: Record, reply: &[u8]) {
+    fn push(&mut self, group: &mut Group, record: Record, reply: Frame) {
         if let Err(error) = group.pending.push(record, reply) {
             tracing::error!(%error, "a record of the journal cannot be encoded");
         }
@@ -185,7 +185,7 @@ impl Writer {
         }
     }
 
-    fn note(&mut self, group: &mut Group, record: Record, reply: &[u8]) {
+    fn note(&mut self, group: &mut Group, record: Record, reply: Frame) {
         if let Record::End { session } = &record {
             self.ended.add(*session);
         }
@@ -199,11 +199,10 @@ impl Writer {
                 return;
             }
         }
+        let has_reply = !reply.is_empty();
         self.push(group, record, reply);
-        // Near the limit, flush so that the count is exact.
-        if !reply.is_empty()
-            && self.image.bytes() + BOUNDS.waiting_bytes as u64 > MAX_JOURNALED_BYTES
-        {
+        // So that what is counted is what is there.
+        if has_reply && self.image.bytes() + BOUNDS.waiting_bytes as u64 > MAX_JOURNALED_BYTES {
             self.flush(group);
         }
     }
@@ -214,7 +213,7 @@ impl Writer {
             return;
         }
         for session in self.image.left_over() {
-            self.push(group, Record::End { session }, &[]);
+            self.push(group, Record::End { session }, Frame::default());
             self.flush(group);
             if self.image.bytes() + bytes <= MAX_JOURNALED_BYTES {
                 return;
@@ -238,7 +237,7 @@ impl Writer {
                 if self.image.len() >= self.most_sessions {
                     self.flush(group);
                     if let Some(session) = self.image.left_over().first().copied() {
-                        self.push(group, Record::End { session }, &[]);
+                        self.push(group, Record::End { session }, Frame::default());
                     }
                 }
             }
@@ -249,7 +248,7 @@ impl Writer {
             }
             _ => {}
         }
-        self.push(group, record, &[]);
+        self.push(group, record, Frame::default());
         group.waiting.push((claims, done));
     }
 

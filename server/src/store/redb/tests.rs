@@ -92,7 +92,7 @@ async fn a_write_over_the_disk_limit_is_rejected_and_changes_nothing() {
     let StoreError::OverDisk(OverDisk { bytes, most: told, .. }) = over else { panic!("{over}") };
     assert_eq!((bytes, told), (block as u64 + disk::ROW_BYTES, most), "one block is there");
     let read = store.read("u", "k", 2 * block as u64, Some(1)).await.unwrap();
-    assert_eq!(read.chunk.bytes, [0]);
+    assert_eq!(read.chunk.bytes, [0][..]);
     write(0, 2).await.unwrap();
     for refused in [
         store.write("u", "l", 1000, vec![chunk(0, &[7; 1000])]).await,
@@ -223,7 +223,7 @@ async fn a_write_touches_only_the_blocks_concerned() {
     assert_eq!(rows(&store, values::BLOCKS), 3, "zeros need no block");
     let middle = store.read("u", "k", block - 2, Some(4)).await.unwrap();
     assert_eq!(middle, StateRead { size: Some(size), chunk: chunk(block - 2, b"\0ab\0") });
-    assert_eq!(store.read("u", "k", size - 2, None).await.unwrap().chunk.bytes, b"\0z");
+    assert_eq!(store.read("u", "k", size - 2, None).await.unwrap().chunk.bytes, b"\0z"[..]);
     store.write("u", "k", size, vec![chunk(size - 1, &[0])]).await.unwrap();
     assert_eq!(rows(&store, values::BLOCKS), 2);
 }

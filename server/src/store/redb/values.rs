@@ -40,7 +40,7 @@ pub(super) fn read(
 ) -> Result<StateRead, redb::Error> {
     let found = transaction.open_table(VALUES)?.get(name)?.map(|found| found.value());
     let Some((number, size)) = found else {
-        return Ok(StateRead { size: None, chunk: Chunk { offset, bytes: Vec::new() } });
+        return Ok(StateRead { size: None, chunk: Chunk { offset, bytes: Vec::new().into() } });
     };
     let end = length.map_or(size, |length| offset.saturating_add(length).min(size));
     let mut bytes = vec![0; end.saturating_sub(offset) as usize];
@@ -52,7 +52,7 @@ pub(super) fn read(
             target.copy_from_slice(&block.value()[within]);
         }
     }
-    Ok(StateRead { size: Some(size), chunk: Chunk { offset, bytes } })
+    Ok(StateRead { size: Some(size), chunk: Chunk { offset, bytes: bytes.into() } })
 }
 
 /// Writes chunks that have been checked.
@@ -72,7 +72,7 @@ pub(super) fn write(
     // Several small chunks may lie in one block: each block is written once.
     let mut changes: BTreeMap<u32, Vec<(usize, &[u8])>> = BTreeMap::new();
     for chunk in chunks {
-        let mut rest = chunk.bytes.as_slice();
+        let mut rest = &*chunk.bytes;
         for (position, within) in blocks_of(chunk.offset, rest.len()) {
             let (now, later) = rest.split_at(within.len());
             changes.entry(position).or_default().push((within.start, now));

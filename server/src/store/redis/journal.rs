@@ -43,7 +43,7 @@ use crate::store::{
     StoreError,
 };
 use faasm_bridge::session::{InFlight, RecoveredSession};
-use faasm_bridge::wire::{MAX_PAYLOAD_BYTES, RequestId};
+use faasm_bridge::wire::{Frame, MAX_PAYLOAD_BYTES, RequestId};
 use futures_util::future::BoxFuture;
 use redis::{Cmd, Script, ScriptInvocation};
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,9 +108,9 @@ pub(super) fn running(relay: &str, claim: Claim) -> String {
     format!("{}{relay}:{}", char::from(RUNNING), claim.number())
 }
 
-/// The entry of an ended call.
-pub(super) fn replied(frame: &[u8]) -> Vec<u8> {
-    [&[REPLIED], frame].concat()
+/// The entry of a call that ended.
+pub(super) fn replied(frame: &Frame) -> Vec<u8> {
+    [&[REPLIED], &*frame.envelope, &*frame.payload].concat()
 }
 
 /// A script whose keys are the session, its entries and its acknowledged ranges.
@@ -338,8 +338,8 @@ impl SessionLog for RedisStore {
 }
 
 impl SessionNotes for RedisStore {
-    fn finish(&self, session: SessionKey, claim: Claim, request: RequestId, reply: &[u8]) {
-        self.note(Note::Finish { session, claim, request, reply: replied(reply) });
+    fn finish(&self, session: SessionKey, claim: Claim, request: RequestId, reply: Frame) {
+        self.note(Note::Finish { session, claim, request, reply: replied(&reply) });
     }
 
     fn forget(&self, session: SessionKey, requests: Range<u64>) {
@@ -381,7 +381,7 @@ impl StateChanges for RedisStore {
         let marked = Marked {
             keys: session_keys(mark.session),
             request: number(mark.request.0),
-            reply: replied(&mark.reply),
+            reply: replied(&mark.reply.into()),
         };
         Box::pin(self.change_state(user, change, Some(marked)))
     }

@@ -139,14 +139,14 @@ async fn a_claim_records_outcomes_of_its_own_calls_only() {
     first.accept(session, now, RequestId(1)).await.unwrap();
     assert!(is_lost(first.accept(session, before, RequestId(1)).await), "it was begun");
     first.accept(session, now, RequestId(1)).await.unwrap();
-    first.finish(session, before, RequestId(1), b"refused");
+    first.finish(session, before, RequestId(1), b"refused".to_vec().into());
     first.settle().await;
     assert_eq!(decided(&second, session, 1).await, None, "it runs");
-    first.finish(session, now, RequestId(1), b"result");
+    first.finish(session, now, RequestId(1), b"result".to_vec().into());
     first.settle().await;
     assert_eq!(decided(&second, session, 1).await, Some(InFlight::Replied(b"result".to_vec())));
-    // An attempt to accept a call that has already ended finds its outcome.
-    first.finish(session, before, RequestId(2), b"refused");
+    // What ended before it was accepted is found by whoever tries to accept it.
+    first.finish(session, before, RequestId(2), b"refused".to_vec().into());
     first.settle().await;
     assert!(is_lost(first.accept(session, now, RequestId(2)).await));
 }
@@ -160,19 +160,19 @@ async fn the_owner_learns_the_outcome_of_another_relay_s_call() {
     first.accept(session, claim, RequestId(1)).await.unwrap();
     second.take_up(session, "u").await.unwrap().unwrap();
     assert_eq!(decided(&second, session, 1).await, None);
-    // An outcome from the second relay is ignored: it did not accept the call.
-    second.finish(session, claim, RequestId(1), b"cancelled");
+    // What the second one says of it does not count: it did not begin it.
+    second.finish(session, claim, RequestId(1), b"cancelled".to_vec().into());
     second.settle().await;
     assert_eq!(decided(&second, session, 1).await, None);
-    first.finish(session, claim, RequestId(1), b"result");
+    first.finish(session, claim, RequestId(1), b"result".to_vec().into());
     first.settle().await;
     assert_eq!(decided(&second, session, 1).await, Some(InFlight::Replied(b"result".to_vec())));
     second.forget(session, 1..2);
     second.settle().await;
     let recovered = second.take_up(session, "u").await.unwrap().unwrap();
     assert_eq!((recovered.begun, recovered.acked), (vec![], vec![1..2]));
-    // A late duplicate for an acknowledged request: it is not stored again.
-    first.finish(session, claim, RequestId(1), b"result");
+    // Too late, twice over: it is not kept again.
+    first.finish(session, claim, RequestId(1), b"result".to_vec().into());
     first.settle().await;
     assert!(is_lost(second.accept(session, claim, RequestId(1)).await));
     assert_eq!(second.take_up(session, "u").await.unwrap().unwrap().begun, []);
@@ -202,7 +202,7 @@ async fn calls_of_a_dead_relay_stay_unknown() {
         session,
         claim,
         request: RequestId(1),
-        reply: journal::replied(b"late"),
+        reply: journal::replied(&b"late".to_vec().into()),
     });
     notes.settle().await;
     let third = bed.relay().await;
@@ -226,7 +226,7 @@ async fn a_relay_that_was_disconnected_declares_no_other_dead() {
         let () = second.link().ask("test", Repeat::Reads, 0, question).await.unwrap();
         assert_eq!(decided(&second, session, 1).await, None);
     }
-    first.finish(session, claim, RequestId(1), b"result");
+    first.finish(session, claim, RequestId(1), b"result".to_vec().into());
     first.settle().await;
     assert_eq!(decided(&second, session, 1).await, Some(InFlight::Replied(b"result".to_vec())));
 }
@@ -289,7 +289,7 @@ async fn sessions_and_changes_survive_a_killed_redis() {
     relay.accept(session, claim, RequestId(1)).await.unwrap();
     relay.change(mark(session, 2), "u", append(b"a")).await.unwrap();
     bed.server.kill().unwrap();
-    relay.finish(session, claim, RequestId(1), b"result");
+    relay.finish(session, claim, RequestId(1), b"result".to_vec().into());
     let changing = {
         let relay = relay.clone();
         tokio::spawn(async move { relay.change(mark(session, 3), "u", append(b"b")).await })

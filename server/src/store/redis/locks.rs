@@ -148,7 +148,7 @@ impl RedisStore {
             .arg(holder_text(Holder { owner, run }))
             .arg(name)
             .arg(number(mark.request.0))
-            .arg(super::journal::replied(&mark.reply))
+            .arg(super::journal::replied(&mark.reply.into()))
             .arg(LOCK_OVER)
             .arg(milliseconds(OVER));
         let question = Question::Script(invocation);

@@ -170,7 +170,7 @@ impl Notes {
             );
             let message = "the call ended, and its result exceeded the capacity of the relay's queue to Redis".to_owned();
             let unknown = Reply::Failed { code: FailureCode::Unknown, message };
-            *reply = super::journal::replied(&reply_frame(*request, unknown, &[]));
+            *reply = super::journal::replied(&reply_frame(*request, unknown, &[]).into());
         }
         self.waiting.add(&note);
         if let Err(TrySendError::Full(note) | TrySendError::Closed(note)) =

@@ -128,7 +128,7 @@ fn add(invocation: &mut ScriptInvocation<'_>, change: &Change) -> u64 {
             invocation.arg(*size);
             let mut bytes = 0;
             for chunk in chunks {
-                invocation.arg(chunk.offset).arg(&chunk.bytes);
+                invocation.arg(chunk.offset).arg(&*chunk.bytes);
                 bytes += chunk.bytes.len() as u64;
             }
             bytes
@@ -284,7 +284,7 @@ impl StateStore for RedisStore {
             };
             // Redis has no empty strings: length 0 means that the value does not exist.
             let size = (size > 0).then_some(size);
-            Ok(StateRead { size, chunk: Chunk { offset, bytes } })
+            Ok(StateRead { size, chunk: Chunk { offset, bytes: bytes.into() } })
         })
     }
 

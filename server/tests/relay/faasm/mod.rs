@@ -96,7 +96,7 @@ impl Cluster {
 
     /// Sets state `gate`, for which [`crate::fixtures::GATE`] waits.
     pub(crate) async fn open_gate(&self) {
-        let chunks = vec![Chunk { offset: 0, bytes: vec![1] }];
+        let chunks = vec![Chunk { offset: 0, bytes: vec![1].into() }];
         self.stores.state.write(USER, "gate", 1, chunks).await.unwrap();
     }
 

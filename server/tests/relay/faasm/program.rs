@@ -195,5 +195,5 @@ async fn serve_puts_a_relay_in_front_of_a_cluster() {
     // Its state is the cluster's.
     assert_eq!(client.write("k", b"abc").await, Reply::Done);
     let there = cluster.stores.state.read(USER, "k", 0, None).await.unwrap();
-    assert_eq!(there.chunk.bytes, b"abc");
+    assert_eq!(there.chunk.bytes, b"abc"[..]);
 }

@@ -106,7 +106,7 @@ async fn a_call_begun_over_one_relay_is_answered_by_the_other() {
         assert_eq!(returned(client.reply(id).await).0, 1);
         assert_eq!(client.call("hello", b"x").await, (0, "Hello, x".into()));
         let count = two.cluster.stores.state.read(USER, "count", 0, None).await.unwrap();
-        assert_eq!(count.chunk.bytes, [1], "it ran once");
+        assert_eq!(count.chunk.bytes, [1][..], "it ran once");
         assert_eq!(two.cluster.count("EXECUTE_BATCH"), 2);
     }
 }

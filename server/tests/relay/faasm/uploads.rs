@@ -96,7 +96,7 @@ async fn parts_of_values_in_the_clusters_memory_are_read_and_written() {
     let (reply, bytes) = client.ask(read, b"").await;
     assert_eq!((reply, &bytes[..]), (Reply::State { size: Some(6), offset: 3 }, &b"bcz"[..]));
     let stored = cluster.stores.state.read(USER, "k", 0, None).await.unwrap();
-    assert_eq!(stored.chunk.bytes, b"\0\0abcz");
+    assert_eq!(stored.chunk.bytes, b"\0\0abcz"[..]);
 }
 
 #[tokio::test]

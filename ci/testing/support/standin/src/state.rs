@@ -102,7 +102,7 @@ impl LocalState {
         if read.size.is_none() && self.has_list(user, key).await? {
             return wrong_type(key);
         }
-        Ok(read.size.map(|_| read.chunk.bytes))
+        Ok(read.size.map(|_| read.chunk.bytes.into()))
     }
 
     /// Whether the key belongs to a list. A list with only empty elements is not recognised.
@@ -179,7 +179,7 @@ impl LocalState {
         })?;
         let Some(bytes) = bytes else { return Ok(()) };
         let size = bytes.len() as u64;
-        let chunks = vec![Chunk { offset: 0, bytes }];
+        let chunks = vec![Chunk { offset: 0, bytes: bytes.into() }];
         match self.global.write(user, key, size, chunks).await {
             Ok(()) => Ok(()),
             // Redis accepts a value for any key.
@@ -257,7 +257,7 @@ mod tests {
             offset: u64,
             _: Option<u64>,
         ) -> Done<'a, StateRead> {
-            let chunk = Chunk { offset, bytes: Vec::new() };
+            let chunk = Chunk { offset, bytes: Vec::new().into() };
             Box::pin(async { Ok(StateRead { size: None, chunk }) })
         }
 

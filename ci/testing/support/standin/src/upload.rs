@@ -141,7 +141,7 @@ impl Inner {
             },
             (true, ["s", user, key, ..], _) => {
                 let size = body.len() as u64;
-                let chunks = vec![Chunk { offset: 0, bytes: body.to_vec() }];
+                let chunks = vec![Chunk { offset: 0, bytes: body.to_vec().into() }];
                 if size == 0 {
                     return Some(Reply::new(200, ""));
                 }

@@ -6,9 +6,16 @@ use std::io::{Read as _, Write as _};
 const BOOT: Option<[u8; BOOT_BYTES]> = Some([b'a'; BOOT_BYTES]);
 const SESSION: SessionKey = SessionKey([9; 32]);
 
+impl Pending {
+    fn bytes(&self) -> Vec<u8> {
+        let parts = self.parts.iter().flat_map(|(before, reply)| [&before[..], &reply[..]]);
+        parts.chain([&self.rest[..]]).collect::<Vec<_>>().concat()
+    }
+}
+
 fn write(log: &mut Log, image: &mut Image, record: Record, reply: &[u8]) {
     let mut pending = Pending::at(log.end());
-    pending.push(record, reply).unwrap();
+    pending.push(record, reply.to_vec().into()).unwrap();
     log.append(&pending).unwrap();
     pending.apply(image);
 }
@@ -27,7 +34,42 @@ fn replies(log: &Log, image: &Image) -> Vec<(u64, Option<Vec<u8>>)> {
 }
 
 #[test]
-fn a_truncated_file_keeps_its_complete_records() {
+fn a_checksum_of_two_parts_is_that_of_both_together() {
+    let bytes: Vec<u8> = (1..40).collect();
+    for length in 0..bytes.len() {
+        let whole = hash(&bytes[..length]);
+        for at in 0..=length {
+            let (first, second) = bytes[..length].split_at(at);
+            assert_eq!(hash_of([first, second]), whole, "{at} of {length}");
+        }
+    }
+}
+
+#[test]
+fn long_replies_and_short_ones_are_where_their_records_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let long = vec![7; SHARED_BYTES];
+    let expected = vec![(1, Some(long.clone())), (2, Some(b"short".to_vec())), (3, Some(long))];
+    {
+        let (mut log, mut image) = Log::open(&path, BOOT).unwrap();
+        let mut pending = Pending::at(log.end());
+        pending.push(begin(), Frame::default()).unwrap();
+        for (request, reply) in &expected {
+            let mut envelope = Bytes::from(reply.clone().unwrap());
+            let payload = envelope.split_off(3);
+            pending.push(finish(*request), Frame { envelope, payload }).unwrap();
+        }
+        log.append(&pending).unwrap();
+        pending.apply(&mut image);
+        assert_eq!(replies(&log, &image), expected);
+    }
+    let (log, image) = Log::open(&path, BOOT).unwrap();
+    assert_eq!(replies(&log, &image), expected);
+}
+
+#[test]
+fn wherever_the_file_is_cut_off_the_whole_records_before_are_there() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
     let mut ends = Vec::new();
@@ -156,12 +198,12 @@ fn a_damaged_log_is_truncated_or_rejected() {
         let mut image = Image::default();
         for _ in 0..rng.below(20) {
             let reply = vec![7; rng.below(40)];
-            pending.push(any_record(&mut rng), &reply).unwrap();
+            pending.push(any_record(&mut rng), reply.into()).unwrap();
             let (record, extent) = pending.records.last().cloned().unwrap();
             image.apply(record, extent);
             prefixes.push(image.records());
         }
-        let mut bytes = [&MAGIC[..], &BOOT.unwrap()[..], &pending.bytes[..]].concat();
+        let mut bytes = [&MAGIC[..], &BOOT.unwrap()[..], &pending.bytes()[..]].concat();
         for _ in 0..=rng.below(3) {
             damage(&mut bytes, &mut rng);
         }

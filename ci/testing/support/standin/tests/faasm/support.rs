@@ -222,11 +222,11 @@ impl Cluster {
 
     pub(crate) async fn value(&self, key: &str) -> Option<Vec<u8>> {
         let read = self.stores.state.read(USER, key, 0, None).await.unwrap();
-        read.size.map(|_| read.chunk.bytes)
+        read.size.map(|_| read.chunk.bytes.into())
     }
 
     pub(crate) async fn set(&self, key: &str, bytes: &[u8]) {
-        let chunks = vec![faasm_bridge::state::Chunk { offset: 0, bytes: bytes.to_vec() }];
+        let chunks = vec![faasm_bridge::state::Chunk { offset: 0, bytes: bytes.to_vec().into() }];
         self.stores.state.write(USER, key, bytes.len() as u64, chunks).await.unwrap();
     }
 }
