@@ -76,10 +76,7 @@ fn a_request_made_before_the_connection_is_sent_when_it_opens() {
     assert_eq!(connect(&mut client, &mut server, false), ClientEvent::Open { lost: vec![] });
     let started = to_server(&mut client, &mut server);
     let (request, payload) = (call("f"), Bytes::from_static(b"in"));
-    assert_eq!(
-        started,
-        vec![ServerEvent::Start { id, first: id, request, payload: payload.into() }]
-    );
+    assert_eq!(started, vec![ServerEvent::Start { id, first: id, request, payload }]);
     server.reply(id, Reply::Call { return_value: 4 }, b"out");
     let reply = Reply::Call { return_value: 4 };
     assert_eq!(
