@@ -304,11 +304,11 @@ async fn read_bounded(
         return Err(FaasmError::new(Code::TooLarge, message));
     }
     if first.range().end >= size {
-        return Ok(Some(first.bytes));
+        return Ok(Some(first.bytes.into()));
     }
     // A snapshot of the whole value, including the bytes read already.
     let (size, whole) = read_state(shared, key, 0, Some(size)).await?;
-    Ok(size.map(|_| whole.bytes))
+    Ok(size.map(|_| whole.bytes.into()))
 }
 
 /// Pulls the missing parts of values, [`MAX_PARALLEL`] at once. A value beyond the limit is an error or, with
