@@ -215,7 +215,7 @@ impl World {
         if let Some(frame) = server.reply(id, reply, &[])
             && is_noted
         {
-            self.notes.push_back(Note::Result(id, frame.to_bytes().to_vec()));
+            self.deferred.push_back(DeferredWrite::Result(id, frame.to_bytes().to_vec()));
         }
     }
 

@@ -248,8 +248,8 @@ impl ServerSession {
         let replied =
             self.open.iter().filter(|(_, progress)| matches!(progress, Progress::Replied(_)));
         self.outbox.extend(replied.map(|(id, _)| Queued::Reply(*id)));
-        for key in self.watched.tell_again() {
-            self.tell(&key);
+        for key in self.watched.notify_again() {
+            self.notify(&key);
         }
     }
 
@@ -508,7 +508,7 @@ impl ServerSession {
     /// The frame at the head of the outbox was sent.
     fn sent(&mut self) {
         if let Some(Queued::Changed(key, _)) = self.outbox.pop_front() {
-            self.watched.told(&key);
+            self.watched.notified(&key);
         }
     }
 

@@ -3,9 +3,8 @@
 //! The analysis works on the module as walrus has it, this pass on bytes. walrus gives functions the indices that they
 //! have in the bytes, and keeps with each instruction where it was.
 
-use crate::asyncify::analyse::{Analysis, constant};
+use crate::asyncify::analyse::{Analysis, call_sites};
 use std::collections::{BTreeMap, BTreeSet};
-use walrus::ir::{Instr, InstrLocId, InstrSeq, Visitor, dfs_in_order};
 use walrus::{FunctionId, FunctionKind, Module};
 
 /// What has to be instrumented.
@@ -25,35 +24,15 @@ impl Sites {
             if let FunctionKind::Local(function) = &module.funcs.get(id).kind {
                 // A module has at most a million functions.
                 sites.functions.insert(id.index() as u32, id);
-                let mut find = Find { analysis, index: None, calls: &mut sites.calls };
-                dfs_in_order(&mut find, function, function.entry_block());
+                for call in call_sites(function) {
+                    let site = analysis.graph().site(&call);
+                    if site.is_some_and(|site| analysis.leads_to_suspension(site)) {
+                        let (_, at) = function.block(call.sequence).instrs[call.position];
+                        sites.calls.insert(at.data() as usize);
+                    }
+                }
             }
         }
         sites
-    }
-}
-
-struct Find<'a> {
-    analysis: &'a Analysis,
-    /// The constant just before, in the same sequence.
-    index: Option<i32>,
-    calls: &'a mut BTreeSet<usize>,
-}
-
-impl<'instr> Visitor<'instr> for Find<'_> {
-    fn start_instr_seq(&mut self, _: &'instr InstrSeq) {
-        self.index = None;
-    }
-
-    fn end_instr_seq(&mut self, _: &'instr InstrSeq) {
-        self.index = None;
-    }
-
-    fn visit_instr(&mut self, instr: &'instr Instr, at: &'instr InstrLocId) {
-        let index = std::mem::replace(&mut self.index, constant(instr));
-        let site = self.analysis.graph().site(instr, index);
-        if site.is_some_and(|site| self.analysis.leads_to_suspension(site)) {
-            self.calls.insert(at.data() as usize);
-        }
     }
 }

@@ -9,7 +9,6 @@ use crate::module::layout::signature;
 use crate::module::{features, imports};
 use crate::stages::draft_exceptions;
 use crate::stages::draft_simd::{self, Gone, Translated};
-use crate::{Error, draft_exceptions};
 use faasm_bridge::entry::{self, MAIN, START, ZYGOTE};
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -47,7 +47,7 @@ async fn read_once(
     offset: u64,
     length: Option<u64>,
 ) -> Result<Option<Read>, FaasmError> {
-    let number = keeps(shared, key).then(|| shared.connection.next_transfer());
+    let number = is_buffered(shared, key).then(|| shared.connection.next_transfer());
     let mut bytes: Vec<u8> = Vec::new();
     loop {
         let have = bytes.len() as u64;
