@@ -1,8 +1,5 @@
-//! Places for builds: checking and compiling a function takes the time that the function's author chooses.
-//!
-//! A user builds one function at a time, and so many are built at once by all; the others wait their turn, in order, a
-//! bounded number of them. Builds run on threads and in processes of their own, since whoever fills the threads on which
-//! the store reads stops everybody. Whoever gives up waiting leaves the queue.
+//! Admission of builds: the time for checking and compiling a function is under the control of the function's author.
+//! Each user builds one function at a time, and the number of concurrent builds is limited; further builds wait in a bounded FIFO queue. Builds run on threads and in processes of their own: on the blocking threads that the store uses they would stall every user. A caller that drops its future leaves the queue.
 
 use super::ClusterError;
 use std::collections::HashMap;
@@ -11,19 +8,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-/// Bounds of building functions.
+/// Limits of builds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildConfig {
-    /// Most builds at once.
+    /// Most concurrent builds.
     pub at_once: usize,
-    /// Most builds that wait, of all users; of one user an eighth of it, but one at least.
+    /// Most queued builds of all users; of one user an eighth of that, but at least one.
     pub queue: usize,
-    /// Longest any one build may take, where it has a process of its own.
+    /// Time limit of one build that runs in a process of its own.
     pub time: Duration,
     /// Most address space of that process, bytes.
     pub memory: usize,
-    /// The `faasm-relay` binary, which builds in a process of its own ([`super::child`]); without it functions are built in
-    /// this process, and a build ends by itself only.
+    /// The `faasm-relay` binary, which is started as the build process ([`super::child`]); if `None`, functions are built in this process, without a time limit.
     pub program: Option<PathBuf>,
 }
 
@@ -39,7 +35,7 @@ impl Default for BuildConfig {
     }
 }
 
-/// Who builds, and who waits to.
+/// The running and the queued builds.
 #[derive(Debug)]
 pub(crate) struct Builds {
     places: Arc<Semaphore>,
@@ -59,7 +55,7 @@ struct User {
     /// One permit.
     turn: Arc<Semaphore>,
     waiting: usize,
-    /// Builds that wait or run.
+    /// Queued and running builds.
     present: usize,
 }
 
@@ -72,13 +68,13 @@ impl Builds {
         }
     }
 
-    /// Waits for a place.
+    /// Waits for a permit to build.
     ///
     /// # Errors
-    /// [`ClusterError::Busy`] where the queue is full.
+    /// [`ClusterError::Busy`] if the queue is full.
     pub(crate) async fn place(&self, user: &str) -> Result<Arc<Place>, ClusterError> {
         let (presence, turn) = self.enter(user)?;
-        let closed = |_| ClusterError::Internal("builds have ended".to_owned());
+        let closed = |_| ClusterError::Internal("the build queue is closed".to_owned());
         let turn = turn.acquire_owned().await.map_err(closed)?;
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(closed)?;
         presence.begins();
@@ -94,7 +90,7 @@ impl Builds {
                 if waiting >= of_user { format!("of user {name}") } else { "here".to_owned() };
             let most = if waiting >= of_user { of_user } else { self.queue.max(1) };
             return Err(ClusterError::Busy(format!(
-                "{most} functions {whose} wait to be built, and no more may: try again when they are"
+                "{most} functions {whose} wait to be built, which is the limit: try again later"
             )));
         }
         users.waiting += 1;
@@ -110,10 +106,10 @@ impl Builds {
         Ok((Presence { users, name, waits: Mutex::new(true) }, turn))
     }
 
-    /// Does something that takes a while on a thread of its own. It keeps the place until it ends, whoever waits for it.
+    /// Runs a long job on a thread of its own. The job holds the permit until it ends, even if its caller has gone.
     ///
     /// # Errors
-    /// There is no thread for it, or it panicked.
+    /// The thread cannot be started, or the job panicked.
     pub(crate) async fn on_thread<T: Send + 'static>(
         place: &Arc<Place>,
         job: impl FnOnce() -> T + Send + 'static,
@@ -123,13 +119,13 @@ impl Builds {
         let run = move || {
             let made = job();
             drop(place);
-            // Nobody may wait for it any more.
+            // The caller may have gone.
             let _ = sender.send(made);
         };
         let internal = |why: String| ClusterError::Internal(format!("building a function: {why}"));
         let thread = std::thread::Builder::new().name("build".to_owned());
         thread.spawn(run).map_err(|error| internal(error.to_string()))?;
-        done.await.map_err(|_| internal("it panicked, which the log tells".to_owned()))
+        done.await.map_err(|_| internal("the build panicked; see the relay's log".to_owned()))
     }
 }
 
@@ -141,7 +137,7 @@ pub(crate) struct Place {
     _presence: Presence,
 }
 
-/// That a build waits or runs, in the books.
+/// Counts a queued or running build until it is dropped.
 #[derive(Debug)]
 struct Presence {
     users: Arc<Mutex<Users>>,
@@ -188,7 +184,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_user_has_one_place_and_leaves_the_others_to_others() {
+    async fn a_user_builds_one_function_at_a_time() {
         let builds = builds(2, 64);
         let first = builds.place("eve").await.unwrap();
         let mut second = Box::pin(builds.place("eve"));
@@ -201,7 +197,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_queue_is_bounded_by_user_and_in_all_and_left_by_who_gives_up() {
+    async fn the_queue_is_bounded_per_user_and_in_total_and_a_dropped_waiter_leaves_it() {
         let builds = builds(1, 16);
         let running = builds.place("eve").await.unwrap();
         let wait = |user: &'static str| {
@@ -230,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_thread_keeps_its_place_after_its_caller_has_gone() {
+    async fn a_thread_holds_its_permit_after_its_caller_has_gone() {
         let builds = builds(1, 16);
         let place = builds.place("eve").await.unwrap();
         let (go, wait) = std::sync::mpsc::channel::<()>();
@@ -250,7 +246,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_is_an_error_and_gives_the_place_back() {
+    async fn a_panic_is_an_error_and_releases_the_permit() {
         let builds = builds(1, 16);
         let place = builds.place("eve").await.unwrap();
         let ended = Builds::on_thread(&place, || panic!("as a test")).await;
