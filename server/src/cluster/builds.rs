@@ -1,5 +1,8 @@
 //! Admission of builds: the time for checking and compiling a function is under the control of the function's author.
-//! Each user builds one function at a time, and the number of concurrent builds is limited; further builds wait in a bounded FIFO queue. Builds run on threads and in processes of their own: on the blocking threads that the store uses they would stall every user. A caller that drops its future leaves the queue.
+//!
+//! Each user builds one function at a time, and the number of concurrent builds is limited; further builds wait in a
+//! bounded FIFO queue. Builds run on threads and in processes of their own: on the blocking threads that the store uses
+//! they would stall every user. A caller that drops its future leaves the queue.
 
 use super::ClusterError;
 use std::collections::HashMap;
@@ -19,7 +22,8 @@ pub struct BuildConfig {
     pub time: Duration,
     /// Most address space of that process, bytes.
     pub memory: usize,
-    /// The `faasm-relay` binary, which is started as the build process ([`super::child`]); if `None`, functions are built in this process, without a time limit.
+    /// The `faasm-relay` binary, which is started as the build process ([`super::child`]); if `None`, functions are
+    /// built in this process, without a time limit.
     pub program: Option<PathBuf>,
 }
 

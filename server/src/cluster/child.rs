@@ -1,12 +1,15 @@
 //! Checks and builds a function in a child process, which has a time limit and a memory limit.
+//!
 //! The child is this program with a hidden subcommand. Its protocol:
 //!
 //! ```text
-//! arguments         the job and the memory limit in bytes standard input    u64 length, the original; the pipe then
-//! stays open, and the child exits when it closes standard output   0 and the job's result; or 1 and the reason why the
-//! original is rejected
+//! arguments         the job and the memory limit in bytes
+//! standard input    u64 length, the original; the pipe then stays open, and the child exits when it closes
+//! standard output   0 and the job's result; or 1 and the reason why the original is rejected
 //! ```
-//! The child limits its own memory, the parent limits the time. However the parent ends, its end of the pipe closes, so no child outlives it.
+//!
+//! The child limits its own memory, the parent limits the time. However the parent ends, its end of the pipe closes, so
+//! no child outlives it.
 
 use super::builds::BuildConfig;
 use super::{ClusterError, MAX_FUNCTION_BYTES};
@@ -23,7 +26,9 @@ use tokio::process::Command;
 /// The hidden subcommand.
 pub const COMPILE: &str = "compile-child";
 
-/// Far above what compilers of C, C++ and Rust produce for programs of tens of megabytes: CPython has 13 000 functions and SQLite's largest body has 120 kB; a `switch` becomes one nested block per case. Cranelift takes seconds for a function at any of these bounds, and minutes at ten times the bound.
+/// Far above what compilers of C, C++ and Rust produce for programs of tens of megabytes: CPython has 13 000 functions
+/// and SQLite's largest body has 120 kB; a `switch` becomes one nested block per case. Cranelift takes seconds for a
+/// function at any of these bounds, and minutes at ten times the bound.
 pub(super) const BOUNDS: Bounds = Bounds {
     functions: 200_000,
     imports: 20_000,
@@ -97,10 +102,12 @@ impl Job {
     }
 }
 
-/// Performs a job in a child process. The child's memory and its result are charged to this account. Dropping the future ends the child.
+/// Performs a job in a child process. The child's memory and its result are charged to this account. Dropping the
+/// future ends the child.
 ///
 /// # Errors
-/// The budget is exhausted; the job rejects the original; the build exceeds its time or memory limit; or the child cannot be started.
+/// The budget is exhausted; the job rejects the original; the build exceeds its time or memory limit; or the child
+/// cannot be started.
 pub(super) async fn run(
     program: &Path,
     config: &BuildConfig,
@@ -161,7 +168,8 @@ pub(super) async fn run(
     };
     match tokio::time::timeout(config.time, talk).await {
         Err(_) => Err(ClusterError::NotAFunction(format!(
-            "the function was not {} within {:?}; build it with fewer or smaller functions, or raise             builds.time",
+            "the function was not {} within {:?}; build it with fewer or smaller functions, or raise \
+             builds.time",
             job.done(),
             config.time
         ))),
@@ -211,8 +219,8 @@ fn read(
         }
         // Out of memory, the allocator aborts the child, or it cannot start a thread.
         _ => Err(ClusterError::NotAFunction(format!(
-            "the function could not be {}: the build process ended early ({status}), most likely because it needs more than {} MiB; build it with fewer or \
-             smaller functions, or raise builds.memory_bytes",
+            "the function could not be {}: the build process ended early ({status}), most likely because it needs more than \
+             {} MiB; build it with fewer or smaller functions, or raise builds.memory_bytes",
             job.done(),
             config.memory >> 20
         ))),

@@ -1,5 +1,8 @@
 //! Logs failed calls, with a rate limit.
-//! A function sees a failed call as return value 1 with the reason as output. If it ignores both, only the log explains what went wrong. Guests and pages cannot flood the log: the first failures of a run, or of a user within a minute, are logged, and the rest are counted.
+//!
+//! A function sees a failed call as return value 1 with the reason as output. If it ignores both, only the log explains
+//! what went wrong. Guests and pages cannot flood the log: the first failures of a run, or of a user within a minute,
+//! are logged, and the rest are counted.
 
 use super::{Call, Cluster, ClusterError, Outcome, Uploaded, Usage};
 use faasm_bridge::explain::link;
@@ -47,7 +50,8 @@ impl fmt::Display for Callee<'_> {
     }
 }
 
-/// Wraps a cluster: logs failed calls, and turns a panic in a call into an error. The inner cluster handles chained calls itself.
+/// Wraps a cluster: logs failed calls, and turns a panic in a call into an error. The inner cluster handles chained
+/// calls itself.
 pub(crate) struct Named {
     inner: Arc<dyn Cluster>,
     users: Arc<Mutex<Users>>,
@@ -117,7 +121,8 @@ struct Window {
 }
 
 impl Users {
-    /// Counts a failure. `None` if it is not to be logged, otherwise the number of failures not logged since the last one.
+    /// Counts a failure. `None` if it is not to be logged, otherwise the number of failures not logged since the last
+    /// one.
     fn take(&mut self, user: &str, now: Instant) -> Option<u64> {
         if self.windows.len() >= MAX_USERS && !self.windows.contains_key(user) {
             self.windows.retain(|_, window| now.duration_since(window.began) < WINDOW);

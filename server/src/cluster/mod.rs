@@ -104,15 +104,19 @@ pub mod failure {
     pub const CANCELLED: &str = ErrorCode::Cancelled.as_str();
     /// The cluster has no such function.
     pub const MISSING_FUNCTION: &str = ErrorCode::MissingFunction.as_str();
-    /// A function pointer that is null, outside the table or has an unsupported signature, or an input that does not match it.
+    /// A function pointer that is null, outside the table or has an unsupported signature, or an input that does not
+    /// match it.
     pub const BAD_ENTRY: &str = ErrorCode::BadEntry.as_str();
     /// The function cannot be compiled or instantiated, for example because it needs more memory than the limit.
     pub const CANNOT_LOAD: &str = ErrorCode::CannotLoad.as_str();
-    /// The budget of the user, or of the relay, is exhausted. [`faasm_bridge::guest::Fault::OverBudget`] has the same code.
+    /// The budget of the user, or of the relay, is exhausted. [`faasm_bridge::guest::Fault::OverBudget`] has the same
+    /// code.
     pub const OVER_BUDGET: &str = ErrorCode::OverBudget.as_str();
-    /// The function was not run, because it imports host calls that only a Faasm cluster implements. [`faasm_bridge::guest::Fault::ClusterOnly`] has the same code.
+    /// The function was not run, because it imports host calls that only a Faasm cluster implements.
+    /// [`faasm_bridge::guest::Fault::ClusterOnly`] has the same code.
     pub const CLUSTER_ONLY: &str = ErrorCode::ClusterOnly.as_str();
-    /// A chained call was not started: too many run, or the chain is too deep. [`faasm_bridge::guest::Fault::Operation`] has the same code.
+    /// A chained call was not started: too many run, or the chain is too deep.
+    /// [`faasm_bridge::guest::Fault::Operation`] has the same code.
     pub const OPERATION_FAILED: &str = ErrorCode::OperationFailed.as_str();
 }
 
@@ -201,7 +205,8 @@ pub struct Usage {
 
 /// A backend that stores and runs functions.
 pub trait Cluster: Send + Sync {
-    /// Runs a function to its end. Dropping the future ends the run and all its descendants; a Faasm cluster cannot end calls, so it only drops their results. Chained calls that the function did not await continue after it returns.
+    /// Runs a function to its end. Dropping the future ends the run and all its descendants; a Faasm cluster cannot end
+    /// calls, so it only drops their results. Chained calls that the function did not await continue after it returns.
     fn call(&self, call: Call) -> BoxFuture<'static, Result<Outcome, ClusterError>>;
 
     /// Checks and stores an original; the caller has checked the names.
