@@ -24,9 +24,9 @@ pub(super) struct Origin {
     depth_left: usize,
     /// Shared by the whole call tree.
     room: Arc<Semaphore>,
-    /// The same.
+    /// Shared by the whole call tree.
     failures: Arc<Failures>,
-    /// The same.
+    /// Shared by the whole call tree.
     pub(super) tree: Tree,
     /// Applies to this call only, not to its chained calls.
     pub(super) extension: Option<Arc<dyn Extension>>,

@@ -37,7 +37,7 @@ fn other(error: &Error) -> (&'static str, String) {
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => {
-            (failure::STACK_EXHAUSTED, "the function exhausted its stack".to_owned())
+            (failure::STACK_EXHAUSTED, "the function used up its stack".to_owned())
         }
         Some(trap) => {
             let trap = trap.to_string();

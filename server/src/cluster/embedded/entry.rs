@@ -52,7 +52,7 @@ pub(super) async fn enter_pointer(
     let name = program.entry.table.as_deref();
     let table = name
         .and_then(|name| instance.get_table(&mut *store, name))
-        .ok_or_else(|| refused("the function has no table, so it has no function pointers"))?;
+        .ok_or_else(|| refused("the function has no table, and so no function pointers"))?;
     let size = table.size(&*store);
     let function = match table.get(&mut *store, u64::from(index)) {
         Some(Ref::Func(Some(function))) => function,

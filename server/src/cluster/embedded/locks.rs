@@ -85,7 +85,7 @@ impl Holding {
                     }
                 }
             }
-            Err(error) => tracing::warn!(%error, "renewing locks failed"),
+            Err(error) => tracing::warn!(%error, "locks are not renewed"),
         }
     }
 }

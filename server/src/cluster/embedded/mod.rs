@@ -2,14 +2,13 @@
 //!
 //! * `engine.rs`: the wasmtime engine and its instance pool.
 //! * `making.rs`: compiles an original, in a child process if a program for it is configured.
-//! * `program.rs`: from that to something that can be instantiated, once per content; `compiled.rs`: what outlives the
-//!   process of that.
+//! * `program.rs`: loads and links compiled code, once per content; `compiled.rs`: its cache on disk.
 //! * `linker.rs`: binds imports to the guest kernel of `faasm-bridge`.
 //! * `host.rs`: the kernel's host trait (memory, clocks, randomness); `printing.rs`: logs what functions print.
 //! * `operations.rs`: performs operations while a function is suspended.
 //! * `chain.rs`: chained calls; `failures.rs`: logs failed ones; `tree.rs`: deadline and cancellation of a call tree.
-//! * `places.rs` and `turns.rs`: instances and processors, which users share; `limiter.rs` and `tiers.rs`: memory, within the
-//!   user's budget.
+//! * `places.rs`, `turns.rs`: fair sharing of instances and processors among users; `limiter.rs`, `tiers.rs`: memory
+//!   within the user's budget.
 //! * `extension.rs`: extension point for programs that embed the cluster.
 //! * `run.rs`: one run, from instantiation to its end; `entry.rs`: its entry; `ending.rs`: its outcome.
 //!

@@ -1,11 +1,11 @@
-//! Room for instances: so many in all, and of these so many for one user, so that no user can take them all.
+//! Permits for instances, limited in total and per user, so that one user cannot take all of them.
 
 use super::lock;
 use crate::cluster::ClusterError;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-/// Room for instances.
+/// Permits for instances.
 pub(super) struct Places {
     most: usize,
     per_user: usize,
@@ -18,7 +18,7 @@ struct Taken {
     by_user: HashMap<String, usize>,
 }
 
-/// Room for one instance; free again once this is dropped.
+/// A permit for one instance, released on drop.
 pub(super) struct Place {
     places: Arc<Places>,
     user: String,
@@ -29,20 +29,21 @@ impl Places {
         Arc::new(Self { most, per_user: per_user.min(most), taken: Mutex::default() })
     }
 
-    /// How many are taken.
+    /// Permits in use.
     pub(super) fn taken(&self) -> usize {
         lock(&self.taken).all
     }
 
-    /// How many there are.
+    /// All permits.
     pub(super) fn most(&self) -> usize {
         self.most
     }
 
-    /// Room for an instance of this user. Not waited for: who waits for a chained call has an instance itself.
+    /// Acquires a permit for this user. It never waits: a run that awaits a chained call holds a permit itself, so
+    /// waiting could deadlock.
     ///
     /// # Errors
-    /// When there is none, for the user or at all.
+    /// The user's limit or the total limit is reached.
     pub(super) fn take(places: &Arc<Self>, user: &str) -> Result<Place, ClusterError> {
         let mut taken = lock(&places.taken);
         if taken.all >= places.most {
