@@ -13,7 +13,7 @@ use std::io;
 use std::path::Path;
 use wasmtime::Engine;
 
-/// How to run a function, and what else is known of it.
+/// How to run a function, and what else is known about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Head {
     pub(super) entry: Entry,

@@ -59,7 +59,7 @@ pub(super) struct RunState {
     pub(super) called: Option<GuestCall>,
     limiter: Limiter,
     memory: Option<Memory>,
-    /// Globals with the guest's pages and their limit, if the module manages its memory itself.
+    /// Globals with the guest's pages and their limit, in a module that grows its memory by itself.
     pub(super) fence: Option<[Global; 2]>,
 }
 

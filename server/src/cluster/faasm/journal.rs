@@ -1,8 +1,8 @@
-//! A relay's own journal beside state that is kept elsewhere.
+//! Journal for state that lives outside the journal's store.
 //!
-//! A change of state and its mark cannot be one step here: the state is the cluster's. So a change is noted as a call is:
-//! before it is made, that it is about to be, and afterwards how it ended, also where it failed. After a relay that ended in
-//! between nobody knows, and the page is told so; it is never made twice.
+//! A change of state and its idempotency record cannot be one transaction here, because the state is in the cluster. So
+//! a change is journalled like a call: its start before it is made, and its result afterwards, also if it failed. If
+//! the relay dies in between, the outcome is unknown and the page is told so; the change is never made twice.
 
 use crate::store::{Change, Claim, IdempotencyRecord, Journal, SessionKey, StateStore, StoreError};
 use faasm_bridge::session::{InFlight, RecoveredSession, reply_frame};
@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Changes go to the state; everything else is the inner journal's.
+/// Applies changes to the state; delegates everything else to the inner journal.
 pub struct NonAtomicJournal {
     inner: Arc<dyn Journal>,
     state: Arc<dyn StateStore>,
@@ -112,7 +112,7 @@ impl Journal for NonAtomicJournal {
         })
     }
 
-    /// The locks are where the journal is, so that here it is one step.
+    /// Locks are in the journal's store, so this is one transaction.
     fn unlock<'a>(
         &'a self,
         mark: IdempotencyRecord,
