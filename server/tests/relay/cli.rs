@@ -126,7 +126,7 @@ fn run_lets_a_function_call_another_file() {
     let (_folder, paths) = functions(&[("caller", CALLER), ("callee", EXIT_EARLY)]);
     let alone = relay().arg("run").arg(&paths[0]).output().unwrap();
     assert_eq!(alone.status.code(), Some(1));
-    let expected = "warning: caller: its chained call of callee failed (missing-function): function run/callee is not there";
+    let expected = "warning: caller: its chained call of callee failed (missing-function): function run/callee does not exist";
     let told = String::from_utf8(alone.stderr).unwrap();
     assert!(told.starts_with(expected), "{told}");
     assert!(told.trim_end().ends_with("/docs/errors/missing-function.md"), "{told}");

@@ -97,7 +97,7 @@ pub(super) fn prepare(
                     false => "such a call fails",
                 };
                 warnings.push(format!(
-                    "it chains `{}`, which cannot name a function: {what}; names consist of A-Z a-z 0-9 _ - and ., and do not begin with a dot",
+                    "it chains `{}`, which cannot name a function: {what}; names have A-Z a-z 0-9 _ - and ., and do not begin with a dot",
                     name.escape_default()
                 ));
             }
