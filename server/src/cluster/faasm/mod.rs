@@ -2,8 +2,7 @@
 //!
 //! * `http.rs`: requests with a deadline and a limit on the response; errors say whether the server can have seen the
 //!   request.
-//! * `message.rs`, `planner.rs`: what a planner is told and asked, and what its answers mean; `breaker.rs` leaves it alone while
-//!   it does not answer.
+//! * `message.rs`, `planner.rs`: the planner's messages and requests; `breaker.rs`: its circuit breaker.
 //! * `hosts.rs`, `workers.rs`: health of the workers; no call starts while a worker is suspect.
 //! * `encode.rs`: encodes a call for Faasm; `outcome.rs`: decodes its outcome.
 //! * `ids.rs`, `app.rs`: apps, which group calls, and polling for their results.
@@ -11,8 +10,8 @@
 //! * `flush.rs`: makes workers drop replaced functions.
 //! * `trust.rs`, `form.rs`: whose functions are guarded, and in which form a function goes to the cluster; `functions.rs`: which
 //!   functions it has, and which of their pointers a worker can enter; `keys.rs`: where lists are, and which keys are the relay's.
-//! * `upload.rs`: the upload server, for functions, shared files, and state that is in the cluster's memory; `journal.rs`
-//!   notes changes of such state.
+//! * `upload.rs`: the upload server, for functions, shared files, and state that is in the cluster's memory;
+//!   `journal.rs`: journals changes of such state.
 //!
 //! # A call starts at most once; otherwise its outcome is unknown
 //!
