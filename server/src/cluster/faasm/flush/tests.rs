@@ -10,7 +10,7 @@ struct Fake {
     asked: AtomicUsize,
     flushed: AtomicUsize,
     answers: Mutex<Vec<Result<Flushed, String>>>,
-    /// Flushes take their results from here.
+    /// Each flush takes a permit.
     may_flush: Semaphore,
 }
 
