@@ -55,7 +55,7 @@ impl Disk {
         self.most
     }
 
-    /// Checks whether a user who uses `used` bytes may store `more`.
+    /// Checks whether a user who uses `used` bytes may store this many more.
     ///
     /// # Errors
     /// The limit would be exceeded.
