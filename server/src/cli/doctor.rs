@@ -194,7 +194,7 @@ async fn upload(endpoint: Option<Endpoint>) -> Finding {
     };
     let part = format!("upload server {endpoint}");
     let found = Upload::new(endpoint, 2).ping(TIME_LIMIT).await;
-    let found = found.map(|()| "it answers".to_owned()).map_err(|why| {
+    let found = found.map(|()| "it responds".to_owned()).map_err(|why| {
         format!("{why}; is cluster.upload the upload server's port (8002 by default), and can this machine reach it? If it exited after an upload, the function crashed it, because Faasm's compiler aborts if it cannot compile a function: restart it, and do not upload that function")
     });
     Finding { part, found }
@@ -300,7 +300,7 @@ mod tests {
         let told = wrong(&WorkerLook { used: -1, ..well() }, true);
         for expected in [
             "-1 used slots",
-            "takes 1 more",
+            "gets 1 more",
             "results are right",
             "restart this worker, 10.77.0.3",
             "not the planner",
