@@ -159,7 +159,9 @@ fn denied(error: &Error, token: &str, header: &Header, key: &Key) -> Denied {
     let has = |claim: &str| part(token, 1).is_some_and(|claims| claims.contains_key(claim));
     Denied::Invalid(match error.kind() {
         ErrorKind::ExpiredSignature => return Denied::Expired,
-        ErrorKind::ImmatureSignature => "it is not valid yet: its `nbf` is in the future".to_owned(),
+        ErrorKind::ImmatureSignature => {
+            "it is not valid yet: its `nbf` is in the future".to_owned()
+        }
         ErrorKind::InvalidSignature => "its signature is not by this relay's key".to_owned(),
         ErrorKind::InvalidAlgorithm | ErrorKind::InvalidKeyFormat => {
             format!("it is signed by {:?}, and the key is for {:?}", header.alg, key.algorithm)

@@ -83,9 +83,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, KeyError> {
 pub(super) fn secret(bytes: &[u8]) -> Result<&[u8], String> {
     if bytes.starts_with(b"-----BEGIN") {
         // A public key must not be used as a secret: everyone who knows it could sign tokens.
-        return Err(
-            "this is a PEM key, not a secret: set public_key_file instead".to_owned()
-        );
+        return Err("this is a PEM key, not a secret: set public_key_file instead".to_owned());
     }
     let end = bytes.iter().rposition(|byte| !b"\r\n".contains(byte)).map_or(0, |last| last + 1);
     if end < MIN_SECRET_BYTES {
@@ -130,7 +128,9 @@ fn set(json: &[u8]) -> Result<Vec<Key>, String> {
         let key = Key { id: jwk.common.key_id.clone(), algorithm, decoding };
         if keys.iter().any(|other| other.id == key.id) {
             let id = key.id.unwrap_or_default();
-            return Err(at(format!("another key has the same kid `{id}`, so tokens cannot name it")));
+            return Err(at(format!(
+                "another key has the same kid `{id}`, so tokens cannot name it"
+            )));
         }
         keys.push(checked(key).map_err(at)?);
     }

@@ -61,9 +61,9 @@ impl Signer {
         let (algorithm, key) = of(&bytes).map_err(unusable)?;
         let signer = Self { algorithm, key, id };
         // Signing is the only way to validate a private key.
-        signer.sign(&Claims::default()).map_err(|problem| {
-            unusable(format!("this key cannot sign tokens: {problem}"))
-        })?;
+        signer
+            .sign(&Claims::default())
+            .map_err(|problem| unusable(format!("this key cannot sign tokens: {problem}")))?;
         Ok(signer)
     }
 
@@ -92,7 +92,8 @@ fn of(bytes: &[u8]) -> Result<(Algorithm, EncodingKey), String> {
         return Ok((Algorithm::ES256, key));
     }
     let key = EncodingKey::from_rsa_pem(bytes).map_err(|_| {
-        "the file has no PEM private key (BEGIN PRIVATE KEY) of type Ed25519, P-256 or RSA".to_owned()
+        "the file has no PEM private key (BEGIN PRIVATE KEY) of type Ed25519, P-256 or RSA"
+            .to_owned()
     })?;
     Ok((Algorithm::RS256, key))
 }

@@ -16,7 +16,11 @@ fn users_and_the_relay_have_bounds() {
     let eve = budget.user("eve").charge(Kind::Body, 50).unwrap();
     let refused = ada.charge(Kind::State, 1).unwrap_err();
     assert_eq!(refused, OverBudget { bound: Bound::Relay, bytes: 1, used: 100, most: 100 });
-    assert_eq!(ada.used(), 50, "a charge that the relay's limit rejects is not counted for the user");
+    assert_eq!(
+        ada.used(),
+        50,
+        "a charge that the relay's limit rejects is not counted for the user"
+    );
     assert_eq!(budget.nobody().charge(Kind::Answer, 1).unwrap_err().bound, Bound::Relay);
     assert_eq!((budget.refused(Bound::User), budget.refused(Bound::Relay)), (1, 2));
     assert_eq!((budget.used_for(Kind::State), budget.used_for(Kind::Body)), (50, 50));

@@ -213,7 +213,9 @@ fn embedded(settings: &Settings) -> Finding {
             "it can run functions; set cluster.planner to run them in a Faasm cluster".to_owned()
         })
         .map_err(|why| {
-            format!("{why}; guests.memory_bytes and guests.instances determine the memory that it needs")
+            format!(
+                "{why}; guests.memory_bytes and guests.instances determine the memory that it needs"
+            )
         });
     Finding { part: "embedded cluster".to_owned(), found }
 }
@@ -265,7 +267,10 @@ fn writable(folder: &Path) -> Result<String, String> {
     }
     let probe = tempfile::tempfile_in(there);
     probe.map(|_| "it is writable".to_owned()).map_err(|error| {
-        format!("{error}: {} is not writable; give this user write access, or name another folder", there.display())
+        format!(
+            "{error}: {} is not writable; give this user write access, or name another folder",
+            there.display()
+        )
     })
 }
 

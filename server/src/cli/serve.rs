@@ -172,9 +172,9 @@ fn app(settings: &Settings, stores: Stores, budget: &Budget) -> Result<App> {
 /// The first line of the log.
 fn log_auth_mode(address: SocketAddr, has_tokens: bool, is_tls: bool) {
     match (has_tokens, is_tls || address.ip().is_loopback()) {
-        (false, _) => tracing::warn!(
-            "no tokens: every client that reaches {address} may act as any user"
-        ),
+        (false, _) => {
+            tracing::warn!("no tokens: every client that reaches {address} may act as any user")
+        }
         (true, false) => tracing::warn!(
             "tokens are required, but reach {address} unencrypted unless a proxy in front does TLS"
         ),

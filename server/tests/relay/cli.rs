@@ -206,7 +206,9 @@ fn serve_fails_before_it_says_that_it_listens_where_it_has_no_web_folder() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
-    for (web, why) in [(folder.path().join("missing"), "No such file"), (file, "it is not a folder")] {
+    for (web, why) in
+        [(folder.path().join("missing"), "No such file"), (file, "it is not a folder")]
+    {
         let mut serve = relay();
         serve.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(folder.path().join("data"));
         let failed = serve.arg("--web").arg(&web).output().unwrap();

@@ -136,9 +136,11 @@ async fn a_certificate_that_changes_is_taken_up() {
     // One that is no use does no harm.
     let other = Certificate::new();
     let key = std::fs::read(other.folder.path().join("key.pem")).unwrap();
-    for (bad, why) in
-        [(&key[..], "are not a valid"), (b"", "no PEM private key"), (b"-----BEGIN", "no PEM private key")]
-    {
+    for (bad, why) in [
+        (&key[..], "are not a valid"),
+        (b"", "no PEM private key"),
+        (b"-----BEGIN", "no PEM private key"),
+    ] {
         std::fs::write(certificate.folder.path().join("key.pem"), bad).unwrap();
         let problem = tls.reload().unwrap_err().to_string();
         assert!(problem.contains(why), "{why}: {problem}");

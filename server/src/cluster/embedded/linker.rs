@@ -270,7 +270,9 @@ async fn two_halves(
     if let Begin::Wait(operation) = begun {
         if caller.data().allocating > 0 {
             // In a page, Asyncify cannot unwind through the host's own call of `malloc`; the cluster behaves the same.
-            let message = "the guest's malloc makes a host call that suspends, which is not supported".to_owned();
+            let message =
+                "the guest's malloc makes a host call that suspends, which is not supported"
+                    .to_owned();
             return Err(Error::new(Fault::Operation { call, message }));
         }
         let completion = perform(caller.data_mut(), operation).await?;

@@ -360,8 +360,9 @@ impl Inner {
             cmdline: &carried.cmdline,
             record_exec_graph: self.config.record_graph,
         };
-        let body = planner::body_of(message)
-            .ok_or_else(|| ClusterError::Internal("the call cannot be encoded as JSON".to_owned()))?;
+        let body = planner::body_of(message).ok_or_else(|| {
+            ClusterError::Internal("the call cannot be encoded as JSON".to_owned())
+        })?;
         Ok(entered.insert(Entered { app, id, body }).clone())
     }
 
@@ -395,9 +396,9 @@ impl Inner {
             Err(NotStarted::NoRoom) => return Err(Wait::Full),
             Err(NotStarted::Down(why)) => return Err(Wait::Away(why)),
             Err(NotStarted::Unknown(why)) => Start::Maybe(why),
-            Err(NotStarted::Refused(said)) => Start::Not(ClusterError::Refused(format!(
-                "the planner rejected the call: {said}"
-            ))),
+            Err(NotStarted::Refused(said)) => {
+                Start::Not(ClusterError::Refused(format!("the planner rejected the call: {said}")))
+            }
         };
         Ok(Attempt { start, app, id, pass })
     }
@@ -428,7 +429,8 @@ impl Inner {
                 let job = Job::ForFaasm { is_trusted, check_names };
                 let account = self.config.budget.user(&user);
                 let made = child::run(program, &self.config.builds, &account, job, &wasm).await?;
-                let cut_off = || ClusterError::Internal("the guarded function is truncated".to_owned());
+                let cut_off =
+                    || ClusterError::Internal("the guarded function is truncated".to_owned());
                 Prepared::read(&made).ok_or_else(cut_off)?
             }
             None => {

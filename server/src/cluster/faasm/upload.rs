@@ -367,9 +367,8 @@ impl FileStore for Upload {
 
 /// The header with a file's path.
 fn file_header(path: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let value = HeaderValue::from_str(path).map_err(|_| {
-        format!("path `{path}` cannot be sent in a header, as the server requires")
-    })?;
+    let value = HeaderValue::from_str(path)
+        .map_err(|_| format!("path `{path}` cannot be sent in a header, as the server requires"))?;
     Ok((FILE_PATH, value))
 }
 

@@ -315,7 +315,10 @@ impl Settings {
         let Some(address) = redis.clone() else {
             return match redis_password_file {
                 None => Ok(None),
-                Some(_) => Err("store.redis_password_file requires store.redis, the address of Redis".to_owned()),
+                Some(_) => {
+                    Err("store.redis_password_file requires store.redis, the address of Redis"
+                        .to_owned())
+                }
             };
         };
         let password = redis_password_file.as_ref().map(|path| {
@@ -362,7 +365,10 @@ impl Settings {
             return Ok(None);
         };
         if files.next().is_some() {
-            return Err("set only one of tokens.secret_file, tokens.public_key_file and tokens.jwks_file".to_owned());
+            return Err(
+                "set only one of tokens.secret_file, tokens.public_key_file and tokens.jwks_file"
+                    .to_owned(),
+            );
         }
         let settings = TokenSettings { key, audience: audience.clone(), issuer: issuer.clone() };
         Authority::load(settings).map(Some).map_err(|error| error.to_string())

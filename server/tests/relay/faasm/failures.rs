@@ -20,7 +20,10 @@ async fn a_planner_that_is_not_there_is_unavailable_and_then_left_alone_for_a_wh
         assert_eq!(code, FailureCode::Unavailable);
         reasons.push(reason);
     }
-    assert!(reasons.iter().any(|reason| reason.contains("no requests are sent for")), "{reasons:?}");
+    assert!(
+        reasons.iter().any(|reason| reason.contains("no requests are sent for")),
+        "{reasons:?}"
+    );
 }
 
 #[tokio::test]

@@ -82,7 +82,10 @@ async fn a_flush_waits_for_calls_and_holds_new_ones_back_until_it_is_done() {
     assert!(timeout(Duration::ZERO, &mut next).await.is_err(), "the call is held back");
     drop(pass);
     until(|| fake.asked.load(Ordering::SeqCst) > 0).await;
-    assert!(timeout(Duration::ZERO, &mut next).await.is_err(), "the call is held back during the flush, too");
+    assert!(
+        timeout(Duration::ZERO, &mut next).await.is_err(),
+        "the call is held back during the flush, too"
+    );
     fake.may_flush.add_permits(1);
     assert_eq!(within(done).await, Ok(()));
     drop(within(next).await);
