@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// A stream whose writes fail once the peer has accepted no byte for a time limit.
+/// A stream whose writes fail if the peer accepts no byte within the time limit.
 #[derive(Debug)]
 pub(super) struct Paced<S> {
     stream: S,

@@ -43,7 +43,8 @@ pub(super) fn engine(config: &EmbeddedConfig) -> Result<Engine> {
     Engine::new(&with_places).or_else(|error| {
         tracing::warn!(
             error = format!("{error:#}"),
-            "cannot preallocate {} instances of {} bytes, so calls are slower; lower guests.instances or guests.memory_bytes",
+            "cannot preallocate {} instances of {} bytes, so calls are slower; lower guests.instances or \
+             guests.memory_bytes",
             config.max_instances,
             config.max_memory
         );

@@ -196,7 +196,7 @@ fn failed(action: &'static str, reason: impl Into<String>) -> StoreError {
 fn found(answer: Answer) -> Result<Option<Vec<u8>>, String> {
     match answer.status {
         StatusCode::OK => Ok(Some(answer.body)),
-        // For a missing key the server reports an exception with this text.
+        // For a missing key the server reports an exception, with status 500.
         StatusCode::INTERNAL_SERVER_ERROR => Ok(None),
         _ => Err(answer.shown()),
     }
