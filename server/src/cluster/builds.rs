@@ -42,7 +42,7 @@ impl Default for BuildConfig {
 /// The running and the queued builds.
 #[derive(Debug)]
 pub(crate) struct Builds {
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     queue: usize,
     users: Arc<Mutex<Users>>,
 }
@@ -66,7 +66,7 @@ struct User {
 impl Builds {
     pub(crate) fn new(config: &BuildConfig) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(config.at_once.clamp(1, Semaphore::MAX_PERMITS))),
+            slots: Arc::new(Semaphore::new(config.at_once.clamp(1, Semaphore::MAX_PERMITS))),
             queue: config.queue,
             users: Arc::default(),
         }
@@ -76,13 +76,13 @@ impl Builds {
     ///
     /// # Errors
     /// [`ClusterError::Busy`] if the queue is full.
-    pub(crate) async fn place(&self, user: &str) -> Result<Arc<Place>, ClusterError> {
+    pub(crate) async fn acquire(&self, user: &str) -> Result<Arc<BuildPermit>, ClusterError> {
         let (presence, turn) = self.enter(user)?;
         let closed = |_| ClusterError::Internal("the build queue is closed".to_owned());
         let turn = turn.acquire_owned().await.map_err(closed)?;
-        let place = Arc::clone(&self.places).acquire_owned().await.map_err(closed)?;
+        let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(closed)?;
         presence.begins();
-        Ok(Arc::new(Place { _place: place, _turn: turn, _presence: presence }))
+        Ok(Arc::new(BuildPermit { _slot: slot, _turn: turn, _presence: presence }))
     }
 
     fn enter(&self, name: &str) -> Result<(Presence, Arc<Semaphore>), ClusterError> {
@@ -115,14 +115,14 @@ impl Builds {
     /// # Errors
     /// The thread cannot be started, or the job panicked.
     pub(crate) async fn on_thread<T: Send + 'static>(
-        place: &Arc<Place>,
+        permit: &Arc<BuildPermit>,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ClusterError> {
         let (sender, done) = oneshot::channel();
-        let place = Arc::clone(place);
+        let permit = Arc::clone(permit);
         let run = move || {
             let made = job();
-            drop(place);
+            drop(permit);
             // The caller may have gone.
             let _ = sender.send(made);
         };
@@ -135,8 +135,8 @@ impl Builds {
 
 /// The right to build one function now.
 #[derive(Debug)]
-pub(crate) struct Place {
-    _place: OwnedSemaphorePermit,
+pub(crate) struct BuildPermit {
+    _slot: OwnedSemaphorePermit,
     _turn: OwnedSemaphorePermit,
     _presence: Presence,
 }
@@ -190,11 +190,11 @@ mod tests {
     #[tokio::test]
     async fn a_user_builds_one_function_at_a_time() {
         let builds = builds(2, 64);
-        let first = builds.place("eve").await.unwrap();
-        let mut second = Box::pin(builds.place("eve"));
+        let first = builds.acquire("eve").await.unwrap();
+        let mut second = Box::pin(builds.acquire("eve"));
         assert!(second.as_mut().now_or_never().is_none());
-        let other = builds.place("ada").now_or_never().expect("the other place is free").unwrap();
-        assert!(builds.place("bob").now_or_never().is_none());
+        let other = builds.acquire("ada").now_or_never().expect("the other slot is free").unwrap();
+        assert!(builds.acquire("bob").now_or_never().is_none());
         drop(first);
         assert!(second.as_mut().now_or_never().is_some());
         drop(other);
@@ -203,12 +203,12 @@ mod tests {
     #[tokio::test]
     async fn the_queue_is_bounded_per_user_and_in_total_and_a_dropped_waiter_leaves_it() {
         let builds = builds(1, 16);
-        let running = builds.place("eve").await.unwrap();
+        let running = builds.acquire("eve").await.unwrap();
         let wait = |user: &'static str| {
-            let mut waits = Box::pin(builds.place(user));
+            let mut waits = Box::pin(builds.acquire(user));
             match waits.as_mut().now_or_never() {
                 None => Ok(waits),
-                Some(Ok(_)) => panic!("a place is free"),
+                Some(Ok(_)) => panic!("a slot is free"),
                 Some(Err(error)) => Err(error.to_string()),
             }
         };
@@ -224,7 +224,7 @@ mod tests {
         waiting.push(wait("ada").unwrap());
         drop(waiting);
         drop(running);
-        assert!(builds.place("ada").now_or_never().unwrap().is_ok());
+        assert!(builds.acquire("ada").now_or_never().unwrap().is_ok());
         assert!(lock(&builds.users).by_name.is_empty());
         assert_eq!(lock(&builds.users).waiting, 0);
     }
@@ -232,18 +232,18 @@ mod tests {
     #[tokio::test]
     async fn a_thread_holds_its_permit_after_its_caller_has_gone() {
         let builds = builds(1, 16);
-        let place = builds.place("eve").await.unwrap();
+        let permit = builds.acquire("eve").await.unwrap();
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let (begun, begins) = oneshot::channel();
-        let mut running = Box::pin(Builds::on_thread(&place, move || {
+        let mut running = Box::pin(Builds::on_thread(&permit, move || {
             let _ = begun.send(());
             wait.recv().is_ok()
         }));
         assert!(running.as_mut().now_or_never().is_none());
         begins.await.unwrap();
         drop(running);
-        drop(place);
-        let mut next = Box::pin(builds.place("ada"));
+        drop(permit);
+        let mut next = Box::pin(builds.acquire("ada"));
         assert!(next.as_mut().now_or_never().is_none());
         go.send(()).unwrap();
         next.await.unwrap();
@@ -252,11 +252,11 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_an_error_and_releases_the_permit() {
         let builds = builds(1, 16);
-        let place = builds.place("eve").await.unwrap();
-        let ended = Builds::on_thread(&place, || panic!("as a test")).await;
+        let permit = builds.acquire("eve").await.unwrap();
+        let ended = Builds::on_thread(&permit, || panic!("as a test")).await;
         let ended: Result<(), _> = ended;
         assert!(ended.unwrap_err().to_string().contains("panicked"));
-        drop(place);
-        builds.place("ada").await.unwrap();
+        drop(permit);
+        builds.acquire("ada").await.unwrap();
     }
 }

@@ -41,7 +41,7 @@ pub(super) const BOUNDS: Bounds = Bounds {
 const MAX_MADE_BYTES: u64 = 32 * MAX_FUNCTION_BYTES as u64;
 
 /// Interval between two samples of a child's memory.
-const LOOK: Duration = Duration::from_millis(20);
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Threads of a child, and arenas of its allocator: each of them takes address space.
 const THREADS: &str = "4";
@@ -133,7 +133,7 @@ pub(super) async fn run(
         return Err(internal(io::Error::other("the child has no pipes")));
     };
     let id = child.id();
-    let talk = async {
+    let exchange = async {
         let mut made = Vec::new();
         let give = async {
             // If the child exits early, its exit status says why.
@@ -160,13 +160,13 @@ pub(super) async fn run(
         drop(stdin);
         Ok((child.wait().await?, made, charge))
     };
-    let talk = async {
+    let exchange = async {
         tokio::select! {
-            talked = talk => talked,
+            exchanged = exchange => exchanged,
             over = watch(id, account) => Err(io::Error::other(over)),
         }
     };
-    match tokio::time::timeout(config.time, talk).await {
+    match tokio::time::timeout(config.time, exchange).await {
         Err(_) => Err(ClusterError::NotAFunction(format!(
             "the function was not {} within {:?}; build it with fewer or smaller functions, or raise \
              builds.time",
@@ -192,7 +192,7 @@ async fn watch(process: Option<u32>, account: &Account) -> OverBudget {
         if let Err(over) = charge.set(bytes) {
             return over;
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(SAMPLE_INTERVAL).await;
     }
 }
 

@@ -38,9 +38,9 @@ const MEMORIES: u32 = 2;
 /// # Errors
 /// This machine cannot run WebAssembly.
 pub(super) fn engine(config: &EmbeddedConfig) -> Result<Engine> {
-    let mut with_places = settings();
-    with_places.allocation_strategy(InstanceAllocationStrategy::Pooling(places(config)));
-    Engine::new(&with_places).or_else(|error| {
+    let mut with_pool = settings();
+    with_pool.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config)));
+    Engine::new(&with_pool).or_else(|error| {
         tracing::warn!(
             error = format!("{error:#}"),
             "cannot preallocate {} instances of {} bytes, so calls are slower; lower guests.instances or \
@@ -76,14 +76,13 @@ fn settings() -> Config {
     config
 }
 
-fn places(config: &EmbeddedConfig) -> PoolingAllocationConfig {
+fn pool(config: &EmbeddedConfig) -> PoolingAllocationConfig {
     let instances = u32::try_from(config.max_instances).unwrap_or(u32::MAX);
     let each = KEPT_BYTES / config.max_instances.max(1);
     // In pages.
     let part = |parts: usize, most: usize| (each / 5 * parts / PAGE_BYTES * PAGE_BYTES).min(most);
-    let mut places = PoolingAllocationConfig::new();
-    places
-        .total_core_instances(instances)
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_core_instances(instances)
         .total_memories(instances.saturating_mul(MEMORIES))
         .total_gc_heaps(instances)
         .total_tables(instances.saturating_mul(MAX_TABLES))
@@ -95,5 +94,5 @@ fn places(config: &EmbeddedConfig) -> PoolingAllocationConfig {
         .linear_memory_keep_resident(part(3, KEPT_MEMORY_BYTES))
         .async_stack_keep_resident(part(1, KEPT_STACK_BYTES))
         .table_keep_resident(part(1, KEPT_TABLE_BYTES));
-    places
+    pool
 }

@@ -7,7 +7,7 @@
 //! * `host.rs`: the kernel's host trait (memory, clocks, randomness); `printing.rs`: logs what functions print.
 //! * `operations.rs`: performs operations while a function is suspended.
 //! * `chain.rs`: chained calls; `failures.rs`: logs failed ones; `tree.rs`: deadline and cancellation of a call tree.
-//! * `places.rs`, `turns.rs`: fair sharing of instances and processors among users; `limiter.rs`, `tiers.rs`: memory
+//! * `permits.rs`, `turns.rs`: fair sharing of instances and processors among users; `limiter.rs`, `tiers.rs`: memory
 //!   within the user's budget.
 //! * `extension.rs`: extension point for programs that embed the cluster.
 //! * `run.rs`: one run, from instantiation to its end; `entry.rs`: its entry; `ending.rs`: its outcome.
@@ -54,7 +54,7 @@ mod linker;
 mod locks;
 mod making;
 mod operations;
-mod places;
+mod permits;
 mod printing;
 mod program;
 mod run;
@@ -74,7 +74,7 @@ use compiled::Compiled;
 use faasm_bridge::guest::Stream;
 use futures_util::future::BoxFuture;
 use locks::Holding;
-use places::Places;
+use permits::InstancePermits;
 use printing::Printed;
 use program::{Known, Program, Programs};
 use std::num::NonZero;
@@ -180,7 +180,7 @@ struct Inner {
     programs: Arc<Programs>,
     stores: Stores,
     /// Permits for instances.
-    places: Arc<Places>,
+    permits: Arc<InstancePermits>,
     /// Processors.
     turns: Arc<Turns>,
     /// This host's copy of each user's state.
@@ -204,14 +204,14 @@ impl Embedded {
         let (builds, budget) = (config.builds.clone(), config.budget.clone());
         let programs = Programs::new(engine.clone(), compiled, builds, budget, is_shared);
         let tiers = Tiers::new(config.budget.clone(), config.unsent_kept);
-        Tiers::keep_tidy(&tiers).map_err(|error| ClusterError::Internal(error.to_string()))?;
+        Tiers::start_eviction(&tiers).map_err(|error| ClusterError::Internal(error.to_string()))?;
         let holding = Holding::new(stores.locks.clone())?;
-        let places = Places::new(config.max_instances, config.max_user_instances);
+        let permits = InstancePermits::new(config.max_instances, config.max_user_instances);
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         let turns = Turns::new(processors);
         let printed = Arc::default();
         let inner =
-            Inner { config, engine, programs, stores, places, turns, tiers, holding, printed };
+            Inner { config, engine, programs, stores, permits, turns, tiers, holding, printed };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -307,8 +307,8 @@ impl Cluster for Embedded {
     }
 
     fn usage(&self) -> Option<Usage> {
-        let places = &self.inner.places;
-        Some(Usage { instances: places.taken(), most: places.most() })
+        let permits = &self.inner.permits;
+        Some(Usage { instances: permits.taken(), most: permits.most() })
     }
 }
 

@@ -44,8 +44,8 @@ impl Program {
         // runs this very program, or read from a folder that only this user can write to; see `compiled.rs`.
         let module = unsafe { Module::deserialize(engine, &code) }.map_err(|error| {
             // The allocator's error names the resource and its limit.
-            let place = error.chain().map(ToString::to_string).find(|why| why.contains("allocator"));
-            match place {
+            let cause = error.chain().map(ToString::to_string).find(|why| why.contains("allocator"));
+            match cause {
                 Some(why) => ClusterError::NotAFunction(format!(
                     "the function exceeds the limits of an instance ({why}): link it with less memory, or raise \
                      guests.memory_bytes and guests.table_elements"
@@ -74,7 +74,7 @@ impl Builder {
         user: &str,
         original: impl Future<Output = Result<Arc<Vec<u8>>, ClusterError>>,
     ) -> Result<Arc<Program>, ClusterError> {
-        let place = self.builds.place(user).await?;
+        let permit = self.builds.acquire(user).await?;
         let original = original.await?;
         let account = self.budget.user(user);
         let _charge = account.charge(Kind::Build, original.len())?;
@@ -84,7 +84,7 @@ impl Builder {
             Arc::clone(&original),
             account.clone(),
         );
-        let kept = Builds::on_thread(&place, move || {
+        let kept = Builds::on_thread(&permit, move || {
             compiled.load(&wasm).map(|made| Program::load(&engine, &payer, made))
         });
         if let Some(Ok(program)) = kept.await? {
@@ -94,12 +94,12 @@ impl Builder {
             Some(program) => making::by_child(program, &self.config, &account, &original).await?,
             None => {
                 let (engine, wasm) = (self.engine.clone(), Arc::clone(&original));
-                let made = Builds::on_thread(&place, move || Made::of(&engine, &wasm)).await?;
+                let made = Builds::on_thread(&permit, move || Made::of(&engine, &wasm)).await?;
                 made.map_err(ClusterError::NotAFunction)?
             }
         };
         let (engine, compiled) = (self.engine.clone(), Arc::clone(&self.compiled));
-        let program = Builds::on_thread(&place, move || {
+        let program = Builds::on_thread(&permit, move || {
             compiled.keep(&original, &made);
             Program::load(&engine, &account, made)
         });

@@ -6,7 +6,7 @@ use super::entry::{enter_main, enter_pointer};
 use super::host::{Printer, View};
 use super::limiter::Limiter;
 use super::locks::RunLocks;
-use super::places::Places;
+use super::permits::InstancePermits;
 use super::program::Program;
 use super::tiers::Tier;
 use super::tree::{CutOff, Root};
@@ -234,7 +234,7 @@ pub(super) fn call_program(
             );
             return Ok(Outcome::failed(failure::CLUSTER_ONLY, message));
         }
-        let _place = Places::take(&inner.places, &call.user)?;
+        let _permit = InstancePermits::take(&inner.permits, &call.user)?;
         // A cancelled run is dropped before `within` returns, which releases its locks.
         let tree = origin.tree.clone();
         let (turns, user) = (Arc::clone(&inner.turns), call.user.clone());

@@ -53,16 +53,16 @@ impl Tiers {
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub(super) fn keep_tidy(tiers: &Arc<Self>) -> std::io::Result<()> {
+    pub(super) fn start_eviction(tiers: &Arc<Self>) -> std::io::Result<()> {
         let tiers = Arc::downgrade(tiers);
-        let tidying = move || {
+        let evicting = move || {
             while let Some(tiers) = tiers.upgrade() {
-                tiers.tidy(Instant::now());
+                tiers.evict_idle(Instant::now());
                 drop(tiers);
                 std::thread::sleep(PERIOD);
             }
         };
-        std::thread::Builder::new().name("tiers".into()).spawn(tidying).map(drop)
+        std::thread::Builder::new().name("tiers".into()).spawn(evicting).map(drop)
     }
 
     /// The local tier of `user`, shared by all runs of this user here.
@@ -79,7 +79,7 @@ impl Tiers {
     }
 
     /// Evicts clean values and drops unpushed writes whose time is over.
-    fn tidy(&self, now: Instant) {
+    fn evict_idle(&self, now: Instant) {
         let mut users = lock(&self.users);
         users.retain(|user, entry| {
             if !entry.is_idle() {
@@ -155,18 +155,18 @@ mod tests {
         pull(&tier, "clean").unwrap();
         lock(&tier).write("unsent", MIB, 0, &[1]).unwrap();
         let now = Instant::now();
-        tiers.tidy(now + 2 * KEPT);
+        tiers.evict_idle(now + 2 * KEPT);
         assert!(budget.used_for(Kind::State) > 2 * MIB, "a run uses them");
         let now = now + 2 * KEPT;
         drop(tier);
-        tiers.tidy(now + CLEAN_KEPT / 2);
+        tiers.evict_idle(now + CLEAN_KEPT / 2);
         assert!(budget.used_for(Kind::State) > 2 * MIB, "the next run may come soon");
-        tiers.tidy(now + CLEAN_KEPT);
+        tiers.evict_idle(now + CLEAN_KEPT);
         let used = budget.used_for(Kind::State);
         assert!(used > MIB && used < 2 * MIB, "{used}");
-        tiers.tidy(now + KEPT - PERIOD);
+        tiers.evict_idle(now + KEPT - PERIOD);
         assert_eq!(budget.used_for(Kind::State), used);
-        tiers.tidy(now + KEPT);
+        tiers.evict_idle(now + KEPT);
         assert_eq!(budget.used(), 0);
         assert!(lock(&tiers.users).is_empty());
     }

@@ -423,7 +423,7 @@ impl Inner {
         check_user(&user, is_trusted).map_err(ClusterError::NotAFunction)?;
         let check_names = self.config.only_stored;
         // Checks here, because an invalid function can crash the compiler of the upload server.
-        let place = self.builds.place(&user).await?;
+        let permit = self.builds.acquire(&user).await?;
         let prepared = match &self.config.builds.program {
             Some(program) => {
                 let job = Job::ForFaasm { is_trusted, check_names };
@@ -436,10 +436,10 @@ impl Inner {
             None => {
                 let checked = wasm.clone();
                 let prepare = move || prepare(&checked, is_trusted, check_names);
-                Builds::on_thread(&place, prepare).await?.map_err(ClusterError::NotAFunction)?
+                Builds::on_thread(&permit, prepare).await?.map_err(ClusterError::NotAFunction)?
             }
         };
-        drop(place);
+        drop(permit);
         let Prepared { guarded, mut warnings, chained } = prepared;
         for name in chained {
             if name != function && !self.functions.has(&user, &name).await? {

@@ -40,9 +40,9 @@ pub(super) struct AdmissionQueue {
 }
 
 /// A position in the queue.
-struct Place<'a>(&'a AdmissionQueue);
+struct Position<'a>(&'a AdmissionQueue);
 
-impl Drop for Place<'_> {
+impl Drop for Position<'_> {
     fn drop(&mut self) {
         *lock(&self.0.waiting) -= 1;
     }
@@ -81,7 +81,7 @@ impl AdmissionQueue {
                 Err(why) => *lock(&self.why) = why,
             }
         }
-        let _place = self.place()?;
+        let _position = self.enter()?;
         let until = Instant::now() + self.time;
         let _turn = timeout_at(until, self.turn.lock()).await.map_err(|_| self.late())?;
         let mut pause = SHORTEST;
@@ -112,7 +112,7 @@ impl AdmissionQueue {
         }
     }
 
-    fn place(&self) -> Result<Place<'_>, ClusterError> {
+    fn enter(&self) -> Result<Position<'_>, ClusterError> {
         let mut waiting = lock(&self.waiting);
         if *waiting >= self.most {
             let most = self.most;
@@ -125,7 +125,7 @@ impl AdmissionQueue {
             )));
         }
         *waiting += 1;
-        Ok(Place(self))
+        Ok(Position(self))
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 /// Permits for instances.
-pub(super) struct Places {
+pub(super) struct InstancePermits {
     most: usize,
     per_user: usize,
     taken: Mutex<Taken>,
@@ -19,12 +19,12 @@ struct Taken {
 }
 
 /// A permit for one instance, released on drop.
-pub(super) struct Place {
-    places: Arc<Places>,
+pub(super) struct InstancePermit {
+    permits: Arc<InstancePermits>,
     user: String,
 }
 
-impl Places {
+impl InstancePermits {
     pub(super) fn new(most: usize, per_user: usize) -> Arc<Self> {
         Arc::new(Self { most, per_user: per_user.min(most), taken: Mutex::default() })
     }
@@ -44,24 +44,24 @@ impl Places {
     ///
     /// # Errors
     /// The user's limit or the total limit is reached.
-    pub(super) fn take(places: &Arc<Self>, user: &str) -> Result<Place, ClusterError> {
-        let mut taken = lock(&places.taken);
-        if taken.all >= places.most {
-            return Err(ClusterError::Full { instances: places.most });
+    pub(super) fn take(permits: &Arc<Self>, user: &str) -> Result<InstancePermit, ClusterError> {
+        let mut taken = lock(&permits.taken);
+        if taken.all >= permits.most {
+            return Err(ClusterError::Full { instances: permits.most });
         }
         let theirs = taken.by_user.get(user).copied().unwrap_or_default();
-        if theirs >= places.per_user {
-            return Err(ClusterError::UserFull { instances: places.per_user });
+        if theirs >= permits.per_user {
+            return Err(ClusterError::UserFull { instances: permits.per_user });
         }
         taken.all += 1;
         taken.by_user.insert(user.to_owned(), theirs + 1);
-        Ok(Place { places: Arc::clone(places), user: user.to_owned() })
+        Ok(InstancePermit { permits: Arc::clone(permits), user: user.to_owned() })
     }
 }
 
-impl Drop for Place {
+impl Drop for InstancePermit {
     fn drop(&mut self) {
-        let mut taken = lock(&self.places.taken);
+        let mut taken = lock(&self.permits.taken);
         taken.all -= 1;
         if let Some(theirs) = taken.by_user.get_mut(&self.user) {
             *theirs -= 1;
@@ -78,18 +78,19 @@ mod tests {
 
     #[test]
     fn one_user_cannot_take_them_all() {
-        let places = Places::new(4, 3);
-        let mut theirs: Vec<_> = (0..3).map(|_| Places::take(&places, "eve").unwrap()).collect();
-        let refused = Places::take(&places, "eve").err();
+        let permits = InstancePermits::new(4, 3);
+        let mut theirs: Vec<_> =
+            (0..3).map(|_| InstancePermits::take(&permits, "eve").unwrap()).collect();
+        let refused = InstancePermits::take(&permits, "eve").err();
         assert!(matches!(refused, Some(ClusterError::UserFull { instances: 3 })), "{refused:?}");
-        let own = Places::take(&places, "ada").unwrap();
-        let refused = Places::take(&places, "ada").err();
+        let own = InstancePermits::take(&permits, "ada").unwrap();
+        let refused = InstancePermits::take(&permits, "ada").err();
         assert!(matches!(refused, Some(ClusterError::Full { instances: 4 })), "{refused:?}");
         theirs.pop();
         drop(own);
-        assert_eq!(places.taken(), 2);
+        assert_eq!(permits.taken(), 2);
         drop(theirs);
-        assert_eq!(places.taken(), 0);
-        assert!(lock(&places.taken).by_user.is_empty());
+        assert_eq!(permits.taken(), 0);
+        assert!(lock(&permits.taken).by_user.is_empty());
     }
 }
