@@ -1,4 +1,4 @@
-//! The relay: carries calls and state between web pages and a cluster.
+//! The relay: forwards calls and state between web pages and a cluster.
 //!
 //! ```text
 //!   page ──WebSocket── session ──┬── Cluster        runs functions        (embedded: wasmtime; a Faasm cluster)
@@ -8,18 +8,18 @@
 //!                                └── FunctionStore  originals             (redb)
 //! ```
 //!
-//! * [`serve`] takes a bound listener, what to serve, and a future that ends it.
-//! * [`cluster`]: where functions run. Backends implement [`cluster::Cluster`].
-//! * [`store`]: where originals, state, shared files and the journal are kept.
-//! * [`budget`]: memory that users make the relay hold.
+//! * [`serve`]: serves on a bound listener until a shutdown future completes.
+//! * [`cluster`]: the backends that run functions; they implement [`cluster::Cluster`].
+//! * [`store`]: originals, state, shared files and the journal.
+//! * [`budget`]: memory and disk budgets of users.
 //! * [`auth`]: tokens, and the right that each operation needs.
-//! * `session`: connections, over WebSockets and plain HTTP, over the session state machine of `faasm-bridge`.
+//! * `session`: WebSocket and HTTP connections that drive the session state machine of `faasm-bridge`.
 //! * [`settings`]: the configuration file, the environment and flags, for [`Config`].
-//! * `http`: routes, static files, uploads, and the checks that keep other web sites out.
+//! * `http`: routes, static files, uploads, and the origin checks against other web sites.
 //!
 //! In another program, without HTTP: see [`cluster::embedded`].
 //!
-//! What a host call means is not here: that is `faasm_bridge::guest`, which this crate only drives.
+//! The semantics of host calls are in `faasm_bridge::guest`, which this crate only drives.
 
 pub mod auth;
 pub mod budget;
@@ -38,16 +38,16 @@ pub use integrity::integrity;
 pub use net::serve;
 pub use tls::{Tls, TlsError};
 
-/// Reads a body of `POST /` and forgets it again. Public for the fuzzer, which has no relay around it.
+/// Parses a body of `POST /` and drops it. Public for the fuzzer.
 ///
 /// # Errors
-/// What the relay would answer.
+/// The error that the relay would send.
 #[doc(hidden)]
 pub fn check_message(json: &[u8]) -> Result<(), String> {
     http::read_message(json).map(drop)
 }
 
-/// Reads what a planner answers, and whether it makes sense. Public for the fuzzer, which has no planner.
+/// Parses a planner's response and returns whether it is valid. Public for the fuzzer.
 #[doc(hidden)]
 pub fn check_planner_answer(json: &[u8]) -> bool {
     cluster::faasm::check_answer(json)

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
 
-/// Carries calls and state between web pages and a cluster.
+/// Forwards calls and state between web pages and a cluster.
 #[derive(Debug, Parser)]
 #[command(name = "faasm-relay", version, about)]
 struct Opts {
@@ -30,10 +30,9 @@ enum Command {
     Compile(cli::compile::Opts),
 }
 
-/// For what still runs when a command has ended.
+/// Time limit for tasks that still run when a command has ended.
 const UNWINDING: Duration = Duration::from_secs(2);
-/// Functions run on as many threads as there are processors, one turn each; these are for everything else meanwhile, so that
-/// what is answered at once is.
+/// Functions occupy at most one thread per processor; these additional threads keep everything else responsive.
 const MORE_THREADS: usize = 2;
 
 fn runtime() -> std::io::Result<Runtime> {
@@ -42,14 +41,15 @@ fn runtime() -> std::io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(threads).enable_all().build()
 }
 
-/// Pieces from this size on are mapped, and given back when they are freed, bytes.
+/// Allocations from this size on are mapped, and returned to the system when freed, bytes.
 const MAPPED_BYTES: i32 = 128 * 1024;
 
-/// Fixes what glibc's allocator maps. Otherwise, with each large piece that is freed, it takes larger ones from its heaps, and these
-/// keep what they had: 590 of 780 MiB after 24 sessions that did not read their replies, where now it is 40.
+/// Fixes the mmap threshold of glibc's allocator. Otherwise the threshold grows with each large allocation that is
+/// freed, and heaps retain the memory: 590 of 780 MiB after 24 sessions that did not read their replies, instead of 40
+/// MiB.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn give_memory_back() {
-    // SAFETY: it sets a number, and there is no other thread yet.
+    // SAFETY: the call sets a number, and there is no other thread yet.
     let is_set = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_BYTES) };
     debug_assert_eq!(is_set, 1);
 }
@@ -62,8 +62,8 @@ fn main() -> ExitCode {
     let opts = Opts::parse();
     let quiet = match &opts.command {
         Command::Serve(_) => "info,walrus=off",
-        // What a function prints, or what was found, is the output of these commands; what a library says of a function's custom
-        // sections is not.
+        // The output of these commands is what a function prints, or the doctor's results, not a library's remarks
+        // about custom sections.
         Command::Run(_)
         | Command::Token(_)
         | Command::Explain(_)
@@ -88,7 +88,7 @@ fn main() -> ExitCode {
                 Command::Compile(opts) => opts.run(),
             }
         });
-        // What blocks a thread cannot be cut off, and is not waited for.
+        // Blocking tasks cannot be cancelled, so the process does not wait for them.
         runtime.shutdown_timeout(UNWINDING);
         ended
     });

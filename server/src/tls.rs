@@ -1,4 +1,4 @@
-//! TLS by `rustls`: a certificate and its key out of PEM files, read again when they change.
+//! TLS with `rustls`: a certificate and its key from PEM files, reloaded when they change.
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::{self, PemObject};
@@ -9,17 +9,17 @@ use std::time::{Duration, SystemTime};
 use thiserror::Error;
 use tokio_rustls::{TlsAcceptor, rustls};
 
-/// How often the files are looked at.
+/// Interval of checks for changed files.
 const CHECK_PERIOD: Duration = Duration::from_secs(10);
 
-/// Why there is no TLS with these files.
+/// Why these files cannot be used for TLS.
 #[derive(Debug, Error)]
 pub enum TlsError {
     #[error("{path}: {error}")]
     Unreadable { path: PathBuf, error: std::io::Error },
     #[error("{path}: {problem}")]
     Unusable { path: PathBuf, problem: String },
-    #[error("{certificate} and {key} do not make a server's certificate: {error}")]
+    #[error("{certificate} and {key} are not a valid server certificate and key: {error}")]
     Mismatch { certificate: PathBuf, key: PathBuf, error: rustls::Error },
 }
 
@@ -42,7 +42,7 @@ struct Loaded {
     stamps: Stamps,
 }
 
-/// Tells whether the files changed: when they were written, and how long they are.
+/// Detects changes of the files: their modification times and lengths.
 type Stamps = [Option<(SystemTime, u64)>; 2];
 
 impl std::fmt::Debug for Tls {
@@ -52,10 +52,10 @@ impl std::fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// Reads the certificate, with those of its issuers after it, and its private key.
+    /// Reads the certificate chain, leaf first, and its private key.
     ///
     /// # Errors
-    /// When a file cannot be read, or the two do not fit.
+    /// A file cannot be read, or certificate and key do not match.
     pub fn load(
         certificate: impl Into<PathBuf>,
         key: impl Into<PathBuf>,
@@ -65,28 +65,28 @@ impl Tls {
         Ok(Self { files, loaded, check_period: CHECK_PERIOD })
     }
 
-    /// The same, with the files looked at so often.
+    /// Like [`Tls::load`], with this interval of checks.
     pub fn checked_every(mut self, period: Duration) -> Self {
         self.check_period = period;
         self
     }
 
-    /// Reads the files again, for connections from now on.
+    /// Reloads the files for new connections.
     ///
     /// # Errors
-    /// As for [`Tls::load`]; the certificate stays what it was.
+    /// As for [`Tls::load`]; the certificate is unchanged.
     pub fn reload(&self) -> Result<(), TlsError> {
         let loaded = self.files.load()?;
         *self.lock() = loaded;
         Ok(())
     }
 
-    /// Shakes hands with the newest certificate.
+    /// Performs a handshake with the current certificate.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
         Arc::clone(&self.lock().config).into()
     }
 
-    /// Reads the files again whenever they change, for ever.
+    /// Reloads the files whenever they change.
     pub(crate) async fn keep_fresh(&self) {
         let mut failed: Option<Stamps> = None;
         let mut looks = tokio::time::interval(self.check_period);
@@ -98,12 +98,12 @@ impl Tls {
             }
             match self.reload() {
                 Ok(()) => {
-                    tracing::info!(certificate = %self.files.certificate.display(), "certificate read again");
+                    tracing::info!(certificate = %self.files.certificate.display(), "certificate reloaded");
                     failed = None;
                 }
-                // Somebody may be half-way through replacing the two: it is tried again, and said once.
+                // The files may be in the middle of a replacement: retries, and logs once.
                 Err(error) if failed != Some(stamps) => {
-                    tracing::error!(%error, "the certificate changed and is no use; the one before stays");
+                    tracing::error!(%error, "the changed certificate is not usable; the previous one stays in use");
                     failed = Some(stamps);
                 }
                 Err(_) => {}
@@ -125,7 +125,7 @@ impl Files {
     }
 
     fn load(&self) -> Result<Loaded, TlsError> {
-        // Before the files: what is written in between is seen as a change.
+        // Taken before reading the files, so that a concurrent write is detected as a change.
         let stamps = self.stamps();
         let read = |path: &Path| {
             std::fs::read(path)
@@ -137,11 +137,11 @@ impl Files {
         let certificates =
             certificates.map_err(|error| unusable(&self.certificate, error.to_string()))?;
         if certificates.is_empty() {
-            let problem = "there is no certificate as PEM (BEGIN CERTIFICATE)".to_owned();
+            let problem = "the file has no PEM certificate (BEGIN CERTIFICATE)".to_owned();
             return Err(unusable(&self.certificate, problem));
         }
         let key = PrivateKeyDer::from_pem_slice(&read(&self.key)?).map_err(|error| {
-            let problem = format!("there is no private key as PEM (BEGIN PRIVATE KEY): {error}");
+            let problem = format!("the file has no PEM private key (BEGIN PRIVATE KEY): {error}");
             unusable(&self.key, problem)
         })?;
         let mismatch = |error| TlsError::Mismatch {
@@ -156,7 +156,7 @@ impl Files {
             .with_no_client_auth()
             .with_single_cert(certificates, key)
             .map_err(mismatch)?;
-        // WebSockets need it, and there is nothing else here.
+        // HTTP/1.1 only: WebSockets need it.
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Loaded { config: Arc::new(config), stamps })
     }

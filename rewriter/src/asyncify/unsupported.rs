@@ -74,7 +74,7 @@ pub(crate) fn check_tables(labels: &Labels<'_>, analysis: &Analysis) -> Result<(
     Err(Error::Unsupported {
         what: "calls that can suspend, through a table whose slots the module overwrites,",
         functions: list(&through),
-        advice: "call through a table that stays as it is",
+        advice: "call through a table that the module does not write to",
     })
 }
 

@@ -217,7 +217,9 @@ impl Bindings {
                 Ok(2)
             }
             Begin::Wait(_) if self.allocating.get() => {
-                let message = "the guest's malloc wants to wait, which it cannot".to_owned();
+                let message =
+                    "the guest's malloc makes a host call that suspends, which is not supported"
+                        .to_owned();
                 Err(Fault::Operation { call, message }.into())
             }
             Begin::Wait(operation) => {

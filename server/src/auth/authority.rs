@@ -1,4 +1,4 @@
-//! From a token to what it grants.
+//! Verifies tokens and returns their grants.
 
 use super::grant::{Denied, Grant};
 use super::key::{Key, KeyError, KeyFile};
@@ -14,13 +14,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// What a relay wants of tokens.
+/// What a relay requires of tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenSettings {
     pub key: KeyFile,
-    /// What `aud` has to name, if anything.
+    /// Required audience (`aud`), if any.
     pub audience: Option<String>,
-    /// What `iss` has to be, if anything.
+    /// Required issuer (`iss`), if any.
     pub issuer: Option<String>,
 }
 
@@ -37,16 +37,16 @@ impl std::fmt::Debug for Authority {
     }
 }
 
-/// The claims of a token that mean something here. A claim of another type makes the token invalid.
+/// The claims that the relay uses. A claim of another type makes the token invalid.
 #[derive(Deserialize)]
 struct Claims {
     sub: Option<String>,
-    /// In place of `sub`, where that is something else than a name here.
+    /// Takes precedence over `sub`, for issuers whose `sub` is not a user name.
     user: Option<String>,
     functions: Option<Vec<String>>,
     rights: Option<Vec<String>>,
     exp: f64,
-    /// Checked by `jsonwebtoken`; here for its type.
+    /// Checked by `jsonwebtoken`; declared to check its type.
     #[serde(rename = "nbf")]
     _nbf: Option<f64>,
 }
@@ -55,33 +55,33 @@ impl Authority {
     /// Reads the keys.
     ///
     /// # Errors
-    /// When the file cannot be read, or has no usable key.
+    /// The file cannot be read, or has no usable key.
     pub fn load(settings: TokenSettings) -> Result<Self, KeyError> {
         provider::install();
         let keys = Arc::new(RwLock::new(settings.key.read()?));
         Ok(Self { settings, keys })
     }
 
-    /// Reads the keys again. Sessions go on by the tokens that were checked before.
+    /// Reloads the keys. Sessions continue with the tokens that were verified before.
     ///
     /// # Errors
-    /// As for [`Authority::load`]; the keys stay as they were.
+    /// As for [`Authority::load`]; the keys are unchanged.
     pub fn reload(&self) -> Result<(), KeyError> {
         let keys = self.settings.key.read()?;
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
         Ok(())
     }
 
-    /// What this token allows.
+    /// Verifies a token and returns its grant.
     ///
     /// # Errors
-    /// When it is not good: its signature, its times, or what it says.
+    /// The signature, the times or the claims are invalid.
     pub fn verify(&self, token: &str) -> Result<Grant, Denied> {
         let invalid = |why: &str| Denied::Invalid(why.to_owned());
         if token.len() > MAX_TOKEN_BYTES {
             return Err(invalid("it is too long"));
         }
-        // RFC 7515, 4.1.11: what is critical and not understood makes it invalid, and nothing of that kind is understood here.
+        // RFC 7515, 4.1.11: unsupported critical extensions make a token invalid; this relay supports none.
         if part(token, 0).is_some_and(|header| header.contains_key("crit")) {
             return Err(invalid("its header has `crit`, which this relay does not support"));
         }
@@ -109,25 +109,25 @@ impl Authority {
     }
 }
 
-/// The header of a token, or its claims, whoever wrote them.
+/// The unverified header, or the unverified claims, of a token.
 fn part(token: &str, number: usize) -> Option<Map<String, Value>> {
     let bytes = URL_SAFE_NO_PAD.decode(token.split('.').nth(number)?).ok()?;
     serde_json::from_slice(&bytes).ok()
 }
 
-/// The key a token is checked with. It decides on the algorithm; the token's `alg` has to agree.
+/// The key for a token. The key determines the algorithm; the token's `alg` has to match.
 fn pick<'a>(keys: &'a [Key], header: &Header) -> Result<&'a Key, Denied> {
     let found = match (keys, &header.kid) {
         ([only], None) => Some(only),
-        // A key of its own file has no name.
+        // A single key has no `kid`.
         ([only], Some(_)) if only.id.is_none() => Some(only),
         (keys, id) => id.as_ref().and_then(|id| keys.iter().find(|k| k.id.as_ref() == Some(id))),
     };
     found.ok_or_else(|| {
         Denied::Invalid(match &header.kid {
-            Some(_) => "its `kid` is none of this relay's keys".to_owned(),
+            Some(_) => "its `kid` is not one of this relay's keys".to_owned(),
             None => {
-                "it has to say by `kid` which of this relay's keys it is signed with".to_owned()
+                "it has to name by `kid` the key of this relay that it is signed with".to_owned()
             }
         })
     })
@@ -151,7 +151,7 @@ fn grant(claims: Claims) -> Result<Grant, Denied> {
         None => Rights::of_a_page(),
     };
     let functions = claims.functions.map(|names| names.into_iter().map(Pattern::new).collect());
-    // Negative ones were refused; one beyond the range is the end of time.
+    // Negative times were rejected; a time out of range is clamped.
     Ok(Grant { user: Some(user), functions, rights, expiry: Some(claims.exp as u64) })
 }
 
@@ -159,13 +159,15 @@ fn denied(error: &Error, token: &str, header: &Header, key: &Key) -> Denied {
     let has = |claim: &str| part(token, 1).is_some_and(|claims| claims.contains_key(claim));
     Denied::Invalid(match error.kind() {
         ErrorKind::ExpiredSignature => return Denied::Expired,
-        ErrorKind::ImmatureSignature => "it is for later: its `nbf` is to come".to_owned(),
+        ErrorKind::ImmatureSignature => {
+            "it is not valid yet: its `nbf` is in the future".to_owned()
+        }
         ErrorKind::InvalidSignature => "its signature is not by this relay's key".to_owned(),
         ErrorKind::InvalidAlgorithm | ErrorKind::InvalidKeyFormat => {
             format!("it is signed by {:?}, and the key is for {:?}", header.alg, key.algorithm)
         }
-        ErrorKind::InvalidAudience => "its `aud` is not this relay".to_owned(),
-        ErrorKind::InvalidIssuer => "its `iss` is not whom this relay trusts".to_owned(),
+        ErrorKind::InvalidAudience => "its `aud` does not name this relay".to_owned(),
+        ErrorKind::InvalidIssuer => "its `iss` is not the issuer that this relay trusts".to_owned(),
         ErrorKind::MissingRequiredClaim(claim) if !has(claim) => format!("it has no `{claim}`"),
         ErrorKind::MissingRequiredClaim(claim) | ErrorKind::InvalidClaimFormat(claim) => {
             match claim.as_str() {

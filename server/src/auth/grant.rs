@@ -1,16 +1,16 @@
-//! What one token allows, and why it does not allow something.
+//! Grants of tokens, and reasons for denial.
 
 use super::pattern::Pattern;
 use super::right::{Operation, Right, Rights};
 use super::{LEEWAY_SECONDS, now};
 use thiserror::Error;
 
-/// Why something is not allowed.
+/// Why an operation is denied.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Denied {
-    #[error("this relay asks for a token, and there is none")]
+    #[error("this relay requires a token, but the request has none")]
     Missing,
-    #[error("the token is not good here: {0}")]
+    #[error("the token is invalid: {0}")]
     Invalid(String),
     #[error("the token has expired: connect again with a fresh one")]
     Expired,
@@ -23,7 +23,7 @@ pub enum Denied {
 }
 
 impl Denied {
-    /// Whether another token, of the same rights, would help.
+    /// Whether a fresh token with the same rights would help.
     pub fn wants_a_token(&self) -> bool {
         match self {
             Denied::Missing | Denied::Invalid(_) | Denied::Expired => true,
@@ -32,10 +32,10 @@ impl Denied {
     }
 }
 
-/// What a token allows, or the lack of tokens.
+/// What a token allows, or what is allowed on a relay without tokens.
 ///
-/// It is about what is asked for from outside. A function that was called does what it does: it chains other functions
-/// of its user, also such that the token is not for, and uses their state. Who uploaded it decided on that.
+/// Grants apply to requests from outside only. A running function acts with its user's full rights: it may chain other
+/// functions of its user, also functions that the token does not name, and use the user's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// `None` is any user, on a relay without tokens.
@@ -48,30 +48,30 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// Everything, for everyone: a relay without tokens.
+    /// Allows everything for every user: a relay without tokens.
     pub fn open() -> Self {
         Self { user: None, functions: None, rights: Rights::all(), expiry: None }
     }
 
-    /// Nothing, for no one.
+    /// Allows nothing.
     pub(crate) fn nothing() -> Self {
         Self { user: None, functions: None, rights: Rights::default(), expiry: Some(0) }
     }
 
-    /// Whom it is for; any user, on a relay without tokens.
+    /// The user; `None` on a relay without tokens, where it is any user.
     pub(crate) fn user(&self) -> Option<&str> {
         self.user.as_deref()
     }
 
-    /// When its token expires, seconds since 1970; requests are taken for [`LEEWAY_SECONDS`] more.
+    /// When the token expires, seconds since 1970; requests are accepted for [`LEEWAY_SECONDS`] more.
     pub fn expiry(&self) -> Option<u64> {
         self.expiry
     }
 
-    /// Whether it is for this user.
+    /// Checks that the grant is for this user.
     ///
     /// # Errors
-    /// When it is for another one.
+    /// The grant is for another user.
     pub fn check_user(&self, asked: &str) -> Result<(), Denied> {
         match &self.user {
             Some(of) if of != asked => {
@@ -81,10 +81,10 @@ impl Grant {
         }
     }
 
-    /// Whether it allows this, now. The user was checked.
+    /// Checks that the grant allows this operation now. The caller has checked the user.
     ///
     /// # Errors
-    /// The first reason why not.
+    /// The first reason for denial.
     pub fn check(&self, operation: Operation<'_>) -> Result<(), Denied> {
         let Some(right) = operation.right() else { return Ok(()) };
         if self.expiry.is_some_and(|expiry| now() > expiry.saturating_add(LEEWAY_SECONDS)) {

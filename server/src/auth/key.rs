@@ -1,4 +1,4 @@
-//! Keys out of files. Each has one algorithm.
+//! Reads keys from files. Each key has exactly one algorithm.
 
 use jsonwebtoken::jwk::{
     AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse,
@@ -7,22 +7,22 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// Shortest secret, bytes: as long as what HS256 makes of it.
+/// Shortest secret, bytes: the length of an HS256 digest.
 pub(super) const MIN_SECRET_BYTES: usize = 32;
 
-/// Longest file of keys, bytes.
+/// Size limit of a key file, bytes.
 const MAX_KEY_FILE_BYTES: u64 = 1024 * 1024;
 
-/// Bytes of a point on P-256, uncompressed, and its first one.
+/// Length of an uncompressed P-256 point, and its first byte.
 const P256_POINT: (usize, u8) = (65, 4);
 
-/// Bytes of an Ed25519 key.
+/// Length of an Ed25519 key.
 const ED25519_BYTES: usize = 32;
 
-/// Where the keys are that tokens are checked with.
+/// Source of the keys that verify tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyFile {
-    /// A secret that the makers of tokens have too (HS256). Line ends at its end do not count.
+    /// A secret shared with the issuers of tokens (HS256). Trailing line ends are ignored.
     Secret(PathBuf),
     /// A public key as PEM: Ed25519 (EdDSA), P-256 (ES256) or RSA (RS256).
     Public(PathBuf),
@@ -30,7 +30,7 @@ pub enum KeyFile {
     Set(PathBuf),
 }
 
-/// Why a key file is no use.
+/// Why a key file is not usable.
 #[derive(Debug, Error)]
 pub enum KeyError {
     #[error("{path}: {error}")]
@@ -39,7 +39,7 @@ pub enum KeyError {
     Unusable { path: PathBuf, problem: String },
 }
 
-/// A key, and the only algorithm it is good for.
+/// A key and its algorithm.
 pub(super) struct Key {
     pub(super) id: Option<String>,
     pub(super) algorithm: Algorithm,
@@ -53,7 +53,7 @@ impl KeyFile {
         }
     }
 
-    /// Its keys; at least one.
+    /// The keys of the source; at least one.
     pub(super) fn read(&self) -> Result<Vec<Key>, KeyError> {
         let bytes = read(self.path())?;
         let keys = match self {
@@ -68,7 +68,7 @@ impl KeyFile {
     }
 }
 
-/// A key file's bytes.
+/// Reads a key file.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, KeyError> {
     let unreadable = |error| KeyError::Unreadable { path: path.to_owned(), error };
     let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
@@ -79,18 +79,16 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, KeyError> {
     std::fs::read(path).map_err(unreadable)
 }
 
-/// A secret as its file has it.
+/// Parses the content of a secret file.
 pub(super) fn secret(bytes: &[u8]) -> Result<&[u8], String> {
     if bytes.starts_with(b"-----BEGIN") {
-        // Everybody may know a public key: as a secret it would let everybody sign.
-        return Err(
-            "this is a key as PEM, not a secret: name it as public_key_file instead".to_owned()
-        );
+        // A public key must not be used as a secret: everyone who knows it could sign tokens.
+        return Err("this is a PEM key, not a secret: set public_key_file instead".to_owned());
     }
     let end = bytes.iter().rposition(|byte| !b"\r\n".contains(byte)).map_or(0, |last| last + 1);
     if end < MIN_SECRET_BYTES {
         return Err(format!(
-            "a secret of {end} bytes can be guessed; it needs at least {MIN_SECRET_BYTES}: make one with `openssl rand -base64 48`"
+            "a secret of {end} bytes can be guessed; it needs at least {MIN_SECRET_BYTES}: create one with `openssl rand -base64 48`"
         ));
     }
     Ok(&bytes[..end])
@@ -100,12 +98,12 @@ fn public(pem: &[u8]) -> Result<Key, String> {
     let text = String::from_utf8_lossy(pem);
     if text.contains("PRIVATE KEY-----") {
         return Err(
-            "this is a private key, which only those who make tokens need; get the public one with `openssl pkey -in FILE -pubout`"
+            "this is a private key, which only issuers of tokens need; extract the public key with `openssl pkey -in FILE -pubout`"
                 .to_owned(),
         );
     }
     if !text.contains("PUBLIC KEY-----") {
-        return Err("there is no public key as PEM (BEGIN PUBLIC KEY)".to_owned());
+        return Err("the file has no PEM public key (BEGIN PUBLIC KEY)".to_owned());
     }
     let key = |algorithm, decoding| checked(Key { id: None, algorithm, decoding });
     if let Ok(decoding) = DecodingKey::from_ed_pem(pem) {
@@ -115,7 +113,7 @@ fn public(pem: &[u8]) -> Result<Key, String> {
         return key(Algorithm::ES256, decoding);
     }
     let decoding = DecodingKey::from_rsa_pem(pem)
-        .map_err(|_| "the public key is none of Ed25519, P-256 and RSA".to_owned())?;
+        .map_err(|_| "the public key is not an Ed25519, P-256 or RSA key".to_owned())?;
     key(Algorithm::RS256, decoding)
 }
 
@@ -130,12 +128,14 @@ fn set(json: &[u8]) -> Result<Vec<Key>, String> {
         let key = Key { id: jwk.common.key_id.clone(), algorithm, decoding };
         if keys.iter().any(|other| other.id == key.id) {
             let id = key.id.unwrap_or_default();
-            return Err(at(format!("another key has its kid `{id}`, so tokens cannot name it")));
+            return Err(at(format!(
+                "another key has the same kid `{id}`, so tokens cannot name it"
+            )));
         }
         keys.push(checked(key).map_err(at)?);
     }
     if keys.is_empty() {
-        return Err("none of its keys checks signatures by EdDSA, ES256, RS256 or HS256".to_owned());
+        return Err("none of its keys verifies EdDSA, ES256, RS256 or HS256 signatures".to_owned());
     }
     if keys.len() > 1 && keys.iter().any(|key| key.id.is_none()) {
         return Err("one of its keys has no kid, so tokens cannot name it".to_owned());
@@ -143,7 +143,7 @@ fn set(json: &[u8]) -> Result<Vec<Key>, String> {
     Ok(keys)
 }
 
-/// What a key of a set is for; `None` where it is for nothing that this relay does.
+/// The algorithm of a key of a set; `None` if it does not verify signatures that this relay supports.
 fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
     if matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption)) {
         return None;
@@ -162,13 +162,13 @@ fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
     jwk.common.key_algorithm.is_none_or(|given| given == named).then_some(algorithm)
 }
 
-/// Of the right size, so that a mistake shows now and not as tokens that are never good.
+/// Checks a key's size, so that a mistake is reported now and not for every token.
 fn checked(key: Key) -> Result<Key, String> {
-    // RSA keys of a set have no bytes of their own; `ring` takes none below 2048 bits.
+    // RSA keys of a set have no encoded bytes to check; `ring` rejects keys below 2048 bits.
     let Ok(bytes) = key.decoding.try_get_as_bytes() else { return Ok(key) };
     match key.algorithm {
         Algorithm::ES256 if (bytes.len(), bytes.first()) != (P256_POINT.0, Some(&P256_POINT.1)) => {
-            Err("this key on an elliptic curve is not on P-256".to_owned())
+            Err("this elliptic-curve key is not a P-256 key".to_owned())
         }
         Algorithm::EdDSA if bytes.len() != ED25519_BYTES => {
             Err("this Edwards key is not an Ed25519 key".to_owned())

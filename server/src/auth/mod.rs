@@ -1,11 +1,11 @@
-//! Who may do what: tokens, what they grant, and the rights that operations need.
+//! Authorization: tokens, their grants, and the rights that operations need.
 //!
-//! * `right.rs`: the table from operations to rights.
-//! * `grant.rs`: what one token allows.
-//! * `key.rs`: keys out of files. The key says by which algorithm tokens are signed, a token never does.
-//! * `authority.rs`: from a token to a grant.
-//! * `provider.rs`: the signatures, by `ring`.
-//! * `signer.rs`: makes tokens, for `faasm-relay token` and tests.
+//! * `right.rs`: the right of each operation.
+//! * `grant.rs`: the grant of a token.
+//! * `key.rs`: reads keys from files. The key determines the algorithm; the token's `alg` never does.
+//! * `authority.rs`: verifies tokens.
+//! * `provider.rs`: signatures with `ring`.
+//! * `signer.rs`: signs tokens, for `faasm-relay token` and tests.
 
 mod authority;
 mod grant;
@@ -21,7 +21,7 @@ pub use key::{KeyError, KeyFile};
 pub use right::{Operation, Right, Rights};
 pub use signer::{Claims, Signer};
 
-/// Seconds by which the clocks of those who make tokens and of this relay may differ.
+/// Allowed clock difference between issuers of tokens and this relay, seconds.
 pub const LEEWAY_SECONDS: u64 = 30;
 
 /// Seconds since 1970.

@@ -1,6 +1,6 @@
-//! Names of functions with `*` in them.
+//! Patterns of function names with `*`.
 
-/// Matches names; `*` stands for any characters, also none.
+/// Matches names; `*` matches any sequence of characters, also an empty one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pattern(String);
 
@@ -9,11 +9,11 @@ impl Pattern {
         Self(text)
     }
 
-    /// Takes at most as many steps as the lengths of both multiplied, whatever the pattern.
+    /// Takes at most as many steps as the product of both lengths, for every pattern.
     pub(super) fn matches(&self, name: &str) -> bool {
         let (pattern, name) = (self.0.as_bytes(), name.as_bytes());
         let (mut at, mut of) = (0, 0);
-        // After the last `*`: where the pattern goes on, and how much of the name the `*` takes so far.
+        // For the last `*`: the position after it in the pattern, and the end of its match in the name.
         let mut star: Option<(usize, usize)> = None;
         while at < name.len() {
             match pattern.get(of) {
@@ -62,7 +62,7 @@ mod tests {
         ] {
             assert_eq!(Pattern::new(pattern.into()).matches(name), expected, "{pattern} {name}");
         }
-        // What would take for ever if each star were tried with each other one.
+        // Exponential with naive backtracking.
         let pattern = Pattern::new("*a".repeat(2000));
         assert!(!pattern.matches(&format!("{}b", "a".repeat(128))));
     }

@@ -1,7 +1,7 @@
-//! The signatures of tokens, by `ring`, which TLS uses too.
+//! Signatures of tokens with `ring`, which TLS also uses.
 //!
-//! `jsonwebtoken` leaves them to a provider. Its own ones bring a second cryptography, one of them with an RSA that has an
-//! open advisory (RUSTSEC-2023-0071).
+//! `jsonwebtoken` delegates signatures to a provider. Its built-in providers add a second cryptography library, one of
+//! them with an RSA implementation that has an open advisory (RUSTSEC-2023-0071).
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{ErrorKind, Result, new_error};
@@ -18,12 +18,11 @@ use ring::{error::Unspecified, hmac};
 static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: |algorithm, key| Ok(Box::new(Signing::new(*algorithm, key)?)),
     verifier_factory: |algorithm, key| Ok(Box::new(Verifying::new(*algorithm, key)?)),
-    // For making JSON Web Keys, which nobody does here.
+    // Only needed to create JSON Web Keys, which this relay does not do.
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Makes `jsonwebtoken` use this. Again and again does no harm; a program around this one that installed another provider
-/// before keeps that.
+/// Installs this provider in `jsonwebtoken`. Idempotent; a provider that the embedding program installed earlier stays.
 pub(super) fn install() {
     let _ = PROVIDER.install_default();
 }
@@ -49,7 +48,7 @@ impl Signing {
         }
         let key = match algorithm {
             Algorithm::HS256 => SigningKey::Hs256(hmac::Key::new(hmac::HMAC_SHA256, bytes)),
-            // `openssl genpkey` leaves the public key out.
+            // `openssl genpkey` omits the public key.
             Algorithm::EdDSA => Ed25519KeyPair::from_pkcs8_maybe_unchecked(bytes)
                 .map(SigningKey::EdDsa)
                 .map_err(|_| unusable())?,

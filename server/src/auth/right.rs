@@ -1,9 +1,9 @@
-//! Rights, and which one each operation needs.
+//! Rights, and the right that each operation needs.
 
 use faasm_bridge::wire::Request;
 use std::fmt;
 
-/// What a token can allow, besides the user it is for.
+/// A right that a token can grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
     /// To call functions.
@@ -22,7 +22,7 @@ impl Right {
     pub const ALL: [Right; 5] =
         [Right::Invoke, Right::StateRead, Right::StateWrite, Right::Upload, Right::Metrics];
 
-    /// As tokens have it.
+    /// Name in tokens.
     pub fn name(self) -> &'static str {
         match self {
             Right::Invoke => "invoke",
@@ -33,7 +33,7 @@ impl Right {
         }
     }
 
-    /// The right of that name.
+    /// The right with this name.
     pub fn of_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|right| right.name() == name)
     }
@@ -54,7 +54,8 @@ impl fmt::Display for Right {
 pub struct Rights(u8);
 
 impl Rights {
-    /// What a token allows that names no rights: all that a page needs. Uploads and metrics have to be asked for.
+    /// Rights of a token without a list of rights: all that a page needs. Uploads and metrics must be listed
+    /// explicitly.
     pub fn of_a_page() -> Self {
         [Right::Invoke, Right::StateRead, Right::StateWrite].into_iter().collect()
     }
@@ -74,10 +75,10 @@ impl FromIterator<Right> for Rights {
     }
 }
 
-/// Everything that needs a right, whichever way it comes in.
+/// All operations that need a right, over all interfaces.
 #[derive(Clone, Copy, Debug)]
 pub enum Operation<'a> {
-    /// What a session asks for.
+    /// A request of a session.
     Request(&'a Request),
     /// `PUT /f/USER/FUNCTION`, of this function.
     UploadFunction(&'a str),
@@ -96,8 +97,8 @@ pub enum Operation<'a> {
 }
 
 impl<'a> Operation<'a> {
-    /// The table. An operation that is not in it does not compile. `None` needs no right, and no token that is still good:
-    /// a session releases only locks that it was given.
+    /// The right of each operation; the exhaustive match covers every operation. `None` needs no right and no valid
+    /// token: a session can release only its own locks.
     pub fn right(self) -> Option<Right> {
         Some(match self {
             Operation::Request(request) => match request {
@@ -125,7 +126,7 @@ impl<'a> Operation<'a> {
         })
     }
 
-    /// The function it is about, which a token may not be for.
+    /// The function that the operation concerns, which the token has to allow.
     pub fn function(self) -> Option<&'a str> {
         match self {
             Operation::Request(

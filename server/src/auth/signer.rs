@@ -1,4 +1,4 @@
-//! Makes tokens.
+//! Signs tokens.
 
 use super::key::{KeyError, read, secret};
 use super::provider;
@@ -7,13 +7,13 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde::{Serialize, Serializer};
 use std::path::Path;
 
-/// What a token says. Empty parts are left out.
+/// Claims of a token. Empty claims are omitted.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Claims {
-    /// Whose functions and state.
+    /// The user.
     #[serde(rename = "sub")]
     pub user: String,
-    /// Names, or patterns with `*`; `None` is all.
+    /// Function names, or patterns with `*`; `None` is all functions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub functions: Option<Vec<String>>,
     /// `None` is all but [`Right::Upload`] and [`Right::Metrics`].
@@ -22,7 +22,7 @@ pub struct Claims {
     /// When it expires, seconds since 1970.
     #[serde(rename = "exp")]
     pub expiry: u64,
-    /// When it begins to be good, seconds since 1970.
+    /// Start of validity, seconds since 1970.
     #[serde(rename = "nbf", skip_serializing_if = "Option::is_none")]
     pub not_before: Option<u64>,
     #[serde(rename = "aud", skip_serializing_if = "Option::is_none")]
@@ -39,7 +39,7 @@ fn names<S: Serializer>(rights: &Option<Vec<Right>>, serializer: S) -> Result<S:
 pub struct Signer {
     algorithm: Algorithm,
     key: EncodingKey,
-    /// Which key of a set it is.
+    /// Name of the key in a key set.
     id: Option<String>,
 }
 
@@ -50,27 +50,27 @@ impl std::fmt::Debug for Signer {
 }
 
 impl Signer {
-    /// By a secret (HS256), or a private key as PEM: Ed25519 (EdDSA), P-256 (ES256) or RSA (RS256).
+    /// Reads a secret (HS256) or a PEM private key: Ed25519 (EdDSA), P-256 (ES256) or RSA (RS256).
     ///
     /// # Errors
-    /// When the file cannot be read, or has none of these.
+    /// The file cannot be read, or has no such key.
     pub fn load(path: &Path, id: Option<String>) -> Result<Self, KeyError> {
         provider::install();
         let bytes = read(path)?;
         let unusable = |problem| KeyError::Unusable { path: path.to_owned(), problem };
         let (algorithm, key) = of(&bytes).map_err(unusable)?;
         let signer = Self { algorithm, key, id };
-        // A private key shows only now whether it is one.
-        signer.sign(&Claims::default()).map_err(|problem| {
-            unusable(format!("no tokens can be signed with this key: {problem}"))
-        })?;
+        // Signing is the only way to validate a private key.
+        signer
+            .sign(&Claims::default())
+            .map_err(|problem| unusable(format!("this key cannot sign tokens: {problem}")))?;
         Ok(signer)
     }
 
-    /// A token.
+    /// Signs a token.
     ///
     /// # Errors
-    /// When the key cannot sign, which [`Signer::load`] has tried.
+    /// The key cannot sign, which [`Signer::load`] has checked.
     pub fn sign(&self, claims: &Claims) -> Result<String, String> {
         let mut header = Header::new(self.algorithm);
         header.kid.clone_from(&self.id);
@@ -83,7 +83,7 @@ fn of(bytes: &[u8]) -> Result<(Algorithm, EncodingKey), String> {
         return Ok((Algorithm::HS256, EncodingKey::from_secret(secret(bytes)?)));
     }
     if String::from_utf8_lossy(bytes).contains("PUBLIC KEY-----") {
-        return Err("this is a public key; tokens are signed with the private one".to_owned());
+        return Err("this is a public key; tokens are signed with the private key".to_owned());
     }
     if let Ok(key) = EncodingKey::from_ed_pem(bytes) {
         return Ok((Algorithm::EdDSA, key));
@@ -92,7 +92,8 @@ fn of(bytes: &[u8]) -> Result<(Algorithm, EncodingKey), String> {
         return Ok((Algorithm::ES256, key));
     }
     let key = EncodingKey::from_rsa_pem(bytes).map_err(|_| {
-        "there is no private key as PEM (BEGIN PRIVATE KEY) of Ed25519, P-256 or RSA".to_owned()
+        "the file has no PEM private key (BEGIN PRIVATE KEY) of type Ed25519, P-256 or RSA"
+            .to_owned()
     })?;
     Ok((Algorithm::RS256, key))
 }

@@ -1,9 +1,9 @@
-//! Memory that is kept for somebody.
+//! Charges: reserved bytes of an account.
 
 use super::{Account, Kind, OverBudget};
 use faasm_bridge::state::Meter;
 
-/// Bytes that are kept for somebody; given back when this is dropped.
+/// Bytes charged to an account, released on drop.
 #[derive(Debug)]
 pub struct Charge {
     account: Account,
@@ -16,20 +16,20 @@ impl Charge {
         Self { account, kind, bytes: 0 }
     }
 
-    /// How many there are.
+    /// The charged bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Whose they are.
+    /// The charged account.
     pub fn account(&self) -> &Account {
         &self.account
     }
 
-    /// So many more.
+    /// Increases the charge.
     ///
     /// # Errors
-    /// When there are not as many: then it is what it was.
+    /// The budget is exhausted; the charge is unchanged.
     pub fn grow(&mut self, bytes: u64) -> Result<(), OverBudget> {
         if bytes > 0 {
             self.account.take(self.kind, bytes)?;
@@ -38,23 +38,23 @@ impl Charge {
         Ok(())
     }
 
-    /// So many more, for what is there already.
+    /// Increases the charge for memory that is already allocated; this may exceed the budget.
     pub fn grown(&mut self, bytes: u64) {
         self.account.force(self.kind, bytes);
         self.bytes += bytes;
     }
 
-    /// So many less.
+    /// Decreases the charge.
     pub fn shrink(&mut self, bytes: u64) {
         let bytes = bytes.min(self.bytes);
         self.account.give_back(self.kind, bytes);
         self.bytes -= bytes;
     }
 
-    /// As many as this.
+    /// Sets the charge.
     ///
     /// # Errors
-    /// When there are not as many: then it is what it was.
+    /// The budget is exhausted; the charge is unchanged.
     pub fn set(&mut self, bytes: u64) -> Result<(), OverBudget> {
         match bytes.checked_sub(self.bytes) {
             Some(more) => self.grow(more),
@@ -65,7 +65,7 @@ impl Charge {
         }
     }
 
-    /// As many as this, which are there already.
+    /// Sets the charge for memory that is already allocated; this may exceed the budget.
     pub fn set_anyway(&mut self, bytes: u64) {
         match bytes.checked_sub(self.bytes) {
             Some(more) => self.grown(more),
@@ -73,28 +73,28 @@ impl Charge {
         }
     }
 
-    /// As many bytes of another account, and these are given back.
+    /// Moves the charge to another account.
     ///
     /// # Errors
-    /// When that one does not have as many.
+    /// The other account's budget is exhausted.
     pub fn to(self, account: &Account) -> Result<Self, OverBudget> {
         let mut charge = account.nothing(self.kind);
         charge.grow(self.bytes)?;
         Ok(charge)
     }
 
-    /// These bytes and those of another charge of the same account, as one.
+    /// Merges another charge of the same account into this one.
     pub fn absorb(&mut self, other: Self) {
         let other = if other.kind == self.kind { other } else { other.moved(self.kind) };
         self.bytes += other.forget();
     }
 
-    /// Its bytes, which somebody else gives back.
+    /// Forgets the charge without releasing it, and returns its bytes; the caller releases them.
     fn forget(mut self) -> u64 {
         std::mem::take(&mut self.bytes)
     }
 
-    /// The same bytes for something else.
+    /// Changes the kind of the charge.
     #[must_use]
     pub fn moved(mut self, kind: Kind) -> Self {
         let bytes = std::mem::take(&mut self.bytes);
@@ -111,7 +111,7 @@ impl Drop for Charge {
     }
 }
 
-/// Of a local tier.
+/// The meter of a local tier.
 impl Meter for Charge {
     fn has(&self, bytes: u64) -> bool {
         self.account.has(bytes)

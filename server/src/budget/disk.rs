@@ -1,26 +1,26 @@
-//! What users keep on disk: a bound for each of them.
+//! Disk space of users: a limit for each of them.
 //!
-//! A store counts it, in the transactions that change it.
+//! A store counts the bytes of each user in the transactions that change them.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The bound, and how often something was refused for it; clones are handles to the same.
+/// The limit and the number of rejections; clones are handles to the same limit.
 #[derive(Clone, Debug)]
 pub struct Disk {
     most: u64,
     refused: Arc<AtomicU64>,
 }
 
-/// So much is not to be had.
+/// The user's disk space is exhausted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OverDisk {
-    /// What was to be stored besides what there is, bytes.
+    /// Additional bytes to be stored.
     pub bytes: u64,
-    /// What there is, bytes.
+    /// Bytes in use.
     pub used: u64,
-    /// What there may be, bytes.
+    /// Limit, bytes.
     pub most: u64,
 }
 
@@ -38,29 +38,29 @@ impl fmt::Display for OverDisk {
 }
 
 impl Default for Disk {
-    /// No bound.
+    /// Unlimited.
     fn default() -> Self {
         Self::new(u64::MAX)
     }
 }
 
 impl Disk {
-    /// So many bytes for each user.
+    /// A limit of this many bytes per user.
     pub fn new(most: u64) -> Self {
         Self { most, refused: Arc::default() }
     }
 
-    /// Bytes for each user.
+    /// Limit per user, bytes.
     pub fn most(&self) -> u64 {
         self.most
     }
 
-    /// Whether somebody who keeps `used` bytes may keep so many more.
+    /// Checks whether a user who uses `used` bytes may store this many more.
     ///
     /// # Errors
-    /// When they may not.
+    /// The limit would be exceeded.
     pub fn check(&self, used: u64, bytes: u64) -> Result<(), OverDisk> {
-        // What takes no more is no matter, also where the bound was lowered.
+        // A change that needs no more space is allowed even above the limit, which may have been lowered.
         if bytes == 0 || used.saturating_add(bytes) <= self.most {
             return Ok(());
         }
@@ -68,7 +68,7 @@ impl Disk {
         Err(OverDisk { bytes, used, most: self.most })
     }
 
-    /// How often something was refused.
+    /// Number of rejections.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }

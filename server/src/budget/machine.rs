@@ -1,13 +1,13 @@
-//! How much memory this process may use.
+//! Memory limit of this process.
 
 use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
 
-/// What to go by where nothing says how much there is.
+/// Assumed memory if it cannot be determined.
 const UNKNOWN: u64 = 1 << 30;
 
-/// Bytes of memory that this process may use: the smallest bound of its control groups, or what the machine has.
+/// Bytes of memory that this process may use: the smallest limit of its control groups, or the machine's memory.
 pub fn memory() -> u64 {
     static MEMORY: LazyLock<u64> = LazyLock::new(|| {
         let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|info| total(&info));
@@ -27,8 +27,8 @@ fn total(info: &str) -> Option<u64> {
     kibibytes.checked_mul(1024)
 }
 
-/// Bounds of the control groups that `/proc/self/cgroup` names, and of those that these are in. Within a container the paths
-/// may be those of outside: the root is looked at, too.
+/// Limits of the control groups in `/proc/self/cgroup` and of their ancestors. In a container the paths may be those of
+/// the host, so the root is read, too.
 fn bounds(groups: &str, read: impl Fn(&Path) -> Option<String>) -> impl Iterator<Item = u64> {
     let mut bounds = Vec::new();
     for line in groups.lines() {
@@ -44,7 +44,7 @@ fn bounds(groups: &str, read: impl Fn(&Path) -> Option<String>) -> impl Iterator
         let path = Path::new(path.trim_start_matches('/'));
         for group in path.ancestors() {
             let text = read(&Path::new(root).join(group).join(file));
-            // Without a bound it is `max`, or close to the largest number there is.
+            // Without a limit the value is `max`, or close to the largest integer.
             bounds.extend(text.and_then(|text| text.trim().parse::<u64>().ok()));
         }
     }

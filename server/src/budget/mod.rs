@@ -1,15 +1,15 @@
-//! Memory that users make the relay hold: a bound for each of them, and one for all.
+//! Memory budget: a limit for the data of each user, and one for all users.
 //!
-//! Whoever keeps something for a user (a state value, a result, a body that arrives) has a [`Charge`] for it, made by the user's
-//! [`Account`] before the memory is. A charge that would exceed a bound is refused with [`OverBudget`], after whoever [`Frees`]
-//! memory was asked to; it is given back when it is dropped.
+//! Code that holds data for a user (a state value, a result, an incoming body) first acquires a [`Charge`] from the
+//! user's [`Account`]. If a charge would exceed a limit, the registered [`Frees`] are invoked; if that does not
+//! suffice, the charge fails with [`OverBudget`]. A charge is released on drop.
 //!
 //! * `charge.rs`: charges.
-//! * `machine.rs`: how much memory there is.
+//! * `machine.rs`: the memory limit of the process.
 //!
-//! * `disk.rs`: what users keep on disk.
+//! * `disk.rs`: disk space of users.
 //!
-//! Every place that holds bytes for a user, and what charges it:
+//! All code that holds bytes for a user, and its charge:
 //!
 //! | place | held | charged by |
 //! |---|---|---|
@@ -27,9 +27,10 @@
 //! | `cluster/embedded/tiers.rs` | copies of state | the tier's meter |
 //! | `cluster/embedded/program.rs`, `making.rs` | originals, compilers, code | `Kind::Build`, `Kind::Code` |
 //!
-//! Not charged, but bounded: what waits for the committer and the journal (`store/redb/queue.rs`) or for Redis (`store/redis/notes.rs`), an
-//! eighth of the relay's bound each; redb's cache; 64 KiB of each connection; what the allocator and the places for instances keep. In
-//! front of a Faasm cluster functions are checked and guarded one for each user (`cluster/builds.rs`), within the charge for their body.
+//! Bounded but not charged: the queues of the committer and the journal (`store/redb/queue.rs`) or for Redis
+//! (`store/redis/notes.rs`), an eighth of the relay's limit each; redb's cache; 64 KiB per connection; memory that the
+//! allocator and the instance pool retain. In front of a Faasm cluster one function per user is checked and guarded at
+//! a time (`cluster/builds.rs`), within the charge for its body.
 
 mod charge;
 mod disk;
@@ -44,31 +45,31 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// Not a name that a user can have.
+/// Not a valid user name.
 const ANYBODY: &str = "";
 
-/// What memory is for.
+/// Purpose of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Memories and tables of instances.
     Instance,
-    /// What runs keep besides: input, output, files, mappings, what they read and write.
+    /// Other memory of runs: input, output, files, mappings, data being read and written.
     Run,
-    /// Results of chained calls that nobody has awaited.
+    /// Results of chained calls that have not been awaited.
     Result,
-    /// The relay's copies of state.
+    /// Local tiers.
     State,
     /// Requests of sessions.
     Request,
-    /// Replies that sessions keep until they are acknowledged, and what of them is being sent.
+    /// Replies that sessions keep until they are acknowledged, and copies being sent.
     Reply,
-    /// State values on their way, which take several requests.
+    /// State values in transfers of several requests.
     Transfer,
     /// Bodies of requests over HTTP.
     Body,
     /// Bodies of answers over HTTP.
     Answer,
-    /// Processes that compile functions, what they read, and what they give.
+    /// Build processes, their input and their output.
     Build,
     /// Compiled functions.
     Code,
@@ -89,7 +90,7 @@ impl Kind {
         Kind::Code,
     ];
 
-    /// As metrics name it.
+    /// Name in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::Instance => "instance",
@@ -107,20 +108,20 @@ impl Kind {
     }
 }
 
-/// Whose bound it is.
+/// Which limit was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Bound {
     User,
     Relay,
 }
 
-/// So much is not to be had.
+/// A budget is exhausted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OverBudget {
     pub bound: Bound,
-    /// What was asked for, bytes.
+    /// Requested bytes.
     pub bytes: u64,
-    /// What is used, bytes.
+    /// Used bytes.
     pub used: u64,
     /// What there is, bytes.
     pub most: u64,
@@ -143,35 +144,35 @@ impl fmt::Display for OverBudget {
     }
 }
 
-/// Who can give memory back when there is no more.
+/// Can free memory when a budget is exhausted.
 pub trait Frees: Send + Sync {
-    /// Frees what it can, of one user or of all. It is called from within all kinds of locks, so it waits for none.
+    /// Frees memory of one user or of all. It is called while arbitrary locks are held, so it must not wait for a lock.
     fn free(&self, user: Option<&str>);
 }
 
-/// The bounds, bytes.
+/// The limits, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Of everything.
+    /// Limit of all users together.
     pub relay: u64,
-    /// Of one user.
+    /// Limit of one user.
     pub user: u64,
 }
 
 impl Bounds {
-    /// None.
+    /// Unlimited.
     pub const NONE: Self = Self { relay: u64::MAX, user: u64::MAX };
 }
 
 impl Default for Bounds {
-    /// Of the memory that this process may use the relay has 60 %, and a user 25 % of that.
+    /// The defaults: 60 % of the process's memory for the relay, and 25 % of that for a user.
     fn default() -> Self {
         let relay = memory() / 5 * 3;
         Self { relay, user: relay / 4 }
     }
 }
 
-/// All of it; clones are handles to the same.
+/// The budget of a relay; clones are handles to the same budget.
 #[derive(Clone)]
 pub struct Budget {
     inner: Arc<Inner>,
@@ -181,7 +182,7 @@ struct Inner {
     bounds: Bounds,
     used: AtomicU64,
     by_kind: [AtomicU64; Kind::ALL.len()],
-    /// By the user's bound, and the relay's.
+    /// Rejections by the user's limit, and by the relay's.
     refused: [AtomicU64; 2],
     users: Mutex<HashMap<String, Weak<User>>>,
     frees: Mutex<Vec<Weak<dyn Frees>>>,
@@ -197,14 +198,14 @@ struct User {
 impl Drop for User {
     fn drop(&mut self) {
         let mut users = lock(&self.inner.users);
-        // Another one of this name may be there already.
+        // A new account of this name may already exist.
         if users.get(&self.name).is_some_and(|user| user.strong_count() == 0) {
             users.remove(&self.name);
         }
     }
 }
 
-/// A user's part of the budget, or nobody's; clones are handles to the same.
+/// A user's part of the budget, or the part without a user; clones are handles to the same account.
 #[derive(Clone)]
 pub struct Account {
     inner: Arc<Inner>,
@@ -212,7 +213,7 @@ pub struct Account {
 }
 
 impl Budget {
-    /// With any number of bytes on disk.
+    /// A budget with unlimited disk space.
     pub fn new(bounds: Bounds) -> Self {
         Self::with_disk(bounds, Disk::default())
     }
@@ -248,24 +249,24 @@ impl Budget {
         Account { inner: Arc::clone(&self.inner), user: Some(user) }
     }
 
-    /// An account for what anybody sends before it is known who that is: all of them together have as much as one user.
+    /// The account for data from unauthenticated clients: all of them together have the limit of one user.
     pub fn anybody(&self) -> Account {
         self.user(ANYBODY)
     }
 
-    /// An account for what belongs to no user.
+    /// The account for data that belongs to no user.
     pub fn nobody(&self) -> Account {
         Account { inner: Arc::clone(&self.inner), user: None }
     }
 
-    /// From here on this is asked to free memory when there is no more.
+    /// Registers `frees` to free memory when a budget is exhausted.
     pub fn ask(&self, frees: Weak<dyn Frees>) {
         let mut all = lock(&self.inner.frees);
         all.retain(|frees| frees.strong_count() > 0);
         all.push(frees);
     }
 
-    /// What users keep on disk.
+    /// The limit of users' disk space.
     pub fn disk(&self) -> &Disk {
         &self.inner.disk
     }
@@ -279,19 +280,19 @@ impl Budget {
         self.inner.used.load(Ordering::Relaxed)
     }
 
-    /// Of these, for one kind of thing.
+    /// Bytes in use of one kind.
     pub fn used_for(&self, kind: Kind) -> u64 {
         self.inner.by_kind[kind as usize].load(Ordering::Relaxed)
     }
 
-    /// How many charges were refused by a bound.
+    /// Number of charges rejected by a limit.
     pub fn refused(&self, bound: Bound) -> u64 {
         self.inner.refused[bound as usize].load(Ordering::Relaxed)
     }
 }
 
 impl Default for Budget {
-    /// Without bounds.
+    /// An unlimited budget.
     fn default() -> Self {
         Self::new(Bounds::NONE)
     }
@@ -312,33 +313,33 @@ impl fmt::Debug for Account {
 }
 
 impl Account {
-    /// A charge of so many bytes.
+    /// Charges this many bytes.
     ///
     /// # Errors
-    /// When there are not as many.
+    /// The budget is exhausted.
     pub fn charge(&self, kind: Kind, bytes: usize) -> Result<Charge, OverBudget> {
         let mut charge = self.nothing(kind);
         charge.grow(bytes as u64)?;
         Ok(charge)
     }
 
-    /// A charge of nothing yet.
+    /// An empty charge.
     pub fn nothing(&self, kind: Kind) -> Charge {
         Charge::nothing(self.clone(), kind)
     }
 
-    /// Whether it is that of a user of this name.
+    /// Whether this is the account of this user.
     pub fn is(&self, user: &str) -> bool {
         self.user.as_ref().is_some_and(|own| own.name == user)
     }
 
-    /// Bytes in use by this user, or by all where it is nobody's.
+    /// Bytes in use by this user, or by all users if the account has no user.
     pub fn used(&self) -> u64 {
         let used = self.user.as_ref().map_or(&self.inner.used, |user| &user.used);
         used.load(Ordering::Relaxed)
     }
 
-    /// Whether there are so many more.
+    /// Whether this many more bytes are available.
     pub fn has(&self, bytes: u64) -> bool {
         let Bounds { relay, user: most } = self.inner.bounds;
         let fits = |used: &AtomicU64, most: u64| {
@@ -377,7 +378,7 @@ impl Account {
         Ok(())
     }
 
-    /// Takes without asking.
+    /// Charges without a check of the limits.
     fn force(&self, kind: Kind, bytes: u64) {
         if let Some(user) = &self.user {
             user.used.fetch_add(bytes, Ordering::Relaxed);
@@ -395,7 +396,7 @@ impl Account {
     }
 }
 
-/// Adds up to a bound.
+/// Adds up to a limit.
 fn add(used: &AtomicU64, bytes: u64, most: u64, bound: Bound) -> Result<(), OverBudget> {
     let more = |used: u64| used.checked_add(bytes).filter(|used| *used <= most);
     match used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
@@ -404,7 +405,7 @@ fn add(used: &AtomicU64, bytes: u64, most: u64, bound: Bound) -> Result<(), Over
     }
 }
 
-/// Locks; nothing panics while it holds one of these locks.
+/// Locks a mutex; ignores poisoning, since no holder panics.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

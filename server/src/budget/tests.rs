@@ -1,4 +1,4 @@
-//! Charges against bounds.
+//! Charges against limits.
 
 use super::*;
 
@@ -16,14 +16,18 @@ fn users_and_the_relay_have_bounds() {
     let eve = budget.user("eve").charge(Kind::Body, 50).unwrap();
     let refused = ada.charge(Kind::State, 1).unwrap_err();
     assert_eq!(refused, OverBudget { bound: Bound::Relay, bytes: 1, used: 100, most: 100 });
-    assert_eq!(ada.used(), 50, "what the relay refuses does not stay with the user");
+    assert_eq!(
+        ada.used(),
+        50,
+        "a charge that the relay's limit rejects is not counted for the user"
+    );
     assert_eq!(budget.nobody().charge(Kind::Answer, 1).unwrap_err().bound, Bound::Relay);
     assert_eq!((budget.refused(Bound::User), budget.refused(Bound::Relay)), (1, 2));
     assert_eq!((budget.used_for(Kind::State), budget.used_for(Kind::Body)), (50, 50));
     drop((first, eve));
     assert_eq!((budget.used(), ada.used()), (0, 0));
     drop(ada);
-    assert!(lock(&budget.inner.users).is_empty(), "users who use nothing are forgotten");
+    assert!(lock(&budget.inner.users).is_empty(), "accounts without charges are removed");
 }
 
 #[test]

@@ -1,22 +1,22 @@
-//! `faasm-relay compile-child`: the process in which one function is checked and compiled, or guarded for a Faasm cluster.
+//! `faasm-relay compile-child`: the process that checks and compiles one function, or guards it for a Faasm cluster.
 
 use anyhow::{Context, Result};
 use faasm_relay::cluster::{Job, compile_child};
 use std::process::ExitCode;
 
-/// The process in which one function is compiled
+/// The process that compiles one function
 #[derive(Debug, clap::Args)]
 pub(crate) struct Opts {
-    /// Most address space, bytes
+    /// Limit of the address space, bytes
     #[arg(long)]
     memory: usize,
-    /// Check it and guard it for a Faasm cluster
+    /// Check and guard the function for a Faasm cluster
     #[arg(long)]
     for_faasm: bool,
-    /// Its user is trusted: it is checked only
+    /// The user is trusted: check the function, but do not guard it
     #[arg(long, requires = "for_faasm")]
     trusted: bool,
-    /// Its guard looks whether functions that it chains are there
+    /// The guard checks that chained functions exist
     #[arg(long, requires = "for_faasm")]
     check_names: bool,
 }

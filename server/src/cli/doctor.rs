@@ -1,4 +1,4 @@
-//! `faasm-relay doctor`: looks at each part that a relay with these settings would use, and says what is wrong with it.
+//! `faasm-relay doctor`: checks each part that a relay with these settings would use, and reports problems.
 
 use super::settings::SettingOpts;
 use anyhow::Result;
@@ -11,26 +11,26 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// For any one part to answer.
+/// Time limit for a part to respond.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 
-/// A user nobody can be, whose value is asked for.
+/// An invalid user name, for a test read.
 const NOBODY: &str = ".";
 
-/// Says what is wrong with the settings, the cluster and the stores
+/// Checks the settings, the cluster and the stores, and reports problems
 ///
-/// Takes the settings that `serve` takes. It changes nothing, and starts no function.
+/// Accepts the same settings as `serve`. It changes nothing and starts no function.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit status: 0 where nothing is wrong, 1 where something is.")]
+#[command(after_help = "Exit status: 0 without problems, 1 with problems.")]
 pub(crate) struct Opts {
     #[command(flatten)]
     settings: SettingOpts,
 }
 
-/// What was found of one part.
+/// The result of checking one part.
 struct Finding {
     part: String,
-    /// What it is like, or what is wrong and what to do about it.
+    /// The part's state, or the problem and its solution.
     found: Result<String, String>,
 }
 
@@ -55,9 +55,9 @@ impl Opts {
         }
         let wrong = findings.iter().filter(|finding| finding.found.is_err()).count();
         match wrong {
-            0 => writeln!(out, "nothing is wrong")?,
-            1 => writeln!(out, "1 part is wrong")?,
-            wrong => writeln!(out, "{wrong} parts are wrong")?,
+            0 => writeln!(out, "no problems")?,
+            1 => writeln!(out, "1 part has a problem")?,
+            wrong => writeln!(out, "{wrong} parts have problems")?,
         }
         out.flush()?;
         Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -75,7 +75,7 @@ fn settings(mistakes: &[String], settings: &Settings) -> Finding {
     mistakes.extend(settings.mistakes(has_tokens));
     let version = env!("CARGO_PKG_VERSION");
     let found = match mistakes.as_slice() {
-        [] => Ok(format!("they can be used; this is faasm-relay {version}")),
+        [] => Ok(format!("they are valid; this is faasm-relay {version}")),
         all => Err(all.join("; ")),
     };
     Finding { part: "settings".to_owned(), found }
@@ -84,7 +84,7 @@ fn settings(mistakes: &[String], settings: &Settings) -> Finding {
 async fn look(settings: &Settings) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(store(settings).await);
-    // What is wrong with the addresses is told with the settings.
+    // Mistakes in the addresses are reported with the settings.
     match settings.cluster.endpoints() {
         Ok(Some(Endpoints { planner: endpoint, upload: server })) => {
             findings.extend(planner(settings, endpoint).await);
@@ -96,7 +96,7 @@ async fn look(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-/// The planner, and each of its workers with which something is wrong.
+/// The planner, and each of its workers with a problem.
 async fn planner(settings: &Settings, endpoint: Endpoint) -> Vec<Finding> {
     let part = format!("planner {endpoint}");
     let mut config = settings.faasm(endpoint);
@@ -110,7 +110,7 @@ async fn planner(settings: &Settings, endpoint: Endpoint) -> Vec<Finding> {
         Ok(look) => look,
         Err(why) => {
             let found = Err(format!(
-                "{why}; is cluster.planner the planner's HTTP port (8080 unless it was set), and can this machine reach it?"
+                "{why}; is cluster.planner the planner's HTTP port (8080 by default), and can this machine reach it?"
             ));
             return vec![Finding { part, found }];
         }
@@ -130,11 +130,11 @@ async fn planner(settings: &Settings, endpoint: Endpoint) -> Vec<Finding> {
 fn of_planner(look: &PlannerLook, call_time: Duration, port: u16) -> Result<String, String> {
     let PlannerLook { ip, host_timeout, threads, workers } = look;
     let itself = format!(
-        "it is {ip}, with {threads} HTTP threads, and gives workers up after {host_timeout} s"
+        "it is {ip}, has {threads} HTTP threads, and drops workers after {host_timeout} s without a heartbeat"
     );
     if workers.is_empty() {
         return Err(format!(
-            "{itself}; it has no workers, so no call can start: start some, and look whether their PLANNER_HOST is this planner; ones that run and are not listed have to be restarted"
+            "{itself}; it has no workers, so no call can start: start workers, and check that their PLANNER_HOST is this planner; restart workers that run but are not listed"
         ));
     }
     let sum = |of: fn(&WorkerLook) -> i64| {
@@ -144,14 +144,14 @@ fn of_planner(look: &PlannerLook, call_time: Duration, port: u16) -> Result<Stri
         (workers.len(), sum(|worker| worker.slots), sum(|worker| worker.used));
     if slots == 0 {
         return Err(format!(
-            "{itself}; its {count} workers have no slots: set their OVERRIDE_CPU_COUNT, or give them processors"
+            "{itself}; its {count} workers have no slots: set OVERRIDE_CPU_COUNT of the workers, or give them processors"
         ));
     }
     let full = if used >= slots { "; all are in use, so calls wait" } else { "" };
     let reaches_none = workers.iter().all(|worker| matches!(worker.port, Some(Err(_))));
     let ports = if reaches_none {
         format!(
-            "; port {port} of no worker answers here, so a worker's death is noticed by its heartbeats only: a relay in the cluster's network notices it sooner"
+            "; port {port} of no worker answers here, so a worker's death is detected only by missing heartbeats: a relay in the cluster's network detects it sooner"
         )
     } else {
         String::new()
@@ -162,7 +162,7 @@ fn of_planner(look: &PlannerLook, call_time: Duration, port: u16) -> Result<Stri
     ))
 }
 
-/// What is wrong with a worker, and what to do about it.
+/// The problem of a worker, and its solution.
 fn of_worker(
     worker: &WorkerLook,
     heartbeat: Duration,
@@ -173,34 +173,34 @@ fn of_worker(
     let mut wrong = Vec::new();
     if *used < 0 {
         let more = used.unsigned_abs();
-        wrong.push(format!("the planner counts {used} used slots for it, which is what is left when a planner is restarted or reset while calls run: it takes {more} more calls at once than it has slots, and their results are right; restart this worker, {ip}, when it is idle, and not the planner"));
+        wrong.push(format!("the planner counts {used} used slots for it, because the planner was restarted or reset while calls ran: the worker gets {more} more concurrent calls than it has slots, but their results are right; restart this worker, {ip}, when it is idle, and not the planner"));
     }
     if let Some(age) = age.filter(|age| *age > heartbeat) {
         let seconds = age.as_secs_f64();
-        wrong.push(format!("its last heartbeat is {seconds:.1} s old, so calls wait while it is listed: the planner drops it after {host_timeout} s if it is dead; if it stays listed, restart it, or set cluster.heartbeat to what its heartbeats need"));
+        wrong.push(format!("its last heartbeat is {seconds:.1} s old, so calls wait while it is listed: the planner drops it after {host_timeout} s if it is dead; if it stays listed, restart it, or set cluster.heartbeat to its heartbeat interval"));
     }
     if let Some(Err(why)) = port
         && reaches_others
     {
-        wrong.push(format!("its port does not answer ({why}), and those of other workers do: it is dead or about to be, so restart it; if only a firewall is between, open the port"));
+        wrong.push(format!("its port does not answer ({why}), but those of other workers do: it is dead or dying, so restart it; if a firewall blocks the port, open it"));
     }
     wrong
 }
 
 async fn upload(endpoint: Option<Endpoint>) -> Finding {
     let Some(endpoint) = endpoint else {
-        let what = "there is none, so functions are uploaded past this relay".to_owned();
+        let what = "it is not set, so functions cannot be uploaded through this relay".to_owned();
         return Finding { part: "upload server".to_owned(), found: Ok(what) };
     };
     let part = format!("upload server {endpoint}");
     let found = Upload::new(endpoint, 2).ping(TIME_LIMIT).await;
-    let found = found.map(|()| "it answers".to_owned()).map_err(|why| {
-        format!("{why}; is cluster.upload the upload server's port (8002 unless it was set), and can this machine reach it? If it ended after an upload, the function ended it, since Faasm's compiler aborts on what it cannot compile: start it again, and leave that function out")
+    let found = found.map(|()| "it responds".to_owned()).map_err(|why| {
+        format!("{why}; is cluster.upload the upload server's port (8002 by default), and can this machine reach it? If it exited after an upload, the function crashed it, because Faasm's compiler aborts if it cannot compile a function: restart it, and do not upload that function")
     });
     Finding { part, found }
 }
 
-/// The embedded cluster has nothing that could be away; what it takes is an engine.
+/// The embedded cluster needs no server; this checks that the engine can be created.
 fn embedded(settings: &Settings) -> Finding {
     let found = Stores::in_memory()
         .map_err(|error| error.to_string())
@@ -210,10 +210,12 @@ fn embedded(settings: &Settings) -> Finding {
             Embedded::new(config, stores).map_err(|error| error.to_string())
         })
         .map(|_| {
-            "it can run functions; with cluster.planner they run in a Faasm cluster".to_owned()
+            "it can run functions; set cluster.planner to run them in a Faasm cluster".to_owned()
         })
         .map_err(|why| {
-            format!("{why}; guests.memory_bytes and guests.instances say how much it wants")
+            format!(
+                "{why}; guests.memory_bytes and guests.instances determine the memory that it needs"
+            )
         });
     Finding { part: "embedded cluster".to_owned(), found }
 }
@@ -226,27 +228,27 @@ async fn store(settings: &Settings) -> Option<Finding> {
             let data = settings.data.as_ref()?;
             Some(Finding { part: format!("data folder {}", data.display()), found: writable(data) })
         }
-        // Told with the settings.
+        // Reported with the settings.
         Err(_) => None,
     }
 }
 
-/// The address may have a password, so it is not shown.
+/// The address may contain a password, so it is not displayed.
 async fn redis(config: &RedisConfig) -> Finding {
     let began = Instant::now();
     let looking = async {
         let store = RedisStore::connect(config).await?;
-        // As a worker's value is read.
+        // Reads in the same way as workers do.
         store.read(NOBODY, "doctor", 0, Some(1)).await.map(drop)
     };
-    // The store itself waits for some seconds.
+    // The store itself retries for some seconds.
     let found = match tokio::time::timeout(2 * TIME_LIMIT, looking).await {
         Ok(Ok(())) => {
             let milliseconds = began.elapsed().as_millis();
-            Ok(format!("it answers, and has values where workers have them ({milliseconds} ms)"))
+            Ok(format!("it responds, and values can be read as workers do ({milliseconds} ms)"))
         }
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("it does not answer".to_owned()),
+        Err(_) => Err("it does not respond".to_owned()),
     };
     let found = found.map_err(|why| {
         format!("{why}; is store.redis the Redis of the cluster (its REDIS_STATE_HOST), and can this machine reach it?")
@@ -254,7 +256,7 @@ async fn redis(config: &RedisConfig) -> Finding {
     Finding { part: "Redis".to_owned(), found }
 }
 
-/// Whether a relay could keep its data there, which it may be doing.
+/// Whether a relay could store its data there; a relay may already be running.
 fn writable(folder: &Path) -> Result<String, String> {
     let mut there = folder;
     while !there.exists() {
@@ -264,8 +266,11 @@ fn writable(folder: &Path) -> Result<String, String> {
         };
     }
     let probe = tempfile::tempfile_in(there);
-    probe.map(|_| "it can be written to".to_owned()).map_err(|error| {
-        format!("{error}: nothing can be written in {}; let this user write there, or name another folder", there.display())
+    probe.map(|_| "it is writable".to_owned()).map_err(|error| {
+        format!(
+            "{error}: {} is not writable; give this user write access, or name another folder",
+            there.display()
+        )
     })
 }
 
@@ -300,14 +305,14 @@ mod tests {
         let told = wrong(&WorkerLook { used: -1, ..well() }, true);
         for expected in [
             "-1 used slots",
-            "takes 1 more",
+            "gets 1 more",
             "results are right",
             "restart this worker, 10.77.0.3",
             "not the planner",
         ] {
             assert!(told.contains(expected), "{expected} in {told}");
         }
-        // Another worker's calls do not hide it.
+        // Calls of another worker do not hide the problem.
         let told = planner(vec![well(), WorkerLook { used: -1, ..well() }]);
         assert!(told.unwrap().contains("2 workers, -1 of 8 slots"));
     }

@@ -1,4 +1,4 @@
-//! `faasm-relay explain`: the page of an error code.
+//! `faasm-relay explain`: prints the page of an error code.
 
 use anyhow::{Context, Error, Result};
 use std::io::Write;
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 /// Prints what an error code means and how to fix it
 ///
-/// Works offline. Knows the codes of runs and those of builds; an unknown one is answered by the list of all.
+/// Works offline. Covers the codes of runs and of builds; for an unknown code it lists all codes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Opts {
     /// The code, for example the last part of the link at the end of a message

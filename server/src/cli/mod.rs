@@ -14,13 +14,13 @@ use faasm_relay::cluster::ClusterError;
 use faasm_relay::cluster::embedded::{EmbeddedConfig, Printing};
 use std::time::Duration;
 
-/// Bounds of every call of `run`; `serve` has settings.
+/// Limits of the calls of `run`; `serve` has settings.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LimitOpts {
-    /// Longest any one call may take
+    /// Time limit of a call tree
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     call_timeout: u64,
-    /// Most memory any one instance of a function may have
+    /// Memory limit of an instance
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=4096))]
     max_memory: u64,
 }
@@ -37,7 +37,7 @@ impl LimitOpts {
     }
 }
 
-/// An error in one line, with its causes; one of a cluster ends with the address of its code's page.
+/// An error in one line, with its causes; for an error of a cluster also the address of its code's page.
 pub(crate) fn describe(error: &anyhow::Error) -> String {
     let message = format!("{error:#}");
     match error.chain().find_map(|cause| cause.downcast_ref::<ClusterError>()) {

@@ -1,4 +1,4 @@
-//! `faasm-relay run`: one function in an embedded cluster of its own.
+//! `faasm-relay run`: runs one function in a private embedded cluster.
 
 use super::LimitOpts;
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -11,16 +11,16 @@ use std::io::{Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// In the place of an input or its file.
+/// Stands for standard input.
 const STANDARD_INPUT: &str = "-";
 
-/// Whose functions these are.
+/// User of the functions.
 const USER: &str = "run";
 
-/// Runs a function, or a plain WASI program, and ends with its return value
+/// Runs a function, or a plain WASI program, and exits with its return value
 ///
-/// What it prints goes to standard output and error, its output after that to standard output. State is kept in memory
-/// and gone at the end. As runner of tests: CARGO_TARGET_WASM32_WASIP1_RUNNER="faasm-relay run --"
+/// What the function prints goes to standard output and error; its output then goes to standard output. State is kept
+/// in memory and lost at exit. As a test runner: CARGO_TARGET_WASM32_WASIP1_RUNNER="faasm-relay run --"
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit status: the function's return value, cut to 8 bits (never 0 for a value other than 0); \
@@ -36,18 +36,18 @@ pub(crate) struct Opts {
     /// Environment variable, as NAME=VALUE (repeatable)
     #[arg(long, value_name = "NAME=VALUE")]
     env: Vec<String>,
-    /// Another function that this one may call by its file's name (repeatable)
+    /// Another function that the function can chain by its file's name (repeatable)
     #[arg(long, value_name = "FILE.wasm")]
     with: Vec<PathBuf>,
     #[command(flatten)]
     limits: LimitOpts,
-    /// File that functions may read as faasm://PATH (repeatable)
+    /// File that functions can read as faasm://PATH (repeatable)
     #[arg(long = "file", value_name = "PATH=LOCALFILE")]
     files: Vec<String>,
-    /// The function
+    /// File of the function
     #[arg(value_name = "FILE.wasm")]
     file: PathBuf,
-    /// Command line of the function
+    /// Arguments of the function
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
 }
@@ -98,13 +98,13 @@ fn standard_input() -> Result<Vec<u8>> {
     Ok(input)
 }
 
-/// Shares a local file, as `PATH=LOCALFILE` says.
+/// Shares a local file given as `PATH=LOCALFILE`.
 async fn share(stores: &Stores, file: &str) -> Result<()> {
     let (path, local) =
         file.split_once('=').ok_or_else(|| anyhow!("--file {file}: give it as PATH=LOCALFILE"))?;
     ensure!(
         is_valid_path(path),
-        "--file {file}: `{path}` cannot name a shared file; give it relative and without `.` and `..`"
+        "--file {file}: `{path}` cannot name a shared file; use a relative path without `.` and `..`"
     );
     let bytes = std::fs::read(local).with_context(|| format!("reading {local}"))?;
     ensure!(
@@ -114,7 +114,7 @@ async fn share(stores: &Stores, file: &str) -> Result<()> {
     Ok(stores.files.write_file(path, bytes).await?)
 }
 
-/// Uploads a file under its name without folder and extension, and gives that name.
+/// Uploads a file under its name without folder and extension, and returns that name.
 async fn upload(cluster: &Embedded, path: &Path) -> Result<String> {
     let shown = path.display();
     let wasm = std::fs::read(path).with_context(|| format!("reading {shown}"))?;
@@ -130,7 +130,7 @@ async fn upload(cluster: &Embedded, path: &Path) -> Result<String> {
     Ok(name)
 }
 
-/// 8 bits are left of an exit status, and a failure must stay one.
+/// An exit status has 8 bits; a non-zero value must not become 0.
 fn exit_code(value: i32) -> ExitCode {
     match (value, value as u8) {
         (0, _) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! `faasm-relay serve`: the relay, with its embedded cluster or in front of a Faasm one.
+//! `faasm-relay serve`: the relay, with an embedded cluster or in front of a Faasm cluster.
 
 use super::settings::SettingOpts;
 use anyhow::{Context, Result};
@@ -19,10 +19,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// Database file in the data folder.
 const DATABASE: &str = "relay.redb";
 
-/// Serves web pages, and runs functions for them
+/// Serves web pages and runs functions for them
 ///
-/// Prints `listening on http://ADDRESS:PORT/` once it accepts connections, and ends on ctrl-c or SIGTERM. On SIGHUP it reads
-/// its certificate and its keys for tokens again.
+/// Prints `listening on http://ADDRESS:PORT/` once it accepts connections, and stops on ctrl-c or SIGTERM. On SIGHUP it
+/// reloads its certificate and its keys for tokens.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Each setting can be in the file, in the environment (limits.connections as FAASM_RELAY_LIMITS_CONNECTIONS), \
@@ -30,7 +30,7 @@ const DATABASE: &str = "relay.redb";
     --check-config."
 )]
 pub(crate) struct Opts {
-    /// Prints the settings, and where they come from, or everything that is wrong with them, and ends
+    /// Prints the settings and their origins, or all mistakes in them, and exits
     #[arg(long)]
     check_config: bool,
     #[command(flatten)]
@@ -56,19 +56,19 @@ impl Opts {
     }
 }
 
-/// What settings name that is read before anything is done.
+/// Files named by the settings, read before the relay starts.
 struct Named {
     tokens: Option<Authority>,
     tls: Option<Tls>,
     redis: Option<RedisConfig>,
 }
 
-/// Reads what the settings name, and adds what is wrong with it to the mistakes.
+/// Reads the files that the settings name, and adds errors to the mistakes.
 fn complete(read: &mut Read) -> Named {
     let Read { settings, mistakes: Mistakes(mistakes), .. } = read;
     let mut told = |mistake: String| mistakes.push(mistake);
     let (tokens, tls) = (settings.authority(), settings.certificate());
-    // Whoever meant to have tokens is not told to get some.
+    // If a key is configured but invalid, the advice to set one would mislead.
     let has_tokens = !matches!(tokens, Ok(None));
     let tokens = tokens.map_err(&mut told).ok().flatten();
     let tls = tls.map_err(&mut told).ok().flatten();
@@ -78,7 +78,7 @@ fn complete(read: &mut Read) -> Named {
     Named { tokens, tls, redis }
 }
 
-/// In Redis, if there is one; else in the folder. With Redis, the folder has only what can be made again.
+/// The stores: Redis if configured, otherwise the folder. With Redis, the folder contains only a cache.
 async fn stores(
     settings: &Settings,
     redis: Option<RedisConfig>,
@@ -91,7 +91,7 @@ async fn stores(
 async fn open(settings: &Settings, redis: Option<RedisConfig>, budget: &Budget) -> Result<Stores> {
     if let Some(folder) = &settings.data {
         std::fs::create_dir_all(folder)
-            .with_context(|| format!("making folder {}", folder.display()))?;
+            .with_context(|| format!("creating folder {}", folder.display()))?;
     }
     Ok(match redis {
         Some(redis) => Stores::redis(&redis).await.context("opening the store")?,
@@ -122,7 +122,7 @@ async fn serve(
     let shutdown = async { drop(told.await) };
     log_auth_mode(address, tokens.is_some(), tls.is_some());
     let Bounds { relay, user } = budget.bounds();
-    tracing::info!(relay, user, "bytes of memory that may be held for users, and for each of them");
+    tracing::info!(relay, user, "memory budget of all users and of each user, bytes");
     let scheme = if tls.is_some() { "https" } else { "http" };
     let mut out = std::io::stdout();
     writeln!(out, "listening on {scheme}://{address}/").and_then(|()| out.flush())?;
@@ -143,14 +143,14 @@ async fn serve(
     Ok(ExitCode::SUCCESS)
 }
 
-/// What compiles functions in a process of its own: this very program, also where another version has taken its place on
-/// disk. Where the system does not tell, functions are compiled in this process.
+/// The program of the build process: this very binary, even if another version has replaced it on disk. If the system
+/// does not reveal it, functions are compiled in this process.
 fn this_program() -> Option<PathBuf> {
     let running = PathBuf::from("/proc/self/exe");
     if running.exists() { Some(running) } else { std::env::current_exe().ok() }
 }
 
-/// The cluster that the settings name, over these stores.
+/// The cluster of the settings, with these stores.
 fn app(settings: &Settings, stores: Stores, budget: &Budget) -> Result<App> {
     let most = settings.state_value_bytes as u64;
     let endpoints = settings.cluster.endpoints().map_err(Mistakes)?;
@@ -172,28 +172,28 @@ fn app(settings: &Settings, stores: Stores, budget: &Budget) -> Result<App> {
 /// The first line of the log.
 fn log_auth_mode(address: SocketAddr, has_tokens: bool, is_tls: bool) {
     match (has_tokens, is_tls || address.ip().is_loopback()) {
-        (false, _) => tracing::warn!(
-            "open: there are no tokens, so whoever reaches {address} acts as any user"
-        ),
+        (false, _) => {
+            tracing::warn!("no tokens: every client that reaches {address} may act as any user")
+        }
         (true, false) => tracing::warn!(
-            "tokens are asked for, and reach {address} in plain text unless a proxy in front does TLS"
+            "tokens are required, but reach {address} unencrypted unless a proxy in front does TLS"
         ),
-        (true, true) => tracing::info!("tokens are asked for"),
+        (true, true) => tracing::info!("tokens are required"),
     }
 }
 
-/// Reads keys and certificate again at each signal, for ever.
+/// Reloads keys and certificate at each signal.
 async fn reload_on_sighup(mut hang_up: Signal, tokens: Option<Authority>, tls: Option<Tls>) {
     while hang_up.recv().await.is_some() {
         match tokens.as_ref().map(Authority::reload) {
             None => {}
-            Some(Ok(())) => tracing::info!("keys of tokens read again"),
-            Some(Err(error)) => tracing::error!(%error, "the keys of tokens stay what they were"),
+            Some(Ok(())) => tracing::info!("keys of tokens reloaded"),
+            Some(Err(error)) => tracing::error!(%error, "the keys of tokens are unchanged"),
         }
         match tls.as_ref().map(Tls::reload) {
             None => {}
-            Some(Ok(())) => tracing::info!("certificate read again"),
-            Some(Err(error)) => tracing::error!(%error, "the certificate stays what it was"),
+            Some(Ok(())) => tracing::info!("certificate reloaded"),
+            Some(Err(error)) => tracing::error!(%error, "the certificate is unchanged"),
         }
     }
     std::future::pending().await

@@ -1,11 +1,11 @@
-//! The arguments that give settings, which `serve` and `doctor` share.
+//! Arguments for settings, shared by `serve` and `doctor`.
 
 use anyhow::{Context, Result};
 use faasm_relay::settings::{Flag, Sources};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Settings: a file, any one by its key, and flags of their own for some.
+/// Settings: a file, `--set` for any setting, and dedicated flags for some.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SettingOpts {
     /// TOML file with settings [env: FAASM_RELAY_CONFIG]
@@ -14,41 +14,41 @@ pub(crate) struct SettingOpts {
     /// Any setting (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Address and port to listen on; port 0 takes a free one. Beyond this machine it takes tokens or --insecure
-    /// [default: 127.0.0.1:8080]
+    /// Address and port to listen on; port 0 selects a free port. Addresses other than loopback require tokens or
+    /// --insecure [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
-    /// Folder for functions and state; made if it is not there
+    /// Folder for functions and state; created if missing
     #[arg(long, value_name = "DIR")]
     data: Option<String>,
-    /// Redis for functions, state and sessions instead, which other relays may use too, as redis://HOST:6379
+    /// Redis for functions, state and sessions instead, which several relays can share, as redis://HOST:6379
     #[arg(long, value_name = "URL")]
     redis: Option<String>,
     /// Folder of web pages to serve
     #[arg(long, value_name = "DIR")]
     web: Option<String>,
-    /// Lets pages of this origin use the relay, as https://example.org (repeatable)
+    /// Another site whose pages may use the relay, as https://example.org (repeatable)
     #[arg(long, value_name = "URL")]
     allow_origin: Vec<String>,
-    /// A name this relay is reached by, with or without a port (repeatable)
+    /// A host name by which clients reach the relay, with or without a port (repeatable)
     #[arg(long, value_name = "HOST")]
     allow_host: Vec<String>,
-    /// Listens beyond this machine without tokens, for everybody who can reach it
+    /// Listen on other interfaces than loopback without tokens: everyone who can reach the relay can use it
     #[arg(long)]
     insecure: bool,
-    /// Longest any one call may take [default: 60]
+    /// Time limit of a call tree [default: 60]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     call_timeout: Option<u64>,
-    /// Most memory any one instance of a function may have [default: 1024]
+    /// Memory limit of an instance [default: 1024]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=4096))]
     max_memory: Option<u64>,
 }
 
 impl SettingOpts {
-    /// Where to read settings from. Flags that have a name of their own come after `--set`.
+    /// The sources of settings. Dedicated flags take precedence over `--set`.
     ///
     /// # Errors
-    /// A `--set` without a value.
+    /// A `--set` has no value.
     pub(crate) fn sources(self) -> Result<Sources> {
         let mut flags = flags(&self.set)?;
         let mut flag = |shown: &str, key: &str, values: Vec<String>| {

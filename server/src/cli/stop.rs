@@ -1,19 +1,20 @@
-//! Ends a relay that was told to: when all is in order, and by force where it does not come to an end.
+//! Stops the relay on a signal: gracefully, or by force after a time limit.
 //!
-//! Signals are waited for by a thread with a runtime of its own, so that they are heard whatever the relay's own threads do.
+//! A thread with a runtime of its own waits for signals, so that they are handled even if all threads of the relay are
+//! blocked.
 
 use anyhow::{Context, Result};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-/// For what a relay does after its drain and its grace: its journal tells Redis the rest.
+/// Additional time after drain and grace, in which the journal flushes to Redis.
 const MARGIN: Duration = Duration::from_secs(12);
 
-/// Completes when the process is told to end; from then on it ends after `time_limit` and some seconds, whatever happens.
+/// Completes on a termination signal. The process then exits after `time_limit` plus some seconds at the latest.
 ///
 /// # Errors
-/// When there is no thread for it, or signals cannot be heard.
+/// The thread cannot be started, or signal handlers cannot be installed.
 pub(crate) fn on_signal(time_limit: Duration) -> Result<oneshot::Receiver<()>> {
     let (told, telling) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -28,10 +29,10 @@ pub(crate) fn on_signal(time_limit: Duration) -> Result<oneshot::Receiver<()>> {
             _ = interrupt.recv() => {}
         }
         tracing::info!("stopping");
-        // Where the relay has ended by itself, the process has, too.
+        // If the relay has stopped by itself, the process has exited before this point.
         let _ = told.send(());
         tokio::time::sleep(time_limit.saturating_add(MARGIN)).await;
-        tracing::error!("the relay does not come to an end, and is ended with what it does");
+        tracing::error!("the relay did not stop in time and is terminated");
         std::process::exit(1);
     };
     std::thread::Builder::new()

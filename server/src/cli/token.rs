@@ -1,4 +1,4 @@
-//! `faasm-relay token`: makes a token.
+//! `faasm-relay token`: creates a token.
 
 use anyhow::{Context, Result, ensure};
 use faasm_bridge::wire::is_valid_name;
@@ -8,32 +8,32 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Prints a token for a relay that asks for them
+/// Prints a token for a relay that requires tokens
 ///
-/// Keep it as secret as the key: whoever has it acts for the user until it expires.
+/// Keep it as secret as the key: everyone who has the token can act as the user until it expires.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: faasm-relay token --key secret.txt --user ada --for 8h \
     --rights invoke,state:read")]
 pub(crate) struct Opts {
-    /// The secret (HS256), or a private key as PEM: Ed25519, P-256 or RSA
+    /// File with the secret (HS256), or with a PEM private key: Ed25519, P-256 or RSA
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
-    /// Whose functions and state
+    /// The user
     #[arg(long, value_name = "NAME")]
     user: String,
-    /// invoke, state:read, state:write, upload, metrics, with commas between them [default: the first three]
+    /// Rights, separated by commas: invoke, state:read, state:write, upload, metrics [default: the first three]
     #[arg(long, value_name = "RIGHTS", value_delimiter = ',', value_parser = right)]
     rights: Option<Vec<Right>>,
-    /// Only this function, or those of a pattern with * (repeatable)
+    /// Restrict to this function, or to a pattern with * (repeatable)
     #[arg(long = "function", value_name = "NAME")]
     functions: Vec<String>,
-    /// How long it is good: a number of s, m, h or d
+    /// Validity: a number of s, m, h or d
     #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = time)]
     lasting: Duration,
-    /// What the relay is told to expect as audience
+    /// Audience that the relay requires
     #[arg(long, value_name = "TEXT")]
     audience: Option<String>,
-    /// What the relay is told to expect as issuer
+    /// Issuer that the relay requires
     #[arg(long, value_name = "TEXT")]
     issuer: Option<String>,
     /// Name of the key in the relay's key set
@@ -67,7 +67,7 @@ fn right(name: &str) -> Result<Right, String> {
         .ok_or_else(|| format!("the rights are {}", Right::ALL.map(Right::name).join(", ")))
 }
 
-/// At most a year.
+/// Parses a validity of at most a year.
 fn time(text: &str) -> Result<Duration, String> {
     const LONGEST: u64 = 366 * 24 * 60 * 60;
     let wrong = || "give it as a number of s, m, h or d, up to 366d".to_owned();

@@ -1,8 +1,8 @@
-//! Places for builds: checking and compiling a function takes the time that the function's author chooses.
+//! Admission of builds: the time for checking and compiling a function is under the control of the function's author.
 //!
-//! A user builds one function at a time, and so many are built at once by all; the others wait their turn, in order, a
-//! bounded number of them. Builds run on threads and in processes of their own, since whoever fills the threads on which
-//! the store reads stops everybody. Whoever gives up waiting leaves the queue.
+//! Each user builds one function at a time, and the number of concurrent builds is limited; further builds wait in a
+//! bounded FIFO queue. Builds run on threads and in processes of their own: on the blocking threads that the store uses
+//! they would stall every user. A caller that drops its future leaves the queue.
 
 use super::ClusterError;
 use std::collections::HashMap;
@@ -11,19 +11,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-/// Bounds of building functions.
+/// Limits of builds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildConfig {
-    /// Most builds at once.
+    /// Most concurrent builds.
     pub at_once: usize,
-    /// Most builds that wait, of all users; of one user an eighth of it, but one at least.
+    /// Most queued builds of all users; of one user an eighth of that, but at least one.
     pub queue: usize,
-    /// Longest any one build may take, where it has a process of its own.
+    /// Time limit of one build that runs in a process of its own.
     pub time: Duration,
     /// Most address space of that process, bytes.
     pub memory: usize,
-    /// The `faasm-relay` binary, which builds in a process of its own ([`super::child`]); without it functions are built in
-    /// this process, and a build ends by itself only.
+    /// The `faasm-relay` binary, which is started as the build process ([`super::child`]); if `None`, functions are
+    /// built in this process, without a time limit.
     pub program: Option<PathBuf>,
 }
 
@@ -39,10 +39,10 @@ impl Default for BuildConfig {
     }
 }
 
-/// Who builds, and who waits to.
+/// The running and the queued builds.
 #[derive(Debug)]
 pub(crate) struct Builds {
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     queue: usize,
     users: Arc<Mutex<Users>>,
 }
@@ -59,30 +59,30 @@ struct User {
     /// One permit.
     turn: Arc<Semaphore>,
     waiting: usize,
-    /// Builds that wait or run.
+    /// Queued and running builds.
     present: usize,
 }
 
 impl Builds {
     pub(crate) fn new(config: &BuildConfig) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(config.at_once.clamp(1, Semaphore::MAX_PERMITS))),
+            slots: Arc::new(Semaphore::new(config.at_once.clamp(1, Semaphore::MAX_PERMITS))),
             queue: config.queue,
             users: Arc::default(),
         }
     }
 
-    /// Waits for a place.
+    /// Waits for a permit to build.
     ///
     /// # Errors
-    /// [`ClusterError::Busy`] where the queue is full.
-    pub(crate) async fn place(&self, user: &str) -> Result<Arc<Place>, ClusterError> {
+    /// [`ClusterError::Busy`] if the queue is full.
+    pub(crate) async fn acquire(&self, user: &str) -> Result<Arc<BuildPermit>, ClusterError> {
         let (presence, turn) = self.enter(user)?;
-        let closed = |_| ClusterError::Internal("builds have ended".to_owned());
+        let closed = |_| ClusterError::Internal("the build queue is closed".to_owned());
         let turn = turn.acquire_owned().await.map_err(closed)?;
-        let place = Arc::clone(&self.places).acquire_owned().await.map_err(closed)?;
+        let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(closed)?;
         presence.begins();
-        Ok(Arc::new(Place { _place: place, _turn: turn, _presence: presence }))
+        Ok(Arc::new(BuildPermit { _slot: slot, _turn: turn, _presence: presence }))
     }
 
     fn enter(&self, name: &str) -> Result<(Presence, Arc<Semaphore>), ClusterError> {
@@ -94,7 +94,7 @@ impl Builds {
                 if waiting >= of_user { format!("of user {name}") } else { "here".to_owned() };
             let most = if waiting >= of_user { of_user } else { self.queue.max(1) };
             return Err(ClusterError::Busy(format!(
-                "{most} functions {whose} wait to be built, and no more may: try again when they are"
+                "{most} functions {whose} wait to be built, which is the limit: try again later"
             )));
         }
         users.waiting += 1;
@@ -110,38 +110,38 @@ impl Builds {
         Ok((Presence { users, name, waits: Mutex::new(true) }, turn))
     }
 
-    /// Does something that takes a while on a thread of its own. It keeps the place until it ends, whoever waits for it.
+    /// Runs a long job on a thread of its own. The job holds the permit until it ends, even if its caller has gone.
     ///
     /// # Errors
-    /// There is no thread for it, or it panicked.
+    /// The thread cannot be started, or the job panicked.
     pub(crate) async fn on_thread<T: Send + 'static>(
-        place: &Arc<Place>,
+        permit: &Arc<BuildPermit>,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ClusterError> {
         let (sender, done) = oneshot::channel();
-        let place = Arc::clone(place);
+        let permit = Arc::clone(permit);
         let run = move || {
             let made = job();
-            drop(place);
-            // Nobody may wait for it any more.
+            drop(permit);
+            // The caller may have gone.
             let _ = sender.send(made);
         };
         let internal = |why: String| ClusterError::Internal(format!("building a function: {why}"));
         let thread = std::thread::Builder::new().name("build".to_owned());
         thread.spawn(run).map_err(|error| internal(error.to_string()))?;
-        done.await.map_err(|_| internal("it panicked, which the log tells".to_owned()))
+        done.await.map_err(|_| internal("the build panicked; see the relay's log".to_owned()))
     }
 }
 
 /// The right to build one function now.
 #[derive(Debug)]
-pub(crate) struct Place {
-    _place: OwnedSemaphorePermit,
+pub(crate) struct BuildPermit {
+    _slot: OwnedSemaphorePermit,
     _turn: OwnedSemaphorePermit,
     _presence: Presence,
 }
 
-/// That a build waits or runs, in the books.
+/// Counts a queued or running build until it is dropped.
 #[derive(Debug)]
 struct Presence {
     users: Arc<Mutex<Users>>,
@@ -188,27 +188,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_user_has_one_place_and_leaves_the_others_to_others() {
+    async fn a_user_builds_one_function_at_a_time() {
         let builds = builds(2, 64);
-        let first = builds.place("eve").await.unwrap();
-        let mut second = Box::pin(builds.place("eve"));
+        let first = builds.acquire("eve").await.unwrap();
+        let mut second = Box::pin(builds.acquire("eve"));
         assert!(second.as_mut().now_or_never().is_none());
-        let other = builds.place("ada").now_or_never().expect("the other place is free").unwrap();
-        assert!(builds.place("bob").now_or_never().is_none());
+        let other = builds.acquire("ada").now_or_never().expect("the other slot is free").unwrap();
+        assert!(builds.acquire("bob").now_or_never().is_none());
         drop(first);
         assert!(second.as_mut().now_or_never().is_some());
         drop(other);
     }
 
     #[tokio::test]
-    async fn the_queue_is_bounded_by_user_and_in_all_and_left_by_who_gives_up() {
+    async fn the_queue_is_bounded_per_user_and_in_total_and_a_dropped_waiter_leaves_it() {
         let builds = builds(1, 16);
-        let running = builds.place("eve").await.unwrap();
+        let running = builds.acquire("eve").await.unwrap();
         let wait = |user: &'static str| {
-            let mut waits = Box::pin(builds.place(user));
+            let mut waits = Box::pin(builds.acquire(user));
             match waits.as_mut().now_or_never() {
                 None => Ok(waits),
-                Some(Ok(_)) => panic!("a place is free"),
+                Some(Ok(_)) => panic!("a slot is free"),
                 Some(Err(error)) => Err(error.to_string()),
             }
         };
@@ -224,39 +224,39 @@ mod tests {
         waiting.push(wait("ada").unwrap());
         drop(waiting);
         drop(running);
-        assert!(builds.place("ada").now_or_never().unwrap().is_ok());
+        assert!(builds.acquire("ada").now_or_never().unwrap().is_ok());
         assert!(lock(&builds.users).by_name.is_empty());
         assert_eq!(lock(&builds.users).waiting, 0);
     }
 
     #[tokio::test]
-    async fn a_thread_keeps_its_place_after_its_caller_has_gone() {
+    async fn a_thread_holds_its_permit_after_its_caller_has_gone() {
         let builds = builds(1, 16);
-        let place = builds.place("eve").await.unwrap();
+        let permit = builds.acquire("eve").await.unwrap();
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let (begun, begins) = oneshot::channel();
-        let mut running = Box::pin(Builds::on_thread(&place, move || {
+        let mut running = Box::pin(Builds::on_thread(&permit, move || {
             let _ = begun.send(());
             wait.recv().is_ok()
         }));
         assert!(running.as_mut().now_or_never().is_none());
         begins.await.unwrap();
         drop(running);
-        drop(place);
-        let mut next = Box::pin(builds.place("ada"));
+        drop(permit);
+        let mut next = Box::pin(builds.acquire("ada"));
         assert!(next.as_mut().now_or_never().is_none());
         go.send(()).unwrap();
         next.await.unwrap();
     }
 
     #[tokio::test]
-    async fn a_panic_is_an_error_and_gives_the_place_back() {
+    async fn a_panic_is_an_error_and_releases_the_permit() {
         let builds = builds(1, 16);
-        let place = builds.place("eve").await.unwrap();
-        let ended = Builds::on_thread(&place, || panic!("as a test")).await;
+        let permit = builds.acquire("eve").await.unwrap();
+        let ended = Builds::on_thread(&permit, || panic!("as a test")).await;
         let ended: Result<(), _> = ended;
         assert!(ended.unwrap_err().to_string().contains("panicked"));
-        drop(place);
-        builds.place("ada").await.unwrap();
+        drop(permit);
+        builds.acquire("ada").await.unwrap();
     }
 }

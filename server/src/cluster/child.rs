@@ -1,15 +1,15 @@
-//! Checking and making a function in a process of its own, which can be ended by time and memory.
+//! Checks and builds a function in a child process, which has a time limit and a memory limit.
 //!
-//! The child is this program with a hidden subcommand. What it gets and gives:
+//! The child is this program with a hidden subcommand. Its protocol:
 //!
 //! ```text
-//! arguments         what is to be made, and most bytes of memory
-//! standard input    u64 length, the original; then nothing, and it stays open: when it ends, so does the child
-//! standard output   0, what the job makes of it; or 1, why the original is refused
+//! arguments         the job and the memory limit in bytes
+//! standard input    u64 length, the original; the pipe then stays open, and the child exits when it closes
+//! standard output   0 and the job's result; or 1 and the reason why the original is rejected
 //! ```
 //!
-//! The child has a bound of its own on memory, the parent one on time. However the parent ends, its end of the pipe
-//! closes, and no child goes on without it.
+//! The child limits its own memory, the parent limits the time. However the parent ends, its end of the pipe closes, so
+//! no child outlives it.
 
 use super::builds::BuildConfig;
 use super::{ClusterError, MAX_FUNCTION_BYTES};
@@ -26,9 +26,9 @@ use tokio::process::Command;
 /// The hidden subcommand.
 pub const COMPILE: &str = "compile-child";
 
-/// Far more than compilers of C, C++ and Rust make of programs of some tens of megabytes: CPython has 13 000 functions and
-/// SQLite's largest body 120 kB; a `switch` is as many blocks inside each other as it has cases. Cranelift takes seconds
-/// for a function at any of these bounds, and minutes at ten times of them.
+/// Far above what compilers of C, C++ and Rust produce for programs of tens of megabytes: CPython has 13 000 functions
+/// and SQLite's largest body has 120 kB; a `switch` becomes one nested block per case. Cranelift takes seconds for a
+/// function at any of these bounds, and minutes at ten times the bound.
 pub(super) const BOUNDS: Bounds = Bounds {
     functions: 200_000,
     imports: 20_000,
@@ -37,38 +37,38 @@ pub(super) const BOUNDS: Bounds = Bounds {
     loops: 500,
 };
 
-/// Most bytes of what a child gives: compiled code is some times as large as what it was compiled from.
+/// Most bytes of a child's result: compiled code is several times as large as its original.
 const MAX_MADE_BYTES: u64 = 32 * MAX_FUNCTION_BYTES as u64;
 
-/// Between two readings of a child's memory.
-const LOOK: Duration = Duration::from_millis(20);
+/// Interval between two samples of a child's memory.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Threads of a child, and heaps of its allocator: each of them takes address space.
+/// Threads of a child, and arenas of its allocator: each of them takes address space.
 const THREADS: &str = "4";
 const HEAPS: &str = "2";
 
-/// At least so much of what a child gives is read at once.
+/// Smallest growth of the buffer for a child's result.
 const PIECE_BYTES: usize = 256 * 1024;
 
 const MADE: u8 = 0;
 const REFUSED: u8 = 1;
 
-/// What is made of an original.
+/// What a child builds from an original.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Job {
     /// Code for the embedded cluster.
     Compile,
-    /// What goes to a Faasm cluster, of a user who is trusted or not; whether its guard looks if chained functions are there.
+    /// The form that goes to a Faasm cluster. `check_names`: whether its guard checks that chained functions exist.
     ForFaasm { is_trusted: bool, check_names: bool },
 }
 
-/// Options of the subcommand, as [`Job::from_options`] takes them.
+/// Options of the subcommand, as parsed into [`Job::from_options`].
 const FOR_FAASM: &str = "--for-faasm";
 const TRUSTED: &str = "--trusted";
 const CHECK_NAMES: &str = "--check-names";
 
 impl Job {
-    /// The job that options of the subcommand ask for.
+    /// The job that the subcommand's options select.
     pub fn from_options(for_faasm: bool, is_trusted: bool, check_names: bool) -> Self {
         match for_faasm {
             true => Self::ForFaasm { is_trusted, check_names },
@@ -83,7 +83,7 @@ impl Job {
         [FOR_FAASM].into_iter().chain(further).collect()
     }
 
-    /// Done, for messages.
+    /// Past participle for messages.
     fn done(self) -> &'static str {
         match self {
             Self::Compile => "compiled",
@@ -91,7 +91,7 @@ impl Job {
         }
     }
 
-    /// In this process.
+    /// Performs the job in this process.
     fn make(self, original: &[u8]) -> io::Result<Result<Vec<u8>, String>> {
         match self {
             Self::Compile => embedded::compile(original),
@@ -102,10 +102,12 @@ impl Job {
     }
 }
 
-/// Has a child do a job; its memory, and what it gives, are charged to this account. Dropping the future ends the child.
+/// Performs a job in a child process. The child's memory and its result are charged to this account. Dropping the
+/// future ends the child.
 ///
 /// # Errors
-/// There is no memory for it within the budget. The original is refused, by what the job checks or since it takes too much time or memory; or there is no child.
+/// The budget is exhausted; the job rejects the original; the build exceeds its time or memory limit; or the child
+/// cannot be started.
 pub(super) async fn run(
     program: &Path,
     config: &BuildConfig,
@@ -128,13 +130,13 @@ pub(super) async fn run(
         .spawn()
         .map_err(internal)?;
     let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-        return Err(internal(io::Error::other("it has no pipes")));
+        return Err(internal(io::Error::other("the child has no pipes")));
     };
     let id = child.id();
-    let talk = async {
+    let exchange = async {
         let mut made = Vec::new();
         let give = async {
-            // A child that ends early says why by its status.
+            // If the child exits early, its exit status says why.
             let _ = stdin.write_all(&(original.len() as u64).to_le_bytes()).await;
             let _ = stdin.write_all(original).await;
             let _ = stdin.flush().await;
@@ -158,15 +160,15 @@ pub(super) async fn run(
         drop(stdin);
         Ok((child.wait().await?, made, charge))
     };
-    let talk = async {
+    let exchange = async {
         tokio::select! {
-            talked = talk => talked,
+            exchanged = exchange => exchanged,
             over = watch(id, account) => Err(io::Error::other(over)),
         }
     };
-    match tokio::time::timeout(config.time, talk).await {
+    match tokio::time::timeout(config.time, exchange).await {
         Err(_) => Err(ClusterError::NotAFunction(format!(
-            "it was still being {} after {:?} and was stopped; build it with fewer or smaller functions, or allow more time with \
+            "the function was not {} within {:?}; build it with fewer or smaller functions, or raise \
              builds.time",
             job.done(),
             config.time
@@ -179,18 +181,18 @@ pub(super) async fn run(
     }
 }
 
-/// Charges for the memory that a process has, until there is none for it.
+/// Charges the account for the memory of a process until the budget is exhausted.
 async fn watch(process: Option<u32>, account: &Account) -> OverBudget {
     let mut charge = account.nothing(Kind::Build);
     let status = process.map(|process| format!("/proc/{process}/status"));
     loop {
         let text = status.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
-        // One that has ended has none.
+        // A process that has exited has no `VmRSS`.
         let bytes = text.as_deref().and_then(resident).unwrap_or(0);
         if let Err(over) = charge.set(bytes) {
             return over;
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(SAMPLE_INTERVAL).await;
     }
 }
 
@@ -215,20 +217,20 @@ fn read(
         Some(&REFUSED) if status.success() => {
             Err(ClusterError::NotAFunction(String::from_utf8_lossy(&made[1..]).into_owned()))
         }
-        // Without memory it is ended by its allocator, or cannot start a thread.
+        // Out of memory, the allocator aborts the child, or it cannot start a thread.
         _ => Err(ClusterError::NotAFunction(format!(
-            "it could not be {}: that ended early ({status}), most likely since it takes more than {} MiB; build it with fewer or \
-             smaller functions, or allow more with builds.memory_bytes",
+            "the function could not be {}: the build process ended early ({status}), most likely because it needs more than \
+             {} MiB; build it with fewer or smaller functions, or raise builds.memory_bytes",
             job.done(),
             config.memory >> 20
         ))),
     }
 }
 
-/// What the child does: standard input to standard output, with at most so many bytes of memory.
+/// The child's main function: from standard input to standard output, with at most `memory` bytes of address space.
 ///
 /// # Errors
-/// Pipes that fail, and a machine that cannot run WebAssembly.
+/// A pipe fails, or this machine cannot run WebAssembly.
 pub fn compile_child(memory: usize, job: Job) -> io::Result<ExitCode> {
     limit(memory as u64)?;
     let mut stdin = io::stdin().lock();
@@ -236,16 +238,16 @@ pub fn compile_child(memory: usize, job: Job) -> io::Result<ExitCode> {
     stdin.read_exact(&mut length)?;
     let length = u64::from_le_bytes(length);
     if length > MAX_FUNCTION_BYTES as u64 {
-        return Err(io::Error::other("the original is longer than one may be"));
+        return Err(io::Error::other("the original exceeds the maximum size of a function"));
     }
     let mut original = Vec::new();
     stdin.by_ref().take(length).read_to_end(&mut original)?;
     drop(stdin);
     if (original.len() as u64) < length {
-        return Err(io::Error::other("the original was cut off"));
+        return Err(io::Error::other("the original is truncated"));
     }
     std::thread::Builder::new().name("parent".to_owned()).spawn(|| {
-        // Nothing comes any more: this ends when the parent does, or has all it wants.
+        // The parent sends no more data: this read returns when the parent closes the pipe or exits.
         let _ = io::stdin().lock().read(&mut [0]);
         std::process::exit(1);
     })?;
@@ -257,16 +259,16 @@ pub fn compile_child(memory: usize, job: Job) -> io::Result<ExitCode> {
     out.write_all(&[tag])?;
     out.write_all(&answer)?;
     out.flush()?;
-    // Not by way of the destructors, which would take a while for code that the system takes back at once.
+    // Skips destructors: the operating system frees the memory faster.
     std::process::exit(0);
 }
 
-/// Bounds this process, and lets others have the processor first.
+/// Limits the address space of this process, and lowers its scheduling priority.
 fn limit(memory: u64) -> io::Result<()> {
     use rustix::process::{Resource, Rlimit, nice, setrlimit};
     let bound = Rlimit { current: Some(memory), maximum: Some(memory) };
     setrlimit(Resource::As, bound)?;
-    // It may be as nice as it can be already.
+    // This fails if the priority is already the lowest.
     let _ = nice(10);
     Ok(())
 }
@@ -277,7 +279,7 @@ mod tests {
     use crate::budget::{Bound, Bounds as Budgets, Budget};
 
     #[test]
-    fn options_say_which_job_it_is() {
+    fn a_job_survives_the_round_trip_through_options() {
         for flags in 0..8 {
             let [for_faasm, is_trusted, check_names] = [1, 2, 4].map(|bit| flags & bit != 0);
             let job = Job::from_options(for_faasm, is_trusted, check_names);
@@ -289,14 +291,14 @@ mod tests {
     }
 
     #[test]
-    fn a_process_has_memory() {
+    fn the_resident_size_is_parsed() {
         let status = "VmPeak:\t 9 kB\nVmRSS:\t    1234 kB\nRssAnon: 1 kB\n";
         assert_eq!(resident(status), Some(1234 * 1024));
         assert_eq!(resident("Name: x\n"), None);
     }
 
     #[tokio::test]
-    async fn a_process_that_there_is_no_memory_for_is_noticed() {
+    async fn a_process_that_exceeds_the_budget_is_detected() {
         let budget = Budget::new(Budgets { relay: u64::MAX, user: 4096 });
         let over = watch(Some(std::process::id()), &budget.user("ada")).await;
         assert_eq!(over.bound, Bound::User);

@@ -1,8 +1,8 @@
-//! Failed calls, named in the log.
+//! Logs failed calls, with a rate limit.
 //!
-//! To a function, a failed call is return value 1 with the reason as output. One that ignores both goes on with nothing, and
-//! without a line here nobody would know why. What a guest or a page can cause that way is bounded: the first failures of a
-//! run, or of a user within a minute, are named, and the rest are counted.
+//! A function sees a failed call as return value 1 with the reason as output. If it ignores both, only the log explains
+//! what went wrong. Guests and pages cannot flood the log: the first failures of a run, or of a user within a minute,
+//! are logged, and the rest are counted.
 
 use super::{Call, Cluster, ClusterError, Outcome, Uploaded, Usage};
 use faasm_bridge::explain::link;
@@ -15,19 +15,19 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Failures that are named before the rest are counted.
+/// Failures that are logged before the rest are only counted.
 pub(crate) const MAX_NAMED: u32 = 16;
 
-/// How long [`MAX_NAMED`] failures of one user's calls last.
+/// Window in which at most [`MAX_NAMED`] failures of one user are logged.
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// Most users whose failures are counted at a time.
 const MAX_USERS: usize = 1024;
 
-/// Longest name, and longest reason, in one line, characters.
+/// Longest name, and longest reason, in a log line, characters.
 const MAX_SHOWN: usize = 500;
 
-/// Text of a guest in one line: escaped, and cut off.
+/// Escapes and truncates a guest's text for one log line.
 pub(crate) fn shown(text: &str) -> String {
     let mut shown: String = text.chars().take(MAX_SHOWN).flat_map(char::escape_debug).collect();
     if text.chars().nth(MAX_SHOWN).is_some() {
@@ -36,7 +36,7 @@ pub(crate) fn shown(text: &str) -> String {
     shown
 }
 
-/// What was called, for people: a function, and where it is entered if not at its beginning.
+/// The callee for messages: a function, and its entry unless that is the main entry.
 pub(crate) struct Callee<'a>(pub(crate) &'a str, pub(crate) CallEntry);
 
 impl fmt::Display for Callee<'_> {
@@ -50,8 +50,8 @@ impl fmt::Display for Callee<'_> {
     }
 }
 
-/// A cluster whose failed calls are named in the log, and whose calls end although the relay panics in one. Calls that its
-/// functions chain are the inner one's own affair.
+/// Wraps a cluster: logs failed calls, and turns a panic in a call into an error. The inner cluster handles chained
+/// calls itself.
 pub(crate) struct Named {
     inner: Arc<dyn Cluster>,
     users: Arc<Mutex<Users>>,
@@ -107,7 +107,7 @@ impl Cluster for Named {
     }
 }
 
-/// How many failures of whose calls were named lately.
+/// Logged failures of each user in the current window.
 #[derive(Default)]
 struct Users {
     windows: HashMap<String, Window>,
@@ -116,16 +116,17 @@ struct Users {
 struct Window {
     began: Instant,
     named: u32,
-    /// Failures that were not named since the last that was.
+    /// Failures not logged since the last logged one.
     unnamed: u64,
 }
 
 impl Users {
-    /// Counts a failure; `None` where it is not to be named, else how many were not since the last that was.
+    /// Counts a failure. `None` if it is not to be logged, otherwise the number of failures not logged since the last
+    /// one.
     fn take(&mut self, user: &str, now: Instant) -> Option<u64> {
         if self.windows.len() >= MAX_USERS && !self.windows.contains_key(user) {
             self.windows.retain(|_, window| now.duration_since(window.began) < WINDOW);
-            // A thousand users with failures in one minute: the log has enough of them.
+            // With so many failing users in one minute, further ones are not logged.
             if self.windows.len() >= MAX_USERS {
                 return None;
             }
@@ -149,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_has_so_many_failures_named_in_a_minute() {
+    fn logged_failures_are_limited_per_user_and_minute() {
         let mut users = Users::default();
         let now = Instant::now();
         for _ in 0..MAX_NAMED {
@@ -158,7 +159,7 @@ mod tests {
         for _ in 0..5 {
             assert_eq!(users.take("ada", now), None);
         }
-        assert_eq!(users.take("eve", now), Some(0), "one user is not in another's way");
+        assert_eq!(users.take("eve", now), Some(0), "the limit is per user");
         assert_eq!(users.take("ada", now + WINDOW), Some(5));
         assert_eq!(users.take("ada", now + WINDOW), Some(0));
     }
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_guest_says_stays_in_its_line() {
+    fn text_of_a_guest_stays_in_one_line() {
         assert_eq!(shown("a\nWARN forged \u{1b}[0m"), "a\\nWARN forged \\u{1b}[0m");
         let long = shown(&"x".repeat(MAX_SHOWN + 1));
         assert_eq!(long.chars().count(), MAX_SHOWN + 1);

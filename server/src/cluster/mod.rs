@@ -39,12 +39,12 @@ pub struct Call {
     /// Command line after `argv[0]`.
     pub args: Vec<String>,
     pub env: Vec<(String, String)>,
-    /// The run of a page that it belongs to, with other calls.
+    /// The page's run that this call belongs to.
     pub run: Option<Run>,
 }
 
 impl Call {
-    /// Of a function's main entry, with an input and nothing else.
+    /// A call of the main entry, with an input but no arguments and no environment.
     pub fn new(
         user: impl Into<String>,
         function: impl Into<String>,
@@ -67,7 +67,7 @@ impl Call {
 pub enum Outcome {
     /// The function returned, or exited.
     Returned(CallResult),
-    /// It did not get that far.
+    /// The function did not complete.
     Failed {
         /// Stable identifier for programs: one of [`failure`], or of [`faasm_bridge::guest::Fault::code`] where a host
         /// call ended the run.
@@ -82,7 +82,7 @@ impl Outcome {
         Outcome::Failed { code, message: message.into() }
     }
 
-    /// As a function that awaits the call sees it: a failed one is return value 1 with the reason as output.
+    /// The result that a function awaiting the call sees: a failed call has return value 1 and the reason as output.
     pub fn into_result(self) -> CallResult {
         match self {
             Outcome::Returned(result) => result,
@@ -93,58 +93,59 @@ impl Outcome {
     }
 }
 
-/// What else than a host call can end a run early; the codes of [`Outcome::Failed`].
+/// Codes of [`Outcome::Failed`], except those of host calls that end a run.
 pub mod failure {
     use super::ErrorCode;
 
     /// The function trapped.
     pub const TRAP: &str = ErrorCode::Trap.as_str();
-    /// It called itself too deeply.
+    /// The function exhausted its call stack.
     pub const STACK_EXHAUSTED: &str = ErrorCode::StackExhausted.as_str();
-    /// It ran to its end, and its output is longer than this relay sends.
+    /// The function completed, but its output exceeds the relay's limit.
     pub const TOO_LARGE: &str = ErrorCode::TooLarge.as_str();
-    /// It ran longer than a call may, together with the call that it descends from.
+    /// The call tree reached its deadline.
     pub const TIMEOUT: &str = ErrorCode::Timeout.as_str();
-    /// The call that it descends from was cancelled.
+    /// The root of the call tree was cancelled.
     pub const CANCELLED: &str = ErrorCode::Cancelled.as_str();
     /// The cluster has no such function.
     pub const MISSING_FUNCTION: &str = ErrorCode::MissingFunction.as_str();
-    /// A pointer that is null, outside the table or of another signature, or an input that does not fit it.
+    /// A function pointer that is null, outside the table or has an unsupported signature, or an input that does not
+    /// match it.
     pub const BAD_ENTRY: &str = ErrorCode::BadEntry.as_str();
-    /// It cannot be compiled, or its instance cannot be made: for one, more memory than is allowed.
+    /// The function cannot be compiled or instantiated, for example because it needs more memory than the limit.
     pub const CANNOT_LOAD: &str = ErrorCode::CannotLoad.as_str();
-    /// There is no memory left in the budget of its user, or of the relay. The same as that of
-    /// [`faasm_bridge::guest::Fault::OverBudget`].
+    /// The budget of the user, or of the relay, is exhausted. [`faasm_bridge::guest::Fault::OverBudget`] has the same
+    /// code.
     pub const OVER_BUDGET: &str = ErrorCode::OverBudget.as_str();
-    /// It imports what only a Faasm cluster has, and was not run; the same as that of
-    /// [`faasm_bridge::guest::Fault::ClusterOnly`].
+    /// The function was not run, because it imports host calls that only a Faasm cluster implements.
+    /// [`faasm_bridge::guest::Fault::ClusterOnly`] has the same code.
     pub const CLUSTER_ONLY: &str = ErrorCode::ClusterOnly.as_str();
-    /// A chained call that was not started: too many run, or they are chained too deeply. The same as that of
-    /// [`faasm_bridge::guest::Fault::Operation`].
+    /// A chained call was not started: too many run, or the chain is too deep.
+    /// [`faasm_bridge::guest::Fault::Operation`] has the same code.
     pub const OPERATION_FAILED: &str = ErrorCode::OperationFailed.as_str();
 }
 
-/// What an upload gives back.
+/// The result of an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uploaded {
-    /// Content hash, as [`crate::integrity`] gives it.
+    /// Content hash, computed by [`crate::integrity`].
     pub integrity: String,
     pub bytes: usize,
-    /// Whether a guarded form of it runs, since its user is not trusted.
+    /// Whether the cluster runs a guarded form, because the user is not trusted.
     pub is_guarded: bool,
-    /// What will fail when it runs, for people.
+    /// Human-readable warnings about what will fail when the function runs.
     pub warnings: Vec<String>,
 }
 
 impl Uploaded {
-    /// Of a function that runs as it was uploaded.
+    /// The result for a function that runs unmodified.
     pub(crate) fn of(wasm: &[u8]) -> Self {
         let (integrity, bytes) = (crate::integrity(wasm), wasm.len());
         Self { integrity, bytes, is_guarded: false, warnings: Vec::new() }
     }
 }
 
-/// Why a cluster could not even try.
+/// Why a cluster did not run a call or store an upload.
 #[derive(Debug, Error)]
 pub enum ClusterError {
     #[error(transparent)]
@@ -152,34 +153,34 @@ pub enum ClusterError {
     /// The upload is not a function this cluster can run.
     #[error("{0}")]
     NotAFunction(String),
-    /// As many instances run as may.
-    #[error("the cluster runs {instances} instances, and may run no more: try again later")]
+    /// The limit of instances is reached.
+    #[error("the cluster runs {instances} instances, which is its limit: try again later")]
     Full { instances: usize },
-    /// As many instances of this user run as may, and there is room for those of others.
-    #[error("{instances} instances of this user run, and no more may: try again later")]
+    /// The user's limit of instances is reached; the cluster has capacity for other users.
+    #[error("{instances} instances of this user run, which is the limit per user: try again later")]
     UserFull { instances: usize },
-    /// There is no memory for it, and nothing was begun.
+    /// The budget does not allow it; nothing was started.
     #[error(transparent)]
     OverBudget(#[from] OverBudget),
-    /// The cluster has no room for it, and nothing was begun.
+    /// The cluster has no capacity; nothing was started.
     #[error("{0}")]
     Busy(String),
-    /// The cluster cannot be reached, and nothing was begun.
+    /// The cluster is unreachable; nothing was started.
     #[error("{0}")]
     Unavailable(String),
-    /// It may have been done, or not; nobody can tell.
+    /// The outcome is unknown: the operation may or may not have been performed.
     #[error("{0}")]
     Unknown(String),
-    /// This cluster cannot do it, however often it is asked.
+    /// This cluster does not support it; a retry cannot succeed.
     #[error("{0}")]
     Refused(String),
-    /// Something in the cluster itself.
+    /// An internal error of the cluster.
     #[error("the cluster failed: {0}")]
     Internal(String),
 }
 
 impl ClusterError {
-    /// The code whose page explains it.
+    /// The stable code that the documentation explains.
     pub fn code(&self) -> ErrorCode {
         match self {
             ClusterError::NotAFunction(_) => ErrorCode::CannotLoad,
@@ -198,22 +199,22 @@ impl ClusterError {
     }
 }
 
-/// How full a cluster is.
+/// The load of a cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Instances of functions in use.
     pub instances: usize,
-    /// Instances there may be.
+    /// Limit of instances.
     pub most: usize,
 }
 
-/// A place that keeps and runs functions.
+/// A backend that stores and runs functions.
 pub trait Cluster: Send + Sync {
-    /// Runs a function to its end. Dropping the future ends the run and, where the cluster can, all calls that descend from it: a
-    /// Faasm cluster cannot, and drops their results. Calls that it chained and did not await go on when it returns.
+    /// Runs a function to its end. Dropping the future ends the run and all its descendants; a Faasm cluster cannot end
+    /// calls, so it only drops their results. Chained calls that the function did not await continue after it returns.
     fn call(&self, call: Call) -> BoxFuture<'static, Result<Outcome, ClusterError>>;
 
-    /// Checks a function as the toolchain made it and stores it; names are checked by the caller.
+    /// Checks and stores an original; the caller has checked the names.
     fn upload(
         &self,
         user: String,
@@ -221,7 +222,7 @@ pub trait Cluster: Send + Sync {
         wasm: Vec<u8>,
     ) -> BoxFuture<'static, Result<Uploaded, ClusterError>>;
 
-    /// Content hash of the function that it has under this name, where it knows.
+    /// Content hash of the function that is stored under this name, if known.
     fn integrity(
         &self,
         _user: String,
@@ -230,11 +231,11 @@ pub trait Cluster: Send + Sync {
         Box::pin(async { Ok(None) })
     }
 
-    /// How full it is, where it knows.
+    /// Its load, if known.
     fn usage(&self) -> Option<Usage> {
         None
     }
 
-    /// Registers what it counts by itself.
+    /// Registers the backend's own metrics.
     fn register(&self, _registry: &mut Registry) {}
 }

@@ -1,49 +1,49 @@
-//! How much of everything a relay gives.
+//! Limits of a relay.
 
 use crate::store::MAX_FILE_BYTES;
 use faasm_bridge::wire::{MAX_FRAME_BYTES, MAX_OPEN_REQUESTS, MAX_PAYLOAD_BYTES};
 use std::time::Duration;
 
-/// Bounds of connections, sessions, users and what they send. Those in bytes can only narrow the protocol's.
+/// Limits of connections, sessions, users and their data. Limits in bytes can only be lower than the protocol's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
-    /// Connections at once, WebSockets included. More of them wait to be accepted.
+    /// Open connections, including WebSockets. Further ones wait to be accepted.
     pub connections: usize,
-    /// Of these, from one IPv4 address or one IPv6 network of 64 bits. More of them are closed at once.
+    /// Open connections from one IPv4 address or one IPv6 /64 network. Further ones are closed at once.
     pub connections_per_address: usize,
-    /// Connections of sessions that one such address begins in a second, and at once after a pause; 0 is any number.
+    /// Handshakes of sessions per second from one such address, and the burst after a pause; 0 is unlimited.
     pub handshakes_per_address: usize,
-    /// Of a request's head.
+    /// Size of a request's headers.
     pub header_bytes: usize,
-    /// For a request's head to arrive, and for a TLS handshake.
+    /// Time limit for receiving a request's headers, and for a TLS handshake.
     pub header_time: Duration,
-    /// Without any byte of a body that is to arrive.
+    /// Time limit for the next byte of a request body.
     pub body_pause: Duration,
-    /// For a body to arrive, besides what [`Limits::body_rate`] gives.
+    /// Time limit for receiving a body, extended by [`Limits::body_rate`].
     pub body_time: Duration,
-    /// Bytes of a body that give it another second.
+    /// Bytes of a body that extend its time limit by one second.
     pub body_rate: usize,
-    /// Without any byte taken by a peer that has something to take.
+    /// Time limit for a peer to accept the next byte of pending data.
     pub write_pause: Duration,
-    /// Of a frame of a page.
+    /// Size of a frame from a page.
     pub frame_bytes: usize,
-    /// Of a call's input.
+    /// Size of a call's input.
     pub input_bytes: usize,
-    /// Of a call's output, to a page.
+    /// Size of a call's output to a page.
     pub output_bytes: usize,
-    /// Of a shared file that is uploaded.
+    /// Size of an uploaded shared file.
     pub file_bytes: usize,
     /// Sessions, with and without a connection.
     pub sessions: usize,
-    /// Of these, of one user.
+    /// Sessions of one user.
     pub sessions_per_user: usize,
-    /// Requests of one session that are not answered, or whose answer is not acknowledged.
+    /// Requests of one session that have no reply, or whose reply is not acknowledged.
     pub requests_per_session: usize,
-    /// Calls of one session performed at once, and as many other requests; more of them wait.
+    /// Concurrent calls of one session, and as many other concurrent requests; further ones wait.
     pub running_per_session: usize,
-    /// Calls that one user begins in a second, and at once after a pause; 0 is any number.
+    /// Calls per second of one user, and the burst after a pause; 0 is unlimited.
     pub calls_per_second: usize,
-    /// Calls of one user running at once; more of them wait.
+    /// Concurrent calls of one user; further ones wait.
     pub calls_per_user: usize,
 }
 

@@ -1,6 +1,6 @@
-//! What a relay is started with.
+//! Configuration of a relay.
 //!
-//! Here is what [`crate::serve`] takes; `settings/` is how the program gets there: from a file, the environment, and flags.
+//! This module has the arguments of [`crate::serve`]; `settings/` creates them from a file, the environment and flags.
 
 mod limits;
 pub mod settings;
@@ -22,19 +22,19 @@ use std::time::Duration;
 /// Settings of the HTTP side.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Folder of static files; without it there are none.
+    /// Folder of static files, if any.
     pub web: Option<PathBuf>,
     /// Origins of other sites whose pages may use this relay, as `https://example.org`.
     pub allow_origins: Vec<String>,
-    /// Names this relay is reached by besides those of the loopback interface, with or without a port.
+    /// Host names of this relay besides those of the loopback interface, with or without a port.
     pub allow_hosts: Vec<String>,
     pub timings: Timings,
     pub limits: Limits,
-    /// Checks tokens. Without it the relay is open: whoever reaches it acts as any user.
+    /// Checks tokens. `None` means an open relay: every client may act as any user.
     pub tokens: Option<Authority>,
-    /// Certificate and key; without it connections are in plain text.
+    /// Certificate and key; `None` means unencrypted connections.
     pub tls: Option<Tls>,
-    /// Memory that users make the relay hold; the same as that of the cluster.
+    /// The budget for users' memory, shared with the cluster.
     pub budget: Budget,
 }
 
@@ -53,21 +53,21 @@ impl Default for Config {
     }
 }
 
-/// How long the relay waits for what.
+/// Time limits and intervals.
 #[derive(Clone, Debug)]
 pub struct Timings {
-    /// For the first frame of a WebSocket.
+    /// Time limit for the first frame of a WebSocket.
     pub handshake: Duration,
-    /// Between two pings to a page, and between two signs of life over HTTP.
+    /// Interval between two pings to a page over a WebSocket, and between two heartbeats over HTTP.
     pub ping: Duration,
-    /// Without a sign of life from a page, until its connection is given up. Over HTTP a page gives one at least twice in
-    /// this time.
+    /// Time without data from a page after which its connection is closed. Over HTTP a page sends data at least twice
+    /// in this time.
     pub silence: Duration,
-    /// That a session without a connection is kept.
+    /// How long a session without a connection is kept.
     pub session_kept: Duration,
-    /// For what is running, once the relay is told to stop.
+    /// Time limit for running calls after the relay is asked to stop.
     pub drain: Duration,
-    /// For open connections after that.
+    /// Time limit for open connections after `drain`.
     pub grace: Duration,
 }
 
@@ -77,7 +77,7 @@ impl Default for Timings {
             handshake: Duration::from_secs(10),
             ping: Duration::from_secs(20),
             silence: Duration::from_secs(90),
-            // As long as a page tries to come back, unless it is told otherwise.
+            // As long as a page tries to reconnect by default.
             session_kept: Duration::from_secs(300),
             drain: Duration::from_secs(30),
             grace: Duration::from_secs(10),
@@ -85,7 +85,7 @@ impl Default for Timings {
     }
 }
 
-/// What the relay passes requests on to; clones are handles to the same cluster and stores.
+/// The cluster and the stores behind the relay; clones are handles to the same ones.
 #[derive(Clone)]
 pub struct App {
     pub cluster: Arc<dyn Cluster>,
@@ -93,14 +93,14 @@ pub struct App {
     pub files: Arc<dyn FileStore>,
     pub journal: Journal,
     pub locks: Locks,
-    /// Who hears of values that are written with these, and by the cluster.
+    /// Notifies subscribers of values written through these stores or by the cluster.
     pub changes: Arc<Changes>,
-    /// Where state is that a Faasm cluster has under other keys than pages.
+    /// Translates keys, because a Faasm cluster uses other keys than pages.
     pub keys: Option<Keys>,
 }
 
-/// Why a relay in front of a Faasm cluster gives no locks.
-const FAASM_HAS_NO_LOCKS: &str = "this relay is in front of a Faasm cluster, whose workers would not see a lock that it holds; run functions that use __faasm_lock_state_global with a relay that has its own cluster";
+/// Why a relay in front of a Faasm cluster does not support locks.
+const FAASM_HAS_NO_LOCKS: &str = "this relay is in front of a Faasm cluster, whose workers would not see a lock that it holds; run functions that use __faasm_lock_state_global on a relay with an embedded cluster";
 
 impl App {
     /// An embedded cluster over these stores.
@@ -114,7 +114,7 @@ impl App {
         Ok(Self { cluster, state, files, journal, locks, changes, keys: None })
     }
 
-    /// Refuses keys that the relay keeps for itself.
+    /// Rejects keys that are reserved for the relay.
     ///
     /// # Errors
     /// [`StoreError::Reserved`]
@@ -125,7 +125,7 @@ impl App {
         Ok(())
     }
 
-    /// A Faasm cluster, with the state and the files that these stores have; see [`Upload::with_cluster_state`].
+    /// A Faasm cluster with these stores; see [`Upload::with_cluster_state`].
     pub fn faasm(config: FaasmConfig, upload: Option<Arc<Upload>>, stores: Stores) -> Self {
         let Stores { functions, state, files, journal, changes, .. } = stores.for_app();
         let keys = Some(Keys::new(config.trusted.clone(), Arc::clone(&state)));

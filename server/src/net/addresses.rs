@@ -1,4 +1,4 @@
-//! How many connections each address has, and how often it begins sessions, so that one peer cannot take all there are.
+//! Limits connections and handshakes per address, so that one peer cannot exhaust them.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -6,19 +6,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The bits of an IPv6 address that one customer of a network chooses freely.
+/// The bits of an IPv6 address that a single subscriber controls.
 const HOST_BITS: u32 = 64;
 
-/// Time in which an address makes as many handshakes as it may make at once.
+/// Time that refills an address's burst of handshakes.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Addresses remembered until those are forgotten that were not here within the last second.
+/// Number of addresses above which idle ones are removed.
 const FEW_ADDRESSES: usize = 1024;
 
-/// Counts connections.
+/// Counts connections per address.
 #[derive(Debug)]
 pub(super) struct Addresses {
-    /// Those that have a connection.
+    /// Addresses with connections.
     seats: Mutex<HashMap<IpAddr, usize>>,
     most: usize,
 }
@@ -35,7 +35,7 @@ impl Addresses {
         Self { seats: Mutex::default(), most }
     }
 
-    /// A place for a connection from this address, if it may have another one.
+    /// Admits a connection from this address; `None` if its limit is reached.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Seat> {
         let network = network(address);
         let mut seats = self.lock();
@@ -64,7 +64,7 @@ impl Drop for Seat {
     }
 }
 
-/// Counts handshakes: of each address, so many in a second, and at once after a pause.
+/// Rate limiter of handshakes per address, with a burst.
 #[derive(Debug)]
 pub(crate) struct Handshakes {
     recent: Mutex<Recent>,
@@ -73,24 +73,24 @@ pub(crate) struct Handshakes {
 
 #[derive(Debug)]
 struct Recent {
-    /// Until when each address has used up what it may do.
+    /// When each address's burst is fully refilled.
     used: HashMap<IpAddr, Instant>,
-    /// With so many of them, those are forgotten that have everything again.
+    /// Number of entries above which fully refilled ones are removed.
     many: usize,
 }
 
 impl Handshakes {
-    /// Any number where `per_second` is 0.
+    /// Unlimited if `per_second` is 0.
     pub(crate) fn new(per_second: usize) -> Self {
         let per_second = u32::try_from(per_second).unwrap_or(u32::MAX);
         let recent = Recent { used: HashMap::new(), many: FEW_ADDRESSES };
         Self { recent: Mutex::new(recent), per_second }
     }
 
-    /// Counts a handshake of this address.
+    /// Admits a handshake of this address.
     ///
     /// # Errors
-    /// When it makes too many, with how long it has to wait. That one does not count.
+    /// The rate is exceeded; the error is the time to wait. The rejected handshake does not count.
     pub(crate) fn count(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
         let Some(each) = SECOND.checked_div(self.per_second) else { return Ok(()) };
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
@@ -109,7 +109,7 @@ impl Handshakes {
     }
 }
 
-/// What counts as one address.
+/// The unit of the limits: an IPv4 address or an IPv6 network.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -173,6 +173,6 @@ mod tests {
         assert!(take("2001:db8:0:1::1").is_some(), "another one");
         drop(near);
         assert!(take("2001:db8::3").is_some());
-        assert_eq!(addresses.lock().len(), 2, "only those that are here are remembered");
+        assert_eq!(addresses.lock().len(), 2, "only current addresses are kept");
     }
 }

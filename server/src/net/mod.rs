@@ -1,4 +1,4 @@
-//! Accepts connections, bounded in number, until told to stop; then lets them end.
+//! Accepts a bounded number of connections until shutdown, then drains them.
 
 mod addresses;
 mod paced;
@@ -20,13 +20,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-/// Smallest buffer for a request's head that hyper takes.
+/// Smallest header buffer that hyper supports.
 const MIN_HEADER_BYTES: usize = 8 * 1024;
 
-/// Pause after `accept` failed, for one for want of file descriptors.
+/// Pause after `accept` failed, for example because file descriptors were exhausted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A connection's peer, and its place among those the server has room for.
+/// A connection's peer and its permits.
 #[derive(Clone, Debug)]
 pub(crate) struct Visitor(Arc<Place>);
 
@@ -39,17 +39,17 @@ struct Place {
 }
 
 impl Visitor {
-    /// Where the connection comes from; behind a proxy, the proxy.
+    /// The peer's address; behind a proxy, the proxy's.
     pub(crate) fn peer(&self) -> IpAddr {
         self.0.peer.ip()
     }
 }
 
-/// Serves until `shutdown` completes, then until what runs has ended or [`crate::Timings::drain`] is over, and then until
-/// connections have ended or [`crate::Timings::grace`] is over.
+/// Serves until `shutdown` completes, then until running calls have ended or [`crate::Timings::drain`] is over, and
+/// then until connections have ended or [`crate::Timings::grace`] is over.
 ///
 /// # Errors
-/// When the listener's address, or the folder of static files, cannot be read.
+/// The listener's address, or the folder of static files, cannot be read.
 pub async fn serve(
     listener: TcpListener,
     config: Config,
@@ -113,7 +113,7 @@ async fn accept(listener: &TcpListener, context: &Arc<HttpContext>, room: &Arc<S
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
-/// Shakes hands for TLS where there is a certificate.
+/// Performs the TLS handshake if there is a certificate.
 async fn welcome(
     stream: TcpStream,
     context: Arc<HttpContext>,
@@ -133,7 +133,7 @@ async fn welcome(
     Ok(converse(stream, context, visitor).await?)
 }
 
-/// Answers the requests of one connection; one that becomes a WebSocket keeps its place.
+/// Serves the requests of one connection; an upgraded WebSocket keeps the connection's permits.
 async fn converse<S>(stream: S, context: Arc<HttpContext>, visitor: Visitor) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

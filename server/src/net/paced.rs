@@ -1,4 +1,4 @@
-//! Drops peers that take nothing of what is sent to them.
+//! Closes connections whose peer does not read.
 
 use std::io;
 use std::pin::Pin;
@@ -7,12 +7,12 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// A stream whose writes fail once the peer has taken nothing for so long.
+/// A stream whose writes fail if the peer accepts no byte within the time limit.
 #[derive(Debug)]
 pub(super) struct Paced<S> {
     stream: S,
     time_limit: Duration,
-    /// Since bytes wait; made with the first ones that have to.
+    /// Deadline of pending bytes; set when a write first blocks.
     waiting: Option<Pin<Box<Sleep>>>,
     is_waiting: bool,
 }
@@ -22,7 +22,7 @@ impl<S> Paced<S> {
         Self { stream, time_limit, waiting: None, is_waiting: false }
     }
 
-    /// What became of a write: progress ends the waiting, and too much waiting the connection.
+    /// Handles the result of a write: progress resets the deadline; a missed deadline fails the connection.
     fn settle<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -40,7 +40,7 @@ impl<S> Paced<S> {
         }
         ready!(waiting.as_mut().poll(cx));
         let seconds = self.time_limit.as_secs_f64();
-        let reason = format!("the peer took nothing for {seconds} s");
+        let reason = format!("the peer accepted no data for {seconds} s");
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, reason)))
     }
 }
@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(
             began.elapsed() >= 3 * (TIME_LIMIT / 2) + TIME_LIMIT,
-            "all that was taken gave time"
+            "every accepted byte extended the deadline"
         );
     }
 }

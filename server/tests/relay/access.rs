@@ -224,7 +224,7 @@ fn strangers(keys: &Keys) -> Vec<(&'static str, Option<String>, &'static str)> {
     let signature = other_message.rsplit_once('.').unwrap().1;
     let header = |alg: &str| json!({ "alg": alg, "typ": "JWT" });
     vec![
-        ("no token", None, "asks for a token"),
+        ("no token", None, "requires a token"),
         ("empty", Some(String::new()), "not a signed"),
         (
             "expired",

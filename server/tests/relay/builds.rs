@@ -39,7 +39,7 @@ async fn a_build_that_takes_too_long_or_too_much_is_ended_and_named() {
     let slow = Process::with(with("builds.time=0.3"));
     let (status, why) = upload(slow.address, "eve", &large(4000, 300)).await;
     assert_eq!(status, 422, "{why}");
-    assert!(why.contains("still being compiled") && why.contains("builds.time"), "{why}");
+    assert!(why.contains("was not compiled within") && why.contains("builds.time"), "{why}");
 
     let small = Process::with(with("builds.memory_bytes=268435456"));
     // One function, so that it does not depend on how many are compiled at once.

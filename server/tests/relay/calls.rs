@@ -87,7 +87,7 @@ async fn exit_ends_a_call_also_in_a_constructor() {
 #[tokio::test]
 async fn a_missing_function_is_a_failed_call_that_says_what_to_do() {
     let relay = Relay::start().await;
-    let reason = "function ada/none is not there: upload it with faasm-asyncify upload";
+    let reason = "function ada/none does not exist: upload it with faasm-asyncify upload";
     assert_eq!(relay.fail("none", b"").await, (failure::MISSING_FUNCTION.into(), reason.into()));
 }
 

@@ -126,7 +126,7 @@ fn run_lets_a_function_call_another_file() {
     let (_folder, paths) = functions(&[("caller", CALLER), ("callee", EXIT_EARLY)]);
     let alone = relay().arg("run").arg(&paths[0]).output().unwrap();
     assert_eq!(alone.status.code(), Some(1));
-    let expected = "warning: caller: its chained call of callee failed (missing-function): function run/callee is not there";
+    let expected = "warning: caller: its chained call of callee failed (missing-function): function run/callee does not exist";
     let told = String::from_utf8(alone.stderr).unwrap();
     assert!(told.starts_with(expected), "{told}");
     assert!(told.trim_end().ends_with("/docs/errors/missing-function.md"), "{told}");
@@ -206,7 +206,9 @@ fn serve_fails_before_it_says_that_it_listens_where_it_has_no_web_folder() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
-    for (web, why) in [(folder.path().join("missing"), "No such file"), (file, "it is no folder")] {
+    for (web, why) in
+        [(folder.path().join("missing"), "No such file"), (file, "it is not a folder")]
+    {
         let mut serve = relay();
         serve.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(folder.path().join("data"));
         let failed = serve.arg("--web").arg(&web).output().unwrap();

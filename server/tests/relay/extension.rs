@@ -160,7 +160,7 @@ async fn an_extension_ends_a_run_with_its_own_code() {
 async fn an_extension_that_waits_where_nothing_can_ends_the_run() {
     let (code, message) = failed(run(Way::WaitsWhereItCannot).await.0);
     assert_eq!(code, failure::TRAP);
-    assert!(message.contains("`env.__faasm_conf_flag`, which cannot wait"), "{message}");
+    assert!(message.contains("`env.__faasm_conf_flag`, which cannot suspend"), "{message}");
 }
 
 #[tokio::test]

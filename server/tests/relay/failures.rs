@@ -112,14 +112,14 @@ async fn what_a_malloc_cannot_do() {
     let with = |malloc: &str| ALLOCATES.replace("MALLOC", malloc);
     let recursive = r#"(func (export "malloc") (param i32) (result i32) (call $get))"#;
     for (malloc, expected, why) in [
-        (SLEEPS, "operation-failed", "malloc wants to wait"),
+        (SLEEPS, "operation-failed", "malloc makes a host call that suspends"),
         (REFUSES, "out-of-memory", "no memory for the 7 bytes"),
         (
             "(func (export \"malloc\") (param i32) (result i32) (unreachable))",
             "trap",
             "called by get",
         ),
-        (recursive, "operation-failed", "malloc wants to wait"),
+        (recursive, "operation-failed", "malloc makes a host call that suspends"),
     ] {
         let relay = Relay::start().await.with(&[("hello", HELLO), ("f", &with(malloc))]).await;
         let (code, reason) = relay.fail("f", b"").await;

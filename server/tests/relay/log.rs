@@ -132,7 +132,7 @@ async fn chained_calls_that_fail_are_named_so_many_of_them() {
     for (line, parts) in [
         (pointer, ["callee=heedless (function pointer 1)", "unknown-import", "env.mystery"]),
         (name, ["callee=no\\nWARN name", "missing-function", "cannot name a function"]),
-        (missing, ["callee=nowhere", "missing-function", "function ada/nowhere is not there"]),
+        (missing, ["callee=nowhere", "missing-function", "function ada/nowhere does not exist"]),
     ] {
         for part in [" WARN ", "user=ada", "function=heedless", "docs/errors/"].iter().chain(&parts)
         {
@@ -161,7 +161,7 @@ async fn a_call_from_outside_that_fails_is_named() {
         "user=ada",
         "function=nowhere",
         "missing-function",
-        "is not there",
+        "does not exist",
         "docs/errors/missing-function.md",
     ] {
         assert!(lines[0].contains(part), "{}", lines[0]);

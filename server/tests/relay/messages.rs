@@ -58,7 +58,7 @@ async fn a_message_calls_a_function_and_waits() {
     let missing = json!({ "user": "ada", "function": "nowhere" });
     let (status, reason) = send(&relay, missing).await;
     assert_eq!(status, 500);
-    let expected = "Call failed (missing-function): function ada/nowhere is not there";
+    let expected = "Call failed (missing-function): function ada/nowhere does not exist";
     assert!(reason.starts_with(expected), "{reason}");
 }
 

@@ -113,7 +113,7 @@ fn all_mistakes_are_told_at_once() {
         "guests.instances: `none` is not a whole number",
         "/missing/secret: ",
         "tls.certificate_file and tls.key_file",
-        "data is missing",
+        "data, the folder for functions and state, is not set",
     ] {
         assert!(told.contains(expected), "{expected} in {told}");
     }
@@ -145,9 +145,9 @@ fn beyond_this_machine_it_takes_tokens_or_a_decision() {
     let refused = failure(
         check().env("FAASM_RELAY_TOKENS_SECRET_FILE", &secret).args(["--set", both.as_str()]),
     );
-    assert!(refused.contains("leave the others out"), "{refused}");
+    assert!(refused.contains("set only one of"), "{refused}");
     let refused = failure(check().arg("--insecure").args(["--set", "tokens.issuer=x"]));
-    assert!(refused.contains("no key to check tokens with"), "{refused}");
+    assert!(refused.contains("require a key to check tokens with"), "{refused}");
 }
 
 #[tokio::test]
@@ -291,9 +291,9 @@ fn the_password_of_redis_is_in_a_file_and_never_shown() {
         (&["store.redis=http://:hidden@host"], "give it as redis://HOST:6379"),
         (&["store.redis=redis://host:6379/hidden"], "give it as redis://HOST:6379"),
         (&["store.redis="], "not the address of a Redis"),
-        (&[&file], "give its address as store.redis"),
+        (&[&file], "requires store.redis, the address of Redis"),
         (&["store.redis=redis://host", "store.redis_password_file=/missing"], "/missing: "),
-        (&[], "data is missing"),
+        (&[], "data, the folder for functions and state, is not set"),
     ] {
         let told = failure(&mut check(settings));
         assert!(told.contains(expected) && !told.contains("hidden"), "{settings:?}: {told}");

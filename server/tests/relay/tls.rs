@@ -136,9 +136,11 @@ async fn a_certificate_that_changes_is_taken_up() {
     // One that is no use does no harm.
     let other = Certificate::new();
     let key = std::fs::read(other.folder.path().join("key.pem")).unwrap();
-    for (bad, why) in
-        [(&key[..], "do not make"), (b"", "no private key"), (b"-----BEGIN", "no private key")]
-    {
+    for (bad, why) in [
+        (&key[..], "are not a valid"),
+        (b"", "no PEM private key"),
+        (b"-----BEGIN", "no PEM private key"),
+    ] {
         std::fs::write(certificate.folder.path().join("key.pem"), bad).unwrap();
         let problem = tls.reload().unwrap_err().to_string();
         assert!(problem.contains(why), "{why}: {problem}");
@@ -156,7 +158,7 @@ fn files_without_a_certificate_say_so() {
     let load = |one: &str, other: &str| Tls::load(file(one), file(other)).unwrap_err().to_string();
     assert!(load("missing.pem", "key.pem").contains("missing.pem: "));
     assert!(load("key.pem", "key.pem").contains("key.pem: there is no certificate"));
-    assert!(load("certificate.pem", "certificate.pem").contains("there is no private key"));
+    assert!(load("certificate.pem", "certificate.pem").contains("no PEM private key"));
     let expected = rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch);
     std::fs::copy(Certificate::new().folder.path().join("key.pem"), file("other.pem")).unwrap();
     assert!(load("certificate.pem", "other.pem").contains(&expected.to_string()));

@@ -211,8 +211,8 @@ fn tokens_name_their_key_in_a_set() {
     short["x"] = json!("AAAA");
     for (keys, why) in [
         (json!([]), "none of its keys"),
-        (json!([jwk(&old, "a"), jwk(&new, "a")]), "another key has its kid"),
-        (json!([short]), "not on P-256"),
+        (json!([jwk(&old, "a"), jwk(&new, "a")]), "another key has the same kid"),
+        (json!([short]), "not a P-256 key"),
         (json!([{ "kty": "oct", "k": "c2hvcnQ" }]), "a secret of 5 bytes"),
     ] {
         write(keys);
@@ -247,8 +247,8 @@ fn a_key_file_that_is_no_use_says_why() {
     type Kind = fn(PathBuf) -> KeyFile;
     let cases: [(Kind, String, &str); 7] = [
         (KeyFile::Public, pair.serialize_pem(), "private key"),
-        (KeyFile::Public, p384.public_key_pem(), "not on P-256"),
-        (KeyFile::Public, "text".into(), "no public key"),
+        (KeyFile::Public, p384.public_key_pem(), "not a P-256 key"),
+        (KeyFile::Public, "text".into(), "no PEM public key"),
         (
             KeyFile::Public,
             "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----".into(),
@@ -295,7 +295,7 @@ fn claims_are_checked_and_nothing_is_taken_for_granted() {
         (json!({ "exp": earlier - 10 }), "expired"),
         (json!({ "exp": null }), "claims"),
         (json!({ "exp": "tomorrow" }), "claims"),
-        (json!({ "exp": -1 }), "not good"),
+        (json!({ "exp": -1 }), "is invalid"),
         (json!({ "nbf": now() + LEEWAY_SECONDS + 10 }), "nbf"),
         (json!({ "nbf": "later" }), "claims"),
         (json!({ "sub": null }), "neither"),

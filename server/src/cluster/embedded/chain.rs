@@ -1,4 +1,4 @@
-//! Calls that a call starts: each one a task of its own, which goes on when its caller ends, within the time of their tree.
+//! Chained calls: each runs as a task of its own, which outlives its caller but not the deadline of the call tree.
 
 use super::extension::{Extension, Refusal};
 use super::failures::Failures;
@@ -14,27 +14,27 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::Instrument;
 
-/// What a result takes up besides its output.
+/// Bytes of a result besides its output.
 const KEPT_BYTES: usize = 512;
 
-/// Where in a tree of calls a run stands.
+/// A run's position in its call tree.
 #[derive(Clone)]
 pub(super) struct Origin {
-    /// How deep calls may still chain.
+    /// Remaining depth of chained calls.
     depth_left: usize,
-    /// Shared by all that descend from one call.
+    /// Shared by the whole call tree.
     room: Arc<Semaphore>,
-    /// The same.
+    /// Shared by the whole call tree.
     failures: Arc<Failures>,
-    /// The same.
+    /// Shared by the whole call tree.
     pub(super) tree: Tree,
-    /// Of this call alone, not of those that it chains.
+    /// Applies to this call only, not to its chained calls.
     pub(super) extension: Option<Arc<dyn Extension>>,
 }
 
 impl Origin {
-    /// Of a call that nobody chained. What descends from it is cancelled when the second value is dropped before that call has
-    /// ended.
+    /// The position of a root call. If the second value is dropped before the root has ended, its descendants are
+    /// cancelled.
     pub(super) fn root(config: &EmbeddedConfig, call: &Call) -> (Self, Root) {
         let chained = config.max_chained.min(Semaphore::MAX_PERMITS);
         let (printing, user, function) =
@@ -54,7 +54,7 @@ impl Origin {
         Self { extension: Some(extension), ..self }
     }
 
-    /// Of a call that this one chains.
+    /// The position of a call that this one chains.
     fn descend(&self, config: &EmbeddedConfig) -> Result<(Self, OwnedSemaphorePermit), String> {
         let depth_left = self
             .depth_left
@@ -75,13 +75,13 @@ pub(super) struct Chain {
     pub(super) function: String,
     pub(super) origin: Origin,
     pub(super) results: HashMap<CallId, oneshot::Receiver<Kept>>,
-    /// A result that the kernel has been given, and does not count yet.
+    /// The result handed to the kernel, until the kernel's own charge includes it.
     pub(super) delivered: Option<Charge>,
-    /// Why the extension ends the run, within the host call that chained.
+    /// Why the extension ends the run, during the host call that chained.
     pub(super) refused: Option<Refusal>,
 }
 
-/// A result, and the charge for it.
+/// A result and its charge.
 pub(super) type Kept = (CallResult, Charge);
 
 impl Chain {
@@ -127,7 +127,7 @@ impl Chain {
         let (caller, failures) = (self.function.clone(), Arc::clone(&self.origin.failures));
         let told = move |outcome: Outcome| {
             match &outcome {
-                // Whoever cancelled it knows.
+                // The canceller needs no message.
                 Outcome::Failed { code: failure::CANCELLED, .. } | Outcome::Returned(_) => {}
                 Outcome::Failed { code, message } => {
                     failures.chained(&caller, (&function, entry), code, message);
@@ -146,7 +146,7 @@ impl Chain {
                     drop(charge);
                     told(outcome);
                 };
-                // What it logs belongs to the request that all of it began with.
+                // Its log lines belong to the request that started the call tree.
                 tokio::spawn(going_on.in_current_span());
             }
             Err(refused) => told(refused),
@@ -174,7 +174,7 @@ impl Chain {
         let user = self.user.clone();
         let call = Call { entry, ..Call::new(user, function, input) };
         let running = match program {
-            // The same binary as the caller's, even if another one was uploaded meanwhile.
+            // Runs the caller's binary, even if a newer version has been uploaded since.
             Some(program) => run::call_program(Arc::clone(&self.inner), program, call, origin),
             None => run::call(Arc::clone(&self.inner), call, origin),
         };
@@ -196,19 +196,19 @@ impl Chain {
         Some(self.deliver(kept))
     }
 
-    /// Gives a result to the kernel.
+    /// Passes a result to the kernel.
     pub(super) fn deliver(&mut self, (result, charge): Kept) -> CallResult {
         self.delivered = Some(charge);
         result
     }
 }
 
-/// Charges for a result, until it is awaited or its caller ends; one that there is no room for is a failed call.
+/// Charges a result until it is awaited or its caller ends. If the budget does not allow it, the call has failed.
 fn kept(account: &Account, result: CallResult) -> Kept {
     match account.charge(Kind::Result, result.output.len() + KEPT_BYTES) {
         Ok(charge) => (result, charge),
         Err(over) => {
-            let message = format!("the call ran, and its output is dropped: {over}");
+            let message = format!("the call ran, but its output was dropped: {over}");
             let result = CallResult { return_value: 1, output: message.into_bytes() };
             let mut charge = account.nothing(Kind::Result);
             charge.grown((result.output.len() + KEPT_BYTES) as u64);

@@ -1,8 +1,8 @@
-//! Compiled code on disk, so that a relay that starts again does not compile again.
+//! Cache of compiled code on disk, so that a restarted relay does not recompile functions.
 //!
-//! Loading compiled code is as good as running a program: whoever can write these files can run what they like as this
-//! relay. So they are read only from a folder that belongs to this user and that nobody else can write to, and only where
-//! their content has the hash that was written with it: a file cut off by a power failure is compiled again.
+//! Loading compiled code executes it: write access to these files means arbitrary code execution as this relay. So the
+//! cache is read only from a folder that this user owns and no other user can write to. Each file carries a hash of its
+//! content, so that a file truncated by a power failure is compiled again.
 
 use super::making::Made;
 use sha2::{Digest, Sha256};
@@ -14,20 +14,20 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use wasmtime::Engine;
 
-/// Most files kept, and bytes of them; the ones used longest ago go first.
+/// Limits of the cache: files and bytes. The least recently used files are removed first.
 const MAX_FILES: usize = 512;
 const MAX_BYTES: u64 = 4 << 30;
 
 const HASH_BYTES: usize = 32;
 
-/// Where compiled modules are kept, if anywhere.
+/// The cache folder, if any.
 #[derive(Debug, Default)]
 pub(super) struct Compiled {
     folder: Option<PathBuf>,
 }
 
 impl Compiled {
-    /// A folder below this one for what this program compiles for this engine, which no other program or setting reads.
+    /// A subfolder for exactly this program and engine configuration; others do not read it.
     pub(super) fn open(engine: &Engine, below: Option<&Path>) -> Self {
         let Some(below) = below else { return Self::default() };
         let mut hasher = DefaultHasher::new();
@@ -38,50 +38,50 @@ impl Compiled {
         match private(below).and_then(|()| private(&folder)) {
             Ok(()) => Self { folder: Some(folder) },
             Err(error) => {
-                tracing::warn!(%error, folder = %below.display(), "compiled functions are not kept");
+                tracing::warn!(%error, folder = %below.display(), "compiled functions are not cached");
                 Self::default()
             }
         }
     }
 
-    /// What was made of this original before.
+    /// The cached code of this original.
     pub(super) fn load(&self, original: &[u8]) -> Option<Made> {
         let folder = self.folder.as_ref()?;
         Made::read(load(&folder.join(hex(&Sha256::digest(original))))?)
     }
 
-    /// Keeps what was made of it.
+    /// Stores the code of this original.
     pub(super) fn keep(&self, original: &[u8], made: &Made) {
         let Some(folder) = &self.folder else { return };
         let path = folder.join(hex(&Sha256::digest(original)));
         let kept = made.bytes().and_then(|bytes| keep(&path, &bytes));
         if let Err(error) = kept.and_then(|()| make_room(folder, MAX_FILES, MAX_BYTES)) {
-            tracing::warn!(%error, path = %path.display(), "a compiled function is not kept");
+            tracing::warn!(%error, path = %path.display(), "a compiled function is not cached");
         }
     }
 }
 
-/// What tells this program from others: what is kept is read by the program that made it only, since another may prepare
-/// functions in another way.
+/// Identifies this program: only the program that wrote a file reads it, because another version may prepare functions
+/// differently.
 fn this_program() -> Option<(u64, SystemTime)> {
     let program = fs::metadata(std::env::current_exe().ok()?).ok()?;
     Some((program.len(), program.modified().ok()?))
 }
 
-/// Makes a folder that only this user can look into, or checks that it is one.
+/// Creates a folder that only this user can access, or checks that an existing one is private.
 fn private(folder: &Path) -> io::Result<()> {
     match fs::DirBuilder::new().mode(0o700).recursive(false).create(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
     let found = fs::symlink_metadata(folder)?;
-    // Whoever could make this folder owns what it makes.
+    // The creator of the folder owns the files in it.
     let probe = tempfile::tempfile_in(folder)?.metadata()?;
     let is_ours = found.is_dir() && found.uid() == probe.uid();
     if is_ours && found.permissions().mode() & 0o022 == 0 {
         return Ok(());
     }
-    let message = "it belongs to somebody else, or others can write to it; delete it";
+    let message = "it is owned by another user or writable by others; delete it";
     Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
 }
 
@@ -89,21 +89,21 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The content of a file, if it is whole.
+/// The content of a file if its hash matches.
 fn load(path: &Path) -> Option<Vec<u8>> {
     let mut file = fs::read(path).ok()?;
     let (hash, content) = file.split_at_checked(HASH_BYTES)?;
     if hash != Sha256::digest(content).as_slice() {
         return None;
     }
-    // Tells `make_room` that it is in use.
+    // Marks the file as recently used, for `make_room`.
     let now = fs::File::options().append(true).open(path).ok()?;
     let _ = now.set_modified(SystemTime::now());
     file.drain(..HASH_BYTES);
     Some(file)
 }
 
-/// Writes all of a file or nothing.
+/// Writes a file atomically.
 fn keep(path: &Path, code: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(path);
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
@@ -114,7 +114,7 @@ fn keep(path: &Path, code: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes files until there are no more than so many, of so many bytes together.
+/// Removes the least recently used files until both limits are met.
 fn make_room(folder: &Path, most_files: usize, most_bytes: u64) -> io::Result<()> {
     let mut files = Vec::new();
     let mut bytes = 0;
@@ -159,7 +159,7 @@ mod tests {
         let [path] = &files(&below)[..] else { panic!("one file") };
         let whole = fs::read(path).unwrap();
         assert!(load(path).is_some());
-        // Byte by byte it would take a while.
+        // Testing every byte would take too long.
         for damaged in [0, HASH_BYTES, whole.len() / 2, whole.len() - 1] {
             let mut bytes = whole.clone();
             bytes[damaged] ^= 1;

@@ -1,4 +1,4 @@
-//! How a run ended, from whatever error ended it.
+//! Converts the error that ended a run to its outcome.
 
 use super::entry::BadEntry;
 use super::extension::Refusal;
@@ -10,9 +10,9 @@ use wasmtime::{Error, Trap, WasmBacktrace};
 /// Most functions named in a message, innermost first.
 const MAX_BACKTRACE: usize = 16;
 
-/// What ended a running instance.
+/// Why a running instance ended.
 pub(super) enum RunEnd {
-    /// The guest asked for it.
+    /// The guest exited.
     Exit(i32),
     Failed(Outcome),
 }
@@ -47,7 +47,7 @@ fn other(error: &Error) -> (&'static str, String) {
     }
 }
 
-/// The functions it ended in.
+/// The call stack at the trap, for messages.
 fn trace(error: &Error) -> String {
     let frames = error.downcast_ref::<WasmBacktrace>().map(WasmBacktrace::frames);
     let names: Vec<String> =

@@ -1,11 +1,11 @@
-//! Where a run is entered: the exports that make up the main entry, or a function pointer.
+//! Entries of a run: the exports that form the main entry, or a function pointer.
 
 use super::program::Program;
 use super::run::RunState;
 use thiserror::Error;
 use wasmtime::{Error, Func, Instance, Ref, Result, Store, Val, ValType};
 
-/// An entry that cannot be called, or not with this input; ends the run with [`failure::BAD_ENTRY`].
+/// The entry cannot be called, or not with this input; the run fails with [`failure::BAD_ENTRY`].
 ///
 /// [`failure::BAD_ENTRY`]: crate::cluster::failure::BAD_ENTRY
 #[derive(Debug, Error)]
@@ -16,7 +16,7 @@ fn refused(why: impl Into<String>) -> Error {
     Error::new(BadEntry(why.into()))
 }
 
-/// Calls the function's own entries; the last gives the return value.
+/// Calls the exports of the main entry in order; the last one determines the return value.
 pub(super) async fn enter_main(
     store: &mut Store<RunState>,
     instance: &Instance,
@@ -34,14 +34,14 @@ async fn enter_export(store: &mut Store<RunState>, instance: &Instance, name: &s
         .get_func(&mut *store, name)
         .ok_or_else(|| refused(format!("export `{name}` is not a function")))?;
     let ty = function.ty(&*store);
-    // Normalising sees to that, for a `main` with arguments too.
+    // Normalising ensures this, also for a `main` with arguments.
     if ty.params().len() != 0 {
-        return Err(refused(format!("entry `{name}` has parameters that nobody can give: {ty}")));
+        return Err(refused(format!("entry `{name}` has unsupported parameters: {ty}")));
     }
     enter(store, &function, &[]).await
 }
 
-/// Calls an entry of the function table, in a fresh instance: the constructors run first.
+/// Calls a function pointer in a fresh instance, after its constructors.
 pub(super) async fn enter_pointer(
     store: &mut Store<RunState>,
     instance: &Instance,

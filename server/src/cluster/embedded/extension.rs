@@ -1,5 +1,4 @@
-//! What a program that embeds the cluster can do itself for a call: take over the calls that it chains, and answer its host
-//! calls.
+//! Extension point for programs that embed the cluster: it intercepts a call's chained calls and its host calls.
 
 use super::chain::Origin;
 use super::program::Program;
@@ -10,19 +9,18 @@ use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// What a program that embeds the cluster does itself for one call; see [`Embedded::call_with`].
+/// Intercepts chained calls and host calls of one call; see [`Embedded::call_with`].
 ///
-/// Both methods are called from within a host call of the function: they may not block. What they return as an error ends the
-/// run.
+/// Both methods are called during a host call of the function and must not block. An error ends the run.
 pub trait Extension: Send + Sync {
-    /// Takes over a call that the function chains, which is then not the cluster's: neither its limits on chained calls nor its
-    /// log of failed ones apply. `None` leaves it to the cluster.
+    /// Intercepts a chained call. The cluster's limits on chained calls and its log of failed calls then do not apply.
+    /// `None` lets the cluster perform the call.
     ///
-    /// The future goes on when the caller ends before it; its result is what the function is told when it awaits the call. It is
-    /// dropped at the deadline of the call that the extension is for, and where that call is dropped before it has ended.
+    /// The future continues after its caller ends; its result is what the function gets when it awaits the call. It is
+    /// dropped at the deadline of the call that the extension belongs to, or if that call is dropped before it ends.
     ///
     /// # Errors
-    /// Where the call cannot be started and the caller is to end.
+    /// The call cannot be started, and the caller's run ends.
     fn chain(
         &self,
         target: &Target,
@@ -32,11 +30,11 @@ pub trait Extension: Send + Sync {
         Ok(None)
     }
 
-    /// Answers a host call in place of the cluster. It is asked for every import of a function but those that give a
-    /// floating-point number, and those that call a function of the guest (`__kmpc_fork_call`, `pthread_once`).
+    /// Answers a host call in place of the cluster. It is invoked for every import except those that return a
+    /// floating-point number and those that call a function of the guest (`__kmpc_fork_call`, `pthread_once`).
     ///
     /// # Errors
-    /// Where the run is to end.
+    /// The run ends.
     fn host_call<'a>(&'a self, call: Import<'a>) -> Result<Answer<'a>, Refusal> {
         let _ = call;
         Ok(Answer::Cluster)
@@ -45,14 +43,14 @@ pub trait Extension: Send + Sync {
 
 /// A host call that a function makes.
 pub struct Import<'a> {
-    /// Module and name as the function imports them.
+    /// Module and name of the import.
     pub module: &'a str,
     pub name: &'a str,
-    /// Arguments, one each; an `i32` is in the low half.
+    /// The arguments; an `i32` is in the low half.
     pub arguments: &'a [u64],
-    /// Whether the function declares a result, which is an `i32`: of some imports toolchains declare it, and others do not.
+    /// Whether the import declares an `i32` result; for some imports this depends on the toolchain.
     pub has_result: bool,
-    /// Whether the answer may be [`Answer::Wait`]: so it is for imports that can keep a function waiting.
+    /// Whether the answer may be [`Answer::Wait`]: true for imports that may suspend.
     pub may_wait: bool,
     /// Memory of the function.
     pub memory: &'a mut (dyn GuestMemory + Send),
@@ -71,7 +69,7 @@ impl std::fmt::Debug for Import<'_> {
 }
 
 impl Import<'_> {
-    /// An argument as `i32`; 0 where there are not as many.
+    /// An argument as `i32`; 0 if the index is out of range.
     pub fn argument(&self, position: usize) -> u32 {
         self.arguments.get(position).map_or(0, |argument| *argument as u32)
     }
@@ -79,11 +77,12 @@ impl Import<'_> {
 
 /// Who answers a host call.
 pub enum Answer<'a> {
-    /// The cluster, as if nobody had been asked.
+    /// The cluster, as without an extension.
     Cluster,
-    /// The extension, with this result, which is dropped where the import has none.
+    /// The extension, with this result, which is ignored if the import has no result.
     Value(i32),
-    /// The extension, later: the function is suspended meanwhile. It ends the run where the import cannot wait.
+    /// The extension, asynchronously: the function is suspended until the future completes. If the import cannot
+    /// suspend, the run ends.
     Wait(BoxFuture<'a, Result<i32, Refusal>>),
 }
 
@@ -97,7 +96,7 @@ impl std::fmt::Debug for Answer<'_> {
     }
 }
 
-/// Why an extension ends a run: code and message of the [`Outcome::Failed`] that it ends with.
+/// Why an extension ends a run: code and message of the resulting [`Outcome::Failed`].
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{message}")]
 pub struct Refusal {
@@ -111,8 +110,8 @@ impl Refusal {
     }
 }
 
-/// A function as it was when it was loaded: calls run this one, whatever was uploaded under its name since. Clones are
-/// handles to the same one.
+/// A loaded version of a function: calls run this version even if another one has been uploaded since. Clones are
+/// handles to the same version.
 #[derive(Clone)]
 pub struct Loaded {
     program: Arc<Program>,
@@ -125,7 +124,7 @@ impl std::fmt::Debug for Loaded {
 }
 
 impl Embedded {
-    /// Runs a function to its end, with an extension in between.
+    /// Runs a function to its end with an extension.
     ///
     /// ```
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -173,17 +172,17 @@ impl Embedded {
         run::root(run::call(Arc::clone(&self.inner), call, origin.with(extension)), root)
     }
 
-    /// Loads the function that has this name now; `None` where there is none.
+    /// Loads the current function of this name; `None` if it does not exist.
     ///
     /// # Errors
-    /// [`ClusterError::NotAFunction`] where it cannot be compiled, [`ClusterError::Store`] where it cannot be read.
+    /// [`ClusterError::NotAFunction`] if it cannot be compiled, [`ClusterError::Store`] if it cannot be read.
     pub async fn load(&self, user: &str, function: &str) -> Result<Option<Loaded>, ClusterError> {
         let program = self.inner.find(user, function).await?;
         Ok(program.map(|program| Loaded { program }))
     }
 
-    /// Runs a function that [`Embedded::load`] loaded, and hands its chained calls and host calls to an extension first. The user and
-    /// function names of the call are only what the function is told.
+    /// Runs a function that [`Embedded::load`] loaded, with an extension. The user and function names of the call are
+    /// only visible to the function; they do not select it.
     ///
     /// # Errors
     /// As [`Cluster::call`](crate::cluster::Cluster::call).

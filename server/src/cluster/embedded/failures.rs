@@ -1,4 +1,4 @@
-//! Failed chained calls of one run and of all that follows from it: the first are named, the rest are counted.
+//! Failed chained calls of one call tree: the first are logged, the rest are counted.
 
 use super::Printing;
 use crate::cluster::failures::{Callee, MAX_NAMED, shown};
@@ -7,11 +7,11 @@ use faasm_bridge::wire::CallEntry;
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Shared by all that descends from one call. What was only counted is said when the last of it ends.
+/// Shared by a call tree. The count of unlogged failures is logged when the last call ends.
 pub(super) struct Failures {
     printing: Printing,
     user: String,
-    /// The function that the run began with.
+    /// The function of the root call.
     function: String,
     count: AtomicU64,
 }
@@ -64,7 +64,7 @@ impl Drop for Failures {
     }
 }
 
-/// A closed pipe is the reader's choice.
+/// A closed pipe is not an error.
 fn warn(what: &str) {
     let _ = writeln!(std::io::stderr().lock(), "warning: {what}");
 }

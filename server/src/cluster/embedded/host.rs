@@ -1,4 +1,4 @@
-//! What the guest kernel needs from this host: memory, clocks, randomness, printing, chained calls.
+//! Implements the kernel's host trait: memory, clocks, randomness, printing, chained calls.
 
 use super::Printing;
 use super::printing::Printed;
@@ -9,10 +9,10 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use wasmtime::{FrameInfo, Memory, StoreContextMut, Val, WasmBacktrace};
 
-/// Where monotonic time counts from.
+/// Origin of the monotonic clock.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// Whose run it is, for the log.
+/// User and function of the run, for the log.
 pub(super) struct Printer {
     pub(super) printing: Printing,
     pub(super) printed: Arc<Printed>,
@@ -54,7 +54,7 @@ impl GuestMemory for View<'_> {
         self.memory.data_mut(&mut self.store)[start..start + source.len()].copy_from_slice(source);
     }
 
-    /// Within the limits of the store, like the guest's own `memory.grow`.
+    /// Respects the store's limits, like the guest's own `memory.grow`.
     fn grow(&mut self, pages: u32) -> Option<u32> {
         let before = self.memory.grow(&mut self.store, u64::from(pages)).ok()?;
         u32::try_from(before).ok()
@@ -67,13 +67,14 @@ impl GuestMemory for View<'_> {
     fn put_fence(&mut self, pages: u32, limit: u32) {
         let Some(globals) = self.store.data().fence else { return };
         for (global, value) in globals.into_iter().zip([pages, limit]) {
-            // The rewriter makes both mutable, of this type, and takes no module that has exports of these names.
+            // The rewriter creates both as mutable globals of this type, and rejects modules that already export these
+            // names.
             let _ = global.set(&mut self.store, Val::I32(value as i32));
         }
     }
 }
 
-/// What a clock of guests shows, nanoseconds.
+/// Reads a guest clock, nanoseconds.
 pub(super) fn now(clock: Clock) -> u64 {
     let elapsed = match clock {
         Clock::Realtime => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
@@ -109,7 +110,7 @@ impl Host for View<'_> {
     }
 }
 
-/// A function of the guest as messages show it.
+/// A guest function's name for messages.
 pub(super) fn name(frame: &FrameInfo) -> String {
     match frame.func_name() {
         Some(name) => name.to_owned(),
@@ -117,7 +118,7 @@ pub(super) fn name(frame: &FrameInfo) -> String {
     }
 }
 
-/// A closed pipe is the reader's choice, not the guest's fault.
+/// A closed pipe is not the guest's error.
 fn inherit(stream: Stream, bytes: &[u8]) {
     let _ = match stream {
         Stream::Stdout => {

@@ -1,25 +1,25 @@
-//! What an instance may have: bounds of its own, and what the budget of its user has left.
+//! Limits an instance's memory by its own bounds and by its user's remaining budget.
 
 use super::EmbeddedConfig;
 use super::engine::{MAX_TABLES, MAX_WASM_STACK_BYTES};
 use crate::budget::{Account, Charge, Kind, OverBudget};
 use wasmtime::{Error, ResourceLimiter, Result, StoreLimits, StoreLimitsBuilder};
 
-/// What an element of a table takes up, bytes.
+/// Bytes per table element.
 const ELEMENT_BYTES: u64 = 16;
 
 /// The limiter of one run.
 pub(super) struct Limiter {
     limits: StoreLimits,
     charge: Charge,
-    /// What was charged last, in case it comes to nothing.
+    /// The last charge, to be reverted if the growth fails.
     newest: u64,
-    /// The instance is being made: what it has from the start is not there, so it cannot begin.
+    /// The instance is being created: if its initial memory is denied, instantiation fails.
     pub(super) is_beginning: bool,
 }
 
 impl Limiter {
-    /// With the stack that the function may use.
+    /// Includes a charge for the function's stack.
     pub(super) fn new(config: &EmbeddedConfig, account: &Account) -> Result<Self, OverBudget> {
         let limits = StoreLimitsBuilder::new()
             .memory_size(config.max_memory)
@@ -40,7 +40,7 @@ impl Limiter {
                 Ok(true)
             }
             Err(over) if self.is_beginning => Err(Error::new(over)),
-            // As at any other bound of its memory: the function sees that it does not grow.
+            // As with any other memory limit, the function sees that `memory.grow` fails.
             Err(_) => Ok(false),
         }
     }

@@ -11,14 +11,14 @@ use wasmtime::{
     Caller, Engine, Error, Extern, ExternType, InstancePre, Linker, Module, Result, Trap, Val,
 };
 
-/// How deep the guest's `malloc` may make host calls that hand out memory from `malloc`. Each level has a stack of its own,
-/// which the engine does not count.
+/// Maximum nesting of host calls that call the guest's `malloc`, which in turn makes host calls. Each level has a stack
+/// of its own, which the engine does not count.
 const MAX_ALLOCATION_DEPTH: u32 = 16;
 
-/// Binds every function import; a module with other imports does not link.
+/// Binds all function imports; a module with other imports fails to link.
 pub(super) fn link(engine: &Engine, module: &Module) -> Result<InstancePre<RunState>> {
     let mut linker = Linker::new(engine);
-    // One import may be listed twice.
+    // A module may list an import twice.
     linker.allow_shadowing(true);
     for import in module.imports() {
         let ExternType::Func(ty) = import.ty() else { continue };
@@ -50,7 +50,7 @@ pub(super) fn link(engine: &Engine, module: &Module) -> Result<InstancePre<RunSt
                     at_once(call, caller, params, results)
                 })?;
             }
-            // Functions with one of these can be uploaded, and are not run.
+            // A function with such an import can be uploaded but is not run.
             ImportClass::Family(_) => {
                 linker.func_new(from, name, ty, move |mut caller, params, results| {
                     if extended_at_once(&import, &mut caller, params, results)? {
@@ -59,7 +59,7 @@ pub(super) fn link(engine: &Engine, module: &Module) -> Result<InstancePre<RunSt
                     Err(Error::new(Fault::ClusterOnly { import: full.clone() }))
                 })?;
             }
-            // Loading succeeds; only calling it ends the run.
+            // Loading succeeds; a call of this import ends the run.
             ImportClass::Unknown => {
                 linker.func_new(from, name, ty, move |mut caller, params, results| {
                     if extended_at_once(&import, &mut caller, params, results)? {
@@ -73,11 +73,12 @@ pub(super) fn link(engine: &Engine, module: &Module) -> Result<InstancePre<RunSt
     linker.instantiate_pre(module)
 }
 
-/// A part of a call that calls a function of the guest, which the rewriter has taken apart (`rewriter/src/module/guest_calls.rs`).
+/// A part of a host call that calls a function of the guest; the rewriter has split it
+/// (`rewriter/src/module/guest_calls.rs`).
 #[derive(Clone, Copy)]
 enum Half {
     Begin(HostCall),
-    /// How many arguments the function gets.
+    /// Number of the function's arguments.
     Arguments,
     Argument,
     Function,
@@ -149,12 +150,12 @@ impl Half {
     }
 }
 
-/// Arguments as the kernel takes them.
+/// Converts arguments to the kernel's form.
 fn slots(params: &[Val]) -> Vec<u64> {
     let slot = |value: &Val| match value {
         Val::I32(value) => u64::from(*value as u32),
         Val::I64(value) => *value as u64,
-        // Normalising refuses imports of other types than the table's.
+        // Normalising rejects imports whose type differs from the table's.
         _ => 0,
     };
     params.iter().map(slot).collect()
@@ -166,13 +167,13 @@ fn give(results: &mut [Val], value: i32) {
     }
 }
 
-/// An import as the module names it.
+/// An import by its module and name.
 struct Name {
     module: String,
     name: String,
 }
 
-/// Whether the extension of this call has answered.
+/// Offers a host call to the extension; returns whether it answered.
 fn extended_at_once(
     import: &Name,
     caller: &mut Caller<'_, RunState>,
@@ -191,7 +192,7 @@ fn extended_at_once(
         Answer::Value(value) => value,
         Answer::Wait(_) => {
             return Err(Error::msg(format!(
-                "the extension wants to wait in `{module}.{name}`, which cannot wait"
+                "the extension suspends in `{module}.{name}`, which cannot suspend"
             )));
         }
     };
@@ -199,7 +200,7 @@ fn extended_at_once(
     Ok(true)
 }
 
-/// The same for a call that may wait.
+/// Offers a host call that may suspend to the extension.
 async fn extended(
     import: &Name,
     caller: &mut Caller<'_, RunState>,
@@ -219,7 +220,7 @@ async fn extended(
         Answer::Value(value) => value,
         Answer::Wait(_) if !may_wait => {
             return Err(Error::msg(format!(
-                "the extension wants to wait in `{module}.{name}`, which the guest's malloc cannot"
+                "the extension suspends in `{module}.{name}`, which cannot suspend during the guest's malloc"
             )));
         }
         Answer::Wait(waiting) => waiting.await?,
@@ -241,7 +242,7 @@ fn at_once(
     Ok(())
 }
 
-/// A call that gives a number with a fraction.
+/// Binds a host call that returns a floating-point number.
 fn number(call: HostCall, mut caller: Caller<'_, RunState>, results: &mut [Val]) -> Result<()> {
     let value =
         RunState::with(&mut caller, call, |guest, host, tier| Ok(guest.number(call, host, tier)))?;
@@ -251,7 +252,7 @@ fn number(call: HostCall, mut caller: Caller<'_, RunState>, results: &mut [Val])
     Ok(())
 }
 
-/// A call that may wait. While it waits, the fiber of the run is suspended and no lock is held.
+/// Binds a host call that may suspend. While it is suspended, the run's fiber is suspended and no lock is held.
 async fn two_halves(
     call: HostCall,
     import: Arc<Name>,
@@ -268,8 +269,10 @@ async fn two_halves(
     })?;
     if let Begin::Wait(operation) = begun {
         if caller.data().allocating > 0 {
-            // The browser's engine cannot unwind through its own call of `malloc`; what works must work in both places.
-            let message = "the guest's malloc wants to wait, which it cannot".to_owned();
+            // In a page, Asyncify cannot unwind through the host's own call of `malloc`; the cluster behaves the same.
+            let message =
+                "the guest's malloc makes a host call that suspends, which is not supported"
+                    .to_owned();
             return Err(Error::new(Fault::Operation { call, message }));
         }
         let completion = perform(caller.data_mut(), operation).await?;
@@ -278,7 +281,7 @@ async fn two_halves(
     loop {
         let finished =
             RunState::with(&mut caller, call, |guest, host, tier| guest.finish(call, host, tier))?;
-        // What it brought is the guest's or the tier's by now, or the kernel counts it.
+        // The completion's bytes are now in the guest, in the tier or in the kernel, which charge for them.
         caller.data_mut().moving.set_anyway(0);
         match finished {
             Finish::Return(value) => {
@@ -293,7 +296,7 @@ async fn two_halves(
     }
 }
 
-/// Calls the guest's own allocator, which may make host calls itself.
+/// Calls the guest's allocator, which may itself make host calls.
 async fn allocate(call: HostCall, caller: &mut Caller<'_, RunState>, bytes: u32) -> Result<u32> {
     let name = caller.data().chain.program.entry.malloc.clone();
     let export = name.and_then(|name| caller.get_export(&name)).and_then(Extern::into_func);

@@ -1,4 +1,4 @@
-//! Locks across the cluster that runs of this embedded one hold: taken and released for them, and renewed while they live.
+//! Cluster-wide locks held by this embedded cluster's runs: acquires, releases and renews them.
 
 use super::lock;
 use crate::store::{HeldLock, Holder, Locks, Owner, StoreError, Taker};
@@ -9,16 +9,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-/// What all runs of a cluster share.
+/// State shared by all runs of a cluster.
 pub(super) struct Holding {
     locks: Locks,
-    /// What this cluster is called.
+    /// Name of this cluster.
     name: Owner,
     last_run: AtomicU64,
     last_attempt: AtomicU64,
-    /// What its runs hold; `true` where the store says that it was lost.
+    /// Locks that its runs hold; `true` if the store has reported the lock as lost.
     held: Mutex<HashMap<Taker, bool>>,
-    /// A task renews it.
+    /// Whether a renewal task is running.
     is_renewing: AtomicBool,
 }
 
@@ -34,7 +34,7 @@ impl Holding {
         }))
     }
 
-    /// Who holds the locks of a user's runs: their number is bounded, and one user does not use up another one's.
+    /// The owner name for locks of a user's runs: the store limits locks per owner, and users do not share that limit.
     fn owner(&self, user: &str) -> Owner {
         Owner(Sha256::new().chain_update(self.name.0).chain_update(user).finalize().into())
     }
@@ -50,13 +50,13 @@ impl Holding {
         lock(&self.held).remove(&taker);
     }
 
-    /// Renews what is held, once; `None` where nothing is.
+    /// Renews all held locks once; `None` if there are none.
     async fn renew(&self) -> Option<()> {
         let before: Vec<Taker> = lock(&self.held).keys().copied().collect();
         if before.is_empty() {
             self.is_renewing.store(false, Ordering::SeqCst);
             let is_empty = lock(&self.held).is_empty();
-            // One that was added meanwhile has another task, or this one.
+            // A lock that was added meanwhile is renewed by another task, or by this one.
             if is_empty || self.is_renewing.swap(true, Ordering::SeqCst) {
                 return None;
             }
@@ -70,7 +70,7 @@ impl Holding {
         Some(())
     }
 
-    /// Notes which locks of an owner are lost, of those that were held before it was asked.
+    /// Marks the lost locks of an owner among those that were held when the store was queried.
     fn renewed(&self, owner: Owner, before: &[Taker], renewed: Result<Vec<HeldLock>, StoreError>) {
         match renewed {
             Ok(renewed) => {
@@ -102,7 +102,7 @@ async fn renew(holding: Weak<Holding>) {
     }
 }
 
-/// What one run holds. All of it is free once this is dropped.
+/// The locks of one run, released on drop.
 pub(super) struct RunLocks {
     holding: Arc<Holding>,
     user: String,
@@ -118,7 +118,7 @@ impl RunLocks {
         Self { holding: Arc::clone(holding), user: user.to_owned(), holder, held: BTreeMap::new() }
     }
 
-    /// Waits for a lock; dropped meanwhile, it leaves the queue.
+    /// Waits for a lock. Dropping the future leaves the queue.
     pub(super) async fn take(&mut self, key: String) -> Completion {
         let attempt = self.holding.last_attempt.fetch_add(1, Ordering::Relaxed);
         let taker = Taker { holder: self.holder, attempt };
@@ -134,7 +134,7 @@ impl RunLocks {
         let Some(&taker) = self.held.get(key) else { return Completion::Missing };
         let released = self.holding.locks.release(&self.user, key, taker).await;
         match released {
-            // It stays among those that are held, and is withdrawn with them.
+            // It stays in the list of held locks, and is withdrawn with them.
             Err(error) => Completion::Failed(error.to_string()),
             Ok(was_held) => {
                 self.held.remove(key);
@@ -144,17 +144,17 @@ impl RunLocks {
         }
     }
 
-    /// Whether it is known that the lock of this key was lost.
+    /// Whether the lock of this key is known to be lost.
     pub(super) fn has_lost(&self, key: &str) -> bool {
         let taker = self.held.get(key);
         taker.is_some_and(|taker| lock(&self.holding.held).get(taker) == Some(&true))
     }
 
-    /// Releases everything.
+    /// Releases all locks.
     pub(super) async fn end(&mut self) {
         while let Some(key) = self.held.first_key_value().map(|(key, _)| key.clone()) {
             if let Completion::Failed(reason) = self.release(&key).await {
-                tracing::warn!(reason, "a lock is released later");
+                tracing::warn!(reason, "a lock is released with a delay");
                 return;
             }
         }
@@ -187,7 +187,7 @@ mod tests {
         let refused = same.take("more".to_owned()).await;
         assert!(matches!(refused, Completion::Failed(_)), "{refused:?}");
         assert_eq!(other.take("more".to_owned()).await, Completion::Done);
-        // What all of them hold is renewed.
+        // The locks of all runs are renewed.
         holding.renew().await.unwrap();
         assert!(!greedy.has_lost("0") && !other.has_lost("more"));
         assert_eq!(other.release("more").await, Completion::Done);

@@ -1,5 +1,5 @@
-//! From an original to compiled code: bounds, normalise, compile. In this process, or in one of its own that can be ended
-//! ([`child`]).
+//! Builds compiled code from an original: check bounds, normalise, compile. This runs in the relay's process, or in a
+//! child process with limits ([`child`]).
 
 use super::engine;
 use crate::budget::Account;
@@ -13,32 +13,32 @@ use std::io;
 use std::path::Path;
 use wasmtime::Engine;
 
-/// How to run a function, and what else is known of it.
+/// How to run a function, and what else is known about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Head {
     pub(super) entry: Entry,
-    /// What of its imports only a Faasm cluster has, for people; such a function is not run.
+    /// Its imports that only a Faasm cluster implements, as text; such a function is not run.
     pub(super) cluster_only: Option<String>,
 }
 
-/// A function that is compiled, and not loaded.
+/// A function that is compiled but not loaded.
 pub(super) struct Made {
     pub(super) head: Head,
-    /// As [`Engine::precompile_module`] gives it.
+    /// Output of [`Engine::precompile_module`].
     pub(super) code: Vec<u8>,
 }
 
 impl Made {
-    /// Takes as long as it takes.
+    /// Builds a function, without a time limit.
     ///
     /// # Errors
-    /// Why this is no function.
+    /// Why the original is not a function.
     pub(super) fn of(engine: &Engine, original: &[u8]) -> Result<Self, String> {
-        // Before any code is read.
+        // Checked before any code is parsed.
         input::check_header(original).map_err(|error| error.to_string())?;
         BOUNDS.check(original).map_err(|error| error.to_string())?;
         let normalised = faasm_asyncify::normalise(original).map_err(|error| error.to_string())?;
-        // Draft SIMD can be read only now.
+        // Draft SIMD can be parsed only after normalising.
         BOUNDS.check(&normalised.wasm).map_err(|error| error.to_string())?;
         let code =
             engine.precompile_module(&normalised.wasm).map_err(|error| format!("{error:#}"))?;
@@ -46,26 +46,26 @@ impl Made {
         Ok(Self { head: Head { entry: normalised.entry, cluster_only }, code })
     }
 
-    /// The head as JSON after its length, then the code.
+    /// Serialises: length of the header, the header as JSON, the code.
     pub(super) fn bytes(&self) -> io::Result<Vec<u8>> {
         let head = serde_json::to_vec(&self.head)?;
         let length = u32::try_from(head.len()).map_err(io::Error::other)?;
         Ok([&length.to_le_bytes()[..], &head, &self.code].concat())
     }
 
-    /// What [`Made::bytes`] gave.
+    /// Parses the output of [`Made::bytes`].
     pub(super) fn read(mut bytes: Vec<u8>) -> Option<Self> {
         let (length, rest) = bytes.split_first_chunk()?;
         let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
         let (head, _) = rest.split_at_checked(length)?;
         let head = serde_json::from_slice(head).ok()?;
-        // In its place, and not a copy: it may be long.
+        // In place, without a copy: the code may be large.
         bytes.drain(..size_of::<u32>() + length);
         Some(Self { head, code: bytes })
     }
 }
 
-/// The imports that only a Faasm cluster has, by what they are for.
+/// The imports that only a Faasm cluster implements, grouped by purpose.
 fn cluster_only(warnings: &[Warning]) -> Option<String> {
     let facilities = warnings.iter().filter_map(|warning| match warning {
         Warning::ClusterOnly { what, imports } => {
@@ -77,7 +77,7 @@ fn cluster_only(warnings: &[Warning]) -> Option<String> {
     (!facilities.is_empty()).then(|| facilities.join("; "))
 }
 
-/// Has a child make it. Dropping the future ends the child.
+/// Builds a function in a child process. Dropping the future ends the child.
 pub(super) async fn by_child(
     program: &Path,
     config: &BuildConfig,
@@ -86,10 +86,10 @@ pub(super) async fn by_child(
 ) -> Result<Made, ClusterError> {
     let made = child::run(program, config, account, Job::Compile, original).await?;
     Made::read(made)
-        .ok_or_else(|| ClusterError::Internal("what was compiled was cut off".to_owned()))
+        .ok_or_else(|| ClusterError::Internal("the compiled function is truncated".to_owned()))
 }
 
-/// What that child does: [`Made::bytes`], or why this is no function.
+/// The child's job: [`Made::bytes`], or why the original is not a function.
 pub(in crate::cluster) fn compile(original: &[u8]) -> io::Result<Result<Vec<u8>, String>> {
     let engine = engine::compiling().map_err(io::Error::other)?;
     match Made::of(&engine, original) {

@@ -1,19 +1,18 @@
 //! The embedded cluster: functions run in this process, with wasmtime.
 //!
-//! * `engine.rs`: the engine, and the memory it keeps ready.
-//! * `making.rs`: from an original to compiled code, in a process of its own where there is a program for that.
-//! * `program.rs`: from that to something that can be instantiated, once per content; `compiled.rs`: what outlives the
-//!   process of that.
+//! * `engine.rs`: the wasmtime engine and its instance pool.
+//! * `making.rs`: compiles an original, in a child process if a program for it is configured.
+//! * `program.rs`: loads and links compiled code, once per content; `compiled.rs`: its cache on disk.
 //! * `linker.rs`: binds imports to the guest kernel of `faasm-bridge`.
-//! * `host.rs`: what the kernel needs from here: memory, clocks, randomness; `printing.rs`: what functions print, in the log.
-//! * `operations.rs`: what is done while a function is suspended.
-//! * `chain.rs`: calls that a call starts; `failures.rs` names those that fail; `tree.rs`: their deadline and cancellation.
-//! * `places.rs` and `turns.rs`: instances and processors, which users share; `limiter.rs` and `tiers.rs`: memory, within the
-//!   user's budget.
-//! * `extension.rs`: what a program that embeds the cluster does itself for a call.
-//! * `run.rs`: one run, from instantiation to its end; `entry.rs` and `ending.rs`: where it begins, and how it ended.
+//! * `host.rs`: the kernel's host trait (memory, clocks, randomness); `printing.rs`: logs what functions print.
+//! * `operations.rs`: performs operations while a function is suspended.
+//! * `chain.rs`: chained calls; `failures.rs`: logs failed ones; `tree.rs`: deadline and cancellation of a call tree.
+//! * `permits.rs`, `turns.rs`: fair sharing of instances and processors among users; `limiter.rs`, `tiers.rs`: memory
+//!   within the user's budget.
+//! * `extension.rs`: extension point for programs that embed the cluster.
+//! * `run.rs`: one run, from instantiation to its end; `entry.rs`: its entry; `ending.rs`: its outcome.
 //!
-//! In another program:
+//! To embed it in another program:
 //!
 //! ```
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -55,7 +54,7 @@ mod linker;
 mod locks;
 mod making;
 mod operations;
-mod places;
+mod permits;
 mod printing;
 mod program;
 mod run;
@@ -75,7 +74,7 @@ use compiled::Compiled;
 use faasm_bridge::guest::Stream;
 use futures_util::future::BoxFuture;
 use locks::Holding;
-use places::Places;
+use permits::InstancePermits;
 use printing::Printed;
 use program::{Known, Program, Programs};
 use std::num::NonZero;
@@ -86,22 +85,22 @@ use tiers::Tiers;
 use turns::Turns;
 use wasmtime::Engine;
 
-/// How often running functions are asked to give way.
+/// Interval at which running functions yield.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Takes what a guest prints: user, function, and bytes as they came.
+/// Receives what a guest prints: user, function, stream and bytes.
 ///
-/// It is called from within a host call: it may not wait, or use the cluster.
+/// It is called during a host call: it must not block or use the cluster.
 pub type PrintSink = Arc<dyn Fn(&str, &str, Stream, &[u8]) + Send + Sync>;
 
-/// Where guests' standard output and error go.
+/// Destination of guests' standard output and error.
 #[derive(Clone)]
 pub enum Printing {
     /// To the log, with user and function.
     Log,
     /// To this process's own standard output and error.
     Inherit,
-    /// To whom it may concern.
+    /// To a callback.
     Capture(PrintSink),
 }
 
@@ -118,28 +117,28 @@ impl std::fmt::Debug for Printing {
 /// Settings of the embedded cluster.
 #[derive(Clone, Debug)]
 pub struct EmbeddedConfig {
-    /// Longest any one call may take, with all that descends from it.
+    /// Time limit of a call tree.
     pub call_timeout: Duration,
-    /// Most memory any one instance may have, bytes.
+    /// Memory limit of an instance, bytes.
     pub max_memory: usize,
-    /// Most elements any one table may have.
+    /// Limit of elements in a table.
     pub max_table_elements: usize,
-    /// Most instances at once; a call that would need another one fails.
+    /// Limit of concurrent instances; a call that needs another one fails.
     pub max_instances: usize,
-    /// Of these, of one user.
+    /// Limit of concurrent instances of one user.
     pub max_user_instances: usize,
-    /// How deep calls may chain.
+    /// Limit of the depth of chained calls.
     pub max_chain_depth: usize,
-    /// Most chained calls that descend from one call and run at once.
+    /// Limit of concurrent chained calls in one call tree.
     pub max_chained: usize,
-    /// Folder for compiled code, which outlives the process; without it there is none. Its own, made if it is not there.
+    /// Cache folder for compiled code, created if missing and used for nothing else; `None` disables the cache.
     pub compiled: Option<PathBuf>,
     /// How functions are built.
     pub builds: BuildConfig,
     pub printing: Printing,
-    /// Memory that users make this cluster hold.
+    /// Budget for memory that this cluster holds for users.
     pub budget: Budget,
-    /// That what functions wrote to state and did not push is kept, after the user's last run.
+    /// How long state that functions wrote but did not push is kept after the user's last run.
     pub unsent_kept: Duration,
 }
 
@@ -174,19 +173,19 @@ impl std::fmt::Debug for Embedded {
     }
 }
 
-/// What every run holds on to.
+/// State shared by all runs.
 struct Inner {
     config: EmbeddedConfig,
     engine: Engine,
     programs: Arc<Programs>,
     stores: Stores,
-    /// Room for instances.
-    places: Arc<Places>,
+    /// Permits for instances.
+    permits: Arc<InstancePermits>,
     /// Processors.
     turns: Arc<Turns>,
     /// This host's copy of each user's state.
     tiers: Arc<Tiers>,
-    /// What its runs hold of the cluster's locks.
+    /// Cluster-wide locks that its runs hold.
     holding: Arc<Holding>,
     printed: Arc<Printed>,
 }
@@ -205,18 +204,18 @@ impl Embedded {
         let (builds, budget) = (config.builds.clone(), config.budget.clone());
         let programs = Programs::new(engine.clone(), compiled, builds, budget, is_shared);
         let tiers = Tiers::new(config.budget.clone(), config.unsent_kept);
-        Tiers::keep_tidy(&tiers).map_err(|error| ClusterError::Internal(error.to_string()))?;
+        Tiers::start_eviction(&tiers).map_err(|error| ClusterError::Internal(error.to_string()))?;
         let holding = Holding::new(stores.locks.clone())?;
-        let places = Places::new(config.max_instances, config.max_user_instances);
+        let permits = InstancePermits::new(config.max_instances, config.max_user_instances);
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         let turns = Turns::new(processors);
         let printed = Arc::default();
         let inner =
-            Inner { config, engine, programs, stores, places, turns, tiers, holding, printed };
+            Inner { config, engine, programs, stores, permits, turns, tiers, holding, printed };
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Where its functions, state and files are.
+    /// The stores of its functions, state and files.
     pub fn stores(&self) -> &Stores {
         &self.inner.stores
     }
@@ -236,7 +235,7 @@ fn tick(engine: &Engine) -> std::io::Result<()> {
 }
 
 impl Inner {
-    /// The compiled function; `None` where it was never uploaded.
+    /// The compiled function; `None` if it was never uploaded.
     async fn find(&self, user: &str, function: &str) -> Result<Option<Arc<Program>>, ClusterError> {
         match self.programs.known(user, function) {
             Some(Known { program, to_check: None }) => return Ok(Some(program)),
@@ -283,7 +282,7 @@ impl Cluster for Embedded {
         Box::pin(async move {
             let uploaded = Uploaded::of(&wasm);
             let integrity = uploaded.integrity.clone();
-            // Compiled before it is stored, so that what is stored can run.
+            // Compiles before storing, so that stored functions can run.
             let wasm = Arc::new(wasm);
             let original = std::future::ready(Ok(Arc::clone(&wasm)));
             inner.programs.compile(&user, integrity.clone(), original).await?;
@@ -308,12 +307,12 @@ impl Cluster for Embedded {
     }
 
     fn usage(&self) -> Option<Usage> {
-        let places = &self.inner.places;
-        Some(Usage { instances: places.taken(), most: places.most() })
+        let permits = &self.inner.permits;
+        Some(Usage { instances: permits.taken(), most: permits.most() })
     }
 }
 
-/// Locks; nothing panics while it holds one of these locks half-way through a change.
+/// Locks a mutex; ignores poisoning, since no holder panics in the middle of a change.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! What is done while a function is suspended.
+//! Performs operations while a function is suspended.
 
 use super::host::now;
 use super::lock;
@@ -11,11 +11,11 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Performs what the kernel asks for; no lock is held meanwhile. What the operation takes along and brings is charged until the
-/// run's next host call has made use of it.
+/// Performs an operation of the kernel without holding a lock. Its arguments and its completion are charged until the
+/// run's next host call has consumed them.
 ///
 /// # Errors
-/// When there is no memory for that.
+/// The budget is exhausted.
 pub(super) async fn perform(run: &mut RunState, operation: Operation) -> Result<Completion, Fault> {
     let over = |over: OverBudget| Fault::OverBudget { why: over.to_string() };
     let taken: usize = operation.bytes();
@@ -26,12 +26,12 @@ pub(super) async fn perform(run: &mut RunState, operation: Operation) -> Result<
     run.moving.set(taken as u64 + brought).map_err(over)?;
     let completion = performed(run, operation).await?;
     let bytes = completion.bytes() as u64;
-    // More than it was expected to be.
+    // The result is larger than expected.
     run.moving.set(bytes).map_err(over)?;
     Ok(completion)
 }
 
-/// How much a read brings.
+/// Expected bytes of a read.
 async fn brought(run: &RunState, operation: &Operation) -> Result<u64, StoreError> {
     let (user, stores) = (run.chain.user.as_str(), &run.chain.inner.stores);
     let key = match operation {
@@ -47,7 +47,7 @@ async fn brought(run: &RunState, operation: &Operation) -> Result<u64, StoreErro
         }
         _ => return Ok(0),
     };
-    // A value keeps the size of its first access.
+    // A value keeps the size from its first access.
     let known = lock(&run.tier).get(key).map(Value::size);
     if let Some(size) = known {
         return Ok(size);

@@ -1,4 +1,4 @@
-//! What functions print, as lines of the log: each one line, whatever is in it, and so many bytes of a user in a minute.
+//! Logs what functions print: one escaped log line per line, and a limited number of bytes per user and minute.
 
 use super::lock;
 use faasm_bridge::guest::Stream;
@@ -6,22 +6,22 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Longest piece of what is printed at once that is logged, bytes.
+/// Longest part of one write that is logged, bytes.
 const MAX_LOGGED_BYTES: usize = 4096;
 
-/// About what a line takes up in the log besides its text, bytes.
+/// Approximate overhead of a log line besides its text, bytes.
 const LINE_BYTES: usize = 128;
 
-/// Most bytes of the log for one user's functions, and for all of them, within [`WINDOW`].
+/// Most logged bytes of one user's functions, and of all users, within [`WINDOW`].
 const MAX_USER_BYTES: usize = 256 * 1024;
 const MAX_BYTES: usize = 8 * 1024 * 1024;
 
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// Most users who are counted at a time; what those of others print is left out.
+/// Most users that are counted at a time; output of further users is not logged.
 const MAX_USERS: usize = 1024;
 
-/// How much was logged lately.
+/// Bytes logged in the current window.
 #[derive(Default)]
 pub(super) struct Printed(Mutex<Windows>);
 
@@ -34,18 +34,18 @@ struct Windows {
 struct Window {
     began: Instant,
     bytes: usize,
-    /// Bytes that were printed and not logged since the window began.
+    /// Bytes printed but not logged in this window.
     left_out: u64,
 }
 
-/// What becomes of a piece of text.
+/// Whether a piece of text is logged.
 #[derive(Debug, PartialEq, Eq)]
 enum Fate {
-    /// It is logged; so many bytes before it were not.
+    /// The text is logged; `left_out` bytes before it were not.
     Logged {
         left_out: u64,
     },
-    /// It is the first one that is not.
+    /// The first text over the limit.
     FirstLeftOut,
     LeftOut,
 }
@@ -123,7 +123,7 @@ impl Printed {
     }
 }
 
-/// Text of a guest in which nothing moves the cursor, ends the line, or reorders it.
+/// Escapes a guest's text: no control characters, line ends or bidirectional overrides remain.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {

@@ -1,4 +1,5 @@
-//! From an original to something that can be instantiated: made ([`making`]), loaded, linked; once per content.
+//! Builds a program, which can be instantiated, from an original: compiled ([`making`]), loaded and linked once per
+//! content.
 
 use super::compiled::Compiled;
 use super::linker;
@@ -15,11 +16,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 use wasmtime::{Engine, InstancePre, Module};
 
-/// Most compiled functions kept; the one unused for longest goes first.
+/// Most cached programs; the least recently used one is evicted first.
 const MAX_PROGRAMS: usize = 128;
 
-/// How long a name stands for what the store said, where others upload to it: so late a call runs what another relay was
-/// given.
+/// How long a name's content hash is cached if other relays share the store: a call may run a version that another
+/// relay replaced this long ago.
 const LASTS: Duration = Duration::from_millis(250);
 
 /// A function ready to be instantiated.
@@ -27,26 +28,26 @@ pub(super) struct Program {
     pub(super) pre: InstancePre<RunState>,
     /// How to run it.
     pub(super) entry: Entry,
-    /// What of its imports only a Faasm cluster has, for people; such a function is not run.
+    /// Its imports that only a Faasm cluster implements, as text; such a function is not run.
     pub(super) cluster_only: Option<String>,
-    /// Whose they are that had it compiled.
+    /// Charged to the user whose request compiled it.
     charge: Charge,
 }
 
 impl Program {
-    /// Loads and links what was made.
+    /// Loads and links compiled code.
     fn load(engine: &Engine, account: &Account, made: Made) -> Result<Self, ClusterError> {
         let refused = |error: wasmtime::Error| ClusterError::NotAFunction(format!("{error:#}"));
         let Made { head, code } = made;
         let charge = account.charge(Kind::Code, code.len())?;
-        // SAFETY: the bytes are those that `Engine::precompile_module` gave, here, in a child that is this very program, or
-        // in a folder that only this user can write to; see `compiled.rs`.
+        // SAFETY: the bytes are the output of `Engine::precompile_module`, produced in this process or in a child that
+        // runs this very program, or read from a folder that only this user can write to; see `compiled.rs`.
         let module = unsafe { Module::deserialize(engine, &code) }.map_err(|error| {
-            // It says what is too large, and how large it may be.
-            let place = error.chain().map(ToString::to_string).find(|why| why.contains("allocator"));
-            match place {
+            // The allocator's error names the resource and its limit.
+            let cause = error.chain().map(ToString::to_string).find(|why| why.contains("allocator"));
+            match cause {
                 Some(why) => ClusterError::NotAFunction(format!(
-                    "instances have less room here ({why}): link it with less memory, or allow more with \
+                    "the function exceeds the limits of an instance ({why}): link it with less memory, or raise \
                      guests.memory_bytes and guests.table_elements"
                 )),
                 None => refused(error),
@@ -57,7 +58,7 @@ impl Program {
     }
 }
 
-/// Makes programs of originals.
+/// Builds programs from originals.
 struct Builder {
     engine: Engine,
     compiled: Arc<Compiled>,
@@ -67,13 +68,13 @@ struct Builder {
 }
 
 impl Builder {
-    /// For this user, when it is their turn: nothing is there of the original before.
+    /// Builds a program once this user has a build permit. The original is read only then, to save memory.
     async fn build(
         &self,
         user: &str,
         original: impl Future<Output = Result<Arc<Vec<u8>>, ClusterError>>,
     ) -> Result<Arc<Program>, ClusterError> {
-        let place = self.builds.place(user).await?;
+        let permit = self.builds.acquire(user).await?;
         let original = original.await?;
         let account = self.budget.user(user);
         let _charge = account.charge(Kind::Build, original.len())?;
@@ -83,7 +84,7 @@ impl Builder {
             Arc::clone(&original),
             account.clone(),
         );
-        let kept = Builds::on_thread(&place, move || {
+        let kept = Builds::on_thread(&permit, move || {
             compiled.load(&wasm).map(|made| Program::load(&engine, &payer, made))
         });
         if let Some(Ok(program)) = kept.await? {
@@ -93,12 +94,12 @@ impl Builder {
             Some(program) => making::by_child(program, &self.config, &account, &original).await?,
             None => {
                 let (engine, wasm) = (self.engine.clone(), Arc::clone(&original));
-                let made = Builds::on_thread(&place, move || Made::of(&engine, &wasm)).await?;
+                let made = Builds::on_thread(&permit, move || Made::of(&engine, &wasm)).await?;
                 made.map_err(ClusterError::NotAFunction)?
             }
         };
         let (engine, compiled) = (self.engine.clone(), Arc::clone(&self.compiled));
-        let program = Builds::on_thread(&place, move || {
+        let program = Builds::on_thread(&permit, move || {
             compiled.keep(&original, &made);
             Program::load(&engine, &account, made)
         });
@@ -118,29 +119,29 @@ pub(super) struct Programs {
 #[derive(Default)]
 struct Cache {
     slots: HashMap<String, (u64, ProgramCell)>,
-    /// Counts uses; tells which slot was used last.
+    /// Counts uses, for the least recently used slot.
     clock: u64,
-    /// Functions by user and name, so that a call need not ask the store.
+    /// Content hashes by user and name, so that most calls do not query the store.
     names: HashMap<String, HashMap<String, Name>>,
-    /// Counts uploads: who learned a name before one has to ask again.
+    /// Counts uploads: a lookup that started before an upload is not cached.
     uploads: u64,
 }
 
-/// What a name stood for when the store was asked.
+/// The content hash of a name when the store was queried.
 struct Name {
     integrity: String,
     asked: Instant,
 }
 
-/// A function that is compiled.
+/// A cached program.
 pub(super) struct Known {
     pub(super) program: Arc<Program>,
-    /// Where somebody else may have uploaded another one since: the content hash to compare.
+    /// The content hash to compare with the store's, if another relay may have replaced the function since.
     pub(super) to_check: Option<String>,
 }
 
 impl Programs {
-    /// `is_shared` tells whether others upload functions to the same store.
+    /// `is_shared`: whether other relays upload functions to the same store.
     pub(super) fn new(
         engine: Engine,
         compiled: Compiled,
@@ -156,7 +157,7 @@ impl Programs {
         programs
     }
 
-    /// The function of that name, where it is compiled and nobody has uploaded another one here since.
+    /// The program of this name if it is cached and was not replaced through this relay.
     pub(super) fn known(&self, user: &str, function: &str) -> Option<Known> {
         let mut cache = lock(&self.cache);
         let Cache { slots, clock, names, .. } = &mut *cache;
@@ -169,7 +170,7 @@ impl Programs {
         Some(Known { program, to_check: is_old.then(|| name.integrity.clone()) })
     }
 
-    /// The name stands for what it stood for.
+    /// Records that the store still has this content hash under the name.
     pub(super) fn confirm(&self, user: &str, function: &str, integrity: &str) {
         let mut cache = lock(&self.cache);
         let name = cache.names.get_mut(user).and_then(|names| names.get_mut(function));
@@ -178,18 +179,18 @@ impl Programs {
         }
     }
 
-    /// How many uploads there were.
+    /// The number of uploads so far.
     pub(super) fn uploads(&self) -> u64 {
         lock(&self.cache).uploads
     }
 
-    /// What a function was when there had been so many uploads.
+    /// Caches a name's content hash, unless there was an upload after `uploads`.
     pub(super) fn learn(&self, user: &str, function: &str, integrity: String, uploads: u64) {
         let mut cache = lock(&self.cache);
         if cache.uploads != uploads {
             return;
         }
-        // Those of functions that are no longer compiled are of no use.
+        // Most of these names belong to evicted programs.
         if cache.names.values().map(HashMap::len).sum::<usize>() >= 2 * MAX_PROGRAMS {
             cache.names.clear();
         }
@@ -197,7 +198,7 @@ impl Programs {
         cache.names.entry(user.to_owned()).or_default().insert(function.to_owned(), name);
     }
 
-    /// Another function has this name now.
+    /// Forgets a name, because its function was replaced.
     pub(super) fn forget(&self, user: &str, function: &str) {
         let mut cache = lock(&self.cache);
         cache.uploads += 1;
@@ -206,7 +207,8 @@ impl Programs {
         }
     }
 
-    /// Builds it for this user of its original, which is asked for when it is their turn, unless that is done or under way already: then it waits for that.
+    /// The program of this content hash; built at most once, by the first of concurrent callers. `original` is read
+    /// only when the build starts.
     pub(super) async fn compile(
         &self,
         user: &str,
@@ -237,7 +239,7 @@ impl Programs {
     }
 }
 
-/// Compiled functions that nothing runs go, of this user or of all: they are loaded again when they are called.
+/// Evicts programs without runs, of this user or of all; the next call loads them again.
 impl Frees for Programs {
     fn free(&self, user: Option<&str>) {
         let mut cache = match self.cache.try_lock() {

@@ -1,4 +1,4 @@
-//! One run: instantiate, call the entries in order, and make an outcome of however it ends.
+//! One run: instantiates, calls the entries in order, and converts the end to an outcome.
 
 use super::chain::{Chain, Origin};
 use super::ending::RunEnd;
@@ -6,7 +6,7 @@ use super::entry::{enter_main, enter_pointer};
 use super::host::{Printer, View};
 use super::limiter::Limiter;
 use super::locks::RunLocks;
-use super::places::Places;
+use super::permits::InstancePermits;
 use super::program::Program;
 use super::tiers::Tier;
 use super::tree::{CutOff, Root};
@@ -28,11 +28,11 @@ use wasmtime::{
 /// Epochs between two yields of a running function.
 const YIELD_TICKS: u64 = 1;
 
-/// The kernel of a run. However the run ends, also by being dropped, its locks are free after this.
+/// The kernel of a run. Dropping it releases the run's locks, however the run ends.
 struct Kernel {
     guest: Guest,
     tier: Tier,
-    /// For what it keeps.
+    /// Charge for the kernel's memory.
     charge: Charge,
 }
 
@@ -42,24 +42,24 @@ impl Drop for Kernel {
     }
 }
 
-/// What a store holds: the host side of one run.
+/// The host side of one run, as wasmtime's store data.
 pub(super) struct RunState {
-    /// Not here while a host call is inside the kernel, which reaches this host through the store.
+    /// `None` while a host call is inside the kernel, because the kernel accesses this host through the store.
     kernel: Option<Kernel>,
     pub(super) chain: Chain,
     pub(super) tier: Tier,
-    /// For what an operation takes along, and what it brought.
+    /// Charge for an operation's arguments and its completion.
     pub(super) moving: Charge,
     pub(super) printer: Printer,
-    /// What it holds of the cluster's locks.
+    /// Cluster-wide locks of this run.
     pub(super) locks: RunLocks,
-    /// How deep this host is inside the guest's `malloc`.
+    /// Nesting depth of calls of the guest's `malloc`.
     pub(super) allocating: u32,
-    /// The function of the guest that a host call is about to call.
+    /// The guest function that a host call is about to call.
     pub(super) called: Option<GuestCall>,
     limiter: Limiter,
     memory: Option<Memory>,
-    /// Pages of the guest and their limit, in a module that grows its memory by itself.
+    /// Globals with the guest's pages and their limit, in a module that grows its memory by itself.
     pub(super) fence: Option<[Global; 2]>,
 }
 
@@ -102,19 +102,19 @@ impl RunState {
         })
     }
 
-    /// The kernel, between host calls.
+    /// The kernel; an error during a host call.
     pub(super) fn kernel(&mut self) -> Result<&mut Guest, Fault> {
         let kernel = self.kernel.as_mut().ok_or(Fault::Order { call: "a host call in another" })?;
         Ok(&mut kernel.guest)
     }
 
-    /// This host, with the guest's memory.
+    /// A view of this host with the guest's memory.
     pub(super) fn view<'a>(caller: &'a mut Caller<'_, RunState>) -> Result<View<'a>> {
         let memory = memory(caller)?;
         Ok(View { memory, store: caller.as_context_mut() })
     }
 
-    /// Gives `work`, which is about this host call, the kernel, this host with the guest's memory, and the user's local tier.
+    /// Runs `work` for this host call with the kernel, a view of the host, and the user's local tier.
     pub(super) fn with<T>(
         caller: &mut Caller<'_, RunState>,
         call: HostCall,
@@ -137,7 +137,7 @@ impl View<'_> {
     ) -> Result<T, Fault> {
         let taken = self.store.data_mut().kernel.take();
         let mut kernel = taken.ok_or(Fault::Order { call: "a host call in another" })?;
-        // Others of the user wait while this one copies state; who does not use any waits for nobody.
+        // The user's other runs wait while this one copies state. A host call that does not use state takes no lock.
         let result = if call.is_none_or(|call| kernel.guest.uses_tier(call)) {
             let tier = Arc::clone(&kernel.tier);
             work(&mut kernel.guest, self, &mut lock(&tier))
@@ -147,7 +147,7 @@ impl View<'_> {
         let charged = kernel.charge.set(kernel.guest.held_bytes());
         let run = self.store.data_mut();
         run.kernel = Some(kernel);
-        // It is the kernel's by now, or the guest's.
+        // The result is now in the kernel or the guest.
         run.chain.delivered = None;
         let done = result?;
         charged.map_err(|over| Fault::OverBudget { why: over.to_string() })?;
@@ -155,7 +155,7 @@ impl View<'_> {
     }
 }
 
-/// The guest's memory; the handle stays good when the memory grows.
+/// The guest's memory; the handle stays valid when the memory grows.
 fn memory(caller: &mut Caller<'_, RunState>) -> Result<Memory> {
     if let Some(memory) = caller.data().memory {
         return Ok(memory);
@@ -177,7 +177,7 @@ fn memory(caller: &mut Caller<'_, RunState>) -> Result<Memory> {
     Ok(memory)
 }
 
-/// Runs a function that nobody chained; what descends from it is cancelled where this is dropped.
+/// Runs the root of a call tree; dropping the future cancels its descendants.
 pub(super) fn root(
     running: BoxFuture<'static, Result<Outcome, ClusterError>>,
     root: Root,
@@ -200,12 +200,12 @@ pub(super) fn call(
             Ok(Some(program)) => program,
             Ok(None) => {
                 let message = format!(
-                    "function {}/{} is not there: upload it with faasm-asyncify upload",
+                    "function {}/{} does not exist: upload it with faasm-asyncify upload",
                     call.user, call.function
                 );
                 return Ok(Outcome::failed(failure::MISSING_FUNCTION, message));
             }
-            // It could be compiled when it was uploaded, by another version of this relay.
+            // The upload compiled it, but with another version of this relay.
             Err(ClusterError::NotAFunction(reason)) => {
                 let message =
                     format!("function {}/{} cannot run here: {reason}", call.user, call.function);
@@ -217,7 +217,8 @@ pub(super) fn call(
     })
 }
 
-/// Runs a function at hand, within the time of its tree; one that imports what only a Faasm cluster has is refused.
+/// Runs a program until the deadline of its call tree. A function with imports that only a Faasm cluster implements is
+/// rejected.
 pub(super) fn call_program(
     inner: Arc<Inner>,
     program: Arc<Program>,
@@ -227,14 +228,14 @@ pub(super) fn call_program(
     Box::pin(async move {
         if let Some(imports) = &program.cluster_only {
             let message = format!(
-                "function {}/{} was not run: it imports what only a Faasm cluster has ({imports}); put the relay in front of \
-                 one (its setting cluster.planner), or build the function without",
+                "function {}/{} was not run: it imports host calls that only a Faasm cluster implements ({imports}); put the relay in front of \
+                 one (setting cluster.planner), or build the function without them",
                 call.user, call.function
             );
             return Ok(Outcome::failed(failure::CLUSTER_ONLY, message));
         }
-        let _place = Places::take(&inner.places, &call.user)?;
-        // A run that is cut off is dropped before this goes on, and gives its locks back.
+        let _permit = InstancePermits::take(&inner.permits, &call.user)?;
+        // A cancelled run is dropped before `within` returns, which releases its locks.
         let tree = origin.tree.clone();
         let (turns, user) = (Arc::clone(&inner.turns), call.user.clone());
         let running = Turns::take(&turns, &user, run(inner, program, call, origin));
@@ -245,7 +246,7 @@ pub(super) fn call_program(
                 Outcome::failed(failure::TIMEOUT, message)
             }
             Err(CutOff::Cancelled) => {
-                let message = "the call that it descends from was cancelled";
+                let message = "the root of its call tree was cancelled";
                 Outcome::failed(failure::CANCELLED, message)
             }
         })
@@ -293,10 +294,10 @@ async fn run(
     })
 }
 
-/// Ends a run whose instance is still there, also after a trap: what it wrote through mappings joins the local tier, and
-/// its locks are free. Gives its output.
+/// Ends a run whose instance still exists, also after a trap: copies its mappings to the local tier, releases its
+/// locks, and returns its output.
 fn end(store: &mut Store<RunState>) -> Vec<u8> {
-    // Without a memory there was no host call, and so nothing to end.
+    // Without a memory there was no host call, so there is nothing to end.
     let Some(memory) = store.data().memory else { return Vec::new() };
     let mut view = View { memory, store: store.as_context_mut() };
     let ended = view.with(None, |guest, host, tier| {

@@ -1,7 +1,7 @@
-//! This host's copies of each user's state, within the user's budget.
+//! Local tiers of all users, within their budgets.
 //!
-//! While no run of a user is there, copies that are clean are given up after [`CLEAN_KEPT`], and what was written and not sent after
-//! the setting `state.tier_kept`. Where memory is short, clean copies are given up at once.
+//! After a user's last run, clean values are evicted after [`CLEAN_KEPT`], and unpushed writes are dropped after the
+//! setting `state.tier_kept`. When the budget is exhausted, clean values are evicted at once.
 
 use super::lock;
 use crate::budget::{Budget, Frees, Kind};
@@ -10,27 +10,27 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-/// How long clean copies of a user outlive the user's last run.
+/// How long a user's clean values outlive the user's last run.
 const CLEAN_KEPT: Duration = Duration::from_secs(5);
 
-/// How often copies are looked through.
+/// Interval of evictions.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Most keys that the log names of one user.
+/// Most keys of one user in a log line.
 const MAX_NAMED: usize = 8;
 
 pub(super) type Tier = Arc<Mutex<LocalTier>>;
 
-/// The copies of all users.
+/// The local tiers of all users.
 pub(super) struct Tiers {
     budget: Budget,
-    /// That unsent writes of a user outlive the user's last run.
+    /// How long a user's unpushed writes outlive the user's last run.
     unsent_kept: Duration,
     users: Mutex<HashMap<String, Entry>>,
 }
 
 struct Entry {
-    /// Runs have it, too: without them this is the only handle.
+    /// Shared with the user's runs; without runs this is the only handle.
     tier: Tier,
     used: Instant,
 }
@@ -49,23 +49,23 @@ impl Tiers {
         tiers
     }
 
-    /// Looks through them for as long as they are there.
+    /// Starts the thread that evicts values until the tiers are dropped.
     ///
     /// # Errors
-    /// When there is no thread for that.
-    pub(super) fn keep_tidy(tiers: &Arc<Self>) -> std::io::Result<()> {
+    /// The thread cannot be started.
+    pub(super) fn start_eviction(tiers: &Arc<Self>) -> std::io::Result<()> {
         let tiers = Arc::downgrade(tiers);
-        let tidying = move || {
+        let evicting = move || {
             while let Some(tiers) = tiers.upgrade() {
-                tiers.tidy(Instant::now());
+                tiers.evict_idle(Instant::now());
                 drop(tiers);
                 std::thread::sleep(PERIOD);
             }
         };
-        std::thread::Builder::new().name("tiers".into()).spawn(tidying).map(drop)
+        std::thread::Builder::new().name("tiers".into()).spawn(evicting).map(drop)
     }
 
-    /// The copies of `user`, shared by everything that runs for them here.
+    /// The local tier of `user`, shared by all runs of this user here.
     pub(super) fn of(&self, user: &str) -> Tier {
         let mut users = lock(&self.users);
         if let Some(entry) = users.get(user) {
@@ -78,8 +78,8 @@ impl Tiers {
         tier
     }
 
-    /// Gives up what has been of no use for long enough.
-    fn tidy(&self, now: Instant) {
+    /// Evicts clean values and drops unpushed writes whose time is over.
+    fn evict_idle(&self, now: Instant) {
         let mut users = lock(&self.users);
         users.retain(|user, entry| {
             if !entry.is_idle() {
@@ -111,7 +111,7 @@ impl Tiers {
 
 impl Frees for Tiers {
     fn free(&self, user: Option<&str>) {
-        // Whoever holds it asks for nothing meanwhile, or is in the middle of tidying.
+        // If the lock is held, its holder either allocates nothing or is already evicting.
         let users = match self.users.try_lock() {
             Ok(users) => users,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -119,7 +119,7 @@ impl Frees for Tiers {
         };
         let theirs = users.iter().filter(|(name, _)| user.is_none_or(|user| user == name.as_str()));
         for (_, entry) in theirs {
-            // One that a run is in gives up its own.
+            // A locked tier evicts its own values.
             match entry.tier.try_lock() {
                 Ok(mut tier) => drop(tier.evict()),
                 Err(TryLockError::Poisoned(tier)) => drop(PoisonError::into_inner(tier).evict()),
@@ -149,30 +149,30 @@ mod tests {
     }
 
     #[test]
-    fn copies_go_when_no_run_uses_them_and_unsent_ones_later() {
+    fn clean_values_are_evicted_without_runs_and_unpushed_writes_dropped_later() {
         let (tiers, budget) = tiers(Bounds::NONE);
         let tier = tiers.of("ada");
         pull(&tier, "clean").unwrap();
         lock(&tier).write("unsent", MIB, 0, &[1]).unwrap();
         let now = Instant::now();
-        tiers.tidy(now + 2 * KEPT);
-        assert!(budget.used_for(Kind::State) > 2 * MIB, "a run has them");
+        tiers.evict_idle(now + 2 * KEPT);
+        assert!(budget.used_for(Kind::State) > 2 * MIB, "a run uses them");
         let now = now + 2 * KEPT;
         drop(tier);
-        tiers.tidy(now + CLEAN_KEPT / 2);
+        tiers.evict_idle(now + CLEAN_KEPT / 2);
         assert!(budget.used_for(Kind::State) > 2 * MIB, "the next run may come soon");
-        tiers.tidy(now + CLEAN_KEPT);
+        tiers.evict_idle(now + CLEAN_KEPT);
         let used = budget.used_for(Kind::State);
         assert!(used > MIB && used < 2 * MIB, "{used}");
-        tiers.tidy(now + KEPT - PERIOD);
+        tiers.evict_idle(now + KEPT - PERIOD);
         assert_eq!(budget.used_for(Kind::State), used);
-        tiers.tidy(now + KEPT);
+        tiers.evict_idle(now + KEPT);
         assert_eq!(budget.used(), 0);
         assert!(lock(&tiers.users).is_empty());
     }
 
     #[test]
-    fn where_memory_is_short_clean_copies_go_at_once() {
+    fn an_exhausted_budget_evicts_clean_values_at_once() {
         let (tiers, budget) = tiers(Bounds { relay: 4 * MIB, user: 3 * MIB });
         let (ada, eve) = (tiers.of("ada"), tiers.of("eve"));
         pull(&ada, "a").unwrap();
@@ -180,13 +180,13 @@ mod tests {
         pull(&ada, "c").unwrap();
         assert!(lock(&ada).get("a").is_none(), "a user's own go first");
         lock(&ada).write("d", MIB, 0, &[1]).unwrap();
-        // Those of others where there is no more for anybody.
+        // If the relay's budget is exhausted, other users' values are evicted.
         pull(&eve, "a").unwrap();
         lock(&eve).write("b", MIB, 0, &[1]).unwrap();
         lock(&eve).write("c", MIB, 0, &[1]).unwrap();
-        assert!(lock(&ada).get("d").is_some(), "what is not sent stays");
+        assert!(lock(&ada).get("d").is_some(), "unpushed writes stay");
         assert!(lock(&ada).get("c").is_none());
-        // What else the user needs comes before clean copies, too.
+        // Other charges of the user evict clean values, too.
         drop((ada, eve));
         let charge = budget.user("ada").charge(Kind::Body, MIB as usize / 2);
         assert!(charge.is_ok());

@@ -1,9 +1,9 @@
-//! A tree of calls: one that nobody chained, and all that descend from it. They have one deadline, and are cancelled together.
+//! A call tree: the root call and all its descendants. They share one deadline and are cancelled together.
 //!
 //! ```text
-//!   the root returns, traps or exits       calls that it chained go on, until the deadline
-//!   the root is cut off at its deadline    so is everything else: the deadline is the same
-//!   the root's future is dropped           everything else is cancelled
+//!   the root returns, traps or exits       its chained calls continue until the deadline
+//!   the root reaches the deadline          all calls are cancelled: the deadline is shared
+//!   the root's future is dropped           all other calls are cancelled
 //! ```
 
 use std::sync::{Arc, OnceLock};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// What all calls of a tree share; clones are handles to the same tree.
+/// State shared by all calls of a tree; clones are handles to the same tree.
 #[derive(Clone)]
 pub(super) struct Tree {
     inner: Arc<Inner>,
@@ -19,27 +19,27 @@ pub(super) struct Tree {
 
 struct Inner {
     time: Duration,
-    /// Set when the root begins to run: looking a function up and compiling it does not count.
+    /// Set when the root starts to run: lookup and compilation do not count.
     deadline: OnceLock<Instant>,
     is_cancelled: watch::Sender<bool>,
 }
 
-/// Why a call of a tree was cut off.
+/// Why a call of a tree was stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CutOff {
-    /// The tree has had its time.
+    /// The tree reached its deadline.
     Deadline(Duration),
     Cancelled,
 }
 
-/// The root's hold on its tree: the rest is cancelled once this is dropped, unless the root has ended by itself.
+/// The root's guard: dropping it cancels the other calls, unless the root has ended by itself.
 pub(super) struct Root {
     tree: Tree,
     has_ended: bool,
 }
 
 impl Tree {
-    /// A tree that has `time` from when its root begins to run.
+    /// A tree whose deadline is `time` after its root starts to run.
     pub(super) fn new(time: Duration) -> (Self, Root) {
         let is_cancelled = watch::Sender::new(false);
         let inner = Inner { time, deadline: OnceLock::new(), is_cancelled };
@@ -48,7 +48,7 @@ impl Tree {
         (tree, root)
     }
 
-    /// Does `work` within the time of the tree, unless it is cancelled. What is cut off is dropped before this gives its result.
+    /// Runs `work` until the tree's deadline or cancellation. Stopped work is dropped before this returns.
     pub(super) async fn within<T>(&self, work: impl Future<Output = T>) -> Result<T, CutOff> {
         let inner = &self.inner;
         let deadline = *inner.deadline.get_or_init(|| {
@@ -58,7 +58,7 @@ impl Tree {
         let mut is_cancelled = inner.is_cancelled.subscribe();
         tokio::select! {
             biased;
-            // The sender lives as long as the tree.
+            // The sender lives as long as the tree does.
             _ = is_cancelled.wait_for(|is_cancelled| *is_cancelled) => Err(CutOff::Cancelled),
             () = tokio::time::sleep_until(deadline) => Err(CutOff::Deadline(inner.time)),
             done = work => Ok(done),
@@ -67,7 +67,7 @@ impl Tree {
 }
 
 impl Root {
-    /// The root has ended by itself: what it chained goes on.
+    /// Records that the root has ended by itself, so its chained calls continue.
     pub(super) fn ended(mut self) {
         self.has_ended = true;
     }
@@ -98,7 +98,7 @@ mod tests {
         let ended = Instant::now();
         assert!(ended - began >= TIME);
         assert_eq!(tree.within(pending::<()>()).await, Err(CutOff::Deadline(TIME)));
-        assert!(ended.elapsed() < TIME, "it has no time of its own");
+        assert!(ended.elapsed() < TIME, "a chained call has no deadline of its own");
     }
 
     #[tokio::test]

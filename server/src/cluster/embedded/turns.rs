@@ -1,8 +1,8 @@
-//! Turns on the processor: so many functions run at once, and users take turns.
+//! Fair scheduling: a limited number of functions run at once, round-robin among users.
 //!
-//! A running function gives way at each tick of the epoch. With more functions than processors, those of one user could be in
-//! front of everybody else's: so whoever runs takes a turn for one poll, users one after the other, and within a user whoever has
-//! waited for longest.
+//! A running function yields at each tick of the epoch. With more functions than processors, one user's functions could
+//! starve those of others. So each poll of a run needs a turn; turns go round-robin among users, and first come, first
+//! served within a user.
 
 use super::lock;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-/// The processors.
+/// The scheduler of turns.
 pub(super) struct Turns {
     queue: Mutex<Queue>,
 }
@@ -18,11 +18,11 @@ pub(super) struct Turns {
 struct Queue {
     free: usize,
     last_ticket: u64,
-    /// Users with functions that wait, in the order of their turns.
+    /// Users with waiting functions, in the order of their turns.
     order: VecDeque<String>,
-    /// Their functions: those that wait, in order.
+    /// Tickets of each user's waiting functions, in order.
     waiting: HashMap<String, VecDeque<u64>>,
-    /// Whom to wake; those who have been given a turn and have not come for it are in `given`.
+    /// Wakers of waiting functions. `given` has the tickets that have a turn but have not been polled since.
     wakers: HashMap<u64, Waker>,
     given: HashSet<u64>,
 }
@@ -40,7 +40,7 @@ impl Turns {
         Arc::new(Self { queue: Mutex::new(queue) })
     }
 
-    /// Does `work`, which runs functions of this user, in turns.
+    /// Polls `work`, which runs functions of this user, in turns.
     pub(super) fn take<F: Future>(turns: &Arc<Self>, user: &str, work: F) -> Taking<F> {
         Taking {
             turns: Arc::clone(turns),
@@ -52,7 +52,7 @@ impl Turns {
 }
 
 impl Queue {
-    /// Whether the turn is there; else it is waited for.
+    /// Whether a turn was acquired; otherwise `waker` is queued.
     fn poll(&mut self, user: &str, ticket: &mut Option<u64>, waker: &Waker) -> bool {
         match *ticket {
             None if self.free > 0 => {
@@ -81,7 +81,7 @@ impl Queue {
         }
     }
 
-    /// A turn is over: the next one is whose turn it is.
+    /// Ends a turn and passes it to the next in the queue.
     fn pass_on(&mut self) -> Option<Waker> {
         let Some(user) = self.order.pop_front() else {
             self.free += 1;
@@ -102,7 +102,7 @@ impl Queue {
         self.wakers.remove(&next)
     }
 
-    /// Nobody comes for this one.
+    /// Removes a ticket whose future was dropped.
     fn leave(&mut self, user: &str, ticket: u64) -> Option<Waker> {
         self.wakers.remove(&ticket);
         if self.given.remove(&ticket) {
@@ -119,16 +119,16 @@ impl Queue {
     }
 }
 
-/// Work that is done in turns.
+/// A future that is polled in turns.
 pub(super) struct Taking<F> {
     turns: Arc<Turns>,
     user: String,
-    /// A place in the queue.
+    /// Ticket in the queue.
     ticket: Option<u64>,
     work: Pin<Box<F>>,
 }
 
-/// A turn, passed on when this is dropped: also where the work panics.
+/// A turn, passed on when dropped, also if the work panics.
 struct Turn<'a>(&'a Turns);
 
 impl Drop for Turn<'_> {
@@ -172,7 +172,7 @@ mod tests {
         taking.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    /// Asks for a turn, and has it once it is polled again after others passed theirs on.
+    /// Queues for a turn, and has it once it is polled again after others passed theirs on.
     fn ask(turns: &Arc<Turns>, user: &str) -> Pin<Box<Taking<impl Future<Output = ()> + use<>>>> {
         Box::pin(Turns::take(turns, user, poll_fn(|_| Poll::Ready(()))))
     }
@@ -190,7 +190,7 @@ mod tests {
             // Each passes its turn on as it ends.
             let done = (0..asking.len())
                 .find(|at| !order.contains(at) && poll(&mut asking[*at]).is_ready());
-            order.push(done.expect("somebody has a turn"));
+            order.push(done.expect("one future has a turn"));
         }
         assert_eq!(order, [0, 3, 4, 1, 5, 2]);
         assert_eq!(lock(&turns.queue).free, 1);

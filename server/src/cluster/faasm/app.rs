@@ -1,33 +1,32 @@
-//! Apps: calls that belong together, and the one place where it is asked what became of them.
+//! Apps: groups of calls, and polling for their results.
 //!
-//! A worker's executors belong to one app and stay for half a minute after its last call, and making one takes several times as
-//! long as a short call. So all calls of one page are one app, or those of one run of it where the settings say so. That gives
-//! a function nothing that it would not have in an app of its own: all calls of a page are of one user, whose state and files any
-//! call of that user sees; an executor runs one function only, one call at a time, and its memory is set back after each call; and
-//! results are told by the random id of their message, which nobody but this relay knows. A function that leaves something behind
-//! in spite of that leaves it to later calls of the same function, by the same page.
+//! A worker's executors belong to one app and stay for half a minute after its last call. Creating an executor takes
+//! several times as long as a short call. So all calls of one page form one app, or all calls of one run if so
+//! configured. This gives functions no additional access: all calls of a page belong to one user, whose state and files
+//! every call of that user sees; an executor runs one function only, one call at a time, and its memory is reset after
+//! each call; and results are identified by the random id of their message, which only this relay knows. If a function
+//! leaves data behind nevertheless, only later calls of the same function by the same page can see it.
 //!
-//! All who wait for calls of an app
-//! share one poller: at most one status request of an app is under way, whoever waits, and so many of all apps. Between two
-//! of them is a pause that grows by a quarter each time nothing has ended, so that an answer is late by at most about a fifth
-//! of the time that the call took.
+//! All waiters of an app share one poller: at most one status request per app is in flight, and a limited number for
+//! all apps. The interval between two polls grows by a quarter each time no call has ended, so that a result is delayed
+//! by at most about a fifth of the call's duration.
 //!
-//! A planner says the same of a call that runs and of one it has forgotten. So where calls of an app have run for a while, it is
-//! asked for the apps in flight, at most once in a second for all of them: a call leaves that list when its result is
-//! there. One that is not in the list, and whose result is not there afterwards, is lost. The list also has the workers of
-//! each app. Where all of them are gone, the app stays in flight for ever, and its calls are lost, too; while one of them is
-//! there, it is waited for, since nobody says which call runs where.
+//! A planner's response does not distinguish a running call from one that it has forgotten. So if calls of an app have
+//! run for a while, the relay requests the list of in-flight apps, at most once per second for all apps: a call leaves
+//! that list when its result exists. A call that is not in the list and has no result afterwards is lost. The list also
+//! has the workers of each app. If all of them are gone, the app stays in flight forever, and its calls are lost, too;
+//! while one worker is alive, the relay keeps waiting, because the planner does not report which call runs where.
 //!
-//! A planner's answer has all results that an app ever had, with their inputs. So an app is closed to further calls when it
-//! has had many, or large ones, and what comes next gets a new app. Measured with the stand-in, a result with 16 bytes in and out
-//! adds 270 bytes to each answer and 4.5 us to the time of asking and reading it; one with 1 KiB each 2.6 kB and 7 us; one with
-//! 16 KiB each 23 kB and 30 us. A short call takes three questions, and a new app costs 6 ms. So for small calls that follow each
-//! other the best is an app for each 30 calls (0.4 ms a call for both together; 0.55 ms with 64, 0.95 ms with 128), while calls
-//! at once share questions and gain by larger ones. With 16 KiB it is 12 calls, which is 270 kB.
+//! A status response has all results that an app ever had, with their inputs. So an app is closed after many calls, or
+//! large ones, and later calls get a new app. Measured with the stand-in, a result with 16 bytes of input and output
+//! adds 270 bytes to each response and 4.5 us to a poll; with 1 KiB each 2.6 kB and 7 us; with 16 KiB each 23 kB and 30
+//! us. A short call takes three polls, and a new app costs 6 ms. So for small sequential calls the optimum is 30 calls
+//! per app (0.4 ms per call for both costs together; 0.55 ms with 64, 0.95 ms with 128), while concurrent calls share
+//! polls and benefit from larger apps. With 16 KiB the optimum is 12 calls, which is 270 kB.
 //!
-//! An app with a call that is lost, or that nobody waits for any more, is in flight for ever. It is closed, too. And since a
-//! planner that gets another call of an app may turn to all workers that the app is on, no app is used further once a worker has left:
-//! nobody says at once which apps had calls there.
+//! An app with a lost or abandoned call may stay in flight forever, so it is closed, too. For another call of an app, a
+//! planner may contact all workers of that app. So no existing app gets further calls once a worker has left, because
+//! it is not known immediately which apps had calls there.
 
 use super::http::Answer;
 use super::ids::Ids;
@@ -50,52 +49,52 @@ const MAX_CALLS: usize = 64;
 /// Bytes of inputs and outputs that close an app.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// Of an answer, beyond what its app's calls explain.
+/// Slack in the size limit of a status response.
 const SPARE_BYTES: usize = 1024 * 1024;
 
-/// Most pages, or runs, whose app is remembered.
+/// Most pages, or runs, whose app is cached.
 const MAX_RUNS: usize = 8192;
 
-/// Of a result, besides input, output, names and arguments: more than its other fields have, chained calls' ids included.
+/// Upper bound for a result's fields except input, output, names and arguments; includes the ids of chained calls.
 const FIELDS_BYTES: usize = 64 * 1024;
 
-/// Between the first two questions.
+/// Interval between the first two polls.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
-/// At least, after a question that was not answered.
+/// Shortest interval after a failed poll.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
 
-/// How long a call has run before it is asked whether it is in flight still.
+/// How long a call runs before the relay checks whether it is still in flight.
 const IN_FLIGHT_AFTER: Duration = Duration::from_secs(1);
 
-/// Bytes of answers for which one app may ask in a second.
+/// Bytes of status responses per second and app.
 const ANSWER_RATE: f64 = 64.0 * 1024.0 * 1024.0;
 
-/// What is known of a call.
+/// How polling for a call ended.
 #[derive(Debug)]
 pub(super) enum CallEnd {
     Ended(Outcome),
-    /// Its result will not come, and this is why.
+    /// Why there will be no result.
     Lost(String),
 }
 
-/// A call that somebody waits for.
+/// A call with a waiter.
 #[derive(Debug)]
 struct Waiting {
     sender: oneshot::Sender<CallEnd>,
-    /// When the planner had said that it started; `None` where it may not have.
+    /// When the planner confirmed the start; `None` if it is unknown whether the call started.
     started: Option<Instant>,
 }
 
-/// Calls that belong together.
+/// A group of calls.
 #[derive(Debug)]
 pub(super) struct App {
     pub(super) id: i32,
     user: String,
-    /// How often workers had left when it began.
+    /// The number of departed workers when the app was created.
     departures: u64,
     state: Mutex<State>,
-    /// Somebody else waits.
+    /// Notifies the poller of a new waiter.
     joined: Notify,
 }
 
@@ -103,12 +102,12 @@ pub(super) struct App {
 struct State {
     waiting: HashMap<i32, Waiting>,
     is_polled: bool,
-    /// It takes no further call.
+    /// No further call may join the app.
     is_closed: bool,
     calls: usize,
-    /// Of inputs as they come back.
+    /// Bytes of inputs as the planner returns them.
     bytes: usize,
-    /// Longest answer so far.
+    /// Longest status response so far.
     longest_answer: usize,
 }
 
@@ -118,12 +117,12 @@ impl App {
         Self { id, user: user.to_owned(), departures, state, joined }
     }
 
-    /// Whether a call may be sent that entered it before.
+    /// Whether a call that joined earlier may still be sent.
     pub(super) fn is_open(&self, departures: u64) -> bool {
         self.departures == departures && !lock(&self.state).is_closed
     }
 
-    /// A place for one more call with so many bytes of input as the planner gives it back, unless it is closed.
+    /// Adds a call with this many bytes of returned input, unless the app is full or closed.
     fn takes(&self, bytes: usize) -> bool {
         let mut state = lock(&self.state);
         let together = state.bytes.saturating_add(bytes).max(state.longest_answer);
@@ -136,25 +135,25 @@ impl App {
         takes
     }
 
-    /// Lets no further call in. An app with a call that may run for ever is in flight for ever, and one whose answers are too long
-    /// tells nothing of any call.
+    /// Closes the app to further calls: one of its calls may run forever, or its status responses are too long to be
+    /// read.
     pub(super) fn close(&self) {
         lock(&self.state).is_closed = true;
     }
 
-    /// Hands results to those who wait for them; whether there were any. Where calls of this app that had started at some
-    /// moment are over, those that are not among them are lost; calls that started later are not.
+    /// Delivers results to their waiters; returns whether there were any. With `over`, calls without a result that
+    /// started before that moment are lost; later calls are not.
     fn deliver(&self, ended: &[Ended<'_>], over: Option<&Over>, counts: &FaasmCounts) -> bool {
         let mut state = lock(&self.state);
         let mut any = false;
         for ended in ended {
-            // Whoever chose this app's id too can only be somebody else's relay; a message's id is as random.
+            // Another relay may have chosen the same app id; message ids are random, too.
             if ended.user != self.user {
                 continue;
             }
             if let Some(waiting) = state.waiting.remove(&ended.id) {
                 any = true;
-                // They may have gone.
+                // The waiter may have gone.
                 let _ = waiting.sender.send(CallEnd::Ended(outcome(ended)));
             }
         }
@@ -173,7 +172,7 @@ impl App {
         any
     }
 
-    /// Whether somebody waits for a call that has run for a while.
+    /// Whether a call with a waiter has run for a while.
     fn is_slow(&self) -> bool {
         let is_slow =
             |waiting: &Waiting| waiting.started.is_some_and(|at| at.elapsed() > IN_FLIGHT_AFTER);
@@ -196,17 +195,17 @@ pub(super) struct Apps {
     planner: Arc<Planner>,
     ids: Ids,
     messages: Ids,
-    /// Status requests at once.
+    /// Permits for concurrent status requests.
     polls: Semaphore,
     longest_pause: Duration,
-    /// Bytes that outputs may have in one answer.
+    /// Limit for outputs in one status response, bytes.
     outputs: usize,
     app_per_run: bool,
     counts: FaasmCounts,
     runs: Mutex<Runs>,
 }
 
-/// Whose calls an app has, together with their user.
+/// The scope of an app, per user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Whose {
     Page(SessionKey),
@@ -215,12 +214,12 @@ enum Whose {
 
 #[derive(Default)]
 struct Runs {
-    /// Counts calls; tells which page or run was used last.
+    /// Counts calls, to find the least recently used page or run.
     clock: u64,
     apps: HashMap<(Whose, String), (u64, Arc<App>)>,
 }
 
-/// Bounds of asking.
+/// Settings of polling.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asking {
     pub(super) at_once: usize,
@@ -240,7 +239,7 @@ impl Apps {
             messages: Ids::default(),
             polls: Semaphore::new(at_once.clamp(1, Semaphore::MAX_PERMITS)),
             longest_pause,
-            // As JSON a text can be longer than it is.
+            // Escapes make a string longer in JSON.
             outputs: output_bytes.saturating_mul(2).saturating_add(SPARE_BYTES),
             app_per_run,
             counts,
@@ -248,10 +247,11 @@ impl Apps {
         }
     }
 
-    /// The app that a call belongs to, and the call's id in it, after workers have left so often.
+    /// Adds a call to an app: returns the app and the call's id. `departures` is the current number of departed
+    /// workers.
     ///
     /// # Errors
-    /// When the system gives no randomness.
+    /// The system's random generator failed.
     pub(super) fn enter(
         &self,
         run: Option<Run>,
@@ -281,13 +281,13 @@ impl Apps {
         app.takes(bytes);
         runs.apps.insert(key, (clock, Arc::clone(&app)));
         if runs.apps.len() > MAX_RUNS {
-            // What comes back after this gets another app.
+            // Evicted pages and runs get a new app.
             runs.apps.retain(|_, (used, _)| clock - *used < MAX_RUNS as u64 / 2);
         }
         Ok((app, message))
     }
 
-    /// What becomes of a call that has been started, or may have been.
+    /// Waits for the result of a call that has, or may have, started.
     pub(super) fn wait(
         self: &Arc<Self>,
         app: &Arc<App>,
@@ -307,10 +307,10 @@ impl Apps {
         receiver
     }
 
-    /// Asks after an app until nobody waits for it.
+    /// Polls an app until it has no waiters.
     async fn poll(self: Arc<Self>, app: Arc<App>) {
         let mut pause = Duration::ZERO;
-        // Why calls of this app that ran when it was asked have ended, or never will.
+        // Why calls that ran when the in-flight list was requested have ended, or never will.
         let mut over: Option<Over> = None;
         loop {
             let most = {
@@ -332,22 +332,22 @@ impl Apps {
                 () = tokio::time::sleep_until(again) => {}
                 () = app.joined.notified(), if at_least.is_zero() => {
                     pause = Duration::ZERO;
-                    // Those that join at the same time share a question.
+                    // Calls that join at the same time share a poll.
                     tokio::time::sleep_until(asked + SHORTEST_PAUSE).await;
                 }
             }
-            // Before the next question, which then has the result of what is not in flight.
+            // Checked before the next poll, which then has the results of calls that are no longer in flight.
             over = if app.is_slow() { self.is_over(app.id).await } else { None };
         }
     }
 
-    /// Whether calls of an app that run now cannot end any more.
+    /// Whether calls of an app that run now can no longer end.
     async fn is_over(&self, app: i32) -> Option<Over> {
         let _permit = self.polls.acquire().await.ok()?;
         self.planner.over(app).await.ok()?
     }
 
-    /// Asks once. Whether something had ended, and how long to wait at least.
+    /// Polls once. Returns whether a call had ended, and the shortest interval before the next poll.
     async fn ask(&self, app: &App, most: usize, over: Option<&Over>) -> (bool, Duration) {
         let Ok(_permit) = self.polls.acquire().await else { return (false, PAUSE_AFTER_FAILURE) };
         let asked = Instant::now();
@@ -361,7 +361,7 @@ impl Apps {
             Ok(Progress::Some { finished, ended }) => {
                 let finished = finished.then(|| Over {
                     at: asked,
-                    why: "the planner has no result of it, and says that all calls of its app have ended".to_owned(),
+                    why: "the planner has no result of the call, and reports that all calls of its app have ended".to_owned(),
                     is_gone: false,
                 });
                 let is_progress = app.deliver(&ended, finished.as_ref().or(over), &self.counts);
@@ -372,13 +372,13 @@ impl Apps {
                 (false, PAUSE_AFTER_FAILURE)
             }
             Err(error) => {
-                tracing::debug!(%error, "asking after calls");
+                tracing::debug!(%error, "polling for calls failed");
                 (false, PAUSE_AFTER_FAILURE)
             }
         }
     }
 
-    /// How long to wait after an answer for its size.
+    /// The interval after a status response, in proportion to its size.
     fn weigh(&self, app: &App, answer: &Answer) -> Duration {
         let bytes = answer.body.len();
         let mut state = lock(&app.state);

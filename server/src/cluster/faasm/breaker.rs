@@ -1,15 +1,15 @@
-//! Leaves a server alone that does not answer. After some failures in a row nothing is asked for a while, and then one question
-//! that does no harm decides whether all others are asked again.
+//! Circuit breaker: opens after several failures in a row; after a pause one harmless probe request decides whether it
+//! closes.
 
 use super::lock;
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Failures in a row that open it.
+/// Consecutive failures that open the breaker.
 const FAILURES: u32 = 5;
 
-/// How long it stays open at first; twice that after each question that fails, up to the longest.
+/// How long the breaker stays open at first; doubled after each failed probe, up to the longest.
 const SHORTEST: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(10);
 
@@ -19,22 +19,22 @@ pub(super) struct Breaker(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     failures: u32,
-    /// Open until then, and how long that was.
+    /// The end of the open period, and its length.
     open: Option<(Instant, Duration)>,
     is_probing: bool,
 }
 
-/// What may be asked.
+/// Which requests are allowed.
 #[derive(Debug)]
 pub(super) enum BreakerState<'a> {
     Anything,
-    /// Nothing for so long.
+    /// No request for this long.
     Nothing(Duration),
-    /// One question that does no harm; its asker says what came of it.
+    /// One probe; the caller reports its result.
     Probe(Probe<'a>),
 }
 
-/// The one question. Dropped without a word, it failed.
+/// The probe. If it is dropped without a result, it has failed.
 #[derive(Debug)]
 pub(super) struct Probe<'a>(Option<&'a Breaker>);
 
@@ -93,7 +93,7 @@ impl Breaker {
 mod tests {
     use super::*;
 
-    /// After this much time.
+    /// A moment after the start.
     fn later(pause: Duration) -> Instant {
         Instant::now() + pause
     }

@@ -1,20 +1,21 @@
-//! What of a call Faasm's messages can carry, and what they cannot.
+//! Encodes a call as a Faasm message, or rejects what Faasm cannot express.
 
 use crate::cluster::{Call, ClusterError, Outcome, failure};
 use bytes::Bytes;
 use faasm_asyncify::faasm::{POINTER_HEADER_BYTES, POINTER_MAGIC};
 use faasm_bridge::wire::CallEntry;
 
-/// The parts of a message that are not as the call has them.
+/// The fields of a message that differ from the call's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct EncodedCall {
-    /// Function pointer; 0 is the function's own entry.
+    /// Function pointer; 0 is the main entry.
     pub(super) pointer: i32,
     pub(super) cmdline: String,
 }
 
 impl EncodedCall {
-    /// Enters a function that is built for Faasm by way of its own entry, which carries out what the pointer returns.
+    /// Enters a function that is built for Faasm through its dispatcher entry, which calls the pointer and handles its
+    /// return value.
     pub(super) fn enter_by(&mut self, entry: u32, input: &mut Bytes) {
         let mut header = Vec::with_capacity(POINTER_HEADER_BYTES + input.len());
         header.extend(POINTER_MAGIC);
@@ -25,10 +26,10 @@ impl EncodedCall {
     }
 }
 
-/// Why a call does not go to the cluster.
+/// Why a call is not sent to the cluster.
 #[derive(Debug)]
 pub(super) enum UnsupportedCall {
-    /// It would fail there in the same way.
+    /// The call would fail in the cluster in the same way.
     Failed(Outcome),
     Refused(ClusterError),
 }
@@ -38,27 +39,27 @@ pub(super) fn encode_call(call: &Call) -> Result<EncodedCall, UnsupportedCall> {
     let bad = |why: String| UnsupportedCall::Failed(Outcome::failed(failure::BAD_ENTRY, why));
     if let Some((name, _)) = call.env.first() {
         return Err(refused(format!(
-            "Faasm gives functions no environment, and this call has `{name}` in its own: leave it out, or put it into the input"
+            "Faasm does not pass an environment to functions, but this call sets `{name}`: remove it, or pass it in the input"
         )));
     }
     let pointer = match call.entry {
         CallEntry::Main | CallEntry::Index(0) => 0,
         CallEntry::Index(index) => {
             return Err(refused(format!(
-                "Faasm numbers the calls of a batch itself, so a call from outside has no index, and this one has {index}: put it into the input"
+                "Faasm assigns the indices of a batch itself, so a call cannot have index {index}: pass it in the input"
             )));
         }
-        // To a planner this is the main entry.
+        // For a planner, 0 means the main entry.
         CallEntry::Pointer(0) => return Err(bad("function pointer 0 is null".to_owned())),
         CallEntry::Pointer(index) => i32::try_from(index)
             .map_err(|_| bad(format!("function pointer {index} lies outside every table")))?,
     };
-    // Faasm splits it where there are blanks.
+    // Faasm splits the command line at blanks.
     let is_one_word = |arg: &String| !arg.is_empty() && !arg.contains(char::is_whitespace);
     if let Some(arg) = call.args.iter().find(|arg| !is_one_word(arg)) {
         let shown: String = arg.chars().take(40).collect();
         return Err(refused(format!(
-            "Faasm's command line is one text with blanks between the arguments, so it cannot have `{shown}`: leave it out, or put it into the input"
+            "Faasm's command line is one string of arguments separated by blanks, so it cannot contain `{shown}`: remove the argument, or pass it in the input"
         )));
     }
     Ok(EncodedCall { pointer, cmdline: call.args.join(" ") })

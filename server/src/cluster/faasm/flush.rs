@@ -1,12 +1,12 @@
-//! Functions that were uploaded again. A worker that has loaded a function runs what it has loaded until it is told to forget
-//! all functions, which `FLUSH_EXECUTORS` does. That was seen to be safe while nothing runs, so it is sent when no app is in flight.
+//! Makes workers drop replaced functions. A worker runs the version that it has loaded until `FLUSH_EXECUTORS` makes it
+//! drop all functions. Tests showed that this is safe while no call runs, so it is sent only while no app is in flight.
 //!
-//! A cluster with a steady load is never idle by itself. So calls that are about to start are held back while what runs ends, for
-//! [`Times::hold`] at most. Where that is too short, they go on and it is tried again later, after a pause that doubles
-//! each time: calls are delayed for a small part of the time, and not at all where nothing was replaced. Calls of other clients
-//! of the cluster are not held back, so one of them can start between the question and the flush.
+//! A cluster under steady load is never idle by itself. So new calls are held back until the running ones have ended,
+//! for at most [`Times::hold`]. If that does not suffice, the held calls start and the flush is retried later with
+//! exponential backoff: calls are delayed for a small part of the time, and only after a function was replaced. Calls
+//! of other clients of the cluster are not held back, so one of them can start between the check and the flush.
 //!
-//! Until it is done, [`Flush::stale`] says which version of a function workers may still run.
+//! Until the flush is done, [`Flush::stale`] returns the version of a function that workers may still run.
 
 use super::lock;
 use super::planner::{Flushed, Planner};
@@ -17,19 +17,19 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
-/// Most functions whose older version is remembered.
+/// Most functions whose replaced version is remembered.
 const MAX_REPLACED: usize = 64 * 1024;
 
-/// How long calls are held back, and how often.
+/// Timings of flushes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
-    /// For what runs to end.
+    /// Time limit for running calls to end while new ones are held back.
     pub(super) hold: Duration,
-    /// For the flush itself, during which calls are held back, too.
+    /// Time limit of the flush itself, during which calls are held back, too.
     pub(super) flush: Duration,
-    /// Between two questions whether the cluster is idle.
+    /// Interval between two checks whether the cluster is idle.
     pub(super) question: Duration,
-    /// After the first attempt that failed; twice that after each one, up to the longest.
+    /// Pause after the first failed attempt; doubled after each one, up to the longest.
     pub(super) pause: Duration,
     pub(super) longest_pause: Duration,
 }
@@ -46,9 +46,9 @@ impl Default for Times {
     }
 }
 
-/// What is flushed.
+/// The executors to flush.
 pub(super) trait Executors: Send + Sync + 'static {
-    /// Whether nothing runs.
+    /// Whether no call runs.
     fn is_idle(&self) -> impl Future<Output = Result<bool, String>> + Send;
     fn flush(&self) -> impl Future<Output = Result<Flushed, String>> + Send;
 }
@@ -63,44 +63,44 @@ impl Executors for Planner {
     }
 }
 
-/// Flushes of one cluster, and the calls that they wait for.
+/// Coordinates flushes of one cluster with its calls.
 #[derive(Debug)]
 pub(super) struct Flush {
     times: Times,
     counts: FaasmCounts,
     state: Mutex<State>,
-    /// The last call that ran has ended.
+    /// Notifies that the last running call has ended.
     ended: Notify,
-    /// Calls may start again.
+    /// Notifies that calls may start again.
     released: Notify,
-    /// Requests up to this one are done.
+    /// Number of the last completed request.
     done: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Calls that are about to start, or have started and not ended.
+    /// Calls that are about to start or running.
     running: usize,
     is_held: bool,
-    /// Counts requests.
+    /// Number of the last request.
     requested: u64,
-    /// A task works on them.
+    /// Whether a task processes requests.
     is_worked_on: bool,
-    /// The cluster has no such request.
+    /// The planner does not support `FLUSH_EXECUTORS`.
     is_not_known: bool,
-    /// Older versions, oldest first: one for the flush that is under way, and one for the next.
+    /// Replaced versions, oldest first: one for the current flush, and one for the next.
     replaced: HashMap<(String, String), Vec<Replaced>>,
 }
 
-/// An older version of a function that workers may still run.
+/// A replaced version of a function that workers may still run.
 #[derive(Debug)]
 struct Replaced {
     integrity: String,
-    /// The request that ends this.
+    /// The request after which workers no longer run it.
     request: u64,
 }
 
-/// A call, until it has ended.
+/// Held by a call until it has ended.
 #[derive(Debug)]
 pub(super) struct BatchPermit(Arc<Flush>);
 
@@ -114,7 +114,7 @@ impl Drop for BatchPermit {
     }
 }
 
-/// Holds calls back until it is dropped.
+/// Holds calls back until dropped.
 struct Hold<'a>(&'a Flush);
 
 impl<'a> Hold<'a> {
@@ -143,11 +143,11 @@ impl Flush {
         })
     }
 
-    /// Lets a call start, now or when it is not held back any more.
+    /// Waits until a call may start.
     pub(super) async fn enter(self: &Arc<Self>) -> BatchPermit {
         loop {
             let mut released = std::pin::pin!(self.released.notified());
-            // From now on, so that a release between the look and the wait is not missed.
+            // Registers before the check, so that no release is missed.
             released.as_mut().enable();
             {
                 let mut state = lock(&self.state);
@@ -160,7 +160,7 @@ impl Flush {
         }
     }
 
-    /// Notes that a function with this integrity was replaced; a flush has to be requested after it.
+    /// Records that the version with this integrity was replaced; the caller has to request a flush afterwards.
     pub(super) fn note_replaced(&self, user: &str, function: &str, old: String) {
         let mut state = lock(&self.state);
         if state.is_not_known || state.replaced.len() >= MAX_REPLACED {
@@ -170,17 +170,17 @@ impl Flush {
         let name = (user.to_owned(), function.to_owned());
         let versions = state.replaced.entry(name).or_default();
         match versions.as_mut_slice() {
-            // Replaced twice before a flush: the older one is what they have loaded, if anything.
+            // Replaced twice before a flush: workers have at most the older version loaded.
             [.., last] if last.request == request => {}
             [_, last] => last.request = request,
             _ => versions.push(Replaced { integrity: old, request }),
         }
     }
 
-    /// Integrity of the version of a function that workers may still run, if that is not the one that was uploaded last.
+    /// Integrity of the replaced version of a function that workers may still run, if any.
     pub(super) fn stale(&self, user: &str, function: &str) -> Option<String> {
         let state = lock(&self.state);
-        // Most of the time nothing is waited for.
+        // The common case: no flush is pending.
         if state.replaced.is_empty() {
             return None;
         }
@@ -188,10 +188,11 @@ impl Flush {
         versions.first().map(|oldest| oldest.integrity.clone())
     }
 
-    /// Requests a flush; completes when one that began after this has been done. Dropped before, it is done all the same.
+    /// Requests a flush; completes when a flush that started after this call is done. Dropping the future does not
+    /// cancel the flush.
     ///
     /// # Errors
-    /// Where the cluster cannot do it, and what to do instead.
+    /// The cluster does not support it; the message says what to do instead.
     pub(super) fn request<E: Executors>(
         self: &Arc<Self>,
         executors: &Arc<E>,
@@ -211,7 +212,7 @@ impl Flush {
         async move {
             let is_known = || !lock(&flush.state).is_not_known;
             if is_known() {
-                // The sender is there as long as `flush` is.
+                // The sender lives as long as `flush`.
                 let _ = done.wait_for(|done| *done >= request).await;
             }
             if is_known() { Ok(()) } else { Err(NOT_KNOWN.to_owned()) }
@@ -230,15 +231,15 @@ impl Flush {
                     }
                     continue;
                 }
-                Ok(None) => tracing::debug!("the cluster is busy, and is flushed later"),
-                Err(error) => tracing::debug!(%error, "the cluster is flushed later"),
+                Ok(None) => tracing::debug!("the cluster is busy; the flush is retried later"),
+                Err(error) => tracing::debug!(%error, "the flush failed and is retried later"),
             }
             sleep(pause).await;
             pause = (2 * pause).min(self.times.longest_pause);
         }
     }
 
-    /// Notes what became of a flush for requests up to this one; whether there are later ones.
+    /// Records the result of a flush for requests up to this one; returns whether there are later requests.
     fn is_more_after(&self, request: u64, flushed: Flushed) -> bool {
         let mut state = lock(&self.state);
         let request = match flushed {
@@ -264,7 +265,7 @@ impl Flush {
         is_more
     }
 
-    /// Flushes, unless the cluster is too busy for that.
+    /// Flushes the cluster, unless it is too busy.
     async fn attempt<E: Executors>(&self, executors: &E) -> Result<Option<Flushed>, String> {
         let _hold = Hold::begin(self);
         let is_idle = async {
@@ -285,8 +286,8 @@ impl Flush {
     }
 }
 
-/// What a planner that has no such request means for who uploads.
-const NOT_KNOWN: &str = "the planner does not know FLUSH_EXECUTORS, so workers go on running the version of a function that they have loaded: restart the workers after a function was uploaded again";
+/// Shown to uploaders if the planner does not support the request.
+const NOT_KNOWN: &str = "the planner does not support FLUSH_EXECUTORS, so workers continue to run the version of a function that they have loaded: restart the workers after you replace a function";
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! In which form a function goes to the cluster: as it was uploaded, or guarded.
+//! Prepares an upload for the cluster: unmodified, or guarded.
 
 use crate::cluster::child::BOUNDS;
 use faasm_asyncify::faasm::{self, Options, Use};
@@ -7,20 +7,20 @@ use faasm_bridge::wire::is_valid_name;
 use serde::{Deserialize, Serialize};
 use std::io;
 
-/// What goes to the upload server, and what is worth knowing about it.
+/// What goes to the upload server, with warnings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Prepared {
-    /// `None` for the upload as it is.
+    /// The guarded function; `None` if the upload is not guarded.
     #[serde(skip)]
     pub(super) guarded: Option<Vec<u8>>,
-    /// Imports that trap there, each with the reason.
+    /// Imports that trap in the cluster, with reasons.
     pub(super) warnings: Vec<String>,
-    /// Functions of the same user that it chains by names which are constants.
+    /// Functions of the same user that it chains by constant names.
     pub(super) chained: Vec<String>,
 }
 
 impl Prepared {
-    /// All but the guarded function as JSON after its length, then that function, which is never empty.
+    /// Serialises: length of the header, the header as JSON, the guarded function, which is never empty.
     fn bytes(&self) -> io::Result<Vec<u8>> {
         let head = serde_json::to_vec(self)?;
         let length = u32::try_from(head.len()).map_err(io::Error::other)?;
@@ -28,7 +28,7 @@ impl Prepared {
         Ok([&length.to_le_bytes()[..], &head, guarded].concat())
     }
 
-    /// What [`Prepared::bytes`] gave.
+    /// Parses the output of [`Prepared::bytes`].
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let (length, rest) = bytes.split_first_chunk()?;
         let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
@@ -38,7 +38,7 @@ impl Prepared {
     }
 }
 
-/// What the child does that checks and guards an upload.
+/// The child's job: checks and guards an upload.
 pub(in crate::cluster) fn prepare_bytes(
     wasm: &[u8],
     is_trusted: bool,
@@ -50,20 +50,21 @@ pub(in crate::cluster) fn prepare_bytes(
     }
 }
 
-/// Checks an upload and makes what goes to the cluster of it.
+/// Checks an upload and prepares it for the cluster.
 ///
 /// # Errors
-/// Why the cluster cannot run it; or, of a user who is not trusted, which of its imports a Faasm cluster does not have.
+/// Why the cluster cannot run the function; for an untrusted user also which of its imports a Faasm cluster does not
+/// implement.
 pub(super) fn prepare(
     wasm: &[u8],
     is_trusted: bool,
     check_names: bool,
 ) -> Result<Prepared, String> {
     let told = |error: faasm_asyncify::Error| error.to_string();
-    // Before any code is read.
+    // Checked before any code is parsed.
     input::check_header(wasm).map_err(told)?;
     BOUNDS.check(wasm).map_err(told)?;
-    // What a page could not run either is not stored.
+    // Functions that a page could not run either are rejected.
     faasm_asyncify::normalise(wasm).map_err(told)?;
     faasm::check(wasm).map_err(told)?;
     if !is_trusted {
@@ -74,13 +75,13 @@ pub(super) fn prepare(
         unsupported.iter().map(|it| format!("{}: {}", it.import, it.reason)).collect();
     if !is_trusted && !faasm::is_built_for(wasm) && !unsupported.is_empty() {
         return Err(format!(
-            "the function imports what a Faasm cluster does not have ({})",
+            "the function imports host calls that a Faasm cluster does not implement ({})",
             unsupported.join("; ")
         ));
     }
     let mut warnings = unsupported;
     let mut chained: Vec<String> = Vec::new();
-    // Of a function that is built for Faasm they are behind its support.
+    // In a function built for Faasm, its support code wraps the imports.
     chained.extend(faasm::built_for(wasm).into_iter().flat_map(|built| built.chained));
     chained.retain(|name| is_valid_name(name));
     for name in faasm::chained_names(wasm).map_err(told)? {
@@ -91,7 +92,7 @@ pub(super) fn prepare(
                     .unwrap_or_else(|name| String::from_utf8_lossy(name.as_bytes()).into_owned());
                 let what = match is_trusted {
                     true => {
-                        "in the cluster that ends a worker, or the planner where it is not UTF-8"
+                        "in the cluster such a call crashes a worker, or the planner if the name is not UTF-8"
                     }
                     false => "such a call fails",
                 };

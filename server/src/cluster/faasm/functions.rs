@@ -1,8 +1,8 @@
-//! Which functions the cluster has.
+//! Tracks which functions the cluster has.
 //!
-//! A worker ends, with all that runs on it, when it is to run a function that it cannot load. So a call of a function that the
-//! store does not have is refused before it is sent. A guarded function that chains by name looks for the same in the state of
-//! its user, where each stored function has a mark ([`function_key`]).
+//! A worker that has to run a function it cannot load exits, with all calls that run on it. So the relay rejects calls
+//! of functions that the store does not have. Guarded functions check chained names in the same way: each stored
+//! function has a marker in its user's state ([`function_key`]).
 
 use super::lock;
 use crate::store::{FunctionStore, StateStore, StoreError};
@@ -12,18 +12,18 @@ use faasm_bridge::state::Chunk;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
-/// Most functions that are remembered; beyond that all are looked up again.
+/// Most cached functions; beyond that the cache is cleared.
 const MAX_KNOWN: usize = 65_536;
 
-/// The value of a mark.
+/// The value of a marker.
 const MARK: &[u8] = b"1";
 
 /// Function pointers of one function.
 #[derive(Debug, Default)]
 pub(super) struct Pointers {
-    /// Those that a worker can enter without harm.
+    /// Pointers that a worker can safely call.
     enterable: BTreeSet<u32>,
-    /// The one to enter in place of others, of a function that is built for Faasm and carries out what they return.
+    /// The dispatcher entry of a function built for Faasm, to be entered in place of other pointers.
     entry: Option<u32>,
 }
 
@@ -31,7 +31,7 @@ impl Pointers {
     fn of(wasm: &[u8]) -> Self {
         let enterable = enterable(wasm).unwrap_or_default();
         let entry = built_for(wasm).and_then(|built| built.pointer_entry);
-        // A function can say anything of itself.
+        // The function controls this value, so it is checked.
         let entry = entry.filter(|entry| enterable.contains(entry));
         Self { enterable, entry }
     }
@@ -45,14 +45,14 @@ impl Pointers {
     }
 }
 
-/// Functions that were uploaded through this relay, or another one with the same store.
+/// Functions that were uploaded through this relay, or through another relay with the same store.
 pub(super) struct Functions {
     store: Arc<dyn FunctionStore>,
-    /// Where workers see it.
+    /// The cluster's state, where workers see the markers.
     state: Arc<dyn StateStore>,
-    /// Found before, and marked. Functions are replaced and never removed.
+    /// Functions that are stored and marked. Functions may be replaced but are never removed.
     known: Mutex<HashSet<(String, String)>>,
-    /// By the hash of a function.
+    /// By content hash.
     pointers: Mutex<HashMap<String, Arc<Pointers>>>,
 }
 
@@ -65,10 +65,10 @@ impl Functions {
         &*self.store
     }
 
-    /// Whether the function is there; one that is found for the first time gets its mark, which relays of before did not set.
+    /// Whether the function is stored. On first lookup this sets its marker, because older relays did not.
     ///
     /// # Errors
-    /// When the store cannot be asked, or the mark not be set.
+    /// The store cannot be read, or the marker cannot be written.
     pub(super) async fn has(&self, user: &str, function: &str) -> Result<bool, StoreError> {
         let name = (user.to_owned(), function.to_owned());
         if lock(&self.known).contains(&name) {
@@ -86,10 +86,10 @@ impl Functions {
         Ok(true)
     }
 
-    /// What is known of a function's pointers; nothing of one that is not there.
+    /// The function's pointers; none if it is not stored.
     ///
     /// # Errors
-    /// When the store cannot be asked.
+    /// The store cannot be read.
     pub(super) async fn pointers(
         &self,
         user: &str,
@@ -113,14 +113,14 @@ impl Functions {
         Ok(pointers)
     }
 
-    /// Lets guarded functions of the user chain this one.
+    /// Sets the marker, so that guarded functions of the user can chain this one.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// The marker cannot be written.
     pub(super) async fn mark(&self, user: &str, function: &str) -> Result<(), StoreError> {
         let (chunk, size) = (Chunk { offset: 0, bytes: MARK.to_vec().into() }, MARK.len() as u64);
         match self.state.write(user, &function_key(function), size, vec![chunk]).await {
-            // Such a user has no state in this cluster, so their guarded functions find nothing that they could chain.
+            // Such a user has no state in this cluster, so their guarded functions cannot chain functions by name.
             Err(error @ StoreError::UserName { .. }) => {
                 tracing::warn!(%error, user, function, "guarded functions cannot chain this one");
                 Ok(())

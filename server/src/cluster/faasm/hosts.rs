@@ -1,41 +1,43 @@
-//! Signs of life of workers, and which of them may be dying.
+//! Health of the workers: heartbeats and ports.
 //!
-//! A batch that is sent while a dead worker is listed ends the planner, and a planner lists a worker for seconds after its last
-//! heartbeat. So a call waits while any listed worker is *suspicious*:
+//! A batch that is sent while a dead worker is listed crashes the planner, and a planner lists a worker for seconds
+//! after its last heartbeat. So calls wait while any listed worker is *suspect*:
 //!
-//! * its last heartbeat (`registerTs`, by the planner's clock) is older than a heartbeat and a bit, or
-//! * its port refuses a connection or does not answer, and has answered before. A relay outside the cluster's network never
-//!   reaches these ports, so a port that never answered says nothing. After a refusal the worker's process has ended, and one
-//!   under the same address may have taken its place, so it stays suspicious until it has also registered again.
+//! * its last heartbeat (`registerTs`, by the planner's clock) is older than the heartbeat interval plus a margin, or
+//! * its port refuses a connection or does not answer, and has answered before. A relay outside the cluster's network
+//!   cannot reach these ports, so a port that never answered is ignored. A refusal means that the worker's process has
+//!   exited. A new worker may then have the same address, so the worker stays suspect until it has registered again.
 //!
 //! # The clock of the planner
 //!
-//! `registerTs` is by the planner's clock, so the relay estimates by how much its own is ahead. Two things are certain. A heartbeat
-//! is not from the future, so the offset is at most the relay's time at the answer minus `registerTs`, and the minimum of that over
-//! all workers and answers bounds it from above. And a `registerTs` that is later than in the answer before was set after
-//! that answer was asked for, so its age is at most the time since then, which bounds the offset from below. Clocks usually agree,
-//! so the estimate is the value closest to 0 within these bounds. Clocks drift, so both bounds give way by a thousandth of the
-//! time that passes; where new bounds contradict the old ones, a clock was set, and only the new ones count.
+//! `registerTs` is by the planner's clock, so the relay estimates the offset by which its own clock is ahead. A
+//! heartbeat is never from the future, so the offset is at most the relay's time at the response minus `registerTs`;
+//! the minimum over all workers and responses is an upper bound. A `registerTs` that is later than in the previous
+//! response was set after that response was requested, so its age is at most the time since then, which gives a lower
+//! bound. Clocks usually agree, so the estimate is the value closest to 0 within these bounds. Clocks drift, so both
+//! bounds widen by a thousandth of the elapsed time; if new bounds contradict the old ones, a clock was adjusted, and
+//! only the new bounds count.
 //!
-//! A relay that is ahead takes all workers for old at first, asks again, and knows better after at most one heartbeat. One that is
-//! behind takes a worker for younger than it is by at most the age of the youngest worker that it has seen. So a dead worker is
-//! missed for longer than without an offset only where the relay is behind and has not yet seen any other worker's heartbeat.
+//! If the relay's clock is ahead, all heartbeats look old at first; after at most one heartbeat interval the estimate
+//! is right. If it is behind, a heartbeat looks younger than it is, by at most the age of the youngest heartbeat seen.
+//! So an offset delays the detection of a dead worker only if the relay's clock is behind and the relay has not yet
+//! seen another worker's heartbeat.
 
 use super::message::Host;
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
-/// Shortest time between two connections to one worker's port.
+/// Shortest interval between two probes of a worker's port.
 const PROBE_PAUSE: Duration = Duration::from_millis(200);
 
-/// The same for a port that has never answered.
+/// Shortest interval between two probes of a port that has never answered.
 const HOPELESS_PAUSE: Duration = Duration::from_secs(10);
 
-/// A clock's drift: one in so many.
+/// Drift of a clock: one part in this number.
 const DRIFT: u128 = 1000;
 
-/// A moment by both of the relay's clocks.
+/// A moment, by the relay's monotonic clock and its wall clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
     pub(super) at: Instant,
@@ -54,7 +56,7 @@ fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Bounds of the relay's clock minus the planner's, milliseconds.
+/// Bounds of the offset: the relay's clock minus the planner's, milliseconds.
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
     lower: Option<i64>,
@@ -63,12 +65,12 @@ struct Bounds {
 }
 
 impl Bounds {
-    /// The value closest to 0 within them.
+    /// The value closest to 0 within the bounds.
     fn estimate(self) -> i64 {
         self.lower.unwrap_or(i64::MIN).max(0).min(self.upper)
     }
 
-    /// What both say together.
+    /// The intersection of both bounds.
     fn with_older(self, older: Bounds) -> Bounds {
         let passed = self.at.saturating_duration_since(older.at).as_millis();
         let drift = i64::try_from(passed / DRIFT).unwrap_or(i64::MAX);
@@ -82,23 +84,23 @@ impl Bounds {
     }
 }
 
-/// What connections to a worker's port have shown.
+/// Results of probes of a worker's port.
 #[derive(Clone, Copy, Debug, Default)]
 struct Port {
     has_answered: bool,
     probed: Option<Instant>,
-    /// Since when it has not answered, where it had before.
+    /// Since when the port has not answered, if it had answered before.
     silent: Option<Instant>,
-    /// `registerTs` at the time of a refusal.
+    /// `registerTs` when the port refused a connection.
     refused_at: Option<i64>,
 }
 
-/// How a connection to a worker's port ended.
+/// Result of a probe of a worker's port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Probed {
     Answers,
     Refuses,
-    /// Nothing came back within the time for it, or there is no way to it.
+    /// No answer within the time limit, or no route.
     Silent,
 }
 
@@ -109,25 +111,25 @@ struct Sight {
     port: Port,
 }
 
-/// A worker that may be dying, and why.
+/// A worker that may be dead, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Suspect {
     pub(super) ip: String,
     pub(super) why: String,
 }
 
-/// All workers as they were last seen.
+/// The last known state of all workers.
 #[derive(Debug)]
 pub(super) struct Watch {
-    /// Longest time between two heartbeats.
+    /// Longest interval between two heartbeats.
     heartbeat: Duration,
     hosts: HashMap<String, Sight>,
     bounds: Option<Bounds>,
-    /// When the last list was asked for.
+    /// When the last list was requested.
     asked: Option<Moment>,
-    /// Whether the last question for one was answered.
+    /// Whether the last request for a list succeeded.
     is_answered: bool,
-    /// How often workers have left the list.
+    /// The number of departed workers so far.
     departures: u64,
 }
 
@@ -137,12 +139,12 @@ impl Watch {
         Self { heartbeat, hosts, bounds: None, asked: None, is_answered: false, departures: 0 }
     }
 
-    /// When the last list was asked for, unless a later question had no answer.
+    /// When the last list was requested, unless a later request failed.
     pub(super) fn asked(&self) -> Option<Instant> {
         self.asked.filter(|_| self.is_answered).map(|asked| asked.at)
     }
 
-    /// How often workers have left the list.
+    /// The number of departed workers so far.
     pub(super) fn departures(&self) -> u64 {
         self.departures
     }
@@ -151,7 +153,7 @@ impl Watch {
         self.hosts.len()
     }
 
-    /// A list of all workers.
+    /// Updates the state from a list of all workers.
     pub(super) fn note_list(&mut self, hosts: &[Host], asked: Moment, answered: Moment) {
         let mut upper = i64::MAX;
         let mut lower = None;
@@ -189,12 +191,13 @@ impl Watch {
         self.is_answered = true;
     }
 
-    /// No list came. What was seen before stays: it bounds the offset, and says which ports have answered.
+    /// The request for a list failed. Earlier observations remain: the bounds of the offset, and which ports have
+    /// answered.
     pub(super) fn note_failure(&mut self) {
         self.is_answered = false;
     }
 
-    /// Workers whose port is to be tried now, which this notes: those that have answered before, or the others.
+    /// Selects the workers to probe now and records the probe: those whose port has answered before, or the others.
     pub(super) fn take_probes(&mut self, have_answered: bool, now: Instant) -> Vec<String> {
         let pause = if have_answered { PROBE_PAUSE } else { HOPELESS_PAUSE };
         let due = self.hosts.iter_mut().filter(|(_, sight)| {
@@ -228,7 +231,7 @@ impl Watch {
         }
     }
 
-    /// How old a worker's last heartbeat is.
+    /// The age of a worker's last heartbeat.
     pub(super) fn age(&self, ip: &str, now: Moment) -> Option<Duration> {
         let registered = self.hosts.get(ip)?.registered?;
         let planners = now.wall.saturating_sub(self.bounds?.estimate());
@@ -236,7 +239,7 @@ impl Watch {
         Some(Duration::from_millis(u64::try_from(age).unwrap_or_default()))
     }
 
-    /// A listed worker that may be dying; of several, the first by its address.
+    /// A listed worker that may be dead; the first by address if there are several.
     pub(super) fn suspect(&self, now: Moment) -> Option<Suspect> {
         let suspects = self.hosts.keys().filter_map(|ip| self.suspicion(ip, now));
         suspects.min_by(|a, b| a.ip.cmp(&b.ip))
@@ -249,7 +252,7 @@ impl Watch {
                 let seconds = age.as_secs_f64();
                 format!("its last heartbeat is {seconds:.1} s old")
             }
-            _ if port.silent.is_some() => "its port does not answer any more".to_owned(),
+            _ if port.silent.is_some() => "its port no longer answers".to_owned(),
             _ if port.refused_at.is_some() => {
                 "its port was closed, and it has not registered since".to_owned()
             }
@@ -258,10 +261,11 @@ impl Watch {
         Some(Suspect { ip: ip.to_owned(), why })
     }
 
-    /// Why calls on a worker will not end: it is listed no more, or its port has been silent for two heartbeats.
+    /// Why calls on a worker will not end: it is no longer listed, or its port has not answered for two heartbeat
+    /// intervals.
     pub(super) fn why_gone(&self, ip: &str, now: Instant) -> Option<String> {
         let Some(sight) = self.hosts.get(ip) else {
-            return Some(format!("worker {ip} is gone: the planner lists it no more"));
+            return Some(format!("worker {ip} is gone: the planner no longer lists it"));
         };
         let silent = now.saturating_duration_since(sight.port.silent?);
         let seconds = silent.as_secs_f64();

@@ -1,5 +1,5 @@
-//! Requests over plain HTTP to one server of a cluster: connections are kept and bounded, every request has a deadline, every
-//! answer a longest length, and every failure says whether the server can have seen the request.
+//! HTTP client for one server of a cluster: a bounded connection pool; every request has a deadline, every response a
+//! size limit, and every error says whether the server can have seen the request.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -15,14 +15,14 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
-/// Longest wait for a connection to be made.
+/// Time limit for connecting.
 const CONNECT_TIME: Duration = Duration::from_secs(2);
 
-/// How long a connection is kept that nobody uses. Shorter than servers keep them: where one closes a connection in the moment
-/// in which a batch is written to it, nobody knows what became of the call.
+/// How long an idle connection is kept. Shorter than on servers: if a server closes a connection while a batch is being
+/// written to it, the call's outcome is unknown.
 const IDLE_TIME: Duration = Duration::from_secs(5);
 
-/// Where a server is: `http://HOST:PORT`.
+/// Address of a server: `http://HOST:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint(Uri);
 
@@ -34,11 +34,11 @@ impl FromStr for Endpoint {
         let uri: Uri = text.parse().map_err(|error| wrong(&format!("is no URL ({error})")))?;
         let scheme = uri.scheme_str().ok_or_else(|| wrong("has no scheme"))?;
         if scheme != "http" {
-            return Err(wrong("is not plain HTTP, and Faasm speaks nothing else"));
+            return Err(wrong("is not plain HTTP, and Faasm supports only that"));
         }
         let authority = uri.authority().ok_or_else(|| wrong("names no host"))?;
         if authority.as_str().contains('@') {
-            return Err(wrong("has a user, and Faasm asks for none"));
+            return Err(wrong("has a user, which Faasm does not support"));
         }
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
             return Err(wrong("has a path"));
@@ -54,41 +54,41 @@ impl fmt::Display for Endpoint {
 }
 
 impl Endpoint {
-    /// The address of a path there.
+    /// URL of a path on the server.
     fn at(&self, path: &str) -> Result<Uri, AskError> {
         let address = format!("{self}{path}");
         address.parse().map_err(|error| AskError::NotSent(format!("{address}: {error}")))
     }
 }
 
-/// Why there is no answer.
+/// Why a request has no response.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(super) enum AskError {
-    /// The server has seen nothing of the request.
+    /// The server cannot have seen the request.
     #[error("{0}")]
     NotSent(String),
-    /// It may have seen all of it.
+    /// The server may have seen the request.
     #[error("{0}")]
     Lost(String),
-    /// It answered, with more than was to be expected.
-    #[error("an answer of more than {0} bytes")]
+    /// The response exceeds its size limit.
+    #[error("the response has more than {0} bytes")]
     TooLong(usize),
 }
 
-/// What is asked of a server.
+/// A request.
 #[derive(Clone, Debug)]
 pub(super) struct Ask {
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) header: Option<(HeaderName, HeaderValue)>,
     pub(super) body: Bytes,
-    /// For all of it, from waiting for a connection to the answer's last byte.
+    /// Time limit from waiting for a connection to the last byte of the response.
     pub(super) time: Duration,
-    /// Longest answer, bytes.
+    /// Size limit of the response, bytes.
     pub(super) most: usize,
 }
 
-/// An answer, whatever its status.
+/// A response of any status.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -96,24 +96,24 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// The beginning of its body, for messages.
+    /// The start of the body, for messages.
     pub(super) fn shown(&self) -> String {
         let text = String::from_utf8_lossy(&self.body);
         let start: String = text.trim().chars().take(200).collect();
         format!("{} `{start}`", self.status.as_u16())
     }
 
-    /// Whether it is this status with this text, blanks around it aside.
+    /// Whether the response has this status and, ignoring surrounding blanks, this text.
     pub(super) fn says(&self, status: StatusCode, text: &str) -> bool {
         self.status == status && self.body.trim_ascii() == text.as_bytes()
     }
 }
 
-/// One server, and the connections to it.
+/// A server and its connection pool.
 pub(super) struct Peer {
     endpoint: Endpoint,
     client: Client<HttpConnector, Full<Bytes>>,
-    /// Requests at once; each has a connection.
+    /// Permits for concurrent requests; each uses one connection.
     room: Semaphore,
 }
 
@@ -122,8 +122,8 @@ impl Peer {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_TIME));
-        // A request that finds its kept connection closed before any of it was written is sent over another one, which the
-        // client does by itself; nothing else is ever sent twice.
+        // The client itself resends a request over another connection if the pooled one turns out to be closed before
+        // any byte was written; no other request is sent twice.
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIME)
@@ -161,7 +161,7 @@ impl Peer {
         let status = answer.status();
         let reading = read(answer.into_body(), most);
         let read = timeout_at(until, reading).await;
-        let body = read.map_err(|_| AskError::Lost(late("no whole answer")))??;
+        let body = read.map_err(|_| AskError::Lost(late("no complete response")))??;
         Ok(Answer { status, body })
     }
 }
@@ -179,7 +179,7 @@ async fn read(mut incoming: hyper::body::Incoming, most: usize) -> Result<Vec<u8
     Ok(body)
 }
 
-/// An error with what caused it.
+/// An error with its causes.
 fn whole(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

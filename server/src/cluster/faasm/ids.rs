@@ -1,5 +1,5 @@
-//! Ids of apps and messages. Who knows an app's id can read its results, and an id that comes twice breaks a planner; so they
-//! are random, are not told to pages, and do not come again while they are remembered.
+//! Ids of apps and messages. An app's id gives access to its results, and a reused id breaks a planner. So ids are
+//! random, are not revealed to pages, and are not reused while they are remembered.
 
 use super::lock;
 use std::collections::{HashSet, VecDeque};
@@ -8,7 +8,7 @@ use std::sync::Mutex;
 /// Most ids that are remembered.
 const REMEMBERED: usize = 256 * 1024;
 
-/// Ids of one kind.
+/// A generator of ids.
 #[derive(Debug, Default)]
 pub(super) struct Ids(Mutex<Known>);
 
@@ -19,10 +19,10 @@ struct Known {
 }
 
 impl Ids {
-    /// A fresh id, anywhere from 1 to the largest there is.
+    /// A fresh id between 1 and `i32::MAX`.
     ///
     /// # Errors
-    /// When the system gives no randomness.
+    /// The system's random generator failed.
     pub(super) fn mint(&self) -> Result<i32, getrandom::Error> {
         loop {
             let id = (getrandom::u32()? >> 1) as i32;
@@ -34,7 +34,7 @@ impl Ids {
 }
 
 impl Known {
-    /// Whether it was not known.
+    /// Remembers an id; returns whether it was new.
     fn learn(&mut self, id: i32) -> bool {
         if !self.all.insert(id) {
             return false;

@@ -1,8 +1,8 @@
-//! A relay's own journal beside state that is kept elsewhere.
+//! Journal for state that lives outside the journal's store.
 //!
-//! A change of state and its mark cannot be one step here: the state is the cluster's. So a change is noted as a call is:
-//! before it is made, that it is about to be, and afterwards how it ended, also where it failed. After a relay that ended in
-//! between nobody knows, and the page is told so; it is never made twice.
+//! A change of state and its idempotency record cannot be one transaction here, because the state is in the cluster. So
+//! a change is journalled like a call: its start before it is made, and its result afterwards, also if it failed. If
+//! the relay dies in between, the outcome is unknown and the page is told so; the change is never made twice.
 
 use crate::store::{
     Change, IdempotencyRecord, Journal, SessionLog, SessionNotes, StateChanges, StateStore,
@@ -13,7 +13,7 @@ use faasm_bridge::wire::{FailureCode, Reply};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 
-/// Changes of such a state, noted in a relay's own journal.
+/// Applies changes to the state, and records them in the session log like calls.
 pub struct NonAtomicJournal {
     log: Arc<dyn SessionLog>,
     notes: Arc<dyn SessionNotes>,

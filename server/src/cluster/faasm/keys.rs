@@ -1,9 +1,9 @@
-//! Where lists of a user are in the cluster's state, and which keys are the relay's own.
+//! Maps a user's lists to keys of the cluster's state, and reserves keys for the relay.
 //!
-//! In the Redis of a Faasm cluster a value and a list of one key are one entry, and a worker ends when a function uses it as
-//! the other kind. So lists of users who are not trusted have keys of their own, to guarded functions and to pages alike
-//! ([`list_key`]). Workers cannot remove a list either: a function that clears one begins the next generation, which
-//! pages follow, whoever's list it is.
+//! In the Redis of a Faasm cluster a value and a list with the same key are one entry, and a worker crashes if a
+//! function uses the wrong kind. So lists of untrusted users have separate keys, for guarded functions and pages alike
+//! ([`list_key`]). Workers cannot remove a list either: a function that clears a list starts its next generation, which
+//! pages follow for all users.
 
 use super::Trusted;
 use crate::store::{StateStore, StoreError};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// Longest value of a generation, bytes.
 const GENERATION_BYTES: u64 = 8;
 
-/// Renames keys of requests.
+/// Translates the keys of requests.
 #[derive(Clone)]
 pub struct Keys {
     trusted: Trusted,
@@ -32,11 +32,11 @@ impl Keys {
         Self { trusted, state }
     }
 
-    /// The same request, with a payload of so many bytes, under the key that the cluster knows.
+    /// Translates a request, with a payload of this many bytes, to the cluster's key.
     ///
     /// # Errors
-    /// [`StoreError::Reserved`] for the relay's keys, [`StoreError::ElementTooLong`] for elements that guarded functions could
-    /// not read, and when the list's generation cannot be read.
+    /// [`StoreError::Reserved`] for the relay's keys, [`StoreError::ElementTooLong`] for elements that guarded
+    /// functions could not read; or the list's generation cannot be read.
     pub async fn place(
         &self,
         user: &str,
@@ -77,14 +77,14 @@ impl Keys {
         })
     }
 
-    /// Where a list is.
+    /// The cluster's key of a list.
     ///
     /// # Errors
-    /// When its generation cannot be read.
+    /// The list's generation cannot be read.
     pub async fn list(&self, user: &str, key: String) -> Result<String, StoreError> {
         let value =
             self.state.read(user, &cleared_key(&key), 0, Some(GENERATION_BYTES)).await?.chunk.bytes;
-        // What is none was written by a function that wants its lists lost.
+        // An invalid value was written by a function, which thereby loses its own lists only.
         match generation(&value).unwrap_or(0) {
             0 if self.trusted.has(user) => Ok(key),
             generation => Ok(list_key(&key, generation)),

@@ -1,5 +1,5 @@
-//! What goes to a planner and comes from it: Protobuf messages in their JSON form. Defaults are left out in answers, bytes are
-//! base64 in requests, and `payload` is a text that holds JSON itself.
+//! The planner's messages: Protobuf in its JSON form. Responses omit default values, requests encode bytes in base64,
+//! and `payload` is a string that contains JSON.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -41,7 +41,7 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// Calls that start together or not at all: at least one, since a batch of none never ends, and none of them threads.
+/// Calls that start together or not at all: at least one, since an empty batch never ends, and no threads.
 #[derive(Serialize)]
 struct Batch<'a> {
     #[serde(rename = "appId")]
@@ -61,37 +61,37 @@ fn envelope(http_type: &'static str, payload: Option<&str>) -> serde_json::Resul
     Ok(serde_json::to_vec(&Envelope { http_type, payload })?.into())
 }
 
-/// The body that starts a call.
+/// Body of the request that starts a call.
 pub(super) fn execute(message: Message<'_>) -> serde_json::Result<Bytes> {
     let Message { app, user, function, .. } = message;
     let batch = Batch { app, user, function, messages: [message] };
     envelope("EXECUTE_BATCH", Some(&serde_json::to_string(&batch)?))
 }
 
-/// The body that asks what became of an app's calls.
+/// Body of the status request of an app.
 pub(super) fn status(app: i32) -> serde_json::Result<Bytes> {
     envelope("EXECUTE_BATCH_STATUS", Some(&serde_json::to_string(&App { app })?))
 }
 
-/// The body of a request that is about nothing.
+/// Body of a request without parameters.
 pub(super) fn plain(http_type: &'static str) -> serde_json::Result<Bytes> {
     envelope(http_type, None)
 }
 
-/// What a planner says of an app.
+/// Status of an app.
 #[derive(Debug, Deserialize)]
 pub(super) struct Results<'a> {
     #[serde(rename = "appId", default)]
     pub(super) app: i32,
-    /// Nothing of it runs any more.
+    /// No call of the app runs any more.
     #[serde(default)]
     pub(super) finished: bool,
-    /// What has ended, also before the rest has.
+    /// Calls that have ended so far.
     #[serde(rename = "messageResults", default, borrow)]
     pub(super) ended: Vec<Ended<'a>>,
 }
 
-/// A call that has ended. Its input comes back, too, and is passed over.
+/// A call that has ended. The response also contains its input, which is skipped.
 #[derive(Debug, Deserialize)]
 pub(super) struct Ended<'a> {
     #[serde(default)]
@@ -102,12 +102,12 @@ pub(super) struct Ended<'a> {
     pub(super) function: Cow<'a, str>,
     #[serde(rename = "returnValue", default)]
     pub(super) return_value: i32,
-    /// Text, and not base64.
+    /// Plain text, not base64.
     #[serde(default, borrow)]
     pub(super) output_data: Cow<'a, str>,
 }
 
-/// What a planner answers to a batch that it started.
+/// Response to a batch that the planner started.
 #[derive(Debug, Deserialize)]
 pub(super) struct Started {
     #[serde(rename = "appId", default)]
@@ -119,7 +119,7 @@ pub(super) struct Started {
 pub(super) struct Running {
     #[serde(rename = "appId", default)]
     pub(super) app: i32,
-    /// Workers on which they run; one may be there several times.
+    /// Workers on which the calls run, possibly with duplicates.
     #[serde(rename = "hostIps", default)]
     pub(super) hosts: Vec<String>,
 }
@@ -138,7 +138,7 @@ pub(super) struct Host {
     pub(super) ip: String,
     #[serde(default)]
     pub(super) slots: i64,
-    /// Below 0 after the planner was started again, or reset, while calls ran.
+    /// Negative after the planner was restarted or reset while calls ran.
     #[serde(rename = "usedSlots", default)]
     pub(super) used: i64,
     /// Its last heartbeat.
@@ -146,10 +146,10 @@ pub(super) struct Host {
     pub(super) registered: Stamp,
 }
 
-/// A moment by the planner's clock.
+/// A timestamp of the planner's clock.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Stamp {
-    /// Milliseconds since 1970, as a text: so Protobuf writes 64 bits.
+    /// Milliseconds since 1970 as a string, which is Protobuf's JSON form of 64-bit integers.
     #[serde(rename = "epochMs", default)]
     epoch_ms: serde_json::Value,
 }
@@ -173,7 +173,7 @@ pub(super) struct InFlight {
     pub(super) apps: Vec<Running>,
 }
 
-/// What `GET_CONFIG` says.
+/// Response to `GET_CONFIG`.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct PlannerConfig {
     #[serde(default)]
@@ -183,7 +183,7 @@ pub(super) struct PlannerConfig {
     pub(super) host_timeout: i64,
     #[serde(rename = "numThreadsHttpServer", default)]
     pub(super) threads: i64,
-    /// What else there is, so that an answer of something else is told apart.
+    /// All other fields, to distinguish this response from others.
     #[serde(flatten)]
     pub(super) rest: HashMap<String, serde_json::Value>,
 }

@@ -1,38 +1,39 @@
-//! A Faasm cluster: functions run on its workers, which its planner hands them to.
+//! The Faasm cluster backend: the planner assigns functions to workers, which run them.
 //!
-//! * `http.rs`: requests with a deadline and a longest answer, which say whether the other side can have seen them.
-//! * `message.rs`, `planner.rs`: what a planner is told and asked, and what its answers mean; `breaker.rs` leaves it alone while
-//!   it does not answer.
-//! * `hosts.rs`, `workers.rs`: signs of life of workers, without which no call starts.
-//! * `encode.rs`: what of a call Faasm can carry; `outcome.rs`: how one ended.
-//! * `ids.rs`, `app.rs`: calls that belong together, and asking what became of them.
-//! * `queue.rs`: the queue before a cluster that takes no calls now, which a planner has not.
-//! * `flush.rs`: workers forget functions that were uploaded again.
+//! * `http.rs`: requests with a deadline and a limit on the response; errors say whether the server can have seen the
+//!   request.
+//! * `message.rs`, `planner.rs`: the planner's messages and requests; `breaker.rs`: its circuit breaker.
+//! * `hosts.rs`, `workers.rs`: health of the workers; no call starts while a worker is suspect.
+//! * `encode.rs`: encodes a call for Faasm; `outcome.rs`: decodes its outcome.
+//! * `ids.rs`, `app.rs`: apps, which group calls, and polling for their results.
+//! * `queue.rs`: the admission queue, because the planner has none.
+//! * `flush.rs`: makes workers drop replaced functions.
 //! * `trust.rs`, `form.rs`: whose functions are guarded, and in which form a function goes to the cluster; `functions.rs`: which
 //!   functions it has, and which of their pointers a worker can enter; `keys.rs`: where lists are, and which keys are the relay's.
-//! * `upload.rs`: the upload server, for functions, shared files, and state that is in the cluster's memory; `journal.rs`
-//!   notes changes of such state.
+//! * `upload.rs`: the upload server, for functions, shared files, and state that is in the cluster's memory;
+//!   `journal.rs`: journals changes of such state.
 //!
-//! # A call starts once, or it is told that nobody knows
+//! # A call starts at most once; otherwise its outcome is unknown
 //!
-//! A batch is sent again only where the planner cannot have seen it (the connection was refused, or nothing of the request was
-//! written), and where it said that it has no slot. Until then a call waits in the queue, for `queue_time`. Where a batch was sent and
-//! not answered, it is never sent again, since a planner that gets the same message twice loses a slot for good; the relay looks for
-//! its result for a while, and then it is *unknown whether it ran*. So it is with a call that the planner accepted and that
-//! does not end within the time a call may take: it may run still, for nothing ends a call in Faasm.
+//! A batch is sent again only if the planner cannot have seen it (the connection was refused, or no byte of the request
+//! was written), or if the planner replied that it has no free slot. Meanwhile the call waits in the queue, for at most
+//! `queue_time`. If a batch was sent but not answered, it is never sent again, since a planner that gets the same
+//! message twice loses a slot permanently; the relay polls for its result for a while, and then the *outcome is
+//! unknown*. The same applies to a call that the planner accepted and that does not end within `call_time`: it may
+//! still be running, because Faasm cannot end a call.
 //!
-//! # What breaks a planner
+//! # Known failures of a planner
 //!
-//! | it breaks by | here |
+//! | cause | countermeasure |
 //! |---|---|
-//! | an output that is not UTF-8 | guarded functions, and those built for Faasm, encode such outputs ([`faasm_bridge::faasm`]); an abort is survived |
-//! | a worker that died, and a batch before it noticed | calls wait while a worker's heartbeat is late or its port is closed; every request has a deadline |
-//! | `RESET`, `SET_POLICY` | there is no code that sends them |
+//! | an output that is not UTF-8 | guarded functions, and those built for Faasm, encode such outputs ([`faasm_bridge::faasm`]); the relay survives an abort of the planner |
+//! | a batch sent after a worker's death but before the planner noticed it | calls wait while a worker's heartbeat is late or its port is closed; every request has a deadline |
+//! | `RESET`, `SET_POLICY` | the relay never sends them |
 //! | the same message twice; an app's id used twice | ids are random and remembered; nothing is sent twice |
 //! | no messages, threads | a batch has one message and no type |
-//! | "pending" and "unknown" being the same | a relay knows its calls, and each has a deadline |
-//! | a worker lost | its calls stay in flight for ever: they are unknown once the worker is listed no more |
-//! | a planner started again | what is not in flight, and has no result, is unknown |
+//! | the same response for "pending" and "unknown" | the relay tracks its calls, and each has a deadline |
+//! | a lost worker | its calls stay in flight forever: their outcome is unknown once the worker is no longer listed |
+//! | a restarted planner | the outcome of a call that is not in flight and has no result is unknown |
 
 mod app;
 mod breaker;
@@ -92,45 +93,46 @@ use workers::Ready;
 pub struct FaasmConfig {
     /// The planner's HTTP endpoint.
     pub planner: Endpoint,
-    /// For any one call, from its start.
+    /// Time limit of a call, from its start.
     pub call_time: Duration,
-    /// For a call to be taken by the cluster: to get a slot, and for planner and workers to be well.
+    /// Time limit for the cluster to accept a call: to have a free slot, a reachable planner and healthy workers.
     pub queue_time: Duration,
-    /// Most calls that wait for one.
+    /// Most queued calls.
     pub queue: usize,
-    /// For any one request to the planner; and how long the result of a call is looked for that may have started.
+    /// Time limit of a request to the planner, and of polling for the result of a call that may have started.
     pub request_time: Duration,
-    /// How old what is known of workers may be when a call starts. Within this time after a worker's death a batch may still be
-    /// sent, which ends the planner, so it is short: a quarter of a second is four small requests a second for a busy relay.
+    /// Maximum age of the workers' health data when a call starts. A batch sent within this time after a worker's death
+    /// can crash the planner, so it is short: a quarter of a second costs a busy relay four small requests per second.
     pub hosts_fresh: Duration,
     /// Longest time between two heartbeats of a worker. Faasm's workers send one every two seconds.
     pub heartbeat: Duration,
-    /// A port of each worker that is tried before calls; 0 for none.
+    /// Port of each worker that is probed before calls; 0 disables the probe.
     pub worker_port: u16,
-    /// Whether each run of a page is an app of its own; otherwise all runs of a page are one.
+    /// Whether each run of a page is an app of its own; otherwise all runs of a page share one app.
     pub app_per_run: bool,
     /// Connections to the planner.
     pub connections: usize,
-    /// Of these, for asking what became of calls.
+    /// Connections to the planner that poll for results.
     pub polls: usize,
-    /// Longest pause between two questions about one app.
+    /// Longest interval between two polls of one app.
     pub poll_pause: Duration,
     /// Most bytes of a call's output.
     pub output_bytes: usize,
-    /// Whether the cluster is to record which calls a call chains.
+    /// Whether the cluster records which calls a call chains.
     pub record_graph: bool,
-    /// Users whose functions run as they were uploaded.
+    /// Users whose functions run unguarded.
     pub trusted: Trusted,
-    /// Whether only functions run that were uploaded through a relay: a worker ends where it is to run one that is not there.
+    /// Whether to reject calls of functions that were not uploaded through a relay: a worker exits if it has to run a
+    /// missing function.
     pub only_stored: bool,
-    /// How functions that are uploaded are checked and guarded.
+    /// Limits for checking and guarding uploads.
     pub builds: BuildConfig,
-    /// What the memory of their builds is charged to.
+    /// Budget for the memory of builds.
     pub budget: Budget,
 }
 
 impl FaasmConfig {
-    /// With defaults for everything else.
+    /// A configuration with defaults except for the planner.
     pub fn of(planner: Endpoint) -> Self {
         Self {
             planner,
@@ -155,7 +157,7 @@ impl FaasmConfig {
     }
 }
 
-/// A Faasm cluster; clones are handles to the same one.
+/// A Faasm cluster; clones are handles to the same cluster.
 #[derive(Clone)]
 pub struct Faasm {
     inner: Arc<Inner>,
@@ -179,14 +181,14 @@ struct Inner {
     builds: Builds,
 }
 
-/// A call that is to start, and what its last attempt was sent with.
+/// A call to start, and the message of its last attempt.
 struct StartRequest {
     call: Call,
     carried: EncodedCall,
     entered: Mutex<Option<Entered>>,
 }
 
-/// A call's place in an app, and the request that starts it.
+/// A call's app and id, and the request that starts it.
 #[derive(Clone)]
 struct Entered {
     app: Arc<App>,
@@ -194,26 +196,26 @@ struct Entered {
     body: Bytes,
 }
 
-/// An attempt to start a call after which there is no other.
+/// The final attempt to start a call.
 struct Attempt {
     start: Start,
     app: Arc<App>,
     id: i32,
-    /// To be kept until the call has ended.
+    /// Held until the call has ended.
     pass: BatchPermit,
 }
 
 /// How a call was started.
 enum Start {
     Sure,
-    /// The planner did not say.
+    /// It is unknown whether the call started.
     Maybe(String),
-    /// It was not.
+    /// The call did not start.
     Not(ClusterError),
 }
 
 impl Faasm {
-    /// A cluster that is reached by these settings, and uploads by this server. Nothing is asked of either yet.
+    /// A client of the cluster with these settings and of its upload server. It sends no request yet.
     pub fn new(
         config: FaasmConfig,
         upload: Option<Arc<Upload>>,
@@ -222,7 +224,7 @@ impl Faasm {
     ) -> Self {
         let planner = Arc::new(Planner::new(&config));
         let asking = Asking {
-            // Calls have to find a connection, too.
+            // Leaves connections for starting calls.
             at_once: config.polls.min(config.connections.div_ceil(2)),
             longest_pause: config.poll_pause,
             output_bytes: config.output_bytes,
@@ -239,10 +241,10 @@ impl Faasm {
         Self { inner: Arc::new(inner) }
     }
 
-    /// How the planner is set up, and what it says of its workers; for people.
+    /// The planner's configuration and its workers, for the doctor.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// What is wrong with the planner.
     pub async fn look(&self) -> Result<PlannerLook, String> {
         let told = |error: PlannerError| error.to_string();
         let config = self.inner.planner.config().await.map_err(told)?;
@@ -256,13 +258,13 @@ impl Faasm {
     }
 }
 
-/// What a planner says of itself.
+/// The planner's configuration and workers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannerLook {
     pub ip: String,
-    /// Seconds without a sign of life after which a worker is gone.
+    /// Seconds without a heartbeat after which the planner drops a worker.
     pub host_timeout: i64,
-    /// Of its HTTP server.
+    /// Threads of its HTTP server.
     pub threads: i64,
     pub workers: Vec<WorkerLook>,
 }
@@ -277,17 +279,17 @@ impl Inner {
         if self.config.only_stored && !self.functions.has(&call.user, &call.function).await? {
             let Call { user, function, .. } = &call;
             let message = format!(
-                "the cluster has no function {user}/{function} that this relay knows of, and a worker ends where it cannot load one: upload it to the relay with faasm-asyncify upload, or set cluster.only_stored to false where the cluster is filled by others"
+                "the store has no function {user}/{function}, and a worker exits if it cannot load a function: upload it to the relay with faasm-asyncify upload, or set cluster.only_stored to false if functions are uploaded without the relay"
             );
             return Ok(Outcome::failed(failure::MISSING_FUNCTION, message));
         }
         if carried.pointer != 0 {
             let pointers = self.functions.pointers(&call.user, &call.function).await?;
             let pointer = carried.pointer.cast_unsigned();
-            // What nobody uploaded through a relay is the operator's to trust.
+            // With `only_stored` off, the operator trusts functions that were not uploaded through a relay.
             if self.config.only_stored && !pointers.has(pointer) {
                 let message = format!(
-                    "function pointer {pointer} of {} is null, outside its table or of another type than () or (i32), so a worker cannot enter it",
+                    "function pointer {pointer} of {} is null, outside its table, or has another type than () or (i32), so a worker cannot call it",
                     call.function
                 );
                 return Ok(Outcome::failed(failure::BAD_ENTRY, message));
@@ -300,7 +302,7 @@ impl Inner {
         let is_held = AtomicBool::new(false);
         let attempt = || self.attempt(&request, &is_held);
         let Attempt { start, app, id, pass } = self.queue.admit(attempt).await?;
-        // The planner has the input now, or never will.
+        // The input is no longer needed: no further attempt follows.
         drop(request);
         let (is_sure, time_limit) = match &start {
             Start::Sure => (true, self.config.call_time),
@@ -319,13 +321,13 @@ impl Inner {
             app.close();
         }
         let unknown = |why: String| {
-            let what = "it is unknown whether the call ran, and it is not started again";
+            let what = "it is unknown whether the call ran, so it is not started again";
             Err(ClusterError::Unknown(format!("{what}: {why}")))
         };
         match (verdict, maybe) {
             (Ok(Ok(CallEnd::Ended(outcome))), _) => Ok(outcome),
             (Ok(Ok(CallEnd::Lost(why))), _) => unknown(why),
-            (Ok(Err(_)), _) => unknown("the relay stopped asking".to_owned()),
+            (Ok(Err(_)), _) => unknown("the relay stopped polling".to_owned()),
             (Err(_), Some(why)) => unknown(why),
             (Err(_), None) => {
                 let seconds = self.config.call_time.as_secs_f64();
@@ -334,7 +336,8 @@ impl Inner {
         }
     }
 
-    /// App, id and body of a call, after workers have left so often; those of the last attempt where they still fit.
+    /// App, id and body of a call for this number of departed workers; reuses those of the last attempt if its app is
+    /// still open.
     fn enter(&self, request: &StartRequest, departures: u64) -> Result<Entered, ClusterError> {
         let StartRequest { call, carried, entered } = request;
         let mut entered = lock(entered);
@@ -342,7 +345,7 @@ impl Inner {
             return Ok(entered.clone());
         }
         let random = |error: getrandom::Error| ClusterError::Internal(error.to_string());
-        // As it comes back with the result.
+        // The planner returns the input in base64 with the result.
         let bytes = call.input.len().div_ceil(3) * 4 + carried.cmdline.len();
         let entering = self.apps.enter(call.run, &call.user, bytes, departures);
         let (app, id) = entering.map_err(random)?;
@@ -357,8 +360,9 @@ impl Inner {
             cmdline: &carried.cmdline,
             record_exec_graph: self.config.record_graph,
         };
-        let body = planner::body_of(message)
-            .ok_or_else(|| ClusterError::Internal("a call cannot be written as JSON".to_owned()))?;
+        let body = planner::body_of(message).ok_or_else(|| {
+            ClusterError::Internal("the call cannot be encoded as JSON".to_owned())
+        })?;
         Ok(entered.insert(Entered { app, id, body }).clone())
     }
 
@@ -369,7 +373,7 @@ impl Inner {
             Ok(Ready::Yes(departures)) => departures,
             Ok(Ready::NoWorkers) => {
                 return Err(Wait::Away(
-                    "the planner lists no workers, so no call can start: start some; `faasm-relay doctor` looks".to_owned(),
+                    "the planner lists no workers, so no call can start: start workers, then check with `faasm-relay doctor`".to_owned(),
                 ));
             }
             Ok(Ready::Suspicious(Suspect { ip, why })) => {
@@ -377,10 +381,10 @@ impl Inner {
                     self.counts.held.inc();
                 }
                 return Err(Wait::Away(format!(
-                    "worker {ip} may have died: {why}; the planner drops a dead worker by itself, and one that goes on like this has to be restarted"
+                    "worker {ip} may have died: {why}; the planner drops a dead worker by itself; if the worker stays listed in this state, restart it"
                 )));
             }
-            // Asking for hosts does nothing, whatever became of it.
+            // Listing hosts has no side effect, so a retry is safe.
             Err(error) => return Err(Wait::Away(error.to_string())),
         };
         let Entered { app, id, body } = match self.enter(request, departures) {
@@ -392,14 +396,14 @@ impl Inner {
             Err(NotStarted::NoRoom) => return Err(Wait::Full),
             Err(NotStarted::Down(why)) => return Err(Wait::Away(why)),
             Err(NotStarted::Unknown(why)) => Start::Maybe(why),
-            Err(NotStarted::Refused(said)) => Start::Not(ClusterError::Refused(format!(
-                "the planner does not take the call: it said {said}"
-            ))),
+            Err(NotStarted::Refused(said)) => {
+                Start::Not(ClusterError::Refused(format!("the planner rejected the call: {said}")))
+            }
         };
         Ok(Attempt { start, app, id, pass })
     }
 
-    /// Has workers forget what they have loaded, when nothing runs; completes when they have.
+    /// Makes workers drop their loaded functions once nothing runs; completes when they have.
     fn flush_when_idle(&self) -> impl Future<Output = Result<(), String>> + Send + 'static {
         self.flush.request(&self.planner)
     }
@@ -412,34 +416,35 @@ impl Inner {
     ) -> Result<Uploaded, ClusterError> {
         let Some(upload) = &self.upload else {
             return Err(ClusterError::Unavailable(
-                "this relay has no upload server to hand functions to: set cluster.upload, or upload to the cluster directly".to_owned(),
+                "this relay has no upload server for functions: set cluster.upload, or upload to the cluster directly".to_owned(),
             ));
         };
         let is_trusted = self.config.trusted.has(&user);
         check_user(&user, is_trusted).map_err(ClusterError::NotAFunction)?;
         let check_names = self.config.only_stored;
-        // It is cheaper to find out here what is wrong than in a compiler there, which may end over it.
-        let place = self.builds.place(&user).await?;
+        // Checks here, because an invalid function can crash the compiler of the upload server.
+        let permit = self.builds.acquire(&user).await?;
         let prepared = match &self.config.builds.program {
             Some(program) => {
                 let job = Job::ForFaasm { is_trusted, check_names };
                 let account = self.config.budget.user(&user);
                 let made = child::run(program, &self.config.builds, &account, job, &wasm).await?;
-                let cut_off = || ClusterError::Internal("what was guarded was cut off".to_owned());
+                let cut_off =
+                    || ClusterError::Internal("the guarded function is truncated".to_owned());
                 Prepared::read(&made).ok_or_else(cut_off)?
             }
             None => {
                 let checked = wasm.clone();
                 let prepare = move || prepare(&checked, is_trusted, check_names);
-                Builds::on_thread(&place, prepare).await?.map_err(ClusterError::NotAFunction)?
+                Builds::on_thread(&permit, prepare).await?.map_err(ClusterError::NotAFunction)?
             }
         };
-        drop(place);
+        drop(permit);
         let Prepared { guarded, mut warnings, chained } = prepared;
         for name in chained {
             if name != function && !self.functions.has(&user, &name).await? {
                 warnings.push(format!(
-                    "it chains {name}, which no relay has stored for {user} yet: upload that, too"
+                    "it chains {name}, which is not stored for {user} yet: upload {name}, too"
                 ));
             }
         }
@@ -455,7 +460,7 @@ impl Inner {
                 function,
                 "workers may run the former version until the cluster is idle"
             );
-            // It is done though nobody waits for it.
+            // The flush runs in the background.
             drop(self.flush_when_idle());
         }
         self.functions.store().put(&user, &function, StoredFunction { integrity, wasm }).await?;
@@ -485,7 +490,7 @@ impl Cluster for Faasm {
     ) -> BoxFuture<'static, Result<Option<String>, ClusterError>> {
         let inner = Arc::clone(&self.inner);
         Box::pin(async move {
-            // What workers run is what counts.
+            // Reports the version that workers run.
             match inner.flush.stale(&user, &function) {
                 Some(old) => Ok(Some(old)),
                 None => Ok(inner.functions.store().integrity(&user, &function).await?),
@@ -502,22 +507,24 @@ impl Cluster for Faasm {
     }
 }
 
-/// Workers tell users apart by the first underscore of a key, so that one user's keys can be another one's.
+/// Workers split user and key at the first underscore, so a user name with an underscore could reach another user's
+/// keys.
 fn check_user(user: &str, is_trusted: bool) -> Result<(), String> {
     if is_trusted || !user.contains('_') {
         return Ok(());
     }
     Err(format!(
-        "user `{user}` has an underscore in the name, by which Faasm's workers tell users apart: use another name, or have the operator trust the user (cluster.trusted)"
+        "user `{user}` has an underscore in the name, which Faasm's workers use to separate user and key: use another name, or have the operator trust the user (cluster.trusted)"
     ))
 }
 
-/// Reads what a planner may say of an app, of its workers and of itself, and forgets it again; whether it was one of them.
+/// Parses any response of a planner (app status, workers, in-flight apps, configuration) and drops it; returns whether
+/// it was valid. For the fuzzer.
 pub(crate) fn check_answer(json: &[u8]) -> bool {
     let results = serde_json::from_slice::<message::Results<'_>>(json);
     let ended = results.as_ref().map(|results| results.ended.as_slice()).unwrap_or_default();
     for ended in ended {
-        // Whatever it is, somebody who waits for it is told something.
+        // Decoding must not panic: a caller waits for the outcome.
         drop(outcome::outcome(ended));
     }
     results.is_ok()
@@ -526,7 +533,7 @@ pub(crate) fn check_answer(json: &[u8]) -> bool {
         || serde_json::from_slice::<message::PlannerConfig>(json).is_ok()
 }
 
-/// Locks; nothing panics while it holds one of these locks half-way through a change.
+/// Locks a mutex; ignores poisoning, since no holder panics in the middle of a change.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

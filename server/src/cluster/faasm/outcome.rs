@@ -1,27 +1,27 @@
-//! From what a planner says of a call that has ended to how it ended. Faasm tells failures by their texts.
+//! Decodes the outcome of a call from the planner's result. Faasm reports failures as texts.
 
 use super::message::Ended;
 use crate::cluster::{Outcome, failure};
 use faasm_bridge::faasm::Output;
 use faasm_bridge::guest::CallResult;
 
-/// What a call outputs whose function cannot be loaded: for one, because nobody uploaded it.
+/// Output of a call whose function cannot be loaded, for example because it was not uploaded.
 const CANNOT_LOAD: &str = "Error trying to claim executor";
 
-/// How a call ended. The text of a trap has the call's id in it, which is random and not told to anybody, so no function can
-/// pretend to have trapped.
+/// The outcome of a call. The text of a trap contains the call's id, which is random and secret, so a function cannot
+/// forge a trap.
 pub(super) fn outcome(ended: &Ended<'_>) -> Outcome {
     let output = &*ended.output_data;
     if ended.return_value == 1 {
         let thrown = format!("Task {} threw exception. What: ", ended.id);
         if let Some(what) = output.strip_prefix(&thrown) {
-            // Some workers' engines say so themselves.
+            // Some workers' engines report it themselves.
             let what = what.trim_start_matches("trap: ");
             return Outcome::failed(failure::TRAP, format!("trap: {what}"));
         }
         if output.trim() == CANNOT_LOAD {
             let message = format!(
-                "the cluster cannot load function {}/{}: upload it with faasm-asyncify upload; if it is there, the workers' log says why",
+                "the cluster cannot load function {}/{}: upload it with faasm-asyncify upload; if it was uploaded, the workers' logs have the reason",
                 ended.user, ended.function
             );
             return Outcome::failed(failure::MISSING_FUNCTION, message);
@@ -59,7 +59,7 @@ mod tests {
         };
         assert_eq!(code, failure::MISSING_FUNCTION);
         assert!(message.contains("ada/f") && message.contains("upload"), "{message}");
-        // The value is what counts: Faasm has put this in the place of the output.
+        // The return value counts: Faasm replaced the output with this text.
         let text = "Call failed (return value=7)";
         assert_eq!(of(7, text), returned(7, text.as_bytes()));
         assert_eq!(of(-3, ""), returned(-3, b""));

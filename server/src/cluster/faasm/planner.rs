@@ -1,7 +1,7 @@
-//! The planner: what is asked of it, and what its answers mean.
+//! The planner: requests to it, and the meaning of its responses.
 //!
-//! Never asked: `RESET`, `SET_POLICY` and `FLUSH_SCHEDULING_STATE`, each of which can end a planner, or make it forget, while
-//! calls run.
+//! Never sent: `RESET`, `SET_POLICY` and `FLUSH_SCHEDULING_STATE`, each of which can crash a planner, or erase its
+//! state, while calls run.
 
 use super::FaasmConfig;
 use super::breaker::{Breaker, BreakerState};
@@ -17,51 +17,51 @@ use thiserror::Error;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// Longest answer to what is no batch and no status, bytes.
+/// Size limit of responses except those to batches and status requests, bytes.
 const SHORT_ANSWER: usize = 1024 * 1024;
 
-/// Longest list of apps in flight, bytes.
+/// Size limit of the list of in-flight apps, bytes.
 const LIST_ANSWER: usize = 64 * 1024 * 1024;
 
-/// How old such a list may be.
+/// Maximum age of that list.
 const APPS_FRESH: Duration = Duration::from_secs(1);
 
 const NO_HOSTS: &str = "No available hosts";
 const NOT_REGISTERED: &str = "App not registered in results";
 
-/// Why a question has no answer.
+/// Why a request has no valid response.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(super) enum PlannerError {
-    /// It was not asked, or has not seen the question.
-    #[error("the planner is not there: {0}")]
+    /// The request was not sent, or the planner cannot have seen it.
+    #[error("the planner is unreachable: {0}")]
     Down(String),
-    /// It may have seen it.
+    /// The planner may have seen the request.
     #[error("the planner did not answer: {0}")]
     Lost(String),
-    /// It answered something else.
-    #[error("the planner's answer makes no sense: {0}")]
+    /// The response is not valid.
+    #[error("the planner's response is invalid: {0}")]
     Odd(String),
-    /// It answered more than it may.
-    #[error("the planner's answer has more than {0} bytes")]
+    /// The response exceeds its size limit.
+    #[error("the planner's response has more than {0} bytes")]
     TooLong(usize),
 }
 
-/// How an attempt to start a call ended where it did not start for sure.
+/// Why a call did not, or may not have, started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NotStarted {
-    /// It did not start: the planner was not asked.
+    /// Not started: the planner was not reached.
     Down(String),
-    /// It did not start: no slot is free, or there are no workers.
+    /// Not started: no slot is free, or there are no workers.
     NoRoom,
-    /// It did not start: the planner does not take it.
+    /// Not started: the planner rejected the call.
     Refused(String),
-    /// It may have started.
+    /// The call may have started.
     Unknown(String),
 }
 
-/// What becomes of an app's calls; the texts are in the answer that it was read from.
+/// Progress of an app's calls; it borrows from the response.
 pub(super) enum Progress<'a> {
-    /// Nothing has ended, or the planner knows nothing of it: it says the same in both cases.
+    /// No call has ended, or the planner does not know the app: its response is the same.
     Nothing,
     Some {
         finished: bool,
@@ -69,40 +69,40 @@ pub(super) enum Progress<'a> {
     },
 }
 
-/// A planner, and how it is doing.
+/// A planner, with the state of its workers and its circuit breaker.
 pub(super) struct Planner {
     peer: Peer,
     breaker: Breaker,
-    /// For one question.
+    /// Time limit of a request.
     time: Duration,
     pub(super) workers: Arc<Workers>,
-    /// What it last said of apps.
+    /// The last list of in-flight apps.
     in_flight: Mutex<Option<InFlight>>,
 }
 
-/// Apps that were in flight at some moment, and the workers on which each of them ran.
+/// The apps in flight at some moment, and the workers of each.
 #[derive(Clone, Debug)]
 pub(super) struct InFlight {
-    /// When it was asked.
+    /// When the list was requested.
     asked: Instant,
     answered: Instant,
     apps: Arc<HashMap<i32, Vec<String>>>,
 }
 
-/// No call of an app that had started at this moment will end any more, unless its result is there already.
+/// No call of the app that had started at `at` will end after this, unless it already has a result.
 #[derive(Clone, Debug)]
 pub(super) struct Over {
     pub(super) at: Instant,
     pub(super) why: String,
-    /// Whether it is so because its workers are gone.
+    /// Whether the reason is that the app's workers are gone.
     pub(super) is_gone: bool,
 }
 
-/// What became of a flush.
+/// Result of a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flushed {
     Done,
-    /// This planner has no such request.
+    /// This planner does not support the request.
     NotKnown,
 }
 
@@ -120,7 +120,7 @@ impl Planner {
         self.peer.endpoint()
     }
 
-    /// Starts a call. Never sent twice by itself.
+    /// Starts a call. This never resends the request.
     pub(super) async fn execute(&self, app: i32, body: Bytes) -> Result<(), NotStarted> {
         let answer = match self.ask(body, SHORT_ANSWER).await {
             Ok(answer) => answer,
@@ -147,11 +147,11 @@ impl Planner {
         }
     }
 
-    /// What became of an app's calls, in at most so many bytes; [`read_progress`] reads it.
+    /// Requests the status of an app's calls, in at most this many bytes; [`read_progress`] parses it.
     pub(super) async fn status(&self, app: i32, most: usize) -> Result<Answer, PlannerError> {
         let body = message::status(app).map_err(|error| PlannerError::Odd(error.to_string()))?;
         let answer = self.ask(body, most).await?;
-        // The body is looked at by whoever reads it, who tells what it found.
+        // The caller parses the body and reports the result to the breaker.
         match answer.status {
             StatusCode::OK => Ok(answer),
             _ if answer.says(StatusCode::INTERNAL_SERVER_ERROR, NOT_REGISTERED) => {
@@ -162,7 +162,7 @@ impl Planner {
         }
     }
 
-    /// Reads what [`Planner::status`] gave.
+    /// Parses the response of [`Planner::status`].
     pub(super) fn read_progress<'a>(
         &self,
         app: i32,
@@ -181,7 +181,7 @@ impl Planner {
         }
     }
 
-    /// The workers that it lists now. Asking makes it drop those whose heartbeats have stopped.
+    /// The workers that the planner lists now. The request makes it drop workers whose heartbeats have stopped.
     pub(super) async fn hosts(&self) -> Result<Vec<Host>, PlannerError> {
         let answer = self.ask(self.plain("GET_AVAILABLE_HOSTS")?, SHORT_ANSWER).await?;
         self.read_hosts(&answer)
@@ -196,23 +196,23 @@ impl Planner {
         Ok(hosts)
     }
 
-    /// Whether calls of an app can end at all, as of a moment ago: the app is in flight, on a worker that is there.
+    /// Whether calls of an app can no longer end: the app is not in flight, or all its workers are gone.
     pub(super) async fn over(&self, app: i32) -> Result<Option<Over>, PlannerError> {
         let in_flight = self.in_flight(APPS_FRESH).await?;
         let InFlight { asked: at, answered, apps } = in_flight;
         let Some(hosts) = apps.get(&app) else {
-            let why = "the planner has forgotten it: it was started again, or reset".to_owned();
+            let why = "the planner has forgotten the call: it was restarted or reset".to_owned();
             return Ok(Some(Over { at, why, is_gone: false }));
         };
         let why = self.why_gone(hosts, answered).await?;
         Ok(why.map(|why| Over { at, why, is_gone: true }))
     }
 
-    /// Whether nothing runs on any worker that is there.
+    /// Whether no call runs on any live worker.
     pub(super) async fn is_idle(&self) -> Result<bool, PlannerError> {
         let InFlight { answered, apps, .. } = self.in_flight(Duration::ZERO).await?;
         for hosts in apps.values() {
-            // An app stays in flight for ever where its worker has died.
+            // An app stays in flight forever if its worker has died.
             if self.why_gone(hosts, answered).await?.is_none() {
                 return Ok(false);
             }
@@ -220,7 +220,7 @@ impl Planner {
         Ok(true)
     }
 
-    /// Apps in flight, at most so old. Whoever asks meanwhile gets the same answer.
+    /// Apps in flight, with a maximum age. Concurrent callers share one request.
     async fn in_flight(&self, fresh: Duration) -> Result<InFlight, PlannerError> {
         let mut known = self.in_flight.lock().await;
         if let Some(known) = known.as_ref().filter(|known| known.asked.elapsed() < fresh) {
@@ -239,7 +239,7 @@ impl Planner {
         Ok(fresh)
     }
 
-    /// Has all workers forget the functions that they have loaded.
+    /// Makes all workers drop their loaded functions.
     pub(super) async fn flush_executors(&self) -> Result<Flushed, PlannerError> {
         let answer = self.ask(self.plain("FLUSH_EXECUTORS")?, SHORT_ANSWER).await?;
         match answer.status {
@@ -255,7 +255,7 @@ impl Planner {
         }
     }
 
-    /// How it is set up.
+    /// The planner's configuration.
     pub(super) async fn config(&self) -> Result<PlannerConfig, PlannerError> {
         let answer = self.ask(self.plain("GET_CONFIG")?, SHORT_ANSWER).await?;
         match serde_json::from_slice::<PlannerConfig>(&answer.body) {
@@ -271,14 +271,14 @@ impl Planner {
         message::plain(http_type).map_err(|error| PlannerError::Odd(error.to_string()))
     }
 
-    /// Asks, where the breaker lets it; where that wants to know first whether the planner is there, finds that out.
+    /// Sends a request if the breaker is closed. If the breaker is half-open, it first probes the planner.
     async fn ask(&self, body: Bytes, most: usize) -> Result<Answer, PlannerError> {
         match self.breaker.state_at(Instant::now()) {
             BreakerState::Anything => {}
             BreakerState::Nothing(left) => {
                 let milliseconds = left.as_millis();
                 return Err(PlannerError::Down(format!(
-                    "{} failed several times in a row and is not asked for {milliseconds} ms",
+                    "{} failed several times in a row; no requests are sent for {milliseconds} ms",
                     self.endpoint()
                 )));
             }
@@ -287,7 +287,7 @@ impl Planner {
                 let answer =
                     question.await.map_err(|error| PlannerError::Down(error.to_string()))?;
                 self.read_hosts(&answer).map_err(|error| PlannerError::Down(error.to_string()))?;
-                tracing::info!(planner = %self.endpoint(), "the planner answers again");
+                tracing::info!(planner = %self.endpoint(), "the planner responds again");
                 probe.succeeded();
             }
         }
@@ -307,7 +307,7 @@ impl Planner {
             let error = match error {
                 AskError::NotSent(why) => PlannerError::Down(why),
                 AskError::Lost(why) => PlannerError::Lost(why),
-                // It is there, and says what it was asked.
+                // The planner is up and gave a valid response.
                 AskError::TooLong(most) => return PlannerError::TooLong(most),
             };
             self.breaker.failed();
@@ -315,14 +315,14 @@ impl Planner {
         })
     }
 
-    /// An answer that no planner gives.
+    /// Records an invalid response.
     fn odd(&self, answer: &Answer) -> PlannerError {
         self.breaker.failed();
         PlannerError::Odd(format!("{} said {}", self.endpoint(), answer.shown()))
     }
 }
 
-/// The body that starts a call, of which nothing else is kept; `None` where it cannot be written as JSON.
+/// Body of the request that starts a call; `None` if it cannot be encoded as JSON.
 pub(super) fn body_of(message: Message<'_>) -> Option<Bytes> {
     message::execute(message).ok()
 }

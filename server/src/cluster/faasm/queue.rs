@@ -1,6 +1,6 @@
-//! Waiting for the cluster to take a call. A planner does not queue: a call for which it has no slot is refused. Nor does a call
-//! start while the planner is away, or a worker may be dying. So calls wait here, in the order in which they came, the first of
-//! them trying again and again, and those that come meanwhile behind it.
+//! Admission queue. A planner does not queue: it rejects a call for which it has no free slot. A call also cannot start
+//! while the planner is unreachable or a worker is suspect. So calls wait here in FIFO order; only the first one
+//! retries.
 
 use super::lock;
 use crate::cluster::ClusterError;
@@ -9,40 +9,40 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-/// Between two attempts of the first in the queue; twice that after each one, up to the longest. The end of a call that this
-/// relay started wakes it at once.
+/// Interval between two attempts of the first call in the queue; doubled after each attempt, up to the longest. The end
+/// of a call that this relay started triggers an attempt at once.
 const SHORTEST: Duration = Duration::from_millis(5);
 const LONGEST: Duration = Duration::from_millis(250);
 
-/// Why a call has to wait. Nothing of it was begun.
+/// Why a call has to wait. It was not started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wait {
     /// No slot is free.
     Full,
-    /// The cluster cannot take any call, for this reason.
+    /// The cluster cannot accept calls, for this reason.
     Away(String),
 }
 
-/// The queue.
+/// The admission queue.
 #[derive(Debug)]
 pub(super) struct AdmissionQueue {
     waiting: Mutex<usize>,
-    /// Most that wait.
+    /// Most queued calls.
     most: usize,
-    /// Longest that one waits.
+    /// Time limit in the queue.
     time: Duration,
-    /// Held by the first.
+    /// Held by the first call in the queue.
     turn: tokio::sync::Mutex<()>,
-    /// Why the last attempt of any call had to wait.
+    /// Why the last attempt failed.
     why: Mutex<Wait>,
-    /// A slot may have become free.
+    /// Notifies that a slot may have become free.
     freed: Notify,
 }
 
-/// A place in the queue.
-struct Place<'a>(&'a AdmissionQueue);
+/// A position in the queue.
+struct Position<'a>(&'a AdmissionQueue);
 
-impl Drop for Place<'_> {
+impl Drop for Position<'_> {
     fn drop(&mut self) {
         *lock(&self.0.waiting) -= 1;
     }
@@ -60,16 +60,16 @@ impl AdmissionQueue {
         }
     }
 
-    /// A call has ended.
+    /// Records that a call has ended.
     pub(super) fn freed(&self) {
         self.freed.notify_one();
     }
 
-    /// Attempts something until it does not have to wait any more.
+    /// Retries `attempt` until it does not return [`Wait`].
     ///
     /// # Errors
-    /// [`ClusterError::Busy`] where too many wait, or where it waited too long for a slot, and [`ClusterError::Unavailable`]
-    /// where the cluster could take no call for so long.
+    /// [`ClusterError::Busy`] if the queue is full or no slot became free in time; [`ClusterError::Unavailable`] if the
+    /// cluster did not accept calls in time.
     pub(super) async fn admit<T, F: Future<Output = Result<T, Wait>>>(
         &self,
         mut attempt: impl FnMut() -> F,
@@ -81,7 +81,7 @@ impl AdmissionQueue {
                 Err(why) => *lock(&self.why) = why,
             }
         }
-        let _place = self.place()?;
+        let _position = self.enter()?;
         let until = Instant::now() + self.time;
         let _turn = timeout_at(until, self.turn.lock()).await.map_err(|_| self.late())?;
         let mut pause = SHORTEST;
@@ -99,7 +99,7 @@ impl AdmissionQueue {
         }
     }
 
-    /// What is told to a call that waited too long.
+    /// The error of a call that waited too long.
     fn late(&self) -> ClusterError {
         let seconds = self.time.as_secs_f64();
         match &*lock(&self.why) {
@@ -107,25 +107,25 @@ impl AdmissionQueue {
                 "the cluster had no free slot for {seconds} s: try again later, or add workers"
             )),
             Wait::Away(why) => ClusterError::Unavailable(format!(
-                "the call was not started, since the cluster took none for {seconds} s: {why}"
+                "the call was not started, because the cluster accepted no calls for {seconds} s: {why}"
             )),
         }
     }
 
-    fn place(&self) -> Result<Place<'_>, ClusterError> {
+    fn enter(&self) -> Result<Position<'_>, ClusterError> {
         let mut waiting = lock(&self.waiting);
         if *waiting >= self.most {
             let most = self.most;
             let why = match &*lock(&self.why) {
                 Wait::Full => "the cluster is full".to_owned(),
-                Wait::Away(why) => format!("the cluster takes no calls ({why})"),
+                Wait::Away(why) => format!("the cluster accepts no calls ({why})"),
             };
             return Err(ClusterError::Busy(format!(
                 "{why}, and {most} calls wait: try again later"
             )));
         }
         *waiting += 1;
-        Ok(Place(self))
+        Ok(Position(self))
     }
 }
 
@@ -178,6 +178,6 @@ mod tests {
         let queue = AdmissionQueue::new(0, Duration::from_millis(20));
         let told = queue.admit(async || Err::<(), _>(away())).await;
         let Err(ClusterError::Busy(why)) = told else { panic!("{told:?}") };
-        assert!(why.contains("takes no calls") && why.contains("0 calls wait"), "{why}");
+        assert!(why.contains("accepts no calls") && why.contains("0 calls wait"), "{why}");
     }
 }

@@ -1,17 +1,18 @@
-//! Whose functions run in the cluster as they were uploaded.
+//! Users whose functions run unguarded in the cluster.
 
-/// Names that stand for every user.
+/// Wildcards for all users.
 const EVERYBODY: &str = "*";
 
-/// Users whose functions are not guarded.
+/// Trusted users, whose functions are not guarded.
 ///
-/// Faasm's workers end where a function gives some host calls a bad pointer, a buffer that is too small, or the name of a
-/// function that is not there; so the relay has those calls checked in a *guarded* artefact, unless the operator trusts the user.
+/// Faasm's workers crash if a function passes certain host calls an invalid pointer, a buffer that is too small, or the
+/// name of a missing function. So the relay uploads a *guarded* artefact that checks these calls, unless the operator
+/// trusts the user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trusted(Vec<String>);
 
 impl Trusted {
-    /// These users; `*` is everybody.
+    /// Trusts these users; `*` is all users.
     pub fn new(users: Vec<String>) -> Self {
         Self(users)
     }

@@ -1,9 +1,10 @@
-//! The upload server: functions and shared files go through it, and state values where the cluster keeps state in memory.
+//! Client of the upload server: for functions and shared files, and for state values if the cluster keeps state in
+//! memory.
 //!
-//! What it cannot do shows here. A value is read and written as a whole, so a part of it costs as much as all of it, and
-//! two relays that write parts of one value at the same time can undo each other's; one relay does one after the other. An empty
-//! value is no value, a key is one name of a path, and there are no lists. A cluster that keeps its state in Redis has none of
-//! these limits.
+//! The server has limits. It reads and writes values as a whole, so a partial access costs as much as a full one, and
+//! two relays that concurrently write parts of one value can overwrite each other's change; one relay serialises its
+//! writes. An empty value does not exist, a key is one path segment, and there are no lists. A cluster that keeps its
+//! state in Redis has none of these limits.
 
 use super::NonAtomicJournal;
 use super::http::{Answer, Ask, AskError, Endpoint, Peer};
@@ -21,34 +22,34 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 
-/// For a function: the server compiles it before it answers.
+/// Time limit for uploading a function: the server compiles it before it responds.
 const FUNCTION_TIME: Duration = Duration::from_secs(120);
 
-/// For an answer to whether it is there.
+/// Time limit of a health check.
 const PING_TIME: Duration = Duration::from_secs(2);
 
-/// For a value or a file.
+/// Time limit for a value or a file.
 const TRANSFER_TIME: Duration = Duration::from_secs(30);
 
-/// Longest answer that is only a text, bytes.
+/// Size limit of plain-text responses, bytes.
 const SHORT_ANSWER: usize = 64 * 1024;
 
-/// Longest key that is taken, bytes: it is a part of a path.
+/// Longest key, bytes: it becomes a path segment.
 const MAX_KEY: usize = 1024;
 
-/// Names a shared file.
+/// Header with the path of a shared file.
 const FILE_PATH: HeaderName = HeaderName::from_static("filepath");
 
-/// What it says of a file that is a folder.
+/// The server's response if the path is a folder.
 const FOLDER: &str = "IS_DIR";
 
-/// Values whose writers wait for each other.
+/// Number of locks that serialise writers of values.
 const TURNS: usize = 256;
 
-/// An upload server.
+/// Client of an upload server.
 pub struct Upload {
     peer: Peer,
-    /// Of values, by a hash of their names: reading and writing again is one step.
+    /// Locks of values, by hash of their names: they make read-modify-write atomic.
     turns: Vec<Mutex<()>>,
     hasher: RandomState,
 }
@@ -60,15 +61,15 @@ impl std::fmt::Debug for Upload {
 }
 
 impl Upload {
-    /// With at most so many connections.
+    /// A client with at most this many connections.
     pub fn new(endpoint: Endpoint, connections: usize) -> Self {
         let turns = (0..TURNS).map(|_| Mutex::default()).collect();
         let hasher = RandomState::new();
         Self { peer: Peer::new(endpoint, connections), turns, hasher }
     }
 
-    /// These stores, with the cluster's files in the place of theirs; and its state, where the cluster keeps that in its
-    /// workers' memory, which only this server reaches from outside. What else there is stays the relay's own.
+    /// These stores with the cluster's shared files; and with the cluster's state if it is in its workers' memory,
+    /// which only this server can access from outside. Everything else stays in the relay's stores.
     pub fn with_cluster_state(self: &Arc<Self>, stores: Stores, has_state: bool) -> Stores {
         let files: Arc<dyn FileStore> = Arc::clone(self) as _;
         if !has_state {
@@ -79,10 +80,10 @@ impl Upload {
         Stores { state, files, journal, ..stores }
     }
 
-    /// Whether it is there.
+    /// Checks whether the server responds.
     ///
     /// # Errors
-    /// What it said, or why it said nothing.
+    /// The unexpected response, or why there was none.
     pub async fn ping(&self, time: Duration) -> Result<(), String> {
         let ask = Ask {
             method: Method::GET,
@@ -96,7 +97,7 @@ impl Upload {
         if answer.says(StatusCode::OK, "PONG") { Ok(()) } else { Err(answer.shown()) }
     }
 
-    /// Hands a function over, as the toolchain made it.
+    /// Uploads a function.
     pub(super) async fn put_function(
         &self,
         user: &str,
@@ -114,20 +115,20 @@ impl Upload {
         let answer = match self.peer.ask(ask).await {
             Ok(answer) => answer,
             Err(AskError::NotSent(why)) => {
-                let advice = "start it, or correct cluster.upload; `faasm-relay doctor` looks whether it answers";
-                let what = format!("the upload server is not there: {why}; {advice}");
+                let advice = "start it, or correct cluster.upload; `faasm-relay doctor` checks whether it responds";
+                let what = format!("the upload server is unreachable: {why}; {advice}");
                 return Err(ClusterError::Unavailable(what));
             }
             Err(error) => {
-                // Its compiler takes the process with it where it cannot compile a module.
+                // The server's compiler aborts the process if it cannot compile a module.
                 let is_there = self.ping(PING_TIME).await.is_ok();
                 let advice = if is_there {
-                    "its log says more; upload the function again"
+                    "see its log; upload the function again"
                 } else {
-                    "it does not answer any more, so the function may have ended it: start it again, and look at its log before you upload this function again"
+                    "the server no longer responds, so the function may have crashed it: restart it, and check its log before you upload this function again"
                 };
                 return Err(ClusterError::Unavailable(format!(
-                    "the upload server gave no answer to {user}/{function}, which was not stored: {error}; {advice}"
+                    "the upload server did not respond to the upload of {user}/{function}, which was not stored: {error}; {advice}"
                 )));
             }
         };
@@ -136,7 +137,7 @@ impl Upload {
         }
         let said = answer.shown();
         Err(ClusterError::Unavailable(format!(
-            "the upload server did not take {user}/{function}: it said {said}; its log says more"
+            "the upload server rejected {user}/{function}: {said}; see its log"
         )))
     }
 
@@ -145,7 +146,7 @@ impl Upload {
         &self.turns[usize::try_from(hash % TURNS as u64).unwrap_or(0)]
     }
 
-    /// The value, if it is there.
+    /// The value, if it exists.
     async fn value(&self, user: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         const ACTION: &str = "read state from the upload server";
         let path = state_path(user, key).map_err(|why| failed(ACTION, why))?;
@@ -190,30 +191,30 @@ fn failed(action: &'static str, reason: impl Into<String>) -> StoreError {
     StoreError::Backend { action, reason: reason.into() }
 }
 
-/// What an answer has; nothing where the server says that.
+/// The body of a response; `None` if the server reports that the value or file does not exist.
 fn found(answer: Answer) -> Result<Option<Vec<u8>>, String> {
     match answer.status {
         StatusCode::OK => Ok(Some(answer.body)),
-        // A key that nobody has is an exception there, with a text of its own.
+        // For a missing key the server reports an exception, with status 500.
         StatusCode::INTERNAL_SERVER_ERROR => Ok(None),
         _ => Err(answer.shown()),
     }
 }
 
-/// Where a value is. The server splits paths at slashes and does not decode them.
+/// Path of a value. The server splits paths at slashes and does not decode them.
 fn state_path(user: &str, key: &str) -> Result<String, String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.~".contains(&byte);
     let fits = !key.is_empty() && key.len() <= MAX_KEY && key.bytes().all(is_plain);
     if !fits || key.bytes().all(|byte| byte == b'.') {
         let shown: String = key.chars().take(40).collect();
         return Err(format!(
-            "key `{shown}` cannot be part of a path: with state in the cluster's memory a key has 1 to {MAX_KEY} of A-Z a-z 0-9 _ - . and ~; with state in Redis it is any text"
+            "key `{shown}` cannot be a path segment: with state in the cluster's memory a key has 1 to {MAX_KEY} characters of A-Z a-z 0-9 _ - . and ~; with state in Redis any text is allowed"
         ));
     }
     Ok(format!("/s/{user}/{key}"))
 }
 
-/// The part of a value that is asked for.
+/// The requested part of a value.
 fn part(value: Bytes, offset: u64, length: Option<u64>) -> StateRead {
     let size = value.len() as u64;
     let start = offset.min(size);
@@ -280,7 +281,7 @@ impl StateStore for Upload {
                 place.copy_from_slice(&chunk.bytes);
             }
             if value.is_empty() {
-                // To the server it is none.
+                // For the server an empty value does not exist.
                 return Err(StoreError::EmptyValue { key: key.to_owned() });
             }
             self.put(ACTION, path, None, value).await
@@ -322,7 +323,7 @@ fn no_lists<'a, T: Send + 'a>(
         Err(failed(
             action,
             format!(
-                "`{key}`: from outside, a cluster that keeps state in memory has no lists; keep the cluster's state in Redis"
+                "`{key}`: a cluster that keeps state in memory does not give access to lists; keep the cluster's state in Redis"
             ),
         ))
     })
@@ -358,7 +359,7 @@ impl FileStore for Upload {
             if bytes.is_empty() {
                 return Err(failed(
                     ACTION,
-                    format!("{path} is empty, and the server takes no empty files"),
+                    format!("{path} is empty, and the server does not accept empty files"),
                 ));
             }
             let header = file_header(path).map_err(|why| failed(ACTION, why))?;
@@ -367,11 +368,10 @@ impl FileStore for Upload {
     }
 }
 
-/// The header that names a file.
+/// The header with a file's path.
 fn file_header(path: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let value = HeaderValue::from_str(path).map_err(|_| {
-        format!("path `{path}` cannot be in a header, which is how the server takes it")
-    })?;
+    let value = HeaderValue::from_str(path)
+        .map_err(|_| format!("path `{path}` cannot be sent in a header, as the server requires"))?;
     Ok((FILE_PATH, value))
 }
 

@@ -1,9 +1,9 @@
-//! Which workers there are, and whether a call may start now: hosts are asked for and worker ports are tried, both at the same
-//! time and by one task for all calls that wait. `hosts.rs` says what is made of the answers.
+//! Decides whether a call may start now: one task for all waiting calls requests the list of hosts and probes worker
+//! ports concurrently. `hosts.rs` evaluates the results.
 //!
-//! A call goes by what was seen at most [`FaasmConfig::hosts_fresh`](super::FaasmConfig) ago. In the second half of that time a call
-//! has a task look again and does not wait for it, so calls that follow each other closely never wait. The first call after a
-//! pause waits for one round trip.
+//! A call uses results that are at most [`FaasmConfig::hosts_fresh`](super::FaasmConfig) old. In the second half of
+//! that time a call triggers a refresh in the background, so calls in quick succession never wait. The first call after
+//! a pause waits for one round trip.
 
 use super::hosts::{Moment, Probed, Suspect, Watch};
 use super::lock;
@@ -16,50 +16,50 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-/// For a worker's port to answer.
+/// Time limit for a worker's port to answer.
 const PROBE_TIME: Duration = Duration::from_millis(250);
 
-/// Ports that are tried at once.
+/// Most concurrent probes.
 const PROBES: usize = 64;
 
-/// Between two looks of the doctor.
+/// Interval between two checks of the doctor.
 const LOOK_PAUSE: Duration = Duration::from_millis(200);
 
 /// Whether a call may start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Ready {
-    /// So many times workers have left until now.
+    /// Yes; with the number of departed workers so far.
     Yes(u64),
     NoWorkers,
     Suspicious(Suspect),
 }
 
-/// A question for hosts that had no answer, and when that was known.
+/// A failed request for hosts, and when it failed.
 type Failure = Option<(Instant, PlannerError)>;
 
 /// The workers of one planner.
 pub(super) struct Workers {
     watch: Mutex<Watch>,
-    /// Held while hosts are asked for.
+    /// Held during a request for hosts.
     asking: Arc<tokio::sync::Mutex<Failure>>,
-    /// How old what is known may be when a call starts.
+    /// Maximum age of the data when a call starts.
     fresh: Duration,
-    /// Longest time between two heartbeats.
+    /// Longest interval between two heartbeats.
     heartbeat: Duration,
-    /// 0 where none is tried.
+    /// Port to probe; 0 disables probes.
     port: u16,
 }
 
-/// What is seen of one worker.
+/// The state of one worker, for the doctor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerLook {
     pub ip: String,
     pub slots: i64,
-    /// Of these; below 0 after the planner was started again while calls ran.
+    /// Used slots; negative after the planner was restarted while calls ran.
     pub used: i64,
-    /// Of its last heartbeat.
+    /// Age of its last heartbeat.
     pub age: Option<Duration>,
-    /// Whether its port answers, and why not; `None` where none was tried.
+    /// Whether its port answers, or why not; `None` if it was not probed.
     pub port: Option<Result<(), String>>,
 }
 
@@ -69,7 +69,7 @@ impl Workers {
         Self { watch, asking: Arc::default(), fresh, heartbeat, port }
     }
 
-    /// Whether what is known was asked for at this time or later.
+    /// Whether the data was requested at this time or later.
     fn is_known_since(&self, oldest: Instant) -> bool {
         lock(&self.watch).asked().is_some_and(|asked| asked >= oldest)
     }
@@ -83,7 +83,7 @@ impl Workers {
         }
     }
 
-    /// Why calls that run on these workers and no others will not end.
+    /// Why calls that run only on these workers will not end.
     fn why_gone(&self, hosts: &[String]) -> Option<String> {
         let watch = lock(&self.watch);
         let now = Instant::now();
@@ -116,10 +116,10 @@ impl Workers {
     }
 }
 
-/// Connects to a worker's port, and closes the connection again.
+/// Connects to a worker's port and closes the connection.
 async fn probe(ip: &str, port: u16) -> Result<(), (Probed, String)> {
     let Ok(address) = ip.parse::<IpAddr>() else {
-        return Err((Probed::Silent, format!("`{ip}` is no address")));
+        return Err((Probed::Silent, format!("`{ip}` is not an address")));
     };
     let address = SocketAddr::new(address, port);
     match timeout(PROBE_TIME, TcpStream::connect(address)).await {
@@ -149,7 +149,7 @@ impl Planner {
         Ok(workers.verdict())
     }
 
-    /// Asks for hosts unless that was done at this time or later.
+    /// Requests the list of hosts, unless that was done at this time or later.
     pub(super) async fn see(&self, oldest: Instant) -> Result<(), PlannerError> {
         let began = Instant::now();
         let mut failure = self.workers.asking.lock().await;
@@ -184,7 +184,7 @@ impl Planner {
             }
         };
         let (failure, ()) = tokio::join!(listing, probing);
-        // A port that has never answered may never do, so no call waits for that.
+        // A port that has never answered may never answer, so no call waits for it.
         let unknown = workers.take_probes(false);
         if !unknown.is_empty() {
             let workers = Arc::clone(workers);
@@ -193,18 +193,18 @@ impl Planner {
         failure
     }
 
-    /// Why calls that run on these workers, as the planner said at this time, and on no others will not end.
+    /// Why calls that run only on these workers, according to a list of this time, will not end.
     pub(super) async fn why_gone(
         &self,
         hosts: &[String],
         said: Instant,
     ) -> Result<Option<String>, PlannerError> {
-        // A worker may have come since an older list.
+        // A worker may have joined after an older list.
         self.see(said).await?;
         Ok(self.workers.why_gone(hosts))
     }
 
-    /// All workers with what is seen of each, for people. Takes as long as a heartbeat where a worker seems to have had none.
+    /// The state of all workers, for the doctor. Takes up to a heartbeat interval if a heartbeat seems overdue.
     pub(super) async fn look_at_workers(&self) -> Result<Vec<WorkerLook>, PlannerError> {
         let workers = &self.workers;
         let until = Instant::now() + workers.heartbeat;

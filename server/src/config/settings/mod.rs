@@ -1,9 +1,9 @@
-//! The settings of `faasm-relay serve`, and where they come from: defaults, one TOML file, the environment, flags; each
-//! later one wins.
+//! The settings of `faasm-relay serve` and their sources, in ascending precedence: defaults, one TOML file, the
+//! environment, flags.
 //!
-//! * `table.rs`: every setting, once: its key, unit, bounds, and what it is about.
-//! * `value.rs`: from what was given to a setting, and back for `--check-config`.
-//! * `sources.rs`: the file, the environment and flags. Every mistake is reported, not only the first.
+//! * `table.rs`: every setting: its key, type, bounds and description.
+//! * `value.rs`: parses a value, and formats it for `--check-config`.
+//! * `sources.rs`: reads the file, the environment and flags. It reports all mistakes, not only the first.
 
 mod sources;
 mod table;
@@ -26,19 +26,19 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Folder for compiled functions in the data folder.
+/// Subfolder of the data folder for compiled functions.
 const COMPILED: &str = "compiled";
 
 /// Longest file with the password of Redis, bytes.
 const MAX_PASSWORD_BYTES: u64 = 4096;
 
-/// What an app of a Faasm cluster has the calls of: one page, or one run of it.
+/// Scopes of an app of a Faasm cluster: all calls of a page, or of one run.
 const APPS: [&str; 2] = ["page", "run"];
 
-/// Where a relay listens unless it is told otherwise.
+/// Default listen address.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
-/// Everything that can be set.
+/// All settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub listen: SocketAddr,
@@ -60,7 +60,7 @@ pub struct Settings {
     pub timings: Timings,
 }
 
-/// Where everything is kept: in Redis, or in the folder `data`.
+/// The store: Redis, or the folder `data`.
 #[derive(Clone, Debug, Default)]
 pub struct Store {
     /// Address of Redis, without a password.
@@ -68,15 +68,15 @@ pub struct Store {
     pub redis_password_file: Option<PathBuf>,
 }
 
-/// How state is kept together.
+/// Settings of state.
 #[derive(Clone, Debug)]
 pub struct State {
     pub lock_lease: Duration,
     pub tier_kept: Duration,
 }
 
-/// Memory that users make the relay hold, where 0 is a part of what there is; and what each of them keeps on disk, where 0 is any
-/// number of bytes.
+/// Budgets for users' memory, where 0 is a part of the available memory, and for each user's disk space, where 0 is
+/// unlimited.
 #[derive(Clone, Copy, Debug)]
 pub struct BudgetSettings {
     pub relay_bytes: usize,
@@ -115,7 +115,7 @@ impl Default for State {
     }
 }
 
-/// How tokens are checked; without a key the relay is open.
+/// Verification of tokens; without a key the relay is open.
 #[derive(Clone, Debug, Default)]
 pub struct Tokens {
     pub secret_file: Option<PathBuf>,
@@ -132,7 +132,7 @@ pub struct TlsFiles {
     pub key_file: Option<PathBuf>,
 }
 
-/// The Faasm cluster that functions run in; without a planner it is the embedded one.
+/// The Faasm cluster; without a planner, functions run in the embedded cluster.
 #[derive(Clone, Debug)]
 pub struct FaasmCluster {
     pub planner: Option<String>,
@@ -154,14 +154,14 @@ pub struct FaasmCluster {
     pub app: &'static str,
 }
 
-/// Where a Faasm cluster is.
+/// Addresses of a Faasm cluster.
 #[derive(Clone, Debug)]
 pub struct Endpoints {
     pub planner: Endpoint,
     pub upload: Option<Endpoint>,
 }
 
-/// Bounds of functions in the embedded cluster.
+/// Limits of functions in the embedded cluster.
 #[derive(Clone, Debug)]
 pub struct Guests {
     pub call_time: Duration,
@@ -230,10 +230,10 @@ impl Default for FaasmCluster {
 }
 
 impl FaasmCluster {
-    /// Where the cluster is, if it is not the embedded one.
+    /// The addresses of the Faasm cluster; `None` for the embedded cluster.
     ///
     /// # Errors
-    /// Everything that is wrong with the addresses.
+    /// All mistakes in the addresses.
     pub fn endpoints(&self) -> Result<Option<Endpoints>, Vec<String>> {
         let mut mistakes = Vec::new();
         let mut read = |key: &str, text: &Option<String>| {
@@ -243,7 +243,7 @@ impl FaasmCluster {
         let planner = read("cluster.planner", &self.planner);
         let upload = read("cluster.upload", &self.upload);
         if self.planner.is_none() && self.upload.is_some() {
-            mistakes.push("cluster.upload is of no use without cluster.planner, which runs what is uploaded: give both, or none for the embedded cluster".to_owned());
+            mistakes.push("cluster.upload requires cluster.planner: set both, or neither for the embedded cluster".to_owned());
         }
         match planner {
             _ if !mistakes.is_empty() => Err(mistakes),
@@ -254,7 +254,7 @@ impl FaasmCluster {
 }
 
 impl Settings {
-    /// For a Faasm cluster with this planner.
+    /// Configuration of a Faasm cluster with this planner.
     pub fn faasm(&self, planner: Endpoint) -> FaasmConfig {
         let cluster = &self.cluster;
         FaasmConfig {
@@ -278,12 +278,12 @@ impl Settings {
         }
     }
 
-    /// Memory that users make the relay hold: one for the cluster and for everything in front of it.
+    /// The budget for users' memory, shared by the cluster and the rest of the relay.
     pub fn budget(&self) -> Budget {
         Budget::with_disk(self.budget.bounds(), self.budget.disk())
     }
 
-    /// For the embedded cluster.
+    /// Configuration of the embedded cluster.
     pub fn embedded(&self, budget: Budget) -> EmbeddedConfig {
         let instances = self.guests.instances;
         let share = match self.guests.instances_per_user {
@@ -306,16 +306,19 @@ impl Settings {
         }
     }
 
-    /// Reads how Redis is reached, if everything is to be kept there.
+    /// The configuration of Redis, if Redis is the store; reads the password file.
     ///
     /// # Errors
-    /// What to change in the settings, or in the file they name.
+    /// What to change in the settings, or in the password file.
     pub fn redis(&self) -> Result<Option<RedisConfig>, String> {
         let Store { redis, redis_password_file } = &self.store;
         let Some(address) = redis.clone() else {
             return match redis_password_file {
                 None => Ok(None),
-                Some(_) => Err("store.redis_password_file has the password of a Redis, and there is none: give its address as store.redis".to_owned()),
+                Some(_) => {
+                    Err("store.redis_password_file requires store.redis, the address of Redis"
+                        .to_owned())
+                }
             };
         };
         let password = redis_password_file.as_ref().map(|path| {
@@ -328,7 +331,7 @@ impl Settings {
             }
             let text = std::fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
             match text.trim_end_matches(['\r', '\n']) {
-                "" => Err(told("it is empty; put the password into it".to_owned())),
+                "" => Err(told("the file is empty; put the password into it".to_owned())),
                 password => Ok(password.to_owned()),
             }
         });
@@ -343,10 +346,10 @@ impl Settings {
         }))
     }
 
-    /// Reads the keys, if tokens are asked for.
+    /// Reads the keys, if tokens are required.
     ///
     /// # Errors
-    /// What to change in the settings, or in the files they name.
+    /// What to change in the settings, or in the files that they name.
     pub fn authority(&self) -> Result<Option<Authority>, String> {
         let Tokens { secret_file, public_key_file, jwks_file, audience, issuer } = &self.tokens;
         let files = [
@@ -357,32 +360,35 @@ impl Settings {
         let mut files = files.into_iter().flatten();
         let Some(key) = files.next() else {
             if audience.is_some() || issuer.is_some() {
-                return Err("tokens.audience and tokens.issuer say what tokens must have, and there is no key to check tokens with: give one of tokens.secret_file, tokens.public_key_file and tokens.jwks_file".to_owned());
+                return Err("tokens.audience and tokens.issuer require a key to check tokens with: set one of tokens.secret_file, tokens.public_key_file and tokens.jwks_file".to_owned());
             }
             return Ok(None);
         };
         if files.next().is_some() {
-            return Err("tokens are checked with one of tokens.secret_file, tokens.public_key_file and tokens.jwks_file: leave the others out".to_owned());
+            return Err(
+                "set only one of tokens.secret_file, tokens.public_key_file and tokens.jwks_file"
+                    .to_owned(),
+            );
         }
         let settings = TokenSettings { key, audience: audience.clone(), issuer: issuer.clone() };
         Authority::load(settings).map(Some).map_err(|error| error.to_string())
     }
 
-    /// Reads the certificate, if there is one.
+    /// Reads the certificate, if TLS is configured.
     ///
     /// # Errors
-    /// What to change in the settings, or in the files they name.
+    /// What to change in the settings, or in the files that they name.
     pub fn certificate(&self) -> Result<Option<Tls>, String> {
         match (&self.tls.certificate_file, &self.tls.key_file) {
             (None, None) => Ok(None),
             (Some(certificate), Some(key)) => {
                 Tls::load(certificate, key).map(Some).map_err(|error| error.to_string())
             }
-            _ => Err("TLS takes both tls.certificate_file and tls.key_file".to_owned()),
+            _ => Err("TLS requires both tls.certificate_file and tls.key_file".to_owned()),
         }
     }
 
-    /// Looks whether the folder of web pages is one, where it is named.
+    /// Checks that the folder of web pages, if set, is a folder.
     ///
     /// # Errors
     /// What to change in the settings, or on disk.
@@ -390,28 +396,28 @@ impl Settings {
         let Some(web) = &self.web else { return Ok(()) };
         let why = match std::fs::metadata(web) {
             Ok(found) if found.is_dir() => return Ok(()),
-            Ok(_) => "it is no folder".to_owned(),
+            Ok(_) => "it is not a folder".to_owned(),
             Err(error) => error.to_string(),
         };
         Err(format!(
-            "web is {}, and no pages can be served from there: {why}; make the folder, or name another with --web DIR",
+            "web is {}, but pages cannot be served from there: {why}; create the folder, or name another with --web DIR",
             web.display()
         ))
     }
 
-    /// What one setting alone does not show. Keys and certificates have [`Settings::authority`] and
-    /// [`Settings::certificate`].
+    /// Mistakes in combinations of settings. [`Settings::authority`] and [`Settings::certificate`] check keys and
+    /// certificates.
     pub fn mistakes(&self, has_tokens: bool) -> Vec<String> {
         let mut mistakes = Vec::new();
         if self.data.is_none() && self.store.redis.is_none() {
             mistakes.push(
-                "data is missing, the folder for functions and state: give --data DIR".to_owned(),
+                "data, the folder for functions and state, is not set: give --data DIR".to_owned(),
             );
         }
         match self.cluster.endpoints() {
             Ok(Some(Endpoints { upload: None, .. })) if !self.keeps_state_in_redis() => {
                 mistakes.push(
-                    "cluster.planner runs functions, and nothing says where the cluster keeps state: give cluster.upload where it keeps it in memory, or the cluster's Redis as store.redis".to_owned(),
+                    "cluster.planner is set, but not where the cluster keeps state: set cluster.upload if it keeps state in memory, or set store.redis to the cluster's Redis".to_owned(),
                 );
             }
             Ok(_) => {}
@@ -420,13 +426,13 @@ impl Settings {
         for user in &self.cluster.trusted {
             if user != "*" && !is_valid_name(user) {
                 mistakes.push(format!(
-                    "cluster.trusted: `{user}` cannot name a user: names have A-Z a-z 0-9 _ - and ., and * is everybody; as an option give --set cluster.trusted=ada,bob"
+                    "cluster.trusted: `{user}` cannot name a user: names have A-Z a-z 0-9 _ - and ., and * is all users; as an option give --set cluster.trusted=ada,bob"
                 ));
             }
         }
         if !has_tokens && !self.insecure && !self.listen.ip().is_loopback() {
             mistakes.push(format!(
-                "cannot listen on {} without tokens: whoever reaches the relay could use it as any user; set tokens.secret_file or another key, listen on 127.0.0.1 or [::1], or give --insecure if everybody who can reach it may",
+                "cannot listen on {} without tokens: every client that reaches the relay could act as any user; set tokens.secret_file or another key, listen on 127.0.0.1 or [::1], or give --insecure to allow this",
                 self.listen
             ));
         }

@@ -1,4 +1,4 @@
-//! A file, the environment, and flags; every mistake in them.
+//! Reads settings from a file, the environment and flags, and collects all mistakes.
 
 use super::value::{Given, Setting};
 use super::{Settings, TABLE};
@@ -8,20 +8,20 @@ use std::fmt;
 use std::path::PathBuf;
 use toml::{Table, Value};
 
-/// How variables begin that are settings: `limits.connections` is `FAASM_RELAY_LIMITS_CONNECTIONS`.
+/// Prefix of environment variables for settings: `limits.connections` is `FAASM_RELAY_LIMITS_CONNECTIONS`.
 const PREFIX: &str = "FAASM_RELAY_";
 
-/// Variables that begin so and are none: the file's name, and the program's for the tests of this project.
+/// Variables with this prefix that are not settings: the file's name, and the program's name for this project's tests.
 const NO_SETTINGS: [&str; 2] = [Sources::FILE_VARIABLE, "FAASM_RELAY_BIN"];
 
 /// Longest configuration file, bytes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// What there is to read.
+/// Sources of settings.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     pub file: Option<PathBuf>,
-    /// As [`std::env::vars_os`] gives them; what is not a setting is passed over.
+    /// The variables of [`std::env::vars_os`]; those without the prefix are ignored.
     pub variables: Vec<(OsString, OsString)>,
     pub flags: Vec<Flag>,
 }
@@ -29,14 +29,14 @@ pub struct Sources {
 /// A setting on the command line.
 #[derive(Clone, Debug)]
 pub struct Flag {
-    /// As it was given, for messages.
+    /// The flag as typed, for messages.
     pub shown: String,
     pub key: String,
-    /// A list has several.
+    /// Several values for a list.
     pub values: Vec<String>,
 }
 
-/// Everything that is wrong.
+/// All mistakes.
 #[derive(Clone, Debug, Default)]
 pub struct Mistakes(pub Vec<String>);
 
@@ -54,20 +54,20 @@ impl fmt::Display for Mistakes {
 
 impl std::error::Error for Mistakes {}
 
-/// What came of the sources, as far as it could be read.
+/// The result of reading the sources.
 #[derive(Clone, Debug)]
 pub struct Read {
     pub settings: Settings,
     pub mistakes: Mistakes,
-    /// Where settings come from that are not defaults.
+    /// Origins of settings that differ from the defaults.
     origins: BTreeMap<&'static str, String>,
 }
 
 impl Sources {
-    /// Names the file where no flag does.
+    /// Names the configuration file unless a flag does.
     pub const FILE_VARIABLE: &str = "FAASM_RELAY_CONFIG";
 
-    /// Reads all of it.
+    /// Reads all sources.
     pub fn read(self) -> Read {
         let (settings, mistakes) = (Settings::default(), Mistakes::default());
         let mut read = Read { settings, mistakes, origins: BTreeMap::new() };
@@ -79,7 +79,7 @@ impl Sources {
             read.variable(name, value);
         }
         for Flag { shown, key, mut values } in self.flags {
-            // One text may have commas; several are put together.
+            // One text may contain commas; several are joined.
             let given = match values.pop() {
                 Some(only) if values.is_empty() => Given::Text(only),
                 last => {
@@ -102,7 +102,7 @@ impl Read {
         };
         for (key, value) in table {
             match value {
-                // A section; a table is no setting's value.
+                // A section: no setting has a table as its value.
                 Value::Table(section) => {
                     for (name, value) in section {
                         self.set(&format!("{key}.{name}"), &Given::Toml(value), &shown);
@@ -120,7 +120,7 @@ impl Read {
         }
         let Some(setting) = TABLE.iter().find(|setting| setting.variable() == name) else {
             return self.mistakes.0.push(format!(
-                "{name}: no setting has this variable; they are called as `limits.connections` is {PREFIX}LIMITS_CONNECTIONS"
+                "{name}: no setting has this variable; the variable of `limits.connections`, for example, is {PREFIX}LIMITS_CONNECTIONS"
             ));
         };
         match value.into_string() {
@@ -139,8 +139,8 @@ impl Read {
         }
     }
 
-    /// The settings as a configuration file, with where each comes from. There are no secrets in settings, only the names
-    /// of files that have them.
+    /// The settings as a configuration file, with the origin of each. Settings contain no secrets, only names of files
+    /// with secrets.
     pub fn shown(&self) -> String {
         let mut text = String::new();
         let mut section = "";
@@ -164,7 +164,7 @@ impl Read {
 }
 
 impl Setting {
-    /// The environment variable that sets it.
+    /// The environment variable of this setting.
     pub fn variable(&self) -> String {
         format!("{PREFIX}{}", self.key.replace('.', "_").to_ascii_uppercase())
     }
@@ -176,11 +176,11 @@ fn table(path: &std::path::Path) -> Result<Table, String> {
         return Err(format!("{bytes} bytes; a configuration has at most {MAX_FILE_BYTES}"));
     }
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-    // The message shows the place, over several lines.
+    // The message shows the position on several lines.
     text.parse().map_err(|error: toml::de::Error| format!("not TOML: {}", error.to_string().trim()))
 }
 
-/// What to say of a setting that does not exist.
+/// The message for an unknown setting.
 fn unknown(key: &str) -> String {
     let section = key.rsplit_once('.').map_or("", |(section, _)| section);
     let beside = TABLE.iter().filter_map(|setting| {
@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(allow_hosts, &["a", "b:1"]);
         assert_eq!(allow_origins, &["https://a.test", "https://b.test"]);
 
-        // What is shown is a configuration, with the same meaning.
+        // The displayed configuration parses to the same settings.
         let again = folder.path().join("again.toml");
         std::fs::write(&again, read.shown()).unwrap();
         let again = Sources { file: Some(again), ..Sources::default() }.read();

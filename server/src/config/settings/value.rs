@@ -1,4 +1,4 @@
-//! One setting: from what was given to its place in [`Settings`], and back.
+//! One setting: parses its value into [`Settings`], and formats it.
 
 use super::Settings;
 use crate::store::RedisConfig;
@@ -11,26 +11,26 @@ use toml::Value;
 /// A row of the table.
 #[derive(Debug)]
 pub struct Setting {
-    /// With its section, as `limits.connections`.
+    /// Key with its section, as `limits.connections`.
     pub key: &'static str,
-    /// What it is, in a sentence without a full stop.
+    /// Description, without a full stop.
     pub about: &'static str,
     pub field: Field,
 }
 
-/// Where a setting is, and what it may be.
+/// A setting's field, type and bounds.
 pub enum Field {
     Address(fn(&mut Settings) -> &mut SocketAddr),
     Path(fn(&mut Settings) -> &mut Option<PathBuf>),
     Text(fn(&mut Settings) -> &mut Option<String>),
-    /// The address of a Redis, without a password: settings are shown.
+    /// The address of a Redis, without a password, because settings are displayed.
     Redis(fn(&mut Settings) -> &mut Option<String>),
     List(fn(&mut Settings) -> &mut Vec<String>),
     Switch(fn(&mut Settings) -> &mut bool),
     /// One of these words.
     Choice(&'static [&'static str], fn(&mut Settings) -> &mut &'static str),
     Number(RangeInclusive<usize>, fn(&mut Settings) -> &mut usize),
-    /// Seconds, which may have a fraction; between these.
+    /// Seconds within this range, with an optional fraction.
     Time(RangeInclusive<f64>, fn(&mut Settings) -> &mut Duration),
 }
 
@@ -41,7 +41,7 @@ impl std::fmt::Debug for Field {
 }
 
 impl Field {
-    /// What it is given as.
+    /// Name of the type, for messages.
     pub fn kind(&self) -> &'static str {
         match self {
             Field::Address(_) => "address and port",
@@ -57,7 +57,7 @@ impl Field {
     }
 }
 
-/// What somebody gave: a value of the file, or a text of the environment or the command line.
+/// A raw value: from the file, or text from the environment or the command line.
 #[derive(Clone, Debug)]
 pub(super) enum Given {
     Toml(Value),
@@ -82,7 +82,7 @@ impl Given {
     fn number(&self) -> Option<usize> {
         match self {
             Given::Toml(value) => usize::try_from(value.as_integer()?).ok(),
-            // As in TOML.
+            // Displayed as TOML.
             Given::Text(text) => text.replace('_', "").parse().ok(),
         }
     }
@@ -101,7 +101,7 @@ impl Given {
         }
     }
 
-    /// In a text, with commas between them.
+    /// A list; in text its elements are separated by commas.
     fn list(&self) -> Option<Vec<String>> {
         match self {
             Given::Toml(value) => {
@@ -117,10 +117,10 @@ impl Given {
 }
 
 impl Setting {
-    /// Sets it. In a list on the command line each one adds to those before; see [`super::Sources`].
+    /// Sets the field. On the command line each occurrence of a list adds to the previous ones; see [`super::Sources`].
     ///
     /// # Errors
-    /// What it has to be instead.
+    /// What the value has to be.
     pub(super) fn set(&self, settings: &mut Settings, given: &Given) -> Result<(), String> {
         let not = |what: &str| format!("{} is not {what}", given.shown());
         let text = || given.text().filter(|text| !text.is_empty());
@@ -138,12 +138,12 @@ impl Setting {
                 *field(settings) = Some(text().ok_or_else(|| not("a text"))?.to_owned());
             }
             Field::Redis(field) => {
-                // Whatever is wrong with it, it may have a password, which nobody is to see.
+                // An invalid value may contain a password, so it is not displayed.
                 let address = text().ok_or("not the address of a Redis, as redis://HOST:6379")?;
                 let config = RedisConfig::new(address);
                 config.check().map_err(|why| format!("not the address of a Redis: {why}"))?;
                 if config.has_password() {
-                    return Err("it has a password, and settings are shown: put that into a file, and name the file by store.redis_password_file".to_owned());
+                    return Err("it contains a password, but settings are displayed: put the password into a file, and set store.redis_password_file to that file".to_owned());
                 }
                 *field(settings) = Some(address.to_owned());
             }
@@ -174,7 +174,7 @@ impl Setting {
         Ok(())
     }
 
-    /// What it is now, as TOML; `None` where it is not set.
+    /// The current value as TOML; `None` if it is not set.
     pub fn value(&self, settings: &Settings) -> Option<Value> {
         let settings = &mut settings.clone();
         let integer = |number: usize| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));

@@ -236,7 +236,7 @@ async fn a_planner_that_is_started_again_knows_nothing_and_works() {
     // Long before the minute that a call may take.
     let (code, reason) = told(client.reply(id).await);
     assert_eq!(code, FailureCode::Unknown, "{reason}");
-    assert!(reason.contains("has forgotten it"), "{reason}");
+    assert!(reason.contains("has forgotten the call"), "{reason}");
     says_hello_in_the_end(&mut client).await;
 }
 

@@ -48,7 +48,7 @@ async fn the_doctor_finds_nothing_wrong_with_a_cluster_that_is_well() {
         "it is 10.77.0.1",
         "1 workers, 0 of 4 slots",
         "ok     upload server http://",
-        "nothing is wrong",
+        "no problems",
     ] {
         assert!(shown.contains(expected), "{expected} in\n{shown}");
     }
@@ -63,7 +63,7 @@ async fn the_doctor_says_what_is_wrong_with_each_part() {
     let (is_well, shown) = doctor(&of(&cluster)).await;
     assert!(!is_well, "{shown}");
     for expected in
-        ["ok     settings", "no workers", "WRONG  upload server", "8002", "2 parts are wrong"]
+        ["ok     settings", "no workers", "WRONG  upload server", "8002", "2 parts have problems"]
     {
         assert!(shown.contains(expected), "{expected} in\n{shown}");
     }
@@ -79,7 +79,7 @@ async fn the_doctor_tells_a_planner_from_something_else_and_a_reset_one() {
     let upload = cluster.upload.url();
     let swapped = vec![format!("cluster.planner={upload}"), format!("cluster.upload={upload}")];
     let (is_well, shown) = doctor(&swapped).await;
-    assert!(!is_well && shown.contains("makes no sense"), "{shown}");
+    assert!(!is_well && shown.contains("is invalid"), "{shown}");
     let front = cluster.relay().await;
     let mut client = front.client().await;
     client.send(crate::support::main("gate"), b"").await;
@@ -107,7 +107,7 @@ fn the_doctor_takes_the_flags_of_serve() {
     let mut flags = vec!["doctor", "--data", data, "--redis", "redis://127.0.0.1:1"];
     let output = program(&flags).output().unwrap();
     let shown = String::from_utf8(output.stdout).unwrap();
-    assert!(shown.contains("WRONG  Redis: ") && shown.contains("1 part is wrong"), "{shown}");
+    assert!(shown.contains("WRONG  Redis: ") && shown.contains("1 part has a problem"), "{shown}");
 
     flags.truncate(3);
     assert_eq!(program(&flags).output().unwrap().status.code(), Some(0));
@@ -125,11 +125,11 @@ async fn the_doctor_looks_at_redis() {
     let planner = format!("cluster.planner={}", cluster.planner.url());
     let settings = [planner, format!("store.redis={}", redis.url())];
     let (is_well, shown) = doctor(&settings).await;
-    assert!(is_well && shown.contains("ok     Redis: it answers"), "{shown}");
+    assert!(is_well && shown.contains("ok     Redis: it responds"), "{shown}");
     redis.kill().unwrap();
     let (is_well, shown) = doctor(&settings).await;
     assert!(!is_well && shown.contains("WRONG  Redis") && shown.contains("REDIS_STATE_HOST"));
-    assert!(shown.contains("1 part is wrong"), "{shown}");
+    assert!(shown.contains("1 part has a problem"), "{shown}");
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn all_that_is_wrong_with_a_clusters_settings_is_told_at_once() {
             "planner: `planner:8080`",
         ),
         (vec!["cluster.planner=planner:8080", "cluster.upload=https://u"], "upload: `https://u`"),
-        (vec!["cluster.upload=http://u:8002"], "of no use without cluster.planner"),
+        (vec!["cluster.upload=http://u:8002"], "cluster.upload requires cluster.planner"),
         (vec!["cluster.planner=http://p:8080"], "where the cluster keeps state"),
         (vec!["cluster.polls=0"], "cluster.polls"),
         (vec!["cluster.app=session"], "`session` is not page or run"),

@@ -172,7 +172,7 @@ async fn an_upload_is_checked_and_guarded_in_a_process_that_is_ended_where_it_ta
     // Not even a thread has a stack.
     let small = in_children(cluster.default_config(), LONG, 1 << 20);
     for (config, upload, parts) in [
-        (short, &large, ["still being checked and guarded", "builds.time"]),
+        (short, &large, ["was not checked and guarded within", "builds.time"]),
         (small, &wasm, ["more than 1 MiB", "builds.memory_bytes"]),
     ] {
         let front = cluster.relay_with(config).await;

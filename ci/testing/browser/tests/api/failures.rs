@@ -49,7 +49,7 @@ async fn failed_calls_are_reported_with_their_code() -> Result<()> {
     let fine = json!({ "ended": [{ "where": "cluster", "failure": null }], "warned": [] });
     assert_eq!(result["fine"], fine, "{result}");
     for (kind, count, place, code, part) in [
-        ("missing", 3, "cluster", "missing-function", "demo/nowhere is not there"),
+        ("missing", 3, "cluster", "missing-function", "demo/nowhere does not exist"),
         ("cluster", 1, "cluster", "unknown-import", "env.mystery"),
         ("browser", 2, "browser", "unknown-import", "env.mystery"),
     ] {

@@ -1,4 +1,4 @@
-//! Which calls an app takes, and which are lost.
+//! Tests: which calls an app accepts, and which are lost.
 
 use super::*;
 
@@ -13,10 +13,10 @@ fn an_app_takes_so_many_calls_or_so_many_bytes_and_at_least_one() {
     let talkative = App::new(4, "ada", 0);
     assert!(talkative.takes(0));
     lock(&talkative.state).longest_answer = MAX_BYTES + 1;
-    assert!(!talkative.takes(0), "its outputs come back with every answer");
+    assert!(!talkative.takes(0), "its outputs are part of every status response");
 }
 
-/// Waits for calls of an app that have started at these times.
+/// Registers waiters for calls that started at these times.
 fn waiting(app: &App, calls: &[(i32, Option<Instant>)]) -> Vec<oneshot::Receiver<CallEnd>> {
     let wait = |(id, started): &(i32, Option<Instant>)| {
         let (sender, receiver) = oneshot::channel();
@@ -44,11 +44,11 @@ fn calls_are_lost_where_they_had_started_before_and_have_no_result() {
     assert!(app.deliver(&[result(2)], Some(&over), &counts));
     let Ok(CallEnd::Lost(why)) = receivers[0].try_recv() else { panic!("it had started") };
     assert!(why.contains("10.77.0.3"));
-    assert!(matches!(receivers[1].try_recv(), Ok(CallEnd::Ended(_))), "its result is there");
+    assert!(matches!(receivers[1].try_recv(), Ok(CallEnd::Ended(_))), "its result was delivered");
     assert!(receivers[2].try_recv().is_err(), "it may be on another worker");
     assert!(receivers[3].try_recv().is_err(), "it may not have started");
     assert_eq!(counts.lost.get(), 1);
-    assert!(!app.takes(0), "it is in flight for ever");
+    assert!(!app.takes(0), "the app stays in flight forever");
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn results_of_another_user_or_nobody_change_nothing() {
     assert!(app.takes(0));
     app.give_up("more than 3 bytes");
     assert!(matches!(receivers[0].try_recv(), Ok(CallEnd::Lost(_))));
-    assert!(!app.takes(0), "its answers are too long for further calls, too");
+    assert!(!app.takes(0), "its status responses are too long for further calls, too");
 }
 
 #[test]

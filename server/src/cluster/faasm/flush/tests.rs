@@ -1,16 +1,16 @@
-//! Flushes of executors that do as they are told.
+//! Flushes of fake executors.
 
 use super::*;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::Semaphore;
 
-/// Executors that are busy, or fail, as long as they are told to.
+/// Executors that are busy, or fail, as configured.
 struct Fake {
     is_idle: AtomicBool,
     asked: AtomicUsize,
     flushed: AtomicUsize,
     answers: Mutex<Vec<Result<Flushed, String>>>,
-    /// Each flush takes one.
+    /// Each flush takes a permit.
     may_flush: Semaphore,
 }
 
@@ -43,7 +43,7 @@ impl Executors for Fake {
     }
 }
 
-/// Longer than any test takes.
+/// Longer than any test.
 const LONG: Duration = Duration::from_secs(60);
 
 fn quick() -> Times {
@@ -79,10 +79,13 @@ async fn a_flush_waits_for_calls_and_holds_new_ones_back_until_it_is_done() {
     until(|| lock(&flush.state).is_held).await;
     assert_eq!(fake.asked.load(Ordering::SeqCst), 0, "a call of this relay runs");
     let mut next = Box::pin(flush.enter());
-    assert!(timeout(Duration::ZERO, &mut next).await.is_err(), "it is held back");
+    assert!(timeout(Duration::ZERO, &mut next).await.is_err(), "the call is held back");
     drop(pass);
     until(|| fake.asked.load(Ordering::SeqCst) > 0).await;
-    assert!(timeout(Duration::ZERO, &mut next).await.is_err(), "during the flush, too");
+    assert!(
+        timeout(Duration::ZERO, &mut next).await.is_err(),
+        "the call is held back during the flush, too"
+    );
     fake.may_flush.add_permits(1);
     assert_eq!(within(done).await, Ok(()));
     drop(within(next).await);
@@ -93,7 +96,7 @@ async fn a_flush_waits_for_calls_and_holds_new_ones_back_until_it_is_done() {
 async fn a_busy_cluster_is_not_stalled_and_is_flushed_when_it_is_idle() {
     let (flush, fake) = (Flush::new(quick(), FaasmCounts::default()), Fake::new(false, 9));
     let done = flush.request(&fake);
-    // Attempts come and go, and calls get through between them.
+    // Calls start between failed attempts.
     for _ in 0..3 {
         let asked = fake.asked.load(Ordering::SeqCst);
         until(|| fake.asked.load(Ordering::SeqCst) > asked).await;
@@ -161,7 +164,7 @@ async fn a_planner_that_does_not_know_flushes_is_asked_once() {
     flush.note_replaced("ada", "f", "one".into());
     let why = within(flush.request(&fake)).await.unwrap_err();
     assert!(why.contains("restart the workers"), "{why}");
-    assert_eq!(flush.stale("ada", "f"), None, "nobody knows when they are restarted");
+    assert_eq!(flush.stale("ada", "f"), None, "the relay cannot know when workers are restarted");
     assert!(within(flush.request(&fake)).await.is_err());
     assert_eq!(fake.flushed(), 1);
     drop(within(flush.enter()).await);

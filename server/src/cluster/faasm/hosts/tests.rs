@@ -1,4 +1,4 @@
-//! Signs of life in virtual time.
+//! Health of the workers in virtual time.
 
 use super::*;
 use crate::cluster::faasm::message::Stamp;
@@ -8,7 +8,7 @@ const HEARTBEAT: Duration = Duration::from_millis(2500);
 /// A relay and a planner whose clocks differ, in virtual time.
 struct Clocks {
     start: Instant,
-    /// The relay's minus the planner's, milliseconds.
+    /// The relay's clock minus the planner's, milliseconds.
     offset: i64,
 }
 
@@ -17,13 +17,13 @@ impl Clocks {
         Self { start: Instant::now(), offset }
     }
 
-    /// After so many milliseconds.
+    /// The moment after this many milliseconds.
     fn at(&self, passed: u64) -> Moment {
         let wall = 1_000_000 + i64::try_from(passed).unwrap() + self.offset;
         Moment { at: self.start + Duration::from_millis(passed), wall }
     }
 
-    /// A worker with its last heartbeat after so many milliseconds.
+    /// A worker whose last heartbeat was after this many milliseconds.
     fn host(&self, ip: &str, heartbeat: i64) -> Host {
         let registered = Stamp::of(1_000_000 + heartbeat);
         Host { ip: ip.to_owned(), slots: 4, registered, ..Host::default() }
@@ -58,7 +58,7 @@ fn a_worker_is_suspicious_after_a_heartbeat_and_a_bit() {
     assert_eq!(watch.departures(), 1, "it came");
 }
 
-/// Which planner's clock a relay can have, within days.
+/// Offsets of up to days.
 const OFFSETS: [i64; 7] = [0, 40, -40, 3000, -3000, 200_000_000, -200_000_000];
 
 #[test]
@@ -66,7 +66,7 @@ fn ages_are_right_within_a_question_whatever_the_clocks_say() {
     for offset in OFFSETS {
         let clocks = Clocks::new(offset);
         let mut watch = Watch::new(HEARTBEAT);
-        // Heartbeats each two seconds from 500 ms on, questions each 250 ms.
+        // Heartbeats every two seconds from 500 ms on, requests every 250 ms.
         for question in 0..40_u64 {
             let passed = 10 + 250 * question;
             let last = (i64::try_from(passed).unwrap() - 500).div_euclid(2000) * 2000 + 500;
@@ -88,7 +88,7 @@ fn a_dead_worker_is_found_in_time_whatever_the_clocks_say() {
         let mut watch = Watch::new(HEARTBEAT);
         for question in 0..=16_u64 {
             let passed = 250 * question;
-            // The other worker's last one was at 2000.
+            // The other worker's last heartbeat was at 2000.
             let last = i64::try_from(passed / 2000 * 2000).unwrap();
             clocks.list(&mut watch, passed, &[("a", last), ("b", last.min(2000))]);
         }
@@ -104,7 +104,7 @@ fn a_relay_whose_clock_is_ahead_waits_for_one_heartbeat_at_most() {
     let clocks = Clocks::new(60_000);
     let mut watch = Watch::new(HEARTBEAT);
     clocks.list(&mut watch, 1000, &[("a", 0)]);
-    assert!(is_suspect(&watch, clocks.at(1001)), "nobody knows yet");
+    assert!(is_suspect(&watch, clocks.at(1001)), "the offset is still unknown");
     clocks.list(&mut watch, 1200, &[("a", 0)]);
     assert!(is_suspect(&watch, clocks.at(1201)));
     clocks.list(&mut watch, 2200, &[("a", 2000)]);
@@ -166,7 +166,7 @@ fn a_port_that_answered_and_does_not_any_more_is_suspicious_and_then_gone() {
     clocks.list(&mut watch, 5500, &[("a", 5000), ("b", 5000)]);
     assert_eq!(watch.suspect(clocks.at(5501)), None);
     clocks.list(&mut watch, 5600, &[("a", 5000)]);
-    assert!(watch.why_gone("b", clocks.at(5601).at).unwrap().contains("lists it no more"));
+    assert!(watch.why_gone("b", clocks.at(5601).at).unwrap().contains("no longer lists it"));
 }
 
 #[test]
@@ -195,5 +195,5 @@ fn numbers_that_no_clock_shows_do_no_harm() {
         watch.age("a", clocks.at(2));
     }
     watch.note_list(&[Host::default()], clocks.at(0), clocks.at(1));
-    assert_eq!(watch.suspect(clocks.at(9000)), None, "no registerTs says nothing");
+    assert_eq!(watch.suspect(clocks.at(9000)), None, "a missing registerTs is ignored");
 }
