@@ -262,7 +262,7 @@ fn strangers(keys: &Keys) -> Vec<(&'static str, Option<String>, &'static str)> {
                 &plain,
                 hs256(b"secret"),
             )),
-            "not",
+            "signed by HS256",
         ),
     ]
 }

@@ -157,7 +157,7 @@ fn files_without_a_certificate_say_so() {
     let file = |name: &str| certificate.folder.path().join(name);
     let load = |one: &str, other: &str| Tls::load(file(one), file(other)).unwrap_err().to_string();
     assert!(load("missing.pem", "key.pem").contains("missing.pem: "));
-    assert!(load("key.pem", "key.pem").contains("key.pem: there is no certificate"));
+    assert!(load("key.pem", "key.pem").contains("key.pem: the file has no PEM certificate"));
     assert!(load("certificate.pem", "certificate.pem").contains("no PEM private key"));
     let expected = rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch);
     std::fs::copy(Certificate::new().folder.path().join("key.pem"), file("other.pem")).unwrap();

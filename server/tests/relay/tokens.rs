@@ -252,7 +252,7 @@ fn a_key_file_that_is_no_use_says_why() {
         (
             KeyFile::Public,
             "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----".into(),
-            "none of",
+            "the public key is not an Ed25519",
         ),
         (KeyFile::Secret, pair.public_key_pem(), "not a secret"),
         (KeyFile::Secret, "short\n".into(), "a secret of 5 bytes can be guessed"),

@@ -23,7 +23,9 @@ const [name, engine, done] = arguments;
   const fails = () => loaded.run({ input: "x" }).then(() => null, (error) => error);
   const errors = await Promise.all([fails(), fails()]);
   const { code, message, stack } = await fails();
-  const same = errors.every((error) => error.stack === stack);
+  // Frames below the guest's depend on how the page got here.
+  const guest = (stack) => stack.split(/\n.*glue\/engine\.js/)[0];
+  const same = errors.every((error) => guest(error.stack) === guest(stack));
   return { returnValue, before, code, message, stack, same, after: fetched() };
 })().then(done, (error) => done({ error: String(error) }));
 "#;

@@ -112,7 +112,7 @@ mod tests {
         type Change = fn(&mut Call);
         let cases: [(Change, &str); 4] = [
             (|call| call.env = vec![("HOME".into(), "/".into())], "`HOME`"),
-            (|call| call.entry = CallEntry::Index(3), "has 3"),
+            (|call| call.entry = CallEntry::Index(3), "index 3"),
             (|call| call.args = vec!["a b".into()], "`a b`"),
             (|call| call.args = vec!["a".into(), String::new()], "``"),
         ];

@@ -113,7 +113,7 @@ async fn arguments_are_carried_and_an_environment_is_refused() {
     // As a page of 2020 asks for a call with an index, which only Faasm itself gives.
     let message = br#"{"user":"ada","function":"count","index":3}"#.to_vec();
     let (status, body) = request(front.address, "POST", "/", message).await;
-    assert!(status == 400 && body.contains("has 3"), "{status} {body}");
+    assert!(status == 400 && body.contains("index 3"), "{status} {body}");
     let message = br#"{"user":"ada","function":"count"}"#.to_vec();
     assert_eq!(request(front.address, "POST", "/", message).await.0, 500, "it returned 1");
 }
