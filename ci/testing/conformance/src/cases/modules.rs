@@ -56,9 +56,7 @@ pub(super) fn cases() -> Vec<Case> {
         case("module/exception-uncaught", "exceptions_uncaught", "")
             .fails(Code::Trap)
             .limit(&["asyncify"], Code::BadOptions),
-        case("module/exit-below-a-handler", "exceptions_exit", "")
-            .returns(5)
-            .limit(&["asyncify"], Code::BadOptions),
+        case("module/exit-below-a-handler", "exceptions_exit", "").returns(5),
         case("module/fault-below-a-handler", "exceptions_fault", "")
             .fails(Code::BadPointer)
             .limit(&["asyncify"], Code::BadOptions),
